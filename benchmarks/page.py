@@ -15,6 +15,7 @@ from benchmarks.measure import (
     BenchmarkPlan,
     ClusterAccess,
     Measurement,
+    background_churn,
     clean_environment,
     matches_line,
     percentiles,
@@ -48,8 +49,8 @@ async def measure_page(program: Measurement) -> dict[str, Any]:
 async def measure_large_serving(
     argv: list[str], cluster: ClusterAccess, plan: BenchmarkPlan, complete_pattern: str
 ) -> dict[str, Any]:
-    """All figures of the page of the serving with many Pods, in a program of its own. {} if the
-    list or the serving is not shown."""
+    """All figures of the page of the serving with many Pods, quiet and under load, in a program of
+    its own. {} if the list or the serving is not shown."""
     wanted = re.compile(complete_pattern)
     with tempfile.TemporaryDirectory() as home:
         environment = clean_environment(cluster.kubeconfig, home)
@@ -66,7 +67,10 @@ async def measure_large_serving(
                 ):
                     return {}
                 measurement = PageMeasurement(program, len(PANES), list_rows=1)
-                return {"page": await measurement.measure()}
+                result: dict[str, Any] = {"quiet": {"page": await measurement.measure()}}
+                async with background_churn(cluster, plan.rate):
+                    result["load"] = {"page": await measurement.measure()}
+                return result
         finally:
             terminal.close()
 

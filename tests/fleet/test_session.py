@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from servedeck.cluster.watch import debounce
 from servedeck.cluster.watch.kinds import DEPLOYMENTS, PLAIN_PODS
 from servedeck.cluster.watch.reflector import ReflectorConfig, ReflectorPhase
 from servedeck.config import Settings
@@ -95,6 +96,29 @@ async def test_changes_of_the_prioritized_serving_do_not_wait_for_those_of_other
         skip_time(601)
         await watched.wait_until(lambda: len(watched.changes) == 3)
         assert watched.changes[2].keys == {NamespacedName("team-a", "other")}
+
+
+async def test_nothing_is_reported_while_the_operator_waits_for_a_key(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debounce, "MAX_HOLD_SECONDS", 600.0)
+    async with recorded_session(cluster) as watched:
+        await watched.wait_until_live()
+        session, is_busy = watched.session, True
+        session.prioritize(LLAMA)
+        session.hold_while(lambda: is_busy)
+        watched.changes.clear()
+        cluster.put(pod(status=crashing_status()))
+        cluster.put(deployment("other"))
+        await wait_until(lambda: len(session.fleet.pending()) == 2, "both changes")
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert not watched.changes
+        is_busy = False
+        both = {LLAMA, NamespacedName("team-a", "other")}
+        await watched.wait_until(
+            lambda: both <= {key for one in watched.changes for key in one.keys}
+        )
 
 
 async def test_an_error_of_the_prioritized_serving_expires_in_time(cluster: FakeCluster) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from servedeck.cluster.watch.debounce import Debouncer
 from servedeck.fleet.views import NamespacedName
 from tests.detail.objects import deployment
 from tests.tui import fakes
@@ -42,6 +43,28 @@ async def test_on_the_page_it_is_live_and_watches_nothing_after_it_was_closed():
         await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
         await pilot.press("escape")
         await wait_for(pilot, lambda: not service.open_watches, "every watch to close")
+
+
+async def test_changes_in_quick_succession_are_shown_together():
+    """Of a serving with thousands of Pods one always changes, and each has a line."""
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source, detail_service=FakeDetailService(deployment()))
+    async with app.run_test(size=(120, 60)) as pilot:
+        await wait_for_text(pilot, "llama-70b-chat")
+        await pilot.press("j", "d")
+        await wait_for_text(pilot, "Name:       llama-70b-chat")
+        app.screen._debouncer.close()
+        debouncer = app.screen._debouncer = Debouncer(app.screen._update, 600.0)
+        source.add_views(replace(source.fleet.view(LLAMA), message="The first change."))
+        await wait_for_text(pilot, "The first change.")
+        for number in range(5):
+            source.add_views(replace(source.fleet.view(LLAMA), message=f"Change {number}."))
+        await pilot.pause()
+        assert "The first change." in screen_text(app)
+        assert debouncer._flush_handle is not None
+        debouncer._flush_handle.cancel()
+        debouncer._run_flush()  # as after the time
+        await wait_for_text(pilot, "Change 4.")
 
 
 async def test_it_says_that_it_loads():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from time import monotonic
 
 import pytest
 from textual import events
@@ -83,7 +84,10 @@ def test_a_paste_that_a_line_cuts_within_a_character_stays_one() -> None:
             found.append(message)
 
     os.write(writer, b"x")  # there is always something to read
-    Cut()._read_input(wake)
+    driver = Cut()
+    before = monotonic()
+    driver._read_input(wake)
+    assert before <= driver.last_input_at <= monotonic()
     for descriptor in (reader, writer, wake):
         os.close(descriptor)
     assert [one.text for one in found if isinstance(one, events.Paste)] == ["é모b"]

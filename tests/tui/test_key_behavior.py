@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from time import monotonic
 
 import pytest
 from textual.binding import Binding
@@ -13,6 +14,7 @@ from textual.binding import Binding
 from servedeck.changes.draft import Draft
 from servedeck.changes.draft_store import DraftStore
 from servedeck.cluster.apply import AppliedObject, ApplyResult
+from tests.tui import fakes
 from tests.tui.create_form import (
     MODEL,
     app_of,
@@ -534,3 +536,21 @@ async def test_a_message_to_a_screen_that_is_not_mounted_yet_is_shown() -> None:
         app.push_screen(HelpScreen(("servings",)))
         app.show_message("Something went wrong.")
         await wait_for_text(pilot, "Something went wrong.")
+
+
+async def test_changes_of_the_cluster_wait_until_a_key_has_its_effect(monkeypatch):
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "llama-70b-chat")
+        assert not source.is_busy(), "no terminal, no input"
+        read_at = monotonic()
+        monkeypatch.setattr(app, "last_input_at", lambda: read_at)
+        monkeypatch.setattr("tui.app.INPUT_SECONDS", 600.0)
+        assert source.is_busy()
+        await pilot.press("j")
+        await wait_for(pilot, lambda: not source.is_busy(), "the paint")
+        read_at = monotonic()
+        assert source.is_busy()
+        monkeypatch.setattr("tui.app.INPUT_SECONDS", 0.0)
+        assert not source.is_busy(), "a key without an effect"
