@@ -275,6 +275,8 @@ class ClusterSession:
     def prioritize(self, key: NamespacedName | None) -> None:
         """Report changes of this serving sooner, as it is read closely: they do not wait for those
         of others, which under constant change takes 35 ms on average. None for none."""
+        if self._priority_key in self.fleet.pending():
+            self._request_flush()  # its own flush will not find it
         self._priority_key = key
 
     def hold_while(self, is_busy: Callable[[], bool]) -> None:

@@ -98,6 +98,25 @@ async def test_changes_of_the_prioritized_serving_do_not_wait_for_those_of_other
         assert watched.changes[2].keys == {NamespacedName("team-a", "other")}
 
 
+async def test_a_change_of_a_serving_that_is_no_longer_prioritized_is_reported(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with recorded_session(cluster, reflector_config=ReflectorConfig()) as watched:
+        await watched.wait_until_live()
+        session = watched.session
+        assert session._priority_debouncer is not None
+        monkeypatch.setattr(session._priority_debouncer, "_interval", 600.0)
+        session.prioritize(LLAMA)
+        watched.changes.clear()
+        cluster.put(pod(status=crashing_status()))
+        await watched.wait_until(lambda: watched.changes)
+        cluster.put(pod())
+        await wait_until(lambda: LLAMA in session.fleet.pending(), "the change to wait")
+        session.prioritize(None)  # the page is closed
+        assert session._debouncer is not None and session._debouncer._flush_handle is not None
+        await watched.wait_until(lambda: watched.statuses[-1] is Status.READY)
+
+
 async def test_nothing_is_reported_while_the_operator_waits_for_a_key(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
