@@ -137,8 +137,11 @@ class EventsPane(Pane):
             self.close_watches()
             self._open_watches_of_serving()
             self._refresh()
-        elif self.key in changes.keys and not self._has_same_events(self.view):
-            self._refresh()
+        elif self.key in changes.keys:
+            if self._has_same_events(self.view):
+                self._last_view = self.view
+            else:
+                self._refresh()
 
     def _has_same_events(self, view: ServingView | None) -> bool:
         """Whether only the state of Pods has changed, so that the Events are the same: of thousands
