@@ -47,6 +47,9 @@ def test_ages_use_the_clock_of_the_session(monkeypatch: pytest.MonkeyPatch) -> N
         def subscribe(self, _: Any) -> Any:
             return lambda: None
 
+        def hold_while(self, _: Any) -> None:
+            pass
+
         async def start(self) -> None:
             pass
 
