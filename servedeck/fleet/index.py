@@ -71,7 +71,11 @@ class OwnedRecords(Generic[R]):
 
     def take_changes(self, owner_uid: str, reader: object) -> set[str] | None:
         """uids of the controller's records that were stored or deleted since `reader` called this.
-        None if they are unknown: on its first call, and after one by another reader."""
+        None if they are unknown: on its first call, after one by another reader, and while the
+        controller has no records. Nothing is kept then: there are many old ReplicaSets, and no
+        change says that one was deleted."""
+        if owner_uid not in self._by_owner:
+            return None
         before = self._changes.get(owner_uid)
         self._changes[owner_uid] = (reader, set())
         return before[1] if before is not None and before[0] is reader else None

@@ -126,9 +126,7 @@ def test_no_flush_after_close(loop):
 
 def test_a_held_flush_waits_until_it_is_released(loop):
     held, times = [True], []
-    debouncer = Debouncer(
-        lambda: not times.append(loop.now), 0.07, is_held=lambda: bool(held) and held[0]
-    )
+    debouncer = Debouncer(lambda: not times.append(loop.now), 0.07, is_held=lambda: held[0])
     debouncer.request()
     loop.advance(0.03)
     assert times == []

@@ -17,7 +17,10 @@ def test_each_reader_is_told_what_changed_since_it_asked_last() -> None:
     assert pods.take_changes("r-1", first) == {"p-1", "p-2"}
     pods.update(pod("p-2", "r-2"), deleted=False, unlabeled=False)
     assert pods.take_changes("r-1", first) is None, "nothing is kept for an owner without Pods"
+    assert pods.take_changes("r-never", first) is None
+    assert not pods._changes
     pods.update(pod("p-4", "r-1"), deleted=False, unlabeled=False)
+    assert pods.take_changes("r-1", first) is None
     assert pods.take_changes("r-1", second) is None, "another reader has read its changes"
     assert pods.take_changes("r-1", first) is None
 
