@@ -5,7 +5,7 @@ from __future__ import annotations
 from servedeck.serving.status.diagnosis import PodHealth
 from tests.tui import fakes
 from tests.tui.fakes import NOW, ago
-from widgets.pod_rows import MAX_CARD_PODS, PodRows, pod_card_lines
+from widgets.pod_rows import MAX_CARD_PODS, PodRows, pod_card_lines, select_card_pods
 from widgets.styled_line import line_width, plain_text
 
 
@@ -61,3 +61,12 @@ def test_rows_of_unchanged_pods_are_kept():
     first = rows.build(pods)
     second = rows.build([pods[0], fakes.pod("b", restarts=1)])
     assert second[0] is first[0] and second[1] is not first[1]
+
+
+def test_what_is_in_no_line_is_counted_once():
+    living = [fakes.pod(f"chat-{number}") for number in range(MAX_CARD_PODS + 3)]
+    ended = [rejected(f"chat-ended-{number}") for number in range(5)]
+    pods = (*living, *ended)
+    assert select_card_pods(pods).rest_count == 3
+    lines = texts(fakes.serving("chat", pods=pods))
+    assert lines[-2] == "  8 more Pods; p shows all"
