@@ -34,6 +34,7 @@ from servedeck.fleet.index import (
 )
 from servedeck.fleet.other_workloads import OtherWorkloads
 from servedeck.fleet.serving_pods import OwnedPods, ServingPods
+from servedeck.fleet.view_builder import WorkloadFacts
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving import endpoint
 from servedeck.serving.conventions import SERVING_LABEL
@@ -54,7 +55,6 @@ from servedeck.serving.objects.records import (
     Workload,
 )
 from servedeck.serving.status import rollout, status
-from servedeck.serving.text import one_line
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +108,7 @@ class Fleet:
         self._stale_pods: set[str] = set()
         """uids of Pods about which an Event was added or deleted since they were evaluated."""
         self._endpoints: dict[NamespacedName, Endpoint] = {}
+        self._workload_facts: dict[NamespacedName, WorkloadFacts] = {}
         self._keys_needing_unlabeled: set[NamespacedName] = set()
         self._reevaluate_at: dict[NamespacedName, datetime] = {}
         self._reevaluation_heap: list[tuple[datetime, NamespacedName]] = []
@@ -436,9 +437,12 @@ class Fleet:
         events = self._events_of(
             deployment.metadata.uid, *(each.metadata.uid for each in replicasets)
         )
-        view = self._build_view(key, deployment, serving_status, pods, events)
-        view = replace(
-            view,
+        view = self._build_view(
+            key,
+            deployment,
+            serving_status,
+            pods,
+            events,
             rollout=rollout.rollout_badge(deployment),
             pods_known=completeness is Completeness.COMPLETE,
         )
@@ -463,21 +467,21 @@ class Fleet:
             events,
             completeness is Completeness.COMPLETE,
         )
-        view = self._build_view(key, other.workload, serving_status, pods, events)
-        return self._store_view(
+        view = self._build_view(
             key,
-            other.complete(
-                replace(
-                    view,
-                    rollout=other.rollout,
-                    pods_known=completeness is Completeness.COMPLETE,
-                )
-            ),
+            other.workload,
+            serving_status,
+            pods,
+            events,
+            rollout=other.rollout,
+            pods_known=completeness is Completeness.COMPLETE,
         )
+        return self._store_view(key, other.complete(view))
 
     def _remove_view(self, key: NamespacedName) -> bool:
         self._serving_pods.pop(key, None)
         self._endpoints.pop(key, None)
+        self._workload_facts.pop(key, None)
         self._reevaluate_at.pop(key, None)
         self._keys_needing_unlabeled.discard(key)
         return self._views.pop(key, None) is not None
@@ -555,11 +559,14 @@ class Fleet:
         serving_status: status.ServingStatus,
         pods: ServingPods,
         events: list[Event],
+        *,
+        rollout: str,
+        pods_known: bool,
     ) -> ServingView:
-        """A view without the rollout."""
-        accelerator = detection.detect_accelerators(deployment.spec.template)
-        server = detection.detect_deployment(deployment)
-        container = server.container
+        facts = self._workload_facts.get(key)
+        if facts is None or facts.workload is not deployment:
+            facts = self._workload_facts[key] = view_builder.find_workload_facts(deployment)
+        accelerator, server = facts.accelerators, facts.server
         meta = deployment.metadata
         return ServingView(
             key=key,
@@ -568,13 +575,13 @@ class Fleet:
             reason=serving_status.reason,
             message=serving_status.message,
             failing=serving_status.failing_count,
-            rollout="",
+            rollout=rollout,
             ready=serving_status.ready_count,
             desired=deployment.spec.replicas,
             template=server.template,
             model=server.model,
             model_source=server.model_source,
-            owner=detection.detect_owner(deployment),
+            owner=facts.owner,
             accelerator=accelerator.name,
             accelerator_resource=accelerator.resource,
             accelerator_count=accelerator.number,
@@ -583,12 +590,13 @@ class Fleet:
             autoscaler=view_builder.format_autoscalers(
                 self._scaled_objects.lookup(key), self._autoscalers.lookup(key)
             ),
-            image=one_line(container.image) if container is not None else "",
-            server_container=container.name if container is not None else "",
+            image=facts.image,
+            server_container=server.container.name if server.container is not None else "",
             created=meta.creation_timestamp,
             labels=meta.labels,
             description=meta.annotations.description,
-            managed=detection.is_managed(deployment),
+            managed=facts.managed,
+            pods_known=pods_known,
             pods=pods.views,
             events=view_builder.build_event_views(events) if events else (),
             revision=meta.annotations.revision,

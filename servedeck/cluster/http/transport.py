@@ -6,6 +6,7 @@ environment variables by Go's rules, and the certificate chains that Go accepts.
 
 from __future__ import annotations
 
+import asyncio.sslproto
 import ipaddress
 import ssl
 import tempfile
@@ -25,6 +26,11 @@ _MAX_CONNECTIONS = 100
 _KEEPALIVE_SECONDS = 45.0
 """Seconds that a connection stays open for the next request: less than the 60 after which common
 proxies close an idle one."""
+_TLS_BUFFER_BYTES = 1 << 16
+
+asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
+"""asyncio gives each TLS connection a buffer of 256 KiB: 8 MiB for the 30 connections of the list,
+one for each watch and one for each list before it."""
 
 
 class Transport:

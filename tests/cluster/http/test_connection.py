@@ -4,6 +4,7 @@ import base64
 import ssl
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -443,6 +444,25 @@ def test_strict_mode_is_off_as_in_kubectl(certificates: Path) -> None:
     assert context is not None
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert make_ssl_context(KubeconfigCluster("c", "http://x"), Credential()) is None
+
+
+async def test_an_open_connection_keeps_no_large_buffer(certificates: Path, tmp_path: Path) -> None:
+    api = FakeApiServer()
+    api.add_route("/fine", respond_ok)
+    data = base64.b64encode((certificates / "ca.crt").read_bytes()).decode()
+    async with serve(api, tls=make_server_context(certificates, "server")):
+        file = write_kubeconfig(
+            tmp_path / "a", api.url, None, **{"certificate-authority-data": data}
+        )
+        connection = await open_connection(file, None)
+        tracemalloc.start()
+        try:
+            await connection.get("/fine")
+            sizes = [trace.size for trace in tracemalloc.take_snapshot().traces]
+        finally:
+            tracemalloc.stop()
+            await connection.close()
+    assert max(sizes) <= 1 << 17
 
 
 # -- proxies --------------------------------------------------------------------------------------

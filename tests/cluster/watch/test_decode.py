@@ -61,6 +61,40 @@ def test_good_object_is_read_whole() -> None:
     assert record.spec.containers[0].name == "main"
 
 
+def test_equal_parts_of_pods_are_one_object() -> None:
+    def read(name: str) -> Pod:
+        owner = {"kind": "ReplicaSet", "name": "chat-7f9c", "uid": "u-1", "controller": True}
+        raw = {
+            "metadata": {"name": name, "namespace": "team-a", "ownerReferences": [owner]},
+            "spec": {"nodeName": "node-7", "containers": [{"name": "inference-server"}]},
+            "status": {
+                "phase": "Running",
+                "qosClass": "Burstable",
+                "conditions": [{"type": "Ready", "status": "False", "reason": "NotYet"}],
+                "containerStatuses": [{"name": "inference-server"}],
+            },
+        }
+        pod = RecordDecoder(Pod).decode(json.dumps(raw).encode()).record
+        assert isinstance(pod, Pod)
+        return pod
+
+    first, second = read("chat-7f9c-a"), read("chat-7f9c-b")
+    assert first.metadata.owner_references is second.metadata.owner_references
+    assert first.metadata.owner_references[0].name == "chat-7f9c"
+
+    def texts(pod: Pod) -> list[str]:
+        [condition], [status] = pod.status.conditions, pod.status.container_statuses
+        return [
+            *(pod.metadata.namespace, pod.spec.node_name, pod.spec.containers[0].name),
+            *(pod.status.phase, pod.status.qos_class, status.name),
+            *(condition.type, condition.status, condition.reason),
+        ]
+
+    assert texts(first)[:3] == ["team-a", "node-7", "inference-server"]
+    for one, other in zip(texts(first), texts(second), strict=True):
+        assert one is other
+
+
 def test_nulls_are_absent() -> None:
     raw = b'{"metadata":{"name":"a","labels":null},"spec":null,"status":{"conditions":null}}'
     record, problem = RecordDecoder(Deployment).decode(raw)
