@@ -18,6 +18,8 @@ from servedeck.serving.status.events import (
     event_source,
     event_time,
     first_event_time,
+    recorded_at,
+    within_second,
 )
 
 MAX_ENTRIES_PER_SERVING = 2_000
@@ -118,7 +120,7 @@ class EventEntry:
 class _Series:
     """The Events of one entry."""
 
-    __slots__ = ("_counts", "_earlier_count", "_earlier_until", "entry", "sort_key")
+    __slots__ = ("_counts", "_earlier_count", "_earlier_until", "_recorded_at", "entry", "sort_key")
 
     def __init__(self, key: EventKey, event: Event) -> None:
         self._counts: dict[str, tuple[int, datetime]] = {}
@@ -137,8 +139,11 @@ class _Series:
             last=None,
             source=event_source(event),
         )
-        self.sort_key = _sort_key(self.entry)
-        """The oldest entry first."""
+        self._recorded_at: datetime | None = None
+        """When it happened first, more precisely than the entry says."""
+        self.sort_key = (_MIN_TIME, _MIN_TIME)
+        """The oldest entry first: by last time, then by first time; those without a time are the
+        oldest."""
 
     def add(self, event: Event) -> bool:
         """Add an Event, or its new count; returns whether the entry changed."""
@@ -167,7 +172,11 @@ class _Series:
             last,
             before.source,
         )
-        self.sort_key = _sort_key(self.entry)
+        self._recorded_at = _earliest(self._recorded_at, recorded_at(event))
+        self.sort_key = (
+            within_second(last or _MIN_TIME, self._recorded_at),
+            within_second(first or _MIN_TIME, self._recorded_at),
+        )
         return True
 
 
@@ -308,11 +317,6 @@ def count_warnings(entries: Iterable[EventEntry]) -> int:
 
 def _time_of(event: Event) -> datetime:
     return event_time(event) or _MIN_TIME
-
-
-def _sort_key(entry: EventEntry) -> tuple[datetime, datetime]:
-    """By last time, then by first time; those without a time are the oldest."""
-    return entry.last or _MIN_TIME, entry.first or _MIN_TIME
 
 
 def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from servedeck.serving.objects.records import Event
 
 _MIN_TIME = datetime.min.replace(tzinfo=UTC)
+_RECORDED_AT = re.compile(r"\.([0-9a-f]{15,16})\Z")
+_SECOND = timedelta(seconds=1)
 
 
 def event_time(event: Event) -> datetime | None:
@@ -26,6 +29,23 @@ def first_event_time(event: Event) -> datetime | None:
     return event.first_timestamp or event.event_time or event_time(event)
 
 
+def recorded_at(event: Event) -> datetime | None:
+    """When the Event happened first, to the microsecond; None if its name does not say so.
+
+    The timestamps of core/v1 are whole seconds, but client-go names an Event after its object and
+    its nanoseconds since 1970 (tools/record/util/util.go).
+    """
+    found = _RECORDED_AT.search(event.metadata.name)
+    if found is None:
+        return None
+    return datetime.fromtimestamp(int(found[1], 16) / 1e9, UTC)
+
+
+def within_second(time: datetime, recorded: datetime | None) -> datetime:
+    """`recorded` if it is in the second that begins at `time`, else `time`."""
+    return recorded if recorded is not None and time <= recorded < time + _SECOND else time
+
+
 def event_source(event: Event) -> str:
     """The component that wrote the Event, "" if it does not say: core/v1 has source.component,
     events.k8s.io/v1 has reportingController."""
@@ -40,7 +60,12 @@ def event_count(event: Event) -> int:
 
 def newest_first(events: Iterable[Event]) -> list[Event]:
     """`events` by time, newest first; those without a time last."""
-    return sorted(events, key=lambda event: event_time(event) or _MIN_TIME, reverse=True)
+    return sorted(events, key=_precise_time, reverse=True)
+
+
+def _precise_time(event: Event) -> datetime:
+    time = event_time(event)
+    return within_second(time, recorded_at(event)) if time is not None else _MIN_TIME
 
 
 def latest_distinct(events: Iterable[Event], limit: int = 10) -> list[Event]:

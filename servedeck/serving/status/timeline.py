@@ -99,8 +99,9 @@ def merge_entries(
 _KIND_ORDER = {kind: rank for rank, kind in enumerate(TimelineKind)}
 
 
-def _sort_key(entry: TimelineEntry) -> tuple[datetime, int]:
-    return entry.end, _KIND_ORDER[entry.kind]
+def _sort_key(entry: TimelineEntry) -> tuple[datetime, int, bool]:
+    """Of one second, a rollout begins before it ends."""
+    return entry.end, _KIND_ORDER[entry.kind], entry.is_consequence
 
 
 def last_status_change(entries: Sequence[TimelineEntry]) -> TimelineEntry | None:

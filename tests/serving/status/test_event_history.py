@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+import pytest
+
 from servedeck.serving.objects.records import Event
 from servedeck.serving.status.event_history import (
     EventHistory,
@@ -12,11 +15,13 @@ from servedeck.serving.status.event_history import (
     event_key,
     join_events,
 )
+from servedeck.serving.status.events import newest_first
 from tests.serving.factories import NOW, ago, event
 
 
 def kubelet_event(uid: str, message: str = "Back-off", **fields: Any) -> Event:
-    return event("BackOff", message, metadata={"name": uid, "uid": uid}, **fields)
+    metadata = {"name": fields.pop("name", uid), "uid": uid}
+    return event("BackOff", message, metadata=metadata, **fields)
 
 
 def messages(history: EventHistory, serving: str = "s") -> list[str]:
@@ -75,6 +80,36 @@ def test_the_newest_entry_is_last_and_a_repeat_moves_it_there() -> None:
     assert messages(history) == ["a", "b"]
     history.record("s", [kubelet_event("a", "a", count=2, when=ago(minutes=1))])
     assert messages(history) == ["b", "a"]
+
+
+def test_events_of_one_second_are_in_the_order_in_which_they_were_recorded() -> None:
+    """client-go: the timestamps are whole seconds, the name ends with the nanoseconds."""
+    second = int(NOW.timestamp()) * 10**9
+
+    def named(message: str, milliseconds: int) -> Event:
+        name = f"chat-7f9c.{second + milliseconds * 10**6:x}"
+        metadata = {"name": name, "uid": message}
+        return event("ScalingReplicaSet", message, metadata=metadata, when=ago(seconds=0))
+
+    events = [named("from 1 to 0", 310), named("from 0 to 1", 20), named("from 2 to 1", 250)]
+    assert [entry.message for entry in join_events(events)] == [
+        *("from 0 to 1", "from 2 to 1", "from 1 to 0")
+    ]
+    assert [one.message for one in newest_first(events)] == [
+        *("from 1 to 0", "from 2 to 1", "from 0 to 1")
+    ]
+    repeated = named("from 0 to 1", 20)
+    later = msgspec.structs.replace(repeated, count=2, last_timestamp=NOW + timedelta(seconds=9))
+    assert [entry.message for entry in join_events([events[0], later])] == [
+        *("from 1 to 0", "from 0 to 1")
+    ]
+
+
+@pytest.mark.parametrize("name", ["e", "e.18c", "e.zzzzzzzzzzzzzzzz", "e.ffffffffffffffff"])
+def test_a_name_that_is_no_time_changes_no_order(name: str) -> None:
+    old = kubelet_event("a", "a", when=ago(minutes=2), name=name)
+    new = kubelet_event("b", "b", when=ago(minutes=1))
+    assert [entry.message for entry in join_events([new, old])] == ["a", "b"]
 
 
 def test_recording_an_event_again_changes_nothing_and_its_new_count_replaces_the_old_one() -> None:

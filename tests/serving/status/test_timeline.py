@@ -173,6 +173,13 @@ def test_what_follows_from_a_change_is_no_change_before_it() -> None:
     )
 
 
+def test_a_rollout_of_one_second_begins_before_it_ends() -> None:
+    end = entry(ROLLOUT, "finished", minutes=40, observed=False, identity=("finished", "2"))
+    identity = ("revision", "2")
+    begin = entry(ROLLOUT, "to revision 2", minutes=40, observed=False, identity=identity)
+    assert merge_entries([end, begin], []) == (begin, end)
+
+
 def test_a_status_that_servedeck_saw_begin_does_not_need_the_objects() -> None:
     entries = [status(Status.READY, hours=2, is_first_status=True), status(ERROR, minutes=12)]
     assert since_text(entries, ERROR, NOW, UNAVAILABLE) == (
