@@ -37,6 +37,8 @@ COMPLETE_PATTERN = re.compile(r"Inference Port\s+\d+")
 POD_PATTERN = re.compile(r"\b(?P<name>srv-\d{3}-[a-z0-9]+-[a-z0-9]{5})\b")
 DIGITS = re.compile(r"\d+")
 HOME_KEY = "\x1b[H"
+LOADING_TEXT = "Loading…"
+"""Shown by a tab until its content is read: no key moves anything before."""
 HEADER_LINES = 4
 FOOTER_LINES = 2
 
@@ -185,6 +187,9 @@ class PageMeasurement:
         for tab in range(1, self._tabs + 1):
             self._terminal.send_keys(str(tab))
             await asyncio.sleep(1)
+            await self._program.wait_until_shown(
+                lambda: not any(LOADING_TEXT in line for line in self._lines()), TIMEOUT
+            )
             self._terminal.send_keys(HOME_KEY)  # the first keys must move something
             await asyncio.sleep(0.5)
             taken: list[float] = []

@@ -135,5 +135,15 @@ def cell_width(cell: Cell) -> int:
     if isinstance(cell, AgeCell):
         return 5  # the longest age of kubectl is "23h59m"-like, nearly always shorter
     if isinstance(cell, str):
-        return cell_len(sanitized(cell))
-    return sum(cell_len(sanitized(text)) for text, _style_name in cell)
+        return _text_width(cell)
+    width = 0
+    for text, _style_name in cell:
+        width += _text_width(text)
+    return width
+
+
+def _text_width(text: str) -> int:
+    """Most texts are ASCII, and lists of thousands of rows are measured at once."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    return cell_len(sanitized(text))

@@ -12,6 +12,7 @@ import pytest
 
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import ObjectReference
+from servedeck.serving.status.event_history import EventHistory
 from tests.tui import fakes
 from tests.tui.events import (
     DEPLOYMENT,
@@ -25,7 +26,7 @@ from tests.tui.events import (
 from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tests.tui.test_serving_page import LLAMA, open_page
-from tui.panes.events import EventsPane
+from tui.panes.events import PORTION, EventsPane
 from widgets.columns import Row
 
 
@@ -344,6 +345,48 @@ async def test_ten_thousand_events_are_shown_up_to_the_maximum_and_said():
     )
     async with open_events(service) as (_, pilot):
         await wait_for_text(pilot, "2,000 Events", "8,004 older dropped", "BackOff")
+
+
+async def test_thousands_of_events_are_added_in_portions_and_shown_at_once(monkeypatch):
+    service = make_service()
+    service.put_events(
+        *(
+            event(f"n{at}", "Unhealthy", f"number {at}", last=fakes.ago(seconds=at))
+            for at in range(900)
+        )
+    )
+    added: list[tuple[int, int]] = []
+    panes: list[EventsPane] = []
+    record = EventHistory.record
+
+    def note(self, uid, events):
+        events = list(events)
+        if events:
+            added.append((len(events), len(panes[0].table.rows)))
+        return record(self, uid, events)
+
+    mount = EventsPane.on_mount
+
+    def note_mounted(self):
+        panes.append(self)
+        mount(self)
+
+    monkeypatch.setattr(EventHistory, "record", note)
+    monkeypatch.setattr(EventsPane, "on_mount", note_mounted)
+    async with open_events(service) as (app, pilot):
+        await wait_for_text(pilot, "904 Events")
+        sizes = [size for size, _ in added]
+        assert sum(sizes) == 904
+        assert max(sizes) <= PORTION
+        assert {rows for _, rows in added} == {0}
+        assert len(lines(app)) == 904
+        times = [entry.last for entry in app.screen.active_pane._all_entries]
+        assert times == sorted(times)
+        added.clear()
+        service.put_events(event("new", "Killing", "stopped", last=fakes.ago(seconds=-5)))
+        await wait_for_text(pilot, "905 Events")
+        assert added == [(1, 904)]
+        assert "stopped" in lines(app)[-1]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20), (300, 80), (20, 10)])

@@ -18,9 +18,11 @@ from servedeck.detail.detail_service import EventWatch
 from servedeck.detail.serving_events import EventSelection, event_objects
 from servedeck.fleet.views import NamespacedName, ServingView, changed_pods
 from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.objects.records import Event
 from servedeck.serving.query_terms import QueryError
 from servedeck.serving.status.event_history import EventEntry, EventKey, count_warnings
 from servedeck.serving.status.event_query import EventQuery, parse_event_query
+from servedeck.serving.status.events import event_sort_time
 from servedeck.serving.text import format_count
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
@@ -37,6 +39,10 @@ from widgets.text_view import StatusLine
 MAX_HEADING_LINES = 4
 MAX_MESSAGE_LINES = 3
 """Lines of the message of the Event under the cursor."""
+PORTION = 200
+"""Events that are added at once, in about 10 ms: no key waits until thousands are added."""
+PORTION_PAUSE_SECONDS = 0.005
+"""Seconds between two portions: keys are handled and painted."""
 
 
 class EventsPane(Pane):
@@ -66,6 +72,8 @@ class EventsPane(Pane):
         self._event_watch: EventWatch | None = None
         self._deployment_watch: DeploymentWatch | None = None
         self._selection = EventSelection()
+        self._events_to_add: list[Event] = []
+        """The oldest first."""
         self._query = EventQuery("")
         self._warnings_only = False
         self._is_following = True
@@ -105,6 +113,7 @@ class EventsPane(Pane):
     def _forget_lines(self) -> None:
         """Another serving is shown."""
         self._selection = EventSelection()
+        self._events_to_add = []
         self._is_following = True
         self._paused_entries, self._paused_order = {}, {}
         self._rows = {}
@@ -121,6 +130,7 @@ class EventsPane(Pane):
     def _open_watches_of_serving(self) -> None:
         service = self.app_context.detail_service
         self._selection = EventSelection()
+        self._events_to_add = []
         self._event_watch = self.add_watch(
             service.watch_events(self.key.namespace, self._refresh_if_active)
         )
@@ -178,10 +188,29 @@ class EventsPane(Pane):
                 fleet.related_objects(view.key),
                 (one.key for one in fleet.views()),
             )
-            self.app_context.history.events.record(
-                view.uid, self._selection.select(self._event_watch.records, objects)
-            )
-        self._update()
+            found = self._selection.select(self._event_watch.records, objects)
+            is_adding = bool(self._events_to_add)
+            self._events_to_add += sorted(found, key=event_sort_time)
+            if is_adding:
+                return
+        self._add_portion()
+
+    def _add_portion(self) -> None:
+        """Add the next Events to the history, and show them once all are added."""
+        view = self._last_view
+        if view is None or not self.is_active:
+            return
+        history, now = self.app_context.history.events, self._now()
+        portion, self._events_to_add = self._events_to_add[:PORTION], self._events_to_add[PORTION:]
+        changed = history.record(view.uid, portion)
+        if not self._events_to_add:
+            self._update()
+            return
+        self._forget_rows_of_other_days(now)
+        for key in changed:
+            if (entry := history.entry(view.uid, key)) is not None:
+                self._row_of(entry, view, now)
+        self.set_timer(PORTION_PAUSE_SECONDS, self._add_portion)
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -190,6 +219,9 @@ class EventsPane(Pane):
         view = self._last_view
         if view is None or not self.is_active:
             return
+        if self._events_to_add and not self._all_entries:
+            self.table.set_placeholder(self._placeholder())
+            return  # else the older ones would be added between the lines, or below a paused list
         self._all_entries = list(self.app_context.history.events.entries(view.uid))
         matching = self._all_entries
         if self._warnings_only or self._query.predicates:
@@ -214,18 +246,21 @@ class EventsPane(Pane):
     def _build_rows(self, view: ServingView) -> list[Row]:
         """The rows of the entries that are shown; those of unchanged entries are reused."""
         now = self._now()
-        today = now.astimezone().date()
-        known = self._rows if today == self._rows_date else {}
-        rows: list[Row] = []
-        for entry in self._shown_entries:
-            cached = known.get(entry.key)
-            if cached is None or cached[0] is not entry:
-                cached = known[entry.key] = (entry, build_event_row(entry, view.key.name, now))
-            rows.append(cached[1])
-        if len(known) > 2 * len(self._all_entries) + 100:
-            known = {entry.key: known[entry.key] for entry in self._shown_entries}
-        self._rows, self._rows_date = known, today
+        self._forget_rows_of_other_days(now)
+        rows = [self._row_of(entry, view, now) for entry in self._shown_entries]
+        if len(self._rows) > 2 * len(self._all_entries) + 100:
+            self._rows = {entry.key: self._rows[entry.key] for entry in self._shown_entries}
         return rows
+
+    def _forget_rows_of_other_days(self, now: datetime) -> None:
+        if (today := now.astimezone().date()) != self._rows_date:
+            self._rows, self._rows_date = {}, today
+
+    def _row_of(self, entry: EventEntry, view: ServingView, now: datetime) -> Row:
+        known = self._rows.get(entry.key)
+        if known is None or known[0] is not entry:
+            known = self._rows[entry.key] = (entry, build_event_row(entry, view.key.name, now))
+        return known[1]
 
     def _placeholder(self) -> tuple[Line, ...]:
         watch = self._event_watch
@@ -250,7 +285,9 @@ class EventsPane(Pane):
     def _is_settled(self) -> bool:
         """Whether the Events, and the objects that they may be about, are known."""
         watches = (self._event_watch, self._deployment_watch)
-        return all(watch is not None and watch.is_settled for watch in watches)
+        return not self._events_to_add and all(
+            watch is not None and watch.is_settled for watch in watches
+        )
 
     def _update_texts(self) -> None:
         if not self.is_attached or not (width := self.heading.inner_width):

@@ -58,14 +58,15 @@ def event_count(event: Event) -> int:
     return max(count, event.count, 1)
 
 
-def newest_first(events: Iterable[Event]) -> list[Event]:
-    """`events` by time, newest first; those without a time last."""
-    return sorted(events, key=_precise_time, reverse=True)
-
-
-def _precise_time(event: Event) -> datetime:
+def event_sort_time(event: Event) -> datetime:
+    """When the Event happened last, as precisely as is known; the earliest time if it has none."""
     time = event_time(event)
     return within_second(time, recorded_at(event)) if time is not None else _MIN_TIME
+
+
+def newest_first(events: Iterable[Event]) -> list[Event]:
+    """`events` by time, newest first; those without a time last."""
+    return sorted(events, key=event_sort_time, reverse=True)
 
 
 def latest_distinct(events: Iterable[Event], limit: int = 10) -> list[Event]:
