@@ -443,7 +443,7 @@ class Fleet:
             serving_status,
             pods,
             events,
-            rollout=rollout.rollout_badge(deployment),
+            rollout_badge=rollout.rollout_badge(deployment),
             pods_known=completeness is Completeness.COMPLETE,
         )
         return self._store_view(key, view)
@@ -473,7 +473,7 @@ class Fleet:
             serving_status,
             pods,
             events,
-            rollout=other.rollout,
+            rollout_badge=other.rollout,
             pods_known=completeness is Completeness.COMPLETE,
         )
         return self._store_view(key, other.complete(view))
@@ -560,7 +560,7 @@ class Fleet:
         pods: ServingPods,
         events: list[Event],
         *,
-        rollout: str,
+        rollout_badge: str,
         pods_known: bool,
     ) -> ServingView:
         facts = self._workload_facts.get(key)
@@ -575,7 +575,7 @@ class Fleet:
             reason=serving_status.reason,
             message=serving_status.message,
             failing=serving_status.failing_count,
-            rollout=rollout,
+            rollout=rollout_badge,
             ready=serving_status.ready_count,
             desired=deployment.spec.replicas,
             template=server.template,

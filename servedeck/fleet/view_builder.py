@@ -50,7 +50,7 @@ class WorkloadFacts(NamedTuple):
 
 
 def find_workload_facts(workload: Workload) -> WorkloadFacts:
-    """Takes a sixth of the time in which a changed Pod is joined: worth keeping."""
+    """Detect them. Worth keeping: it takes a sixth of the time in which a changed Pod is joined."""
     server = detection.detect_deployment(workload)
     return WorkloadFacts(
         workload,

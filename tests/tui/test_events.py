@@ -312,6 +312,18 @@ async def test_the_next_serving_has_its_own_events():
         assert len(service.open_watches) == 3
 
 
+async def test_the_next_serving_shows_no_event_of_the_last_one_while_its_own_are_added():
+    async with open_events() as (app, pilot):
+        await wait_for_text(pilot, "✓ following")
+        pane = app.screen.active_pane
+        assert pane._shown_entries
+        pane.deactivate()
+        pane.set_serving(LLAMA)
+        assert not pane._shown_entries
+        assert not pane._all_entries
+        assert pane._selected_entry is None
+
+
 async def test_hidden_it_watches_nothing():
     service = make_service()
     async with open_events(service) as (app, pilot):

@@ -116,6 +116,7 @@ class EventsPane(Pane):
         self._events_to_add = []
         self._is_following = True
         self._paused_entries, self._paused_order = {}, {}
+        self._all_entries, self._shown_entries = [], []
         self._rows = {}
         if self.is_attached:
             self.table.set_rows([])
