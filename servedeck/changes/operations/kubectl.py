@@ -1,0 +1,33 @@
+"""The commands of kubectl that do the same as an operation, to be copied."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from servedeck.changes.operations.operation import Operation, OperationKind
+
+
+def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
+    """The command without a context, `kubectl -n chat scale deployment/llama --replicas=3`.
+    `others` are the further objects of a deletion, "service/llama"."""
+    words = ["kubectl"]
+    if operation.namespace:
+        words += ["-n", operation.namespace]
+    workload = f"deployment/{operation.name}"
+    match operation.kind:
+        case OperationKind.SCALE | OperationKind.START | OperationKind.STOP:
+            words += ["scale", workload, f"--replicas={operation.replicas or 0}"]
+        case OperationKind.RESTART | OperationKind.PAUSE | OperationKind.RESUME:
+            words += ["rollout", operation.kind.value, workload]
+        case OperationKind.ROLLBACK:
+            words += ["rollout", "undo", workload]
+            if operation.revision:
+                words.append(f"--to-revision={operation.revision}")
+        case OperationKind.DELETE:
+            words += ["delete", workload, *others]
+        case OperationKind.DELETE_POD:
+            words += ["delete", f"pod/{operation.name}"]
+        case _:
+            words += [operation.kind.value, operation.name]
+    return shlex.join(words)
