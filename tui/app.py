@@ -36,6 +36,7 @@ from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
 from tui.internals.textual_private import free_drawn_lines
 from tui.key_queue import KeyQueue
+from tui.ports.app_context import Undoable
 from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
@@ -112,6 +113,7 @@ class ServedeckApp(TerminalApp):
         keymap: Mapping[str, str] | None = None,
         theme: str = "",
         readonly: bool = False,
+        is_production_context: Callable[[str], bool] = lambda _context: False,
         wide: bool = False,
         columns: Sequence[str] = (),
         change_service: ChangeService | None = None,
@@ -121,7 +123,8 @@ class ServedeckApp(TerminalApp):
     ) -> None:
         """`keymap` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
-        that are shown, empty for all. With `initial_draft`, the form of a new serving is open at
+        that are shown, empty for all. `is_production_context` says of the name of a context whether
+        it is one. With `initial_draft`, the form of a new serving is open at
         the start, filled with that draft, as soon as there is a `change_service`; with
         `initial_page`, the page of a serving is open as soon as it is listed. Keys are queued until
         then."""
@@ -140,6 +143,8 @@ class ServedeckApp(TerminalApp):
         self.favorites = tuple(favorites)
         self.keymap = dict(keymap or {})
         self.readonly = readonly
+        self._is_production_context = is_production_context
+        self.undoable = Undoable()
         self._change_service = change_service
         self._change_service_ready = asyncio.Event()
         self._initial_draft = initial_draft
@@ -242,6 +247,10 @@ class ServedeckApp(TerminalApp):
                 "page",
                 busy_label=f"Opening {self._initial_page.name}",
             )
+
+    @property
+    def is_production(self) -> bool:
+        return self._is_production_context(self.source.context)
 
     @property
     def change_service(self) -> ChangeService | None:

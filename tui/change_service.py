@@ -1,4 +1,4 @@
-"""What the create form needs of the cluster that the list shows.
+"""What changes of servings need of the cluster that the list shows.
 
 What the form needs (pydantic, the rules of a spec) takes 90 ms to import, which the list does not
 wait for: `FORM_MODULES` are imported after the first complete list."""
@@ -16,6 +16,11 @@ from servedeck.fleet.views import NamespacedName
 if TYPE_CHECKING:
     from servedeck.changes.draft_store import DraftStore
     from servedeck.changes.inventory import ClusterInventory
+    from servedeck.changes.operations.operation import (
+        Operation,
+        OperationPlan,
+        OperationResult,
+    )
     from servedeck.changes.plan import ChangePlan
     from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
     from servedeck.cluster.http.connection import Connection
@@ -31,7 +36,9 @@ FORM_MODULES = (
     "servedeck.changes.plan",
     "servedeck.changes.platform_settings",
     "servedeck.changes.inventory",
+    "servedeck.changes.operations.planner",
     "tui.screens.create.wizard",
+    "tui.screens.operation_dialog",
 )
 
 REQUIRED_PERMISSIONS = (
@@ -111,6 +118,26 @@ class ClusterChangeService:
         self._require_connection()
         if self._access is not None:
             await self._access.refresh(namespace)
+
+    def operation_disabled_reason(self, operation: Operation) -> str:
+        connection = self._connection()
+        if connection is None or connection is not self._cached_connection or self._access is None:
+            return ""
+        decision = self._access.cached_decision(
+            *operation.required_permission, operation.namespace, name=operation.name
+        )
+        return "" if decision else decision.reason
+
+    async def refresh_operation_permission(self, operation: Operation) -> None:
+        self._require_connection()
+        access = self._access
+        if access is None:
+            return
+        await access.refresh(operation.namespace)
+        verb, resource = operation.required_permission
+        where = operation.namespace, "", operation.name
+        if not access.cached_decision(verb, resource, *where).known:
+            await access.check(verb, resource, *where)
 
     # -- platform -------------------------------------------------------------------------------
 
@@ -192,3 +219,15 @@ class ClusterChangeService:
                 f"Deployment {key.name} no longer exists in namespace {key.namespace}."
             )
         return import_objects.import_objects(live.objects)
+
+    # -- operations on existing servings --------------------------------------------------------
+
+    async def plan_operation(self, operation: Operation) -> OperationPlan:
+        from servedeck.changes.operations.planner import plan_operation
+
+        return await plan_operation(self._require_connection(), operation)
+
+    async def run_operation(self, plan: OperationPlan) -> OperationResult:
+        from servedeck.changes.operations.execution import run_plan
+
+        return await run_plan(self._require_connection(), plan)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from textual.worker import Worker
 
+    from servedeck.changes.operations.operation import OperationResult
     from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
     from tui.ports.change_service import ChangeService
     from tui.ports.serving_source import LogService, ServingSource
     from widgets.status_paragraphs import CrashedContainer, LogTail
+
+
+class Undoable(NamedTuple):
+    """Operations that were done together and can be undone."""
+
+    context: str = ""
+    """The context in which they were done."""
+    results: tuple[OperationResult, ...] = ()
 
 
 class AppContext(Protocol):
@@ -31,12 +40,18 @@ class AppContext(Protocol):
     wide: bool
     columns: tuple[str, ...]
     """Keys of the only columns to show; empty for all."""
+    undoable: Undoable
+    """What was done last and can be undone."""
     exiting: bool
     """True as soon as the exit was requested."""
 
     @property
     def change_service(self) -> ChangeService | None:
         """None without a cluster."""
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the settings call the context a production context."""
 
     def clock(self) -> datetime:
         """The time now."""

@@ -1,5 +1,5 @@
-"""What the create form needs of a cluster, as `tui.change_service` implements it; tests bring their
-own."""
+"""What changes of servings need of a cluster, as `tui.change_service` implements it; tests bring
+their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from servedeck.changes.draft_store import DraftStore
+from servedeck.changes.operations.operation import Operation, OperationPlan, OperationResult
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.rejection import Rejection
@@ -48,7 +49,8 @@ class Inventory(Protocol):
 
 
 class ChangeService(Protocol):
-    """Everything between the form and the cluster. Requests to the cluster raise ClusterError."""
+    """Everything between forms or dialogs and the cluster. Requests to the cluster raise
+    ClusterError."""
 
     @property
     def is_connected(self) -> bool:
@@ -97,3 +99,17 @@ class ChangeService(Protocol):
 
     async def import_serving(self, key: NamespacedName) -> ImportedServing:
         """A serving, read from its objects."""
+
+    # -- operations on existing servings --------------------------------------------------------
+
+    def operation_disabled_reason(self, operation: Operation) -> str:
+        """The missing permission, in a sentence; "" if there is none, as far as known."""
+
+    async def refresh_operation_permission(self, operation: Operation) -> None:
+        """Fetch the permission that `operation_disabled_reason` reports on."""
+
+    async def plan_operation(self, operation: Operation) -> OperationPlan:
+        """What it would do now."""
+
+    async def run_operation(self, plan: OperationPlan) -> OperationResult:
+        """Run a plan, once; what fails is in the result."""

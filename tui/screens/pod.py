@@ -10,13 +10,16 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.cluster import resources
 from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.detail_service import EventWatch, ObjectWatch, Watch
 from servedeck.fleet.views import NamespacedName, PodView
+from servedeck.serving.spec.mapping.json_values import as_mapping
 from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.operation_flow import OperationFlow
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.value import ValueScreen
@@ -57,6 +60,7 @@ class PodScreen(ActionScreen[PodResult]):
         super().__init__()
         self._serving = serving
         self._view = pod
+        self.operation_flow = OperationFlow(self)
         self._deleted_at: datetime | None = None
         self._pod: LiveObject | None = None
         self._pod_watch: ObjectWatch | None = None
@@ -203,7 +207,36 @@ class PodScreen(ActionScreen[PodResult]):
     def disabled_reason(self, action: Action) -> str:
         if action.name in ("open", "copy") and self.selected_row is None:
             return "There is no value under the cursor."
+        if action.name == "delete":
+            if self._deleted_at is not None:
+                return "The Pod was deleted."
+            return self.operation_flow.disabled_reason(self._deletion)
+        if action.name == "cordon":
+            if (operation := self._cordon) is None:
+                return "The Pod is on no node yet, or its node may not be read."
+            return self.operation_flow.disabled_reason(operation)
         return ""
+
+    @property
+    def _deletion(self) -> Operation:
+        return Operation(OperationKind.DELETE_POD, self._view.namespace, self._view.name)
+
+    @property
+    def _cordon(self) -> Operation | None:
+        """Cordons the node, or uncordons it; None if it is not known."""
+        node = self._node_watch.newest if self._node_watch is not None else None
+        if node is None:
+            return None
+        is_cordoned = as_mapping(node.value, "spec").get("unschedulable") is True
+        kind = OperationKind.UNCORDON if is_cordoned else OperationKind.CORDON
+        return Operation(kind, "", self._watched_node)
+
+    def do_delete(self) -> None:
+        self.operation_flow.open([self._deletion])
+
+    def do_cordon(self) -> None:
+        if (operation := self._cordon) is not None:
+            self.operation_flow.open([operation])
 
     def on_card_view_highlighted(self) -> None:
         self.update_footer()

@@ -17,10 +17,12 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import TabbedContent, TabPane, Tabs
 
-from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.panes.base import Pane
 from tui.panes.events import EventsPane
 from tui.panes.logs import LogsPane
@@ -86,6 +88,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         """The serving as it was last; a deleted one stays."""
         self._deleted_at: datetime | None = None
         self._find_neighbor = find_neighbor
+        self.operation_flow = OperationFlow(self)
         self._first_pane = pane
         self._first_log = log
         self._panes = [one(view.key) for one in PANES]
@@ -383,6 +386,19 @@ class ServingScreen(ActionScreen[NamespacedName]):
             step = 1 if action.name == "next" else -1
             if self._find_neighbor(self.key, step) is None:
                 return f"The list has no serving {'after' if step > 0 else 'before'} this one."
+        if action.name == "rollback":
+            return self._rollback_disabled_reason()
+        if action.name == "delete" and (pod := self._selected_pod) is not None:
+            return self.operation_flow.disabled_reason(
+                Operation(OperationKind.DELETE_POD, pod.namespace, pod.name)
+            )
+        if action.name in OPERATION_ACTIONS:
+            kind = OPERATION_ACTIONS[action.name]
+            if self._deleted_at is not None:
+                return "The serving was deleted."
+            return self.operation_flow.serving_disabled_reason(kind, self._view)
+        if action.name == "undo":
+            return self.operation_flow.undo_disabled_reason()
         return ""
 
     def do_close(self) -> None:
@@ -458,6 +474,54 @@ class ServingScreen(ActionScreen[NamespacedName]):
             words += ["--context", context]
         text = shlex.join(words)
         self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, text))
+
+    # -- operations ---------------------------------------------------------------------------
+
+    @property
+    def _selected_pod(self) -> PodView | None:
+        """The Pod under the cursor of the tab Overview."""
+        pane = self._mounted_pane
+        return pane.selected_pod if isinstance(pane, OverviewPane) else None
+
+    def do_scale(self) -> None:
+        self.operation_flow.start(OperationKind.SCALE, [self._view])
+
+    def do_restart(self) -> None:
+        self.operation_flow.start(OperationKind.RESTART, [self._view])
+
+    def do_stop(self) -> None:
+        self.operation_flow.start(OperationKind.STOP, [self._view])
+
+    def do_pause(self) -> None:
+        self.operation_flow.start(OperationKind.PAUSE, [self._view])
+
+    def do_delete(self) -> None:
+        if (pod := self._selected_pod) is not None:
+            operation = Operation(OperationKind.DELETE_POD, pod.namespace, pod.name)
+            self.operation_flow.open([operation])
+        else:
+            self.operation_flow.start(OperationKind.DELETE, [self._view])
+
+    def do_undo(self) -> None:
+        self.operation_flow.undo()
+
+    def _rollback_disabled_reason(self) -> str:
+        pane = self._mounted_pane
+        reason = self.operation_flow.serving_disabled_reason(OperationKind.ROLLBACK, self._view)
+        if reason or not isinstance(pane, RolloutsPane):
+            return reason
+        return pane.rollback_disabled_reason()
+
+    async def do_rollback(self) -> None:
+        pane = self._mounted_pane
+        if isinstance(pane, RolloutsPane) and (revision := pane.selected_revision) is not None:
+            self.operation_flow.start(
+                OperationKind.ROLLBACK, [self._view], revision=revision.number
+            )
+            return
+        await self._show_pane(PANES.index(RolloutsPane))
+        key = self.app_context.key_display_for("serving.rollback")
+        self.show_message(f"Choose a revision; {key} shows what going back to it changes.")
 
     def do_yaml(self) -> None:
         if self._active is not None:

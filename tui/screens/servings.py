@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -13,6 +13,7 @@ from textual.geometry import Size
 from textual.getters import query_one
 from textual.widgets import Input
 
+from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.fleet.query import (
     Query,
     QueryError,
@@ -28,6 +29,7 @@ from servedeck.serving.text import one_line
 from tui import status_text
 from tui.actions import ACTIONS_BY_ID, POD_KEYS, Action, bindings
 from tui.namespace_shortcuts import NamespaceShortcuts
+from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.ports.serving_source import SourceChanges, SourceState
 from tui.screens.base import ActionScreen
 from tui.screens.create.flow import CreateFlow
@@ -45,10 +47,21 @@ if TYPE_CHECKING:
     from tui.screens.serving import ServingScreen
 
 DEFAULT_SORT = "status"
+ROLLOUT_KINDS = frozenset(
+    {
+        OperationKind.SCALE,
+        OperationKind.RESTART,
+        OperationKind.START,
+        OperationKind.RESUME,
+    }
+)
+"""Operations whose progress is shown below the list."""
 DESCENDING_COLUMNS = frozenset({"restarts"})
 """Columns that are sorted in descending order at first."""
 
-SERVING_ACTIONS = frozenset({"open", "status", "logs", "yaml", "describe", "connect", "clone"})
+SERVING_ACTIONS = frozenset(
+    {"open", "status", "logs", "yaml", "describe", "connect", "clone", "mark", *OPERATION_ACTIONS}
+)
 """Actions on the serving under the cursor."""
 
 
@@ -79,6 +92,7 @@ class ServingsScreen(ActionScreen[None]):
         self.create_flow = CreateFlow(
             self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
         )
+        self.operation_flow = OperationFlow(self, on_done=self._on_operation_done)
         self._namespace_shortcuts = NamespaceShortcuts()
         self._shortcuts_context: str | None = None
         """The context of these namespaces."""
@@ -298,6 +312,9 @@ class ServingsScreen(ActionScreen[None]):
 
     def default_message(self) -> Line:
         """The failure reason of the selected serving's state, or its endpoint."""
+        if marked := self._marked_views:
+            key = self.app_context.key_display_for("servings.back")
+            return ((" ", ""), (f"{len(marked)} marked", "accent"), (f"; {key} unmarks", "muted"))
         view = self.selected_serving
         if view is None:
             return ()
@@ -344,6 +361,13 @@ class ServingsScreen(ActionScreen[None]):
             return view.readonly_reason
         if action.name in ("create", "clone"):
             return self.create_flow.disabled_reason()
+        if action.name == "mark" and view is not None:
+            return view.readonly_reason
+        if action.name in OPERATION_ACTIONS:
+            kind = OPERATION_ACTIONS[action.name]
+            return self.operation_flow.targets_disabled_reason(kind, self._targets)
+        if action.name == "undo":
+            return self.operation_flow.undo_disabled_reason()
         if action.name == "logs" and view is not None and not view.pods:
             return view.no_pods_text
         return ""
@@ -439,6 +463,68 @@ class ServingsScreen(ActionScreen[None]):
                 self.create_flow.clone(view.key), "create", busy_label=f"Reading {view.key}"
             )
 
+    # -- operations ---------------------------------------------------------------------------
+
+    def do_mark(self) -> None:
+        if view := self.selected_serving:
+            self._row_builder.marked ^= {view.key}
+            self._update_marks([view])
+
+    def do_mark_all(self) -> None:
+        shown = {view.key for view in self._views if not view.readonly_reason}
+        self._row_builder.marked = set() if shown <= self._row_builder.marked else shown
+        self._update_marks(self._views)
+
+    def _update_marks(self, views: Sequence[ServingView]) -> None:
+        self.table.update_rows([self._row_builder.rebuild_row(view) for view in views])
+        self.update_message()
+        self.update_footer()
+
+    @property
+    def _marked_views(self) -> list[ServingView]:
+        """The marked servings that are shown, in the order of the list."""
+        marked = self._row_builder.marked
+        return [view for view in self._views if view.key in marked] if marked else []
+
+    @property
+    def _targets(self) -> list[ServingView]:
+        """The marked servings, or the one under the cursor."""
+        if found := self._marked_views:
+            return found
+        return [view] if (view := self.selected_serving) is not None else []
+
+    def do_scale(self) -> None:
+        self.operation_flow.start(OperationKind.SCALE, self._targets)
+
+    def do_restart(self) -> None:
+        self.operation_flow.start(OperationKind.RESTART, self._targets)
+
+    def do_stop(self) -> None:
+        self.operation_flow.start(OperationKind.STOP, self._targets)
+
+    def do_pause(self) -> None:
+        self.operation_flow.start(OperationKind.PAUSE, self._targets)
+
+    def do_delete(self) -> None:
+        self.operation_flow.start(OperationKind.DELETE, self._targets)
+
+    def do_undo(self) -> None:
+        self.operation_flow.undo()
+
+    def do_rollback(self) -> None:
+        if view := self.selected_serving:
+            self._open_page(view, tab="rollouts")
+
+    def _on_operation_done(self, operation: Operation) -> None:
+        """The marks have served their purpose; the progress of a rollout is shown."""
+        key = NamespacedName(operation.namespace, operation.name)
+        if key in self._row_builder.marked:
+            self._row_builder.marked.discard(key)
+            if view := self.app_context.source.fleet.view(key):
+                self._update_marks([view])
+        elif operation.kind in ROLLOUT_KINDS:
+            self.rollout_progress.start(key)
+
     def do_wide(self) -> None:
         self.table.configure_columns(wide=not self.table.wide)
         if self.table.wide and self.table.max_scroll_x > 0:
@@ -480,6 +566,9 @@ class ServingsScreen(ActionScreen[None]):
     def do_back(self) -> None:
         if self.popover.is_open:
             self.popover.close()
+        elif marked := self._marked_views:
+            self._row_builder.marked.clear()
+            self._update_marks(marked)
         elif self.filter_line.display:
             self.clear_filter()
         elif not self.rollout_progress.hide():
