@@ -1,0 +1,181 @@
+"""Who changes a Deployment or its replicas besides its operator: autoscalers, GitOps controllers,
+Helm, and the controllers of other objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
+from servedeck.serving.text import one_line, sanitize
+
+
+class OwnerKind(StrEnum):
+    ARGO_CD = "Argo CD application"
+    FLUX_KUSTOMIZATION = "Flux Kustomization"
+    FLUX_HELM_RELEASE = "Flux HelmRelease"
+    HELM = "Helm release"
+    HPA = "HorizontalPodAutoscaler"
+    SCALED_OBJECT = "ScaledObject"
+    CONTROLLER = "controller"
+    """The controller of another object, such as an InferenceService."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who changes a Deployment by itself. Text is sanitized and on one line."""
+
+    kind: OwnerKind
+    name: str
+    """With its kind: "Argo CD application chat", "HorizontalPodAutoscaler chat"."""
+
+    @property
+    def revert_warning(self) -> str:
+        """What it does with a change of the Deployment, and what to do, in one sentence."""
+        return _REVERT_WARNINGS[self.kind].format(name=self.name)
+
+    @property
+    def replicas_error(self) -> str:
+        """Why the replicas that it owns are not changed, and what to do, in one sentence."""
+        return (
+            f"{self.name} sets the replicas and would change them again; change its minimum and "
+            "maximum instead."
+        )
+
+
+_REVERT_WARNINGS = {
+    # Only with selfHeal does it revert a change by itself; otherwise it reports OutOfSync (Argo CD
+    # documentation, Automated Sync Policy).
+    OwnerKind.ARGO_CD: "{name} manages this Deployment and reverts the change when it syncs; make "
+    "the change in Git, too.",
+    # Drift is corrected at each interval (Flux documentation, Kustomization).
+    OwnerKind.FLUX_KUSTOMIZATION: "{name} manages this Deployment and reverts the change when it "
+    "reconciles; make the change in Git, too.",
+    # Drift detection is off by default (Flux documentation, HelmRelease, spec.driftDetection).
+    OwnerKind.FLUX_HELM_RELEASE: "{name} manages this Deployment and may revert the change when it "
+    "reconciles; change its values, too.",
+    # Only where the chart's own value of the field differs (three-way merge of helm upgrade).
+    OwnerKind.HELM: "{name} created this Deployment, and the next helm upgrade may revert the "
+    "change; change its values, too.",
+    OwnerKind.HPA: "{name} sets the replicas of this Deployment.",
+    OwnerKind.SCALED_OBJECT: "{name} sets the replicas of this Deployment.",
+    OwnerKind.CONTROLLER: "{name} owns this Deployment, and its controller may revert the change; "
+    "change the {name} instead.",
+}
+
+_ARGO_CD_LABEL = "argocd.argoproj.io/instance"
+_ARGO_CD_ANNOTATION = "argocd.argoproj.io/tracking-id"
+_KUSTOMIZATION_LABEL = "kustomize.toolkit.fluxcd.io/name"
+_RECONCILE_ANNOTATION = "kustomize.toolkit.fluxcd.io/reconcile"
+_HELM_RELEASE_LABEL = "helm.toolkit.fluxcd.io/name"
+_MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+_HELM_ANNOTATION = "meta.helm.sh/release-name"
+_PAUSED_ANNOTATION = "autoscaling.keda.sh/paused"
+_PAUSED_REPLICAS_ANNOTATION = "autoscaling.keda.sh/paused-replicas"
+
+_OWNERS_BY_MANAGER = {
+    "argocd-controller": Owner(OwnerKind.ARGO_CD, "Argo CD"),
+    "kustomize-controller": Owner(OwnerKind.FLUX_KUSTOMIZATION, "Flux (kustomize-controller)"),
+    "helm-controller": Owner(OwnerKind.FLUX_HELM_RELEASE, "Flux (helm-controller)"),
+    "helm": Owner(OwnerKind.HELM, "Helm"),
+}
+"""By the field manager, where no label or annotation names the owner."""
+
+
+def find_gitops_owner(deployment: Mapping[str, Any]) -> Owner | None:
+    """Who manages the Deployment by a definition of its own: Argo CD, Flux or Helm, in this order,
+    by labels, annotations and field managers; None if nobody does."""
+    labels, annotations = (
+        as_mapping(deployment, "metadata", one) for one in ("labels", "annotations")
+    )
+    # An annotation that was copied from another object does not count (Argo CD documentation,
+    # Resource Tracking).
+    tracked, _, identity = _text(annotations.get(_ARGO_CD_ANNOTATION)).partition(":")
+    own_identity = f"apps/Deployment:{_namespace(deployment)}/{_name(deployment)}"
+    if tracked and identity == own_identity:
+        return Owner(OwnerKind.ARGO_CD, f"{OwnerKind.ARGO_CD} {tracked}")
+    named = [
+        (OwnerKind.ARGO_CD, labels.get(_ARGO_CD_LABEL)),
+        (OwnerKind.FLUX_KUSTOMIZATION, labels.get(_KUSTOMIZATION_LABEL)),
+        (OwnerKind.FLUX_HELM_RELEASE, labels.get(_HELM_RELEASE_LABEL)),
+    ]
+    if labels.get(_MANAGED_BY_LABEL) == "Helm":
+        named.append((OwnerKind.HELM, annotations.get(_HELM_ANNOTATION)))
+    is_left_alone = annotations.get(_RECONCILE_ANNOTATION) == "disabled"
+    for kind, value in named:
+        if (name := _text(value)) and not (is_left_alone and kind is OwnerKind.FLUX_KUSTOMIZATION):
+            return Owner(kind, f"{kind} {name}")
+    managers = {
+        as_str(one.get("manager"))
+        for one in mappings(as_mapping(deployment, "metadata").get("managedFields"))
+        if not one.get("subresource")
+    }
+    if is_left_alone:
+        managers.discard("kustomize-controller")
+    return next((one for name, one in _OWNERS_BY_MANAGER.items() if name in managers), None)
+
+
+def find_replicas_owner(
+    deployment: Mapping[str, Any], autoscalers: Iterable[Mapping[str, Any]]
+) -> Owner | None:
+    """The HorizontalPodAutoscaler or ScaledObject that sets the Deployment's replicas, None if
+    there is none. A ScaledObject comes before the HorizontalPodAutoscaler that KEDA makes of it; a paused
+    one sets nothing. `autoscalers` are decoded objects; entries of a list, which have no kind, are
+    told apart by their triggers."""
+    found: dict[OwnerKind, Owner] = {}
+    for one in autoscalers:
+        is_scaled_object = one.get("kind") == OwnerKind.SCALED_OBJECT or (
+            not one.get("kind") and "triggers" in as_mapping(one, "spec")
+        )
+        kind = OwnerKind.SCALED_OBJECT if is_scaled_object else OwnerKind.HPA
+        if _scales(one, kind, deployment) and not _is_paused(one):
+            found.setdefault(kind, Owner(kind, f"{kind} {_name(one)}"))
+    return found.get(OwnerKind.SCALED_OBJECT) or found.get(OwnerKind.HPA)
+
+
+def find_controller(deployment: Mapping[str, Any]) -> Owner | None:
+    """The object whose controller made the Deployment, None if there is none."""
+    for one in mappings(as_mapping(deployment, "metadata").get("ownerReferences")):
+        if one.get("controller") is True:
+            name = f"{_text(one.get('kind'))} {_text(one.get('name'))}"
+            return Owner(OwnerKind.CONTROLLER, name)
+    return None
+
+
+def _scales(autoscaler: Mapping[str, Any], kind: OwnerKind, deployment: Mapping[str, Any]) -> bool:
+    """Whether its target is the Deployment. A ScaledObject's defaults are apps/v1 and Deployment
+    (KEDA documentation, ScaledObject specification)."""
+    target = as_mapping(autoscaler, "spec", "scaleTargetRef")
+    default = "Deployment" if kind is OwnerKind.SCALED_OBJECT else ""
+    group = as_str(target.get("apiVersion")).rpartition("/")[0]
+    return (
+        (as_str(target.get("kind")) or default) == "Deployment"
+        and group in ("", "apps")
+        and _namespace(autoscaler) == _namespace(deployment)
+        and as_str(target.get("name"))
+        == as_str(as_mapping(deployment, "metadata").get("name"))
+        != ""
+    )
+
+
+def _is_paused(autoscaler: Mapping[str, Any]) -> bool:
+    """Whether KEDA leaves the replicas alone. With paused-replicas it holds them at a number (KEDA
+    documentation, Pause autoscaling)."""
+    annotations = as_mapping(autoscaler, "metadata", "annotations")
+    if _PAUSED_REPLICAS_ANNOTATION in annotations:
+        return False
+    return as_str(annotations.get(_PAUSED_ANNOTATION)).lower() == "true"
+
+
+def _name(obj: Mapping[str, Any]) -> str:
+    return _text(as_mapping(obj, "metadata").get("name"))
+
+
+def _namespace(obj: Mapping[str, Any]) -> str:
+    return _text(as_mapping(obj, "metadata").get("namespace"))
+
+
+def _text(value: object) -> str:
+    return one_line(sanitize(as_str(value)))
