@@ -121,9 +121,9 @@ def find_replicas_owner(
     deployment: Mapping[str, Any], autoscalers: Iterable[Mapping[str, Any]]
 ) -> Owner | None:
     """The HorizontalPodAutoscaler or ScaledObject that sets the Deployment's replicas, None if
-    there is none. A ScaledObject comes before the HorizontalPodAutoscaler that KEDA makes of it; a paused
-    one sets nothing. `autoscalers` are decoded objects; entries of a list, which have no kind, are
-    told apart by their triggers."""
+    there is none. A ScaledObject comes before the HorizontalPodAutoscaler that KEDA makes of it; a
+    paused one sets nothing. `autoscalers` are decoded objects; entries of a list, which have no
+    kind, are told apart by their triggers."""
     found: dict[OwnerKind, Owner] = {}
     for one in autoscalers:
         is_scaled_object = one.get("kind") == OwnerKind.SCALED_OBJECT or (
