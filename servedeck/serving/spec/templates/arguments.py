@@ -47,7 +47,7 @@ def split_arguments(args: Sequence[str], fields_by_flag: Mapping[str, str]) -> l
         name = fields_by_flag.get(normalize_flag(flag)) if arg.startswith("-") else None
         if name is not None and equals:
             found.append(Argument([arg], name, value))
-        elif name is not None and at + 1 < len(args) and not _is_flag(args[at + 1]):
+        elif name is not None and at + 1 < len(args) and not is_flag(args[at + 1]):
             at += 1
             found.append(Argument([arg, args[at]], name, args[at]))
         else:
@@ -69,7 +69,7 @@ def parse_flags(args: Sequence[str], fields_by_flag: Mapping[str, str]) -> Parse
 def set_flag_value(argument: Argument, value: str) -> None:
     """Change the value of a flag, written as it was."""
     flag, equals, _ = argument.words[0].partition("=")
-    if not equals and not _is_flag(value):
+    if not equals and not is_flag(value):
         argument.words = [flag, value]
     else:
         argument.words = [f"{flag}={value}"]
@@ -154,7 +154,7 @@ def _is_script_option(word: str) -> bool:
     return word.startswith("-") and not word.startswith("--") and word.endswith("c")
 
 
-def _is_flag(arg: str) -> bool:
+def is_flag(arg: str) -> bool:
     """-q and --quantization, but not -1, which is a value."""
     return len(arg) > 1 and arg[0] == "-" and not arg[1:].replace(".", "", 1).isdigit()
 

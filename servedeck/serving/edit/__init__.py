@@ -1,0 +1,1 @@
+"""Changing fields of an existing serving: assignments, differences, merging, forecasts."""
