@@ -15,6 +15,8 @@ from servedeck.fleet.views import NamespacedName
 
 if TYPE_CHECKING:
     from servedeck.changes.draft_store import DraftStore
+    from servedeck.changes.edit.edit import Edit, EditPlan
+    from servedeck.changes.edit.save import SaveResult, UndoPoint
     from servedeck.changes.inventory import ClusterInventory
     from servedeck.changes.operations.operation import (
         Operation,
@@ -38,6 +40,8 @@ FORM_MODULES = (
     "servedeck.changes.inventory",
     "servedeck.changes.operations.planner",
     "tui.screens.create.wizard",
+    "servedeck.changes.edit.save",
+    "tui.screens.edit.edit_screen",
     "tui.screens.operation_dialog",
 )
 
@@ -219,6 +223,34 @@ class ClusterChangeService:
                 f"Deployment {key.name} no longer exists in namespace {key.namespace}."
             )
         return import_objects.import_objects(live.objects)
+
+    # -- edits of existing servings ---------------------------------------------------------------
+
+    def edit_draft_store(self, key: NamespacedName) -> DraftStore | None:
+        from servedeck.changes.draft_store import DraftStore
+
+        connection = self._connection()
+        if connection is None:
+            return None
+        return DraftStore(f"{connection.server} edit of {key}", self._drafts_dir)
+
+    async def plan_edit(self, edit: Edit, inventory: Inventory) -> EditPlan:
+        from servedeck.changes.edit.edit import plan_edit
+
+        known = cast("ClusterInventory", inventory)
+        await known.wait_until_listed()
+        return await plan_edit(self._require_connection(), edit, known)
+
+    async def save_edit(self, plan: EditPlan, inventory: Inventory) -> SaveResult:
+        from servedeck.changes.edit.save import save_edit
+
+        known = cast("ClusterInventory", inventory)
+        return await save_edit(self._require_connection(), plan, known)
+
+    async def begin_undo(self, point: UndoPoint) -> Edit:
+        from servedeck.changes.edit.save import begin_undo
+
+        return await begin_undo(self._require_connection(), point)
 
     # -- operations on existing servings --------------------------------------------------------
 

@@ -164,7 +164,11 @@ class OperationFlow:
     def undo_disabled_reason(self) -> str:
         """Why nothing can be undone, in a sentence; "" if something can."""
         app = self._screen.app_context
-        context, results = app.undoable
+        context, results, edit = app.undoable
+        if edit is not None and context == app.source.context:
+            return self.disabled_reason(
+                Operation(OperationKind.RESTART, edit.after.namespace, edit.after.name)
+            )
         if not results or context != app.source.context:
             return "Nothing was changed here that can be undone."
         for one in results:

@@ -48,6 +48,8 @@ class Draft:
         """The step of the form when it was closed."""
         self.focused_field = ""
         """The focused field then, "" for none."""
+        self.base: Draft | None = None
+        """Of an existing serving: its texts and rows as they were read."""
         self.set_template(template or next(iter(TEMPLATES)))
 
     @property
@@ -87,13 +89,13 @@ class Draft:
             {key: row[key] for key in ("pvc", "mount_path", "read_only")}
             for row in self.rows["volumes"]
         ]
-        document["env"] = [_env_var_document(row) for row in self.rows["env"]]
+        document["env"] = [env_var_document(row) for row in self.rows["env"]]
         if self.has_transformer:
             document["transformer"] = {
                 "image": texts["transformer.image"],
                 "port": texts["transformer.port"],
                 "command": texts["transformer.command"],
-                "env": [_env_var_document(row) for row in self.rows["transformer.env"]],
+                "env": [env_var_document(row) for row in self.rows["transformer.env"]],
             }
         return document
 
@@ -102,17 +104,21 @@ class Draft:
         fields are checked even if one cannot be parsed.
         """
         spec, found = self._validate_spec()
-        unread = {
-            f"{path}.{at}": row
-            for path in ("env", "transformer.env")
-            for at, row in enumerate(self.rows[path])
-            if row["source"] == "line"
-        }
+        unread = [one.field for one in self._unread_line_issues()]
         return spec, [
             *(one for one in found if not any(_overlaps(one.field, path) for path in unread)),
-            *(error(path, f"Line {row['ref']}: {row['key']}") for path, row in unread.items()),
-            *self._omitted_secret_issues(),
+            *self.unread_issues(),
         ]
+
+    def unread_issues(self) -> list[Issue]:
+        """Lines that are no variables, and what was not saved in the draft's file."""
+        return [*self._unread_line_issues(), *self._omitted_secret_issues()]
+
+    def _unread_line_issues(self) -> Iterator[Issue]:
+        for path in ("env", "transformer.env"):
+            for at, row in enumerate(self.rows[path]):
+                if row["source"] == "line":
+                    yield error(f"{path}.{at}", f"Line {row['ref']}: {row['key']}")
 
     def _omitted_secret_issues(self) -> Iterator[Issue]:
         """What was not saved in the draft's file and not entered again."""
@@ -189,6 +195,7 @@ class Draft:
             "lost": sorted(lost),
             "step": self.step,
             "field": self.focused_field,
+            **({"base": self.base.to_saved_dict()} if self.base is not None else {}),
         }
 
     @classmethod
@@ -201,6 +208,8 @@ class Draft:
         texts, rows, lost = data.get("texts"), data.get("rows"), data.get("lost")
         if isinstance(lost, list):
             draft.omitted_secrets = frozenset(path for path in lost if isinstance(path, str))
+        if isinstance(data.get("base"), Mapping):
+            draft.base = cls.from_saved_dict(data["base"])
         if data.get("step") in (1, 2, 3) and isinstance(data.get("field", ""), str):
             draft.step, draft.focused_field = int(data["step"]), data.get("field", "")
         if isinstance(texts, Mapping):
@@ -223,7 +232,8 @@ class Draft:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _env_var_document(row: DraftRow) -> dict[str, Any]:
+def env_var_document(row: DraftRow) -> dict[str, Any]:
+    """The variable of a row as `EnvVar` reads it."""
     if row["source"] == "line":
         return {"name": row["value"]}
     if row["source"]:

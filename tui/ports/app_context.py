@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from textual.worker import Worker
 
+    from servedeck.changes.edit.save import UndoPoint
     from servedeck.changes.operations.operation import OperationResult
     from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 
 
 class Undoable(NamedTuple):
-    """Operations that were done together and can be undone."""
+    """What was done last and can be undone: operations that were done together, or an edit."""
 
     context: str = ""
     """The context in which they were done."""
     results: tuple[OperationResult, ...] = ()
+    edit: UndoPoint | None = None
+    """A saved edit, in place of operations."""
 
 
 class AppContext(Protocol):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from servedeck.changes.draft_store import DraftStore
+from servedeck.changes.edit.edit import Edit, EditPlan
+from servedeck.changes.edit.save import SaveResult, UndoPoint
 from servedeck.changes.operations.operation import Operation, OperationPlan, OperationResult
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
@@ -99,6 +101,20 @@ class ChangeService(Protocol):
 
     async def import_serving(self, key: NamespacedName) -> ImportedServing:
         """A serving, read from its objects."""
+
+    # -- edits of existing servings ---------------------------------------------------------------
+
+    def edit_draft_store(self, key: NamespacedName) -> DraftStore | None:
+        """The saved drafts of edits of a serving; None while there is no connection."""
+
+    async def plan_edit(self, edit: Edit, inventory: Inventory) -> EditPlan:
+        """What saving the edit would do now."""
+
+    async def save_edit(self, plan: EditPlan, inventory: Inventory) -> SaveResult:
+        """Save a planned edit, once."""
+
+    async def begin_undo(self, point: UndoPoint) -> Edit:
+        """The edit that puts back what a saved edit has changed. Raises UndoExpiredError."""
 
     # -- operations on existing servings --------------------------------------------------------
 

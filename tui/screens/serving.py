@@ -31,6 +31,7 @@ from tui.panes.rollouts import RolloutsPane
 from tui.panes.yaml import YamlPane
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionOwner, ActionScreen
+from tui.screens.edit.edit_flow import EditFlow
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
@@ -89,6 +90,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
         self._deleted_at: datetime | None = None
         self._find_neighbor = find_neighbor
         self.operation_flow = OperationFlow(self)
+        self.edit_flow = EditFlow(self, self.operation_flow)
         self._first_pane = pane
         self._first_log = log
         self._panes = [one(view.key) for one in PANES]
@@ -399,6 +401,8 @@ class ServingScreen(ActionScreen[NamespacedName]):
             return self.operation_flow.serving_disabled_reason(kind, self._view)
         if action.name == "undo":
             return self.operation_flow.undo_disabled_reason()
+        if action.name == "edit":
+            return self.edit_flow.disabled_reason(None if self._deleted_at else self._view)
         return ""
 
     def do_close(self) -> None:
@@ -502,8 +506,12 @@ class ServingScreen(ActionScreen[NamespacedName]):
         else:
             self.operation_flow.start(OperationKind.DELETE, [self._view])
 
+    def do_edit(self) -> None:
+        self.edit_flow.start(self._view)
+
     def do_undo(self) -> None:
-        self.operation_flow.undo()
+        flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow
+        flow.undo()
 
     def _rollback_disabled_reason(self) -> str:
         pane = self._mounted_pane

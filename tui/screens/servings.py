@@ -33,6 +33,7 @@ from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.ports.serving_source import SourceChanges, SourceState
 from tui.screens.base import ActionScreen
 from tui.screens.create.flow import CreateFlow
+from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.new_serving_progress import NewServingProgress
 from tui.screens.serving_status_popover import ServingStatusPopover
 from widgets.header import HeaderData, ListHeader
@@ -93,6 +94,9 @@ class ServingsScreen(ActionScreen[None]):
             self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
         )
         self.operation_flow = OperationFlow(self, on_done=self._on_operation_done)
+        self.edit_flow = EditFlow(
+            self, self.operation_flow, on_saved=lambda key: self.rollout_progress.start(key)
+        )
         self._namespace_shortcuts = NamespaceShortcuts()
         self._shortcuts_context: str | None = None
         """The context of these namespaces."""
@@ -366,6 +370,8 @@ class ServingsScreen(ActionScreen[None]):
         if action.name in OPERATION_ACTIONS:
             kind = OPERATION_ACTIONS[action.name]
             return self.operation_flow.targets_disabled_reason(kind, self._targets)
+        if action.name == "edit":
+            return self.edit_flow.disabled_reason(view)
         if action.name == "undo":
             return self.operation_flow.undo_disabled_reason()
         if action.name == "logs" and view is not None and not view.pods:
@@ -508,8 +514,13 @@ class ServingsScreen(ActionScreen[None]):
     def do_delete(self) -> None:
         self.operation_flow.start(OperationKind.DELETE, self._targets)
 
+    def do_edit(self) -> None:
+        if view := self.selected_serving:
+            self.edit_flow.start(view)
+
     def do_undo(self) -> None:
-        self.operation_flow.undo()
+        flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow
+        flow.undo()
 
     def do_rollback(self) -> None:
         if view := self.selected_serving:

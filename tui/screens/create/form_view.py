@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from tui.screens.create.review_text import is_masked
 from widgets.form import ChoiceRow, FieldInput, FormRow, VariableRow
 from widgets.form_parts import FormBody, FormButton, ReadOnlyLines
 from widgets.select_field import SelectField
+from widgets.styled_line import Line
 
 
 class FormView(FormBody):
@@ -70,6 +71,8 @@ class FormView(FormBody):
         self._focused_row: str = ""
         self._last_focused_paths: dict[int, str] = {}
         """The last focused field of each step."""
+        self.extra_note: Callable[[str], Line] = lambda _path: ()
+        """What is shown below the row of a field besides; called with its path."""
         self.field_order = FieldOrder()
         self._rows: list[FormRow] = []
 
@@ -101,7 +104,7 @@ class FormView(FormBody):
             self.field_order.editors = list(self.query(EDITOR_SELECTOR))
             self._rows = list(self.query(FormRow))
             self._update_issues()
-            self._update_notes()
+            self.update_notes()
             self.scroll_to(y=top, animate=False)
             self.focus_path(*focus)
 
@@ -151,12 +154,16 @@ class FormView(FormBody):
         """The inventory of the cluster; call it again when it changes."""
         self._inventory = inventory
         self._system_volumes = system_volumes
-        self._update_notes()
+        self.update_notes()
 
-    def _update_notes(self) -> None:
+    def update_notes(self) -> None:
+        """Update what is shown below the fields."""
         for row in self._rows:
+            note = self.extra_note(row.path)
             if isinstance(row, ChoiceRow):
-                row.set_note(field_options.field_note(row.path, self.draft, self._inventory))
+                known = field_options.field_note(row.path, self.draft, self._inventory)
+                note = (*note, ("  ", ""), *known) if note and known else (*note, *known)
+            row.set_note(note)
         for info_lines in self.query(ReadOnlyLines):
             info_lines.set_lines(*steps.system_volume_lines(self._system_volumes))
 
@@ -189,7 +196,7 @@ class FormView(FormBody):
         for row in self._rows:
             if isinstance(row, ChoiceRow) and row.path == path:
                 row.select_field.set_display(*field_options.display_value(path, text))
-        self._update_notes()
+        self.update_notes()
 
     async def flush_typed_text(self) -> None:
         """Store everything typed so far, even if the input has not handled it yet."""

@@ -34,6 +34,13 @@ class UndoHistory:
         self._current = dump
         self._typing_path = path if typed else ""
 
+    def forget(self) -> None:
+        """Forget all versions: they were of another base."""
+        self._undo_stack.clear()
+        self._redo_stack.clear()
+        self._current = self._draft.to_dict()
+        self._typing_path = ""
+
     def end_typing(self) -> None:
         """The field lost the focus: later typing there is another change."""
         self._typing_path = ""

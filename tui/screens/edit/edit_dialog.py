@@ -1,0 +1,209 @@
+"""The dialog before an edit is saved: the plan, and the confirmation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.getters import query_one
+
+from servedeck.changes.edit.edit import Edit, EditPlan
+from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
+from tui.actions import Action, bindings
+from tui.ports.change_service import ChangeService, Inventory
+from tui.ports.serving_source import SourceChanges
+from tui.screens.base import Overlay
+from tui.screens.edit import edit_text
+from widgets.styled_line import Line
+from widgets.text_view import StatusLine, TextView
+
+
+class EditDialog(Overlay[SaveResult | EditPlan | None]):
+    """Plans an edit, and saves it once it is confirmed. Its result is that of saving; a plan with
+    conflicts that must be decided first; or None if nothing was saved."""
+
+    SCOPE = "save"
+    HAS_HELP = False
+    BINDINGS: ClassVar[list[BindingType]] = bindings("save")
+    text_view = query_one(TextView)
+
+    def __init__(
+        self,
+        key: NamespacedName,
+        edit: Edit,
+        change_service: ChangeService,
+        inventory: Inventory,
+        *,
+        title: str = "",
+    ) -> None:
+        super().__init__()
+        self._key = key
+        self._title = title or f"Save changes of {key}"
+        self._edit = edit
+        self._change_service = change_service
+        self._inventory = inventory
+        self.plan: EditPlan | None = None
+        """None while it is made."""
+        self._error = ""
+        self._result: SaveResult | None = None
+        """Of the last attempt."""
+        self._confirms: bool | None = None
+        """Whether the cursor is on Save Changes; None while the plan decides."""
+        self._is_writing = False
+
+    def compose_body(self) -> ComposeResult:
+        title = StatusLine(id="title")
+        title.set_lines(((" ", ""), (self._title, "title")))
+        yield title
+        text_view = TextView()
+        text_view.can_focus = False  # with the focus it would take the arrows, to scroll
+        yield text_view
+        yield StatusLine(id="options")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._start_planning()
+
+    # -- the plan -----------------------------------------------------------------------------
+
+    def _start_planning(self) -> None:
+        self.plan, self._error = None, ""
+        self._update()
+        self.start_worker(self._make_plan(), "plan")
+
+    async def _make_plan(self) -> None:
+        try:
+            self._show_plan(await self._change_service.plan_edit(self._edit, self._inventory))
+        except ClusterError as error:
+            self._error = str(error)
+            self._update()
+
+    def _show_plan(self, plan: EditPlan) -> None:
+        self.plan = plan
+        if plan.conflicts:
+            self.dismiss(plan)
+        self._update()
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        """The plan is made again if the serving is not as it was planned."""
+        if self._is_writing or (self._key not in changes.keys and not changes.state_changed):
+            return
+        if self._error and changes.state_changed:
+            self._start_planning()  # the connection may be back
+        elif self.plan is not None and self._is_outdated(self.plan):
+            self._start_planning()
+
+    def _is_outdated(self, plan: EditPlan) -> bool:
+        now = self.app_context.source.fleet.deployment(self._key)
+        planned = as_mapping(plan.current.objects.deployment, "metadata")
+        return (
+            now is None
+            or now.metadata.uid != planned.get("uid")
+            or now.metadata.generation > (as_int(planned.get("generation")) or 0)
+        )
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    @property
+    def _saves(self) -> bool:
+        """Whether the cursor is on Save Changes: not at first if Pods restart."""
+        if self._confirms is not None:
+            return self._confirms
+        plan = self.plan
+        return plan is not None and not (plan.restarts_pods or plan.stops_serving)
+
+    def _update(self) -> None:
+        if not self.is_attached:
+            return
+        self.text_view.set_paragraphs(
+            edit_text.build_paragraphs(
+                self.plan, self._error, self._result, is_writing=self._is_writing
+            )
+        )
+        chosen = (("y  Save Changes", self._saves), ("n  Back to the form", not self._saves))
+        self.query_one("#options", StatusLine).set_lines(
+            *(
+                (("▌ " if here else "  ", "accent"), (text, "strong" if here else ""))
+                for text, here in chosen
+            )
+        )
+        self.update_message()
+        self.update_footer()
+
+    def default_message(self) -> Line:
+        reason = self._save_disabled_reason()
+        return ((" ", ""), (reason, "muted")) if reason else ()
+
+    def _save_disabled_reason(self) -> str:
+        if self._is_writing:
+            return "It is being saved."
+        if self._error:
+            return "There is no plan, so nothing can be saved."
+        if self.plan is None:
+            return "The API server is still asked; confirm when the plan is shown."
+        if self.plan.is_unchanged:
+            return "Nothing changes any more."
+        if errors := self.plan.errors:
+            return f"It cannot be saved: {errors[0].message}"
+        return ""
+
+    # -- actions ------------------------------------------------------------------------------
+
+    async def on_key(self, event: events.Key) -> None:
+        if event.key in ("y", "n"):
+            event.stop()
+            event.prevent_default()
+            self._confirms = event.key == "y"
+            self._update()
+            await self.action_do("save.confirm")
+
+    def disabled_reason(self, action: Action) -> str:
+        return self._save_disabled_reason() if action.name == "confirm" and self._saves else ""
+
+    def do_confirm(self) -> None:
+        if not self._saves:
+            self.do_close()
+            return
+        assert self.plan is not None
+        self._is_writing = True
+        self._update()
+        self.start_worker(self._save(self.plan), "save", busy_label="Saving")
+
+    async def _save(self, plan: EditPlan) -> None:
+        try:
+            self._result = await self._change_service.save_edit(plan, self._inventory)
+        except Exception as error:  # any error: it must be known what was done
+            self._result = None
+            self._error = describe_error(error)
+        self._is_writing = False
+        self._confirms = None
+        result = self._result
+        if result is None:
+            self._update()
+        elif result.state is SaveState.SAVED:
+            self.dismiss(result)
+        elif result.state is SaveState.REPLANNED:
+            self._show_plan(result.plan)
+        else:
+            self._start_planning()
+
+    def do_move(self, key: str) -> None:
+        if key in ("pagedown", "pageup"):
+            self.text_view.scroll_pages(1 if key == "pagedown" else -1)
+        else:
+            self._confirms = not self._saves
+            self._update()
+
+    def do_close(self) -> None:
+        if self._is_writing:
+            self.show_message("It is being saved; wait for the result.", "warning")
+        else:
+            self.dismiss(None)
+
+    async def exit_blocker(self) -> str:
+        return "Saving is in progress." if self._is_writing else ""
