@@ -25,6 +25,7 @@ from servedeck.cluster.rejection import (
 )
 from servedeck.cluster.resources import POD, RESOURCES_BY_KIND
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL
+from servedeck.serving.edit.restart_forecast import restarts_pods
 from servedeck.serving.objects.field_changes import (
     AdmissionChange,
     FieldChange,
@@ -140,16 +141,8 @@ async def _preview_object(connection: Connection, manifest: Manifest, force: boo
     admission = [change for change in admission if change.sent or change not in existing_changes]
     changes = find_field_changes(before, after)
     action = PreviewAction.CHANGE if changes else PreviewAction.UNCHANGED
-    restarts_pods = ref.kind == "Deployment" and _restarts_pods(existing, stored)
-    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts_pods)
-
-
-def _restarts_pods(before: Manifest, after: Manifest) -> bool:
-    """Whether the update rolls out: the template differs, and the Deployment has replicas and is
-    not paused."""
-    old, new = _as_mapping(before.get("spec")), _as_mapping(after.get("spec"))
-    has_pods = bool(old.get("replicas")) and not new.get("paused")
-    return has_pods and old.get("template") != new.get("template")
+    restarts = ref.kind == "Deployment" and restarts_pods(existing, stored)
+    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts)
 
 
 async def _rejection_with_conflicts(

@@ -132,7 +132,7 @@ def read_rollout_status(deployment: JsonObject, current: Revision | None) -> Rol
         ready=current.ready if current is not None else 0,
         available=available,
         old=max(replicas - updated, 0),
-        strategy=_read_strategy(spec, desired),
+        strategy=read_strategy(spec, desired),
         started_at=_started_at(current),
         deadline_at=_deadline(spec, progressing) if phase is RolloutPhase.IN_PROGRESS else None,
         min_ready_seconds=count(spec.get("minReadySeconds")),
@@ -182,10 +182,10 @@ def _creation_error(deployment: JsonObject) -> str:
     return one_line(sanitize(message)) if isinstance(message, str) else "unknown"
 
 
-def _read_strategy(spec: Mapping[str, Any], desired: int) -> Strategy:
-    """Percentages are of the desired number, maxSurge rounded up and maxUnavailable down; if both
-    are 0, one Pod may be unavailable, but no more than desired (deployment_util.go,
-    ResolveFenceposts and MaxUnavailable)."""
+def read_strategy(spec: Mapping[str, Any], desired: int) -> Strategy:
+    """The strategy of a Deployment's spec for a desired number of Pods. Percentages are of this
+    number, maxSurge rounded up and maxUnavailable down; if both are 0, one Pod may be unavailable,
+    but no more than desired (deployment_util.go, ResolveFenceposts and MaxUnavailable)."""
     strategy = as_mapping(spec, "strategy")
     if strategy.get("type") == "Recreate":
         return Strategy("Recreate")
