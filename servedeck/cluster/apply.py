@@ -125,7 +125,7 @@ async def preview(
 async def _preview_object(connection: Connection, manifest: Manifest, force: bool) -> Preview:
     ref = ObjectRef.from_manifest(manifest)
     try:
-        response = await _send_apply(connection, manifest, dry_run=True, force=force)
+        response = await send_object(connection, manifest, dry_run=True, force=force)
         existing = None if response.status == 201 else await connection.get_json(ref.path)
     except ApiError as error:
         return Preview(ref, None, await _rejection_with_conflicts(connection, manifest, error))
@@ -216,7 +216,7 @@ async def apply(
         if uid_before is not None and create:
             return ApplyResult(tuple(applied), _already_exists(ref), ref)
         try:
-            response = await _send_apply(connection, manifest, force=force)
+            response = await send_object(connection, manifest, force=force)
             uid = _object_uid(response.json())
         except ApiError as error:
             return ApplyResult(tuple(applied), rejection_from_error(error), ref)
@@ -311,15 +311,25 @@ async def find_existing(
     return tuple(existing_objects)
 
 
-def _send_apply(
-    connection: Connection, manifest: Manifest, *, dry_run: bool = False, force: bool = False
+def send_object(
+    connection: Connection,
+    manifest: Manifest,
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    version: str = "",
 ) -> Awaitable[ApiResponse]:
+    """Send one write, once. With `version`, the API server rejects it unless the object has this
+    resourceVersion. Raises ClusterError."""
     params = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
     if dry_run:
         params.append(("dryRun", "All"))
     if force:
         params.append(("force", "true"))
     is_update = "resourceVersion" in manifest["metadata"]
+    if version:
+        metadata = {**manifest["metadata"], "resourceVersion": version}
+        manifest = {**manifest, "metadata": metadata}
     return connection.request(
         "PUT" if is_update else "PATCH",
         ObjectRef.from_manifest(manifest).path,

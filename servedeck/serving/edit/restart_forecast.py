@@ -89,15 +89,13 @@ def forecast_restart(
     changed: JsonObject,
     nodes: Sequence[NodeCapacity] | None = None,
     last_duration: timedelta | None = None,
-) -> RestartForecast | None:
-    """The rollout of a Deployment's change, None if it restarts no Pods: the Pod template stays,
-    there are none, or the Deployment is paused. `nodes` are None if they are unknown.
+) -> RestartForecast:
+    """The rollout of a change of a Deployment that restarts Pods. `nodes` are None if they are
+    unknown.
 
     At least the desired number minus maxUnavailable stay available (kubernetes
     pkg/controller/deployment/util/deployment_util.go, MinAvailable), none with Recreate.
     """
-    if not restarts_pods(live, changed):
-        return None
     spec = as_mapping(changed, "spec")
     replicas = desired_replicas(changed)
     strategy = read_strategy(spec, replicas)
