@@ -59,11 +59,12 @@ def _find_command(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; names may come before and after flags, as in kubectl."""
+    """The command line; names and assignments may come before and after flags, as in kubectl."""
     parser = _build_parser()
     args, rest = parser.parse_known_args(argv)
-    if rest and hasattr(args, "names") and not any(word.startswith("-") for word in rest):
-        args.names = [*args.names, *rest]
+    many = next((one for one in ("names", "assignments") if hasattr(args, one)), "")
+    if rest and many and not any(word.startswith("-") for word in rest):
+        setattr(args, many, [*getattr(args, many), *rest])
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return args
@@ -89,6 +90,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_describe_command(commands)
     _add_get_command(commands)
     _add_change_commands(commands)
+    _add_set_command(commands)
     _add_demo_command(commands)
     return parser
 
@@ -220,6 +222,34 @@ def _add_change_commands(commands: Any) -> None:
     export.add_argument("name", metavar="NAME")
     _add_common_flags(export, single_namespace=True)
     export.set_defaults(run="servedeck.commands.export:run")
+
+
+def _add_set_command(commands: Any) -> None:
+    set_ = commands.add_parser(
+        "set",
+        help="change fields of a serving",
+        description="Changes fields of a serving, named as in the YAML of export: image=NAME,"
+        " replicas=3, settings.maxModelLen=8k, env.NAME=VALUE; env.NAME- removes a variable, FIELD="
+        " clears a field. Asks before Pods restart. A field that another manager has set is a"
+        " conflict, which is an error unless --force-conflicts is given.",
+        allow_abbrev=False,
+    )
+    set_.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    set_.add_argument(
+        "assignments", metavar="FIELD=VALUE", nargs="+", help="a field and its new value"
+    )
+    set_.add_argument("--dry-run", action="store_true", help="only show what would change")
+    set_.add_argument("-y", "--yes", action="store_true", help="do not ask before Pods restart")
+    set_.add_argument(
+        "--force-conflicts",
+        action="store_true",
+        help="overwrite fields that other managers set, and change Services that others may use",
+    )
+    set_.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s"
+    )
+    _add_common_flags(set_, single_namespace=True)
+    set_.set_defaults(run="servedeck.commands.set:run")
 
 
 def _add_demo_command(commands: Any) -> None:

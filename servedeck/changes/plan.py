@@ -18,9 +18,10 @@ from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements
+from servedeck.serving.edit.restart_forecast import restarts_pods
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.backends import route_backends
-from servedeck.serving.objects.change import change_objects, resolve_ports
+from servedeck.serving.objects.change import ObjectChange, change_objects, resolve_ports
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.routes import PlatformSettings
@@ -29,6 +30,7 @@ from servedeck.serving.spec.issues import Issue, Severity, error, errors, warnin
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.types import EnvVar, KeyRef
+from servedeck.serving.status.rollout_status import desired_replicas
 
 _FIELD_BY_REASON = {
     RejectionReason.ALREADY_EXISTS: "name",
@@ -60,6 +62,8 @@ class ChangePlan:
     """What is sent, with the objects as they were read."""
     overridable: tuple[Issue, ...] = ()
     """Those of the errors that are warnings with `force`."""
+    change: ObjectChange | None = None
+    """What changes in the objects of an existing serving; None for a new one."""
 
     @property
     def errors(self) -> list[Issue]:
@@ -80,15 +84,18 @@ async def make_plan(
     related: RelatedObjects | None = None,
     own_objects: Collection[ObjectRef] = (),
     force: bool = False,
+    create_missing: bool = True,
 ) -> ChangePlan:
     """Run all checks. Without `existing`, the serving is new, and a name that is taken is an error;
     otherwise the objects of `existing` are changed where the spec differs, with what is known
     about `related` objects. `own_objects` are those that a previous attempt created: they are
     changed. With `force`, fields of other managers are overwritten, and Services that others use
-    are changed. Raises ClusterError only if the API server cannot be reached.
+    are changed. Without `create_missing`, a Service or route that the serving lacks is not created
+    again. Raises ClusterError only if the API server cannot be reached.
     """
     unknown = list(inventory.unavailable_reasons)
     overridable: list[Issue] = []
+    change: ObjectChange | None = None
     if existing is None:
         objects = manifests.build_manifests(spec, platform)
         writes = [ObjectWrite(ObjectRef.from_manifest(one), one) for one in objects]
@@ -96,7 +103,9 @@ async def make_plan(
     else:
         related_objects = related or RelatedObjects()
         wanted = resolve_ports(existing, spec)
-        change = change_objects(existing, wanted, platform, related_objects)
+        change = change_objects(
+            existing, wanted, platform, related_objects, create_missing=create_missing
+        )
         objects, writes = list(change.changed), plan_writes(change, force=force)
         found = await find_service_issues(
             connection, existing.spec, wanted, change, related_objects
@@ -106,7 +115,7 @@ async def make_plan(
         own_problems = [*new_issues(existing.spec, wanted), *change.issues, *found]
         unknown += change.unchecked
     problems = [*own_problems]
-    if platform.issue:
+    if platform.issue and create_missing:
         problems.append(warning("", platform.issue))
     present = existing.spec if existing is not None else None
     known = inventory.pvcs(spec.namespace)
@@ -134,8 +143,13 @@ async def make_plan(
         changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)
         if not rejections and spec.replicas and changing:
             pod = await apply.preview_pod(connection, objects[0])
-            rejections += [_generalize_pod_rejection(pod, spec.name)] if pod else []
-        problems += [_rejection_issue(rejected) for rejected in dict.fromkeys(rejections)]
+            rejected = [_generalize_pod_rejection(pod, spec.name)] if pod else []
+            if change is not None and not _needs_more_quota(change):
+                blocked = [one for one in rejected if one.reason is RejectionReason.QUOTA]
+                problems += [_quota_warning(one) for one in blocked if _starts_pods(change)]
+                rejected = [one for one in rejected if one not in blocked]
+            rejections += rejected
+        problems += [_rejection_issue(one) for one in dict.fromkeys(rejections)]
         missing, unchecked = await _find_missing_references(connection, spec, present)
         problems += missing
         unknown += unchecked
@@ -151,6 +165,7 @@ async def make_plan(
         tuple(unknown),
         tuple(writes),
         tuple(overridable),
+        change,
     )
 
 
@@ -216,6 +231,23 @@ def _already_exists_message(existing: ExistingObject) -> str:
         else ", ".join(existing.managers) or "somebody else"
     )
     return f"{existing.ref} already exists, created by {whose}; choose another name."
+
+
+def _needs_more_quota(change: ObjectChange) -> bool:
+    """Whether more Pods are wanted than before."""
+    return desired_replicas(change.changed[0]) > desired_replicas(change.live[0])
+
+
+def _starts_pods(change: ObjectChange) -> bool:
+    return restarts_pods(change.live[0], change.changed[0])
+
+
+def _quota_warning(rejection: Rejection) -> Issue:
+    """The quota has no room for one more Pod; old Pods that end leave theirs."""
+    return warning(
+        _FIELD_BY_REASON[RejectionReason.QUOTA],
+        f"{rejection.message.rstrip('.')}; new Pods wait until old ones have ended.",
+    )
 
 
 def _rejection_issue(rejection: Rejection) -> Issue:

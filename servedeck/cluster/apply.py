@@ -25,6 +25,7 @@ from servedeck.cluster.rejection import (
 )
 from servedeck.cluster.resources import POD, RESOURCES_BY_KIND
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL
+from servedeck.serving.edit.restart_forecast import restarts_pods
 from servedeck.serving.objects.field_changes import (
     AdmissionChange,
     FieldChange,
@@ -124,7 +125,7 @@ async def preview(
 async def _preview_object(connection: Connection, manifest: Manifest, force: bool) -> Preview:
     ref = ObjectRef.from_manifest(manifest)
     try:
-        response = await _send_apply(connection, manifest, dry_run=True, force=force)
+        response = await send_object(connection, manifest, dry_run=True, force=force)
         existing = None if response.status == 201 else await connection.get_json(ref.path)
     except ApiError as error:
         return Preview(ref, None, await _rejection_with_conflicts(connection, manifest, error))
@@ -140,16 +141,8 @@ async def _preview_object(connection: Connection, manifest: Manifest, force: boo
     admission = [change for change in admission if change.sent or change not in existing_changes]
     changes = find_field_changes(before, after)
     action = PreviewAction.CHANGE if changes else PreviewAction.UNCHANGED
-    restarts_pods = ref.kind == "Deployment" and _restarts_pods(existing, stored)
-    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts_pods)
-
-
-def _restarts_pods(before: Manifest, after: Manifest) -> bool:
-    """Whether the update rolls out: the template differs, and the Deployment has replicas and is
-    not paused."""
-    old, new = _as_mapping(before.get("spec")), _as_mapping(after.get("spec"))
-    has_pods = bool(old.get("replicas")) and not new.get("paused")
-    return has_pods and old.get("template") != new.get("template")
+    restarts = ref.kind == "Deployment" and restarts_pods(existing, stored)
+    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts)
 
 
 async def _rejection_with_conflicts(
@@ -223,7 +216,7 @@ async def apply(
         if uid_before is not None and create:
             return ApplyResult(tuple(applied), _already_exists(ref), ref)
         try:
-            response = await _send_apply(connection, manifest, force=force)
+            response = await send_object(connection, manifest, force=force)
             uid = _object_uid(response.json())
         except ApiError as error:
             return ApplyResult(tuple(applied), rejection_from_error(error), ref)
@@ -318,15 +311,25 @@ async def find_existing(
     return tuple(existing_objects)
 
 
-def _send_apply(
-    connection: Connection, manifest: Manifest, *, dry_run: bool = False, force: bool = False
+def send_object(
+    connection: Connection,
+    manifest: Manifest,
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    version: str = "",
 ) -> Awaitable[ApiResponse]:
+    """Send one write, once. With `version`, the API server rejects it unless the object has this
+    resourceVersion. Raises ClusterError."""
     params = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
     if dry_run:
         params.append(("dryRun", "All"))
     if force:
         params.append(("force", "true"))
     is_update = "resourceVersion" in manifest["metadata"]
+    if version:
+        metadata = {**manifest["metadata"], "resourceVersion": version}
+        manifest = {**manifest, "metadata": metadata}
     return connection.request(
         "PUT" if is_update else "PATCH",
         ObjectRef.from_manifest(manifest).path,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.object_writes import apply_writes
 from servedeck.changes.plan import make_plan, new_issues
 from servedeck.changes.platform_settings import load_platform_settings
-from servedeck.cluster.apply import Preview, PreviewAction
+from servedeck.cluster.apply import PreviewAction
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.commands.arguments import (
     connection_options,
     file_description,
@@ -24,17 +23,26 @@ from servedeck.commands.arguments import (
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
+from servedeck.commands.plan_text import (
+    OVERRIDE_HINT,
+    LineWriter,
+    action_text,
+    conflicts_by_message,
+    is_conflict,
+    object_name,
+    write_admission_changes,
+    write_changes,
+    write_conflicts,
+    write_issue,
+)
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.change import resolve_ports
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
-from servedeck.serving.spec.document import document_path, validate_identities
+from servedeck.serving.spec.document import validate_identities
 from servedeck.serving.spec.document_issues import DocumentError
-from servedeck.serving.spec.issues import Issue, Severity, errors
+from servedeck.serving.spec.issues import Severity, errors
 from servedeck.serving.spec.spec import ServingSpec
-from servedeck.serving.text import truncate
-
-LineWriter = Callable[[str], None]
 
 
 async def apply_all(
@@ -86,7 +94,7 @@ async def _validate_one(connection: Connection, spec: ServingSpec, stderr: LineW
     if not errors(found):
         return True
     for one in found:
-        _print_issue(spec, one, one.severity, stderr)
+        write_issue(spec.name, one, one.severity, stderr)
     return False
 
 
@@ -120,103 +128,44 @@ async def _apply_one(
     stays = bool(plan.previews) and all(
         one.action is PreviewAction.UNCHANGED for one in plan.previews
     )
-    conflicts = {
-        one.rejection.message: one
-        for one in plan.previews
-        if one.rejection is not None and _is_conflict(one.rejection)
-    }
+    conflicts = conflicts_by_message(plan)
+    hint = "" if force else _CONFLICT_HINT
     for problem in plan.issues:
         if problem.message in conflicts:
-            _print_conflicts(spec, conflicts[problem.message], stderr, force)
+            preview = conflicts[problem.message]
+            write_conflicts(spec.name, preview, stderr, source="the file says", hint=hint)
             continue
-        _print_issue(spec, problem, Severity.WARNING if stays else problem.severity, stderr)
+        severity = Severity.WARNING if stays else problem.severity
+        write_issue(spec.name, problem, severity, stderr)
     if plan.overridable and not force:
-        stderr(_OVERRIDE_HINT)
+        stderr(OVERRIDE_HINT)
     if not (plan.can_deploy or stays):
         return False
     if plan.scheduling_summary and any(one.action is PreviewAction.CREATE for one in plan.previews):
         stderr(f"note: {spec.name}: {plan.scheduling_summary}")
     if dry_run:
         for shown in plan.previews:
-            stdout(f"{_object_name(shown)} {_action_text(shown)} (server dry run)")
-            _print_changes(shown, stdout)
-            for change in shown.admission_changes:
-                stderr(f"note: admission sets {change.path} to {change.admitted!r}")
+            stdout(f"{object_name(shown.ref)} {action_text(shown)} (server dry run)")
+            write_changes(shown, stdout)
+            write_admission_changes(shown, stderr)
         return True
     outcome = await apply_writes(connection, plan.writes, force=force)
     applied = {one.ref for one in outcome.applied}
     for shown in plan.previews:
         if shown.ref in applied or shown.action is PreviewAction.UNCHANGED:
-            stdout(f"{_object_name(shown)} {_action_text(shown)}")
-            _print_changes(shown, stdout)
+            stdout(f"{object_name(shown.ref)} {action_text(shown)}")
+            write_changes(shown, stdout)
     if outcome.rejection:
         stderr(f"error: {outcome.failed_ref}: {outcome.rejection.message}")
-        if outcome.rejection.fields and _is_conflict(outcome.rejection) and not force:
+        if outcome.rejection.fields and is_conflict(outcome.rejection) and not force:
             stderr(_CONFLICT_HINT)
     return outcome.rejection is None
 
 
-def _print_issue(spec: ServingSpec, issue: Issue, severity: Severity, stderr: LineWriter) -> None:
-    field = f"{document_path(issue.field)}: " if issue.field else ""
-    stderr(f"{severity}: {spec.name}: {field}{issue.message}")
-
-
-_MAX_CHANGES = 20
-_MAX_VALUE_LENGTH = 60
 _CONFLICT_HINT = (
     "  To keep their values, export the serving again and edit that; to overwrite them, use "
     "--force-conflicts."
 )
-_OVERRIDE_HINT = "  To make the change anyway, use --force-conflicts."
-
-
-def _print_changes(preview: Preview, stdout: LineWriter) -> None:
-    for change in preview.field_changes[:_MAX_CHANGES]:
-        old, new = truncate(change.old, _MAX_VALUE_LENGTH), truncate(change.new, _MAX_VALUE_LENGTH)
-        stdout(f"  {change.path}: {old} -> {new}")
-    if len(preview.field_changes) > _MAX_CHANGES:
-        stdout(f"  … and {len(preview.field_changes) - _MAX_CHANGES} more")
-    if preview.restarts_pods:
-        stdout("  its Pods restart")
-
-
-def _is_conflict(rejection: Rejection | None) -> bool:
-    return rejection is not None and rejection.reason is RejectionReason.CONFLICT
-
-
-def _print_conflicts(spec: ServingSpec, preview: Preview, stderr: LineWriter, force: bool) -> None:
-    """Print which fields conflict with other managers, and what to do."""
-    assert preview.rejection is not None
-    found = preview.rejection.conflicts
-    if not found:
-        stderr(f"error: {spec.name}: {preview.rejection.message}")
-    else:
-        stderr(f"error: {spec.name}: {_object_name(preview)} has fields that another manager set:")
-    for one in found[:_MAX_CHANGES]:
-        theirs, ours = (
-            truncate(one.current, _MAX_VALUE_LENGTH),
-            truncate(one.desired, _MAX_VALUE_LENGTH),
-        )
-        stderr(f"  {one.path}: {one.manager} set {theirs}, the file says {ours}")
-    if len(found) > _MAX_CHANGES:
-        stderr(f"  … and {len(found) - _MAX_CHANGES} more")
-    if found and not force:
-        stderr(_CONFLICT_HINT)
-
-
-def _object_name(preview: Preview) -> str:
-    group = preview.ref.api_version.partition("/")[0] if "/" in preview.ref.api_version else ""
-    kind = preview.ref.kind.lower() + (f".{group}" if group else "")
-    return f"{kind}/{preview.ref.name}"
-
-
-def _action_text(preview: Preview) -> str:
-    words = {
-        PreviewAction.CREATE: "created",
-        PreviewAction.CHANGE: "configured",
-        PreviewAction.UNCHANGED: "unchanged",
-    }
-    return words[preview.action or PreviewAction.UNCHANGED]
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -120,6 +120,7 @@ class NodeCapacity:
     """Why no new Pod can be scheduled there: "cordoned", "not ready"; "" if it can."""
     taints: tuple[Taint, ...]
     """Taints with the effect NoSchedule or NoExecute."""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,7 @@ def node_capacities(nodes: Iterable[Node], pods: Iterable[PodRequests]) -> list[
                 free,
                 _unschedulable_reason(node),
                 tuple(t for t in node.spec.taints if t.effect in ("NoSchedule", "NoExecute")),
+                node.metadata.labels,
             )
         )
     return found

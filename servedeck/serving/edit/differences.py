@@ -36,6 +36,8 @@ class FieldDifference:
     old: str
     """"none" if it is not set."""
     new: str
+    restarts: bool = False
+    """Whether it is part of the Pod template."""
 
     @property
     def field(self) -> str:

@@ -44,10 +44,13 @@ def change_objects(
     wanted: ServingSpec,
     platform: PlatformSettings | None = None,
     related: RelatedObjects | None = None,
+    *,
+    create_missing: bool = True,
 ) -> ObjectChange:
     """The objects of `current` with the fields of `wanted` that differ. Without a difference they
     are unchanged, whoever made them. `platform` is for the parts that a serving of servedeck lacks
-    (a Service, a route): they are created again unless `related` says why not."""
+    (a Service, a route): with `create_missing` they are created again unless `related` says why
+    not."""
     before = _spec_with_template(current, wanted.template)
     wanted = resolve_ports(current, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
@@ -66,6 +69,8 @@ def change_objects(
         change = WrittenChange(current.objects, objects, before, wanted, changed_fields, read)
         issues = tuple(check_change(change))
     live = tuple(current.objects.all)
+    if not create_missing:
+        return ObjectChange(live, tuple(objects.all), changed_fields, issues)
     missing = build_missing_objects(
         objects, wanted, platform or PlatformSettings(), related or RelatedObjects()
     )

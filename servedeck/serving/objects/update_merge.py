@@ -1,4 +1,4 @@
-"""Sending an update of an object again after somebody else wrote the object."""
+"""What somebody else changed in an object since it was read, and sending an update of it again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,21 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from servedeck.serving.objects.diff import find_differences, format_path
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, child_mapping
+from servedeck.serving.objects.diff import (
+    MISSING,
+    Difference,
+    FieldPath,
+    find_differences,
+    format_path,
+    same_quantity,
+)
+from servedeck.serving.objects.records import REVISION_ANNOTATION
+from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
+    as_mapping,
+    child_mapping,
+    mappings,
+)
 from servedeck.serving.text import one_line, sanitize
 
 _METADATA_MAPS = ("labels", "annotations")
@@ -30,6 +43,61 @@ def find_concurrent_changes(
         if before != now:
             found.append(f"metadata.{part}.{key}")
     return [one_line(sanitize(one)) for one in found[:_MAX_PATHS]]
+
+
+def find_changes_since(live: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Paths of what somebody changed from `live` to `current`, at most three: everything but the
+    status and what controllers write with it. A field that only got another owner counts too,
+    because it may not be changed without a conflict then."""
+    if as_mapping(live, "metadata").get("uid") != as_mapping(current, "metadata").get("uid"):
+        return ["metadata.uid"]
+    before, after = (
+        {**_without_metadata(one), "metadata": _own_metadata(one)} for one in (live, current)
+    )
+    found = [format_path(one.path) for one in find_differences(before, after)]
+    if not found and _field_owners(live) != _field_owners(current):
+        found = ["metadata.managedFields"]
+    return [one_line(sanitize(one)) for one in found[:_MAX_PATHS]]
+
+
+def has_change(
+    live: Mapping[str, Any], changed: Mapping[str, Any], current: Mapping[str, Any]
+) -> bool:
+    """Whether `current` has what a write of `changed` changes in `live`, also with the defaults
+    that the API server adds to it, and with quantities in another form."""
+    missing = list(find_differences(changed, current))
+    return not any(
+        _overlap(wanted.path, one.path)
+        for wanted in find_differences(live, changed)
+        for one in missing
+        if not (_is_default(wanted, one) or same_quantity(one.old, one.new))
+    )
+
+
+def _is_default(wanted: Difference, found: Difference) -> bool:
+    is_within = len(found.path) > len(wanted.path)
+    return found.old is MISSING and wanted.new is not MISSING and is_within
+
+
+def _overlap(path: FieldPath, other: FieldPath) -> bool:
+    length = min(len(path), len(other))
+    return path[:length] == other[:length]
+
+
+def _own_metadata(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels and annotations, except for the one that the Deployment controller writes."""
+    found = {key: dict(as_mapping(obj, "metadata", key)) for key in _METADATA_MAPS}
+    found["annotations"].pop(REVISION_ANNOTATION, None)
+    return found
+
+
+def _field_owners(obj: Mapping[str, Any]) -> dict[tuple[Any, ...], Any]:
+    """What each manager owns, except for the status."""
+    return {
+        (one.get("manager"), one.get("operation"), one.get("subresource")): one.get("fieldsV1")
+        for one in mappings(as_mapping(obj, "metadata").get("managedFields"))
+        if one.get("subresource") != "status"
+    }
 
 
 def move_to_version(

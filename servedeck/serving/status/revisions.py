@@ -38,15 +38,15 @@ DEFAULT_HISTORY_LIMIT = 10
 """revisionHistoryLimit that the API server sets (kubernetes pkg/apis/apps/v1/defaults.go)."""
 
 
-class TemplateManager(NamedTuple):
-    """A field manager that owns fields of a Deployment's Pod template."""
+class FieldManager(NamedTuple):
+    """A field manager that owns fields of an object."""
 
     name: str
     """"kubectl-set", "helm"."""
     operation: str
     """Update, or Apply for server-side apply."""
     time: datetime | None
-    """When it changed the Deployment last, in seconds."""
+    """When it changed the object last, in seconds."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.operation})" if self.operation else self.name
@@ -82,7 +82,7 @@ class Revision:
     repeats_change_cause: bool
     """Whether the one before it has the same: the controller copies the Deployment's annotation,
     so it may not have been updated with this change."""
-    changed_by: TemplateManager | None
+    changed_by: FieldManager | None
     """Who changed the template; None for those before the current one, since Kubernetes does not
     keep it."""
     previous_number: int
@@ -203,7 +203,7 @@ def history_limit(deployment: JsonObject) -> int:
 
 def find_template_manager(
     deployment: JsonObject, before: Template | None, after: Template
-) -> TemplateManager | None:
+) -> FieldManager | None:
     """Who changed the Deployment's Pod template from `before`, None if that is unknown, to `after`,
     both normalized: of the managers that own a changed field, else of all that own fields of the
     template, the one that wrote last. Managers of the status or the scale own none.
@@ -220,18 +220,19 @@ def find_template_manager(
     if before is not None and len(entries) > 1:
         changed = [("spec", "template", *one.path) for one in find_differences(before, after)]
         entries = [one for one in entries if owns_any(one, deployment, changed)] or entries
-    return max(map(_read_manager, entries), key=_time_key, default=None)
+    return max(map(read_manager, entries), key=_time_key, default=None)
 
 
-def _read_manager(entry: Mapping[str, Any]) -> TemplateManager:
-    return TemplateManager(
+def read_manager(entry: Mapping[str, Any]) -> FieldManager:
+    """The manager of an entry of managedFields."""
+    return FieldManager(
         _line(entry.get("manager")) or "unknown",
         _line(entry.get("operation")),
         as_time(entry.get("time")),
     )
 
 
-def _time_key(one: TemplateManager) -> float:
+def _time_key(one: FieldManager) -> float:
     return one.time.timestamp() if one.time is not None else 0.0
 
 

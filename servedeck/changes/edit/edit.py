@@ -1,0 +1,278 @@
+"""An edit of an existing serving, without a screen: what is wanted, merged with what others changed
+since it began, and the plan of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from servedeck.changes.edit.owners import fetch_autoscalers
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.live_objects import LiveObjects, ServingNotFoundError, fetch_live_objects
+from servedeck.changes.plan import ChangePlan, make_plan
+from servedeck.cluster.apply import PreviewAction
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.cluster.resources import REPLICA_SET
+from servedeck.serving.edit.changed_by import find_changed_by
+from servedeck.serving.edit.differences import (
+    FieldDifference,
+    entry_label,
+    format_entry,
+    format_path,
+)
+from servedeck.serving.edit.edited_fields import find_edited_fields
+from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
+from servedeck.serving.edit.restart_forecast import (
+    RestartForecast,
+    forecast_restart,
+    last_rollout_duration,
+    restarts_pods,
+)
+from servedeck.serving.objects.change import ObjectChange
+from servedeck.serving.objects.import_objects import ImportedServing, import_objects
+from servedeck.serving.objects.owners import (
+    Owner,
+    find_controller,
+    find_gitops_owner,
+    find_replicas_owner,
+)
+from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.spec.issues import Issue, error, errors, warning
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
+from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.status.revisions import FieldManager, read_revisions
+from servedeck.serving.status.rollout_status import desired_replicas
+
+
+class ServingReplacedError(ClusterError):
+    """The Deployment was deleted and created again since the edit began."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit of one serving. Immutable; `dataclasses.replace` makes the next one."""
+
+    base: ImportedServing
+    """The serving as it was read when the edit began."""
+    wanted: ServingSpec
+    choices: Mapping[MergeConflict, Side] = field(default_factory=dict)
+    """Decided conflicts."""
+
+
+class EditConflict(NamedTuple):
+    """A value that somebody else changed since the edit began, and the edit changes too. Text is
+    sanitized, on one line, and secrets are masked."""
+
+    conflict: MergeConflict
+    """The key of a choice."""
+    name: str
+    """As in a document: "settings.maxModelLen"."""
+    label: str
+    base: str
+    theirs: str
+    mine: str
+    changed_by: tuple[FieldManager, ...]
+    """Who changed it, the last one first; () if it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditPlan:
+    """What saving an edit would do now."""
+
+    edit: Edit
+    current: ImportedServing
+    """The serving that the plan was made from."""
+    change_plan: ChangePlan
+    conflicts: tuple[EditConflict, ...]
+    """Undecided ones; until they are decided their values stay theirs and nothing is saved."""
+    fields: tuple[FieldDifference, ...]
+    """What changes, from `current` to `spec`."""
+    issues: tuple[Issue, ...]
+    """Errors and warnings, each at the field that fixes it; "" for none."""
+    forecast: RestartForecast | None
+    """The rollout; None if no Pods restart."""
+    owner: Owner | None
+    """Who manages the Deployment by a definition of its own."""
+    replicas_owner: Owner | None
+    """Who sets the replicas; looked up only where they change."""
+
+    @property
+    def spec(self) -> ServingSpec:
+        """The serving after saving."""
+        return self.change_plan.spec
+
+    @property
+    def change(self) -> ObjectChange:
+        change = self.change_plan.change
+        assert change is not None  # the serving exists
+        return change
+
+    @property
+    def errors(self) -> list[Issue]:
+        return errors(self.issues)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether there is nothing to send."""
+        return not self.fields and all(
+            one.action is PreviewAction.UNCHANGED for one in self.change_plan.previews
+        )
+
+    @property
+    def can_save(self) -> bool:
+        return not (self.conflicts or self.errors or self.is_unchanged)
+
+    @property
+    def restarts_pods(self) -> bool:
+        """Whether the rollout replaces Pods, according to the API server's dry run."""
+        return self.forecast is not None
+
+    @property
+    def stops_serving(self) -> bool:
+        """Whether it scales to 0."""
+        before, after = (
+            desired_replicas(one[0]) for one in (self.change.live, self.change.changed)
+        )
+        return bool(before) and not after
+
+
+async def begin_edit(connection: Connection, namespace: str, name: str) -> Edit:
+    """An edit of the serving as it is now, that changes nothing. Raises ServingNotFoundError and
+    other ClusterErrors."""
+    live = await _fetch(connection, namespace, name)
+    base = import_objects(live.objects)
+    return Edit(base, base.spec)
+
+
+async def plan_edit(
+    connection: Connection,
+    edit: Edit,
+    inventory: ClusterInventory,
+    *,
+    force: bool = False,
+) -> EditPlan:
+    """Read the serving again, merge the edit with what others changed, and run all checks. With
+    `force`, fields of other managers are overwritten; conflicts of the edit must be decided all the
+    same. Raises ClusterError if the API server cannot be reached or the serving is gone."""
+    spec = edit.base.spec
+    live = await _fetch(connection, spec.namespace, spec.name)
+    if _uid(live.objects[0]) != _uid(edit.base.objects.deployment):
+        raise ServingReplacedError(
+            f"Deployment {spec.namespace}/{spec.name} was deleted and created again since the edit "
+            "began; begin again."
+        )
+    current = import_objects(live.objects)
+    merge = merge_fields(spec, edit.wanted, current.spec, edit.choices)
+    change_plan = await make_plan(
+        connection,
+        merge.spec,
+        PlatformSettings(),
+        inventory,
+        existing=current,
+        related=live.related,
+        force=force,
+        create_missing=False,
+    )
+    change = change_plan.change
+    assert change is not None  # the serving exists
+    fields = find_edited_fields(current, merge.spec)
+    forecast = await _forecast(connection, change_plan, change, inventory)
+    owner = find_gitops_owner(change.live[0]) or find_controller(change.live[0])
+    replicas_owner: Owner | None = None
+    unchecked: tuple[str, ...] = ()
+    if any(one.field == "replicas" for one in fields):
+        replicas_owner, unchecked = await _find_replicas_owner(connection, change.live[0])
+    issues = [*change_plan.issues]
+    if fields and owner is not None:
+        issues.append(warning("", owner.revert_warning))
+    if replicas_owner is not None:
+        issues.append(error("replicas", replicas_owner.replicas_error))
+    issues += [warning("replicas", sentence) for sentence in unchecked]
+    issues += forecast.issues if forecast is not None else ()
+    return EditPlan(
+        edit=edit,
+        current=current,
+        change_plan=change_plan,
+        conflicts=tuple(_describe(edit.base, current, one) for one in merge.conflicts),
+        fields=fields,
+        issues=tuple(issues),
+        forecast=forecast,
+        owner=owner,
+        replicas_owner=replicas_owner,
+    )
+
+
+async def _fetch(connection: Connection, namespace: str, name: str) -> LiveObjects:
+    live = await fetch_live_objects(connection, namespace, name)
+    if not live.objects:
+        raise ServingNotFoundError(f"There is no Deployment {name} in namespace {namespace}.")
+    return live
+
+
+def _describe(
+    base: ImportedServing, current: ImportedServing, conflict: MergeConflict
+) -> EditConflict:
+    path = conflict.path
+    base_text, theirs, mine = (
+        format_entry(path, value) for value in (conflict.base, conflict.theirs, conflict.mine)
+    )
+    return EditConflict(
+        conflict,
+        format_path(path),
+        entry_label(current.spec, path),
+        base_text,
+        theirs,
+        mine,
+        find_changed_by(base, current, path),
+    )
+
+
+async def _forecast(
+    connection: Connection,
+    plan: ChangePlan,
+    change: ObjectChange,
+    inventory: ClusterInventory,
+) -> RestartForecast | None:
+    """The rollout as the API server's dry run has it; without one, by the change alone."""
+    live, changed = change.live[0], change.changed[0]
+    restarts = next(
+        (one.restarts_pods for one in plan.previews if one.ref.kind == "Deployment" and one.action),
+        restarts_pods(live, changed),
+    )
+    if not restarts:
+        return None
+    revisions = read_revisions(live, await _fetch_replicasets(connection, live))
+    current = next((one for one in revisions if one.is_current), None)
+    duration = last_rollout_duration(live, current)
+    return forecast_restart(live, changed, inventory.node_capacities(), duration)
+
+
+async def _fetch_replicasets(connection: Connection, deployment: JsonObject) -> list[JsonObject]:
+    """Those that its selector selects; [] if they may not be listed."""
+    namespace = as_mapping(deployment, "metadata").get("namespace")
+    labels = as_mapping(deployment, "spec", "selector", "matchLabels")
+    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    try:
+        found = await connection.get_json(
+            REPLICA_SET.collection_path(str(namespace)), {"labelSelector": selector}
+        )
+    except ApiError:
+        return []
+    return mappings(found.get("items"))
+
+
+async def _find_replicas_owner(
+    connection: Connection, deployment: JsonObject
+) -> tuple[Owner | None, tuple[str, ...]]:
+    """The autoscaler of the Deployment, and why it may not be known, in sentences."""
+    found = await fetch_autoscalers(
+        connection, str(as_mapping(deployment, "metadata").get("namespace"))
+    )
+    owner = find_replicas_owner(deployment, found.objects)
+    return owner, () if owner is not None else found.unchecked
+
+
+def _uid(obj: JsonObject) -> object:
+    return as_mapping(obj, "metadata").get("uid")

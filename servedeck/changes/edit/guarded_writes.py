@@ -1,0 +1,133 @@
+"""Writing an object of an edit once: only if it is still as it was read, and with an answer to
+whether it was written when the connection is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from servedeck.changes.object_writes import ObjectWrite
+from servedeck.cluster import apply
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import (
+    ApiError,
+    ClusterError,
+    ConnectionLostError,
+    InvalidResponseError,
+    ReadTimeoutError,
+)
+from servedeck.cluster.rejection import Rejection, RejectionReason, rejection_from_api_error
+from servedeck.serving.objects.update_merge import (
+    find_changes_since,
+    has_change,
+    move_to_version,
+)
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
+
+_MAX_ATTEMPTS = 10
+"""Attempts while controllers write the status, as they do several times a second in a rollout. The
+API server has rejected each attempt before the next one."""
+_PAUSES = (0.2, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each attempt to read what became of a write whose answer was lost."""
+_LOST = (ConnectionLostError, ReadTimeoutError, InvalidResponseError, TimeoutError)
+"""After these the server may have executed the write."""
+
+
+class WriteState(Enum):
+    WRITTEN = auto()
+    CHANGED = auto()
+    """Somebody else changed the object; nothing was written."""
+    REJECTED = auto()
+    NOT_WRITTEN = auto()
+    """The server could not be reached, or the answer was lost and the object was not written."""
+    UNKNOWN = auto()
+    """The answer was lost, and the object cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOutcome:
+    state: WriteState
+    stored: JsonObject | None = None
+    """The object after writing it."""
+    rejection: Rejection | None = None
+    error: str = ""
+    """Why there was no answer, in one sentence; "" if there was one."""
+
+
+async def write_guarded(
+    connection: Connection,
+    write: ObjectWrite,
+    changed: JsonObject,
+    *,
+    force: bool = False,
+) -> WriteOutcome:
+    """Send the write of an existing object. It carries the resourceVersion of the object as it was
+    read, so that the API server rejects it if anybody wrote the object since; if only the status
+    differs, it is sent with the new version. `changed` is the whole object that is wanted."""
+    live, body = write.live, write.body
+    assert live is not None
+    assert body is not None
+    for _ in range(_MAX_ATTEMPTS):
+        version = as_str(as_mapping(live, "metadata").get("resourceVersion"))
+        try:
+            sent = await apply.send_object(connection, body, force=force, version=version)
+            return WriteOutcome(WriteState.WRITTEN, sent.json())
+        except ApiError as error:
+            rejection = rejection_from_api_error(error)
+            if error.code >= 500:  # also a proxy's answer when the server took too long
+                outcome = await _read_back(connection, write, live, changed, str(error))
+                if outcome.state is WriteState.NOT_WRITTEN:
+                    return WriteOutcome(WriteState.REJECTED, rejection=rejection)
+                return outcome
+            if not _is_of_another_version(rejection):
+                return WriteOutcome(WriteState.REJECTED, rejection=rejection)
+        except _LOST as error:
+            return await _read_back(connection, write, live, changed, str(error))
+        except ClusterError as error:  # it was never sent
+            return WriteOutcome(WriteState.NOT_WRITTEN, error=str(error))
+        try:
+            current = await connection.get_json(write.ref.path)
+        except ClusterError as error:
+            return WriteOutcome(WriteState.NOT_WRITTEN, error=str(error))
+        if find_changes_since(live, current):
+            return WriteOutcome(WriteState.CHANGED, rejection=rejection)
+        if "resourceVersion" in body["metadata"]:
+            body = move_to_version(live, body, current)
+        live = current
+    return WriteOutcome(WriteState.REJECTED, rejection=rejection)
+
+
+def _is_of_another_version(rejection: Rejection) -> bool:
+    """Whether the object has another resourceVersion; a conflict with a manager names fields."""
+    return rejection.reason is RejectionReason.CONFLICT and not rejection.fields
+
+
+async def _read_back(
+    connection: Connection,
+    write: ObjectWrite,
+    live: JsonObject,
+    changed: JsonObject,
+    error: str,
+) -> WriteOutcome:
+    """What became of a write whose answer was lost. Once the object has another version, the write
+    can no longer be executed; while it has the same one, it is read again, because the server may
+    not have come to it yet."""
+    seen = False
+    for pause in _PAUSES:
+        await asyncio.sleep(pause)
+        try:
+            current = await connection.get_json(write.ref.path)
+        except ApiError as failure:
+            if failure.code == 404:
+                return WriteOutcome(WriteState.NOT_WRITTEN, error=error)
+            continue
+        except (ClusterError, TimeoutError):
+            continue
+        if has_change(live, changed, current):
+            return WriteOutcome(WriteState.WRITTEN, current, error=error)
+        versions = {as_mapping(one, "metadata").get("resourceVersion") for one in (live, current)}
+        if seen or len(versions) == 2:
+            return WriteOutcome(WriteState.NOT_WRITTEN, error=error)
+        seen = True
+    return WriteOutcome(WriteState.UNKNOWN, error=error)

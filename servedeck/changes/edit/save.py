@@ -1,0 +1,196 @@
+"""Saving a planned edit once, and putting the fields back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from servedeck.changes.edit.edit import Edit, EditPlan, begin_edit, plan_edit
+from servedeck.changes.edit.guarded_writes import WriteOutcome, WriteState, write_guarded
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.live_objects import fetch_live_objects
+from servedeck.changes.object_writes import ObjectWrite
+from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.cluster.rejection import Rejection
+from servedeck.serving.edit.merge import merge_fields
+from servedeck.serving.objects.update_merge import find_changes_since, move_to_version
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
+from servedeck.serving.spec.spec import ServingSpec
+
+
+class SaveState(StrEnum):
+    SAVED = "saved"
+    UNCHANGED = "unchanged"
+    """There was nothing to send."""
+    BLOCKED = "blocked"
+    """The plan has errors or undecided conflicts; nothing was sent."""
+    REPLANNED = "replanned"
+    """The serving changed since the plan was made: `plan` is the new one, to be confirmed."""
+    REJECTED = "rejected"
+    NOT_SAVED = "not saved"
+    """The server could not be reached, or the answer was lost and nothing was saved."""
+    UNKNOWN = "unknown"
+    """The answer was lost, and what became of it cannot be read."""
+
+
+class UndoExpiredError(ClusterError):
+    """The Deployment was changed since the edit was saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPoint:
+    """A saved edit that can be taken back while nobody else changed the Deployment."""
+
+    before: ServingSpec
+    after: ServingSpec
+    uid: str
+    generation: int
+    """metadata.generation of the Deployment that the write left."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveResult:
+    state: SaveState
+    plan: EditPlan
+    """What was saved; the new plan if the serving changed meanwhile."""
+    message: str
+    """What happened, in one sentence."""
+    applied: tuple[ObjectRef, ...] = ()
+    """Objects that were written."""
+    rejection: Rejection | None = None
+    undo: UndoPoint | None = None
+
+
+async def save_edit(
+    connection: Connection,
+    plan: EditPlan,
+    inventory: ClusterInventory,
+    *,
+    force: bool = False,
+) -> SaveResult:
+    """Send the planned writes, each once. If the serving is not as the plan was made from, nothing
+    is sent and the plan is made again. `force` as for the plan. Raises ClusterError if the API
+    server cannot be reached before anything is sent."""
+    if plan.is_unchanged:
+        return SaveResult(SaveState.UNCHANGED, plan, "Nothing changes.")
+    if not plan.can_save:
+        why = "conflicts are not decided" if plan.conflicts else "it has errors"
+        return SaveResult(SaveState.BLOCKED, plan, f"The change is not saved: {why}.")
+    current = await _find_current_objects(connection, plan)
+    if current is None:
+        return await _plan_again(connection, plan, inventory, (), force=force)
+    applied: list[ObjectRef] = []
+    deployment, lost = current[0], ""
+    for write, live, changed in zip(
+        plan.change_plan.writes, current, plan.change.changed, strict=True
+    ):
+        if write.body is None:
+            continue
+        outcome = await write_guarded(connection, _as_of(write, live), changed, force=force)
+        if outcome.state is WriteState.CHANGED:
+            return await _plan_again(connection, plan, inventory, tuple(applied), force=force)
+        if outcome.state is not WriteState.WRITTEN:
+            return _failed(plan, write, outcome, tuple(applied))
+        applied.append(write.ref)
+        lost = outcome.error or lost
+        if write.ref.kind == "Deployment" and outcome.stored is not None:
+            deployment = outcome.stored
+    message = f"{lost} The change was saved." if lost else "The change was saved."
+    return SaveResult(
+        SaveState.SAVED,
+        plan,
+        message,
+        tuple(applied),
+        undo=_undo_point(plan, deployment),
+    )
+
+
+async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
+    """The edit that puts the fields back. Raises UndoExpiredError if the Deployment was changed
+    since, and other ClusterErrors."""
+    edit = await begin_edit(connection, point.after.namespace, point.after.name)
+    deployment = edit.base.objects.deployment
+    if (_uid(deployment), _generation(deployment)) != (point.uid, point.generation):
+        raise UndoExpiredError(
+            f"Deployment {point.after.namespace}/{point.after.name} was changed since; the change "
+            "cannot be undone."
+        )
+    merge = merge_fields(point.after, point.before, edit.base.spec)
+    if merge.conflicts:
+        raise UndoExpiredError(
+            f"The changed fields of {point.after.namespace}/{point.after.name} were changed since; "
+            "the change cannot be undone."
+        )
+    return replace(edit, wanted=merge.spec)
+
+
+async def _find_current_objects(connection: Connection, plan: EditPlan) -> list[JsonObject] | None:
+    """The objects of the plan as they are now, with any status; None if they differ from those that
+    the plan was made from."""
+    spec = plan.spec
+    found = (await fetch_live_objects(connection, spec.namespace, spec.name)).objects
+    planned = plan.change.live
+    is_same = [ObjectRef.from_manifest(one) for one in found] == [
+        ObjectRef.from_manifest(one) for one in planned
+    ] and not any(find_changes_since(one, other) for one, other in zip(planned, found, strict=True))
+    return found if is_same else None
+
+
+def _as_of(write: ObjectWrite, live: JsonObject) -> ObjectWrite:
+    """The write for the object as it is now, which differs from the planned one in its status and
+    version only."""
+    body = write.body
+    if body is not None and write.live is not None and "resourceVersion" in body["metadata"]:
+        body = move_to_version(write.live, body, live)
+    return replace(write, body=body, live=live)
+
+
+async def _plan_again(
+    connection: Connection,
+    plan: EditPlan,
+    inventory: ClusterInventory,
+    applied: tuple[ObjectRef, ...],
+    *,
+    force: bool,
+) -> SaveResult:
+    again = await plan_edit(connection, plan.edit, inventory, force=force)
+    message = "The serving was changed by somebody else meanwhile; the plan was made again."
+    if applied:
+        message = f"{_names(applied)} was saved, then {message[:1].lower()}{message[1:]}"
+    return SaveResult(SaveState.REPLANNED, again, message, applied)
+
+
+def _failed(
+    plan: EditPlan, write: ObjectWrite, outcome: WriteOutcome, applied: tuple[ObjectRef, ...]
+) -> SaveResult:
+    before = f" {_names(applied)} was saved before." if applied else ""
+    if outcome.state is WriteState.REJECTED:
+        assert outcome.rejection is not None
+        message = f"{write.ref}: {outcome.rejection.message}{before}"
+        return SaveResult(SaveState.REJECTED, plan, message, applied, rejection=outcome.rejection)
+    if outcome.state is WriteState.NOT_WRITTEN:
+        message = f"{outcome.error} The change was not saved.{before}"
+        return SaveResult(SaveState.NOT_SAVED, plan, message, applied)
+    message = (
+        f"{outcome.error} It is not known whether the change was saved: read {write.ref} when the "
+        f"server answers again.{before}"
+    )
+    return SaveResult(SaveState.UNKNOWN, plan, message, applied)
+
+
+def _names(refs: tuple[ObjectRef, ...]) -> str:
+    return " and ".join(map(str, refs))
+
+
+def _undo_point(plan: EditPlan, deployment: JsonObject) -> UndoPoint:
+    return UndoPoint(plan.current.spec, plan.spec, _uid(deployment), _generation(deployment))
+
+
+def _uid(obj: JsonObject) -> str:
+    return str(as_mapping(obj, "metadata").get("uid"))
+
+
+def _generation(obj: JsonObject) -> int:
+    return as_int(as_mapping(obj, "metadata").get("generation")) or 0

@@ -1,0 +1,73 @@
+"""The plan of an edit and its result as JSON, for scripts; docs/guide.md describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from servedeck.changes.edit.edit import EditPlan
+from servedeck.cluster.apply import ObjectRef
+from servedeck.serving.edit.restart_forecast import RestartForecast
+from servedeck.serving.spec.document import document_path
+
+PLANNED = "planned"
+"""Result of a dry run; the others are those of `SaveState`."""
+
+
+def edit_json(
+    plan: EditPlan, result: str, message: str = "", applied: Sequence[ObjectRef] = ()
+) -> dict[str, Any]:
+    """Values that look secret are masked."""
+    return {
+        "namespace": plan.spec.namespace,
+        "name": plan.spec.name,
+        "result": result,
+        "message": message,
+        "fields": [
+            {
+                "field": one.name,
+                "label": one.label,
+                "old": one.old,
+                "new": one.new,
+                "restartsPods": one.restarts and plan.restarts_pods,
+            }
+            for one in plan.fields
+        ],
+        "restartsPods": plan.restarts_pods,
+        "stopsServing": plan.stops_serving,
+        "rollout": _forecast_json(plan.forecast) if plan.forecast is not None else None,
+        "conflicts": [
+            {
+                "field": one.name,
+                "base": one.base,
+                "theirs": one.theirs,
+                "mine": one.mine,
+                "changedBy": [manager.name for manager in one.changed_by],
+            }
+            for one in plan.conflicts
+        ],
+        "issues": [
+            {
+                "severity": str(one.severity),
+                "field": document_path(one.field) if one.field else "",
+                "message": one.message,
+            }
+            for one in plan.issues
+        ],
+        "owner": plan.owner.name if plan.owner is not None else None,
+        "applied": [{"kind": one.kind, "name": one.name} for one in applied],
+    }
+
+
+def _forecast_json(forecast: RestartForecast) -> dict[str, Any]:
+    duration = forecast.last_duration
+    return {
+        "pods": forecast.pods,
+        "replicas": forecast.replicas,
+        "strategy": forecast.strategy.type,
+        "maxSurge": forecast.strategy.surge_pods,
+        "maxUnavailable": forecast.strategy.unavailable_pods,
+        "minAvailable": forecast.min_available,
+        "surgeFits": forecast.surge_fits,
+        "lastDurationSeconds": duration.total_seconds() if duration is not None else None,
+    }

@@ -1,0 +1,242 @@
+"""`servedeck set`: change fields of an existing serving, without the TUI."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from servedeck.changes.edit.edit import Edit, EditConflict, EditPlan, begin_edit, plan_edit
+from servedeck.changes.edit.save import SaveResult, SaveState, save_edit
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.cluster.apply import PreviewAction
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.connection import Connection
+from servedeck.commands.arguments import (
+    connection_options,
+    load_settings,
+    require_single_namespace,
+    split_serving_name,
+)
+from servedeck.commands.confirmation import confirm
+from servedeck.commands.edit_json import PLANNED, edit_json
+from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.output import write_lines
+from servedeck.commands.plan_text import (
+    OVERRIDE_HINT,
+    LineWriter,
+    action_text,
+    conflicts_by_message,
+    object_name,
+    shorten,
+    write_admission_changes,
+    write_conflicts,
+    write_issue,
+)
+from servedeck.serving.edit.assignments import (
+    Assignment,
+    AssignmentError,
+    assign,
+    parse_assignment,
+)
+
+_CONFLICT_HINT = "  To overwrite them, use --force-conflicts."
+_MAX_ATTEMPTS = 5
+"""Plans of one change while others change the serving."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetOptions:
+    dry_run: bool = False
+    assume_yes: bool = False
+    force: bool = False
+    as_json: bool = False
+
+
+async def set_fields(
+    connection: Connection,
+    namespace: str,
+    name: str,
+    assignments: Sequence[Assignment],
+    options: SetOptions,
+    *,
+    stdout: LineWriter,
+    stderr: LineWriter,
+) -> bool:
+    """Change fields of a serving, with the plan in lines; True if it was saved, or nothing is to be
+    changed. Raises CommandError if it is not confirmed, and ClusterError if the serving cannot be
+    read or the server not be reached."""
+    command = _Set(connection, options, stdout, stderr)
+    edit = await begin_edit(connection, namespace, name)
+    try:
+        wanted, issues = assign(edit.base.spec, assignments)
+    except AssignmentError as error:
+        raise CommandError(str(error)) from error
+    if wanted is None:
+        for one in issues:
+            write_issue(name, one, one.severity, stderr)
+        return False
+    return await command.run(replace(edit, wanted=wanted))
+
+
+class _Set:
+    def __init__(
+        self, connection: Connection, options: SetOptions, stdout: LineWriter, stderr: LineWriter
+    ) -> None:
+        self._connection = connection
+        self._options = options
+        self._stdout, self._stderr = stdout, stderr
+
+    async def run(self, edit: Edit) -> bool:
+        inventory = ClusterInventory(self._connection, edit.wanted.namespace)
+        inventory.start()
+        try:
+            await inventory.wait_until_listed()
+            return await self._plan_and_save(edit, inventory)
+        finally:
+            await inventory.close()
+
+    async def _plan_and_save(self, edit: Edit, inventory: ClusterInventory) -> bool:
+        force = self._options.force
+        plan = await plan_edit(self._connection, edit, inventory, force=force)
+        for _ in range(_MAX_ATTEMPTS):
+            self._write_plan(plan)
+            if plan.is_unchanged or self._options.dry_run or not plan.can_save:
+                return self._finish(plan)
+            if not await self._confirm(plan):
+                self._stderr("Nothing was changed.")
+                return False
+            result = await save_edit(self._connection, plan, inventory, force=force)
+            if result.state is not SaveState.REPLANNED:
+                return self._finish_save(result)
+            self._stderr(f"note: {result.message}")
+            plan = result.plan
+        raise CommandError(
+            f"{_serving(plan)} is changed by others all the time, so nothing was saved; try again."
+        )
+
+    async def _confirm(self, plan: EditPlan) -> bool:
+        name = _serving(plan)
+        if plan.stops_serving:
+            question, effect = f"Stop {name}?", f"This scales {name} to 0"
+        elif plan.restarts_pods:
+            question, effect = f"Restart the Pods of {name}?", f"This restarts the Pods of {name}"
+        else:
+            return True
+        return await confirm(question, effect, assume_yes=self._options.assume_yes)
+
+    # -- output ---------------------------------------------------------------------------------
+
+    def _write_plan(self, plan: EditPlan) -> None:
+        if not self._options.as_json:
+            write_plan(plan, self._stdout)
+        write_problems(plan, self._stderr, force=self._options.force)
+
+    def _finish(self, plan: EditPlan) -> bool:
+        """Without a write: unchanged, a dry run, or blocked."""
+        if self._options.as_json:
+            result = PLANNED if plan.can_save else SaveState.BLOCKED
+            result = SaveState.UNCHANGED if plan.is_unchanged else result
+            self._stdout(json.dumps(edit_json(plan, result)))
+        elif plan.is_unchanged or plan.can_save:
+            suffix = "" if plan.is_unchanged else " (server dry run)"
+            for one in plan.change_plan.previews:
+                if one.ref.kind == "Deployment" or one.action is not PreviewAction.UNCHANGED:
+                    self._stdout(f"{object_name(one.ref)} {action_text(one)}{suffix}")
+                    write_admission_changes(one, self._stderr)
+        return plan.is_unchanged or plan.can_save
+
+    def _finish_save(self, result: SaveResult) -> bool:
+        saved = result.state in (SaveState.SAVED, SaveState.UNCHANGED)
+        if self._options.as_json:
+            text = edit_json(result.plan, result.state, result.message, result.applied)
+            self._stdout(json.dumps(text))
+        else:
+            for ref in result.applied:
+                self._stdout(f"{object_name(ref)} configured")
+        if not saved:
+            self._stderr(f"error: {result.plan.spec.name}: {result.message}")
+        return saved
+
+
+def write_plan(plan: EditPlan, stdout: LineWriter) -> None:
+    """The changed fields, what restarts, and what that means now."""
+    if plan.is_unchanged:
+        return
+    stdout(f"{_serving(plan)}:")
+    for one in plan.fields:
+        restarts = " (restarts Pods)" if one.restarts and plan.restarts_pods else ""
+        stdout(f"  {one.name}: {shorten(one.old)} -> {shorten(one.new)}{restarts}")
+    if plan.forecast is not None:
+        stdout(f"  {plan.forecast.summary}")
+    elif plan.stops_serving:
+        stdout("  All its Pods end.")
+    elif any(one.restarts for one in plan.fields):
+        stdout("  No Pods restart: there are none, or the Deployment is paused.")
+
+
+def write_problems(plan: EditPlan, stderr: LineWriter, *, force: bool) -> None:
+    """Conflicts, errors and warnings."""
+    name = plan.spec.name
+    for conflict in plan.conflicts:
+        stderr(f"error: {name}: {_describe_conflict(conflict)}")
+    if plan.conflicts:
+        stderr("  Run the command again to change the values as they are now.")
+    owned = conflicts_by_message(plan.change_plan)
+    hint = "" if force else _CONFLICT_HINT
+    for one in plan.issues:
+        if one.message in owned:
+            preview = owned[one.message]
+            write_conflicts(name, preview, stderr, source="this change says", hint=hint)
+        else:
+            write_issue(name, one, one.severity, stderr)
+    if plan.change_plan.overridable and not force:
+        stderr(OVERRIDE_HINT)
+    for sentence in plan.change_plan.unchecked:
+        stderr(f"note: {name}: {sentence}")
+
+
+def _describe_conflict(conflict: EditConflict) -> str:
+    who = ", ".join(one.name for one in conflict.changed_by) or "somebody else"
+    base, theirs, mine = (shorten(one) for one in (conflict.base, conflict.theirs, conflict.mine))
+    return f"{who} changed {conflict.name} meanwhile: {base} -> {theirs}, this change says {mine}."
+
+
+def _serving(plan: EditPlan) -> str:
+    return f"{plan.spec.namespace}/{plan.spec.name}"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    args.namespace, name = split_serving_name(args.name, args.namespace)
+    settings = load_settings(args)
+    require_single_namespace(settings)
+    try:
+        assignments = [parse_assignment(one) for one in args.assignments]
+    except AssignmentError as error:
+        raise CommandError(str(error), USAGE_ERROR) from error
+    options = SetOptions(
+        args.dry_run, args.yes, args.force_conflicts, as_json=args.output == "json"
+    )
+
+    async def change(target: ConnectionOptions) -> int:
+        connection = await Connection.open(target)
+        try:
+            saved = await set_fields(
+                connection,
+                connection.namespace or "default",
+                name,
+                assignments,
+                options,
+                stdout=lambda line: write_lines(sys.stdout, line),
+                stderr=lambda line: write_lines(sys.stderr, line),
+            )
+            return 0 if saved else 1
+        finally:
+            await connection.close()
+
+    with connection_options(args, settings) as target:
+        return asyncio.run(change(target))
