@@ -234,18 +234,22 @@ class ClusterChangeService:
             return None
         return DraftStore(f"{connection.server} edit of {key}", self._drafts_dir)
 
-    async def plan_edit(self, edit: Edit, inventory: Inventory) -> EditPlan:
+    async def plan_edit(
+        self, edit: Edit, inventory: Inventory, *, takes_over: bool = False
+    ) -> EditPlan:
         from servedeck.changes.edit.edit import plan_edit
 
         known = cast("ClusterInventory", inventory)
         await known.wait_until_listed()
-        return await plan_edit(self._require_connection(), edit, known)
+        return await plan_edit(self._require_connection(), edit, known, force=takes_over)
 
-    async def save_edit(self, plan: EditPlan, inventory: Inventory) -> SaveResult:
+    async def save_edit(
+        self, plan: EditPlan, inventory: Inventory, *, takes_over: bool = False
+    ) -> SaveResult:
         from servedeck.changes.edit.save import save_edit
 
         known = cast("ClusterInventory", inventory)
-        return await save_edit(self._require_connection(), plan, known)
+        return await save_edit(self._require_connection(), plan, known, force=takes_over)
 
     async def begin_undo(self, point: UndoPoint) -> Edit:
         from servedeck.changes.edit.save import begin_undo

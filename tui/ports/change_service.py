@@ -107,11 +107,16 @@ class ChangeService(Protocol):
     def edit_draft_store(self, key: NamespacedName) -> DraftStore | None:
         """The saved drafts of edits of a serving; None while there is no connection."""
 
-    async def plan_edit(self, edit: Edit, inventory: Inventory) -> EditPlan:
-        """What saving the edit would do now."""
+    async def plan_edit(
+        self, edit: Edit, inventory: Inventory, *, takes_over: bool = False
+    ) -> EditPlan:
+        """What saving the edit would do now; with `takes_over`, also to fields that other managers
+        have set."""
 
-    async def save_edit(self, plan: EditPlan, inventory: Inventory) -> SaveResult:
-        """Save a planned edit, once."""
+    async def save_edit(
+        self, plan: EditPlan, inventory: Inventory, *, takes_over: bool = False
+    ) -> SaveResult:
+        """Save a planned edit, once; `takes_over` as for the plan."""
 
     async def begin_undo(self, point: UndoPoint) -> Edit:
         """The edit that puts back what a saved edit has changed. Raises UndoExpiredError."""

@@ -13,6 +13,7 @@ from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.changes.edit.save import SaveResult, SaveState
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.field_changes import FieldConflict
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
 from tui.actions import Action, bindings
 from tui.ports.change_service import ChangeService, Inventory
@@ -49,6 +50,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self._inventory = inventory
         self.plan: EditPlan | None = None
         """None while it is made."""
+        self._taken_over: tuple[FieldConflict, ...] = ()
+        """Fields that other managers have set, and that become servedeck's."""
+        self._takes_over = False
         self._error = ""
         self._result: SaveResult | None = None
         """Of the last attempt."""
@@ -77,8 +81,14 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self.start_worker(self._make_plan(), "plan")
 
     async def _make_plan(self) -> None:
+        plan_edit = self._change_service.plan_edit
+        self._taken_over, self._takes_over = (), False
         try:
-            self._show_plan(await self._change_service.plan_edit(self._edit, self._inventory))
+            plan = await plan_edit(self._edit, self._inventory)
+            if edit_text.needs_takeover(plan):
+                self._taken_over, self._takes_over = edit_text.find_conflicts(plan), True
+                plan = await plan_edit(self._edit, self._inventory, takes_over=True)
+            self._show_plan(plan)
         except ClusterError as error:
             self._error = str(error)
             self._update()
@@ -115,14 +125,20 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if self._confirms is not None:
             return self._confirms
         plan = self.plan
-        return plan is not None and not (plan.restarts_pods or plan.stops_serving)
+        if plan is None or self._takes_over:
+            return False
+        return not (plan.restarts_pods or plan.stops_serving)
 
     def _update(self) -> None:
         if not self.is_attached:
             return
         self.text_view.set_paragraphs(
             edit_text.build_paragraphs(
-                self.plan, self._error, self._result, is_writing=self._is_writing
+                self.plan,
+                self._error,
+                self._result,
+                self._taken_over,
+                is_writing=self._is_writing,
             )
         )
         chosen = (("y  Save Changes", self._saves), ("n  Back to the form", not self._saves))
@@ -176,7 +192,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
 
     async def _save(self, plan: EditPlan) -> None:
         try:
-            self._result = await self._change_service.save_edit(plan, self._inventory)
+            self._result = await self._change_service.save_edit(
+                plan, self._inventory, takes_over=self._takes_over
+            )
         except Exception as error:  # any error: it must be known what was done
             self._result = None
             self._error = describe_error(error)
@@ -187,7 +205,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self._update()
         elif result.state is SaveState.SAVED:
             self.dismiss(result)
-        elif result.state is SaveState.REPLANNED:
+        elif result.state is SaveState.REPLANNED and not self._takes_over:
             self._show_plan(result.plan)
         else:
             self._start_planning()

@@ -17,6 +17,7 @@ from servedeck.changes.edit.save import SaveResult, UndoPoint
 from servedeck.changes.edit_draft import EditDraft
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.serving.edit.changed_by import find_changed_by
 from servedeck.serving.edit.differences import (
     FieldDifference,
     entry_label,
@@ -293,7 +294,7 @@ class EditScreen(FormScreen[EditResult | None]):
     async def take_over(self, read: ImportedServing) -> None:
         """Others have changed the serving: show it, merge it, and note conflicts."""
         self._editor.validate()
-        found = find_others_changes(self.edit.base, read.spec)
+        found = find_others_changes(self._read, read)
         self._read = read
         mine = self._wanted or self.edit.base
         merge = merge_fields(self.edit.base, mine, read.spec)
@@ -477,9 +478,11 @@ class EditScreen(FormScreen[EditResult | None]):
         return ""
 
 
-def find_others_changes(before: ServingSpec, now: ServingSpec) -> list[str]:
-    """What others have changed, each in a few words."""
-    return [
-        f"{one.label} was changed by others: {one.old} → {one.new}"
-        for one in find_field_differences(before, now)
-    ]
+def find_others_changes(before: ImportedServing, now: ImportedServing) -> list[str]:
+    """What others have changed and who they are, each in a few words."""
+    found: list[str] = []
+    for one in find_field_differences(before.spec, now.spec):
+        managers = find_changed_by(before, now, one.path)
+        who = managers[0].name if managers else "Somebody else"
+        found.append(f"{who} changed {one.label}: {one.old} → {one.new}")
+    return found

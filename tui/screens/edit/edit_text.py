@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from servedeck.changes.edit.edit import EditPlan
 from servedeck.changes.edit.save import SaveResult, SaveState
 from servedeck.serving.edit.differences import FieldDifference
+from servedeck.serving.objects.field_changes import FieldConflict
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.text import format_count
 from widgets.styled_line import Line
@@ -23,10 +24,34 @@ _STATE_MARKS = {
 """Marks of what happened when it was not simply saved."""
 
 
+def find_conflicts(plan: EditPlan) -> tuple[FieldConflict, ...]:
+    """The changed fields that other managers have set."""
+    rejections = [one.rejection for one in plan.change_plan.previews if one.rejection is not None]
+    return tuple(conflict for one in rejections for conflict in one.conflicts)
+
+
+def needs_takeover(plan: EditPlan) -> bool:
+    """Whether the plan has no other errors than fields that other managers have set, and what may
+    be done all the same."""
+    allowed = {one.message for one in plan.change_plan.overridable}
+    allowed |= {
+        one.rejection.message
+        for one in plan.change_plan.previews
+        if one.rejection is not None and one.rejection.conflicts
+    }
+    return bool(plan.errors) and all(one.message in allowed for one in plan.errors)
+
+
 def build_paragraphs(
-    plan: EditPlan | None, error: str, result: SaveResult | None, *, is_writing: bool
+    plan: EditPlan | None,
+    error: str,
+    result: SaveResult | None,
+    taken_over: Sequence[FieldConflict] = (),
+    *,
+    is_writing: bool,
 ) -> list[Paragraph]:
-    """The text of the dialog: the result of the last attempt, then the plan."""
+    """The text of the dialog: the result of the last attempt, then the plan. `taken_over` are
+    fields that other managers have set."""
     found = [Paragraph()]
     if result is not None and result.state in _STATE_MARKS:
         mark, style_name = _STATE_MARKS[result.state]
@@ -38,11 +63,11 @@ def build_paragraphs(
     elif plan is None:
         found.append(marked("↻", "starting", "Running the API server's dry run…"))
     else:
-        found += _plan_paragraphs(plan)
+        found += _plan_paragraphs(plan, taken_over)
     return found
 
 
-def _plan_paragraphs(plan: EditPlan) -> Iterator[Paragraph]:
+def _plan_paragraphs(plan: EditPlan, taken_over: Sequence[FieldConflict]) -> Iterator[Paragraph]:
     problems = [one for one in plan.issues if one.is_error]
     for one in problems:
         yield _issue(one)
@@ -53,8 +78,14 @@ def _plan_paragraphs(plan: EditPlan) -> Iterator[Paragraph]:
     for field in plan.fields:
         yield _field(field)
     warnings = [one for one in plan.issues if not one.is_error]
-    if warnings or plan.change_plan.unchecked:
+    if warnings or taken_over or plan.change_plan.unchecked:
         yield Paragraph()
+    by_manager: dict[str, list[str]] = {}
+    for conflict in taken_over:
+        by_manager.setdefault(conflict.manager, []).append(conflict.path.lstrip("."))
+    for manager, paths in by_manager.items():
+        text = f"{manager} has set {', '.join(paths)}; servedeck takes it over."
+        yield marked("!", "warning", text, "warning")
     for one in warnings:
         yield _issue(one)
     for sentence in plan.change_plan.unchecked:
