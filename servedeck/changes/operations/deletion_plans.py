@@ -65,7 +65,12 @@ def plan_serving_deletion(
     deletions = [*(_deletion(one) for one in reversed(owned)), _deletion(deployment)]
     status = as_mapping(deployment, "status")
     pods, ready = count(status.get("replicas")), count(status.get("readyReplicas"))
-    effects = [f"The Deployment and its {format_count(pods, 'Pod')} ({ready:,} ready now)."]
+    its_pods = "its Pod" if pods == 1 else f"its {format_count(pods, 'Pod')}"
+    effects = [
+        f"The Deployment and {its_pods} ({ready:,} ready now)."
+        if pods
+        else "The Deployment, which has no Pods."
+    ]
     if volumes := list(_ephemeral_volumes(deployment)):
         effects.append(
             "The PersistentVolumeClaims of its Pods' ephemeral volumes, with their data: "

@@ -127,7 +127,8 @@ class _Sender:
         """The message, with what was deleted before."""
         if not self._deleted:
             return message
-        return f"{message} Deleted before: {', '.join(self._deleted)}; delete again for the rest."
+        deleted = ", ".join(self._deleted)
+        return f"{message.rstrip('.')}. Deleted before: {deleted}; delete again for the rest."
 
     async def _patch(self, patch: ObjectPatch, target: str) -> Mapping[str, Any]:
         params = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
