@@ -323,9 +323,7 @@ class Connection:
             or path.startswith(_REVIEW_API_PATHS)
         ):
             return
-        raise ReadOnlyError(
-            "servedeck runs with --readonly; restart it without that option to make changes."
-        )
+        raise ReadOnlyError
 
     # -- reading --------------------------------------------------------------------------------
 
