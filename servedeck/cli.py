@@ -92,6 +92,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_change_commands(commands)
     _add_set_command(commands)
     _add_operation_commands(commands)
+    _add_wait_command(commands)
     _add_demo_command(commands)
     return parser
 
@@ -334,6 +335,32 @@ def _add_operation_commands(commands: Any) -> None:
         dest="confirm_names",
         help="confirm the deletion of this serving, in a production context, too; once for each",
     )
+
+
+def _add_wait_command(commands: Any) -> None:
+    wait = commands.add_parser(
+        "wait",
+        help="wait until a serving is ready, rolled out or deleted",
+        description="Waits for a state of a serving and prints each change of its status. The exit"
+        " code is 0 when it is reached, and 1 with the cause after the timeout.",
+        allow_abbrev=False,
+    )
+    wait.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    wait.add_argument(
+        "--for",
+        dest="condition",
+        metavar="STATE",
+        required=True,
+        help="ready, rollout (all replicas updated and available), deleted or status=STATUS",
+    )
+    wait.add_argument(
+        "--timeout", metavar="DURATION", default="5m", help="90s, 5m, 1h30m; default: %(default)s"
+    )
+    wait.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    _add_common_flags(wait, single_namespace=True)
+    wait.set_defaults(run="servedeck.commands.wait:run")
 
 
 def _add_demo_command(commands: Any) -> None:

@@ -190,6 +190,18 @@ class FakeConnection:
             raise ApiError(404, "NotFound", "no such group")
         return (await self.request("GET", path, params=params)).body
 
+    async def get_json(self, path: str) -> Any:
+        """One object."""
+        collection, _, name = path.rpartition("/")
+        plural, namespace = self.cluster.check_access(collection)
+        await asyncio.sleep(0)
+        for (kind, _), (record, _labeled) in self.cluster.objects.items():
+            value = self.cluster.to_json(record)
+            found = value["metadata"]["name"], value["metadata"]["namespace"]
+            if kind == plural and found == (name, namespace):
+                return value
+        raise ApiError(404, "NotFound", f"{plural} {name!r} not found")
+
     async def server_version(self) -> None:
         return None
 
