@@ -35,7 +35,7 @@ from tui.garbage_collection import IdleCollector, YoungCollector
 from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
 from tui.internals.textual_private import free_drawn_lines
-from tui.key_queue import KeyQueue
+from tui.key_queue import ORDERED_EVENTS, KeyQueue
 from tui.ports.app_context import Undoable
 from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
@@ -170,6 +170,7 @@ class ServedeckApp(TerminalApp):
             lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback)
         )
         self._painted_at = 0.0
+        self.input_read_at = 0.0
         self._last_exit_blocker = ""
         """Why the last request to quit was rejected."""
         self._exit_task: asyncio.Task[None] | None = None
@@ -196,7 +197,11 @@ class ServedeckApp(TerminalApp):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key):
             self._idle_collector.note_key()
-        if event.is_forwarded or self._key_queue.should_handle(event):
+        if event.is_forwarded:
+            await super().on_event(event)
+        elif self._key_queue.should_handle(event):
+            if isinstance(event, ORDERED_EVENTS):
+                self.input_read_at = event.time
             await super().on_event(event)
 
     def on_unbound_key(self, event: events.Key) -> None:

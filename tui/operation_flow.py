@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from servedeck.changes.operations.operation import (
@@ -16,6 +18,8 @@ from servedeck.changes.operations.operation import (
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.status.status import Status
+from tui.actions import ACTIONS_BY_ID
+from tui.operation_targets import changed_since_text
 from tui.ports.app_context import Undoable
 
 if TYPE_CHECKING:
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 PERMISSION_TIMEOUT = 3.0
 """Timeout in seconds of the permission check before a dialog opens."""
+
+PERMISSION_MAX_AGE = 60.0
+"""Seconds after which a permission is asked for again: it may have been granted meanwhile."""
 
 OPERATION_ACTIONS = {
     "scale": OperationKind.SCALE,
@@ -42,12 +49,13 @@ class OperationFlow:
         self,
         screen: ActionScreen[Any],
         *,
-        on_done: Callable[[Operation], None] = lambda operation: None,
+        on_done: Callable[[Sequence[Operation]], None] = lambda operations: None,
     ) -> None:
-        """`on_done` is called for each operation that was done."""
+        """`on_done` is called with the operations that were done together."""
         self._screen = screen
         self._on_done = on_done
-        self._requested_permissions: set[tuple[str, str, str]] = set()
+        self._requested_permissions: dict[tuple[str, ...], float] = {}
+        """When the permission of an operation was last asked for."""
 
     # -- whether it can be done ---------------------------------------------------------------
 
@@ -77,10 +85,13 @@ class OperationFlow:
         change_service = app.change_service
         if change_service is None or not change_service.is_connected:
             return "Not connected to the API server."
-        _verb, resource = operation.required_permission
-        asked = (app.source.context, operation.namespace, resource)
-        if asked not in self._requested_permissions:
-            self._requested_permissions.add(asked)
+        asked: tuple[str, ...]
+        asked = (app.source.context, *operation.required_permission, operation.namespace)
+        if not operation.namespace:
+            asked = (*asked, operation.name)  # of a node, which no review of a namespace covers
+        requested_at = self._requested_permissions.get(asked)
+        if requested_at is None or monotonic() - requested_at > PERMISSION_MAX_AGE:
+            self._requested_permissions[asked] = monotonic()
             self._screen.start_worker(self._refresh_permission(operation), f"permission {asked}")
         return change_service.operation_disabled_reason(operation)
 
@@ -89,7 +100,8 @@ class OperationFlow:
         if change_service is not None:
             with suppress(ClusterError):  # then the dry run reports it
                 await change_service.refresh_operation_permission(operation)
-        self._screen.update_footer()
+        if self._screen.is_attached:
+            self._screen.update_footer()
 
     # -- the dialog ---------------------------------------------------------------------------
 
@@ -101,21 +113,36 @@ class OperationFlow:
         if not views:
             return
         kind = _resolve_kind(kind, views[0])
-        replicas = views[0].desired if kind is OperationKind.SCALE else None
-        operations = [
-            Operation(kind, one.key.namespace, one.key.name, revision=revision) for one in views
-        ]
-        self.open(operations, initial_replicas=replicas)
+        asks_replicas = kind is OperationKind.SCALE
+        # One number is proposed where all have it: enter changes nothing then.
+        desired = {one.desired for one in views} if asks_replicas else set()
+        replicas = desired.pop() if len(desired) == 1 else None
+        self.open(
+            [Operation(kind, one.key.namespace, one.key.name, replicas, revision) for one in views],
+            asks_replicas=asks_replicas,
+        )
 
-    def open(self, operations: Sequence[Operation], *, initial_replicas: int | None = None) -> None:
-        """Open the dialog as soon as the permissions are known."""
+    def open(
+        self,
+        operations: Sequence[Operation],
+        *,
+        asks_replicas: bool = False,
+        undone: Sequence[OperationResult] = (),
+    ) -> None:
+        """Open the dialog as soon as the permissions are known. `undone` are the results that the
+        operations put back."""
         self._screen.start_worker(
-            self._open(operations, initial_replicas),
+            self._open(operations, asks_replicas, undone),
             "operation",
             busy_label="Checking your permissions",
         )
 
-    async def _open(self, operations: Sequence[Operation], initial_replicas: int | None) -> None:
+    async def _open(
+        self,
+        operations: Sequence[Operation],
+        asks_replicas: bool,
+        undone: Sequence[OperationResult],
+    ) -> None:
         from tui.screens.operation_dialog import OperationDialog, TypedName
 
         app = self._screen.app_context
@@ -127,8 +154,9 @@ class OperationFlow:
                 for namespace in dict.fromkeys(one.namespace for one in operations):
                     first = next(one for one in operations if one.namespace == namespace)
                     await self._refresh_permission(first)
-        if len(operations) == 1 and (reason := self.disabled_reason(operations[0])):
-            self._screen.show_message(reason, "warning")
+        reasons = [self.disabled_reason(one) for one in operations]
+        if all(reasons):
+            self._screen.show_message(reasons[0], "warning")
             return
         typed = None
         if app.is_production and operations[0].kind is OperationKind.DELETE:
@@ -137,27 +165,33 @@ class OperationFlow:
         dialog = OperationDialog(
             operations,
             change_service,
+            context=app.source.context,
             typed_name=typed,
-            initial_replicas=initial_replicas,
+            asks_replicas=asks_replicas,
+            undone=undone,
         )
-        self._screen.app.push_screen(dialog, self._on_closed)
+        self._screen.app.push_screen(dialog, partial(self._on_closed, is_undo=bool(undone)))
 
-    def _on_closed(self, results: tuple[OperationResult, ...] | None) -> None:
+    def _on_closed(self, results: tuple[OperationResult, ...] | None, *, is_undo: bool) -> None:
         done = [one for one in results or () if one.outcome is Outcome.DONE]
-        if not results or self._screen.app_context.exiting:
-            return
-        from tui.operation_text import summary
-
         app = self._screen.app_context
-        undoable = tuple(one for one in done if one.undo is not None)
-        app.undoable = Undoable(app.source.context, undoable)
-        text, style_name = (done[0].message, "ready") if len(results) == 1 else summary(results)
-        if undoable:
-            key = app.key_display_for("servings.undo")
-            text = f"{text} {key} undoes it."
+        if not results or app.exiting or (len(results) == 1 and not done):
+            return
+        from tui.operation_text import LABELS, UNDO_LABEL, summary
+
+        if len(results) == 1:
+            text, style_name = done[0].message, "ready"
+        else:
+            label = UNDO_LABEL if is_undo else LABELS[results[0].operation.kind]
+            text, style_name = summary(results, label)
+        if done:
+            undoable = tuple(one for one in done if one.undo is not None)
+            app.undoable = Undoable(app.source.context, undoable)
+            undo_action = f"{self._screen.SCOPE}.undo"
+            if undoable and undo_action in ACTIONS_BY_ID:
+                text = f"{text} {app.key_display_for(undo_action)} undoes it."
+            self._on_done([one.operation for one in done])
         self._screen.show_message(text, style_name, 20)
-        for one in done:
-            self._on_done(one.operation)
 
     # -- undo ---------------------------------------------------------------------------------
 
@@ -165,35 +199,40 @@ class OperationFlow:
         """Why nothing can be undone, in a sentence; "" if something can."""
         app = self._screen.app_context
         context, results, edit = app.undoable
-        if edit is not None and context == app.source.context:
+        if not results and edit is None:
+            return "Nothing was changed here that can be undone."
+        if context != app.source.context:
+            return f"The last change was made in context {context}; switch to it to undo it."
+        if edit is not None:
             return self.disabled_reason(
                 Operation(OperationKind.RESTART, edit.after.namespace, edit.after.name)
             )
-        if not results or context != app.source.context:
-            return "Nothing was changed here that can be undone."
+        reason = ""
         for one in results:
             if one.undo is None:
                 continue
-            if reason := self.disabled_reason(one.undo):
-                return reason
-            if self._has_changed(one):
-                return f"{one.operation.target} has changed since; it is not put back."
-        return ""
+            if not (found := self.disabled_reason(one.undo) or self._changed_text(one)):
+                return ""
+            reason = reason or found
+        return reason
 
-    def _has_changed(self, result: OperationResult) -> bool:
-        """Whether somebody else has changed the Deployment since the operation."""
+    def _changed_text(self, result: OperationResult) -> str:
+        """That somebody else has changed the Deployment since the operation, in a sentence; "" if
+        nobody has, as far as the watch shows it."""
         operation = result.operation
-        if operation.resource.kind != "Deployment":
-            return False
+        if operation.resource.kind != "Deployment" or result.generation is None:
+            return ""
         key = NamespacedName(operation.namespace, operation.name)
         now = self._screen.app_context.source.fleet.deployment(key)
-        # The watch may be behind our own write.
-        return now is None or now.metadata.generation > (result.generation or 0)
+        # One that is not in the list is looked up when the plan is made.
+        if now is None or now.metadata.generation <= result.generation:
+            return ""
+        return changed_since_text(operation)
 
     def undo(self) -> None:
         """Open the dialog that puts back what the last operation changed."""
-        results = self._screen.app_context.undoable.results
-        self.open([one.undo for one in results if one.undo is not None])
+        undone = [one for one in self._screen.app_context.undoable.results if one.undo is not None]
+        self.open([one.undo for one in undone if one.undo is not None], undone=undone)
 
 
 def _resolve_kind(kind: OperationKind, view: ServingView) -> OperationKind:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from servedeck.changes.operations.operation import (
     Operation,
@@ -14,6 +13,7 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.text import format_count
+from tui.operation_targets import OperationTarget
 from widgets.styled_line import Line
 from widgets.text_view import Paragraph
 
@@ -44,73 +44,66 @@ MAX_DIFFERENCES = 200
 """Fields of a rollback that are listed."""
 
 
-@dataclass
-class TargetState:
-    """One target of a dialog."""
-
-    operation: Operation
-    plan: OperationPlan | None = None
-    """None while it is made."""
-    error: str = ""
-    """Why there is no plan, one sentence."""
-    room: SchedulingResult | None = None
-    """Whether the nodes have room for the new Pods now; None if that is unknown."""
-    result: OperationResult | None = None
-    is_running: bool = False
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it can be run."""
-        return self.plan is not None and self.plan.is_possible and not self.error
+UNDO_LABEL = "Undo"
 
 
-def title(operations: Sequence[Operation]) -> str:
+def title(operations: Sequence[Operation], *, is_undo: bool = False) -> str:
     """Title of the dialog."""
     first = operations[0]
-    label = LABELS[first.kind]
     if len(operations) > 1:
+        label = UNDO_LABEL if is_undo else LABELS[first.kind]
         return f"{label}: {format_count(len(operations), first.resource.kind)}"
+    label = LABELS[first.kind]
+    if is_undo:
+        label = f"{UNDO_LABEL}: {label.lower()}"
     if first.kind is OperationKind.ROLLBACK and first.revision:
         return f"{label} {first.target} to revision {first.revision}"
     target = first.target.removeprefix("Pod ") if "Pod" in label else first.target
     return f"{label} {target}"
 
 
-def build_paragraphs(targets: Sequence[TargetState]) -> list[Paragraph]:
+def build_paragraphs(targets: Sequence[OperationTarget]) -> list[Paragraph]:
     """The text for the targets as they are now."""
     if len(targets) == 1:
         return [Paragraph(), *_single(targets[0])]
     found = [Paragraph()]
+    if all(one.plan or one.error for one in targets) and not any(
+        one.result or one.is_running for one in targets
+    ):
+        possible = sum(one.is_possible for one in targets)
+        if 0 < possible < len(targets):
+            text = f"Possible for {possible} of {len(targets)}; the others stay as they are."
+            found += [_marked("!", "warning", text, "warning"), Paragraph()]
     for one in targets:
         found += _row(one)
-    ready = [one for one in targets if one.is_ready]
-    if len(ready) < len(targets) and all(one.plan or one.error for one in targets):
-        text = f"{len(ready)} of {len(targets)} can be done; the others are left as they are."
-        found += [Paragraph(), _marked("!", "warning", text)]
     return found
 
 
-def _single(target: TargetState) -> Iterator[Paragraph]:
-    if target.result is not None and target.result.outcome is not Outcome.DONE:
+def _single(target: OperationTarget) -> Iterator[Paragraph]:
+    if target.result is not None:
         mark, style_name = _OUTCOME_MARKS[target.result.outcome]
         yield _marked(mark, style_name, target.result.message, style_name)
+        for one in target.result.warnings:
+            yield _marked("!", "warning", one, "warning")
+        if target.is_done:
+            return
         yield Paragraph()
     if target.is_running:
         yield _marked("↻", "starting", "Waiting for the API server…")
-        return
-    if target.error:
+    elif target.is_planning:
+        yield _marked("↻", "starting", "Asking the API server what this changes…")
+    elif target.error:
         yield _marked("✗", "error", target.error, "error")
-        return
-    plan = target.plan
-    if plan is None:
-        yield _marked("↻", "starting", "Asking the API server…")
-        return
-    if plan.blocked:
-        yield _marked("✗", "error", plan.blocked, "error")
-        return
-    if plan.unchanged:
-        yield _marked("=", "muted", plan.unchanged)
-        return
+    elif target.plan is not None and target.plan.blocked:
+        yield _marked("✗", "error", target.plan.blocked, "error")
+    elif target.plan is not None and target.plan.unchanged:
+        yield _marked("=", "muted", target.plan.unchanged)
+    elif target.plan is not None:
+        yield from _plan(target.plan, target.room)
+
+
+def _plan(plan: OperationPlan, room: SchedulingResult | None) -> Iterator[Paragraph]:
+    """What would be done."""
     is_deletion = plan.operation.kind is OperationKind.DELETE
     if is_deletion:
         yield Paragraph((("  This deletes:", "muted"),))
@@ -123,7 +116,7 @@ def _single(target: TargetState) -> Iterator[Paragraph]:
         yield Paragraph((("  These stay:", "muted"),))
         for name in plan.kept:
             yield Paragraph((("  - ", "muted"), (name, "")), 4)
-    yield from _warnings(plan, target.room)
+    yield from _warnings(plan, room)
     yield from _differences(plan)
     yield Paragraph()
     yield Paragraph((("  ", ""), (plan.command, "accent")), 4)
@@ -170,28 +163,34 @@ def _differences(plan: OperationPlan) -> Iterator[Paragraph]:
         yield Paragraph(((f"  … and {more} more", "muted"),))
 
 
-def _row(target: TargetState) -> Iterable[Paragraph]:
+def _row(target: OperationTarget) -> Iterable[Paragraph]:
     """One of several targets."""
     mark, style_name, text = _row_text(target)
     operation = target.operation
     where = f"{operation.namespace}/" if operation.namespace else ""
     line: Line = ((f"  {mark} ", style_name), (f"{where}{operation.name}  ", "strong"), (text, ""))
     yield Paragraph(line, 6)
-    if target.result is None and target.plan is not None and target.plan.is_possible:
-        for one in target.plan.warnings:
-            yield Paragraph((("      ", ""), (one, "warning")), 6)
+    warnings: Sequence[str] = ()
+    if target.result is not None:
+        warnings = target.result.warnings
+    elif target.plan is not None and target.plan.is_possible:
+        warnings = target.plan.warnings
+    for one in warnings:
+        yield Paragraph((("      ", ""), (one, "warning")), 6)
 
 
-def _row_text(target: TargetState) -> tuple[str, str, str]:
+def _row_text(target: OperationTarget) -> tuple[str, str, str]:
     """Mark, style and sentence of one of several targets."""
     if target.result is not None:
-        return *_OUTCOME_MARKS[target.result.outcome], target.result.message
+        # The row has the name already.
+        text = target.result.message.removeprefix(f"{target.operation.target} ")
+        return *_OUTCOME_MARKS[target.result.outcome], text
     if target.is_running:
-        return "↻", "starting", ""
-    if target.error:
-        return "✗", "error", target.error
-    if target.plan is None:
+        return "↻", "starting", "Waiting for the API server…"
+    if target.is_planning:
         return "↻", "starting", "Asking the API server…"
+    if target.error or target.plan is None:
+        return "✗" if target.error else "·", "error" if target.error else "muted", target.error
     if target.plan.blocked:
         return "✗", "error", target.plan.blocked
     if target.plan.unchanged:
@@ -203,15 +202,13 @@ def _marked(mark: str, style_name: str, text: str, text_style_name: str = "") ->
     return Paragraph(((f"  {mark} ", style_name), (text, text_style_name)), 4)
 
 
-def summary(results: Sequence[OperationResult]) -> tuple[str, str]:
+def summary(results: Sequence[OperationResult], label: str) -> tuple[str, str]:
     """A sentence about the results of several targets, and its style."""
-    done = sum(one.outcome is Outcome.DONE for one in results)
-    failed = sum(one.outcome in (Outcome.REJECTED, Outcome.OUTDATED) for one in results)
-    unknown = sum(one.outcome is Outcome.UNKNOWN for one in results)
-    parts = [f"{done} of {len(results)} done"]
-    if failed:
-        parts.append(f"{failed} failed")
-    if unknown:
-        parts.append(f"of {unknown} it is not known")
-    style_name = "error" if failed or unknown else "ready"
-    return f"{LABELS[results[0].operation.kind]}: {', '.join(parts)}.", style_name
+    outcomes = [one.outcome for one in results]
+    failed = outcomes.count(Outcome.REJECTED) + outcomes.count(Outcome.OUTDATED)
+    unknown, unchanged = outcomes.count(Outcome.UNKNOWN), outcomes.count(Outcome.UNCHANGED)
+    parts = [f"{outcomes.count(Outcome.DONE)} of {len(results)} done"]
+    parts += [f"{failed} failed"] if failed else []
+    parts += [f"{unknown} unknown"] if unknown else []
+    parts += [f"{unchanged} not changed"] if unchanged else []
+    return f"{label}: {', '.join(parts)}.", "error" if failed or unknown else "ready"

@@ -110,12 +110,22 @@ def _name_cell(name: str, *, failing: bool, is_marked: bool) -> str | Line:
 
 
 class ServingRowBuilder:
-    """Rows of views; each is built again only after its view changed, or is among the `marked`."""
+    """Rows of views; each is built again only after its view or its mark has changed."""
 
     def __init__(self) -> None:
-        self.marked: set[NamespacedName] = set()
-        """Keys of the marked servings. After a change, `rebuild_row` builds their rows."""
+        self._marked: frozenset[NamespacedName] = frozenset()
         self._cached_rows: dict[NamespacedName, tuple[ServingView, Row]] = {}
+
+    @property
+    def marked(self) -> frozenset[NamespacedName]:
+        """Keys of the marked servings."""
+        return self._marked
+
+    @marked.setter
+    def marked(self, keys: frozenset[NamespacedName]) -> None:
+        for key in self._marked ^ keys:
+            self._cached_rows.pop(key, None)
+        self._marked = keys
 
     def build_rows(self, views: Iterable[ServingView]) -> list[Row]:
         """Rows of the views in their order; drops all others from the cache."""
@@ -133,4 +143,4 @@ class ServingRowBuilder:
         return made
 
     def _build(self, view: ServingView) -> Row:
-        return build_row(view, is_marked=view.key in self.marked)
+        return build_row(view, is_marked=view.key in self._marked)

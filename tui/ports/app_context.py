@@ -45,6 +45,8 @@ class AppContext(Protocol):
     """Keys of the only columns to show; empty for all."""
     undoable: Undoable
     """What was done last and can be undone."""
+    input_read_at: float
+    """When the key or click that is handled now was read, in seconds of `time.monotonic`."""
     exiting: bool
     """True as soon as the exit was requested."""
 

@@ -210,12 +210,19 @@ class PodScreen(ActionScreen[PodResult]):
         if action.name == "delete":
             if self._deleted_at is not None:
                 return "The Pod was deleted."
+            if not self._serving.is_deployment:
+                return f"The Pods of a {self._serving.kind} are shown read-only."
             return self.operation_flow.disabled_reason(self._deletion)
         if action.name == "cordon":
             if (operation := self._cordon) is None:
                 return "The Pod is on no node yet, or its node may not be read."
             return self.operation_flow.disabled_reason(operation)
         return ""
+
+    def label_for(self, action: Action) -> str:
+        if action.name == "cordon" and (operation := self._cordon) is not None:
+            return f"{operation.kind} node"
+        return action.label
 
     @property
     def _deletion(self) -> Operation:

@@ -388,16 +388,16 @@ class ServingScreen(ActionScreen[NamespacedName]):
             step = 1 if action.name == "next" else -1
             if self._find_neighbor(self.key, step) is None:
                 return f"The list has no serving {'after' if step > 0 else 'before'} this one."
+        if action.name in OPERATION_ACTIONS and self._deleted_at is not None:
+            return "The serving was deleted."
         if action.name == "rollback":
             return self._rollback_disabled_reason()
         if action.name == "delete" and (pod := self._selected_pod) is not None:
-            return self.operation_flow.disabled_reason(
+            return self._view.readonly_reason or self.operation_flow.disabled_reason(
                 Operation(OperationKind.DELETE_POD, pod.namespace, pod.name)
             )
         if action.name in OPERATION_ACTIONS:
             kind = OPERATION_ACTIONS[action.name]
-            if self._deleted_at is not None:
-                return "The serving was deleted."
             return self.operation_flow.serving_disabled_reason(kind, self._view)
         if action.name == "undo":
             return self.operation_flow.undo_disabled_reason()
@@ -480,6 +480,11 @@ class ServingScreen(ActionScreen[NamespacedName]):
         self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, text))
 
     # -- operations ---------------------------------------------------------------------------
+
+    def label_for(self, action: Action) -> str:
+        if action.name == "delete" and self._selected_pod is not None:
+            return "delete Pod"
+        return action.label
 
     @property
     def _selected_pod(self) -> PodView | None:

@@ -93,7 +93,7 @@ class ServingsScreen(ActionScreen[None]):
         self.create_flow = CreateFlow(
             self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
         )
-        self.operation_flow = OperationFlow(self, on_done=self._on_operation_done)
+        self.operation_flow = OperationFlow(self, on_done=self._on_operations_done)
         self.edit_flow = EditFlow(
             self, self.operation_flow, on_saved=lambda key: self.rollout_progress.start(key)
         )
@@ -216,6 +216,9 @@ class ServingsScreen(ActionScreen[None]):
     def _sort_views(self) -> list[ServingView]:
         """Filter and sort the servings; returns all of the namespace that is shown."""
         all_views = self.app_context.source.fleet.views()
+        if marked := self._row_builder.marked:
+            # A serving of the same name that is created later is another one.
+            self._row_builder.marked = marked & {view.key for view in all_views}
         here = [view for view in all_views if self.namespace in ("", view.key.namespace)]
         matching = self.filter_query.filter(here)
         self._views = sort_views(matching, self._sort_key, self.sort_reverse)
@@ -228,6 +231,8 @@ class ServingsScreen(ActionScreen[None]):
         source = self.app_context.source
         state = source.state
         all_views = source.fleet.views()
+        if self._shortcuts_context != source.context:
+            self._row_builder.marked = frozenset()  # names are those of another cluster
         here = self._sort_views()
         if self._shortcuts_context != source.context:
             self._namespace_shortcuts = NamespaceShortcuts(self.app_context.favorites)
@@ -318,7 +323,10 @@ class ServingsScreen(ActionScreen[None]):
         """The failure reason of the selected serving's state, or its endpoint."""
         if marked := self._marked_views:
             key = self.app_context.key_display_for("servings.back")
-            return ((" ", ""), (f"{len(marked)} marked", "accent"), (f"; {key} unmarks", "muted"))
+            hidden = len(self._row_builder.marked) - len(marked)
+            more = f", {hidden} more not shown here" if hidden else ""
+            what = f"{len(marked)} marked{more}"
+            return ((" ", ""), (what, "accent"), (f"; {key} removes the marks.", "muted"))
         view = self.selected_serving
         if view is None:
             return ()
@@ -367,6 +375,8 @@ class ServingsScreen(ActionScreen[None]):
             return self.create_flow.disabled_reason()
         if action.name == "mark" and view is not None:
             return view.readonly_reason
+        if action.name == "rollback":  # shows the page of the serving under the cursor
+            return self.operation_flow.serving_disabled_reason(OperationKind.ROLLBACK, view)
         if action.name in OPERATION_ACTIONS:
             kind = OPERATION_ACTIONS[action.name]
             return self.operation_flow.targets_disabled_reason(kind, self._targets)
@@ -473,16 +483,18 @@ class ServingsScreen(ActionScreen[None]):
 
     def do_mark(self) -> None:
         if view := self.selected_serving:
-            self._row_builder.marked ^= {view.key}
-            self._update_marks([view])
+            self._set_marks(self._row_builder.marked ^ {view.key})
 
     def do_mark_all(self) -> None:
-        shown = {view.key for view in self._views if not view.readonly_reason}
-        self._row_builder.marked = set() if shown <= self._row_builder.marked else shown
-        self._update_marks(self._views)
+        shown = frozenset(view.key for view in self._views if not view.readonly_reason)
+        self._set_marks(frozenset() if shown <= self._row_builder.marked else shown)
 
-    def _update_marks(self, views: Sequence[ServingView]) -> None:
-        self.table.update_rows([self._row_builder.rebuild_row(view) for view in views])
+    def _set_marks(self, keys: frozenset[NamespacedName]) -> None:
+        self._row_builder.marked = keys
+        if not self.is_current:
+            self._is_outdated = True  # drawn when the list is shown again
+            return
+        self.table.set_rows(self._row_builder.build_rows(self._views))
         self.update_message()
         self.update_footer()
 
@@ -526,15 +538,14 @@ class ServingsScreen(ActionScreen[None]):
         if view := self.selected_serving:
             self._open_page(view, tab="rollouts")
 
-    def _on_operation_done(self, operation: Operation) -> None:
-        """The marks have served their purpose; the progress of a rollout is shown."""
-        key = NamespacedName(operation.namespace, operation.name)
-        if key in self._row_builder.marked:
-            self._row_builder.marked.discard(key)
-            if view := self.app_context.source.fleet.view(key):
-                self._update_marks([view])
-        elif operation.kind in ROLLOUT_KINDS:
-            self.rollout_progress.start(key)
+    def _on_operations_done(self, operations: Sequence[Operation]) -> None:
+        """The marks have served their purpose; the progress of a single rollout is shown."""
+        done = {NamespacedName(one.namespace, one.name): one for one in operations}
+        if self._row_builder.marked & done.keys():
+            self._set_marks(self._row_builder.marked - done.keys())
+        for key, operation in done.items():
+            if len(done) == 1 and operation.kind in ROLLOUT_KINDS:
+                self.rollout_progress.start(key)
 
     def do_wide(self) -> None:
         self.table.configure_columns(wide=not self.table.wide)
@@ -577,9 +588,8 @@ class ServingsScreen(ActionScreen[None]):
     def do_back(self) -> None:
         if self.popover.is_open:
             self.popover.close()
-        elif marked := self._marked_views:
-            self._row_builder.marked.clear()
-            self._update_marks(marked)
+        elif self._marked_views:
+            self._set_marks(frozenset())
         elif self.filter_line.display:
             self.clear_filter()
         elif not self.rollout_progress.hide():
