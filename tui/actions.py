@@ -662,6 +662,15 @@ ACTIONS: tuple[Action, ...] = (
         "Put back what the last operation changed, while nobody has changed it since.",
         command="undo",
     ),
+    Action(
+        "serving.edit_object",
+        "E",
+        "edit YAML",
+        "Open the object of the tab YAML, elsewhere the Deployment, in your editor (KUBE_EDITOR, "
+        "VISUAL or EDITOR); nothing is saved before a confirmation.",
+        footer_order=14,
+        command="edit-yaml",
+    ),
     Action("describe.close", "escape,q,d", "close", "Close the description.", footer_order=1),
     Action("describe.copy", "C", "copy", "Copy the description.", footer_order=2),
     Action(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from servedeck.config import Settings
     from servedeck.serving.objects.import_objects import ImportedServing
     from servedeck.serving.objects.routes import PlatformSettings, RouteKind
+    from servedeck.serving.spec.mapping.json_values import JsonObject
     from servedeck.serving.spec.spec import ServingSpec
     from tui.ports.change_service import Inventory
 
@@ -257,6 +258,9 @@ class ClusterChangeService:
         return await begin_undo(self._require_connection(), point)
 
     # -- operations on existing servings --------------------------------------------------------
+
+    async def read_object(self, ref: ObjectRef) -> JsonObject:
+        return await self._require_connection().get_json(ref.path)
 
     async def plan_operation(self, operation: Operation) -> OperationPlan:
         from servedeck.changes.operations.planner import plan_operation

@@ -29,6 +29,7 @@ LABELS = {
     OperationKind.DELETE_POD: "Delete Pod",
     OperationKind.CORDON: "Cordon",
     OperationKind.UNCORDON: "Uncordon",
+    OperationKind.EDIT: "Change",
 }
 """What the dialog's title and its first option call each operation."""
 
@@ -136,7 +137,7 @@ def room_warning(plan: OperationPlan, room: SchedulingResult | None) -> str:
     """What the nodes have no room for, in a sentence; "" for nothing, or if it is unknown."""
     if room is None or room.schedulable_replicas >= plan.new_pods:
         return ""
-    if plan.operation.kind in (OperationKind.RESTART, OperationKind.ROLLBACK):
+    if plan.operation.kind not in (OperationKind.SCALE, OperationKind.START):
         if room.schedulable_replicas or not plan.needs_room:
             return ""
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -123,6 +124,7 @@ class FakeChangeService:
         self.planned_specs: list[ServingSpec] = []
         self.deleted_objects: list[ObjectRef] = []
         self.objects: dict[NamespacedName, list[Mapping[str, Any]]] = {}
+        self.live_objects: dict[ObjectRef, dict[str, Any]] = {}
         self.dry_run_gate: asyncio.Event | None = None
         """A dry run waits for it."""
         self.operation_disabled_reasons: dict[str, str] = {}
@@ -216,6 +218,11 @@ class FakeChangeService:
         return import_objects.import_objects(self.objects[key])
 
     # -- operations -----------------------------------------------------------------------------
+
+    async def read_object(self, ref: ObjectRef) -> dict[str, Any]:
+        if self.connection_error:
+            raise ClusterError(self.connection_error)
+        return copy.deepcopy(self.live_objects[ref])
 
     def operation_disabled_reason(self, operation: Operation) -> str:
         return self.operation_disabled_reasons.get(operation.kind.value, "")

@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from textual.app import SuspendNotSupported
 
-from tui.internals.driver import TerminalDriver
+from tui.internals.driver import DriverCallbacks, TerminalDriver
 
 if TYPE_CHECKING:
     from tui.internals.app_hooks import TerminalApp
@@ -31,18 +31,19 @@ async def run_in_foreground(
     driver = app.terminal_driver
     if not isinstance(driver, TerminalDriver):
         raise NoTerminalError("There is no terminal to run it in")
+    callbacks = cast(DriverCallbacks, app)
     code, failure = 0, None
     try:
         # With batch_update nothing is painted: the stopped writer would block the event loop.
         with app.batch_update(), app.suspend():
-            app.handle_suspend()
+            callbacks.handle_suspend()
             try:  # an error must not leave the block: the terminal would not be restored
                 code = await asyncio.to_thread(_run, command, driver.fileno, environ)
             except OSError as error:
                 failure = error
     except SuspendNotSupported as error:
         raise NoTerminalError("There is no terminal to run it in") from error
-    app.handle_resume()
+    callbacks.handle_resume()
     if failure is not None:
         raise failure
     return code

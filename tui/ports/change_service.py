@@ -23,6 +23,7 @@ from servedeck.serving.capacity import (
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.pvcs import Pvc
+from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
 
 
@@ -122,6 +123,9 @@ class ChangeService(Protocol):
         """The edit that puts back what a saved edit has changed. Raises UndoExpiredError."""
 
     # -- operations on existing servings --------------------------------------------------------
+
+    async def read_object(self, ref: ObjectRef) -> JsonObject:
+        """An object as it is now, not sanitized."""
 
     def operation_disabled_reason(self, operation: Operation) -> str:
         """The missing permission, in a sentence; "" if there is none, as far as known."""

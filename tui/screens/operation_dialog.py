@@ -16,7 +16,12 @@ from textual.geometry import Size
 from textual.getters import query_one
 from textual.widgets import Input
 
-from servedeck.changes.operations.operation import DISRUPTIVE_KINDS, Operation, OperationResult
+from servedeck.changes.operations.operation import (
+    DISRUPTIVE_KINDS,
+    Operation,
+    OperationKind,
+    OperationResult,
+)
 from tui import operation_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
@@ -85,7 +90,8 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         self._typed_name = typed_name
         self._asks_replicas = asks_replicas
         self._confirms = not any(
-            one.kind in DISRUPTIVE_KINDS or one.replicas == 0 for one in operations
+            one.kind in (*DISRUPTIVE_KINDS, OperationKind.EDIT) or one.replicas == 0
+            for one in operations
         )
         """Whether the cursor is on the operation; otherwise on Cancel."""
         self._finished = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -17,11 +17,16 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import TabbedContent, TabPane, Tabs
 
+from servedeck.changes.operations.object_edit import EDITABLE_KINDS, ObjectEdit
 from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.resources import DEPLOYMENT
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.serving.spec.mapping.json_values import JsonObject
 from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.object_editor import ObjectEditor
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.panes.base import Pane
 from tui.panes.events import EventsPane
@@ -89,8 +94,9 @@ class ServingScreen(ActionScreen[NamespacedName]):
         """The serving as it was last; a deleted one stays."""
         self._deleted_at: datetime | None = None
         self._find_neighbor = find_neighbor
-        self.operation_flow = OperationFlow(self)
+        self.operation_flow = OperationFlow(self, on_done=self._on_operations_done)
         self.edit_flow = EditFlow(self, self.operation_flow)
+        self._object_editor = ObjectEditor(self, self.operation_flow)
         self._first_pane = pane
         self._first_log = log
         self._panes = [one(view.key) for one in PANES]
@@ -401,6 +407,8 @@ class ServingScreen(ActionScreen[NamespacedName]):
             return self.operation_flow.serving_disabled_reason(kind, self._view)
         if action.name == "undo":
             return self.operation_flow.undo_disabled_reason()
+        if action.name == "edit_object":
+            return self._edit_object_disabled_reason()
         if action.name == "edit":
             return self.edit_flow.disabled_reason(None if self._deleted_at else self._view)
         return ""
@@ -513,6 +521,37 @@ class ServingScreen(ActionScreen[NamespacedName]):
 
     def do_edit(self) -> None:
         self.edit_flow.start(self._view)
+
+    def _edited_object(self) -> ObjectRef | None:
+        """The object of the tab YAML, elsewhere the Deployment; None before it is read."""
+        pane = self._mounted_pane
+        if not isinstance(pane, YamlPane):
+            return ObjectRef(DEPLOYMENT.api_version, DEPLOYMENT.kind, *self.key[:2])
+        if (live := pane.live_object) is None:
+            return None
+        resource, metadata = live.resource, live.metadata
+        return ObjectRef(resource.api_version, resource.kind, metadata.namespace, metadata.name)
+
+    def _edit_object_disabled_reason(self) -> str:
+        ref = self._edited_object()
+        if ref is None:
+            return "The object is not read yet."
+        if ref.kind not in EDITABLE_KINDS:
+            article = "An" if ref.kind[:1] in "AEIOU" else "A"
+            return f"{article} {ref.kind} is not edited here; o chooses another object."
+        if ref.kind == "Deployment":
+            return self.edit_flow.disabled_reason(None if self._deleted_at else self._view)
+        base: JsonObject = {"kind": ref.kind, "metadata": {"namespace": ref.namespace}}
+        return self.operation_flow.disabled_reason(ObjectEdit.make(base, {}))
+
+    def _on_operations_done(self, operations: Sequence[Operation]) -> None:
+        for one in operations:
+            if isinstance(one, ObjectEdit):
+                self._object_editor.forget(ObjectRef.from_manifest(one.base))
+
+    def do_edit_object(self) -> None:
+        if (ref := self._edited_object()) is not None:
+            self._object_editor.start(ref)
 
     def do_undo(self) -> None:
         flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow

@@ -29,6 +29,8 @@ def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
             words += ["delete", workload, *others]
         case OperationKind.DELETE_POD:
             words += ["delete", f"pod/{operation.name}"]
+        case OperationKind.EDIT:
+            words += ["edit", f"{operation.resource.kind.lower()}/{operation.name}"]
         case _:
             words += [operation.kind.value, operation.name]
     return _join(words)

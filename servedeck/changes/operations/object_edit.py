@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from servedeck.changes.operations.deployment_plans import with_gitops_warning, with_replacement
+from servedeck.changes.operations.deployment_plans import with_gitops_warning
 from servedeck.changes.operations.kubectl import kubectl_command
+from servedeck.changes.operations.merge_patch import make_merge_patch
 from servedeck.changes.operations.operation import (
     ObjectPatch,
     Operation,
     OperationKind,
     OperationPlan,
-    merge_patch,
 )
+from servedeck.changes.operations.rollout_plans import with_replacement
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.resources import RESOURCES_BY_KIND, Resource
-from servedeck.serving.objects.diff import MISSING, find_differences, format_path
-from servedeck.serving.objects.field_changes import format_differences, format_plain_value
+from servedeck.serving.objects.diff import Difference, find_differences
+from servedeck.serving.objects.field_changes import format_differences
 from servedeck.serving.objects.object_document import editable_part
 from servedeck.serving.objects.object_merge import ObjectConflict, merge_objects
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.status.rollout_status import desired_replicas
-from servedeck.serving.text import one_line, sanitize
 
 EDITABLE_KINDS = (
     "Deployment",
@@ -77,13 +77,15 @@ def rebase(operation: ObjectEdit, current: JsonObject) -> JsonObject:
 
 
 def describe_conflict(conflict: ObjectConflict) -> str:
-    """A conflict in one sentence, with secrets masked."""
-    base, theirs, mine = (
-        "absent" if one is MISSING else format_plain_value(conflict.path, one)
-        for one in (conflict.base, conflict.theirs, conflict.mine)
+    """What both sides made of a value, in one sentence, with secrets masked."""
+    theirs, mine = (
+        ", ".join(
+            f"{one.path.lstrip('.')} {one.old} → {one.new}"
+            for one in format_differences([Difference(conflict.path, conflict.base, value)])
+        )
+        for value in (conflict.theirs, conflict.mine)
     )
-    path = one_line(sanitize(format_path(conflict.path)))
-    return f"{path} was {base}; others made it {theirs}, you made it {mine}."
+    return f"Others changed {theirs}; you changed {mine}."
 
 
 def plan_object_edit(operation: ObjectEdit, current: JsonObject) -> OperationPlan:
@@ -102,14 +104,16 @@ def plan_object_edit(operation: ObjectEdit, current: JsonObject) -> OperationPla
     merged, conflicts = merge_objects(base, operation.wanted, now)
     if conflicts:
         return replace(plan, blocked=" ".join(describe_conflict(one) for one in conflicts))
-    patch = merge_patch(now, merged)
+    patch = make_merge_patch(now, merged)
     if not patch:
         return replace(plan, unchanged="Nothing is changed.")
-    wanted = {**current, **merged}
+    metadata = {**as_mapping(current, "metadata"), **as_mapping(merged, "metadata")}
+    wanted = {**current, **merged, "metadata": metadata}
     plan = replace(
         plan,
         patch=ObjectPatch(operation.path, current, patch),
         differences=tuple(format_differences(find_differences(now, merged))),
+        undo=ObjectEdit.make(wanted, now),
     )
     if operation.resource.kind != "Deployment":
         return with_gitops_warning(plan, current)

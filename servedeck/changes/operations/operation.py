@@ -30,6 +30,8 @@ class OperationKind(StrEnum):
     DELETE_POD = "delete-pod"
     CORDON = "cordon"
     UNCORDON = "uncordon"
+    EDIT = "edit"
+    """Change any field of an object: an `ObjectEdit`."""
 
 
 _RESOURCES = {

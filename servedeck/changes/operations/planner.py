@@ -13,6 +13,7 @@ from servedeck.changes.operations.deployment_plans import REPLICA_KINDS, plan_de
 from servedeck.changes.operations.execution import OutdatedError, dry_run_plan, rejection_text
 from servedeck.changes.operations.kubectl import with_context
 from servedeck.changes.operations.node_plans import plan_cordon
+from servedeck.changes.operations.object_edit import ObjectEdit, plan_object_edit
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
 from servedeck.changes.platform_settings import discover_api_groups
 from servedeck.cluster.http.connection import Connection
@@ -75,6 +76,8 @@ async def _make_plan(
         return plan_pod_deletion(operation, target)
     if kind in (OperationKind.CORDON, OperationKind.UNCORDON):
         return plan_cordon(operation, target)
+    if isinstance(operation, ObjectEdit):
+        return plan_object_edit(operation, target)
     autoscalers: list[JsonObject] = []
     unlisted: list[Resource] = []
     replicasets: list[JsonObject] | None = []

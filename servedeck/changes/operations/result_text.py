@@ -21,6 +21,7 @@ _DONE_SENTENCES = {
     OperationKind.DELETE_POD: "{target} is being deleted.",
     OperationKind.CORDON: "{target} is cordoned.",
     OperationKind.UNCORDON: "{target} is uncordoned.",
+    OperationKind.EDIT: "{target} is changed.",
 }
 
 

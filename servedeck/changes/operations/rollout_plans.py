@@ -43,7 +43,7 @@ def plan_restart(plan: OperationPlan, deployment: JsonObject, now: datetime) -> 
     if _restart_time(now) == last:
         now += timedelta(seconds=1)
     annotations[RESTARTED_AT_ANNOTATION] = _restart_time(now)
-    return _with_replacement(patched(plan, deployment, changed), deployment)
+    return with_replacement(patched(plan, deployment, changed), deployment)
 
 
 def _restart_time(time: datetime) -> str:
@@ -80,7 +80,7 @@ def plan_rollback(
         undo=replace(operation, revision=current.number) if current.number else None,
         effects=(f"The Pod template becomes that of {target.name} ({target.image}).",),
     )
-    return _with_replacement(plan, deployment)
+    return with_replacement(plan, deployment)
 
 
 def _with_template_of(deployment: JsonObject, replicaset: JsonObject) -> JsonObject:
@@ -158,7 +158,7 @@ def plan_resume(
         differences=tuple(find_template_changes(running[0].template, current.template)),
         needs_confirmation=True,
     )
-    return _with_replacement(plan, deployment)
+    return with_replacement(plan, deployment)
 
 
 def _is_paused(deployment: JsonObject) -> bool:
@@ -168,7 +168,7 @@ def _is_paused(deployment: JsonObject) -> bool:
 # -- replacing Pods -----------------------------------------------------------------------------
 
 
-def _with_replacement(plan: OperationPlan, deployment: JsonObject) -> OperationPlan:
+def with_replacement(plan: OperationPlan, deployment: JsonObject) -> OperationPlan:
     """The plan of a changed Pod template, with how its Pods are replaced."""
     desired = plan.replicas
     strategy = read_strategy(deployment)

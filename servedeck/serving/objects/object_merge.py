@@ -52,8 +52,8 @@ def _merge(
         before = base if isinstance(base, Mapping) else {}
         found: dict[str, Any] = {}
         for key in dict.fromkeys((*theirs, *mine)):
-            values = (one.get(key, MISSING) for one in (before, mine, theirs))
-            value = _merge((*path, key), *values, conflicts)
+            one, own, other = (side.get(key, MISSING) for side in (before, mine, theirs))
+            value = _merge((*path, key), one, own, other, conflicts)
             if value is not MISSING:
                 found[key] = value
         return found
@@ -86,7 +86,8 @@ def _merge_lists(
         return None
     found: dict[ListKey, Any] = {}
     for key in dict.fromkeys((*sides[2], *sides[1])):
-        value = _merge((*path, key), *(side.get(key, MISSING) for side in sides), conflicts)
+        one, own, other = (side.get(key, MISSING) for side in sides)
+        value = _merge((*path, key), one, own, other, conflicts)
         if value is not MISSING:
             found[key] = value
     return list(found.values())
