@@ -767,6 +767,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("pod.describe", "d", "describe", "Describe the serving as one text."),
     Action("pod.yaml", "y", "YAML", "Show the YAML of the Pod.", footer_order=4),
     Action(
+        "pod.shell",
+        "s",
+        "shell",
+        "Open a shell in the container under the cursor, or in the one that fails, with kubectl "
+        "exec.",
+        footer_order=3,
+    ),
+    Action(
         "pod.delete",
         "ctrl+d",
         "delete Pod",

@@ -43,6 +43,8 @@ from tui.screens.servings import ServingsScreen
 from widgets.status_paragraphs import CrashedContainer, LogTail
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servedeck.changes.draft import Draft
     from servedeck.detail.detail_service import DetailService
     from tui.ports.app_context import AppContext
@@ -113,6 +115,7 @@ class ServedeckApp(TerminalApp):
         keymap: Mapping[str, str] | None = None,
         theme: str = "",
         readonly: bool = False,
+        kubeconfig: tuple[Path, ...] | None = None,
         is_production_context: Callable[[str], bool] = lambda _context: False,
         wide: bool = False,
         columns: Sequence[str] = (),
@@ -123,7 +126,8 @@ class ServedeckApp(TerminalApp):
     ) -> None:
         """`keymap` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
-        that are shown, empty for all. `is_production_context` says of the name of a context whether
+        that are shown, empty for all. `kubeconfig` are its files, None for
+        those of the environment. `is_production_context` says of the name of a context whether
         it is one. With `initial_draft`, the form of a new serving is open at
         the start, filled with that draft, as soon as there is a `change_service`; with
         `initial_page`, the page of a serving is open as soon as it is listed. Keys are queued until
@@ -143,6 +147,7 @@ class ServedeckApp(TerminalApp):
         self.favorites = tuple(favorites)
         self.keymap = dict(keymap or {})
         self.readonly = readonly
+        self.kubeconfig = kubeconfig
         self._is_production_context = is_production_context
         self.undoable = Undoable()
         self._change_service = change_service

@@ -95,6 +95,7 @@ def run(
         keymap=settings.keymap,
         theme=settings.theme,
         readonly=connection_options.readonly or settings.readonly,
+        kubeconfig=connection_options.kubeconfig,
         is_production_context=settings.is_production,
         wide=settings.wide,
         columns=settings.columns,

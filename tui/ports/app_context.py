@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual.worker import Worker
 
     from servedeck.changes.edit.save import UndoPoint
@@ -36,6 +38,8 @@ class AppContext(Protocol):
     history: ServingHistory
     """What was seen of the servings while servedeck runs."""
     readonly: bool
+    kubeconfig: tuple[Path, ...] | None
+    """Kubeconfig files; None for those of the environment."""
     keymap: dict[str, str]
     """The operator's keymap: an action's id -> its keys."""
     favorites: tuple[str, ...]

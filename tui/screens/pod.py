@@ -19,6 +19,7 @@ from servedeck.serving.spec.mapping.json_values import as_mapping
 from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.container_shell import Container, find_kubectl, kubectl_environ, open_shell
 from tui.operation_flow import OperationFlow
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionScreen
@@ -207,6 +208,8 @@ class PodScreen(ActionScreen[PodResult]):
     def disabled_reason(self, action: Action) -> str:
         if action.name in ("open", "copy") and self.selected_row is None:
             return "There is no value under the cursor."
+        if action.name == "shell":
+            return self._shell_disabled_reason()
         if action.name == "delete":
             if self._deleted_at is not None:
                 return "The Pod was deleted."
@@ -223,6 +226,36 @@ class PodScreen(ActionScreen[PodResult]):
         if action.name == "cordon" and (operation := self._cordon) is not None:
             return f"{operation.kind} node"
         return action.label
+
+    @property
+    def _container(self) -> Container:
+        """The container under the cursor, or the one that fails, or the inference server."""
+        name = self._view.container
+        match self.cards.cursor_key:
+            case (str() as card, _) if card.startswith("container."):
+                name = card.removeprefix("container.")
+        if not name:
+            serving = self.app_context.source.fleet.view(self._serving)
+            name = serving.server_container if serving is not None else ""
+        return Container(self._view.namespace, self._view.name, name)
+
+    def _shell_disabled_reason(self) -> str:
+        if self._deleted_at is not None:
+            return "The Pod was deleted."
+        if not find_kubectl():
+            return "A shell needs kubectl, which is not on the PATH."
+        container = self._container
+        found = [one for one in self._view.containers if one.name == container.name]
+        if found and found[0].state != "Running":
+            return f"The container {container.name} does not run."
+        return self.operation_flow.disabled_reason(container.operation)
+
+    def do_shell(self) -> None:
+        self.start_worker(
+            open_shell(self, self._container, kubectl_environ(self.app_context.kubeconfig)),
+            "shell",
+            busy_label="The shell",
+        )
 
     @property
     def _deletion(self) -> Operation:

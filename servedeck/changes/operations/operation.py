@@ -32,10 +32,13 @@ class OperationKind(StrEnum):
     UNCORDON = "uncordon"
     EDIT = "edit"
     """Change any field of an object: an `ObjectEdit`."""
+    EXEC = "exec"
+    """Run a shell in a container. It has no plan: kubectl runs it."""
 
 
 _RESOURCES = {
     OperationKind.DELETE_POD: POD,
+    OperationKind.EXEC: POD,
     OperationKind.CORDON: NODE,
     OperationKind.UNCORDON: NODE,
 }
@@ -82,6 +85,8 @@ class Operation:
     @property
     def required_permission(self) -> tuple[str, str]:
         """Verb and resource, ("patch", "deployments.apps")."""
+        if self.kind is OperationKind.EXEC:
+            return "create", "pods/exec"
         deletes = self.kind in (OperationKind.DELETE, OperationKind.DELETE_POD)
         return "delete" if deletes else "patch", self.resource.resource_name
 
