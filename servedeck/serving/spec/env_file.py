@@ -22,7 +22,9 @@ _SECRET_WORDS = {
     "credential",
     "credentials",
     "auth",
+    "authorization",
     "bearer",
+    "cookie",
 }
 _SECRET_KEY_PREFIXES = {
     "api",
@@ -33,6 +35,14 @@ _SECRET_KEY_PREFIXES = {
     "signing",
     "license",
     "account",
+    "master",
+    "admin",
+    "service",
+    "storage",
+    "shared",
+    "session",
+    "ssh",
+    "jwt",
 }
 _NON_SECRET_SUFFIXES = {
     "file",
@@ -49,13 +59,27 @@ _NON_SECRET_SUFFIXES = {
     "max",
     "count",
 }
-_SECRET_VALUE_PATTERN = re.compile(
+_TOKENS = (
     r"hf_[A-Za-z0-9]{10,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
-    r"|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}|nvapi-[\w-]{16,}"
-    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
-    r"|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@.*",
-    re.DOTALL,
+    r"|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|xapp-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}"
+    r"|nvapi-[\w-]{16,}|AIza[\w-]{35}|ya29\.[\w-]{16,}|gsk_[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{20,}"
+    r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{16,}|dckr_pat_[\w-]{16,}|hvs\.[\w-]{16,}|glsa_\w{20,}"
+    r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
 )
+"""Tokens of known services by their prefix, and JSON Web Tokens."""
+
+PRIVATE_KEY_BEGIN = r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+"""The first line of a private key (RFC 7468; of OpenPGP, RFC 4880 6.2)."""
+
+SECRET_TOKEN_PATTERN = re.compile(
+    rf"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))(?:{_TOKENS})"
+)
+"""A token within a text, also after an escaped newline or character."""
+
+_SECRET_VALUE_PATTERN = re.compile(
+    rf"{_TOKENS}|{PRIVATE_KEY_BEGIN}.*|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@.*", re.DOTALL
+)
+_WORD_END_PATTERN = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +165,10 @@ def looks_secret(name: str, value: str = "") -> bool:
         return True
     if not name:
         return False
-    words = [w for w in re.split(r"[^a-z0-9]+|(?<=[a-z])(?=[A-Z])", name.lower()) if w]
+    words = [word.lower() for word in _WORD_END_PATTERN.split(name) if word]
     if not words or words[-1] in _NON_SECRET_SUFFIXES:
         return False
-    if any(word in _SECRET_WORDS for word in words):
+    if any(word in _SECRET_WORDS for word in words) or (words[-1] == "pass" and len(words) > 1):
         return True
     return any(
         word in ("key", "keys") and before in _SECRET_KEY_PREFIXES
