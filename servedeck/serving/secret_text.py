@@ -37,8 +37,8 @@ _URL_TOKEN = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s:@'\"<
 """A token in place of a user, https://TOKEN@host; names of users are shorter."""
 
 _CREDENTIALS = re.compile(r"(?i:\b(?:bearer|basic)[ \t]+)(?P<value>[A-Za-z0-9._~+/=-]{8,})")
-_MIN_WORD = 24
-"""Characters from which letters alone after "Bearer" are no word of a sentence."""
+_MAX_WORD = 24
+"""Characters of a word of a sentence that may follow "Bearer" or "Basic"."""
 
 _KEYWORD = re.compile(
     r"(?i:token|secret|passw|passphrase|pwd|credential|auth|bearer|cookie|key|pass|signature)"
@@ -57,9 +57,10 @@ _SEPARATOR = re.compile(
 _FLAG_SEPARATOR = re.compile(r"""\\*["']?,?[ \t]{1,8}(?!-)|\\*["'],[ \t]{0,8}(?!-)""")
 """Between a flag and its value: `--flag value`, `'--flag', 'value'`."""
 _VALUE = re.compile(
-    r"""\[[^\]\n]*\]"""
+    r"""\[[^\]\n]{0,4096}\]"""
     r"""|(?P<escaped>\\+["'])[^\n]*?(?P=escaped)"""
     r"""|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'"""
+    r"""|\\*["'][^\n]*"""  # a quotation without an end
     r"""|[^\s]+"""
 )
 _HEADER_VALUE = re.compile(r"""\\*["']?[^"'\n]+""")
@@ -93,21 +94,25 @@ def mask_text(text: str, *, names: bool = True) -> tuple[str, int]:
     def mask_credentials(found: re.Match[str]) -> str:
         nonlocal count
         value = found["value"]
-        if value.isalpha() and len(value) < _MIN_WORD:
+        if _is_word(value):
             return found[0]
         count += 1
         return found[0][: -len(value)] + MASK
 
     if "-----BEGIN" in text:
         text = _PRIVATE_KEY.sub(mask, text)
+    if names:
+        text, named = _mask_named(text)
+        count += named
     text = SECRET_TOKEN_PATTERN.sub(mask, text)
     if "://" in text:
         text = _URL_TOKEN.sub(mask, _URL_PASSWORD.sub(mask, text))
-    text = _CREDENTIALS.sub(mask_credentials, text)
-    if not names:
-        return text, count
-    text, named = _mask_named(text)
-    return text, count + named
+    return _CREDENTIALS.sub(mask_credentials, text), count
+
+
+def _is_word(text: str) -> bool:
+    is_plain = text.islower() or text.isupper() or text.istitle()
+    return text.isalpha() and is_plain and len(text) <= _MAX_WORD
 
 
 def _mask_named(text: str) -> tuple[str, int]:

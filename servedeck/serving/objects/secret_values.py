@@ -68,7 +68,7 @@ class _Masker:
                 return {
                     name: one
                     if name == self._except_annotation
-                    else self._mask_annotation(one, name)
+                    else self._mask_annotation(name, one)
                     for name, one in value.items()
                 }
             named = self._mask_variable(value)
