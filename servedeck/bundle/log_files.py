@@ -4,7 +4,6 @@ the archive."""
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -33,7 +32,8 @@ class LogSpool:
         self._limit = limit
         self._directory = directory
         self._file: BinaryIO = self._new_file()
-        self._size = 0
+        self.size = 0
+        """Bytes that are kept."""
         self.dropped_lines = 0
 
     def _new_file(self) -> BinaryIO:
@@ -44,13 +44,13 @@ class LogSpool:
         """Append lines; the oldest are dropped where twice the limit is reached."""
         data = "".join([f"{line}\n" for line in lines]).encode("utf-8", "replace")
         self._file.write(data)
-        self._size += len(data)
-        if self._size > 2 * self._limit:
+        self.size += len(data)
+        if self.size > 2 * self._limit:
             self.trim(self._limit)
 
     def trim(self, limit: int) -> None:
         """Drop the oldest lines so that at most `limit` bytes are left."""
-        excess = self._size - limit
+        excess = self.size - limit
         if excess <= 0:
             return
         self._file.seek(0)
@@ -66,25 +66,29 @@ class LogSpool:
             rest.write(data)
         self._file.close()
         self._file = rest
-        self._size -= dropped
+        self.size -= dropped
 
     def finish(self, limit: int) -> tuple[BinaryIO, int]:
         """The text, at its begin, and its size, at most `limit`. If lines were dropped, the first
         line says so."""
         self.trim(limit)
         if self.dropped_lines:
-            room = len(_dropped_notice(10**12))
-            self.trim(limit - room)
-            notice = _dropped_notice(self.dropped_lines)
-            rest = self._new_file()
-            rest.write(notice)
-            self._file.seek(0)
-            while data := self._file.read(_COPY_BYTES):
-                rest.write(data)
-            self._file.close()
-            self._file, self._size = rest, self._size + len(notice)
-        self._file.seek(0, os.SEEK_SET)
-        return self._file, self._size
+            room = len(_dropped_notice(10**9))
+            self.trim(max(0, limit - room))
+            if room <= limit:
+                self._insert(_dropped_notice(self.dropped_lines))
+        self._file.seek(0)
+        return self._file, self.size
+
+    def _insert(self, head: bytes) -> None:
+        """Put a line before the text."""
+        whole = self._new_file()
+        whole.write(head)
+        self._file.seek(0)
+        while data := self._file.read(_COPY_BYTES):
+            whole.write(data)
+        self._file.close()
+        self._file, self.size = whole, self.size + len(head)
 
     def close(self) -> None:
         """Forget the text."""
@@ -93,7 +97,7 @@ class LogSpool:
 
 def _dropped_notice(lines: int) -> bytes:
     count = format_count(lines, "older line")
-    return f"{NOTICE_PREFIX}{count} left out: size limit of the bundle.\n".encode()
+    return f"{NOTICE_PREFIX}{count} left out.\n".encode()
 
 
 class StoredLog:

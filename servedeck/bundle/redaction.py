@@ -27,6 +27,10 @@ MIN_KNOWN_LENGTH = 6
 """Characters of a known value that is masked wherever it appears; a shorter one is a part of
 ordinary words and numbers."""
 
+_MIN_BEGUN_LENGTH = 4
+"""Characters of the begin of a known value that are masked at the end of a cut line."""
+_CUT_LINE = re.compile(r"(?s)(.*)( \u2026 \[\d+ more bytes\])")
+"""A long line, as `servedeck.cluster.log_parsing` cuts it."""
 _MAX_ENCODED_LENGTH = 16 << 10
 """Characters of a value that is also sought in its encodings; no log line has a longer one."""
 _MIN_BASE64_LENGTH = 7
@@ -94,15 +98,26 @@ class Redactor:
         self._known -= self._public
         self._forms = None
 
-    def mask_known(self, text: str) -> str:
-        """The text without the known values."""
+    def _sorted_forms(self) -> tuple[str, ...]:
         if self._forms is None:
             # The longest first: one value may be a part of another one.
             self._forms = tuple(sorted(self._known, key=lambda one: (-len(one), one)))
-        for form in self._forms:
+        return self._forms
+
+    def mask_known(self, text: str) -> str:
+        """The text without the known values."""
+        for form in self._sorted_forms():
             if form in text:
                 self.count += text.count(form)
                 text = text.replace(form, MASK)
+        return text
+
+    def mask_begun(self, text: str) -> str:
+        """The text without a known value that its end cuts off."""
+        for form in self._sorted_forms():
+            for length in range(min(len(form), len(text)) - 1, _MIN_BEGUN_LENGTH - 1, -1):
+                if text.endswith(form[:length]):
+                    return text[:-length] + MASK
         return text
 
     # -- redaction ------------------------------------------------------------------------------
@@ -150,12 +165,18 @@ class LogRedactor:
 
     def lines(self, lines: Iterable[str]) -> list[str]:
         """The lines, sanitized before."""
+        lines = [self._mask_cut(line) if line.endswith(" more bytes]") else line for line in lines]
         # Known values are sought in all lines at once: each is one search in a long text.
         text = self._redactor.mask_known("\n".join(lines))
         before = self._masker.count
         masked = [self._masker.mask(line) for line in text.split("\n")]
         self._redactor.count += self._masker.count - before
         return masked
+
+    def _mask_cut(self, line: str) -> str:
+        """A line that was cut, perhaps within a value."""
+        found = _CUT_LINE.fullmatch(line)
+        return line if found is None else self._redactor.mask_begun(found[1]) + found[2]
 
 
 # -- parts and encodings of a value ---------------------------------------------------------------

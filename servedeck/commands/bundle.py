@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from servedeck.bundle.bundle import (
     BundleProgress,
@@ -225,7 +225,7 @@ def check_output(output: str, *, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def _cancel_on_signals(task: asyncio.Future[int]) -> Iterator[list[int]]:
+def cancel_on_signals(task: asyncio.Future[Any]) -> Iterator[list[int]]:
     """Cancel the task when the process is asked to end, so that no partial file stays; yields the
     list of the signals that came."""
     received: list[int] = []
@@ -235,7 +235,12 @@ def _cancel_on_signals(task: asyncio.Future[int]) -> Iterator[list[int]]:
         task.cancel()
 
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    # Under nohup, SIGHUP stays ignored.
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
     for number in numbers:
         loop.add_signal_handler(number, cancel, number)
     try:
@@ -259,7 +264,7 @@ def run(args: argparse.Namespace) -> int:
                 session, name, options, output=args.output, kind=args.kind, overwrite=args.force
             )
         )
-        with _cancel_on_signals(task) as received:
+        with cancel_on_signals(task) as received:
             try:
                 return await task
             except asyncio.CancelledError:

@@ -8,10 +8,12 @@ the word, to the end of the quotation, of a header to the end of the line.
 from __future__ import annotations
 
 import re
+from string import ascii_lowercase, ascii_uppercase
 
 from servedeck.serving.spec.env_file import (
     PRIVATE_KEY_BEGIN,
     SECRET_TOKEN_PATTERN,
+    begins_word,
     looks_secret,
 )
 from servedeck.serving.text import MASK
@@ -40,12 +42,22 @@ _CREDENTIALS = re.compile(r"(?i:\b(?:bearer|basic)[ \t]+)(?P<value>[A-Za-z0-9._~
 _MAX_WORD = 24
 """Characters of a word of a sentence that may follow "Bearer" or "Basic"."""
 
-_KEYWORD = re.compile(
-    r"(?i:token|secret|passw|passphrase|pwd|credential|auth|bearer|cookie|key|pass|signature)"
-    r"[\w.-]{0,64}"
+_KEYWORDS = (
+    "token",
+    "secret",
+    "pass",
+    "pwd",
+    "credential",
+    "auth",
+    "bearer",
+    "cookie",
+    "key",
+    "signature",
 )
-"""A part of a name that may be secret, to the name's end. Where it begins is sought backwards: a
-pattern that begins with any name would be quadratic in the length of a line."""
+"""Parts of names that may be secret. A pattern of names would be quadratic in the length of a line,
+and takes five times as long."""
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+_NAME_REST = re.compile(r"[\w.-]{0,64}")
 _MAX_NAME = 64
 _NAME_CHARACTERS = frozenset("_.-")
 
@@ -57,7 +69,7 @@ _SEPARATOR = re.compile(
 _FLAG_SEPARATOR = re.compile(r"""\\*["']?,?[ \t]{1,8}(?!-)|\\*["'],[ \t]{0,8}(?!-)""")
 """Between a flag and its value: `--flag value`, `'--flag', 'value'`."""
 _VALUE = re.compile(
-    r"""\[[^\]\n]{0,4096}\]"""
+    r"""\[[^\]\n]{0,1024}\]"""
     r"""|(?P<escaped>\\+["'])[^\n]*?(?P=escaped)"""
     r"""|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'"""
     r"""|\\*["'][^\n]*"""  # a quotation without an end
@@ -104,10 +116,24 @@ def mask_text(text: str, *, names: bool = True) -> tuple[str, int]:
     if names:
         text, named = _mask_named(text)
         count += named
-    text = SECRET_TOKEN_PATTERN.sub(mask, text)
-    if "://" in text:
+    text, tokens = _mask_tokens(text)
+    count += tokens
+    if "@" in text and "://" in text:
         text = _URL_TOKEN.sub(mask, _URL_PASSWORD.sub(mask, text))
     return _CREDENTIALS.sub(mask_credentials, text), count
+
+
+def _mask_tokens(text: str) -> tuple[str, int]:
+    found = SECRET_TOKEN_PATTERN.search(text)
+    pieces: list[str] = []
+    end = 0
+    while found is not None:
+        at = found.start() + 1
+        if begins_word(text, found.start()):
+            pieces += [text[end : found.start()], MASK]
+            at = end = found.end()
+        found = SECRET_TOKEN_PATTERN.search(text, at)
+    return "".join((*pieces, text[end:])), len(pieces) // 2
 
 
 def _is_word(text: str) -> bool:
@@ -118,11 +144,12 @@ def _is_word(text: str) -> bool:
 def _mask_named(text: str) -> tuple[str, int]:
     pieces: list[str] = []
     end = count = 0
-    for keyword in _KEYWORD.finditer(text):
-        if keyword.start() < end:
+    for at in _keyword_positions(text):
+        rest = _NAME_REST.match(text, at)
+        if at < end or rest is None:
             continue
-        name = _name_before(text, keyword.start()) + keyword[0].rstrip(".")
-        found = _value_after(text, keyword.end(), name)
+        name = _name_before(text, at) + rest[0].rstrip(".")
+        found = _value_after(text, rest.end(), name)
         if found is None or not _is_secret_name(name):
             continue
         start, stop = found
@@ -136,6 +163,19 @@ def _mask_named(text: str) -> tuple[str, int]:
     if not count:
         return text, 0
     return "".join((*pieces, text[end:])), count
+
+
+def _keyword_positions(text: str) -> list[int]:
+    """Where names begin that may be secret, or parts of them."""
+    # Of other characters, lower case may be longer.
+    text = text.lower() if text.isascii() else text.translate(_LOWER)
+    positions = []
+    for keyword in _KEYWORDS:
+        at = text.find(keyword)
+        while at >= 0:
+            positions.append(at)
+            at = text.find(keyword, at + len(keyword))
+    return sorted(positions)
 
 
 def _name_before(text: str, end: int) -> str:

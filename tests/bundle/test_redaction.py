@@ -142,6 +142,11 @@ def test_no_line_of_a_secret_of_several_lines_stays_in_a_log() -> None:
     assert LogRedactor(redactor).lines([f"> {one}" for one in lines]) == [f"> {MASK}"] * 3
 
 
+def test_a_value_that_the_end_of_a_long_line_cuts_off_is_masked() -> None:
+    (line,) = LogRedactor(redactor_of(a="hunter2x")).lines(["xx hunter2 … [9 more bytes]"])
+    assert line == f"xx {MASK} … [9 more bytes]"
+
+
 def env_object(value: str, **annotations: str) -> dict[str, Any]:
     env = [{"name": "API_TOKEN", "value": value}]
     return {
