@@ -62,7 +62,7 @@ class NewFile:
         """Raises FileExistsError if there is such a file and it is not to be overwritten."""
         require_regular_file(path)
         if not overwrite and path.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            raise _exists_error(path)
         self._target = path.resolve()
         self._overwrite = overwrite
         self.directory = self._target.parent
@@ -81,13 +81,10 @@ class NewFile:
             return
         try:
             os.link(self._temporary, self._target)
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            if self._target.exists():
-                raise FileExistsError(
-                    errno.EEXIST, os.strerror(errno.EEXIST), str(self._target)
-                ) from None
+        except OSError as error:
+            # The other errors are of a file system without hard links.
+            if isinstance(error, FileExistsError) or self._target.exists():
+                raise _exists_error(self._target) from error
             self._temporary.replace(self._target)
         else:
             self._temporary.unlink()
@@ -103,6 +100,10 @@ def require_regular_file(path: Path) -> None:
     end is opened."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(0, "it is not a regular file")
+
+
+def _exists_error(path: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def _mode_of(path: Path) -> int | None:

@@ -21,7 +21,12 @@ from servedeck.bundle.description_files import (
 from servedeck.bundle.index import IndexContent, build_index, describe_limits
 from servedeck.bundle.log_files import LogSpool, StoredLog, read_log_stream
 from servedeck.bundle.node_text import format_node, read_node_pods
-from servedeck.bundle.objects import ServingObjects, read_objects, redacted_yaml
+from servedeck.bundle.objects import (
+    ServingObjects,
+    StoredObject,
+    read_objects,
+    redacted_yaml,
+)
 from servedeck.bundle.options import BundleOptions, LogStream, log_streams
 from servedeck.bundle.reader import PARALLEL_REQUESTS, ClusterReader, Problem
 from servedeck.bundle.redaction import MIN_KNOWN_LENGTH, Redactor
@@ -29,6 +34,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.detail.description import Description, ServingViews
 from servedeck.fleet.views import ServingView
 from servedeck.serving.quantity import format_quantity
+from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.status.timeline import TimelineEntry
 from servedeck.serving.text import format_count
 
@@ -166,6 +172,8 @@ class _Bundle:
         rows = len(self._view.pods) * 2 + len(self._streams) * 2 + 500
         reserved = min(_INDEX_BYTES + rows * _INDEX_ROW_BYTES, self._options.max_bytes // 4)
         self._archive.reserve(reserved)
+        if not self._view.pods_known:
+            reader.add_problem("Pods and their logs", self._view.no_pods_text)
         self._report("objects")
         objects = await read_objects(reader, self._view, self._redactor)
         self._report("description and Events")
@@ -227,12 +235,15 @@ class _Bundle:
 
     async def _add_nodes(self, objects: ServingObjects) -> None:
         lines: list[str] = []
-        for node in objects.of_kind("Node"):
-            pods = await read_node_pods(self._reader, node["metadata"]["name"])
-            redacted, _count = self._redactor.object(node)
-            lines += [*await asyncio.to_thread(format_node, redacted, pods), ""]
+        for stored in objects.of_kind("Node"):
+            pods = await read_node_pods(self._reader, stored.name)
+            lines += await asyncio.to_thread(self._node_lines, stored, pods)
         text = "\n".join(lines) or "No node is known.\n"
         await self._add_text("nodes.txt", text)
+
+    def _node_lines(self, stored: StoredObject, pods: Sequence[JsonObject] | None) -> list[str]:
+        node, _count = self._redactor.object(stored.value)
+        return [*format_node(node, pods), ""]
 
     # -- logs -----------------------------------------------------------------------------------
 
@@ -305,10 +316,7 @@ class _Bundle:
 
     async def _add_index(self, description: Description, objects: ServingObjects) -> None:
         reader, redactor = self._reader, self._redactor
-        problems = [
-            Problem(redactor.text(one.what, names=False), redactor.text(one.reason))
-            for one in reader.problems
-        ]
+        problems = await asyncio.to_thread(self._redacted_problems)
         errors = [f"{one.what}: {one.reason}" for one in problems] or ["Nothing is missing."]
         await self._add_text("errors.txt", "\n".join(errors) + "\n")
         content = IndexContent(
@@ -324,12 +332,19 @@ class _Bundle:
         rows = 2_000
         while True:
             page = await asyncio.to_thread(build_index, content, rows)
-            data = redactor.mask_known(page).encode("utf-8", "replace")
+            page = await asyncio.to_thread(redactor.mask_known, page)
+            data = page.encode("utf-8", "replace")
             if len(data) <= self._archive.remaining or rows < _MIN_INDEX_ROWS:
                 break
             rows //= 2
         with contextlib.suppress(ValueError):  # the rest of the bundle is worth more
             await asyncio.to_thread(self._archive.add, "index.html", data)
+
+    def _redacted_problems(self) -> list[Problem]:
+        text = self._redactor.text
+        return [
+            Problem(text(one.what, names=False), text(one.reason)) for one in self._reader.problems
+        ]
 
     def _warnings(self, objects: ServingObjects) -> Iterator[str]:
         if self._reader.lost:

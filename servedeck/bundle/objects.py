@@ -54,9 +54,9 @@ class ServingObjects:
         self.unread_secrets: tuple[str, ...] = ()
         """Those whose values could not be read, and so are not redacted as such."""
 
-    def of_kind(self, kind: str) -> Iterator[JsonObject]:
-        """The objects of a kind, one after the other."""
-        return (one.value for one in self.stored if one.kind == kind)
+    def of_kind(self, kind: str) -> Iterator[StoredObject]:
+        """The objects of a kind."""
+        return (one for one in self.stored if one.kind == kind)
 
 
 async def read_objects(
@@ -89,14 +89,20 @@ async def read_objects(
         for (resource, name), value in zip(part, values, strict=True):
             if value is None:
                 continue
-            compressed = zlib.compress(json.dumps(value).encode())
-            found.stored.append(StoredObject(resource.kind, name, compressed))
-            redactor.learn_from(value)
-            for secret in _named_secrets(resource, value):
-                secrets[secret] = None
-        await asyncio.sleep(0)
+            try:
+                stored = await asyncio.to_thread(_store, resource, name, value, redactor)
+            except RecursionError:
+                reader.add_problem(f"{resource.kind} {name}", "It is nested too deep.")
+                continue
+            found.stored.append(stored)
+            secrets |= dict.fromkeys(_named_secrets(resource, value))
     await _read_secrets(reader, namespace, found, tuple(secrets), redactor)
     return found
+
+
+def _store(resource: Resource, name: str, value: JsonObject, redactor: Redactor) -> StoredObject:
+    redactor.learn_from(value)
+    return StoredObject(resource.kind, name, zlib.compress(json.dumps(value).encode()))
 
 
 async def _find_refs(reader: ClusterReader, view: ServingView) -> list[ServingObjectRef]:

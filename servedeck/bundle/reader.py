@@ -52,7 +52,7 @@ class ClusterReader:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.problems: list[Problem] = []
+        self._problems: dict[Problem, None] = {}
         self.absent: set[tuple[Resource, str]] = set()
         """Objects that do not exist, by kind and name."""
         self.lost = ""
@@ -63,15 +63,18 @@ class ClusterReader:
         self._slots = asyncio.Semaphore(PARALLEL_REQUESTS)
 
     @property
+    def problems(self) -> list[Problem]:
+        """What could not be read, each once, in that order."""
+        return list(self._problems)
+
+    @property
     def seconds_left(self) -> float:
         """Seconds until the deadline, at least 0."""
         return max(0.0, self.deadline - asyncio.get_running_loop().time())
 
     def add_problem(self, what: str, reason: str) -> None:
         """Remember that something is missing."""
-        problem = Problem(what, reason)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self._problems[Problem(what, reason)] = None
 
     async def call(self, request: Callable[[], Awaitable[T]], *, is_stream: bool = False) -> T:
         """The result of a request; `is_stream` for one that yields data on the way, which is not

@@ -13,6 +13,7 @@ import contextlib
 import html
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -52,9 +53,15 @@ class Redactor:
         """`public` are names that are no secret even if a Secret contains them: of the serving, its
         namespace, Pods, containers."""
         self.count = 0
+        self._count_lock = threading.Lock()
         self._public = frozenset(public)
         self._known: set[str] = set()
         self._forms: tuple[str, ...] | None = None
+
+    def add_count(self, count: int) -> None:
+        """Count masked values: logs are redacted in several threads."""
+        with self._count_lock:
+            self.count += count
 
     # -- known values ---------------------------------------------------------------------------
 
@@ -83,7 +90,8 @@ class Redactor:
 
     def learn_from(self, obj: Mapping[str, Any]) -> None:
         """Remember the values of an object that look secret by their name, so that they are masked
-        where they appear without it; also of the object in an annotation (of `kubectl apply`)."""
+        where they appear without it; also of the object in an annotation (of `kubectl apply`).
+        Raises RecursionError like `object`."""
         for value in _masked_values(obj, mask_secret_values(obj)[0]):
             if value.lstrip()[:1] in ("{", "["):
                 with contextlib.suppress(ValueError, RecursionError):
@@ -108,7 +116,7 @@ class Redactor:
         """The text without the known values."""
         for form in self._sorted_forms():
             if form in text:
-                self.count += text.count(form)
+                self.add_count(text.count(form))
                 text = text.replace(form, MASK)
         return text
 
@@ -126,15 +134,17 @@ class Redactor:
         """The text, of one or several lines. Without `names`, what follows a name that looks secret
         stays: for texts made here, in which it is masked already."""
         text, count = mask_text(self.mask_known(text), names=names)
-        self.count += count
+        self.add_count(count)
         return text
 
     def object(self, obj: Mapping[str, Any]) -> tuple[JsonObject, int]:
-        """A Kubernetes object, and how many of its values are masked."""
+        """A Kubernetes object, and how many of its values are masked. Raises RecursionError if it
+        is nested hundreds of levels deep."""
         before = self.count
         masked, count = mask_secret_values(obj)
+        self.add_count(count)
         redacted: JsonObject = self._walk(masked, "", names=True)
-        return redacted, count + self.count - before
+        return redacted, self.count - before
 
     def data(self, value: Any) -> Any:
         """Decoded JSON that was made here, as in `text` without `names`."""
@@ -143,7 +153,7 @@ class Redactor:
     def _walk(self, value: Any, key: str, *, names: bool) -> Any:
         if isinstance(value, str):
             if names and value and not value.startswith(MASK) and looks_secret(key):
-                self.count += 1
+                self.add_count(1)
                 return MASK
             return self.text(value, names=names)
         if isinstance(value, dict):
@@ -170,7 +180,7 @@ class LogRedactor:
         text = self._redactor.mask_known("\n".join(lines))
         before = self._masker.count
         masked = [self._masker.mask(line) for line in text.split("\n")]
-        self._redactor.count += self._masker.count - before
+        self._redactor.add_count(self._masker.count - before)
         return masked
 
     def _mask_cut(self, line: str) -> str:

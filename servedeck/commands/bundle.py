@@ -74,10 +74,10 @@ async def run_bundle(
             connection, session.fleet, view, history.timeline.entries(view.uid), now
         )
         progress = _ProgressLine(err)
+        path = None
         try:
             if output == STANDARD_OUTPUT:
                 result = await make_bundle(source, _binary(out), options, progress.show)
-                path = None
             else:
                 path = await asyncio.to_thread(output_path, output, view, now)
                 result = await save_bundle(
@@ -86,7 +86,7 @@ async def run_bundle(
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            raise _write_error(output or ".", error) from error
+            raise _write_error(path, error) from error
         finally:
             progress.clear()
     finally:
@@ -105,14 +105,14 @@ def _binary(out: TextIO) -> BinaryIO:
     return out.buffer
 
 
-def _write_error(output: str, error: OSError) -> CommandError:
-    path = error.filename if isinstance(error, FileExistsError) else output
+def _write_error(path: Path | None, error: OSError) -> CommandError:
     if isinstance(error, FileExistsError):
         return CommandError(
             f"{path} exists already; name another file with -o, or overwrite it with --force."
         )
+    where = "standard output" if path is None else path
     reason = error.strerror or str(error)
-    return CommandError(f"Cannot write {path}: {reason}; name another file with -o.")
+    return CommandError(f"Cannot write {where}: {reason}; name another file with -o.")
 
 
 def _write_result(result: BundleResult, path: Path | None, out: TextIO, err: TextIO) -> None:
@@ -216,7 +216,7 @@ def check_output(output: str, *, overwrite: bool) -> None:
     if path.is_dir() or overwrite:
         return
     if path.exists():
-        raise _write_error(output, FileExistsError(17, "", str(path)))
+        raise _write_error(path, FileExistsError())
     if not path.parent.is_dir():
         raise CommandError(
             f"Cannot write {output}: there is no directory {path.parent}; name another file with"
