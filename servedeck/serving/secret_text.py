@@ -85,6 +85,9 @@ _HARMLESS = frozenset(
     {"", "true", "false", "null", "none", "nil", "yes", "no", "<none>", "undefined", "[]", "{}"}
 )
 _REFERENCE = re.compile(r"\$\(\w+\)|\$\{\w+\}|\$[A-Z_][A-Z0-9_]*")
+_PLACEHOLDER = re.compile(r"<[^<>\s]{1,40}>|\[[A-Z]{2,10}\]")
+"""A special token of a model (`<|im_end|>`, `[PAD]`), or a text such as `<your-token>`."""
+_NUMBER = re.compile(r"[0-9]{1,7}(?:\.[0-9]+)?")
 _EDGES = "\"'\\,;()[]{} \t"
 
 
@@ -154,7 +157,7 @@ def _mask_named(text: str) -> tuple[str, int]:
             continue
         start, stop = found
         value = text[start:stop]
-        if _is_harmless(value):
+        if _is_harmless(value) or ("token" in name.lower() and _is_number(value)):
             continue
         opening, closing = _quotes(value)
         pieces += [text[end:start], opening, MASK, closing]
@@ -208,7 +211,17 @@ def _is_harmless(value: str) -> bool:
     inner = value.strip(_EDGES)
     if inner.lower() in _HARMLESS or inner.startswith(MASK):
         return True
-    return not inner.strip("*•.<>") or _REFERENCE.fullmatch(value.strip("\"', \t")) is not None
+    written = value.strip("\"', \t")
+    return (
+        not inner.strip("*•.")
+        or _PLACEHOLDER.fullmatch(written) is not None
+        or _REFERENCE.fullmatch(written) is not None
+    )
+
+
+def _is_number(value: str) -> bool:
+    """Whether a value after a name with "token" is a number of tokens (`#new-token: 7`)."""
+    return _NUMBER.fullmatch(value.strip(_EDGES)) is not None
 
 
 def _quotes(value: str) -> tuple[str, str]:

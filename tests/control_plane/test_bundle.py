@@ -20,6 +20,7 @@ from tests.control_plane.control_plane import ControlPlane, JsonObject, wait_for
 from tests.control_plane.objects import HOLD_ANNOTATION
 from tests.control_plane.page import apply, foreign_deployment, to_list
 from tests.control_plane.test_describe import run_servedeck
+from tests.control_plane.test_other_workloads import stateful_set
 from tests.waiting import with_timeout
 
 OF_SECRETS = {
@@ -210,7 +211,9 @@ def test_no_secret_of_the_cluster_is_in_the_archive(
     assert "nvidia.com/gpu" in node or "furiosa.ai/rngd" in node
     assert files["errors.txt"] == b"Nothing is missing.\n"
     index = files["index.html"].decode()
-    assert "Secrets hf, pull, file, all" in index or "hf" in index
+    (read,) = (line for line in index.splitlines() if line.startswith("<li>By value"))
+    assert all(f" {name}" in read for name in ("file", "pull", "hf", "all"))
+    assert "unused" not in index
     for path in files:
         assert path == "index.html" or f'href="{path}"' in index, path
     # The value of a Secret that the serving does not name is not known, and not redacted.
@@ -241,6 +244,22 @@ def test_a_viewer_gets_the_rest_and_the_reasons(
     index = files["index.html"].decode()
     assert "could not be read, so they were redacted only where they look secret" in index
     assert not {value for _path, value in find_secrets(files)} & set(LITERALS.values())
+
+
+def test_a_stateful_set_with_its_pod(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path, tmp_path: Path
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+    control_plane.create(path, stateful_set("llama"))
+    wait_for(lambda: scheduled_pods(control_plane, namespace), "the Pod")
+    archive = tmp_path / "bundle.tar.gz"
+    name = f"{namespace}/llama"
+    result = run_servedeck(kubeconfig, "bundle", name, "-o", str(archive))
+    assert result.returncode == 0, result.stderr
+    files = read_archive(archive)
+    assert "kind: StatefulSet" in files["objects/StatefulSet-llama.yaml"].decode()
+    assert "objects/Pod-llama-0.yaml" in files
+    assert f"StatefulSet {namespace}/llama" in files["index.html"].decode()
 
 
 async def bundle_of(

@@ -83,6 +83,10 @@ def test_what_is_masked(text: str, expected: str) -> None:
         f"password={MASK}",
         "--api-key --verbose",
         "author=me keyboard=us",
+        "Prefill batch. #new-seq: 1, #new-token: 7, #cached-token: 0, token usage: 0.00",
+        "valid_sampled_token_ids = [[1, 2]] prompt_token_ids=[5]",
+        "bos_token='<s>', eos_token: '<|im_end|>', pad_token=[PAD]",
+        "set password=<your-password>",
     ],
 )
 def test_what_is_not_masked(text: str) -> None:

@@ -52,12 +52,17 @@ _NON_SECRET_SUFFIXES = {
     "uri",
     "name",
     "id",
+    "ids",
     "type",
     "mode",
     "ttl",
     "enabled",
     "max",
     "count",
+    "length",
+    "limit",
+    "size",
+    "usage",
 }
 _TOKENS = (
     r"hf_[A-Za-z0-9]{10,2000}|sk-[A-Za-z0-9_-]{16,2000}|gh[pousr]_[A-Za-z0-9]{20,2000}"
