@@ -18,7 +18,8 @@ from servedeck.bundle.description_files import (
     read_description,
     redact_description,
 )
-from servedeck.bundle.index import IndexContent, build_index, describe_limits
+from servedeck.bundle.index import IndexContent, build_index
+from servedeck.bundle.index_texts import describe_limits, describe_redaction, describe_warnings
 from servedeck.bundle.log_files import LogSpool, StoredLog, read_log_stream
 from servedeck.bundle.node_text import format_node, read_node_pods
 from servedeck.bundle.objects import (
@@ -29,11 +30,10 @@ from servedeck.bundle.objects import (
 )
 from servedeck.bundle.options import BundleOptions, LogStream, log_streams
 from servedeck.bundle.reader import PARALLEL_REQUESTS, ClusterReader, Problem
-from servedeck.bundle.redaction import MIN_KNOWN_LENGTH, Redactor
+from servedeck.bundle.redaction import Redactor
 from servedeck.cluster.http.connection import Connection
 from servedeck.detail.description import Description, ServingViews
 from servedeck.fleet.views import ServingView
-from servedeck.serving.quantity import format_quantity
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.status.timeline import TimelineEntry
 from servedeck.serving.text import format_count
@@ -48,6 +48,8 @@ OBJECT_SIZE_SHARE = 0.5
 
 MIN_LOG_BYTES = 16 << 10
 """Bytes that the logs of failing Pods leave for each of the others."""
+MIN_ADDED_BYTES = 1 << 10
+"""Bytes below which the end of a log is not worth its place in the archive."""
 _INDEX_ROW_BYTES = 300
 _INDEX_BYTES = 64 << 10
 _MIN_INDEX_ROWS = 10
@@ -71,7 +73,7 @@ class BundleProgress:
     """How far a bundle is."""
 
     step: str
-    """What is read, "logs"."""
+    """What is done, "Reading logs"."""
     done: int
     total: int
     """Number of parts of the step; 0 if it is not known."""
@@ -174,9 +176,9 @@ class _Bundle:
         self._archive.reserve(reserved)
         if not self._view.pods_known:
             reader.add_problem("Pods and their logs", self._view.no_pods_text)
-        self._report("objects")
+        self._report("Reading objects")
         objects = await read_objects(reader, self._view, self._redactor)
-        self._report("description and Events")
+        self._report("Reading Events")
         description = await read_description(
             reader, self._view, source.fleet, source.timeline, source.now
         )
@@ -184,7 +186,7 @@ class _Bundle:
         files = await asyncio.to_thread(description_files, description, self._redactor, source.now)
         for path, text in files.items():
             await self._add_text(path, text)
-        self._report("nodes")
+        self._report("Reading nodes")
         await self._add_nodes(objects)
         await self._add_objects(objects)
         reader.deadline = start + self._options.timeout * READ_SHARE
@@ -219,7 +221,7 @@ class _Bundle:
     async def _add_objects(self, objects: ServingObjects) -> None:
         room = int(self._archive.remaining * OBJECT_SIZE_SHARE)
         for done, stored in enumerate(objects.stored):
-            self._report("objects", done, len(objects.stored))
+            self._report("Writing objects", done, len(objects.stored))
             path = f"objects/{stored.kind}-{safe_part(stored.name)}.yaml"
             try:
                 text = await asyncio.to_thread(redacted_yaml, stored, self._redactor)
@@ -270,7 +272,7 @@ class _Bundle:
                 if not running:
                     continue
                 number, task = running.popleft()
-                self._report("logs", number, len(self._streams))
+                self._report("Reading logs", number, len(self._streams))
                 log = await task
                 await self._add_log(number, log)
                 forbidden = forbidden or log.is_forbidden
@@ -293,17 +295,23 @@ class _Bundle:
         return min(limit, self._options.tail_bytes or limit)
 
     async def _add_log(self, number: int, log: StoredLog) -> None:
-        if log.problem:
-            self._reader.add_problem(f"Log of {log.stream.title}", log.problem)
+        what = f"Log of {log.stream.title}"
+        reason = log.problem
         try:
-            if log.line_count:
-                await asyncio.to_thread(self._write_log, log, self._log_limit(number))
+            if not log.line_count:
+                reason = reason or "It has no lines."
+            elif (limit := self._log_limit(number)) < MIN_ADDED_BYTES:
+                reason = "Left out: size limit."
+            else:
+                await asyncio.to_thread(self._write_log, log, limit)
         finally:
             log.spool.close()
-        if log.line_count and log.spool.dropped_lines:
-            count = format_count(log.spool.dropped_lines, "older line")
-            limit = "--tail" if self._options.tail_bytes else "size limit"
-            self._reader.add_problem(f"Log of {log.stream.title}", f"{count} left out: {limit}.")
+        if reason:
+            self._reader.add_problem(what, reason)
+        if dropped := log.spool.dropped_lines:
+            why = "--tail" if self._options.tail_bytes else "size limit"
+            count = format_count(dropped, "older line")
+            self._reader.add_problem(what, f"{count} left out: {why}.")
 
     def _write_log(self, log: StoredLog, limit: int) -> None:
         stream = log.stream
@@ -323,11 +331,11 @@ class _Bundle:
             description,
             reader.connection.context_name,
             self._source.now,
-            _limits(self._options),
+            describe_limits(self._options),
             self._archive.entries,
             problems,
-            list(self._warnings(objects)),
-            list(self._redaction(objects)),
+            list(describe_warnings(reader.lost, objects.unread_secrets)),
+            list(describe_redaction(redactor.count, objects.read_secrets)),
         )
         rows = 2_000
         while True:
@@ -345,51 +353,6 @@ class _Bundle:
         return [
             Problem(text(one.what, names=False), text(one.reason)) for one in self._reader.problems
         ]
-
-    def _warnings(self, objects: ServingObjects) -> Iterator[str]:
-        if self._reader.lost:
-            yield (
-                "The API server was lost while this bundle was made, so it is not complete:"
-                f" {self._reader.lost}"
-            )
-        if objects.unread_secrets:
-            yield (
-                f"The values of {_names('Secret', objects.unread_secrets)} could not be read, so"
-                " they were redacted only where they look secret. Check the logs before you share"
-                " this bundle."
-            )
-
-    def _redaction(self, objects: ServingObjects) -> Iterator[str]:
-        yield f"{format_count(self._redactor.count, 'value')} redacted in all files."
-        yield (
-            "By name: values of variables, flags, HTTP headers, annotations, and of names in logs"
-            " and messages that look secret (token, password, API key, ...)."
-        )
-        yield (
-            "By pattern: tokens of known services, JSON Web Tokens, private keys, passwords in"
-            " URLs, bearer and basic credentials."
-        )
-        read = [name for name in objects.secrets if name not in objects.unread_secrets]
-        if read:
-            yield (
-                f"By value: what {_names('Secret', read)} contained, and its usual encodings,"
-                f" from {MIN_KNOWN_LENGTH} characters on. No Secret is in the bundle."
-            )
-        yield "Not redacted: names of objects, images, models, hosts and IP addresses; prompts."
-
-
-def _names(noun: str, names: Sequence[str]) -> str:
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    return f"{noun if len(names) == 1 else noun + 's'} {shown}"
-
-
-def _limits(options: BundleOptions) -> str:
-    tail = ""
-    if options.tail_lines is not None:
-        tail = f"the last {format_count(options.tail_lines, 'line')}"
-    elif options.tail_bytes is not None:
-        tail = f"the last {format_quantity(options.tail_bytes, binary=True)}"
-    return describe_limits(options.max_bytes, options.timeout, tail, options.since)
 
 
 def _public_names(view: ServingView) -> Iterator[str]:

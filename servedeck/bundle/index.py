@@ -15,7 +15,6 @@ from servedeck.detail.cards import CardRow
 from servedeck.detail.description import Description
 from servedeck.fleet.views import PodView
 from servedeck.serving.duration import format_duration
-from servedeck.serving.quantity import format_quantity
 from servedeck.serving.text import format_count, sanitize
 
 _STYLE = """
@@ -94,15 +93,6 @@ def format_size(size: int) -> str:
     return f"{size / (1 << 20):.1f} MiB"
 
 
-def describe_limits(max_bytes: int, timeout: float, tail: str, since: float | None) -> str:
-    """The limits in one sentence: "At most 100Mi and 2m; of each log the last 10,000 lines."."""
-    size = format_quantity(max_bytes, binary=True)
-    logs = f"of each log {tail}" if tail else "of each log as much as fits"
-    if since is not None:
-        logs += f" of the last {format_duration(since)}"
-    return f"At most {size} before compression and {format_duration(timeout)}; {logs}."
-
-
 def _text(value: object) -> str:
     return escape(sanitize(str(value)))
 
@@ -131,9 +121,10 @@ def _table(headings: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[s
     yield "</tbody></table>"
 
 
-def _more(count: int, max_rows: int, noun: str, where: str) -> Iterator[str]:
+def _more(count: int, max_rows: int, noun: str, where: str, plural: str = "") -> Iterator[str]:
     if count > max_rows:
-        yield f'<p class="note">{format_count(count - max_rows, f"more {noun}")}: {where}.</p>'
+        rest = format_count(count - max_rows, f"more {noun}", plural and f"more {plural}")
+        yield f'<p class="note">{rest}: {where}.</p>'
 
 
 def _pods(content: IndexContent, max_rows: int) -> Iterator[str]:
@@ -169,7 +160,7 @@ def _timeline(content: IndexContent, max_rows: int) -> Iterator[str]:
         for one in entries[-max_rows:]
     )
     yield from _table(("Time", "Change", "Source"), rows)
-    yield from _more(len(entries), max_rows, "entry", "see timeline.txt")
+    yield from _more(len(entries), max_rows, "entry", "see timeline.txt", "entries")
 
 
 def _files(files: Sequence[ArchiveEntry], max_rows: int) -> Iterator[str]:
@@ -193,7 +184,7 @@ def _problems(problems: Sequence[Problem], max_rows: int) -> Iterator[str]:
         for one in problems[:max_rows]
     )
     yield from _table(("What", "Why"), rows)
-    yield from _more(len(problems), max_rows, "entry", "see errors.txt")
+    yield from _more(len(problems), max_rows, "entry", "see errors.txt", "entries")
 
 
 def _link(path: str, text: str) -> str:

@@ -49,8 +49,8 @@ class ServingObjects:
 
     def __init__(self) -> None:
         self.stored: list[StoredObject] = []
-        self.secrets: tuple[str, ...] = ()
-        """Names of the Secrets that its Pods name."""
+        self.read_secrets: tuple[str, ...] = ()
+        """Names of the Secrets that its Pods name and whose values are known to the redactor."""
         self.unread_secrets: tuple[str, ...] = ()
         """Those whose values could not be read, and so are not redacted as such."""
 
@@ -161,14 +161,15 @@ async def _read_secrets(
     names: tuple[str, ...],
     redactor: Redactor,
 ) -> None:
-    unread = []
+    known, unread = [], []
     for name in names:
         secret = await reader.get_object(resources.SECRET, namespace, name)
         if secret is not None:
             redactor.add_secret(secret)
+            known.append(name)
         elif (resources.SECRET, name) not in reader.absent:
             unread.append(name)
-    found.secrets, found.unread_secrets = names, tuple(unread)
+    found.read_secrets, found.unread_secrets = tuple(known), tuple(unread)
 
 
 def redacted_yaml(stored: StoredObject, redactor: Redactor) -> str:

@@ -142,7 +142,7 @@ class _ProgressLine:
         self._last = ""
 
     def show(self, progress: BundleProgress) -> None:
-        text = f"Reading {progress.step}"
+        text = progress.step
         if progress.total:
             text += f" {progress.done + 1}/{progress.total}"
         text = truncate(text, _PROGRESS_WIDTH)

@@ -306,7 +306,7 @@ async def test_a_pod_that_is_deleted_meanwhile_is_named(
         wait_for(is_gone, "the end of the Pod")
 
     archive = tmp_path / "bundle.tar.gz"
-    result = await bundle_of(kubeconfig, namespace, archive, once("objects", delete))
+    result = await bundle_of(kubeconfig, namespace, archive, once("Reading objects", delete))
     problems = dict(result.problems)
     assert problems[f"Pod {pod}"] == "It does not exist, or was deleted meanwhile."
     assert "was deleted, and its log with it" in problems[f"Log of {pod}/server"]
@@ -325,7 +325,7 @@ async def test_what_was_read_is_kept_when_the_api_server_is_lost(
             kubeconfig,
             namespace,
             archive,
-            once("logs", lambda: control_plane.kill("kube-apiserver")),
+            once("Reading logs", lambda: control_plane.kill("kube-apiserver")),
         )
     finally:
         control_plane.start()
