@@ -88,6 +88,7 @@ def _build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_open_command(commands)
     _add_describe_command(commands)
+    _add_bundle_command(commands)
     _add_get_command(commands)
     _add_change_commands(commands)
     _add_set_command(commands)
@@ -157,6 +158,57 @@ def _add_describe_command(commands: Any) -> None:
     )
     _add_common_flags(describe)
     describe.set_defaults(run="servedeck.commands.describe:run")
+
+
+def _add_bundle_command(commands: Any) -> None:
+    bundle = commands.add_parser(
+        "bundle",
+        help="save everything about a serving in one archive, for a ticket or a post-mortem",
+        description="Saves an incident bundle: one .tar.gz with an index page, the description of"
+        " the serving, its objects, Events, timeline, rollouts, nodes, and the logs of all its"
+        " containers, also of the instance before a restart. Values that look secret, and those of"
+        " the Secrets that its Pods name, are redacted. Nothing in the cluster is changed.",
+        epilog="Exit codes: 0 the bundle is saved (what may not be read is named in it), 1 it is"
+        " not saved, or the API server was lost and it is not complete, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    bundle.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    bundle.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    bundle.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="",
+        help="the archive, or a directory for it; - writes to standard output; default:"
+        " NAMESPACE-NAME-TIME.tar.gz in the current directory",
+    )
+    bundle.add_argument("--force", action="store_true", help="overwrite an existing file")
+    bundle.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        default="100Mi",
+        help="of all files before compression; default: %(default)s",
+    )
+    bundle.add_argument(
+        "--timeout",
+        metavar="TIME",
+        default="120s",
+        help="when to stop reading and save what was read; default: %(default)s",
+    )
+    bundle.add_argument(
+        "--tail",
+        metavar="LINES|SIZE",
+        default="10000",
+        help="the end of each log: a number of lines, a size such as 2Mi, or -1 for all;"
+        " default: %(default)s",
+    )
+    bundle.add_argument(
+        "--since", metavar="TIME", default="", help="only log lines of the last 10m, 2h, ..."
+    )
+    _add_common_flags(bundle)
+    bundle.set_defaults(run="servedeck.commands.bundle:run")
 
 
 def _add_get_command(commands: Any) -> None:
