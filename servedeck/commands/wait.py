@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import re
 import sys
 from dataclasses import dataclass
 from typing import TextIO
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.resources import DEPLOYMENT
 from servedeck.commands.arguments import (
@@ -21,18 +23,19 @@ from servedeck.commands.arguments import (
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.commands.session import wait_until_loaded, write_warnings
+from servedeck.detail.object_watch import ObjectQuery, ObjectWatch
 from servedeck.fleet.query import describe_ambiguous_name, find_servings
 from servedeck.fleet.session import ClusterSession
 from servedeck.fleet.views import ServingView
 from servedeck.serving.duration import format_duration
-from servedeck.serving.objects.records import Deployment
 from servedeck.serving.spec.fields import join_choices
-from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
-from servedeck.serving.status.rollout import find_condition
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
+from servedeck.serving.status.rollout_status import RolloutPhase, read_rollout_status
 from servedeck.serving.status.status import Status
 
-READY, ROLLOUT, DELETED = "ready", "rollout", "deleted"
-_CONDITIONS = (READY, ROLLOUT, DELETED)
+ROLLOUT, DELETED, STATUS = "rollout", "deleted", "status"
+_SECOND_WATCH_SECONDS = 0.2
+"""Until the list is checked again while it is behind the watch of the Deployment."""
 _DURATION_PATTERN = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ms|s|m|h)")
 _SECONDS_BY_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MAX_SECONDS = 366 * 24 * 3600
@@ -43,34 +46,30 @@ class WaitCondition:
     """What is waited for."""
 
     kind: str
-    """"ready", "rollout", "deleted" or "status"."""
+    """"rollout", "deleted" or "status"."""
     status: Status | None = None
 
     def __str__(self) -> str:
-        match self.kind:
-            case "rollout":
-                return "rolled out"
-            case "status":
-                assert self.status is not None
-                return self.status.value
-            case "ready":
-                return Status.READY.value
-        return self.kind
+        if self.status is not None:
+            return self.status.value
+        return "rolled out" if self.kind == ROLLOUT else self.kind
 
 
 def parse_condition(text: str) -> WaitCondition:
     """The condition of --for. Raises CommandError."""
     name, equals, value = text.strip().lower().partition("=")
-    if name in _CONDITIONS and not equals:
+    if name == "ready" and not equals:
+        return WaitCondition(STATUS, Status.READY)
+    if name in (ROLLOUT, DELETED) and not equals:
         return WaitCondition(name)
-    if name == "status" and equals:
+    if name == STATUS and equals:
         wanted = _letters(value)
         for status in Status:
             if _letters(status.value) == wanted:
-                return WaitCondition("status", status)
+                return WaitCondition(STATUS, status)
         choices = join_choices(tuple(one.value.lower().replace(" ", "-") for one in Status))
         raise CommandError(f"There is no status {value!r}; choose {choices}.", USAGE_ERROR)
-    choices = join_choices((*_CONDITIONS, "status=STATUS"))
+    choices = join_choices(("ready", ROLLOUT, DELETED, "status=STATUS"))
     raise CommandError(f"{text!r} is nothing to wait for; choose {choices}.", USAGE_ERROR)
 
 
@@ -140,6 +139,8 @@ class _Wait:
         self._view: ServingView | None = None
         self._shown = ""
         self._error = ""
+        self._is_behind = False
+        """Whether the list is older than what the server had when the command began."""
         self._generation = 0
         """The Deployment's generation when the command began: what the watches had from before does
         not count."""
@@ -153,18 +154,36 @@ class _Wait:
         if view is None:
             return self._report_missing()
         self._session.prioritize(view.key)
-        if view.key.is_deployment:
-            if not await self._read_generation(view):
-                return self._report_missing()
-        elif self._condition.kind == ROLLOUT:
-            raise ClusterError(f"A rollout is waited for only of Deployments; {view.key} is none.")
+        if not view.key.is_deployment:
+            if self._condition.kind == ROLLOUT:
+                raise ClusterError(
+                    f"Only the rollout of a Deployment is waited for, not {view.key}."
+                )
+            return await self._wait(view, None, once=once)
+        connection = self._session.connection
+        if connection is None or not await self._read_generation(connection, view):
+            return self._report_missing()
+        # The list has a change only if it changes what is shown.
+        query = ObjectQuery(DEPLOYMENT, view.key.namespace, view.key.name)
+        watch = ObjectWatch(connection, query, self._changed.set)
+        watch.start()
+        try:
+            return await self._wait(view, watch, once=once)
+        finally:
+            await watch.close()
+
+    async def _wait(self, view: ServingView, watch: ObjectWatch | None, *, once: bool) -> int:
         while True:
             self._changed.clear()
-            if (code := self._check(view)) is not None:
-                return code
-            if once:
-                return self._report(f"is not {self._condition}")
-            await self._changed.wait()
+            if watch is None or watch.is_settled:
+                newest = watch.newest if watch is not None else None
+                if (code := self._check(view, newest.value if newest else None)) is not None:
+                    return code
+                if once:
+                    return self._report(f"is not {self._condition}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SECOND_WATCH_SECONDS if self._is_behind else None):
+                    await self._changed.wait()
 
     def _find(self) -> ServingView | None:
         found = find_servings(self._session.fleet.views(), self._name, kind=self._kind)
@@ -172,12 +191,9 @@ class _Wait:
             raise ClusterError(describe_ambiguous_name(found))
         return found[0] if found else None
 
-    async def _read_generation(self, view: ServingView) -> bool:
-        """Read the Deployment once from the server, as the first list may come from its cache;
+    async def _read_generation(self, connection: Connection, view: ServingView) -> bool:
+        """Read the Deployment once from the server, as the first lists may come from its cache;
         False if it does not exist."""
-        connection = self._session.connection
-        if connection is None:
-            return True
         try:
             found = await connection.get_json(DEPLOYMENT.object_path(*view.key[:2]))
         except ApiError as error:
@@ -187,42 +203,36 @@ class _Wait:
 
     # -- checks ---------------------------------------------------------------------------------
 
-    def _check(self, first: ServingView) -> int | None:
+    def _check(self, first: ServingView, deployment: JsonObject | None) -> int | None:
         """The exit code if the waiting is over."""
         self._report_state()
-        view = self._view = self._session.fleet.view(first.key)
+        view = self._session.fleet.view(first.key)
         if view is None or view.uid != first.uid:
             if self._condition.kind == DELETED:
                 return self._report_reached(first)
-            self._view = first
-            write_lines(self._err, f"servedeck: {_path(first)} was deleted.")
+            write_lines(self._err, f"servedeck: {first.key} was deleted.")
             return 1
+        self._view = view
         self._show(view)
-        deployment = self._session.fleet.deployment(view.key)
-        if deployment is not None and deployment.metadata.generation < self._generation:
+        listed = self._session.fleet.deployment(view.key)
+        self._is_behind = listed is not None and listed.metadata.generation < self._generation
+        if self._is_behind or _generation(deployment) < self._generation:
             return None  # older than what was there when the command began
-        if self._is_met(view, deployment):
-            return self._report_reached(view)
-        if self._condition.kind == ROLLOUT and deployment is not None and _has_failed(deployment):
-            return self._report("exceeded its progress deadline")
-        return None
-
-    def _is_met(self, view: ServingView, deployment: Deployment | None) -> bool:
-        match self._condition.kind:
-            case "ready":
-                return view.status is Status.READY
-            case "status":
-                return view.status is self._condition.status
-            case "rollout":
-                return deployment is not None and _is_rolled_out(deployment)
-        return False
+        if self._condition.kind == ROLLOUT and deployment is not None:
+            rollout = read_rollout_status(deployment, None)
+            if rollout.phase is RolloutPhase.FAILED:
+                return self._report("exceeded its progress deadline")
+            is_met = rollout.phase is RolloutPhase.COMPLETE and rollout.available >= rollout.updated
+        else:
+            is_met = view.status is self._condition.status
+        return self._report_reached(view) if is_met else None
 
     # -- output ---------------------------------------------------------------------------------
 
     def _show(self, view: ServingView) -> None:
         """Write the status if it differs from the one written last."""
         rollout = f", {view.rollout}" if view.rollout else ""
-        line = f"{_path(view)}: {view.status.value} {view.ready}/{view.desired}{rollout}"
+        line = f"{view.key}: {view.status.value} {view.ready}/{view.desired}{rollout}"
         line += f": {_cause(view)}" if _cause(view) else ""
         if line != self._shown:
             self._shown = line
@@ -237,7 +247,7 @@ class _Wait:
         self._error = error
 
     def _report_reached(self, view: ServingView) -> int:
-        write_lines(self._out, f"{_path(view)} is {self._condition}")
+        write_lines(self._out, f"{view.key} is {self._condition}")
         return 0
 
     def report_timeout(self, seconds: float) -> int:
@@ -252,7 +262,7 @@ class _Wait:
         assert self._view is not None
         stale = f" {self._error}" if self._error else ""
         cause = _cause(self._view) or self._view.status.value
-        write_lines(self._err, f"servedeck: {_path(self._view)} {what}: {cause}{stale}")
+        write_lines(self._err, f"servedeck: {self._view.key} {what}: {cause}{stale}")
         return 1
 
     def _report_missing(self) -> int:
@@ -274,31 +284,8 @@ def _cause(view: ServingView) -> str:
     return (pod.message or pod.reason) if pod is not None else view.rollout
 
 
-def _path(view: ServingView) -> str:
-    return str(view.key)
-
-
-def _is_rolled_out(deployment: Deployment) -> bool:
-    """Whether all replicas are updated and available, and no old ones are left (kubernetes kubectl
-    pkg/polymorphichelpers/rollout_status.go)."""
-    status, desired = deployment.status, deployment.spec.replicas
-    return (
-        _is_observed(deployment)
-        and not _has_failed(deployment)
-        and status.updated_replicas >= desired
-        and status.replicas <= status.updated_replicas
-        and status.available_replicas >= status.updated_replicas
-    )
-
-
-def _has_failed(deployment: Deployment) -> bool:
-    progressing = find_condition(deployment, "Progressing")
-    exceeded = progressing is not None and progressing.reason == "ProgressDeadlineExceeded"
-    return exceeded and _is_observed(deployment)
-
-
-def _is_observed(deployment: Deployment) -> bool:
-    return deployment.metadata.generation <= deployment.status.observed_generation
+def _generation(deployment: JsonObject | None) -> int:
+    return as_int(as_mapping(deployment, "metadata").get("generation")) or 0
 
 
 def run(args: argparse.Namespace) -> int:

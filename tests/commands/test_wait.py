@@ -255,7 +255,7 @@ def test_another_duration_is_a_usage_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "condition"),
     [
-        ("ready", WaitCondition("ready")),
+        ("ready", WaitCondition("status", Status.READY)),
         ("rollout", WaitCondition("rollout")),
         ("deleted", WaitCondition("deleted")),
         ("status=Ready", WaitCondition("status", Status.READY)),

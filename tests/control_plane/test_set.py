@@ -1,0 +1,497 @@
+"""`servedeck set` on a real API server: each field, what really restarts, and other writers at any
+moment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from servedeck.changes.edit.edit import begin_edit
+from servedeck.cluster.http.connection import Connection
+from servedeck.commands.apply import apply_all
+from servedeck.commands.errors import CommandError
+from servedeck.commands.set import SetOptions, set_fields
+from servedeck.serving.edit.assignments import AssignmentError, parse_assignment
+from servedeck.serving.objects.diff import find_differences, format_path
+from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.spec.spec import ServingSpec
+from tests.control_plane.control_plane import ControlPlane, RequestError
+from tests.control_plane.test_deploy import open_connection
+from tests.control_plane.test_foreign_servings import NAME, create, foreign_deployment
+from tests.serving.edit.assignments_by_field import ASSIGNMENTS
+from tests.serving.foreign_manifests import foreign_objects
+from tests.waiting import wait_until_sync
+
+Json = dict[str, Any]
+APPLY = "application/apply-patch+yaml"
+
+
+class SetRun:
+    """The output of one `servedeck set`."""
+
+    def __init__(self) -> None:
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self.saved = False
+
+    @property
+    def result(self) -> Json:
+        found: Json = json.loads(self.out[-1])
+        return found
+
+
+async def run_set(
+    connection: Connection, namespace: str, *texts: str, as_json: bool = False, **options: Any
+) -> SetRun:
+    run = SetRun()
+    run.saved = await set_fields(
+        connection,
+        namespace,
+        NAME,
+        [parse_assignment(one) for one in texts],
+        SetOptions(assume_yes=True, as_json=as_json, **options),
+        stdout=run.out.append,
+        stderr=run.err.append,
+    )
+    return run
+
+
+def path_of(namespace: str) -> str:
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}"
+
+
+def revision(plane: ControlPlane, namespace: str) -> str:
+    """The Deployment's revision, once the controller has observed the last change: it is another
+    one if and only if a ReplicaSet of another template is the current one, a new or an old one."""
+
+    def observed() -> Json | None:
+        deployment: Json = plane.request("GET", path_of(namespace))
+        seen = deployment.get("status", {}).get("observedGeneration", 0)
+        return deployment if seen >= deployment["metadata"]["generation"] else None
+
+    deployment = wait_until_sync(observed, "the controller")
+    assert deployment is not None
+    return str(deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
+
+
+async def create_own(connection: Connection, namespace: str, **fields: Any) -> None:
+    spec = ServingSpec.model_validate(
+        {
+            "name": NAME,
+            "namespace": namespace,
+            "template": "vllm",
+            "image": "vllm/vllm-openai:v0.33.0",
+            "cpu": "1",
+            "memory": "16Gi",
+            "accelerator": "nvidia.com/gpu",
+            "settings": {"model": "org/m"},
+            "inference_port": 8000,
+            "env": [{"name": "A", "value": "1"}],
+            **fields,
+        }
+    )
+    lines: list[str] = []
+    assert await apply_all(
+        connection,
+        [spec],
+        PlatformSettings(),
+        dry_run=False,
+        stdout=lines.append,
+        stderr=lines.append,
+    ), lines
+
+
+def create_claim(plane: ControlPlane, namespace: str) -> None:
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    plane.create(
+        f"/api/v1/namespaces/{namespace}/persistentvolumeclaims",
+        {"metadata": {"name": "pvc-new"}, "spec": spec},
+    )
+    secret = {"metadata": {"name": "hf"}, "stringData": {"token": "x"}}
+    plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
+
+
+# -- each field ---------------------------------------------------------------------------------
+
+OWN_CHANGES = [
+    *(one for one, _ in ASSIGNMENTS if not one.startswith(("accelerator=", "command="))),
+    "env.NEW-",
+    "transformer.env.A=1",
+    "transformer-",
+    "volumes./new-",
+    "memoryLimit=",
+    "memory=",
+    "settings.maxModelLen=",
+    "command=python3 -m other",
+]
+
+
+async def test_each_field_of_our_serving_is_set_and_restarts_what_it_says(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create_claim(control_plane, namespace)
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        before = await asyncio.to_thread(revision, control_plane, namespace)
+        for text in OWN_CHANGES:
+            if text == "settings.tensorParallelSize=4":
+                continue  # needs as many accelerators, which come before it
+            live = control_plane.request("GET", path_of(namespace))
+            run = await run_set(connection, namespace, text, as_json=True)
+            assert run.saved, (text, run.err)
+            assert run.result["result"] == "saved", text
+            assert run.result["fields"], text
+            after = await asyncio.to_thread(revision, control_plane, namespace)
+            template = control_plane.request("GET", path_of(namespace))["spec"]["template"]
+            assert run.result["restartsPods"] == (live["spec"]["template"] != template), text
+            assert run.result["restartsPods"] == (after != before), text
+            before = after
+            if not text.endswith("-"):
+                again = await run_set(connection, namespace, text, as_json=True)
+                assert again.result["result"] == "unchanged", text
+
+
+@settings(  # several requests for each example, in a shared namespace
+    max_examples=25,
+    suppress_health_check=[
+        *settings.default.suppress_health_check,
+        HealthCheck.function_scoped_fixture,
+    ],
+)
+@given(foreign_objects(), st.sampled_from([one for one, _ in ASSIGNMENTS]))
+def test_a_field_of_a_foreign_serving_is_set_and_restarts_what_it_says(
+    control_plane: ControlPlane, namespace: str, objects: list[Json], text: str
+) -> None:
+    create_claim(control_plane, namespace)
+    paths: list[str] = []
+    try:
+        for one in objects:
+            paths += create(control_plane, namespace, "helm", [one])
+    except RequestError as error:
+        assume(error.status != 422)  # not valid for this release
+        raise
+    else:
+        [deployment] = [one for one in paths if "/deployments/" in one]
+        before = revision(control_plane, namespace)
+        live = control_plane.request("GET", deployment)
+
+        async def change() -> SetRun:
+            async with open_connection(control_plane) as connection:
+                return await run_set(connection, namespace, text, as_json=True, force=True)
+
+        try:
+            run = asyncio.run(change())
+        except AssignmentError:
+            return
+        except CommandError as error:
+            assert "There is no field settings." in str(error)
+            return
+        now = control_plane.request("GET", deployment)
+        if not run.saved:
+            assert now["spec"] == live["spec"]
+            return
+        after = revision(control_plane, namespace)
+        has_pods = live["spec"]["replicas"] > 0
+        assert (live["spec"]["template"] != now["spec"]["template"]) == (after != before)
+        assert run.result["restartsPods"] == (after != before and has_pods)
+        assert bool(run.result["fields"]) == (live["spec"] != now["spec"]) or (
+            run.result["fields"][0]["field"] == "description"
+        )
+    finally:
+        for path in paths:
+            control_plane.request("DELETE", path)
+        wait_until_sync(
+            lambda: (
+                not control_plane.request(
+                    "GET", f"/apis/apps/v1/namespaces/{namespace}/replicasets"
+                )["items"]
+            ),
+            "the ReplicaSets to be deleted",
+        )
+
+
+# -- two editors at once ------------------------------------------------------------------------
+
+Writer = Callable[[ControlPlane, str], None]
+
+
+def container(image: str = "", memory: str = "") -> Json:
+    found: Json = {"name": "vllm"}
+    if image:
+        found["image"] = image
+    if memory:
+        found["resources"] = {"limits": {"memory": memory}}
+    return found
+
+
+def apply_image(plane: ControlPlane, path: str) -> None:
+    """kubectl apply --server-side --force-conflicts, as GitOps controllers do."""
+    spec = {"template": {"spec": {"containers": [container("theirs:1")]}}}
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME},
+        "spec": spec,
+    }
+    plane.request("PATCH", f"{path}?fieldManager=gitops&force=true", body, content_type=APPLY)
+
+
+def apply_image_as_servedeck(plane: ControlPlane, path: str) -> None:
+    """Another servedeck: the field manager is the same, so that server-side apply alone reports no
+    conflict."""
+    spec = {"template": {"spec": {"containers": [container("theirs:1")]}}}
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME},
+        "spec": spec,
+    }
+    plane.request("PATCH", f"{path}?fieldManager=servedeck&force=true", body, content_type=APPLY)
+
+
+def edit_image(plane: ControlPlane, path: str) -> None:
+    """kubectl edit: an update of the object as it was read."""
+    while True:
+        live = plane.request("GET", path)
+        [server] = [
+            one for one in live["spec"]["template"]["spec"]["containers"] if one["name"] == "vllm"
+        ]
+        server["image"] = "theirs:1"
+        try:
+            plane.request("PUT", f"{path}?fieldManager=kubectl-edit", live)
+        except RequestError as error:
+            if error.status != 409:
+                raise
+        else:
+            return
+
+
+def patch_image(plane: ControlPlane, path: str) -> None:
+    """kubectl set image"""
+    spec = {"template": {"spec": {"containers": [container("theirs:1")]}}}
+    plane.request(
+        "PATCH",
+        f"{path}?fieldManager=kubectl-set",
+        {"spec": spec},
+        content_type="application/strategic-merge-patch+json",
+    )
+
+
+def scale(plane: ControlPlane, path: str) -> None:
+    """kubectl scale, or a HorizontalPodAutoscaler."""
+    plane.request("PATCH", f"{path}/scale?fieldManager=autoscaler", {"spec": {"replicas": 5}})
+
+
+def image_of(deployment: Json) -> str:
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return str(next(one["image"] for one in containers if one["name"] == "vllm"))
+
+
+class Interruption:
+    """Calls a writer before the request number `at` about the Deployment of one command."""
+
+    def __init__(self, connection: Connection, at: int, write: Callable[[], None]) -> None:
+        self.happened = False
+        self.methods: list[str] = []
+        request = connection.request
+
+        async def interrupted(method: str, path: str, **options: Any) -> Any:
+            if "/deployments/" in path:
+                if len(self.methods) == at:
+                    self.happened = True
+                    await asyncio.to_thread(write)
+                self.methods.append(method)
+            return await request(method, path, **options)
+
+        connection.request = interrupted  # type: ignore[method-assign, assignment]
+
+
+async def run_interrupted(
+    plane: ControlPlane, namespace: str, write: Writer, *texts: str, force: bool
+) -> list[tuple[SetRun, Json, str]]:
+    """One run for each moment at which another writer may come between: the run, the Deployment
+    after it, and the method of the request before which it came."""
+    found = []
+    path = path_of(namespace)
+    for at in range(100):
+        create(plane, namespace, "kubectl-create", [foreign_deployment()])
+        try:
+            async with open_connection(plane) as connection:
+                interruption = Interruption(connection, at, lambda: write(plane, path))
+                run = await run_set(connection, namespace, *texts, force=force)
+            if not interruption.happened:
+                return found
+            found.append(
+                (run, await asyncio.to_thread(plane.request, "GET", path), interruption.methods[at])
+            )
+        finally:
+            plane.request("DELETE", path)
+    raise AssertionError("the command does not end")
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("write", [apply_image, apply_image_as_servedeck, edit_image, patch_image])
+async def test_the_same_field_is_never_overwritten_unseen(
+    control_plane: ControlPlane, namespace: str, write: Writer, force: bool
+) -> None:
+    runs = await run_interrupted(control_plane, namespace, write, "image=mine:1", force=force)
+    assert {method for _, _, method in runs} >= {"GET", "PATCH"}
+    for run, deployment, _ in runs:
+        shown = any("theirs:1 -> mine:1" in line for line in run.out)
+        if image_of(deployment) == "mine:1":
+            assert run.saved
+            assert shown, (run.out, run.err)
+        else:
+            assert image_of(deployment) == "theirs:1"
+        if not run.saved:
+            assert run.err, run.out
+
+
+@pytest.mark.parametrize("write", [apply_image, edit_image, patch_image, scale])
+async def test_another_field_keeps_the_value_that_others_gave_it(
+    control_plane: ControlPlane, namespace: str, write: Writer
+) -> None:
+    runs = await run_interrupted(control_plane, namespace, write, "memory=64Gi", force=True)
+    for run, deployment, _ in runs:
+        assert run.saved, run.err
+        [server] = [
+            one
+            for one in deployment["spec"]["template"]["spec"]["containers"]
+            if one["name"] == "vllm"
+        ]
+        assert server["resources"]["limits"]["memory"] == "64Gi"
+        if write is scale:
+            assert deployment["spec"]["replicas"] == 5
+        else:
+            assert image_of(deployment) == "theirs:1"
+
+
+async def test_a_deleted_deployment_is_not_created_again(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    path = path_of(namespace)
+    for at in range(100):
+        create(control_plane, namespace, "kubectl-create", [foreign_deployment()])
+        async with open_connection(control_plane) as connection:
+            interruption = Interruption(
+                connection, at, lambda: control_plane.request("DELETE", path)
+            )
+            error = ""
+            try:
+                run = await run_set(connection, namespace, "image=mine:1", force=True)
+                assert not run.saved or not interruption.happened
+            except Exception as failure:
+                error = str(failure)
+        if not interruption.happened:
+            assert at > 4
+            control_plane.request("DELETE", path)
+            return
+        with pytest.raises(RequestError, match="404"):
+            control_plane.request("GET", path)
+        assert "Unexpected" not in error
+    raise AssertionError("the command does not end")
+
+
+# -- owners -------------------------------------------------------------------------------------
+
+
+async def test_the_autoscaler_is_named_that_sets_the_replicas(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create(control_plane, namespace, "helm", [foreign_deployment()])
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
+    control_plane.create(
+        f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
+        {
+            "metadata": {"name": "llm-hpa"},
+            "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 3},
+        },
+    )
+    before = control_plane.request("GET", path_of(namespace))
+    async with open_connection(control_plane) as connection:
+        run = await run_set(connection, namespace, "replicas=2", force=True)
+        assert not run.saved
+        assert any("HorizontalPodAutoscaler llm-hpa sets the replicas" in one for one in run.err)
+        other = await run_set(connection, namespace, "env.NEW=1")
+        assert other.saved, other.err
+    after = control_plane.request("GET", path_of(namespace))
+    paths = [format_path(one.path) for one in find_differences(before["spec"], after["spec"])]
+    assert paths == ["template.spec.containers[vllm].env[NEW]"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "owner"),
+    [
+        ({"labels": {"argocd.argoproj.io/instance": "chat"}}, "Argo CD application chat"),
+        ({"labels": {"kustomize.toolkit.fluxcd.io/name": "llm"}}, "Flux Kustomization llm"),
+        ({}, "Helm"),
+    ],
+)
+async def test_a_change_that_its_owner_would_take_back_says_so(
+    control_plane: ControlPlane, namespace: str, metadata: Json, owner: str
+) -> None:
+    deployment = foreign_deployment()
+    deployment["metadata"] |= metadata
+    create(control_plane, namespace, "helm", [deployment])
+    async with open_connection(control_plane) as connection:
+        run = await run_set(connection, namespace, "env.NEW=1")
+        assert run.saved, run.err
+        unchanged = await run_set(connection, namespace, "env.NEW=1")
+    warnings = [one for one in run.err if one.startswith(f"warning: {NAME}: {owner}")]
+    assert len(warnings) == 1
+    assert "revert" in warnings[0]
+    assert not any(owner in one for one in unchanged.err)
+
+
+async def test_a_field_of_another_manager_is_a_conflict_until_it_is_forced(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create(control_plane, namespace, "helm", [foreign_deployment()])
+    async with open_connection(control_plane) as connection:
+        run = await run_set(connection, namespace, "image=mine:1")
+        assert not run.saved
+        assert any(
+            "helm set vllm/vllm-openai:v0.9.2, this change says mine:1" in one for one in run.err
+        )
+        assert (await run_set(connection, namespace, "image=mine:1", force=True)).saved
+    assert image_of(control_plane.request("GET", path_of(namespace))) == "mine:1"
+
+
+async def test_a_plan_is_not_made_stale_by_the_status_alone(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """During a rollout the controller writes the status several times a second."""
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace, accelerator="", replicas=3)
+        path = path_of(namespace)
+
+        def write_status() -> None:
+            conditions = [{"type": "Test", "status": "True", "message": str(len(methods))}]
+            control_plane.request(
+                "PATCH",
+                f"{path}/status?fieldManager=test",
+                {"status": {"conditions": conditions}},
+            )
+
+        methods: list[str] = []
+        request = connection.request
+
+        async def with_status(method: str, target: str, **options: Any) -> Any:
+            if target == path:
+                methods.append(method)
+                await asyncio.to_thread(write_status)
+            return await request(method, target, **options)
+
+        connection.request = with_status  # type: ignore[method-assign, assignment]
+        edit = await begin_edit(connection, namespace, NAME)
+        assert edit.wanted == edit.base.spec
+        # Every write meets another version; the attempts are limited.
+        run = await run_set(connection, namespace, "description=x")
+    assert run.saved or "modified" in " ".join(run.err)
+    assert not any("made again" in one for one in run.err)

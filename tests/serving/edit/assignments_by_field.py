@@ -1,0 +1,46 @@
+"""A change of each common field as text, and what it may change in the objects."""
+
+from __future__ import annotations
+
+PROBES = ("readinessProbe", "startupProbe", "livenessProbe")
+PORT = ("command", "args", "ports", "Probe", "lifecycle", "PREDICTOR_URL")
+
+ASSIGNMENTS: list[tuple[str, tuple[str, ...]]] = [
+    ("description=changed", ("metadata.annotations",)),
+    ("image=registry.example.com/mirror/llm:2", ("image",)),
+    ("cpu=3", ("requests[cpu]", "resources")),
+    ("cpuLimit=300", ("resources",)),
+    ("memory=48Gi", ("resources",)),
+    ("memoryLimit=900Gi", ("resources",)),
+    ("accelerator=amd.com/gpu", ("resources", "tolerations")),
+    ("acceleratorCount=4", ("resources",)),
+    ("replicas=7", ("spec.replicas",)),
+    ("settings.model=org/new", ("command", "args")),
+    ("settings.tensorParallelSize=4", ("command", "args", "sizeLimit")),
+    ("settings.maxModelLen=4096", ("command", "args")),
+    ("settings.additionalArguments=--new 1", ("command", "args")),
+    ("volumes./new=pvc-new", ("volumeMounts", "volumes")),
+    ("inferencePort=8123", PORT),
+    ("command=python3 -m other", ("command", "args")),
+    ("readinessPath=/ready", PROBES[:2]),
+    ("livenessPath=/live", PROBES[1:]),
+    ("env.NEW=1", ("env",)),
+    ("env.NEW.secret=hf/token", ("env",)),
+    ("transformer.image=transformer:2", ("containers", "ports")),
+]
+"""The assignment, and parts of the paths of which each change has one."""
+
+FIELD_NAMES = {
+    "cpuLimit": "cpu_limit",
+    "memoryLimit": "memory_limit",
+    "acceleratorCount": "accelerator_count",
+    "inferencePort": "inference_port",
+    "readinessPath": "readiness_path",
+    "livenessPath": "liveness_path",
+}
+
+
+def field_of(assignment: str) -> str:
+    """Name of the common field."""
+    name = assignment.partition("=")[0].partition(".")[0]
+    return FIELD_NAMES.get(name, name)
