@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from servedeck.serving.objects.template_changes import RESTARTED_AT_ANNOTATION
 from tests.control_plane.control_plane import ControlPlane, wait_for
 from tests.control_plane.test_deploy import is_deleted, open_connection
 from tests.control_plane.test_rollouts import SERVER, Serving, serving
+from tests.waiting import with_timeout
 
 __all__ = ["serving"]
 
@@ -43,6 +45,19 @@ class Operator:
         namespace = "" if is_node else self.namespace
         operation = Operation(kind, namespace, name, replicas, **more)
         return await plan_operation(self.connection, operation)
+
+    async def plan_until(
+        self, kind: OperationKind, replicas: int, condition: Callable[[OperationPlan], object]
+    ) -> OperationPlan:
+        """The first plan for which the condition holds: the API server reads a policy some time
+        after it was created."""
+
+        async def wait() -> OperationPlan:
+            while not condition(plan := await self.plan(kind, replicas)):
+                await asyncio.sleep(0.05)
+            return plan
+
+        return await with_timeout(wait())
 
     async def run(self, plan: OperationPlan) -> OperationResult:
         return await run_plan(self.connection, plan)
