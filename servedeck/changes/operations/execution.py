@@ -175,6 +175,10 @@ class _Sender:
             "preconditions": {"uid": deletion.uid},
             "propagationPolicy": "Background",
         }
+        if self._dry_run:
+            # The API server ignores the query if there is a body (kubernetes apiserver
+            # pkg/endpoints/handlers/delete.go).
+            body["dryRun"] = ["All"]
         try:
             await self._request("DELETE", deletion.path, [], body)
         except ApiError as error:

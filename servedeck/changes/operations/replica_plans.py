@@ -82,13 +82,14 @@ def _wanted_replicas(operation: Operation, before_stop: int) -> int | None:
 
 def _read_noted_replicas(deployment: Mapping[str, Any]) -> int:
     """The number that was noted when it was stopped; 0 if there is none, or somebody else has
-    scaled it since."""
-    owners = {
-        one.get("manager")
-        for one in mappings(as_mapping(deployment, "metadata").get("managedFields"))
-        if "f:replicas" in as_mapping(one, "fieldsV1", "f:spec")
-    }
-    if owners and FIELD_MANAGER not in owners:
+    scaled it since: then servedeck does not own the replicas any more. Nobody owns the 0 of
+    `kubectl scale`."""
+    entries = mappings(as_mapping(deployment, "metadata").get("managedFields"))
+    if entries and not any(
+        one.get("manager") == FIELD_MANAGER
+        and "f:replicas" in as_mapping(one, "fieldsV1", "f:spec")
+        for one in entries
+    ):
         return 0
     note = as_mapping(deployment, "metadata", "annotations").get(STOPPED_REPLICAS_ANNOTATION)
     found = as_int(note) or 0

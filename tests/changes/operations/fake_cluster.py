@@ -83,7 +83,12 @@ class FakeCluster:
         body: Any = None,
         content_type: str = "application/json",
     ) -> ApiResponse:
-        dry_run = ("dryRun", "All") in list(params)
+        # As a real API server, which ignores the query of a deletion with a body.
+        dry_run = (
+            body.get("dryRun") == ["All"]
+            if method == "DELETE"
+            else ("dryRun", "All") in list(params)
+        )
 
         def execute() -> ApiResponse:
             changed = self._execute(method, path, body, dry_run)

@@ -108,13 +108,17 @@ def test_without_a_usable_note_it_starts_with_1_and_says_so(note: str | None) ->
     assert found.warnings == ("How many replicas it had before is not known; it starts with 1.",)
 
 
-@pytest.mark.parametrize(("manager", "replicas"), [("kubectl", 1), ("servedeck", 3)])
-def test_a_note_is_not_used_once_somebody_else_has_scaled(manager: str, replicas: int) -> None:
-    entry = {
-        "manager": manager,
-        "subresource": "scale",
-        "fieldsV1": {"f:spec": {"f:replicas": {}}},
-    }
+@pytest.mark.parametrize(
+    ("entry", "replicas"),
+    [
+        ({"manager": "servedeck", "fieldsV1": {"f:spec": {"f:replicas": {}}}}, 3),
+        ({"manager": "kubectl", "fieldsV1": {"f:spec": {"f:replicas": {}}}}, 1),
+        ({"manager": "servedeck", "fieldsV1": {"f:metadata": {}}}, 1),
+    ],
+)
+def test_a_note_is_not_used_once_somebody_else_has_scaled(
+    entry: dict[str, Any], replicas: int
+) -> None:
     live = deployment(
         0,
         annotations={STOPPED_REPLICAS_ANNOTATION: "3"},
