@@ -135,8 +135,11 @@ class FakeChangeService:
         """Results of the next operations; after that all are done."""
         self.planned_operations: list[Operation] = []
         self.run_operations: list[Operation] = []
+        self.plan_gate: asyncio.Event | None = None
+        """Planning an operation waits for it."""
         self.run_gate: asyncio.Event | None = None
         """Running an operation waits for it."""
+        self.permission_checks: list[Operation] = []
 
     @property
     def draft_store(self) -> DraftStore | None:
@@ -227,19 +230,22 @@ class FakeChangeService:
     def operation_disabled_reason(self, operation: Operation) -> str:
         return self.operation_disabled_reasons.get(operation.kind.value, "")
 
-    async def refresh_operation_permission(self, operation: Operation) -> None: ...
+    async def refresh_operation_permission(self, operation: Operation) -> None:
+        self.permission_checks.append(operation)
 
     async def plan_operation(self, operation: Operation) -> OperationPlan:
         self.planned_operations.append(operation)
+        if self.plan_gate is not None:
+            await self.plan_gate.wait()
         if self.connection_error:
             raise ClusterError(self.connection_error)
         default = OperationPlan(operation, effects=("It changes.",), command="kubectl change")
         return self.operation_plans.get(operation, default)
 
     async def run_operation(self, plan: OperationPlan) -> OperationResult:
+        self.run_operations.append(plan.operation)
         if self.run_gate is not None:
             await self.run_gate.wait()
-        self.run_operations.append(plan.operation)
         if self.operation_results:
             return self.operation_results.pop(0)
         message = f"{plan.operation.target} is changed."

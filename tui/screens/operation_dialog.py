@@ -126,13 +126,6 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
 
     def on_mount(self) -> None:
         super().on_mount()
-        title = operation_text.title(
-            [one.operation for one in self._operations.targets], is_undo=self._is_undo
-        )
-        where: Line = (
-            (("  context ", "muted"), (self._context_name, "muted")) if self._context_name else ()
-        )
-        self.query_one("#title", StatusLine).set_lines(((" ", ""), (title, "title"), *where))
         if self._has_input:
             self.input.focus()
         replicas = self._operations.targets[0].operation.replicas
@@ -156,6 +149,11 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
 
     def adapt_to_size(self, size: Size) -> None:
         super().adapt_to_size(size)
+        operations = [one.operation for one in self._operations.targets]
+        title = operation_text.title(operations, is_undo=self._is_undo)
+        where = f"  context {self._context_name}" if self._context_name else ""
+        title_line: Line = ((" ", ""), (title, "title"), (where, "muted"))
+        self.query_one("#title", StatusLine).set_text(title_line, max(size.height // 4, 1), 1)
         if self._typed_name is not None:
             prompt = f"Type {self._typed_name.name} to delete; {self._typed_name.reason}."
             line: Line = ((" ", ""), (prompt, "warning"))
