@@ -25,6 +25,8 @@ key."""
 EMPTY_VOLUME = {"pvc": "", "mount_path": "", "read_only": "false"}
 VALUE_NOT_SAVED = "not kept"
 """Key of a variable whose plain value looks secret and so is not in the draft's file."""
+VALUE_UNCHANGED = "as it was read"
+"""Key of such a variable of an existing serving, where the value was not changed."""
 
 EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
@@ -182,11 +184,20 @@ class Draft:
         """What is saved in a file: all that was typed except what looks secret, and the position in
         the form."""
         texts = {path: "" if contains_secret(text) else text for path, text in self.texts.items()}
-        lost = {path for path, text in self.texts.items() if text and not texts[path]} | {
-            path for path in self.omitted_secrets if not texts.get(path)
-        }
+        base_texts = self.base.texts if self.base is not None else {}
+        lost = {
+            path
+            for path, text in self.texts.items()
+            if text and not texts[path] and text != base_texts.get(path)
+        } | {path for path in self.omitted_secrets if not texts.get(path)}
+        base_rows = self.base.rows if self.base is not None else {}
         rows = {
-            path: [_omit_secret(row) if path != "volumes" else dict(row) for row in rows]
+            path: [
+                _omit_secret(row, unchanged=row in base_rows.get(path, ()))
+                if path != "volumes"
+                else dict(row)
+                for row in rows
+            ]
             for path, rows in self.rows.items()
         }
         return {
@@ -210,7 +221,7 @@ class Draft:
             draft.omitted_secrets = frozenset(path for path in lost if isinstance(path, str))
         if isinstance(data.get("base"), Mapping):
             draft.base = cls.from_saved_dict(data["base"])
-        if data.get("step") in (1, 2, 3) and isinstance(data.get("field", ""), str):
+        if data.get("step") in (1, 2, 3, 4) and isinstance(data.get("field", ""), str):
             draft.step, draft.focused_field = int(data["step"]), data.get("field", "")
         if isinstance(texts, Mapping):
             given = {k: v for k, v in texts.items() if isinstance(k, str) and isinstance(v, str)}
@@ -244,8 +255,8 @@ def env_var_document(row: DraftRow) -> dict[str, Any]:
     return {"name": row["name"], "value": row["value"]}
 
 
-def _omit_secret(row: DraftRow) -> DraftRow:
-    """The variable as it is saved."""
+def _omit_secret(row: DraftRow, *, unchanged: bool = False) -> DraftRow:
+    """The variable as it is saved; `unchanged` if the serving has it so."""
     if row["source"] == "line" and (
         contains_secret(row["value"]) or looks_secret(*_split_assignment(row))
     ):
@@ -254,7 +265,8 @@ def _omit_secret(row: DraftRow) -> DraftRow:
     if not row["source"] and row["value"]:
         name, value = row["name"], row["value"]
         if looks_secret(name, value) or contains_secret(value):
-            return {**row, "value": "", "key": VALUE_NOT_SAVED}
+            key = VALUE_UNCHANGED if unchanged else VALUE_NOT_SAVED
+            return {**row, "value": "", "key": key}
     return dict(row)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,17 +12,26 @@ from pydantic import ValidationError
 from servedeck.changes.draft import (
     LIST_FIELDS,
     VALUE_NOT_SAVED,
+    VALUE_UNCHANGED,
     Draft,
     DraftRow,
     env_var_document,
 )
+from servedeck.changes.draft_merge import (
+    copy_value,
+    entry_path,
+    find_row,
+    is_blank,
+    merge_rows,
+    row_key,
+    typed_rows,
+)
 from servedeck.changes.plan import new_issues
 from servedeck.serving.edit.assignments import Assignment, assign
 from servedeck.serving.edit.differences import FieldDifference, find_field_differences
-from servedeck.serving.edit.entries import Path
+from servedeck.serving.edit.entries import ABSENT, Path, list_entries, split_spec
 from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
-from servedeck.serving.spec.issues import Issue, errors
-from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.issues import Issue, errors, warning
 from servedeck.serving.spec.spec import ServingSpec, issues_from_error
 from servedeck.serving.spec.types import EnvVar, Transformer, Volume
 
@@ -38,6 +48,10 @@ class EditDraft:
         """The serving as it was read."""
         self.base_draft = Draft.from_spec(base)
         self.draft = Draft.from_spec(base)
+        self.draft.base = self.base_draft
+        self.began = base
+        """The serving as it was read when the edit began."""
+        self._undecided: dict[Path, MergeConflict] = {}
 
     @property
     def changed_paths(self) -> tuple[str, ...]:
@@ -46,9 +60,36 @@ class EditDraft:
         texts = dict.fromkeys((*before.texts, *after.texts))
         found = [path for path in texts if before.texts.get(path, "") != after.texts.get(path, "")]
         found += [
-            path for path in LIST_FIELDS if _typed_rows(before, path) != _typed_rows(after, path)
+            path for path in LIST_FIELDS if typed_rows(before, path) != typed_rows(after, path)
         ]
-        return tuple(path for path in found if path not in READ_ONLY_FIELDS)
+        return tuple(path for path in found if self._can_change(path))
+
+    def _can_change(self, path: str) -> bool:
+        """Whether the serving has the field; a draft may have settings of another template."""
+        name, _, setting = path.partition(".")
+        if name == "settings":
+            return any(one.name == setting for one in self.base.template_definition.fields)
+        return path not in READ_ONLY_FIELDS
+
+    @staticmethod
+    def has_changes(saved: Draft) -> bool:
+        """Whether a saved draft of an edit differs from what was read then."""
+        base = saved.base
+        if base is None:
+            return False
+
+        def rows(draft: Draft, path: str) -> list[DraftRow]:
+            known = {VALUE_UNCHANGED: VALUE_NOT_SAVED}  # the base's own mark
+            found = typed_rows(draft, path)
+            return [
+                {**row, "key": known.get(row.get("key", ""), row.get("key", ""))} for row in found
+            ]
+
+        return (
+            bool(saved.omitted_secrets)
+            or saved.texts != base.texts
+            or any(rows(saved, path) != rows(base, path) for path in LIST_FIELDS)
+        )
 
     @classmethod
     def resume(cls, current: ServingSpec, saved: Draft) -> tuple[EditDraft, list[MergeConflict]]:
@@ -64,21 +105,24 @@ class EditDraft:
                 mine.draft.texts[path] = text
                 before.draft.texts[path] = base.texts.get(path, "")
         for path in LIST_FIELDS:
-            if _typed_rows(saved, path) != _typed_rows(base, path):
+            if typed_rows(saved, path) != typed_rows(base, path):
                 mine.draft.rows[path] = _with_secrets(saved.rows[path], edit.draft.rows[path])
-                before.draft.rows[path] = _with_secrets(base.rows[path], edit.draft.rows[path])
-        edit.draft.omitted_secrets = saved.omitted_secrets & set(mine.changed_paths)
+                before.draft.rows[path] = _with_secrets(
+                    base.rows[path], edit.draft.rows[path], VALUE_NOT_SAVED
+                )
+        edit.draft.omitted_secrets = saved.omitted_secrets
         edit.draft.focused_field = saved.focused_field
-        (old, _), (wanted, _) = before._read(), mine._read()
-        if old is None or wanted is None:  # it cannot be compared before it is corrected
+        old, _ = before._read()
+        if old is None:  # what was read then is damaged
             edit.draft.texts, edit.draft.rows = mine.draft.texts, mine.draft.rows
             return edit, []
-        conflicts = merge_fields(old, wanted, current).conflicts
-        keep = dict.fromkeys(conflicts, Side.MINE)
-        merged = Draft.from_spec(merge_fields(old, wanted, current, keep).spec)
-        edit.draft.texts, edit.draft.rows = merged.texts, merged.rows
-        _mark_omitted_values(edit.draft, mine.draft)
-        return edit, list(conflicts)
+        began = cls(old)
+        began.draft = edit.draft
+        began.draft.base = began.base_draft
+        began.draft.texts, began.draft.rows = mine.draft.texts, mine.draft.rows
+        conflicts = began.rebase(current)
+        _mark_omitted_values(began.draft, mine.draft)
+        return began, conflicts
 
     # -- the wanted serving ---------------------------------------------------------------------
 
@@ -86,17 +130,29 @@ class EditDraft:
         """The wanted serving, None if a field cannot be parsed, and the errors and warnings that
         the change brings."""
         spec, found = self._read()
-        unread = self.draft.unread_issues()
+        unread = [*self.draft.unread_issues(), *self._omitted_changes()]
         if spec is None:
             return None, [*found, *unread]
         return spec, [*new_issues(self.base, spec), *unread]
+
+    def _omitted_changes(self) -> Iterator[Issue]:
+        """What was changed and looked like a secret, so that the draft's file does not have it."""
+        for path in sorted(self.draft.omitted_secrets):
+            text = self.draft.texts.get(path, "")
+            if text and text == self.base_draft.texts.get(path):
+                yield warning(
+                    path,
+                    "Its change looked like a secret, so it was not saved in the draft: enter it "
+                    "again.",
+                )
 
     def differences(self, spec: ServingSpec) -> tuple[FieldDifference, ...]:
         """What the wanted serving changes, value by value."""
         return find_field_differences(self.base, spec)
 
-    def _read(self) -> tuple[ServingSpec | None, list[Issue]]:
-        changed = self.changed_paths
+    def _read(self, without: Sequence[str] = ()) -> tuple[ServingSpec | None, list[Issue]]:
+        """The wanted serving with its changed texts and lists, except those in `without`."""
+        changed = tuple(path for path in self.changed_paths if path not in without)
         texts = [
             Assignment(path, self.draft.texts.get(path, ""))
             for path in changed
@@ -130,7 +186,7 @@ class EditDraft:
             entries = self.base.transformer.env if self.base.transformer is not None else ()
         unchanged = list(zip(self.base_draft.rows[path], entries, strict=True))
         found: list[Any] = []
-        for row in _typed_rows(self.draft, path):
+        for row in typed_rows(self.draft, path):
             same = next((one for one in unchanged if one[0] == row), None)
             if same is not None:
                 unchanged.remove(same)
@@ -157,7 +213,7 @@ class EditDraft:
     def reset(self, path: str) -> bool:
         """Give a field, or the row of a list that contains it, the value that was read; False if it
         has it."""
-        row, index = self._find_row(path)
+        row, index = self.find_row(path)
         if not row:
             before = self.base_draft.texts.get(path)
             if before is None or before == self.draft.texts.get(path):
@@ -177,35 +233,11 @@ class EditDraft:
     def reset_value(self, path: Path) -> None:
         """Give a value of `servedeck.serving.edit.entries` what was read; of a single argument, the
         whole command line."""
-        match path:
-            case ("env" | "volumes" as name, key):
-                self._reset_row(name, key)
-            case ("transformer", "env", key):
-                self._reset_row("transformer.env", key)
-            case ("env" | "volumes" as name,):
-                self.draft.rows[name] = copy.deepcopy(self.base_draft.rows[name])
-            case ("transformer", "env"):
-                rows = self.base_draft.rows["transformer.env"]
-                self.draft.rows["transformer.env"] = copy.deepcopy(rows)
-            case ("accelerator", *_):
-                self.reset("accelerator")
-                self.reset("accelerator_count")
-            case ("settings" | "transformer" as name, part, *_):
-                self.reset(f"{name}.{part}")
-            case (name, *_):
-                self.reset(name)
-
-    def _reset_row(self, name: str, key: str) -> None:
-        before = self.base_draft.rows[name]
-        at = next((at for at, row in enumerate(before) if _row_key(name, row) == key), None)
-        rows = [row for row in self.draft.rows[name] if _row_key(name, row) != key]
-        if at is not None:
-            rows.insert(at, dict(before[at]))
-        self.draft.rows[name] = rows
+        copy_value(self.base_draft, self.draft, path)
 
     def is_changed(self, path: str) -> bool:
         """Whether a field, or the row of a list that contains it, differs from what was read."""
-        row, index = self._find_row(path)
+        row, index = self.find_row(path)
         if not row:
             return self.draft.texts.get(path, "") != self.base_draft.texts.get(path, "")
         return self.draft.rows[row][index] not in self.base_draft.rows[row]
@@ -216,12 +248,12 @@ class EditDraft:
 
     def base_row(self, path: str) -> DraftRow | None:
         """The row that was read of a path in a list, {} for a new one; None for a single field."""
-        name, index = self._find_row(path)
+        name, index = self.find_row(path)
         if not name:
             return None
         return next(self._rows_of(name, self.draft.rows[name][index]), {})
 
-    def _find_row(self, path: str) -> tuple[str, int]:
+    def find_row(self, path: str) -> tuple[str, int]:
         """List and index of the row of a path; ("", 0) for a single field."""
         for name in LIST_FIELDS:
             index = path.removeprefix(f"{name}.").partition(".")[0]
@@ -232,46 +264,139 @@ class EditDraft:
 
     def _rows_of(self, path: str, row: DraftRow) -> Iterator[DraftRow]:
         """The rows that were read with the key of a row."""
-        key = _row_key(path, row)
-        return (one for one in self.base_draft.rows[path] if _row_key(path, one) == key)
+        key = row_key(path, row)
+        return (one for one in self.base_draft.rows[path] if row_key(path, one) == key)
 
-    def set_base(self, base: ServingSpec, merged: ServingSpec) -> None:
-        """Others have changed the serving: `base` is what it is now, `merged` the form's changes on
-        top of it. A text that cannot be parsed yet stays as it was typed."""
-        changed = self.changed_paths
-        old = copy.deepcopy(self.draft)
-        spec, _ = self._read()
-        self.base, self.base_draft = base, Draft.from_spec(base)
-        shown = Draft.from_spec(merged)
-        self.draft.texts, self.draft.rows = shown.texts, shown.rows
-        if spec is None:
-            for path in changed:
-                if path in old.texts:
-                    self.draft.texts[path] = old.texts[path]
-                else:
-                    self.draft.rows[path] = old.rows[path]
+    # -- what others change ---------------------------------------------------------------------
+
+    def rebase(self, current: ServingSpec) -> list[MergeConflict]:
+        """Others have changed the serving to `current`: what they alone changed is taken over, what
+        was typed stays as typed. Returns the values that both changed; they stay as typed, and
+        `undecided` until `decide`."""
+        typed, before, before_draft = copy.deepcopy(self.draft), self.base, self.base_draft
+        unread = self._unread_paths()
+        mine, _ = self._read(without=unread)
+        assert mine is not None  # what cannot be read was left out
+        conflicts = list(merge_fields(before, mine, current).conflicts)
+        keep = {
+            # A setting of another template has no place: the template is theirs.
+            one: Side.THEIRS if one.path == ("template",) else Side.MINE
+            for one in conflicts
+        }
+        merged = Draft.from_spec(merge_fields(before, mine, current, keep).spec)
+        own = Draft.from_spec(mine)
+        self.base, self.base_draft = current, Draft.from_spec(current)
+        for path, text in typed.texts.items():
+            is_typed = text != before_draft.texts.get(path, "") and path not in unread
+            if is_typed and merged.texts.get(path) == own.texts.get(path, ""):
+                merged.texts[path] = text  # "07" stays "07"
+        for path in LIST_FIELDS:
+            if merged.rows[path] == own.rows[path]:
+                merged.rows[path] = typed.rows[path]
+            else:
+                merged.rows[path] += [row for row in typed.rows[path] if is_blank(row)]
+        conflicts += self._merge_unread(unread, merged, typed, before_draft)
+        self.draft.texts, self.draft.rows = merged.texts, merged.rows
+        self._note_undecided(conflicts)
+        return conflicts
+
+    def _unread_paths(self) -> list[str]:
+        """The changed texts and lists that cannot be parsed."""
+        unread: list[str] = []
+        while True:
+            spec, issues = self._read(without=unread)
+            if spec is not None:
+                return unread
+            wrong = [
+                path
+                for path in self.changed_paths
+                if path not in unread
+                and any(f"{one.field}.".startswith(f"{path}.") for one in errors(issues))
+            ]
+            rest = [path for path in self.changed_paths if path not in unread]
+            unread += wrong or rest
+
+    def _merge_unread(
+        self, unread: Iterable[str], merged: Draft, typed: Draft, before: Draft
+    ) -> Iterator[MergeConflict]:
+        """Texts and lists that cannot be parsed are merged as they are typed."""
+        for path in unread:
+            if path in LIST_FIELDS:
+                rows, keys = merge_rows(path, typed.rows[path], before, self.base_draft)
+                merged.rows[path] = rows
+                for key in keys:
+                    values = (find_row(one, path, key) for one in (before, self.base_draft, typed))
+                    yield MergeConflict(entry_path(path, key), *map(_row_value, values))
+                continue
+            text = typed.texts.get(path, "")
+            old, new = (one.texts.get(path, "") for one in (before, self.base_draft))
+            merged.texts[path] = text
+            if new not in (old, text):
+                yield MergeConflict(entry_path(path), old, new, text)
+
+    def _note_undecided(self, conflicts: Iterable[MergeConflict]) -> None:
+        for one in conflicts:
+            known = self._undecided.get(one.path)
+            self._undecided[one.path] = one if known is None else replace(one, base=known.base)
+        # The draft's file has what was read before others changed it: a form that is opened with it
+        # asks again.
+        base, began = copy.deepcopy(self.base_draft), self.draft.base or self.base_draft
+        for path in self._undecided:
+            copy_value(began, base, path)
+        self.draft.base = base
+
+    @property
+    def has_undecided(self) -> bool:
+        return bool(self._undecided)
+
+    def decide(self, conflict: MergeConflict, side: Side) -> None:
+        """Keep one side of a conflict."""
+        if side is Side.THEIRS:
+            self.reset_value(conflict.path)
+        self._undecided.pop(conflict.path, None)
+        self._note_undecided(())
+
+    def undecided(self, wanted: ServingSpec | None) -> list[MergeConflict]:
+        """The conflicts that are not decided, with what is wanted now; None if that cannot be
+        parsed."""
+        changed = None if wanted is None else {one.path for one in self.differences(wanted)}
+        found: list[MergeConflict] = []
+        for path, one in self._undecided.items():
+            if one.theirs == one.base or path == ("template",):
+                continue  # they changed it back; or the template, which the form cannot change
+            if changed is None or wanted is None:
+                found.append(one)
+            elif any(
+                other[: len(path)] == path or path[: len(other)] == other for other in changed
+            ):
+                found.append(replace(one, mine=_value_at(wanted, path, self.base)))
+        return found
 
 
-def _typed_rows(draft: Draft, path: str) -> list[DraftRow]:
-    """The rows of a list without empty ones."""
-    return [
-        row
-        for row in draft.rows[path]
-        if any(text for name, text in row.items() if name not in ("source", "read_only"))
-    ]
+def _value_at(spec: ServingSpec, path: Path, beside: ServingSpec) -> Any:
+    """A value of a serving, ABSENT if it has none."""
+    values = split_spec(spec, beside)
+    whole = next((one for one in values if one == path[: len(one)]), ())
+    if whole == path or not whole:
+        return values.get(path, ABSENT)
+    entries = list_entries(spec, whole, values[whole])
+    return ABSENT if entries is None else dict(entries).get(path[-1], ABSENT)
 
 
-def _row_key(path: str, row: DraftRow) -> str:
-    """What identifies a row of a list: the name of a variable, where a volume is mounted."""
-    return normalize_path(row["mount_path"]) if path == "volumes" else row["name"]
+def _row_value(row: DraftRow | None) -> Any:
+    """The value of a row that may not be readable."""
+    return ABSENT if row is None else row.get("value") or row.get("ref") or row.get("pvc") or ""
 
 
-def _with_secrets(rows: list[DraftRow], current: list[DraftRow]) -> list[DraftRow]:
-    """The rows with the values that are not saved in the draft's file, from the serving."""
+def _with_secrets(
+    rows: list[DraftRow], current: list[DraftRow], omitted: str = VALUE_UNCHANGED
+) -> list[DraftRow]:
+    """The rows with the values that are not saved in the draft's file, from the serving: those with
+    the key `omitted`."""
     by_name = {row["name"]: row for row in current if "value" in row}
     return [
         dict(by_name[row["name"]])
-        if row.get("key") == VALUE_NOT_SAVED and row["name"] in by_name
+        if row.get("key") == omitted and row["name"] in by_name
         else dict(row)
         for row in rows
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from servedeck.changes.draft import Draft
@@ -34,10 +35,10 @@ class UndoHistory:
         self._current = dump
         self._typing_path = path if typed else ""
 
-    def forget(self) -> None:
-        """Forget all versions: they were of another base."""
-        self._undo_stack.clear()
-        self._redo_stack.clear()
+    def rebase(self, move: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """The draft now has another base: `move` returns a version of the draft on top of it."""
+        for stack in (self._undo_stack, self._redo_stack):
+            stack[:] = [(move(dump), path) for dump, path in stack]
         self._current = self._draft.to_dict()
         self._typing_path = ""
 

@@ -9,11 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.changes import edit_labels
 from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.changes.edit.save import SaveResult, SaveState
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.objects.field_changes import FieldConflict
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
 from tui.actions import Action, bindings
 from tui.ports.change_service import ChangeService, Inventory
@@ -40,18 +40,25 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         change_service: ChangeService,
         inventory: Inventory,
         *,
-        title: str = "",
+        undoes: bool = False,
     ) -> None:
+        """`undoes` if the edit takes a saved one back: then there is no form."""
         super().__init__()
         self._key = key
-        self._title = title or f"Save changes of {key}"
+        self._undoes = undoes
+        self._title = f"Undo the change of {key}" if undoes else f"Save changes of {key}"
         self._edit = edit
         self._change_service = change_service
         self._inventory = inventory
         self.plan: EditPlan | None = None
         """None while it is made."""
-        self._taken_over: tuple[FieldConflict, ...] = ()
-        """Fields that other managers have set, and that become servedeck's."""
+        self._taken_over: tuple[tuple[str, str], ...] = ()
+        """Labels of fields that other managers have set, and that become servedeck's, each with the
+        manager."""
+        self._notice = ""
+        """Why the plan is not the first one, in a sentence."""
+        self._is_plan_painted = False
+        """Whether the plan has been on the screen, so that it can be confirmed."""
         self._takes_over = False
         self._error = ""
         self._result: SaveResult | None = None
@@ -77,6 +84,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
 
     def _start_planning(self) -> None:
         self.plan, self._error = None, ""
+        self._confirms = None
         self._update()
         self.start_worker(self._make_plan(), "plan")
 
@@ -86,8 +94,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         try:
             plan = await plan_edit(self._edit, self._inventory)
             if edit_text.needs_takeover(plan):
-                self._taken_over, self._takes_over = edit_text.find_conflicts(plan), True
+                labels = edit_labels.conflict_labels(plan, edit_text.find_conflicts(plan))
                 plan = await plan_edit(self._edit, self._inventory, takes_over=True)
+                self._taken_over, self._takes_over = labels, True
             self._show_plan(plan)
         except ClusterError as error:
             self._error = str(error)
@@ -95,9 +104,25 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
 
     def _show_plan(self, plan: EditPlan) -> None:
         self.plan = plan
+        # A key that was meant for an earlier plan confirms nothing.
+        self._confirms, self._is_plan_painted = None, False
         if plan.conflicts:
             self.dismiss(plan)
+            return
+        if self._result is not None and self._result.state is SaveState.UNKNOWN:
+            self._result = None
+            self._notice = (
+                "The API server answers again: the change was saved."
+                if plan.is_unchanged
+                else "The API server answers again: the change was not saved."
+            )
         self._update()
+        self.call_after_refresh(self._note_painted, plan)
+
+    def _note_painted(self, plan: EditPlan) -> None:
+        if plan is self.plan:
+            self._is_plan_painted = True
+            self._update()
 
     def on_changes(self, changes: SourceChanges) -> None:
         """The plan is made again if the serving is not as it was planned."""
@@ -106,6 +131,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if self._error and changes.state_changed:
             self._start_planning()  # the connection may be back
         elif self.plan is not None and self._is_outdated(self.plan):
+            self._notice = "The serving was changed meanwhile; the plan was made again."
             self._start_planning()
 
     def _is_outdated(self, plan: EditPlan) -> bool:
@@ -125,7 +151,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if self._confirms is not None:
             return self._confirms
         plan = self.plan
-        if plan is None or self._takes_over:
+        if plan is None or self._takes_over or self._notice:
             return False
         return not (plan.restarts_pods or plan.stops_serving)
 
@@ -138,10 +164,15 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
                 self._error,
                 self._result,
                 self._taken_over,
+                notice=self._notice,
                 is_writing=self._is_writing,
+                has_form=not self._undoes,
             )
         )
-        chosen = (("y  Save Changes", self._saves), ("n  Back to the form", not self._saves))
+        chosen = (
+            ("y  Save Changes", self._saves),
+            ("n  Back" if self._undoes else "n  Back to the form", not self._saves),
+        )
         self.query_one("#options", StatusLine).set_lines(
             *(
                 (("▌ " if here else "  ", "accent"), (text, "strong" if here else ""))
@@ -160,7 +191,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             return "It is being saved."
         if self._error:
             return "There is no plan, so nothing can be saved."
-        if self.plan is None:
+        if self.plan is None or not self._is_plan_painted:
             return "The API server is still asked; confirm when the plan is shown."
         if self.plan.is_unchanged:
             return "Nothing changes any more."
@@ -175,6 +206,10 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             event.stop()
             event.prevent_default()
             self._confirms = event.key == "y"
+            if self._confirms and self.plan is None:
+                self._confirms = None  # it would choose for a plan that nobody has seen
+                self.show_message(self._save_disabled_reason(), "warning")
+                return
             self._update()
             await self.action_do("save.confirm")
 
@@ -186,9 +221,10 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self.do_close()
             return
         assert self.plan is not None
-        self._is_writing = True
+        self._is_writing, self._notice = True, ""
         self._update()
-        self.start_worker(self._save(self.plan), "save", busy_label="Saving")
+        # Keys are not queued meanwhile: esc would cancel what the API server may already execute.
+        self.start_worker(self._save(self.plan), "save")
 
     async def _save(self, plan: EditPlan) -> None:
         try:
@@ -224,4 +260,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self.dismiss(None)
 
     async def exit_blocker(self) -> str:
-        return "Saving is in progress." if self._is_writing else ""
+        return "Saving is in progress; wait for the result." if self._is_writing else ""
+
+    def exit_notice(self) -> str:
+        if not self._is_writing:
+            return ""
+        return f"Whether the change of {self._key} was saved is not known: the answer is missing."

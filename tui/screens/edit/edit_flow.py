@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import ServingView
+from servedeck.serving.duration import format_signed_duration
 from tui.operation_flow import OperationFlow
 from tui.ports.app_context import Undoable
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from servedeck.changes.draft_store import SavedDraft
     from servedeck.changes.edit.edit import EditPlan
-    from servedeck.changes.edit.save import UndoPoint
+    from servedeck.changes.edit.save import SaveResult, UndoPoint
     from servedeck.fleet.views import NamespacedName
     from servedeck.serving.objects.import_objects import ImportedServing
     from tui.screens.base import ActionScreen
@@ -71,9 +72,13 @@ class EditFlow:
         if saved is None:
             self._push_form(view, read)
             return
+        age = self._screen.app_context.clock().timestamp() - saved.written_at
         dialog = ConfirmDialog(
             f"Unsaved changes of {key}",
-            ["A draft of an edit of this serving was not saved to the cluster."],
+            [
+                "A draft of an edit of this serving was not saved to the cluster. It was written "
+                f"{format_signed_duration(age)} ago."
+            ],
             [
                 DialogOption("c", "Continue", "with the draft"),
                 DialogOption("n", "Start over", "the draft is discarded"),
@@ -90,13 +95,15 @@ class EditFlow:
 
     async def _find_saved_draft(self, key: NamespacedName) -> SavedDraft | None:
         """The draft of this serving that was saved last and that no form has open."""
+        from servedeck.changes.edit_draft import EditDraft
+
         change_service = self._screen.app_context.change_service
         store = change_service.edit_draft_store(key) if change_service is not None else None
         if store is None:
             return None
         with suppress(OSError):
             found = await asyncio.to_thread(store.list_saved)
-            return next((one for one in found if one.draft.base is not None), None)
+            return next((one for one in found if EditDraft.has_changes(one.draft)), None)
         return None
 
     async def _resume(self, view: ServingView, read: ImportedServing, saved: SavedDraft) -> None:
@@ -111,8 +118,8 @@ class EditFlow:
             message = "That draft is open in another window or was discarded."
             self._screen.show_message(message, "warning")
             return
-        edit, conflicts = EditDraft.resume(read.spec, draft)
-        self._push_form(view, read, edit=edit, conflicts=conflicts, draft_file=saved.file)
+        edit, _ = EditDraft.resume(read.spec, draft)
+        self._push_form(view, read, edit=edit, draft_file=saved.file)
 
     async def _discard(self, view: ServingView, read: ImportedServing, saved: SavedDraft) -> None:
         with suppress(OSError):
@@ -151,7 +158,9 @@ class EditFlow:
         self._screen.start_worker(self._undo(), "edit", busy_label="Reading the serving")
 
     async def _undo(self) -> None:
-        from servedeck.changes.edit.save import SaveResult
+        from servedeck.changes.edit.edit import EditPlan
+        from servedeck.changes.edit.save import SaveResult, UndoExpiredError
+        from servedeck.changes.live_objects import ServingNotFoundError
         from servedeck.fleet.views import NamespacedName
         from tui.screens.edit.edit_dialog import EditDialog
 
@@ -162,19 +171,27 @@ class EditFlow:
         key = NamespacedName(point.after.namespace, point.after.name)
         try:
             edit = await change_service.begin_undo(point)
-        except ClusterError as error:
+        except (UndoExpiredError, ServingNotFoundError) as error:
             app.undoable = Undoable()
             self._screen.show_message(str(error), "warning", 20)
+            return
+        except ClusterError as error:
+            self._screen.show_message(f"Nothing is undone yet: {error}", "error", 20)
             return
         inventory = change_service.watch_inventory(key.namespace, lambda: None)
         if inventory is None:
             self._screen.show_message("Not connected to the API server.", "warning")
             return
-        dialog = EditDialog(key, edit, change_service, inventory, title=f"Undo the change of {key}")
+        dialog = EditDialog(key, edit, change_service, inventory, undoes=True)
 
         async def closed(result: SaveResult | EditPlan | None) -> None:
             await inventory.close()
-            if isinstance(result, SaveResult):
+            if isinstance(result, EditPlan):
+                app.undoable = Undoable()
+                labels = ", ".join(one.label for one in result.conflicts)
+                text = f"Others changed {labels} of {key} since; the change is not undone."
+                self._screen.show_message(text, "warning", 20)
+            elif isinstance(result, SaveResult):
                 app.undoable = Undoable()
                 self._show_result(key, result.message, "ready", result.undo)
                 if result.plan.restarts_pods:

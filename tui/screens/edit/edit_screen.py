@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
@@ -11,24 +12,20 @@ from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
 
+from servedeck.changes.draft_merge import moved_path, rebase_version
 from servedeck.changes.draft_store import DraftFile
 from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.changes.edit.save import SaveResult, UndoPoint
 from servedeck.changes.edit_draft import EditDraft
-from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.edit.changed_by import find_changed_by
-from servedeck.serving.edit.differences import (
-    FieldDifference,
-    entry_label,
-    find_field_differences,
-    format_entry,
-)
-from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
+from servedeck.serving.edit.differences import FieldDifference, entry_label
+from servedeck.serving.edit.merge import MergeConflict, Side
 from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.owners import find_controller, find_gitops_owner
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec
-from servedeck.serving.text import MASK, format_count
+from servedeck.serving.text import format_count
 from tui import status_text
 from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
 from tui.ports.change_service import ChangeService
@@ -42,11 +39,18 @@ from tui.screens.create.form_editor import FormEditor
 from tui.screens.create.form_screen import INVENTORY_UPDATE_SECONDS, FormScreen
 from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
-from tui.screens.create.review_text import is_masked
-from widgets.form import SOURCE_KIND_NAMES, to_display
+from tui.screens.edit import edit_lines
+from tui.screens.edit.edit_closing import EditClosing
+from tui.screens.edit.serving_follower import ServingFollower, is_replaced
 from widgets.status_paragraphs import title_line
-from widgets.styled_line import Line, fit_line
+from widgets.styled_line import Line, fit_line, plain_text
 from widgets.text_view import StatusLine
+
+MAX_SHOWN_CHANGES = 3
+"""Changes of others, and lines of them, that are shown."""
+
+MIN_HEIGHT_OF_BANNER = 16
+"""Lines of a terminal in which the banner may take more than one."""
 
 
 class EditResult(NamedTuple):
@@ -79,29 +83,30 @@ class EditScreen(FormScreen[EditResult | None]):
         change_service: ChangeService,
         *,
         edit: EditDraft | None = None,
-        conflicts: Sequence[MergeConflict] = (),
         draft_file: DraftFile | None = None,
-        message: str = "",
     ) -> None:
-        """`read` is the serving as it is now; `edit` a saved draft on top of it, with the
-        `conflicts` between the two; `message` is shown first."""
+        """`read` is the serving as it is now; `edit` a saved draft on top of it."""
         super().__init__()
         self.key: NamespacedName = view.key
         self._view = view
-        self._read = read
-        """The serving as it was read last."""
         self._change_service = change_service
         self.edit = edit or EditDraft(read.spec)
-        self.conflicts: list[MergeConflict] = list(conflicts)
-        """Values that others have changed too, and that are not decided yet."""
         self._others: list[str] = []
         """What others have changed since the form was opened, in words, the latest last."""
-        self._message = message
         self._is_deleted = False
         self._wanted: ServingSpec | None = None
         self._issues: Sequence[Issue] = ()
         self.differences: tuple[FieldDifference, ...] = ()
-        self._update_base()
+        self._follower = ServingFollower(
+            self.key,
+            read,
+            change_service,
+            get_deployment=lambda: self.app_context.source.fleet.deployment(self.key),
+            start_worker=lambda work: self.start_worker(work, "read"),
+            # Handled as a message of the screen, so that keys wait for it.
+            on_read=lambda now: self.call_later(self.take_over, now),
+            on_error=lambda text: self.show_message(text, "error"),
+        )
         draft = self.edit.draft
         draft.step = steps.EDIT_STEP
         self.inventory_watch = InventoryWatch(change_service.watch_inventory)
@@ -114,6 +119,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self._edited = EditedDraft(draft, self.autosave, self._on_validated, self.edit.validate)
         self.form = FormView(draft)
         self.form.step = steps.EDIT_STEP
+        self.form.masks_texts = True
         self.form.extra_note = self._field_note
         self._editor = FormEditor(
             self.form,
@@ -128,10 +134,14 @@ class EditScreen(FormScreen[EditResult | None]):
             start_worker=lambda work, label: self.start_worker(work, "file", busy_label=label),
             show_message=self.show_message,
         )
-
-    def _update_base(self) -> None:
-        """The draft's file has what was read, to find what was changed."""
-        self.edit.draft.base = self.edit.base_draft
+        self._form_closing = EditClosing(
+            self.key,
+            self.autosave,
+            ask=lambda dialog, on_answer: self.app.push_screen(dialog, on_answer),
+            start_worker=lambda work, label: self.start_worker(work, "leave", busy_label=label),
+            show_message=self.show_message,
+            close_form=lambda text: self.dismiss(EditResult(text, "") if text else None),
+        )
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="serving-title")
@@ -147,8 +157,6 @@ class EditScreen(FormScreen[EditResult | None]):
         self.call_later(self._show_form)
         self._update_title()
         self._update_banner()
-        if self._message:
-            self.show_message(self._message, seconds=20)
 
     async def _show_form(self) -> None:
         await self._editor.show_step(steps.EDIT_STEP, self.edit.draft.focused_field)
@@ -170,9 +178,17 @@ class EditScreen(FormScreen[EditResult | None]):
             return len(self.differences)
         return len(self.edit.changed_paths)
 
+    @property
+    def conflicts(self) -> list[MergeConflict]:
+        """Values that others have changed too, and that are not decided yet."""
+        return self.edit.undecided(self._wanted)
+
     def handle_draft_change(self) -> None:
         self.form.update_notes()
         self._update_save_bar()
+        if self.edit.has_undecided:
+            self._update_banner()
+        self.update_footer()
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -191,133 +207,89 @@ class EditScreen(FormScreen[EditResult | None]):
         width = self.title_view.inner_width or self.app.size.width
         head: Line = ((" ", ""), ("Edit ", "accent"), *title_line(self._view))
         source = self.app_context.source
-        self.title_view.set_lines(
-            status_text.line_with_connection(head, source.state, width, source.context)
-        )
+        line = status_text.line_with_connection(head, source.state, width, source.context)
+        if source.context in plain_text(line) and plain_text(head).rstrip() not in plain_text(line):
+            line = status_text.line_with_connection(head, source.state, width)  # the context goes
+        self.title_view.set_lines(line)
 
     def _update_banner(self) -> None:
         """What others have changed, and what is to be decided."""
-        line: Line = ()
-        if self._is_deleted:
-            line = (
-                (" ✗ ", "error"),
-                ("The serving was deleted; the draft is kept until you discard it.", "error"),
-            )
-        elif self.conflicts:
-            what = format_count(len(self.conflicts), "field")
-            line = (
-                (" ! ", "warning"),
-                (f"Others changed {what} that you changed, too: ", "warning"),
-                ("; ".join(self._describe_conflict(one) for one in self.conflicts), ""),
-            )
-        elif self._others:
-            line = ((" · ", "accent"), ("; ".join(self._others[-3:]), ""))
-        self.banner.set_text(line, max_lines=3, indent=3)
+        line = edit_lines.banner_line(
+            self.edit,
+            self.conflicts,
+            self._others[-MAX_SHOWN_CHANGES:],
+            self._owner_notice,
+            is_deleted=self._is_deleted,
+        )
+        small = self.size.height < MIN_HEIGHT_OF_BANNER
+        self.banner.set_text(line, max_lines=1 if small else MAX_SHOWN_CHANGES, indent=3)
 
-    def _describe_conflict(self, conflict: MergeConflict) -> str:
-        label = entry_label(self.edit.base, conflict.path)
-        now = format_entry(conflict.path, conflict.theirs)
-        return f"{label} was {format_entry(conflict.path, conflict.base)}, is {now} now"
+    @property
+    def _owner_notice(self) -> str:
+        """Who manages the serving by a definition of its own and may take a change back."""
+        deployment = self._follower.read.objects.deployment
+        owner = find_gitops_owner(deployment) or find_controller(deployment)
+        return owner.revert_warning if owner is not None else ""
 
     def _update_save_bar(self) -> None:
         width = self.save_bar.inner_width or self.app.size.width
-        count = self.change_count
-        wrong = errors(self._issues)
-        if not count:
-            line: Line = ((" No changes", "muted"),)
-        else:
-            line = ((f" {format_count(count, 'change')}", "accent"), ("  ", ""))
-            if wrong:
-                line = (*line, (format_count(len(wrong), "error"), "error"), ("  ", ""))
-            for at, one in enumerate(self.differences):
-                line = (
-                    *line,
-                    ("  " if at else "", ""),
-                    (f"{one.label} ", "muted"),
-                    (one.old, ""),
-                    (" → ", "muted"),
-                    (one.new, "strong"),
-                )
+        line = edit_lines.save_bar_line(self.change_count, self.differences, self._issues)
         self.save_bar.set_lines(fit_line(line, width))
 
     def _field_note(self, path: str) -> Line:
-        """What a changed field was before; () for an unchanged one."""
-        if not self.edit.is_changed(path):
-            return ()
+        """What a changed field was before, and who else sets it."""
         key = self.app_context.key_display_for("edit.reset")
-        before = self._base_text(path)
-        text = f"was {before}" if before else "new"
-        return ((text, "accent"), (f"  {key} resets", "muted"))
-
-    def _base_text(self, path: str) -> str:
-        """What a field, or the row of a list, was; "" for a new row."""
-        row = self.edit.base_row(path)
-        if row is None:
-            return to_display(self.edit.base_text(path)) or "empty"
-        if not row:
-            return ""
-        if "pvc" in row:
-            how = ", read-only" if row["read_only"] == "true" else ""
-            return f"{row['pvc']} at {to_display(row['mount_path'])}{how}"
-        if row["source"]:
-            return f"{SOURCE_KIND_NAMES.get(row['source'], '')} {row['ref']} key {row['key']}"
-        return MASK if is_masked(row) and not self._reveal else to_display(row["value"]) or '""'
+        note = edit_lines.note_line(self.edit, path, key, reveal=self._reveal)
+        if path == "replicas" and self._view.autoscaler:
+            owner = f"set by the autoscaler ({self._view.autoscaler})"
+            note = (*note, *((("  ", ""),) if note else ()), (owner, "warning"))
+        return note
 
     # -- what others change ---------------------------------------------------------------------
 
     def on_changes(self, changes: SourceChanges) -> None:
         if self.key not in changes.keys and not changes.state_changed:
             return
-        fleet = self.app_context.source.fleet
-        view, deployment = fleet.view(self.key), fleet.deployment(self.key)
+        view = self.app_context.source.fleet.view(self.key)
+        if view is not None and view.autoscaler != self._view.autoscaler:
+            self._view = view
+            self.form.update_notes()
         if view is not None:
             self._view = view
-        self._is_deleted = view is None
+        # Nothing is known of a serving while the list is incomplete.
+        is_complete = self.app_context.source.state.phase.name == "LIVE"
+        if view is not None or is_complete:
+            self._is_deleted = view is None
         self._update_title()
         self._update_banner()
-        known = self._read.objects.deployment.get("metadata") or {}
-        if deployment is not None and (
-            deployment.metadata.uid != known.get("uid")
-            or deployment.metadata.generation > known.get("generation", 0)
-        ):
-            self.start_worker(self._read_again(), "read")
-
-    async def _read_again(self) -> None:
-        try:
-            read = await self._change_service.import_serving(self.key)
-        except ClusterError as error:
-            self.show_message(f"The serving changed and cannot be read: {error}", "error")
-            return
-        await self.form.flush_typed_text()
-        await self.take_over(read)
+        self.update_footer()
+        self._follower.read_if_changed()
 
     async def take_over(self, read: ImportedServing) -> None:
         """Others have changed the serving: show it, merge it, and note conflicts."""
-        self._editor.validate()
-        found = find_others_changes(self._read, read)
-        self._read = read
-        mine = self._wanted or self.edit.base
-        merge = merge_fields(self.edit.base, mine, read.spec)
-        keep = dict.fromkeys(merge.conflicts, Side.MINE)
-        merged = merge_fields(self.edit.base, mine, read.spec, keep).spec
-        self.conflicts = [
-            *(
-                one
-                for one in self.conflicts
-                if one.path not in {new.path for new in merge.conflicts}
-            ),
-            *merge.conflicts,
-        ]
-        self._others += found
-        self.edit.set_base(read.spec, merged)
-        self._update_base()
-        self._edited.undo_history.forget()
-        focused = self.form.focused_path
-        await self.form.rebuild(focused)
+        await self.form.flush_typed_text()
+        before = self._follower.advance(read)
+        if before is None:
+            return  # an answer that was overtaken
+        if is_replaced(before, read):
+            self._others.append("The serving was deleted and created again")
+        self._others += edit_lines.find_others_changes(before, read)
+        if read.spec != self.edit.base:
+            await self._rebase(read.spec)
+        self._update_banner()
+        self._follower.read_if_changed()
+
+    async def _rebase(self, spec: ServingSpec) -> None:
+        """Move the form's changes on top of the serving as it is now."""
+        path = self._focused_path()
+        self._edited.record_change(path)  # what was typed last is a change of its own
+        before, rows = self.edit.base_draft, copy.deepcopy(self.edit.draft.rows)
+        self.edit.rebase(spec)
+        now = self.edit.base_draft
+        self._edited.undo_history.rebase(lambda version: rebase_version(version, before, now))
+        await self.form.show_values(moved_path(path, rows, self.edit.draft.rows))
         self._editor.validate()
         self.handle_draft_change()
-        self.autosave.schedule()
-        self._update_banner()
 
     # -- actions ------------------------------------------------------------------------------
 
@@ -384,19 +356,8 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def _decide_next(self) -> None:
         """Let the operator decide the first conflict; without one, plan the change."""
-        if self.conflicts:
-            conflict = self.conflicts[0]
-            label = entry_label(self.edit.base, conflict.path)
-            base, theirs, mine = (
-                format_entry(conflict.path, one)
-                for one in (conflict.base, conflict.theirs, conflict.mine)
-            )
-            dialog = ConfirmDialog(
-                f"{label} was changed by others, too",
-                [f"When you began, it was {base}. Others made it {theirs}; you made it {mine}."],
-                [DialogOption("m", "Keep mine", mine), DialogOption("t", "Take theirs", theirs)],
-            )
-            self.app.push_screen(dialog, self._on_conflict_answer)
+        if conflicts := self.conflicts:
+            self._ask(conflicts[0])
             return
         inventory = self.inventory_watch.inventory
         if inventory is None or self._wanted is None:
@@ -404,28 +365,54 @@ class EditScreen(FormScreen[EditResult | None]):
             return
         from tui.screens.edit.edit_dialog import EditDialog
 
-        edit = Edit(self._read, self._wanted)
+        edit = Edit(self._follower.read, self._wanted)
         self.app.push_screen(
             EditDialog(self.key, edit, self._change_service, inventory), self._on_dialog_closed
         )
 
-    async def _on_conflict_answer(self, answer: str | None) -> None:
+    def _ask(self, conflict: MergeConflict) -> None:
+        """Let the operator decide a conflict."""
+        read = self._follower.read
+        managers = find_changed_by(read, replace(read, spec=self.edit.began), conflict.path)
+        texts = edit_lines.conflict_texts(self.edit, conflict, managers, self.app_context.clock())
+        dialog = ConfirmDialog(
+            f"Others changed {entry_label(self.edit.base, conflict.path)}, too",
+            texts,
+            [
+                DialogOption("m", "Keep yours", "it is saved over theirs"),
+                DialogOption("t", "Take theirs", "your change of this field is dropped"),
+            ],
+        )
+
+        async def on_answer(answer: str | None) -> None:
+            await self._decide(conflict, answer or "")
+
+        self.app.push_screen(dialog, on_answer)
+
+    async def _decide(self, conflict: MergeConflict, answer: str) -> None:
         if not answer:
             return
-        conflict = self.conflicts.pop(0)
+        if conflict not in self.conflicts:
+            # It was changed again while the question was open.
+            await self.do_save()
+            return
+        self.edit.decide(conflict, Side.THEIRS if answer == "t" else Side.MINE)
+        self._edited.record_change()
         if answer == "t":
-            self.edit.reset_value(conflict.path)
-            self._edited.record_change()
-            await self.form.rebuild(self.form.focused_path)
+            await self.form.show_values(self._focused_path())
             self._editor.validate()
-            self.handle_draft_change()
+        self.autosave.schedule()
+        self.handle_draft_change()
         self._update_banner()
-        await self.do_save()
+        if self.change_count:
+            await self.do_save()
+        else:
+            self.show_message("Nothing is changed any more.")
 
     async def _on_dialog_closed(self, result: SaveResult | EditPlan | None) -> None:
         if isinstance(result, EditPlan):
             await self.take_over(result.current)
-            self._decide_next()
+            await self.do_save()
         elif result is not None:
             await self.autosave.delete_draft()
             restarts = result.plan.restarts_pods
@@ -434,55 +421,18 @@ class EditScreen(FormScreen[EditResult | None]):
     # -- closing ------------------------------------------------------------------------------
 
     def do_close(self) -> None:
-        if not self.edit.changed_paths:
-            self.start_worker(self._discard(), "leave", busy_label="Deleting the draft")
-            return
-        what = format_count(self.change_count, "unsaved change")
-        dialog = ConfirmDialog(
-            "Leave the form?",
-            [f"It has {what}. A draft is offered again when you edit this serving."],
-            [
-                DialogOption("k", "Keep editing"),
-                DialogOption("s", "Save draft", "and close the form"),
-                DialogOption("d", "Discard", "the changes are lost"),
-            ],
-        )
-        self.app.push_screen(dialog, self._on_close_answer)
+        self._form_closing.close(self._unsaved_count)
 
-    def _on_close_answer(self, answer: str | None) -> None:
-        if answer == "s":
-            self.start_worker(self._keep_draft(), "leave", busy_label="Saving the draft")
-        elif answer == "d":
-            self.start_worker(self._discard(), "leave", busy_label="Deleting the draft")
-
-    async def _keep_draft(self) -> None:
-        if problem := await self.autosave.save_now():
-            self.show_message(problem, "error", 20)
-            return
-        self.autosave.close()
-        self.dismiss(EditResult(f"The draft of {self.key} is saved.", ""))
-
-    async def _discard(self) -> None:
-        await self.autosave.delete_draft()
-        self.dismiss(None)
+    @property
+    def _unsaved_count(self) -> int:
+        """Number of changes that would be lost."""
+        return max(self.change_count, len(self.edit.changed_paths))
 
     async def exit_blocker(self) -> str:
         await self.form.flush_typed_text()
-        if self.edit.changed_paths and (problem := await self.autosave.save_now()):
-            return problem
-        return ""
+        quit_key = self.app_context.key_display_for("app.quit")
+        return await self._form_closing.exit_blocker(self._unsaved_count, quit_key)
 
     def exit_notice(self) -> str:
-        if self.edit.changed_paths and self.autosave.is_saved:
-            return f"The changes of {self.key} are saved as a draft; e offers it again."
-        return ""
-
-
-def find_others_changes(before: ImportedServing, now: ImportedServing) -> list[str]:
-    """What others have changed and who they are, each in a few words."""
-    found: list[str] = []
-    for one in find_field_differences(before.spec, now.spec):
-        managers = find_changed_by(before, now, one.path)
-        who = managers[0].name if managers else "Somebody else"
-        found.append(f"{who} changed {one.label}: {one.old} → {one.new}")
-    return found
+        edit_key = self.app_context.key_display_for("servings.edit")
+        return self._form_closing.exit_notice(self._unsaved_count, edit_key)

@@ -46,20 +46,27 @@ def build_paragraphs(
     plan: EditPlan | None,
     error: str,
     result: SaveResult | None,
-    taken_over: Sequence[FieldConflict] = (),
+    taken_over: Sequence[tuple[str, str]] = (),
     *,
+    notice: str = "",
     is_writing: bool,
+    has_form: bool = True,
 ) -> list[Paragraph]:
     """The text of the dialog: the result of the last attempt, then the plan. `taken_over` are
-    fields that other managers have set."""
+    labels of fields that other managers have set, each with the manager; `notice` says why the plan
+    is not the first one."""
     found = [Paragraph()]
+    if notice:
+        found += [marked("!", "warning", notice, "warning"), Paragraph()]
     if result is not None and result.state in _STATE_MARKS:
         mark, style_name = _STATE_MARKS[result.state]
         found += [marked(mark, style_name, result.message, style_name), Paragraph()]
     if is_writing:
         found.append(marked("↻", "starting", "Waiting for the API server…"))
     elif error:
-        found.append(marked("✗", "error", f"{error} The form is kept.", "error"))
+        found.append(
+            marked("✗", "error", f"{error}{' The form is kept.' if has_form else ''}", "error")
+        )
     elif plan is None:
         found.append(marked("↻", "starting", "Running the API server's dry run…"))
     else:
@@ -67,12 +74,15 @@ def build_paragraphs(
     return found
 
 
-def _plan_paragraphs(plan: EditPlan, taken_over: Sequence[FieldConflict]) -> Iterator[Paragraph]:
+def _plan_paragraphs(plan: EditPlan, taken_over: Sequence[tuple[str, str]]) -> Iterator[Paragraph]:
     problems = [one for one in plan.issues if one.is_error]
     for one in problems:
         yield _issue(one)
     if problems:
         yield Paragraph()
+    if plan.is_unchanged:
+        yield Paragraph((("  Nothing changes any more: the serving is as wanted.", "strong"),), 2)
+        return
     yield Paragraph((("  ", ""), (restart_sentence(plan), "strong")), 2)
     yield Paragraph()
     for field in plan.fields:
@@ -80,11 +90,12 @@ def _plan_paragraphs(plan: EditPlan, taken_over: Sequence[FieldConflict]) -> Ite
     warnings = [one for one in plan.issues if not one.is_error]
     if warnings or taken_over or plan.change_plan.unchecked:
         yield Paragraph()
-    by_manager: dict[str, list[str]] = {}
-    for conflict in taken_over:
-        by_manager.setdefault(conflict.manager, []).append(conflict.path.lstrip("."))
-    for manager, paths in by_manager.items():
-        text = f"{manager} has set {', '.join(paths)}; servedeck takes it over."
+    by_manager: dict[str, dict[str, None]] = {}
+    for label, manager in taken_over:
+        by_manager.setdefault(manager, {})[label] = None
+    for manager, labels in by_manager.items():
+        what = "it" if len(labels) == 1 else "them"
+        text = f"{manager} has set {', '.join(labels)}; servedeck takes {what} over."
         yield marked("!", "warning", text, "warning")
     for one in warnings:
         yield _issue(one)
