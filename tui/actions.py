@@ -58,6 +58,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "yaml": "YAML",
     "search": "Search",
     "timeline": "Timeline",
+    "bundle": "Incident bundle",
     "create": "Create a serving",
     "form": "Create and edit: the fields",
     "edit": "Edit a serving",
@@ -219,6 +220,14 @@ ACTIONS: tuple[Action, ...] = (
         "undo",
         "Put back what the last operation changed, while nobody has changed it since.",
         command="undo",
+    ),
+    Action(
+        "servings.bundle",
+        "B",
+        "bundle",
+        "Save an incident bundle: objects, Events, logs and rollouts in one archive, with secrets "
+        "redacted.",
+        command="bundle",
     ),
     Action(
         "servings.filter",
@@ -671,6 +680,14 @@ ACTIONS: tuple[Action, ...] = (
         footer_order=14,
         command="edit-yaml",
     ),
+    Action(
+        "serving.bundle",
+        "B",
+        "bundle",
+        "Save an incident bundle: objects, Events, logs and rollouts in one archive, with secrets "
+        "redacted.",
+        command="bundle",
+    ),
     Action("describe.close", "escape,q,d", "close", "Close the description.", footer_order=1),
     Action("describe.copy", "C", "copy", "Copy the description.", footer_order=2),
     Action(
@@ -687,6 +704,21 @@ ACTIONS: tuple[Action, ...] = (
         "Show when the serving changed status, restarted, scaled, rolled out or lost a node.",
         footer_order=13,
         command="timeline",
+    ),
+    Action(
+        "bundle.close",
+        "escape,q",
+        "close",
+        "Close it; a bundle that is not complete is canceled, and leaves no file.",
+        footer_order=1,
+    ),
+    Action("bundle.copy", "C", "copy path", "Copy the path of the file.", footer_order=2),
+    Action(
+        "bundle.scroll",
+        "j,k,down,up,pagedown,pageup,g,G,home,end",
+        "scroll",
+        "Scroll what is missing.",
+        passes_key=True,
     ),
     Action("timeline.close", "escape,q,t", "close", "Close the timeline.", footer_order=1),
     Action("timeline.open", "enter", "open", "Show the change in full.", footer_order=2),

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
     from servedeck.detail.detail_service import DetailService
     from tui.ports.app_context import AppContext
+    from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.screens.pick import PickScreen
 
@@ -120,6 +121,7 @@ class ServedeckApp(TerminalApp):
         wide: bool = False,
         columns: Sequence[str] = (),
         change_service: ChangeService | None = None,
+        bundle_service: BundleService | None = None,
         initial_draft: Draft | None = None,
         initial_page: InitialPage | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -150,6 +152,7 @@ class ServedeckApp(TerminalApp):
         self.kubeconfig = kubeconfig
         self._is_production_context = is_production_context
         self.undoable = Undoable()
+        self.bundle_service = bundle_service
         self._change_service = change_service
         self._change_service_ready = asyncio.Event()
         self._initial_draft = initial_draft

@@ -16,6 +16,7 @@ from servedeck.detail.cluster_detail_service import ClusterDetailService
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import InitialPage, ServedeckApp
+from tui.bundle_service import ClusterBundleService
 from tui.deferred_source import DeferredSource
 from tui.log_service import ClusterLogService
 from widgets.serving_rows import COLUMNS
@@ -102,6 +103,9 @@ def run(
         initial_draft=initial_draft,
         initial_page=initial_page,
         clock=now,
+    )
+    app.bundle_service = ClusterBundleService(
+        lambda: session, lambda uid: app.history.timeline.entries(uid), now
     )
     app.run()
     return app.return_code or 0

@@ -13,7 +13,7 @@ from servedeck.changes.operations.operation import (
     OperationResult,
     Outcome,
 )
-from servedeck.commands.printers import API_VERSION
+from servedeck.fleet.view_json import API_VERSION
 from servedeck.serving.text import one_line, sanitize, truncate
 
 MAX_DIFFERENCES = 50

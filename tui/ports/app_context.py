@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from servedeck.changes.operations.operation import OperationResult
     from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
+    from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.ports.serving_source import LogService, ServingSource
     from widgets.status_paragraphs import CrashedContainer, LogTail
@@ -35,6 +36,8 @@ class AppContext(Protocol):
     source: ServingSource
     log_service: LogService
     detail_service: DetailService
+    bundle_service: BundleService | None
+    """None without a cluster."""
     history: ServingHistory
     """What was seen of the servings while servedeck runs."""
     readonly: bool

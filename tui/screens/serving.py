@@ -25,6 +25,7 @@ from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from tui import status_text
 from tui.actions import Action, bindings
+from tui.bundle_flow import bundle_disabled_reason, save_bundle
 from tui.clipboard import copy_with_message
 from tui.object_editor import ObjectEditor
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
@@ -409,6 +410,8 @@ class ServingScreen(ActionScreen[NamespacedName]):
             return self.operation_flow.undo_disabled_reason()
         if action.name == "edit_object":
             return self._edit_object_disabled_reason()
+        if action.name == "bundle":
+            return bundle_disabled_reason(self, self._view)
         if action.name == "edit":
             return self.edit_flow.disabled_reason(None if self._deleted_at else self._view)
         return ""
@@ -552,6 +555,9 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def do_edit_object(self) -> None:
         if (ref := self._edited_object()) is not None:
             self._object_editor.start(ref)
+
+    def do_bundle(self) -> None:
+        save_bundle(self, self._view)
 
     def do_undo(self) -> None:
         flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow

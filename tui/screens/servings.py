@@ -28,6 +28,7 @@ from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.text import one_line
 from tui import status_text
 from tui.actions import ACTIONS_BY_ID, POD_KEYS, Action, bindings
+from tui.bundle_flow import bundle_disabled_reason, save_bundle
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.ports.serving_source import SourceChanges, SourceState
@@ -380,6 +381,8 @@ class ServingsScreen(ActionScreen[None]):
         if action.name in OPERATION_ACTIONS:
             kind = OPERATION_ACTIONS[action.name]
             return self.operation_flow.targets_disabled_reason(kind, self._targets)
+        if action.name == "bundle":
+            return bundle_disabled_reason(self, self.selected_serving)
         if action.name == "edit":
             return self.edit_flow.disabled_reason(view)
         if action.name == "undo":
@@ -529,6 +532,10 @@ class ServingsScreen(ActionScreen[None]):
     def do_edit(self) -> None:
         if view := self.selected_serving:
             self.edit_flow.start(view)
+
+    def do_bundle(self) -> None:
+        if view := self.selected_serving:
+            save_bundle(self, view)
 
     def do_undo(self) -> None:
         flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow
