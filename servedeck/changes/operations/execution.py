@@ -191,8 +191,7 @@ class _Sender:
                         f"{deletion.target} was deleted and created again by somebody else."
                     ) from error
             raise
-        if not self._dry_run:
-            self._deleted.append(deletion.target)
+        self._deleted.append(deletion.target)
 
     async def _request(
         self,

@@ -141,4 +141,4 @@ def _replica_undo(operation: Operation, now: int, wanted: int) -> Operation:
     if not wanted:
         return replace(operation, kind=OperationKind.START, replicas=now)
     kind = OperationKind.SCALE if now else OperationKind.STOP
-    return replace(operation, kind=kind, replicas=now or None)
+    return replace(operation, kind=kind, replicas=now)

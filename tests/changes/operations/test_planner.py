@@ -222,6 +222,7 @@ async def test_a_deletion_is_planned_with_its_services_and_routes(cluster: FakeC
     cluster.objects |= {
         SERVICES: [listed(service())],
         f"{SERVICES}/llama": service(),
+        SCALED_OBJECTS: [listed(scaled_object(paused="true"))],
         HTTP_ROUTES: [listed(http_route("llama"))],
         f"{HTTP_ROUTES}/llama": http_route("llama"),
     }
@@ -231,6 +232,7 @@ async def test_a_deletion_is_planned_with_its_services_and_routes(cluster: FakeC
         "Service llama",
         "Deployment llama",
     ]
+    assert found.kept == ("ScaledObject llama",)
     assert [(method, dry) for method, _, dry in cluster.requests] == [("DELETE", True)] * 3
     assert cluster.writes == []
 

@@ -237,6 +237,14 @@ def test_resuming_in_the_middle_of_a_rollout_is_confirmed() -> None:
     assert found.needs_confirmation
 
 
+@pytest.mark.parametrize(("desired", "current"), [(2, 0), (0, 2)])
+def test_resuming_counts_pods_that_are_wanted_or_still_there(desired: int, current: int) -> None:
+    live = deployment(3, template=NEW, paused=True)
+    old = replicaset(1, OLD, pods=desired)
+    old["status"]["replicas"] = current
+    assert plan(RESUME, live, old, replicaset(2, NEW, pods=1)).needs_confirmation
+
+
 def test_resuming_without_knowing_the_replicasets_is_confirmed() -> None:
     operation = Operation(RESUME, "chat", "llama")
     live = deployment(3, template=NEW, paused=True)
