@@ -116,7 +116,7 @@ class EditPlan:
     @property
     def is_unchanged(self) -> bool:
         """Whether there is nothing to send."""
-        return not self.fields and all(
+        return not (self.conflicts or self.fields) and all(
             one.action is PreviewAction.UNCHANGED for one in self.change_plan.previews
         )
 
