@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 
 @contextmanager
@@ -52,11 +53,57 @@ def write_text(path: Path, text: str, *, private: bool) -> None:
         file.write(text)
 
 
+class NewFile:
+    """A binary file that only its owner can read, and that appears under its name when it is
+    complete: until `commit`, it has another name in the same directory. The methods raise OSError;
+    they block."""
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        """Raises FileExistsError if there is such a file and it is not to be overwritten."""
+        require_regular_file(path)
+        if not overwrite and path.exists():
+            raise _exists_error(path)
+        self._target = path.resolve()
+        self._overwrite = overwrite
+        self.directory = self._target.parent
+        self._temporary = self._target.with_name(f".servedeck-{secrets.token_hex(8)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        self.file: BinaryIO = os.fdopen(os.open(self._temporary, flags, 0o600), "wb")
+
+    def commit(self) -> None:
+        """Give the file its name. Raises FileExistsError like the constructor: another process may
+        have made it since."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        if self._overwrite:
+            self._temporary.replace(self._target)
+            return
+        try:
+            os.link(self._temporary, self._target)
+        except OSError as error:
+            # The other errors are of a file system without hard links.
+            if isinstance(error, FileExistsError) or self._target.exists():
+                raise _exists_error(self._target) from error
+            self._temporary.replace(self._target)
+        else:
+            self._temporary.unlink()
+
+    def discard(self) -> None:
+        """Remove the file. A thread may still write to it."""
+        with suppress(OSError):
+            self._temporary.unlink()
+
+
 def require_regular_file(path: Path) -> None:
     """Raises OSError for a pipe, a device or a socket: opening a pipe would block until its other
     end is opened."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(0, "it is not a regular file")
+
+
+def _exists_error(path: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def _mode_of(path: Path) -> int | None:

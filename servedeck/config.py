@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -44,6 +45,8 @@ class Settings:
     """Show all namespaces, regardless of `namespace`."""
     readonly: bool = False
     """Reject every change."""
+    production_contexts: tuple[str, ...] = ()
+    """Contexts in which a deletion asks for the typed name; `*` and `?` stand for any text."""
     favorites: tuple[str, ...] = ()
     """Namespaces of the keys 1 to 9; those with most servings if empty."""
     wide: bool = False
@@ -68,6 +71,10 @@ class Settings:
     """PVC of downloaded models in each namespace; none if empty."""
     explicit_keys: frozenset[str] = field(default=frozenset(), compare=False)
     """Keys that were set explicitly, even to their default."""
+
+    def is_production(self, context: str) -> bool:
+        """Whether a context is one of `production_contexts`."""
+        return any(fnmatchcase(context, one) for one in self.production_contexts)
 
     def with_platform_configmap(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
         """These settings, completed by the cluster's ConfigMap, and its errors. Flags, environment

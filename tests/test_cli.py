@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from servedeck import __version__, cli
+from servedeck import __version__, cli, cli_parser
 from servedeck.commands.arguments import connection_options, load_settings
 from tests.waiting import WAIT_SECONDS
 from tui.command_line import run_dashboard
@@ -149,7 +149,7 @@ def test_a_wrong_settings_file_exits_with_2(run: RunCommand, tmp_path: Path) -> 
 
 
 def test_flags_may_stand_before_and_after_the_command() -> None:
-    parse = cli._build_parser().parse_args
+    parse = cli_parser.build_parser().parse_args
     for argv in (["--context", "c", "get", "servings"], ["get", "servings", "--context", "c"]):
         args = parse(argv)
         assert (args.context, args.namespace, args.demo) == ("c", None, False or None)
@@ -178,7 +178,7 @@ def test_which_namespace_is_asked_for(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    args = cli._build_parser().parse_args(["get", "servings", *flags])
+    args = cli_parser.build_parser().parse_args(["get", "servings", *flags])
     with connection_options(args, load_settings(args)) as target:
         assert (target.namespace, target.all_namespaces) == (namespace, everything)
 

@@ -35,16 +35,20 @@ from tui.garbage_collection import IdleCollector, YoungCollector
 from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
 from tui.internals.textual_private import free_drawn_lines
-from tui.key_queue import KeyQueue
+from tui.key_queue import ORDERED_EVENTS, KeyQueue
+from tui.ports.app_context import Undoable
 from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from widgets.status_paragraphs import CrashedContainer, LogTail
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servedeck.changes.draft import Draft
     from servedeck.detail.detail_service import DetailService
     from tui.ports.app_context import AppContext
+    from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.screens.pick import PickScreen
 
@@ -112,16 +116,21 @@ class ServedeckApp(TerminalApp):
         keymap: Mapping[str, str] | None = None,
         theme: str = "",
         readonly: bool = False,
+        kubeconfig: tuple[Path, ...] | None = None,
+        is_production_context: Callable[[str], bool] = lambda _context: False,
         wide: bool = False,
         columns: Sequence[str] = (),
         change_service: ChangeService | None = None,
+        bundle_service: BundleService | None = None,
         initial_draft: Draft | None = None,
         initial_page: InitialPage | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`keymap` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
-        that are shown, empty for all. With `initial_draft`, the form of a new serving is open at
+        that are shown, empty for all. `kubeconfig` are its files, None for
+        those of the environment. `is_production_context` says of the name of a context whether
+        it is one. With `initial_draft`, the form of a new serving is open at
         the start, filled with that draft, as soon as there is a `change_service`; with
         `initial_page`, the page of a serving is open as soon as it is listed. Keys are queued until
         then."""
@@ -140,6 +149,10 @@ class ServedeckApp(TerminalApp):
         self.favorites = tuple(favorites)
         self.keymap = dict(keymap or {})
         self.readonly = readonly
+        self.kubeconfig = kubeconfig
+        self._is_production_context = is_production_context
+        self.undoable = Undoable()
+        self.bundle_service = bundle_service
         self._change_service = change_service
         self._change_service_ready = asyncio.Event()
         self._initial_draft = initial_draft
@@ -165,6 +178,7 @@ class ServedeckApp(TerminalApp):
             lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback)
         )
         self._painted_at = 0.0
+        self.input_read_at = 0.0
         self._last_exit_blocker = ""
         """Why the last request to quit was rejected."""
         self._exit_task: asyncio.Task[None] | None = None
@@ -191,7 +205,11 @@ class ServedeckApp(TerminalApp):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key):
             self._idle_collector.note_key()
-        if event.is_forwarded or self._key_queue.should_handle(event):
+        if event.is_forwarded:
+            await super().on_event(event)
+        elif self._key_queue.should_handle(event):
+            if isinstance(event, ORDERED_EVENTS):
+                self.input_read_at = event.time
             await super().on_event(event)
 
     def on_unbound_key(self, event: events.Key) -> None:
@@ -242,6 +260,10 @@ class ServedeckApp(TerminalApp):
                 "page",
                 busy_label=f"Opening {self._initial_page.name}",
             )
+
+    @property
+    def is_production(self) -> bool:
+        return self._is_production_context(self.source.context)
 
     @property
     def change_service(self) -> ChangeService | None:

@@ -1,4 +1,4 @@
-"""What the create form needs of the cluster that the list shows.
+"""What changes of servings need of the cluster that the list shows.
 
 What the form needs (pydantic, the rules of a spec) takes 90 ms to import, which the list does not
 wait for: `FORM_MODULES` are imported after the first complete list."""
@@ -15,7 +15,14 @@ from servedeck.fleet.views import NamespacedName
 
 if TYPE_CHECKING:
     from servedeck.changes.draft_store import DraftStore
+    from servedeck.changes.edit.edit import Edit, EditPlan
+    from servedeck.changes.edit.save import SaveResult, UndoPoint
     from servedeck.changes.inventory import ClusterInventory
+    from servedeck.changes.operations.operation import (
+        Operation,
+        OperationPlan,
+        OperationResult,
+    )
     from servedeck.changes.plan import ChangePlan
     from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
     from servedeck.cluster.http.connection import Connection
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from servedeck.config import Settings
     from servedeck.serving.objects.import_objects import ImportedServing
     from servedeck.serving.objects.routes import PlatformSettings, RouteKind
+    from servedeck.serving.spec.mapping.json_values import JsonObject
     from servedeck.serving.spec.spec import ServingSpec
     from tui.ports.change_service import Inventory
 
@@ -31,7 +39,11 @@ FORM_MODULES = (
     "servedeck.changes.plan",
     "servedeck.changes.platform_settings",
     "servedeck.changes.inventory",
+    "servedeck.changes.operations.planner",
     "tui.screens.create.wizard",
+    "servedeck.changes.edit.save",
+    "tui.screens.edit.edit_screen",
+    "tui.screens.operation_dialog",
 )
 
 REQUIRED_PERMISSIONS = (
@@ -111,6 +123,26 @@ class ClusterChangeService:
         self._require_connection()
         if self._access is not None:
             await self._access.refresh(namespace)
+
+    def operation_disabled_reason(self, operation: Operation) -> str:
+        connection = self._connection()
+        if connection is None or connection is not self._cached_connection or self._access is None:
+            return ""
+        decision = self._access.cached_decision(
+            *operation.required_permission, operation.namespace, name=operation.name
+        )
+        return "" if decision else decision.reason
+
+    async def refresh_operation_permission(self, operation: Operation) -> None:
+        self._require_connection()
+        access = self._access
+        if access is None:
+            return
+        await access.refresh(operation.namespace)
+        verb, resource = operation.required_permission
+        where = operation.namespace, "", operation.name
+        if not access.cached_decision(verb, resource, *where).known:
+            await access.check(verb, resource, *where)
 
     # -- platform -------------------------------------------------------------------------------
 
@@ -192,3 +224,50 @@ class ClusterChangeService:
                 f"Deployment {key.name} no longer exists in namespace {key.namespace}."
             )
         return import_objects.import_objects(live.objects)
+
+    # -- edits of existing servings ---------------------------------------------------------------
+
+    def edit_draft_store(self, key: NamespacedName) -> DraftStore | None:
+        from servedeck.changes.draft_store import DraftStore
+
+        connection = self._connection()
+        if connection is None:
+            return None
+        return DraftStore(f"{connection.server} edit of {key}", self._drafts_dir)
+
+    async def plan_edit(
+        self, edit: Edit, inventory: Inventory, *, takes_over: bool = False
+    ) -> EditPlan:
+        from servedeck.changes.edit.edit import plan_edit
+
+        known = cast("ClusterInventory", inventory)
+        await known.wait_until_listed()
+        return await plan_edit(self._require_connection(), edit, known, force=takes_over)
+
+    async def save_edit(
+        self, plan: EditPlan, inventory: Inventory, *, takes_over: bool = False
+    ) -> SaveResult:
+        from servedeck.changes.edit.save import save_edit
+
+        known = cast("ClusterInventory", inventory)
+        return await save_edit(self._require_connection(), plan, known, force=takes_over)
+
+    async def begin_undo(self, point: UndoPoint) -> Edit:
+        from servedeck.changes.edit.save import begin_undo
+
+        return await begin_undo(self._require_connection(), point)
+
+    # -- operations on existing servings --------------------------------------------------------
+
+    async def read_object(self, ref: ObjectRef) -> JsonObject:
+        return await self._require_connection().get_json(ref.path)
+
+    async def plan_operation(self, operation: Operation) -> OperationPlan:
+        from servedeck.changes.operations.planner import plan_operation
+
+        return await plan_operation(self._require_connection(), operation)
+
+    async def run_operation(self, plan: OperationPlan) -> OperationResult:
+        from servedeck.changes.operations.execution import run_plan
+
+        return await run_plan(self._require_connection(), plan)

@@ -16,6 +16,7 @@ from servedeck.detail.cluster_detail_service import ClusterDetailService
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import InitialPage, ServedeckApp
+from tui.bundle_service import ClusterBundleService
 from tui.deferred_source import DeferredSource
 from tui.log_service import ClusterLogService
 from widgets.serving_rows import COLUMNS
@@ -95,11 +96,16 @@ def run(
         keymap=settings.keymap,
         theme=settings.theme,
         readonly=connection_options.readonly or settings.readonly,
+        kubeconfig=connection_options.kubeconfig,
+        is_production_context=settings.is_production,
         wide=settings.wide,
         columns=settings.columns,
         initial_draft=initial_draft,
         initial_page=initial_page,
         clock=now,
+    )
+    app.bundle_service = ClusterBundleService(
+        lambda: session, lambda uid: app.history.timeline.entries(uid), now
     )
     app.run()
     return app.return_code or 0

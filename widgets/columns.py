@@ -11,6 +11,9 @@ from rich.cells import cell_len
 
 from widgets.styled_line import Line, sanitized
 
+MARK = "* "
+"""Before the first cell of a marked row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

@@ -108,6 +108,16 @@ class FieldInput(PlainInput):
             else from_display(self.value)
         )
 
+    def show_text(self, text: str) -> None:
+        """Show another value; the cursor stays where it is."""
+        if text == self.text:
+            return
+        self._original_text = text
+        cursor = self.cursor_position
+        with self.prevent(Input.Changed):
+            self.value = to_display(text)
+        self.cursor_position = min(cursor, len(self.value))
+
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         self.post_message(self.Edited(self, self.text))
@@ -270,14 +280,22 @@ class TextRow(FormRow):
         *,
         required: bool = False,
         placeholder: str = "",
+        masked: bool = False,
         max_input_width: int = MAX_INPUT_WIDTH,
     ) -> None:
         super().__init__(path, label, required=required, max_input_width=max_input_width)
         self._text = text
         self._placeholder = placeholder
+        self._masked = masked
 
     def compose_editors(self) -> Iterator[Widget]:
-        yield FieldInput(self.path, self._text, placeholder=self._placeholder)
+        yield FieldInput(self.path, self._text, placeholder=self._placeholder, masked=self._masked)
+
+    def set_masked(self, masked: bool) -> None:
+        """Show the text, or mask it."""
+        if masked != self._masked:
+            self._masked = masked
+            self.query_one(FieldInput).password = masked
 
 
 class ChoiceRow(FormRow):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from servedeck.detail.rollout_text import changed_by, command_line, revision_label
 from servedeck.serving.status.revisions import Revision
-from widgets.columns import AgeCell, Column, Row
+from widgets.columns import MARK, AgeCell, Column, Row
 
 REVISION_COLUMNS = (
     Column("revision", "REVISION", min_width=10, max_width=14, priority=0),
@@ -22,8 +22,6 @@ REVISION_COLUMNS = (
 
 WIDE_COLUMNS_FROM = 140
 """Width in cells from which on the whole image is shown."""
-
-MARK = "* "
 
 
 def hidden_revision_columns(width: int) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.status.status import Status
-from widgets.columns import AgeCell, Column, Row
+from widgets.columns import MARK, AgeCell, Column, Row
 from widgets.styled_line import Line, Span
 
 KIND_COLUMN = "kind"
@@ -79,7 +79,7 @@ def endpoint_span(view: ServingView) -> Span:
     return "", "muted"
 
 
-def build_row(view: ServingView) -> Row:
+def build_row(view: ServingView, *, is_marked: bool = False) -> Row:
     """The row of a view, cells in the order of COLUMNS."""
     failing = view.status is Status.ERROR
     all_ready = view.ready >= view.desired
@@ -87,7 +87,7 @@ def build_row(view: ServingView) -> Row:
     return Row(
         view.key,
         (
-            ((name, "strong"),) if failing else name,
+            _name_cell(name, failing=failing, is_marked=is_marked),
             ((view.kind, "muted"),),
             ((view.key.namespace, "muted"),),
             status_line(view),
@@ -103,23 +103,44 @@ def build_row(view: ServingView) -> Row:
     )
 
 
+def _name_cell(name: str, *, failing: bool, is_marked: bool) -> str | Line:
+    if is_marked:
+        return (MARK, "accent"), (name, "strong")
+    return ((name, "strong"),) if failing else name
+
+
 class ServingRowBuilder:
-    """Rows of views; each is built again only after its view changed."""
+    """Rows of views; each is built again only after its view or its mark has changed."""
 
     def __init__(self) -> None:
+        self._marked: frozenset[NamespacedName] = frozenset()
         self._cached_rows: dict[NamespacedName, tuple[ServingView, Row]] = {}
+
+    @property
+    def marked(self) -> frozenset[NamespacedName]:
+        """Keys of the marked servings."""
+        return self._marked
+
+    @marked.setter
+    def marked(self, keys: frozenset[NamespacedName]) -> None:
+        for key in self._marked ^ keys:
+            self._cached_rows.pop(key, None)
+        self._marked = keys
 
     def build_rows(self, views: Iterable[ServingView]) -> list[Row]:
         """Rows of the views in their order; drops all others from the cache."""
         built: dict[NamespacedName, tuple[ServingView, Row]] = {}
         for view in views:
             known = self._cached_rows.get(view.key)
-            built[view.key] = known if known and known[0] is view else (view, build_row(view))
+            built[view.key] = known if known and known[0] is view else (view, self._build(view))
         self._cached_rows = built
         return [made for _view, made in built.values()]
 
     def rebuild_row(self, view: ServingView) -> Row:
         """The row of a later view of one of them."""
-        made = build_row(view)
+        made = self._build(view)
         self._cached_rows[view.key] = (view, made)
         return made
+
+    def _build(self, view: ServingView) -> Row:
+        return build_row(view, is_marked=view.key in self._marked)

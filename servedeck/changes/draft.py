@@ -25,6 +25,8 @@ key."""
 EMPTY_VOLUME = {"pvc": "", "mount_path": "", "read_only": "false"}
 VALUE_NOT_SAVED = "not kept"
 """Key of a variable whose plain value looks secret and so is not in the draft's file."""
+VALUE_UNCHANGED = "as it was read"
+"""Key of such a variable of an existing serving, where the value was not changed."""
 
 EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
@@ -48,6 +50,8 @@ class Draft:
         """The step of the form when it was closed."""
         self.focused_field = ""
         """The focused field then, "" for none."""
+        self.base: Draft | None = None
+        """Of an existing serving: its texts and rows as they were read."""
         self.set_template(template or next(iter(TEMPLATES)))
 
     @property
@@ -87,13 +91,13 @@ class Draft:
             {key: row[key] for key in ("pvc", "mount_path", "read_only")}
             for row in self.rows["volumes"]
         ]
-        document["env"] = [_env_var_document(row) for row in self.rows["env"]]
+        document["env"] = [env_var_document(row) for row in self.rows["env"]]
         if self.has_transformer:
             document["transformer"] = {
                 "image": texts["transformer.image"],
                 "port": texts["transformer.port"],
                 "command": texts["transformer.command"],
-                "env": [_env_var_document(row) for row in self.rows["transformer.env"]],
+                "env": [env_var_document(row) for row in self.rows["transformer.env"]],
             }
         return document
 
@@ -102,17 +106,21 @@ class Draft:
         fields are checked even if one cannot be parsed.
         """
         spec, found = self._validate_spec()
-        unread = {
-            f"{path}.{at}": row
-            for path in ("env", "transformer.env")
-            for at, row in enumerate(self.rows[path])
-            if row["source"] == "line"
-        }
+        unread = [one.field for one in self._unread_line_issues()]
         return spec, [
             *(one for one in found if not any(_overlaps(one.field, path) for path in unread)),
-            *(error(path, f"Line {row['ref']}: {row['key']}") for path, row in unread.items()),
-            *self._omitted_secret_issues(),
+            *self.unread_issues(),
         ]
+
+    def unread_issues(self) -> list[Issue]:
+        """Lines that are no variables, and what was not saved in the draft's file."""
+        return [*self._unread_line_issues(), *self._omitted_secret_issues()]
+
+    def _unread_line_issues(self) -> Iterator[Issue]:
+        for path in ("env", "transformer.env"):
+            for at, row in enumerate(self.rows[path]):
+                if row["source"] == "line":
+                    yield error(f"{path}.{at}", f"Line {row['ref']}: {row['key']}")
 
     def _omitted_secret_issues(self) -> Iterator[Issue]:
         """What was not saved in the draft's file and not entered again."""
@@ -176,11 +184,20 @@ class Draft:
         """What is saved in a file: all that was typed except what looks secret, and the position in
         the form."""
         texts = {path: "" if contains_secret(text) else text for path, text in self.texts.items()}
-        lost = {path for path, text in self.texts.items() if text and not texts[path]} | {
-            path for path in self.omitted_secrets if not texts.get(path)
-        }
+        base_texts = self.base.texts if self.base is not None else {}
+        lost = {
+            path
+            for path, text in self.texts.items()
+            if text and not texts[path] and text != base_texts.get(path)
+        } | {path for path in self.omitted_secrets if not texts.get(path)}
+        base_rows = self.base.rows if self.base is not None else {}
         rows = {
-            path: [_omit_secret(row) if path != "volumes" else dict(row) for row in rows]
+            path: [
+                _omit_secret(row, unchanged=row in base_rows.get(path, ()))
+                if path != "volumes"
+                else dict(row)
+                for row in rows
+            ]
             for path, rows in self.rows.items()
         }
         return {
@@ -189,6 +206,7 @@ class Draft:
             "lost": sorted(lost),
             "step": self.step,
             "field": self.focused_field,
+            **({"base": self.base.to_saved_dict()} if self.base is not None else {}),
         }
 
     @classmethod
@@ -201,7 +219,9 @@ class Draft:
         texts, rows, lost = data.get("texts"), data.get("rows"), data.get("lost")
         if isinstance(lost, list):
             draft.omitted_secrets = frozenset(path for path in lost if isinstance(path, str))
-        if data.get("step") in (1, 2, 3) and isinstance(data.get("field", ""), str):
+        if isinstance(data.get("base"), Mapping):
+            draft.base = cls.from_saved_dict(data["base"])
+        if data.get("step") in (1, 2, 3, 4) and isinstance(data.get("field", ""), str):
             draft.step, draft.focused_field = int(data["step"]), data.get("field", "")
         if isinstance(texts, Mapping):
             given = {k: v for k, v in texts.items() if isinstance(k, str) and isinstance(v, str)}
@@ -223,7 +243,8 @@ class Draft:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _env_var_document(row: DraftRow) -> dict[str, Any]:
+def env_var_document(row: DraftRow) -> dict[str, Any]:
+    """The variable of a row as `EnvVar` reads it."""
     if row["source"] == "line":
         return {"name": row["value"]}
     if row["source"]:
@@ -234,8 +255,8 @@ def _env_var_document(row: DraftRow) -> dict[str, Any]:
     return {"name": row["name"], "value": row["value"]}
 
 
-def _omit_secret(row: DraftRow) -> DraftRow:
-    """The variable as it is saved."""
+def _omit_secret(row: DraftRow, *, unchanged: bool = False) -> DraftRow:
+    """The variable as it is saved; `unchanged` if the serving has it so."""
     if row["source"] == "line" and (
         contains_secret(row["value"]) or looks_secret(*_split_assignment(row))
     ):
@@ -244,7 +265,8 @@ def _omit_secret(row: DraftRow) -> DraftRow:
     if not row["source"] and row["value"]:
         name, value = row["name"], row["value"]
         if looks_secret(name, value) or contains_secret(value):
-            return {**row, "value": "", "key": VALUE_NOT_SAVED}
+            key = VALUE_UNCHANGED if unchanged else VALUE_NOT_SAVED
+            return {**row, "value": "", "key": key}
     return dict(row)
 
 

@@ -18,7 +18,7 @@ from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements
-from servedeck.serving.edit.restart_forecast import desired_replicas, restarts_pods
+from servedeck.serving.edit.restart_forecast import restarts_pods
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.change import ObjectChange, change_objects, resolve_ports
@@ -30,6 +30,7 @@ from servedeck.serving.spec.issues import Issue, Severity, error, errors, warnin
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.types import EnvVar, KeyRef
+from servedeck.serving.status.rollout_status import desired_replicas
 
 _FIELD_BY_REASON = {
     RejectionReason.ALREADY_EXISTS: "name",

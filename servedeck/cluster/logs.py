@@ -93,6 +93,36 @@ async def read_last_lines(
     return lines
 
 
+async def read_log(
+    connection: Connection,
+    namespace: str,
+    pod: str,
+    container: str,
+    *,
+    tail: int | None = None,
+    previous: bool = False,
+    since: float | None = None,
+    read_timeout: float = 60.0,
+) -> AsyncIterator[list[str]]:
+    """The sanitized lines that a container has written until now, each with its timestamp, in
+    batches: the last `tail` (None: all) of the last `since` seconds (None: of any time). With
+    `previous`, of the previous instance.
+
+    Raises ClusterError with the reason if they are not available, and ReadTimeoutError after
+    `read_timeout` seconds without data.
+    """
+    config = LogConfig(read_timeout=read_timeout)
+    follower = _LogFollower(connection, namespace, pod, container, True, config)
+    params = follower.query_params(tail=tail, previous=previous, follow=False)
+    if since is not None:
+        params.append(("sinceSeconds", str(max(1, int(since)))))
+    try:
+        async for batch in follower.read_stream(params):
+            yield batch
+    except ApiError as error:
+        raise follower.to_log_error(error) from error
+
+
 async def follow_log(
     connection: Connection,
     namespace: str,

@@ -12,24 +12,22 @@ from typing import TextIO
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.commands import printers
 from servedeck.commands.arguments import (
     connection_options,
     load_settings,
     split_serving_name,
 )
 from servedeck.commands.errors import CommandError
-from servedeck.commands.session import wait_until_loaded, write_warnings
+from servedeck.commands.session import find_serving, wait_until_loaded, write_warnings
 from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.detail.description import (
     DescriptionWatch,
     description_json,
     format_description,
 )
+from servedeck.fleet import view_json
 from servedeck.fleet.history import ServingHistory
-from servedeck.fleet.query import describe_ambiguous_name, find_servings
 from servedeck.fleet.session import ClusterSession
-from servedeck.fleet.views import ServingView
 
 LISTS_TIMEOUT = 10.0
 """Seconds to wait for what is read besides the list: Deployment, ReplicaSets and Events."""
@@ -53,7 +51,7 @@ async def run_describe(
         await session.start()
         await wait_until_loaded(session, err)
         write_warnings(session, err)
-        view = _find_serving(session, name, kind)
+        view = find_serving(session, name, kind)
         history = ServingHistory()
         history.record((view.key,), session.fleet, now())
         changed = asyncio.Event()
@@ -69,23 +67,13 @@ async def run_describe(
         description = watch.describe(view, session.fleet, now(), history.timeline.entries(view.uid))
         await watch.close()
         if as_json:
-            whole = {**printers.serving_json(view), **description_json(description)}
+            whole = {**view_json.serving_json(view), **description_json(description)}
             out.write(json.dumps(whole, indent=2) + "\n")
         else:
             out.write("\n".join(format_description(description, now())) + "\n")
         return 0
     finally:
         await session.close()
-
-
-def _find_serving(session: ClusterSession, name: str, kind: str) -> ServingView:
-    found = find_servings(session.fleet.views(), name, kind=kind)
-    if not found:
-        where = f"namespace {session.namespace}" if session.namespace else "any namespace"
-        raise ClusterError(f"There is no {kind or 'serving'} {name} in {where}.")
-    if len(found) > 1:
-        raise ClusterError(describe_ambiguous_name(found))
-    return found[0]
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from servedeck.commands.arguments import (
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.session import wait_until_loaded, write_warnings
+from servedeck.fleet import view_json
 from servedeck.fleet.query import Query, QueryError, parse_selector_query, sort_views
 from servedeck.fleet.session import ClusterSession, SessionChanges
 from servedeck.fleet.views import NamespacedName, ServingView
@@ -129,7 +130,9 @@ class _GetCommand:
             case "json":
                 alone = len(self._options.names) == 1 and len(views) == 1
                 whole = (
-                    printers.serving_json(views[0]) if alone else printers.serving_list_json(views)
+                    view_json.serving_json(views[0])
+                    if alone
+                    else view_json.serving_list_json(views)
                 )
                 self._write_line(json.dumps(whole, indent=2))
             case "name":
@@ -179,7 +182,7 @@ class _GetCommand:
             case "json":
                 change: dict[str, Any] = {
                     "type": change_type,
-                    "object": printers.serving_json(view),
+                    "object": view_json.serving_json(view),
                 }
                 self._write_line(json.dumps(change, separators=(",", ":")))
             case "name":

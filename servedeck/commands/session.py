@@ -6,7 +6,9 @@ import asyncio
 from typing import TextIO
 
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.query import describe_ambiguous_name, find_servings
 from servedeck.fleet.session import ClusterSession
+from servedeck.fleet.views import ServingView
 
 OPTIONAL_LISTS_TIMEOUT = 5.0
 """Seconds to wait for Events, Services and routes after the servings are known."""
@@ -53,3 +55,15 @@ def write_warnings(session: ClusterSession, err: TextIO) -> None:
         )
     if state.clock_warning:
         err.write(f"servedeck: {state.clock_warning}\n")
+
+
+def find_serving(session: ClusterSession, name: str, kind: str) -> ServingView:
+    """The serving of that name; `kind` as in `find_servings`. Raises ClusterError if there is none,
+    or several."""
+    found = find_servings(session.fleet.views(), name, kind=kind)
+    if not found:
+        where = f"namespace {session.namespace}" if session.namespace else "any namespace"
+        raise ClusterError(f"There is no {kind or 'serving'} {name} in {where}.")
+    if len(found) > 1:
+        raise ClusterError(describe_ambiguous_name(found))
+    return found[0]

@@ -143,11 +143,12 @@ def format_description(description: Description, now: datetime) -> list[str]:
     if description.rollouts is not None:
         rollouts = format_rollouts(description.rollouts, now)
         lines += ["", "Rollouts", *(f"  {line}".rstrip() for line in rollouts)]
-    lines += ["", "Timeline"]
-    lines += [f"  {_utc(entry.end)}  {entry.text}" for entry in description.timeline] or [
-        "  Nothing is known."
-    ]
-    lines += ["", "Events", *_format_events(description.events)]
+    lines += ["", "Timeline", *(f"  {line}" for line in format_timeline(description.timeline))]
+    lines += ["", "Events"]
+    if len(description.events) > MAX_TEXT_EVENTS:
+        count = len(description.events)
+        lines.append(f"  The last {MAX_TEXT_EVENTS} of {count}; -o json has all.")
+    lines += [f"  {line}" for line in format_events(description.events[-MAX_TEXT_EVENTS:])]
     return [" ".join(line.splitlines()) for line in lines]
 
 
@@ -196,17 +197,21 @@ def _pad(text: str, width: int) -> str:
     return text.ljust(width) if text.isascii() else text + " " * (width - cell_width(text))
 
 
-def _format_events(events: Sequence[EventEntry]) -> list[str]:
+def format_timeline(timeline: Sequence[TimelineEntry]) -> list[str]:
+    """The entries, one line each, with their time in UTC."""
+    return [f"{_utc(entry.end)}  {entry.text}" for entry in timeline] or ["Nothing is known."]
+
+
+def format_events(events: Sequence[EventEntry]) -> list[str]:
+    """The Events, one line each, with the time of the last one in UTC."""
     if not events:
-        return ["  No Events."]
+        return ["No Events."]
     lines = []
-    if len(events) > MAX_TEXT_EVENTS:
-        lines.append(f"  The last {MAX_TEXT_EVENTS} of {len(events)}; -o json has all.")
-    for one in events[-MAX_TEXT_EVENTS:]:
+    for one in events:
         count = f" x{one.count}" if one.count > 1 else ""
         when = _utc(one.last) if one.last is not None else " " * 20
         lines.append(
-            f"  {when}  {one.type}  {one.reason}{count}  {one.kind.lower()}/{one.name}  "
+            f"{when}  {one.type}  {one.reason}{count}  {one.kind.lower()}/{one.name}  "
             f"{one_line(one.message)}"
         )
     return lines

@@ -86,7 +86,7 @@ def build_saved_text(live: LiveObject, options: TextOptions) -> SavedText:
     Raises RecursionError like `build_object_text`.
     """
     value = live.parse_unsanitized()
-    shown = value if options.unfolds else _without_folded(value)
+    shown = value if options.unfolds else without_folded_fields(value)
     omits_managed_fields = shown is not value
     masked_count = 0
     if not options.reveals_secrets:
@@ -102,7 +102,7 @@ def format_masked(count: int) -> str:
     return f"{format_count(count, 'value')} {'is' if count == 1 else 'are'} masked"
 
 
-def _without_folded(value: JsonObject) -> JsonObject:
+def without_folded_fields(value: JsonObject) -> JsonObject:
     """The object without what is folded; the same instance if it has none of it."""
     metadata = as_mapping(value, "metadata")
     annotations = as_mapping(metadata, "annotations")

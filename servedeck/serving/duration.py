@@ -11,6 +11,22 @@ _SECONDS_PER_YEAR = 365 * _SECONDS_PER_DAY
 _MAX_AGE_WIDTH = 6
 
 
+_DURATION_PATTERN = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of a duration such as "90s", "2m", "1h30m" or "120" (seconds). Raises ValueError with
+    a sentence for the user."""
+    match = _DURATION_PATTERN.fullmatch(text.strip())
+    seconds = 0
+    if match is not None:
+        hours, minutes, rest = (int(part or 0) for part in match.groups())
+        seconds = hours * _SECONDS_PER_HOUR + minutes * _SECONDS_PER_MINUTE + rest
+    if not seconds:
+        raise ValueError(f'"{text[:40]}" is not a duration: enter one such as 90s, 10m or 1h30m')
+    return seconds
+
+
 def format_duration(seconds: float) -> str:
     """A duration as kubectl prints it: "90s", "4m10s", "5h30m", "3d4h", "2y10d".
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from servedeck.commands import printers
+from servedeck.fleet import view_json
 from servedeck.fleet.views import ContainerView, EventView, NamespacedName
 from servedeck.serving.status.status import Status
 from servedeck.serving.text import cell_width
@@ -62,19 +63,19 @@ def iter_fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def test_the_json_has_exactly_the_documented_fields_and_types() -> None:
     table = documented_fields()
-    found = dict(iter_fields(json.loads(json.dumps(printers.serving_json(FULL_VIEW)))))
+    found = dict(iter_fields(json.loads(json.dumps(view_json.serving_json(FULL_VIEW)))))
     assert found.keys() == table.keys()
     for path, value in found.items():
         assert type(value) in JSON_TYPES[table[path]], path
 
 
 def test_times_are_written_as_kubernetes_writes_them() -> None:
-    assert printers.serving_json(FULL_VIEW)["created"] == "2026-01-01T00:00:00Z"
-    assert printers.serving_json(serving_view(created=None))["created"] is None
+    assert view_json.serving_json(FULL_VIEW)["created"] == "2026-01-01T00:00:00Z"
+    assert view_json.serving_json(serving_view(created=None))["created"] is None
 
 
 def test_a_list_names_its_version() -> None:
-    listed = printers.serving_list_json([FULL_VIEW])
+    listed = view_json.serving_list_json([FULL_VIEW])
     assert (listed["apiVersion"], listed["kind"]) == ("servedeck.dev/v1", "ServingList")
     assert listed["items"][0]["kind"] == "Serving"
 
@@ -149,4 +150,4 @@ def test_the_kind_is_a_column_only_if_one_is_no_deployment() -> None:
 def test_the_name_and_the_json_have_the_kind(kind: str, name: str) -> None:
     view = serving_view(key=NamespacedName("team-a", "llama", kind))
     assert printers.resource_name(view) == name
-    assert printers.serving_json(view)["workloadKind"] == kind
+    assert view_json.serving_json(view)["workloadKind"] == kind

@@ -14,11 +14,11 @@ from servedeck.cluster.watch import kinds
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.cluster.watch.kinds import ResourceKind
 from servedeck.cluster.watch.reflector import RecordChange
-from servedeck.commands import printers
 from servedeck.detail.cards import Card
 from servedeck.detail.description import DescriptionWatch, description_json, format_description
 from servedeck.detail.overview import setting_cards, status_rows
 from servedeck.detail.pod_cards import pod_cards
+from servedeck.fleet import view_json
 from servedeck.fleet.fleet import Fleet
 from servedeck.fleet.views import ServingView
 from servedeck.serving.objects.records import Event
@@ -122,7 +122,7 @@ def test_description_as_text_and_json(serving: HostileServing) -> None:
     description = watch.describe(view, fleet, NOW)
     for line in format_description(description, NOW):
         assert_is_plain(line)
-    whole = {**printers.serving_json(view), **description_json(description)}
+    whole = {**view_json.serving_json(view), **description_json(description)}
     text = json.dumps(whole, indent=2)
     text.encode()
     assert json.loads(text)["name"] == view.key.name

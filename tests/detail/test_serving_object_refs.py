@@ -130,6 +130,8 @@ def test_pods_and_what_they_name():
             {"name": "a", "persistentVolumeClaim": {"claimName": "models"}},
             {"name": "b", "configMap": {"name": "files"}},
             {"name": "c", "secret": {"secretName": "certificate"}},
+            {"name": "s", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "storage"}}},
+            {"name": "z", "azureFile": {"secretName": "share", "shareName": "s"}},
             {
                 "name": "d",
                 "projected": {"sources": [{"configMap": {"name": "ca"}}, {"secret": {}}]},
@@ -160,6 +162,8 @@ def test_pods_and_what_they_name():
         ("ConfigMap/ca", ""),
         ("ConfigMap/settings", ""),
         ("Secret/certificate", ""),
+        ("Secret/storage", ""),
+        ("Secret/share", ""),
         ("Secret/keys", ""),
         ("Secret/hf", ""),
         ("Secret/registry", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servedeck.commands import printers
+from servedeck.fleet import view_json
 from servedeck.fleet.fleet import Completeness, Fleet
 from servedeck.fleet.views import NamespacedName, PodGroup, PodView, group_pods
 from servedeck.serving.objects.records import Pod, PodStatus
@@ -96,7 +97,7 @@ def test_get_prints_the_group_as_the_reason() -> None:
         table = printers.TablePrinter(wide=wide, with_namespace=False)
         cells = dict(zip(table.columns, table.row_cells(view, NOW), strict=True))
         assert cells["REASON"] == expected
-    (group,) = printers.serving_json(view)["podGroups"]
+    (group,) = view_json.serving_json(view)["podGroups"]
     assert (group["count"], group["nodes"], group["newest"]) == (
         706,
         ["gpu-a"],

@@ -16,6 +16,7 @@ def long_timeouts(monkeypatch):
     monkeypatch.setattr("tui.key_queue.QUIT_TIMEOUT", WAIT_SECONDS)
     monkeypatch.setattr("tui.app.INPUT_DRAIN_TIMEOUT", WAIT_SECONDS)
     monkeypatch.setattr("tui.screens.create.flow.PERMISSION_TIMEOUT", WAIT_SECONDS)
+    monkeypatch.setattr("tui.operation_flow.PERMISSION_TIMEOUT", WAIT_SECONDS)
     monkeypatch.setattr("tui.screens.create.draft_autosave.WRITE_TIMEOUT", WAIT_SECONDS)
     monkeypatch.setattr("servedeck.changes.draft_store.WRITE_LOCK_TIMEOUT", WAIT_SECONDS)
 

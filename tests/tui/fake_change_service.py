@@ -1,14 +1,21 @@
-"""A change service made by hand: what the create form asks of a cluster."""
+"""A change service made by hand: what forms and dialogs ask of a cluster."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from servedeck.changes.draft_store import DraftStore
+from servedeck.changes.operations.operation import (
+    Operation,
+    OperationPlan,
+    OperationResult,
+    Outcome,
+)
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.errors import ClusterError
@@ -117,8 +124,22 @@ class FakeChangeService:
         self.planned_specs: list[ServingSpec] = []
         self.deleted_objects: list[ObjectRef] = []
         self.objects: dict[NamespacedName, list[Mapping[str, Any]]] = {}
+        self.live_objects: dict[ObjectRef, dict[str, Any]] = {}
         self.dry_run_gate: asyncio.Event | None = None
         """A dry run waits for it."""
+        self.operation_disabled_reasons: dict[str, str] = {}
+        """Kind of an operation -> why it is not allowed."""
+        self.operation_plans: dict[Operation, OperationPlan] = {}
+        """The plans that differ from one without effects."""
+        self.operation_results: list[OperationResult] = []
+        """Results of the next operations; after that all are done."""
+        self.planned_operations: list[Operation] = []
+        self.run_operations: list[Operation] = []
+        self.plan_gate: asyncio.Event | None = None
+        """Planning an operation waits for it."""
+        self.run_gate: asyncio.Event | None = None
+        """Running an operation waits for it."""
+        self.permission_checks: list[Operation] = []
 
     @property
     def draft_store(self) -> DraftStore | None:
@@ -198,3 +219,34 @@ class FakeChangeService:
         if self.connection_error:
             raise ClusterError(self.connection_error)
         return import_objects.import_objects(self.objects[key])
+
+    # -- operations -----------------------------------------------------------------------------
+
+    async def read_object(self, ref: ObjectRef) -> dict[str, Any]:
+        if self.connection_error:
+            raise ClusterError(self.connection_error)
+        return copy.deepcopy(self.live_objects[ref])
+
+    def operation_disabled_reason(self, operation: Operation) -> str:
+        return self.operation_disabled_reasons.get(operation.kind.value, "")
+
+    async def refresh_operation_permission(self, operation: Operation) -> None:
+        self.permission_checks.append(operation)
+
+    async def plan_operation(self, operation: Operation) -> OperationPlan:
+        self.planned_operations.append(operation)
+        if self.plan_gate is not None:
+            await self.plan_gate.wait()
+        if self.connection_error:
+            raise ClusterError(self.connection_error)
+        default = OperationPlan(operation, effects=("It changes.",), command="kubectl change")
+        return self.operation_plans.get(operation, default)
+
+    async def run_operation(self, plan: OperationPlan) -> OperationResult:
+        self.run_operations.append(plan.operation)
+        if self.run_gate is not None:
+            await self.run_gate.wait()
+        if self.operation_results:
+            return self.operation_results.pop(0)
+        message = f"{plan.operation.target} is changed."
+        return OperationResult(plan.operation, Outcome.DONE, message, plan.undo, 1)

@@ -197,7 +197,7 @@ async def test_no_key_is_bound_that_does_nothing_yet():
     app = make_app()
     async with app.run_test(size=(80, 24)):
         bound = set(app.servings._bindings.key_to_bindings)
-        assert not bound & {"r", "s", "e", "p", "R", "ctrl+d"}
+        assert "p" not in bound
 
 
 async def test_small_terminals_do_not_crash():

@@ -282,6 +282,15 @@ class RolloutsPane(Pane):
             return "There is no revision before it."
         return ""
 
+    def rollback_disabled_reason(self) -> str:
+        """Why the serving cannot go back to the revision under the cursor; "" if it can."""
+        revision = self.selected_revision
+        if self.view is None:
+            return "The serving was deleted."
+        if revision is None or revision.is_current or not revision.number:
+            return "It is the current revision; move to the one to go back to."
+        return ""
+
     def do_mark(self) -> None:
         if (revision := self.selected_revision) is None:
             return

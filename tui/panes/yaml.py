@@ -110,6 +110,11 @@ class YamlPane(Pane):
         super().set_serving(key)
         self._forget_object(key.kind, key.name)
 
+    @property
+    def live_object(self) -> LiveObject | None:
+        """The object that is shown; None before it is read."""
+        return self._live
+
     def choose_object(self, kind: str, name: str) -> str:
         """Show another object, now or when the tab is shown; the workload if `kind` is "".
         Returns why that is not possible, in one sentence; "" if it is."""

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual.worker import Worker
 
+    from servedeck.changes.edit.save import UndoPoint
+    from servedeck.changes.operations.operation import OperationResult
     from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
+    from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.ports.serving_source import LogService, ServingSource
     from widgets.status_paragraphs import CrashedContainer, LogTail
+
+
+class Undoable(NamedTuple):
+    """What was done last and can be undone: operations that were done together, or an edit."""
+
+    context: str = ""
+    """The context in which they were done."""
+    results: tuple[OperationResult, ...] = ()
+    edit: UndoPoint | None = None
+    """A saved edit, in place of operations."""
 
 
 class AppContext(Protocol):
@@ -21,9 +36,13 @@ class AppContext(Protocol):
     source: ServingSource
     log_service: LogService
     detail_service: DetailService
+    bundle_service: BundleService | None
+    """None without a cluster."""
     history: ServingHistory
     """What was seen of the servings while servedeck runs."""
     readonly: bool
+    kubeconfig: tuple[Path, ...] | None
+    """Kubeconfig files; None for those of the environment."""
     keymap: dict[str, str]
     """The operator's keymap: an action's id -> its keys."""
     favorites: tuple[str, ...]
@@ -31,12 +50,20 @@ class AppContext(Protocol):
     wide: bool
     columns: tuple[str, ...]
     """Keys of the only columns to show; empty for all."""
+    undoable: Undoable
+    """What was done last and can be undone."""
+    input_read_at: float
+    """When the key or click that is handled now was read, in seconds of `time.monotonic`."""
     exiting: bool
     """True as soon as the exit was requested."""
 
     @property
     def change_service(self) -> ChangeService | None:
         """None without a cluster."""
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the settings call the context a production context."""
 
     def clock(self) -> datetime:
         """The time now."""

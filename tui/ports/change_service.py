@@ -1,5 +1,5 @@
-"""What the create form needs of a cluster, as `tui.change_service` implements it; tests bring their
-own."""
+"""What changes of servings need of a cluster, as `tui.change_service` implements it; tests bring
+their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from servedeck.changes.draft_store import DraftStore
+from servedeck.changes.edit.edit import Edit, EditPlan
+from servedeck.changes.edit.save import SaveResult, UndoPoint
+from servedeck.changes.operations.operation import Operation, OperationPlan, OperationResult
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.rejection import Rejection
@@ -20,6 +23,7 @@ from servedeck.serving.capacity import (
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.pvcs import Pvc
+from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
 
 
@@ -48,7 +52,8 @@ class Inventory(Protocol):
 
 
 class ChangeService(Protocol):
-    """Everything between the form and the cluster. Requests to the cluster raise ClusterError."""
+    """Everything between forms or dialogs and the cluster. Requests to the cluster raise
+    ClusterError."""
 
     @property
     def is_connected(self) -> bool:
@@ -97,3 +102,39 @@ class ChangeService(Protocol):
 
     async def import_serving(self, key: NamespacedName) -> ImportedServing:
         """A serving, read from its objects."""
+
+    # -- edits of existing servings ---------------------------------------------------------------
+
+    def edit_draft_store(self, key: NamespacedName) -> DraftStore | None:
+        """The saved drafts of edits of a serving; None while there is no connection."""
+
+    async def plan_edit(
+        self, edit: Edit, inventory: Inventory, *, takes_over: bool = False
+    ) -> EditPlan:
+        """What saving the edit would do now; with `takes_over`, also to fields that other managers
+        have set."""
+
+    async def save_edit(
+        self, plan: EditPlan, inventory: Inventory, *, takes_over: bool = False
+    ) -> SaveResult:
+        """Save a planned edit, once; `takes_over` as for the plan."""
+
+    async def begin_undo(self, point: UndoPoint) -> Edit:
+        """The edit that puts back what a saved edit has changed. Raises UndoExpiredError."""
+
+    # -- operations on existing servings --------------------------------------------------------
+
+    async def read_object(self, ref: ObjectRef) -> JsonObject:
+        """An object as it is now, not sanitized."""
+
+    def operation_disabled_reason(self, operation: Operation) -> str:
+        """The missing permission, in a sentence; "" if there is none, as far as known."""
+
+    async def refresh_operation_permission(self, operation: Operation) -> None:
+        """Fetch the permission that `operation_disabled_reason` reports on."""
+
+    async def plan_operation(self, operation: Operation) -> OperationPlan:
+        """What it would do now."""
+
+    async def run_operation(self, plan: OperationPlan) -> OperationResult:
+        """Run a plan, once; what fails is in the result."""

@@ -166,6 +166,10 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         """Whether the footer shows the action now."""
         return bool(action.footer_order)
 
+    def label_for(self, action: Action) -> str:
+        """What the footer calls the action now."""
+        return action.label
+
     def help_key(self) -> str:
         """The key that lists the keys here, as it is shown; "" for none."""
         if not self.HAS_HELP:
@@ -194,7 +198,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
             KeyHint(
                 action.id,
                 action_key_display(action, keymap),
-                action.label,
+                self.label_for(action),
                 bool(self.action_owner(action).disabled_reason(action)),
             )
             for action in (*actions, *([ACTIONS_BY_ID["app.help"]] if self.HAS_HELP else []))

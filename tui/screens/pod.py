@@ -10,13 +10,17 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.cluster import resources
 from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.detail_service import EventWatch, ObjectWatch, Watch
 from servedeck.fleet.views import NamespacedName, PodView
+from servedeck.serving.spec.mapping.json_values import as_mapping
 from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.container_shell import Container, find_kubectl, kubectl_environ, open_shell
+from tui.operation_flow import OperationFlow
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.value import ValueScreen
@@ -57,6 +61,7 @@ class PodScreen(ActionScreen[PodResult]):
         super().__init__()
         self._serving = serving
         self._view = pod
+        self.operation_flow = OperationFlow(self)
         self._deleted_at: datetime | None = None
         self._pod: LiveObject | None = None
         self._pod_watch: ObjectWatch | None = None
@@ -203,7 +208,75 @@ class PodScreen(ActionScreen[PodResult]):
     def disabled_reason(self, action: Action) -> str:
         if action.name in ("open", "copy") and self.selected_row is None:
             return "There is no value under the cursor."
+        if action.name == "shell":
+            return self._shell_disabled_reason()
+        if action.name == "delete":
+            if self._deleted_at is not None:
+                return "The Pod was deleted."
+            if not self._serving.is_deployment:
+                return f"The Pods of a {self._serving.kind} are shown read-only."
+            return self.operation_flow.disabled_reason(self._deletion)
+        if action.name == "cordon":
+            if (operation := self._cordon) is None:
+                return "The Pod is on no node yet, or its node may not be read."
+            return self.operation_flow.disabled_reason(operation)
         return ""
+
+    def label_for(self, action: Action) -> str:
+        if action.name == "cordon" and (operation := self._cordon) is not None:
+            return f"{operation.kind} node"
+        return action.label
+
+    @property
+    def _container(self) -> Container:
+        """The container under the cursor, or the one that fails, or the inference server."""
+        name = self._view.container
+        match self.cards.cursor_key:
+            case (str() as card, _) if card.startswith("container."):
+                name = card.removeprefix("container.")
+        if not name:
+            serving = self.app_context.source.fleet.view(self._serving)
+            name = serving.server_container if serving is not None else ""
+        return Container(self._view.namespace, self._view.name, name)
+
+    def _shell_disabled_reason(self) -> str:
+        if self._deleted_at is not None:
+            return "The Pod was deleted."
+        if not find_kubectl():
+            return "A shell needs kubectl, which is not on the PATH."
+        container = self._container
+        found = [one for one in self._view.containers if one.name == container.name]
+        if found and found[0].state != "Running":
+            return f"The container {container.name} does not run."
+        return self.operation_flow.disabled_reason(container.operation)
+
+    def do_shell(self) -> None:
+        self.start_worker(
+            open_shell(self, self._container, kubectl_environ(self.app_context.kubeconfig)),
+            "shell",
+            busy_label="The shell",
+        )
+
+    @property
+    def _deletion(self) -> Operation:
+        return Operation(OperationKind.DELETE_POD, self._view.namespace, self._view.name)
+
+    @property
+    def _cordon(self) -> Operation | None:
+        """Cordons the node, or uncordons it; None if it is not known."""
+        node = self._node_watch.newest if self._node_watch is not None else None
+        if node is None:
+            return None
+        is_cordoned = as_mapping(node.value, "spec").get("unschedulable") is True
+        kind = OperationKind.UNCORDON if is_cordoned else OperationKind.CORDON
+        return Operation(kind, "", self._watched_node)
+
+    def do_delete(self) -> None:
+        self.operation_flow.open([self._deletion])
+
+    def do_cordon(self) -> None:
+        if (operation := self._cordon) is not None:
+            self.operation_flow.open([operation])
 
     def on_card_view_highlighted(self) -> None:
         self.update_footer()

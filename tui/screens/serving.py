@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -17,10 +17,18 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import TabbedContent, TabPane, Tabs
 
-from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.changes.operations.object_edit import EDITABLE_KINDS, ObjectEdit
+from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.resources import DEPLOYMENT
+from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.serving.spec.mapping.json_values import JsonObject
 from tui import status_text
 from tui.actions import Action, bindings
+from tui.bundle_flow import bundle_disabled_reason, save_bundle
 from tui.clipboard import copy_with_message
+from tui.object_editor import ObjectEditor
+from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.panes.base import Pane
 from tui.panes.events import EventsPane
 from tui.panes.logs import LogsPane
@@ -29,6 +37,7 @@ from tui.panes.rollouts import RolloutsPane
 from tui.panes.yaml import YamlPane
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionOwner, ActionScreen
+from tui.screens.edit.edit_flow import EditFlow
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
@@ -86,6 +95,9 @@ class ServingScreen(ActionScreen[NamespacedName]):
         """The serving as it was last; a deleted one stays."""
         self._deleted_at: datetime | None = None
         self._find_neighbor = find_neighbor
+        self.operation_flow = OperationFlow(self, on_done=self._on_operations_done)
+        self.edit_flow = EditFlow(self, self.operation_flow)
+        self._object_editor = ObjectEditor(self, self.operation_flow)
         self._first_pane = pane
         self._first_log = log
         self._panes = [one(view.key) for one in PANES]
@@ -383,6 +395,25 @@ class ServingScreen(ActionScreen[NamespacedName]):
             step = 1 if action.name == "next" else -1
             if self._find_neighbor(self.key, step) is None:
                 return f"The list has no serving {'after' if step > 0 else 'before'} this one."
+        if action.name in OPERATION_ACTIONS and self._deleted_at is not None:
+            return "The serving was deleted."
+        if action.name == "rollback":
+            return self._rollback_disabled_reason()
+        if action.name == "delete" and (pod := self._selected_pod) is not None:
+            return self._view.readonly_reason or self.operation_flow.disabled_reason(
+                Operation(OperationKind.DELETE_POD, pod.namespace, pod.name)
+            )
+        if action.name in OPERATION_ACTIONS:
+            kind = OPERATION_ACTIONS[action.name]
+            return self.operation_flow.serving_disabled_reason(kind, self._view)
+        if action.name == "undo":
+            return self.operation_flow.undo_disabled_reason()
+        if action.name == "edit_object":
+            return self._edit_object_disabled_reason()
+        if action.name == "bundle":
+            return bundle_disabled_reason(self, self._view)
+        if action.name == "edit":
+            return self.edit_flow.disabled_reason(None if self._deleted_at else self._view)
         return ""
 
     def do_close(self) -> None:
@@ -458,6 +489,97 @@ class ServingScreen(ActionScreen[NamespacedName]):
             words += ["--context", context]
         text = shlex.join(words)
         self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, text))
+
+    # -- operations ---------------------------------------------------------------------------
+
+    def label_for(self, action: Action) -> str:
+        if action.name == "delete" and self._selected_pod is not None:
+            return "delete Pod"
+        return action.label
+
+    @property
+    def _selected_pod(self) -> PodView | None:
+        """The Pod under the cursor of the tab Overview."""
+        pane = self._mounted_pane
+        return pane.selected_pod if isinstance(pane, OverviewPane) else None
+
+    def do_scale(self) -> None:
+        self.operation_flow.start(OperationKind.SCALE, [self._view])
+
+    def do_restart(self) -> None:
+        self.operation_flow.start(OperationKind.RESTART, [self._view])
+
+    def do_stop(self) -> None:
+        self.operation_flow.start(OperationKind.STOP, [self._view])
+
+    def do_pause(self) -> None:
+        self.operation_flow.start(OperationKind.PAUSE, [self._view])
+
+    def do_delete(self) -> None:
+        if (pod := self._selected_pod) is not None:
+            operation = Operation(OperationKind.DELETE_POD, pod.namespace, pod.name)
+            self.operation_flow.open([operation])
+        else:
+            self.operation_flow.start(OperationKind.DELETE, [self._view])
+
+    def do_edit(self) -> None:
+        self.edit_flow.start(self._view)
+
+    def _edited_object(self) -> ObjectRef | None:
+        """The object of the tab YAML, elsewhere the Deployment; None before it is read."""
+        pane = self._mounted_pane
+        if not isinstance(pane, YamlPane):
+            return ObjectRef(DEPLOYMENT.api_version, DEPLOYMENT.kind, *self.key[:2])
+        if (live := pane.live_object) is None:
+            return None
+        resource, metadata = live.resource, live.metadata
+        return ObjectRef(resource.api_version, resource.kind, metadata.namespace, metadata.name)
+
+    def _edit_object_disabled_reason(self) -> str:
+        ref = self._edited_object()
+        if ref is None:
+            return "The object is not read yet."
+        if ref.kind not in EDITABLE_KINDS:
+            article = "An" if ref.kind[:1] in "AEIOU" else "A"
+            return f"{article} {ref.kind} is not edited here; o chooses another object."
+        if ref.kind == "Deployment":
+            return self.edit_flow.disabled_reason(None if self._deleted_at else self._view)
+        base: JsonObject = {"kind": ref.kind, "metadata": {"namespace": ref.namespace}}
+        return self.operation_flow.disabled_reason(ObjectEdit.make(base, {}))
+
+    def _on_operations_done(self, operations: Sequence[Operation]) -> None:
+        for one in operations:
+            if isinstance(one, ObjectEdit):
+                self._object_editor.forget(ObjectRef.from_manifest(one.base))
+
+    def do_edit_object(self) -> None:
+        if (ref := self._edited_object()) is not None:
+            self._object_editor.start(ref)
+
+    def do_bundle(self) -> None:
+        save_bundle(self, self._view)
+
+    def do_undo(self) -> None:
+        flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow
+        flow.undo()
+
+    def _rollback_disabled_reason(self) -> str:
+        pane = self._mounted_pane
+        reason = self.operation_flow.serving_disabled_reason(OperationKind.ROLLBACK, self._view)
+        if reason or not isinstance(pane, RolloutsPane):
+            return reason
+        return pane.rollback_disabled_reason()
+
+    async def do_rollback(self) -> None:
+        pane = self._mounted_pane
+        if isinstance(pane, RolloutsPane) and (revision := pane.selected_revision) is not None:
+            self.operation_flow.start(
+                OperationKind.ROLLBACK, [self._view], revision=revision.number
+            )
+            return
+        await self._show_pane(PANES.index(RolloutsPane))
+        key = self.app_context.key_display_for("serving.rollback")
+        self.show_message(f"Choose a revision; {key} shows what going back to it changes.")
 
     def do_yaml(self) -> None:
         if self._active is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -13,6 +13,7 @@ from textual.geometry import Size
 from textual.getters import query_one
 from textual.widgets import Input
 
+from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.fleet.query import (
     Query,
     QueryError,
@@ -27,10 +28,13 @@ from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.text import one_line
 from tui import status_text
 from tui.actions import ACTIONS_BY_ID, POD_KEYS, Action, bindings
+from tui.bundle_flow import bundle_disabled_reason, save_bundle
 from tui.namespace_shortcuts import NamespaceShortcuts
+from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.ports.serving_source import SourceChanges, SourceState
 from tui.screens.base import ActionScreen
 from tui.screens.create.flow import CreateFlow
+from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.new_serving_progress import NewServingProgress
 from tui.screens.serving_status_popover import ServingStatusPopover
 from widgets.header import HeaderData, ListHeader
@@ -45,10 +49,21 @@ if TYPE_CHECKING:
     from tui.screens.serving import ServingScreen
 
 DEFAULT_SORT = "status"
+ROLLOUT_KINDS = frozenset(
+    {
+        OperationKind.SCALE,
+        OperationKind.RESTART,
+        OperationKind.START,
+        OperationKind.RESUME,
+    }
+)
+"""Operations whose progress is shown below the list."""
 DESCENDING_COLUMNS = frozenset({"restarts"})
 """Columns that are sorted in descending order at first."""
 
-SERVING_ACTIONS = frozenset({"open", "status", "logs", "yaml", "describe", "connect", "clone"})
+SERVING_ACTIONS = frozenset(
+    {"open", "status", "logs", "yaml", "describe", "connect", "clone", "mark", *OPERATION_ACTIONS}
+)
 """Actions on the serving under the cursor."""
 
 
@@ -78,6 +93,10 @@ class ServingsScreen(ActionScreen[None]):
         self._row_builder = ServingRowBuilder()
         self.create_flow = CreateFlow(
             self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
+        )
+        self.operation_flow = OperationFlow(self, on_done=self._on_operations_done)
+        self.edit_flow = EditFlow(
+            self, self.operation_flow, on_saved=lambda key: self.rollout_progress.start(key)
         )
         self._namespace_shortcuts = NamespaceShortcuts()
         self._shortcuts_context: str | None = None
@@ -198,6 +217,9 @@ class ServingsScreen(ActionScreen[None]):
     def _sort_views(self) -> list[ServingView]:
         """Filter and sort the servings; returns all of the namespace that is shown."""
         all_views = self.app_context.source.fleet.views()
+        if marked := self._row_builder.marked:
+            # A serving of the same name that is created later is another one.
+            self._row_builder.marked = marked & {view.key for view in all_views}
         here = [view for view in all_views if self.namespace in ("", view.key.namespace)]
         matching = self.filter_query.filter(here)
         self._views = sort_views(matching, self._sort_key, self.sort_reverse)
@@ -210,6 +232,8 @@ class ServingsScreen(ActionScreen[None]):
         source = self.app_context.source
         state = source.state
         all_views = source.fleet.views()
+        if self._shortcuts_context != source.context:
+            self._row_builder.marked = frozenset()  # names are those of another cluster
         here = self._sort_views()
         if self._shortcuts_context != source.context:
             self._namespace_shortcuts = NamespaceShortcuts(self.app_context.favorites)
@@ -298,6 +322,12 @@ class ServingsScreen(ActionScreen[None]):
 
     def default_message(self) -> Line:
         """The failure reason of the selected serving's state, or its endpoint."""
+        if marked := self._marked_views:
+            key = self.app_context.key_display_for("servings.back")
+            hidden = len(self._row_builder.marked) - len(marked)
+            more = f", {hidden} more not shown here" if hidden else ""
+            what = f"{len(marked)} marked{more}"
+            return ((" ", ""), (what, "accent"), (f"; {key} removes the marks.", "muted"))
         view = self.selected_serving
         if view is None:
             return ()
@@ -344,6 +374,19 @@ class ServingsScreen(ActionScreen[None]):
             return view.readonly_reason
         if action.name in ("create", "clone"):
             return self.create_flow.disabled_reason()
+        if action.name == "mark" and view is not None:
+            return view.readonly_reason
+        if action.name == "rollback":  # shows the page of the serving under the cursor
+            return self.operation_flow.serving_disabled_reason(OperationKind.ROLLBACK, view)
+        if action.name in OPERATION_ACTIONS:
+            kind = OPERATION_ACTIONS[action.name]
+            return self.operation_flow.targets_disabled_reason(kind, self._targets)
+        if action.name == "bundle":
+            return bundle_disabled_reason(self, self.selected_serving)
+        if action.name == "edit":
+            return self.edit_flow.disabled_reason(view)
+        if action.name == "undo":
+            return self.operation_flow.undo_disabled_reason()
         if action.name == "logs" and view is not None and not view.pods:
             return view.no_pods_text
         return ""
@@ -439,6 +482,78 @@ class ServingsScreen(ActionScreen[None]):
                 self.create_flow.clone(view.key), "create", busy_label=f"Reading {view.key}"
             )
 
+    # -- operations ---------------------------------------------------------------------------
+
+    def do_mark(self) -> None:
+        if view := self.selected_serving:
+            self._set_marks(self._row_builder.marked ^ {view.key})
+
+    def do_mark_all(self) -> None:
+        shown = frozenset(view.key for view in self._views if not view.readonly_reason)
+        self._set_marks(frozenset() if shown <= self._row_builder.marked else shown)
+
+    def _set_marks(self, keys: frozenset[NamespacedName]) -> None:
+        self._row_builder.marked = keys
+        if not self.is_current:
+            self._is_outdated = True  # drawn when the list is shown again
+            return
+        self.table.set_rows(self._row_builder.build_rows(self._views))
+        self.update_message()
+        self.update_footer()
+
+    @property
+    def _marked_views(self) -> list[ServingView]:
+        """The marked servings that are shown, in the order of the list."""
+        marked = self._row_builder.marked
+        return [view for view in self._views if view.key in marked] if marked else []
+
+    @property
+    def _targets(self) -> list[ServingView]:
+        """The marked servings, or the one under the cursor."""
+        if found := self._marked_views:
+            return found
+        return [view] if (view := self.selected_serving) is not None else []
+
+    def do_scale(self) -> None:
+        self.operation_flow.start(OperationKind.SCALE, self._targets)
+
+    def do_restart(self) -> None:
+        self.operation_flow.start(OperationKind.RESTART, self._targets)
+
+    def do_stop(self) -> None:
+        self.operation_flow.start(OperationKind.STOP, self._targets)
+
+    def do_pause(self) -> None:
+        self.operation_flow.start(OperationKind.PAUSE, self._targets)
+
+    def do_delete(self) -> None:
+        self.operation_flow.start(OperationKind.DELETE, self._targets)
+
+    def do_edit(self) -> None:
+        if view := self.selected_serving:
+            self.edit_flow.start(view)
+
+    def do_bundle(self) -> None:
+        if view := self.selected_serving:
+            save_bundle(self, view)
+
+    def do_undo(self) -> None:
+        flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow
+        flow.undo()
+
+    def do_rollback(self) -> None:
+        if view := self.selected_serving:
+            self._open_page(view, tab="rollouts")
+
+    def _on_operations_done(self, operations: Sequence[Operation]) -> None:
+        """The marks have served their purpose; the progress of a single rollout is shown."""
+        done = {NamespacedName(one.namespace, one.name): one for one in operations}
+        if self._row_builder.marked & done.keys():
+            self._set_marks(self._row_builder.marked - done.keys())
+        for key, operation in done.items():
+            if len(done) == 1 and operation.kind in ROLLOUT_KINDS:
+                self.rollout_progress.start(key)
+
     def do_wide(self) -> None:
         self.table.configure_columns(wide=not self.table.wide)
         if self.table.wide and self.table.max_scroll_x > 0:
@@ -480,6 +595,8 @@ class ServingsScreen(ActionScreen[None]):
     def do_back(self) -> None:
         if self.popover.is_open:
             self.popover.close()
+        elif self._marked_views:
+            self._set_marks(frozenset())
         elif self.filter_line.display:
             self.clear_filter()
         elif not self.rollout_progress.hide():

@@ -26,7 +26,6 @@ from servedeck.serving.edit.edited_fields import find_edited_fields
 from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
 from servedeck.serving.edit.restart_forecast import (
     RestartForecast,
-    desired_replicas,
     forecast_restart,
     last_rollout_duration,
     restarts_pods,
@@ -44,6 +43,7 @@ from servedeck.serving.spec.issues import Issue, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.status.revisions import FieldManager, read_revisions
+from servedeck.serving.status.rollout_status import desired_replicas
 
 
 class ServingReplacedError(ClusterError):

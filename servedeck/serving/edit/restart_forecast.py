@@ -21,13 +21,17 @@ from servedeck.serving.duration import format_duration
 from servedeck.serving.spec.issues import Issue, warning
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
-    as_int,
     as_mapping,
     as_time,
     mappings,
 )
 from servedeck.serving.status.revisions import Revision, count
-from servedeck.serving.status.rollout_status import Strategy, find_condition, read_strategy
+from servedeck.serving.status.rollout_status import (
+    Strategy,
+    desired_replicas,
+    find_condition,
+    read_strategy,
+)
 from servedeck.serving.text import format_count
 
 
@@ -98,7 +102,7 @@ def forecast_restart(
     """
     spec = as_mapping(changed, "spec")
     replicas = desired_replicas(changed)
-    strategy = read_strategy(spec, replicas)
+    strategy = read_strategy(changed)
     available = count(as_mapping(live, "status").get("availableReplicas"))
     is_rolling = strategy.type == "RollingUpdate"
     min_available = min(available, replicas - strategy.unavailable_pods) if is_rolling else 0
@@ -121,12 +125,6 @@ def restarts_pods(live: JsonObject, changed: JsonObject) -> bool:
     before, after = as_mapping(live, "spec"), as_mapping(changed, "spec")
     has_pods = bool(desired_replicas(live) and desired_replicas(changed))
     return has_pods and not after.get("paused") and before.get("template") != after.get("template")
-
-
-def desired_replicas(deployment: JsonObject) -> int:
-    """1 if it is not set."""
-    found = as_int(as_mapping(deployment, "spec").get("replicas"))
-    return 1 if found is None else found
 
 
 def last_rollout_duration(deployment: JsonObject, current: Revision | None) -> timedelta | None:

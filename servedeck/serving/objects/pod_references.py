@@ -7,6 +7,15 @@ from typing import Any, NamedTuple
 
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
 
+_SECRET_REFERENCES = (
+    ("csi", "nodePublishSecretRef"),
+    ("cephfs", "secretRef"),
+    ("flexVolume", "secretRef"),
+    ("iscsi", "secretRef"),
+    ("rbd", "secretRef"),
+)
+"""Volumes that name a Secret of their storage (kubernetes pkg/apis/core/types.go, VolumeSource)."""
+
 
 class PodReferences(NamedTuple):
     """Names by kind, each once, in the order of the Pod's fields."""
@@ -34,6 +43,9 @@ def _volume_names(pod_spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "claim", as_str(as_mapping(volume, "persistentVolumeClaim").get("claimName"))
         yield "configMap", as_str(as_mapping(volume, "configMap").get("name"))
         yield "secret", as_str(as_mapping(volume, "secret").get("secretName"))
+        yield "secret", as_str(as_mapping(volume, "azureFile").get("secretName"))
+        for kind, reference in _SECRET_REFERENCES:
+            yield "secret", as_str(as_mapping(volume, kind, reference).get("name"))
         for source in mappings(as_mapping(volume, "projected").get("sources")):
             yield "configMap", as_str(as_mapping(source, "configMap").get("name"))
             yield "secret", as_str(as_mapping(source, "secret").get("name"))

@@ -38,8 +38,8 @@ def mask_secret_values(
 
     Masked are: variables and headers by name or value; words of a command line; entries of a
     ConfigMap and settings of a KEDA trigger by key or value; every value of a Secret; anywhere a
-    text that has the shape of a secret; annotations that contain an object with any of these, but
-    for `except_annotation`.
+    text that has the shape of a secret; annotations by name, and those that contain an object with
+    any of these, but for `except_annotation`.
     """
     masker = _Masker(except_annotation)
     kind = obj.get("kind")
@@ -66,7 +66,9 @@ class _Masker:
         if isinstance(value, dict):
             if key == "annotations":
                 return {
-                    name: one if name == self._except_annotation else self._mask_annotation(one)
+                    name: one
+                    if name == self._except_annotation
+                    else self._mask_annotation(name, one)
                     for name, one in value.items()
                 }
             named = self._mask_variable(value)
@@ -104,7 +106,9 @@ class _Masker:
             for name, one in value.items()
         }
 
-    def _mask_annotation(self, value: Any) -> Any:
+    def _mask_annotation(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and value and looks_secret(name.rpartition("/")[2], value):
+            return self._masked()
         if isinstance(value, str) and value[:1] in ("{", "["):
             try:
                 inner = json.loads(value)

@@ -96,8 +96,7 @@ def read_rollout_status(deployment: JsonObject, current: Revision | None) -> Rol
     """
     spec, status = as_mapping(deployment, "spec"), as_mapping(deployment, "status")
     name = one_line(sanitize(str(as_mapping(deployment, "metadata").get("name", ""))))
-    desired = as_int(spec.get("replicas"))
-    desired = 1 if desired is None else desired
+    desired = desired_replicas(deployment)
     updated = count(status.get("updatedReplicas"))
     replicas, available = (count(status.get(key)) for key in ("replicas", "availableReplicas"))
     progressing = find_condition(deployment, "Progressing")
@@ -132,7 +131,7 @@ def read_rollout_status(deployment: JsonObject, current: Revision | None) -> Rol
         ready=current.ready if current is not None else 0,
         available=available,
         old=max(replicas - updated, 0),
-        strategy=read_strategy(spec, desired),
+        strategy=read_strategy(deployment),
         started_at=_started_at(current),
         deadline_at=_deadline(spec, progressing) if phase is RolloutPhase.IN_PROGRESS else None,
         min_ready_seconds=count(spec.get("minReadySeconds")),
@@ -182,10 +181,19 @@ def _creation_error(deployment: JsonObject) -> str:
     return one_line(sanitize(message)) if isinstance(message, str) else "unknown"
 
 
-def read_strategy(spec: Mapping[str, Any], desired: int) -> Strategy:
-    """The strategy of a Deployment's spec for a desired number of Pods. Percentages are of this
-    number, maxSurge rounded up and maxUnavailable down; if both are 0, one Pod may be unavailable,
-    but no more than desired (deployment_util.go, ResolveFenceposts and MaxUnavailable)."""
+def desired_replicas(deployment: Mapping[str, Any]) -> int:
+    """spec.replicas; 1 if it is absent, as the API server sets it."""
+    desired = as_int(as_mapping(deployment, "spec").get("replicas"))
+    return 1 if desired is None else desired
+
+
+def read_strategy(deployment: Mapping[str, Any]) -> Strategy:
+    """How a Deployment replaces its Pods.
+
+    Percentages are of the desired number, maxSurge rounded up and maxUnavailable down; if both are
+    0, one Pod may be unavailable, but no more than desired (deployment_util.go, ResolveFenceposts
+    and MaxUnavailable)."""
+    spec, desired = as_mapping(deployment, "spec"), desired_replicas(deployment)
     strategy = as_mapping(spec, "strategy")
     if strategy.get("type") == "Recreate":
         return Strategy("Recreate")

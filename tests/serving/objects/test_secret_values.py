@@ -97,6 +97,13 @@ def test_the_object_as_it_was_applied_last_is_masked_if_it_has_a_secret() -> Non
     assert mask_secret_values(harmless) == (harmless, 0)
 
 
+def test_an_annotation_whose_name_looks_secret() -> None:
+    annotations = {"example.com/api-token": "x", "token.example.com/mode": "x", "note": "x"}
+    found, count = mask_secret_values({"metadata": {"annotations": annotations}})
+    assert found["metadata"]["annotations"] == annotations | {"example.com/api-token": MASK}
+    assert count == 1
+
+
 @pytest.mark.parametrize("value", [{}, {"spec": None}, {"kind": ["x"], "data": "text"}])
 def test_an_object_of_any_shape(value: dict[str, Any]) -> None:
     assert mask_secret_values(value) == (value, 0)

@@ -106,6 +106,14 @@ def test_any_text_is_read_without_losing_a_line(text: str) -> None:
         "access.key",
         "GOOGLE_CREDENTIALS",
         "BASIC_AUTH",
+        "accessKey",
+        "clientSecret",
+        "authToken",
+        "DB_PASS",
+        "LITELLM_MASTER_KEY",
+        "X-Api-Key",
+        "Authorization",
+        "Set-Cookie",
     ],
 )
 def test_names_of_secrets(name: str) -> None:
@@ -128,6 +136,11 @@ def test_names_of_secrets(name: str) -> None:
         "AUTHOR",
         "KEY_COUNT",
         "CUDA_VISIBLE_DEVICES",
+        "tokenizerMode",
+        "maxTokens",
+        "prompt_token_ids",
+        "PASS",
+        "BYPASS",
     ],
 )
 def test_names_of_no_secrets(name: str) -> None:
@@ -144,6 +157,9 @@ def test_names_of_no_secrets(name: str) -> None:
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc",
         "-----BEGIN RSA PRIVATE KEY-----\nabc",
         "postgres://user:pass@db/x",
+        "ASIAABCDEFGHIJKLMNOP",
+        "AIza" + "a" * 35,
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nabc",
     ],
 )
 def test_values_that_are_secret_under_any_name(value: str) -> None:

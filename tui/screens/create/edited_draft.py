@@ -22,7 +22,9 @@ class EditedDraft:
         draft: Draft,
         autosave: DraftAutosave,
         on_validated: Callable[[ServingSpec | None, Sequence[Issue]], None],
+        validate: Callable[[], tuple[ServingSpec | None, Sequence[Issue]]] | None = None,
     ) -> None:
+        """`validate` returns the wanted spec and its issues; by default those of a new serving."""
         self.draft = draft
         self.autosave = autosave
         self.undo_history = UndoHistory(draft)
@@ -30,11 +32,12 @@ class EditedDraft:
         """None if the draft cannot be parsed."""
         self.issues: Sequence[Issue] = ()
         self._on_validated = on_validated
+        self._validate = validate or draft.validate
         self._last_valid_spec: ServingSpec | None = None
 
     def validate(self) -> None:
         """Validate the draft as it is now."""
-        self.spec, self.issues = self.draft.validate()
+        self.spec, self.issues = self._validate()
         self._last_valid_spec = self.spec or self._last_valid_spec
         self._on_validated(self.spec, self.issues)
 

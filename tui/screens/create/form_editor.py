@@ -150,7 +150,10 @@ class FormEditor:
             return False
         self._edited.record_change(path)
         head = path.rsplit(".", 1)[0] if path.rsplit(".", 1)[-1].isdigit() else path
-        await self.show_step(steps.step_of(path) if path else 1, path, f"add.{head}")
+        step = self._draft.step
+        if step != steps.EDIT_STEP:
+            step = steps.step_of(path) if path else 1
+        await self.show_step(step, path, f"add.{head}")
         self._draft.step = self._form.step
         self._notify(message)
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from textual.widget import Widget
 
 from servedeck.changes.draft import EMPTY_VARIABLE, EMPTY_VOLUME, Draft
 from servedeck.serving.objects.manifests import SystemVolume
+from servedeck.serving.spec.env_file import contains_secret
 from servedeck.serving.spec.issues import Issue
 from tui.ports.change_service import Inventory
 from tui.screens.create import env_rows, field_options, steps
@@ -21,9 +22,10 @@ from tui.screens.create.field_order import EDITOR_SELECTOR, FieldOrder, field_pa
 from tui.screens.create.form_widgets import build_widget
 from tui.screens.create.option_picker import OptionPicker
 from tui.screens.create.review_text import is_masked
-from widgets.form import ChoiceRow, FieldInput, FormRow, VariableRow
+from widgets.form import ChoiceRow, FieldInput, FormRow, TextRow, VariableRow
 from widgets.form_parts import FormBody, FormButton, ReadOnlyLines
 from widgets.select_field import SelectField
+from widgets.styled_line import Line
 
 
 class FormView(FormBody):
@@ -70,6 +72,12 @@ class FormView(FormBody):
         self._focused_row: str = ""
         self._last_focused_paths: dict[int, str] = {}
         """The last focused field of each step."""
+        self.extra_note: Callable[[str], Line] = lambda _path: ()
+        """What is shown below the row of a field besides; called with its path."""
+        self.masks_texts = False
+        """Whether texts that contain a secret are masked, as they are if others have set them."""
+        self._shown: list[tuple[object, ...]] = []
+        """The layout that is shown."""
         self.field_order = FieldOrder()
         self._rows: list[FormRow] = []
 
@@ -92,8 +100,9 @@ class FormView(FormBody):
         top = self.scroll_offset.y
         with self.app.batch_update():
             await self.remove_children()
+            self._shown = self._layout()
             built = [
-                build_widget(one, self.draft, reveal=self.reveal)
+                build_widget(one, self.draft, reveal=self.reveal, masks_texts=self.masks_texts)
                 for one in steps.form_items(self.step, self.draft, self._system_volumes)
             ]
             await self.mount_all(built)
@@ -101,9 +110,40 @@ class FormView(FormBody):
             self.field_order.editors = list(self.query(EDITOR_SELECTOR))
             self._rows = list(self.query(FormRow))
             self._update_issues()
-            self._update_notes()
+            self.update_notes()
             self.scroll_to(y=top, animate=False)
             self.focus_path(*focus)
+
+    def _layout(self) -> list[tuple[object, ...]]:
+        """The fields and rows of the draft, without their values."""
+        return [
+            (type(one), path, get_row(self.draft, path).get("source"))
+            if isinstance(one, steps.VariableItem)
+            else (type(one), path)
+            for one in steps.form_items(self.step, self.draft, self._system_volumes)
+            for path in [getattr(one, "path", "")]
+        ]
+
+    async def show_values(self, focus: str) -> None:
+        """Show the draft after it was changed from outside. Inputs stay as they are, with their
+        cursors, if the fields are the same; else they are rebuilt, with the focus on `focus`."""
+        if self._shown != self._layout():
+            focused = self.screen.focused
+            cursor = focused.cursor_position if isinstance(focused, FieldInput) else None
+            await self.rebuild(focus)
+            focused = self.screen.focused
+            if cursor is not None and isinstance(focused, FieldInput) and focused.path == focus:
+                focused.cursor_position = min(cursor, len(focused.value))
+            return
+        for editor in self.field_order.editors:
+            if isinstance(editor, FieldInput):
+                editor.show_text(self.get_text(editor.path))
+            elif isinstance(editor, SelectField):
+                text = self.get_text(editor.path)
+                editor.set_display(*field_options.display_value(editor.path, text))
+        self.set_reveal(self.reveal)
+        self._update_issues()
+        self.update_notes()
 
     def remove_blank_rows(self) -> None:
         """Remove empty rows before another step is shown or this one is rebuilt."""
@@ -151,12 +191,16 @@ class FormView(FormBody):
         """The inventory of the cluster; call it again when it changes."""
         self._inventory = inventory
         self._system_volumes = system_volumes
-        self._update_notes()
+        self.update_notes()
 
-    def _update_notes(self) -> None:
+    def update_notes(self) -> None:
+        """Update what is shown below the fields."""
         for row in self._rows:
+            note = self.extra_note(row.path)
             if isinstance(row, ChoiceRow):
-                row.set_note(field_options.field_note(row.path, self.draft, self._inventory))
+                known = field_options.field_note(row.path, self.draft, self._inventory)
+                note = (*note, ("  ", ""), *known) if note and known else (*note, *known)
+            row.set_note(note)
         for info_lines in self.query(ReadOnlyLines):
             info_lines.set_lines(*steps.system_volume_lines(self._system_volumes))
 
@@ -166,6 +210,8 @@ class FormView(FormBody):
         for row in self._rows:
             if isinstance(row, VariableRow):
                 row.set_masked(is_masked(get_row(self.draft, row.path)) and not reveal)
+            elif isinstance(row, TextRow) and self.masks_texts:
+                row.set_masked(contains_secret(self.get_text(row.path)) and not reveal)
 
     # -- texts ----------------------------------------------------------------------------------
 
@@ -189,7 +235,7 @@ class FormView(FormBody):
         for row in self._rows:
             if isinstance(row, ChoiceRow) and row.path == path:
                 row.select_field.set_display(*field_options.display_value(path, text))
-        self._update_notes()
+        self.update_notes()
 
     async def flush_typed_text(self) -> None:
         """Store everything typed so far, even if the input has not handled it yet."""

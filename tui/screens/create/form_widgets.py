@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.widget import Widget
 
 from servedeck.changes.draft import Draft
+from servedeck.serving.spec.env_file import contains_secret
 from servedeck.serving.spec.fields import InputKind
 from tui.screens.create import field_options, steps
 from tui.screens.create.draft_values import get_row, get_text
@@ -21,8 +22,11 @@ INPUT_WIDTHS = {
 """Maximum width of an input in cells, by the kind of its field."""
 
 
-def build_widget(item: steps.FormItem, draft: Draft, *, reveal: bool) -> Widget:
-    """The widget that shows the item's value in the draft; `reveal` shows secret values."""
+def build_widget(
+    item: steps.FormItem, draft: Draft, *, reveal: bool, masks_texts: bool = False
+) -> Widget:
+    """The widget that shows the item's value in the draft; `reveal` shows secret values, of
+    variables and, with `masks_texts`, in other texts."""
     if isinstance(item, steps.TitleItem):
         return FormHeading(item.text, item.detail)
     if isinstance(item, steps.InfoItem):
@@ -41,5 +45,6 @@ def build_widget(item: steps.FormItem, draft: Draft, *, reveal: bool) -> Widget:
         field.label,
         text,
         required=field.required,
+        masked=masks_texts and not reveal and contains_secret(text),
         max_input_width=INPUT_WIDTHS.get(field.kind, MAX_INPUT_WIDTH),
     )

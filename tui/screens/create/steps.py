@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from servedeck.changes.draft import Draft
+from servedeck.changes.edit_draft import READ_ONLY_FIELDS
 from servedeck.changes.form_fields import COMMON_FIELDS, FIELDS_BY_SECTION, visible_fields
 from servedeck.serving.objects.manifests import SystemVolume
 from servedeck.serving.spec.fields import Field, InputKind
@@ -14,6 +15,9 @@ from servedeck.serving.spec.spec import FIELDS, Section
 from widgets.styled_line import Line
 
 STEP_TITLES = ("Basic Information", "Detailed Settings", "Review & Deploy")
+
+EDIT_STEP = 4
+"""In place of a step: all fields of an existing serving that can be changed, on one form."""
 
 VOLUME_FIELDS = FIELDS["volumes"].inputs
 
@@ -72,14 +76,19 @@ class ReviewSection(NamedTuple):
 
 
 def form_items(step: int, draft: Draft, system_volumes: Sequence[SystemVolume]) -> list[FormItem]:
-    """The content of the step (1 or 2) for a draft."""
-    return list(_basic_items()) if step == 1 else list(_detailed_items(draft, system_volumes))
+    """The content of the step (1, 2 or EDIT_STEP) for a draft."""
+    if step == 1:
+        return list(_basic_items())
+    if step == EDIT_STEP:
+        return [*_basic_items(READ_ONLY_FIELDS), *_detailed_items(draft, ())]
+    return list(_detailed_items(draft, system_volumes))
 
 
-def _basic_items() -> Iterator[FormItem]:
+def _basic_items(without: Collection[str] = ()) -> Iterator[FormItem]:
     yield TitleItem(STEP_TITLES[0])
     for field in FIELDS_BY_SECTION[Section.BASIC]:
-        yield FieldItem(field.name, field)
+        if field.name not in without:
+            yield FieldItem(field.name, field)
 
 
 def _detailed_items(draft: Draft, system_volumes: Sequence[SystemVolume]) -> Iterator[FormItem]:
@@ -90,7 +99,8 @@ def _detailed_items(draft: Draft, system_volumes: Sequence[SystemVolume]) -> Ite
         yield TitleItem(draft.template.label)
         yield from (FieldItem(f"settings.{one.name}", one) for one in own if not one.advanced)
     yield TitleItem(Section.VOLUMES, "optional")
-    yield InfoItem("system", system_volume_lines(system_volumes))
+    if system_volumes:
+        yield InfoItem("system", system_volume_lines(system_volumes))
     for at in range(len(draft.rows["volumes"])):
         for field in VOLUME_FIELDS:
             yield FieldItem(f"volumes.{at}.{field.name}", field)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from servedeck.changes.draft import Draft
@@ -33,6 +34,13 @@ class UndoHistory:
         self._redo_stack.clear()
         self._current = dump
         self._typing_path = path if typed else ""
+
+    def rebase(self, move: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """The draft now has another base: `move` returns a version of the draft on top of it."""
+        for stack in (self._undo_stack, self._redo_stack):
+            stack[:] = [(move(dump), path) for dump, path in stack]
+        self._current = self._draft.to_dict()
+        self._typing_path = ""
 
     def end_typing(self) -> None:
         """The field lost the focus: later typing there is another change."""

@@ -18,7 +18,6 @@ from servedeck.serving.spec.spec import ServingSpec
 from tui.actions import ACTIONS_BY_ID, Action
 from tui.plan_view import PlanView
 from tui.ports.change_service import ChangeService
-from tui.screens.base import MESSAGE_SECONDS, Overlay
 from tui.screens.create import create_keys, review_text, steps
 from tui.screens.create.create_deployer import make_create_deployer
 from tui.screens.create.draft_autosave import DraftAutosave
@@ -26,32 +25,21 @@ from tui.screens.create.edited_draft import EditedDraft
 from tui.screens.create.file_transfer import FileTransfer
 from tui.screens.create.form_closing import FormClosing
 from tui.screens.create.form_editor import FormEditor
+from tui.screens.create.form_screen import INVENTORY_UPDATE_SECONDS, FormScreen
 from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
 from tui.screens.create.step_bar import step_bar_line
-from widgets.form import FieldInput
-from widgets.form_parts import FormButton
 from widgets.review_list import ReviewEntry, ReviewList
-from widgets.styled_line import wrap
 from widgets.text_view import StatusLine
 
-INVENTORY_UPDATE_SECONDS = 0.25
-"""Seconds between two updates of nodes, PVCs and namespaces."""
 
-MAX_MESSAGE_LINES = 4
-"""Maximum number of lines of a message."""
-
-
-class CreateScreen(Overlay[NamespacedName | None]):
+class CreateScreen(FormScreen[NamespacedName | None]):
     """The form. Its result is the key of the serving that was deployed, None for none."""
 
     SCOPE = "create"
-    HAS_HELP = False
-    """It has its own key for the help: the usual one is text here."""
     BINDINGS: ClassVar[list[BindingType]] = create_keys.screen_bindings()
 
     step_bar = query_one("#steps", StatusLine)
-    help_bar = query_one("#field-help", StatusLine)
 
     def __init__(
         self,
@@ -69,7 +57,6 @@ class CreateScreen(Overlay[NamespacedName | None]):
         self.step = 1
         self._initial_message = message
         self._initial_dump = draft.to_dict() if draft_file is None else None
-        self._reveal = False
         self.inventory_watch = InventoryWatch(change_service.watch_inventory)
         self.deployer = make_create_deployer(
             change_service, self.inventory_watch, self._on_deployer_change
@@ -127,34 +114,16 @@ class CreateScreen(Overlay[NamespacedName | None]):
         if self._initial_message:
             self.show_message(self._initial_message, seconds=20)
 
-    def save_on_exit(self) -> None:
-        self.autosave.write_now()
-
     async def on_unmount(self) -> None:
-        self.autosave.close()
-        self.deployer.close()
-        await self.inventory_watch.close()
+        self.deployer.close()  # Textual calls that of FormScreen, too
 
     def adapt_to_size(self, size: Size) -> None:
         super().adapt_to_size(size)
-        self.help_bar.styles.height = 2 if size.height >= 16 else 1
-        self.help_bar.display = size.height >= 10
-        self.update_field_help(self._focused_path())
         self._update_review()
 
-    def show_message(
-        self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
-    ) -> None:
-        """Show a sentence, on several lines if it is long."""
-        super().show_message(text, style_name, seconds)
-        lines = wrap(((" ", ""), (text, style_name)), self.size.width - 1, 1)[:MAX_MESSAGE_LINES]
-        self.message_line.styles.height = max(1, len(lines))
-        self.message_line.set_lines(*lines)
-
-    def update_message(self) -> None:
-        if not self.has_message:
-            self.message_line.styles.height = 1
-        super().update_message()
+    @property
+    def shows_form(self) -> bool:
+        return self.step != 3
 
     def _update_inventory(self) -> None:
         if self._editor.update_inventory():
@@ -197,9 +166,6 @@ class CreateScreen(Overlay[NamespacedName | None]):
     async def do_next_field(self) -> None:
         if await self.form.advance():
             await self.do_next()
-
-    def do_edit_value(self) -> None:
-        self.form.move_focus(1)
 
     async def edit_field(self, path: str) -> None:
         """Go from the review to a field."""
@@ -248,38 +214,18 @@ class CreateScreen(Overlay[NamespacedName | None]):
         wrong = plan.errors if plan is not None else self._edited.errors
         self.step_bar.set_lines(step_bar_line(self.step, len(wrong), self.size.width))
 
-    def _focused_path(self) -> str:
-        return getattr(self.focused, "path", "") if self.step != 3 else ""
-
     def update_field_help(self, path: str) -> None:
-        """Show the help of the field at the bottom."""
         if self.shows_yaml:
-            text = "Press ctrl+s to deploy. y shows objects, file and review in turn."
+            self.show_help_text("Press ctrl+s to deploy. y shows objects, file and review in turn.")
         elif self.step == 3:
-            text = "Press ctrl+s to deploy. Enter on a line, or a section's digit, edits."
-        elif isinstance(self.focused, FormButton):
-            text = self.focused.help_text
+            self.show_help_text(
+                "Press ctrl+s to deploy. Enter on a line, or a section's digit, edits."
+            )
         else:
-            text = self._editor.field_help(path)
-        self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
+            super().update_field_help(path)
 
-    def on_form_view_focused(self, message: FormView.Focused) -> None:
-        self._editor.handle_focus(message.path)
-        self.update_field_help(message.path)
-        self.update_footer()
-
-    def on_form_view_row_added(self, message: FormView.RowAdded) -> None:
-        self._edited.undo_history.record(message.path)
-
-    def on_form_view_changed(self, message: FormView.Changed) -> None:
-        self._editor.handle_change(message.path)
+    def handle_draft_change(self) -> None:
         self._update_steps()
-
-    async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
-        await self._editor.paste_lines(message.input.path, message.text)
-
-    def on_form_view_env_file_requested(self, message: FormView.EnvFileRequested) -> None:
-        self._files.load_env_file(lambda text: self._editor.import_lines(message.path, text))
 
     # -- what the keys do -----------------------------------------------------------------------
 
@@ -305,47 +251,14 @@ class CreateScreen(Overlay[NamespacedName | None]):
         wanted = ACTIONS_BY_ID[str(parameters[0])]
         return create_keys.applies(wanted, step=self.step, focused_path=self._focused_path())
 
-    async def action_do(self, action_id: str, *arguments: str) -> None:
-        if self.step != 3:
-            await self.form.flush_typed_text()
-        await super().action_do(action_id, *arguments)
-
-    def do_move(self, key: str) -> None:
-        self.form.move_focus(1 if key in ("down", "tab") else -1)
-
-    def do_move_section(self, key: str) -> None:
-        self.form.focus_section(1 if key == "pagedown" else -1)
-
-    async def do_remove(self) -> None:
-        await self._editor.remove_row()
-
-    async def do_source(self) -> None:
-        await self._editor.change_source()
-
-    async def do_undo(self) -> None:
-        if await self._editor.undo():
-            self._update_restored()
-
-    async def do_redo(self) -> None:
-        if await self._editor.redo():
-            self._update_restored()
-
-    def _update_restored(self) -> None:
+    def handle_draft_restored(self) -> None:
         self.step = self.form.step
-        self._update_steps()
-        self.update_footer()
+        super().handle_draft_restored()
 
     def do_reveal(self) -> None:
-        self._reveal = not self._reveal
-        self.form.set_reveal(self._reveal)
+        super().do_reveal()
         self.plan_view.reveal = self._reveal
         self._update_review()
-        self.show_message(
-            "Secret values are shown." if self._reveal else "Secret values are masked."
-        )
-
-    def do_help(self) -> None:
-        self.app_context.do_help()
 
     # -- files ----------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The incident bundle: one archive with everything about a serving, secrets redacted."""

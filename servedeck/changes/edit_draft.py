@@ -1,0 +1,417 @@
+"""The form of an existing serving: what was typed, compared with the serving as it was read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from servedeck.changes.draft import (
+    LIST_FIELDS,
+    VALUE_NOT_SAVED,
+    VALUE_UNCHANGED,
+    Draft,
+    DraftRow,
+    env_var_document,
+)
+from servedeck.changes.draft_merge import (
+    copy_value,
+    entry_path,
+    find_row,
+    is_blank,
+    merge_rows,
+    row_key,
+    typed_rows,
+)
+from servedeck.changes.plan import new_issues
+from servedeck.serving.edit.assignments import Assignment, assign
+from servedeck.serving.edit.differences import FieldDifference, find_field_differences
+from servedeck.serving.edit.entries import ABSENT, Path, list_entries, split_spec
+from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
+from servedeck.serving.spec.issues import Issue, errors, warning
+from servedeck.serving.spec.spec import ServingSpec, issues_from_error
+from servedeck.serving.spec.types import EnvVar, Transformer, Volume
+
+READ_ONLY_FIELDS = ("name", "namespace", "template")
+"""Fields that an existing serving keeps."""
+
+
+class EditDraft:
+    """A draft, and the serving that it changes. A field whose texts are as they were read keeps its
+    value exactly, whatever the form can show of it: an unchanged form changes nothing."""
+
+    def __init__(self, base: ServingSpec) -> None:
+        self.base = base
+        """The serving as it was read."""
+        self.base_draft = Draft.from_spec(base)
+        self.draft = Draft.from_spec(base)
+        self.draft.base = self.base_draft
+        self.began = base
+        """The serving as it was read when the edit began."""
+        self._undecided: dict[Path, MergeConflict] = {}
+
+    @property
+    def changed_paths(self) -> tuple[str, ...]:
+        """Paths of the changed texts, and of the lists with changed rows."""
+        before, after = self.base_draft, self.draft
+        texts = dict.fromkeys((*before.texts, *after.texts))
+        found = [path for path in texts if before.texts.get(path, "") != after.texts.get(path, "")]
+        found += [
+            path for path in LIST_FIELDS if typed_rows(before, path) != typed_rows(after, path)
+        ]
+        return tuple(path for path in found if self._can_change(path))
+
+    def _can_change(self, path: str) -> bool:
+        """Whether the serving has the field; a draft may have settings of another template."""
+        name, _, setting = path.partition(".")
+        if name == "settings":
+            return any(one.name == setting for one in self.base.template_definition.fields)
+        return path not in READ_ONLY_FIELDS
+
+    @staticmethod
+    def has_changes(saved: Draft) -> bool:
+        """Whether a saved draft of an edit differs from what was read then."""
+        base = saved.base
+        if base is None:
+            return False
+
+        def rows(draft: Draft, path: str) -> list[DraftRow]:
+            known = {VALUE_UNCHANGED: VALUE_NOT_SAVED}  # the base's own mark
+            found = typed_rows(draft, path)
+            return [
+                {**row, "key": known.get(row.get("key", ""), row.get("key", ""))} for row in found
+            ]
+
+        return (
+            bool(saved.omitted_secrets)
+            or saved.texts != base.texts
+            or any(rows(saved, path) != rows(base, path) for path in LIST_FIELDS)
+        )
+
+    @classmethod
+    def resume(cls, current: ServingSpec, saved: Draft) -> tuple[EditDraft, list[MergeConflict]]:
+        """A saved draft on top of the serving as it is now, and the values that others have changed
+        since, too: those stay as they were typed."""
+        edit = cls(current)
+        base = saved.base
+        if base is None:
+            return edit, []
+        before, mine = cls(current), cls(current)
+        for path, text in saved.texts.items():
+            if text != base.texts.get(path, "") and path not in READ_ONLY_FIELDS:
+                mine.draft.texts[path] = text
+                before.draft.texts[path] = base.texts.get(path, "")
+        for path in LIST_FIELDS:
+            if typed_rows(saved, path) != typed_rows(base, path):
+                mine.draft.rows[path] = _with_secrets(saved.rows[path], edit.draft.rows[path])
+                before.draft.rows[path] = _with_secrets(
+                    base.rows[path], edit.draft.rows[path], VALUE_NOT_SAVED
+                )
+        edit.draft.omitted_secrets = saved.omitted_secrets
+        edit.draft.focused_field = saved.focused_field
+        old, _ = before._read()
+        if old is None:  # what was read then is damaged
+            edit.draft.texts, edit.draft.rows = mine.draft.texts, mine.draft.rows
+            return edit, []
+        began = cls(old)
+        began.draft = edit.draft
+        began.draft.base = began.base_draft
+        began.draft.texts, began.draft.rows = mine.draft.texts, mine.draft.rows
+        conflicts = began.rebase(current)
+        _mark_omitted_values(began.draft, mine.draft)
+        return began, conflicts
+
+    # -- the wanted serving ---------------------------------------------------------------------
+
+    def validate(self) -> tuple[ServingSpec | None, list[Issue]]:
+        """The wanted serving, None if a field cannot be parsed, and the errors and warnings that
+        the change brings."""
+        spec, found = self._read()
+        unread = [*self.draft.unread_issues(), *self._omitted_changes()]
+        if spec is None:
+            return None, [*found, *unread]
+        return spec, [*new_issues(self.base, spec), *unread]
+
+    def _omitted_changes(self) -> Iterator[Issue]:
+        """What was changed and looked like a secret, so that the draft's file does not have it."""
+        for path in sorted(self.draft.omitted_secrets):
+            text = self.draft.texts.get(path, "")
+            if text and text == self.base_draft.texts.get(path):
+                yield warning(
+                    path,
+                    "Its change looked like a secret, so it was not saved in the draft: enter it "
+                    "again.",
+                )
+
+    def differences(self, spec: ServingSpec) -> tuple[FieldDifference, ...]:
+        """What the wanted serving changes, value by value."""
+        return find_field_differences(self.base, spec)
+
+    def _read(self, without: Sequence[str] = ()) -> tuple[ServingSpec | None, list[Issue]]:
+        """The wanted serving with its changed texts and lists, except those in `without`."""
+        changed = tuple(path for path in self.changed_paths if path not in without)
+        texts = [
+            Assignment(path, self.draft.texts.get(path, ""))
+            for path in changed
+            if path in self.draft.texts and not path.startswith("transformer.")
+        ]
+        spec, found = assign(self.base, texts)
+        problems = list(found)
+        lists: dict[str, Any] = {}
+        for name, path in (("volumes", "volumes"), ("env", "env")):
+            if path in changed:
+                lists[name] = self._entries(path)
+        if any(path.startswith("transformer.") for path in changed):
+            lists["transformer"] = self._transformer()
+        try:
+            spec = None if spec is None else spec.replace(**lists)
+            if spec is None and lists:
+                self.base.replace(**lists)  # for its errors
+        except ValidationError as failure:
+            problems += issues_from_error(failure)
+            spec = None
+        return (None if errors(problems) else spec), problems
+
+    def _entries(self, path: str) -> list[Any]:
+        """The rows of a list: those that were read as they are, the others as documents."""
+        entries: Sequence[EnvVar | Volume]
+        if path == "volumes":
+            entries = self.base.volumes
+        elif path == "env":
+            entries = self.base.env
+        else:
+            entries = self.base.transformer.env if self.base.transformer is not None else ()
+        unchanged = list(zip(self.base_draft.rows[path], entries, strict=True))
+        found: list[Any] = []
+        for row in typed_rows(self.draft, path):
+            same = next((one for one in unchanged if one[0] == row), None)
+            if same is not None:
+                unchanged.remove(same)
+                found.append(same[1])
+            else:
+                found.append(_row_document(path, row))
+        return found
+
+    def _transformer(self) -> Any:
+        if not self.draft.has_transformer:
+            return None
+        values: dict[str, Any] = {
+            name: self.draft.texts[f"transformer.{name}"] for name in ("image", "port", "command")
+        }
+        if isinstance(before := self.base.transformer, Transformer):
+            for name in values:
+                path = f"transformer.{name}"
+                if self.draft.texts[path] == self.base_draft.texts[path]:
+                    values[name] = getattr(before, name)
+        return {**values, "env": self._entries("transformer.env")}
+
+    # -- changes of the form --------------------------------------------------------------------
+
+    def reset(self, path: str) -> bool:
+        """Give a field, or the row of a list that contains it, the value that was read; False if it
+        has it."""
+        row, index = self.find_row(path)
+        if not row:
+            before = self.base_draft.texts.get(path)
+            if before is None or before == self.draft.texts.get(path):
+                return False
+            self.draft.texts[path] = before
+            return True
+        rows = self.draft.rows[row]
+        same = next(self._rows_of(row, rows[index]), None)
+        if same == rows[index]:
+            return False
+        if same is None:
+            del rows[index]
+        else:
+            rows[index] = dict(same)
+        return True
+
+    def reset_value(self, path: Path) -> None:
+        """Give a value of `servedeck.serving.edit.entries` what was read; of a single argument, the
+        whole command line."""
+        copy_value(self.base_draft, self.draft, path)
+
+    def is_changed(self, path: str) -> bool:
+        """Whether a field, or the row of a list that contains it, differs from what was read."""
+        row, index = self.find_row(path)
+        if not row:
+            return self.draft.texts.get(path, "") != self.base_draft.texts.get(path, "")
+        return self.draft.rows[row][index] not in self.base_draft.rows[row]
+
+    def base_text(self, path: str) -> str:
+        """The text of a single field that was read."""
+        return self.base_draft.texts.get(path, "")
+
+    def base_row(self, path: str) -> DraftRow | None:
+        """The row that was read of a path in a list, {} for a new one; None for a single field."""
+        name, index = self.find_row(path)
+        if not name:
+            return None
+        return next(self._rows_of(name, self.draft.rows[name][index]), {})
+
+    def find_row(self, path: str) -> tuple[str, int]:
+        """List and index of the row of a path; ("", 0) for a single field."""
+        for name in LIST_FIELDS:
+            index = path.removeprefix(f"{name}.").partition(".")[0]
+            is_row = path.startswith(f"{name}.") and index.isdigit()
+            if is_row and int(index) < len(self.draft.rows[name]):
+                return name, int(index)
+        return "", 0
+
+    def _rows_of(self, path: str, row: DraftRow) -> Iterator[DraftRow]:
+        """The rows that were read with the key of a row."""
+        key = row_key(path, row)
+        return (one for one in self.base_draft.rows[path] if row_key(path, one) == key)
+
+    # -- what others change ---------------------------------------------------------------------
+
+    def rebase(self, current: ServingSpec) -> list[MergeConflict]:
+        """Others have changed the serving to `current`: what they alone changed is taken over, what
+        was typed stays as typed. Returns the values that both changed; they stay as typed, and
+        `undecided` until `decide`."""
+        typed, before, before_draft = copy.deepcopy(self.draft), self.base, self.base_draft
+        unread = self._unread_paths()
+        mine, _ = self._read(without=unread)
+        assert mine is not None  # what cannot be read was left out
+        conflicts = list(merge_fields(before, mine, current).conflicts)
+        keep = {
+            # A setting of another template has no place: the template is theirs.
+            one: Side.THEIRS if one.path == ("template",) else Side.MINE
+            for one in conflicts
+        }
+        merged = Draft.from_spec(merge_fields(before, mine, current, keep).spec)
+        own = Draft.from_spec(mine)
+        self.base, self.base_draft = current, Draft.from_spec(current)
+        for path, text in typed.texts.items():
+            is_typed = text != before_draft.texts.get(path, "") and path not in unread
+            if is_typed and merged.texts.get(path) == own.texts.get(path, ""):
+                merged.texts[path] = text  # "07" stays "07"
+        for path in LIST_FIELDS:
+            if merged.rows[path] == own.rows[path]:
+                merged.rows[path] = typed.rows[path]
+            else:
+                merged.rows[path] += [row for row in typed.rows[path] if is_blank(row)]
+        conflicts += self._merge_unread(unread, merged, typed, before_draft)
+        self.draft.texts, self.draft.rows = merged.texts, merged.rows
+        self._note_undecided(conflicts)
+        return conflicts
+
+    def _unread_paths(self) -> list[str]:
+        """The changed texts and lists that cannot be parsed."""
+        unread: list[str] = []
+        while True:
+            spec, issues = self._read(without=unread)
+            if spec is not None:
+                return unread
+            wrong = [
+                path
+                for path in self.changed_paths
+                if path not in unread
+                and any(f"{one.field}.".startswith(f"{path}.") for one in errors(issues))
+            ]
+            rest = [path for path in self.changed_paths if path not in unread]
+            unread += wrong or rest
+
+    def _merge_unread(
+        self, unread: Iterable[str], merged: Draft, typed: Draft, before: Draft
+    ) -> Iterator[MergeConflict]:
+        """Texts and lists that cannot be parsed are merged as they are typed."""
+        for path in unread:
+            if path in LIST_FIELDS:
+                rows, keys = merge_rows(path, typed.rows[path], before, self.base_draft)
+                merged.rows[path] = rows
+                for key in keys:
+                    values = (find_row(one, path, key) for one in (before, self.base_draft, typed))
+                    yield MergeConflict(entry_path(path, key), *map(_row_value, values))
+                continue
+            text = typed.texts.get(path, "")
+            old, new = (one.texts.get(path, "") for one in (before, self.base_draft))
+            merged.texts[path] = text
+            if new not in (old, text):
+                yield MergeConflict(entry_path(path), old, new, text)
+
+    def _note_undecided(self, conflicts: Iterable[MergeConflict]) -> None:
+        for one in conflicts:
+            known = self._undecided.get(one.path)
+            self._undecided[one.path] = one if known is None else replace(one, base=known.base)
+        # The draft's file has what was read before others changed it: a form that is opened with it
+        # asks again.
+        base, began = copy.deepcopy(self.base_draft), self.draft.base or self.base_draft
+        for path in self._undecided:
+            copy_value(began, base, path)
+        self.draft.base = base
+
+    @property
+    def has_undecided(self) -> bool:
+        return bool(self._undecided)
+
+    def decide(self, conflict: MergeConflict, side: Side) -> None:
+        """Keep one side of a conflict."""
+        if side is Side.THEIRS:
+            self.reset_value(conflict.path)
+        self._undecided.pop(conflict.path, None)
+        self._note_undecided(())
+
+    def undecided(self, wanted: ServingSpec | None) -> list[MergeConflict]:
+        """The conflicts that are not decided, with what is wanted now; None if that cannot be
+        parsed."""
+        changed = None if wanted is None else {one.path for one in self.differences(wanted)}
+        found: list[MergeConflict] = []
+        for path, one in self._undecided.items():
+            if one.theirs == one.base or path == ("template",):
+                continue  # they changed it back; or the template, which the form cannot change
+            if changed is None or wanted is None:
+                found.append(one)
+            elif any(
+                other[: len(path)] == path or path[: len(other)] == other for other in changed
+            ):
+                found.append(replace(one, mine=_value_at(wanted, path, self.base)))
+        return found
+
+
+def _value_at(spec: ServingSpec, path: Path, beside: ServingSpec) -> Any:
+    """A value of a serving, ABSENT if it has none."""
+    values = split_spec(spec, beside)
+    whole = next((one for one in values if one == path[: len(one)]), ())
+    if whole == path or not whole:
+        return values.get(path, ABSENT)
+    entries = list_entries(spec, whole, values[whole])
+    return ABSENT if entries is None else dict(entries).get(path[-1], ABSENT)
+
+
+def _row_value(row: DraftRow | None) -> Any:
+    """The value of a row that may not be readable."""
+    return ABSENT if row is None else row.get("value") or row.get("ref") or row.get("pvc") or ""
+
+
+def _with_secrets(
+    rows: list[DraftRow], current: list[DraftRow], omitted: str = VALUE_UNCHANGED
+) -> list[DraftRow]:
+    """The rows with the values that are not saved in the draft's file, from the serving: those with
+    the key `omitted`."""
+    by_name = {row["name"]: row for row in current if "value" in row}
+    return [
+        dict(by_name[row["name"]])
+        if row.get("key") == omitted and row["name"] in by_name
+        else dict(row)
+        for row in rows
+    ]
+
+
+def _mark_omitted_values(draft: Draft, typed: Draft) -> None:
+    """Mark the variables of `draft` whose values are not in the draft's file `typed`."""
+    for path in ("env", "transformer.env"):
+        omitted = {row["name"] for row in typed.rows[path] if row["key"] == VALUE_NOT_SAVED}
+        for row in draft.rows[path]:
+            if row["name"] in omitted and not (row["value"] or row["source"]):
+                row["key"] = VALUE_NOT_SAVED
+
+
+def _row_document(path: str, row: DraftRow) -> dict[str, Any]:
+    if path == "volumes":
+        return {key: row[key] for key in ("pvc", "mount_path", "read_only")}
+    return env_var_document(row)

@@ -1,0 +1,1 @@
+"""Operations on an existing serving, its Pods and nodes: scale, restart, stop, delete, …"""

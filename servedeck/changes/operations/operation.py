@@ -1,0 +1,195 @@
+"""What can be done with an existing serving, a Pod or a node; the plan and the result of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from servedeck.cluster.resources import DEPLOYMENT, NODE, POD, Resource
+from servedeck.serving.text import one_line, sanitize
+
+if TYPE_CHECKING:
+    from servedeck.serving.objects.field_changes import FieldChange
+    from servedeck.serving.spec.mapping.json_values import JsonObject
+
+
+class OperationKind(StrEnum):
+    """The value is the verb in sentences and the name of the command."""
+
+    SCALE = "scale"
+    RESTART = "restart"
+    STOP = "stop"
+    """Scale to 0, and note the number of replicas for START."""
+    START = "start"
+    """Scale back to the number of replicas before STOP."""
+    PAUSE = "pause"
+    RESUME = "resume"
+    ROLLBACK = "rollback"
+    DELETE = "delete"
+    DELETE_POD = "delete-pod"
+    CORDON = "cordon"
+    UNCORDON = "uncordon"
+    EDIT = "edit"
+    """Change any field of an object: an `ObjectEdit`."""
+    EXEC = "exec"
+    """Run a shell in a container. It has no plan: kubectl runs it."""
+
+
+_RESOURCES = {
+    OperationKind.DELETE_POD: POD,
+    OperationKind.EXEC: POD,
+    OperationKind.CORDON: NODE,
+    OperationKind.UNCORDON: NODE,
+}
+
+DISRUPTIVE_KINDS = frozenset(
+    {
+        OperationKind.RESTART,
+        OperationKind.STOP,
+        OperationKind.ROLLBACK,
+        OperationKind.DELETE,
+        OperationKind.DELETE_POD,
+    }
+)
+"""Operations that always restart Pods or delete something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    kind: OperationKind
+    namespace: str
+    """"" for a node."""
+    name: str
+    """Of the Deployment, the Pod or the node."""
+    replicas: int | None = None
+    """Wanted replicas: required for SCALE; of START, in place of the number before the stop."""
+    revision: int = 0
+    """Of ROLLBACK: the number of the wanted revision; 0 for the one before the current one."""
+
+    @property
+    def resource(self) -> Resource:
+        """The kind of the object."""
+        return _RESOURCES.get(self.kind, DEPLOYMENT)
+
+    @property
+    def path(self) -> str:
+        return self.resource.object_path(self.namespace or None, self.name)
+
+    @property
+    def target(self) -> str:
+        """ "Deployment chat/llama", "Node gpu-1"; sanitized."""
+        where = f"{self.namespace}/" if self.namespace else ""
+        return one_line(sanitize(f"{self.resource.kind} {where}{self.name}"))
+
+    @property
+    def required_permission(self) -> tuple[str, str]:
+        """Verb and resource, ("patch", "deployments.apps")."""
+        if self.kind is OperationKind.EXEC:
+            return "create", "pods/exec"
+        deletes = self.kind in (OperationKind.DELETE, OperationKind.DELETE_POD)
+        return "delete" if deletes else "patch", self.resource.resource_name
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPatch:
+    """A change of one object, as a JSON merge patch (RFC 7386)."""
+
+    path: str
+    live: JsonObject
+    """The object that the patch was made from."""
+    patch: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectDeletion:
+    """The deletion of one object, if it still has the uid."""
+
+    path: str
+    target: str
+    """ "Service llama"."""
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPlan:
+    """What an operation would do now. All sentences are sanitized."""
+
+    operation: Operation
+    blocked: str = ""
+    """Why it is not possible, one sentence; nothing is sent then."""
+    unchanged: str = ""
+    """Why there is nothing to do, one sentence."""
+    patch: ObjectPatch | None = None
+    deletions: tuple[ObjectDeletion, ...] = ()
+    """In the order in which they are sent."""
+    effects: tuple[str, ...] = ()
+    """What happens, in sentences."""
+    kept: tuple[str, ...] = ()
+    """What a deletion keeps, "PersistentVolumeClaim models"."""
+    warnings: tuple[str, ...] = ()
+    differences: tuple[FieldChange, ...] = ()
+    """Of ROLLBACK, and of RESUME after a change: the fields of the Pod template that change."""
+    command: str = ""
+    """The equivalent command of kubectl; "" if there is nothing to do."""
+    needs_confirmation: bool = True
+    """Whether it replaces Pods, deletes something or scales to 0. Fewer replicas than before are
+    what was asked for, as with kubectl."""
+    new_pods: int = 0
+    """Pods that must find room on the nodes beside those that run now."""
+    needs_room: bool = False
+    """Whether no old Pod is stopped before a new one is ready: without room, nothing happens."""
+    wanted: JsonObject | None = None
+    """The Deployment as it would be; None for other operations."""
+    replicas: int = 0
+    """Replicas that the Deployment is to have now, before the operation."""
+    undo: Operation | None = None
+    """The operation that puts back what this one changes; None if none does."""
+
+    @property
+    def is_possible(self) -> bool:
+        return not self.blocked and not self.unchanged
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    """There was nothing to do."""
+    REJECTED = "rejected"
+    """The API server rejected it, or it was not sent."""
+    OUTDATED = "outdated"
+    """The object has changed since the plan was made: it was not changed, and the plan must be made
+    again."""
+    UNKNOWN = "unknown"
+    """The response was lost, and the object cannot be read, or has not changed so far: the request
+    may still be on its way. `look_again` finds out later."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostWrite:
+    """A request that was sent, and whose response was lost."""
+
+    plan: OperationPlan
+    path: str
+    """Of the object."""
+    version: str
+    """resourceVersion that the object must have for the request to be executed; "" for a
+    deletion."""
+    error: str
+    """How the response was lost, one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationResult:
+    operation: Operation
+    outcome: Outcome
+    message: str
+    """What happened, one sentence."""
+    undo: Operation | None = None
+    """The operation that puts back what was changed, while the object has `generation`."""
+    generation: int | None = None
+    """metadata.generation of the object as the operation left it."""
+    warnings: tuple[str, ...] = ()
+    """Warnings of the API server and its admission webhooks."""
+    lost: LostWrite | None = None
+    """Of UNKNOWN: what `look_again` looks for."""

@@ -1,0 +1,374 @@
+"""The parser of the `servedeck` command: its commands, options and help."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from servedeck import __version__
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; its namespace has `run`, the function of the command as "module:function"."""
+    parser = argparse.ArgumentParser(
+        prog="servedeck",
+        description="Shows the model servings of a Kubernetes cluster, explains why they fail, and"
+        " changes them.",
+        epilog="Without a command, opens the dashboard."
+        " `servedeck COMMAND --help` describes a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"servedeck {__version__}")
+    _add_common_flags(parser, None)
+    parser.set_defaults(run="tui.command_line:run_dashboard")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_open_command(commands)
+    _add_describe_command(commands)
+    _add_bundle_command(commands)
+    _add_get_command(commands)
+    _add_change_commands(commands)
+    _add_set_command(commands)
+    _add_operation_commands(commands)
+    _add_wait_command(commands)
+    _add_demo_command(commands)
+    return parser
+
+
+def _add_common_flags(
+    parser: argparse.ArgumentParser,
+    default: Any = argparse.SUPPRESS,
+    *,
+    single_namespace: bool = False,
+) -> None:
+    """Flags that may come before or after the command; after it an absent flag sets nothing. A
+    command for a single namespace rejects --all-namespaces, so its help does not offer it."""
+
+    def add(*names: str, **more: Any) -> None:
+        parser.add_argument(*names, default=default, **more)
+
+    add("--context", metavar="NAME", help="context of the kubeconfig; default: its current one")
+    add("-n", "--namespace", metavar="NS", help="only this namespace")
+    all_help = argparse.SUPPRESS if single_namespace else "all namespaces"
+    add("-A", "--all-namespaces", action="store_true", help=all_help)
+    add("--kubeconfig", metavar="FILE", type=Path, help="kubeconfig file; default: KUBECONFIG")
+    add("--readonly", action="store_true", help="reject every change")
+    add("--demo", action="store_true", help="use the built-in demo cluster")
+    add("--log-file", metavar="FILE", type=Path, help="write a log to this file; default: none")
+
+
+def _add_open_command(commands: Any) -> None:
+    open_ = commands.add_parser(
+        "open",
+        help="open the page of a serving",
+        description="Opens the page of a serving, on one of its tabs.",
+        allow_abbrev=False,
+    )
+    open_.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    open_.add_argument(
+        "--tab",
+        metavar="TAB",
+        default="",
+        help="overview, logs, events, rollouts or yaml; default: overview",
+    )
+    open_.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    _add_common_flags(open_, single_namespace=True)
+    open_.set_defaults(run="tui.command_line:run_open")
+
+
+def _add_describe_command(commands: Any) -> None:
+    describe = commands.add_parser(
+        "describe",
+        help="print everything about a serving",
+        description="Prints what the page of a serving shows: status, Pods, settings, rollouts,"
+        " timeline and Events. Values that look secret are masked.",
+        allow_abbrev=False,
+    )
+    describe.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    describe.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    describe.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s"
+    )
+    _add_common_flags(describe)
+    describe.set_defaults(run="servedeck.commands.describe:run")
+
+
+def _add_bundle_command(commands: Any) -> None:
+    bundle = commands.add_parser(
+        "bundle",
+        help="save everything about a serving in one archive, for a ticket or a post-mortem",
+        description="Saves an incident bundle: one .tar.gz with an index page, the description of"
+        " the serving, its objects, Events, timeline, rollouts, nodes, and the logs of all its"
+        " containers, also of the instance before a restart. Values that look secret, and those of"
+        " the Secrets that its Pods name, are redacted. Nothing in the cluster is changed.",
+        epilog="Exit codes: 0 the bundle is saved (what may not be read is named in it), 1 it is"
+        " not saved, or the API server was lost and it is not complete, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    bundle.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    bundle.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    bundle.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="",
+        help="the archive, or a directory for it; - writes to standard output; default:"
+        " NAMESPACE-NAME-TIME.tar.gz in the current directory",
+    )
+    bundle.add_argument("--force", action="store_true", help="overwrite an existing file")
+    bundle.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        default="100Mi",
+        help="of all files before compression; default: %(default)s",
+    )
+    bundle.add_argument(
+        "--timeout",
+        metavar="TIME",
+        default="120s",
+        help="when to stop reading and save what was read; default: %(default)s",
+    )
+    bundle.add_argument(
+        "--tail",
+        metavar="LINES|SIZE",
+        default="10000",
+        help="the end of each log: a number of lines, a size such as 2Mi, or -1 for all;"
+        " default: %(default)s",
+    )
+    bundle.add_argument(
+        "--since", metavar="TIME", default="", help="only log lines of the last 10m, 2h, ..."
+    )
+    _add_common_flags(bundle)
+    bundle.set_defaults(run="servedeck.commands.bundle:run")
+
+
+def _add_get_command(commands: Any) -> None:
+    get = commands.add_parser(
+        "get",
+        help="print the servings, once or at each change (--watch)",
+        description="Prints the servings and their status, as the dashboard shows them.",
+        allow_abbrev=False,
+    )
+    get.add_argument("resource", choices=("servings", "serving"), metavar="servings")
+    get.add_argument(
+        "names", nargs="*", default=[], metavar="NAME", help="only these; default: all"
+    )
+    _add_common_flags(get)
+    get.add_argument(
+        "-o",
+        "--output",
+        choices=("table", "wide", "json", "name"),
+        default="table",
+        help="default: %(default)s",
+    )
+    get.add_argument("-l", "--selector", metavar="LABELS", help="k=v, k!=v, k, !k, k in (a, b)")
+    get.add_argument(
+        "-w", "--watch", action="store_true", help="keep watching: a line for each change"
+    )
+    get.add_argument("--no-headers", action="store_true", help="omit the header")
+    get.set_defaults(run="servedeck.commands.get:run")
+
+
+def _add_change_commands(commands: Any) -> None:
+    create = commands.add_parser(
+        "create",
+        help="open the create form",
+        description="Opens the screen with the create form, empty or filled from a file.",
+        allow_abbrev=False,
+    )
+    create.add_argument("-f", "--filename", metavar="FILE", help="fill the form from this file")
+    _add_common_flags(create)
+    create.set_defaults(run="tui.command_line:run_create")
+    apply = commands.add_parser(
+        "apply",
+        help="create or change the servings in a file",
+        description="Applies the servings in a file; docs/spec.md describes it. A change to a"
+        " field that another manager has set is a conflict, which is an error unless"
+        " --force-conflicts is given.",
+        allow_abbrev=False,
+    )
+    apply.add_argument(
+        "-f", "--filename", metavar="FILE", required=True, help="the file; - reads standard input"
+    )
+    apply.add_argument("--dry-run", action="store_true", help="only show what would change")
+    apply.add_argument(
+        "--force-conflicts",
+        action="store_true",
+        help="overwrite fields that other managers set, and change Services that others may use",
+    )
+    _add_common_flags(apply, single_namespace=True)
+    apply.set_defaults(run="servedeck.commands.apply:run")
+    export = commands.add_parser(
+        "export",
+        help="print a serving as a file for apply",
+        description="Prints a serving as YAML that `servedeck apply` accepts.",
+        allow_abbrev=False,
+    )
+    export.add_argument("name", metavar="NAME")
+    _add_common_flags(export, single_namespace=True)
+    export.set_defaults(run="servedeck.commands.export:run")
+
+
+def _add_set_command(commands: Any) -> None:
+    set_ = commands.add_parser(
+        "set",
+        help="change fields of a serving",
+        description="Changes fields of a serving, named as in the YAML of export: image=NAME,"
+        " replicas=3, settings.maxModelLen=8k, env.NAME=VALUE; env.NAME- removes a variable, FIELD="
+        " clears a field. Asks before Pods restart. A field that another manager has set is a"
+        " conflict, which is an error unless --force-conflicts is given.",
+        allow_abbrev=False,
+    )
+    set_.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    set_.add_argument(
+        "assignments", metavar="FIELD=VALUE", nargs="+", help="a field and its new value"
+    )
+    set_.add_argument("--dry-run", action="store_true", help="only show what would change")
+    set_.add_argument("-y", "--yes", action="store_true", help="do not ask before Pods restart")
+    set_.add_argument(
+        "--force-conflicts",
+        action="store_true",
+        help="overwrite fields that other managers set, and change Services that others may use",
+    )
+    set_.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s"
+    )
+    _add_common_flags(set_, single_namespace=True)
+    set_.set_defaults(run="servedeck.commands.set:run")
+
+
+def _add_operation_commands(commands: Any) -> None:
+    def add(name: str, help_text: str, description: str) -> Any:
+        parser = commands.add_parser(
+            name, help=help_text, description=description, allow_abbrev=False
+        )
+        parser.add_argument("names", nargs="+", metavar="NAME", help="NAME or NAMESPACE/NAME")
+        parser.add_argument("--dry-run", action="store_true", help="only show what would happen")
+        parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+        parser.add_argument(
+            "-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s"
+        )
+        _add_common_flags(parser, single_namespace=True)
+        parser.set_defaults(run="servedeck.commands.operations:run", operation=name)
+        return parser
+
+    scale = add(
+        "scale",
+        "change the number of replicas",
+        "Changes the number of replicas. Asks before it scales to 0.",
+    )
+    scale.add_argument(
+        "--replicas", metavar="N", type=int, required=True, help="number of replicas"
+    )
+    add(
+        "restart",
+        "replace the Pods of a serving",
+        "Replaces the Pods by the strategy of the Deployment, as `kubectl rollout restart` does.",
+    )
+    add(
+        "stop",
+        "scale to 0, and note the number of replicas",
+        "Scales to 0, and notes the number of replicas for `servedeck start`.",
+    )
+    start = add(
+        "start",
+        "scale back to what a serving had before its stop",
+        "Scales a serving with 0 replicas back to the number that it had before.",
+    )
+    start.add_argument(
+        "--replicas",
+        metavar="N",
+        type=int,
+        help="number of replicas; default: that before the stop",
+    )
+    add(
+        "pause",
+        "hold back changes of the Pod template",
+        "Pauses rollouts: changes of the Pod template replace no Pods until `servedeck resume`.",
+    )
+    add(
+        "resume",
+        "roll out what was changed while paused",
+        "Resumes the rollouts of a paused serving. Asks if Pods are replaced.",
+    )
+    rollback = add(
+        "rollback",
+        "go back to an earlier Pod template",
+        "Makes the Pod template of an earlier revision the current one, as `kubectl rollout undo`"
+        " does, and shows the difference before.",
+    )
+    rollback.add_argument(
+        "--to-revision",
+        metavar="N",
+        type=int,
+        default=0,
+        help="number of the revision; default: the one before the current one",
+    )
+    delete = add(
+        "delete",
+        "delete a serving",
+        "Deletes the Deployment, and the Service and route that servedeck made for it. Other"
+        " objects, such as PersistentVolumeClaims, stay.",
+    )
+    delete.add_argument(
+        "--confirm-name",
+        metavar="NAME",
+        action="append",
+        default=[],
+        dest="confirm_names",
+        help="confirm the deletion of this serving, in a production context, too; once for each",
+    )
+
+
+def _add_wait_command(commands: Any) -> None:
+    wait = commands.add_parser(
+        "wait",
+        help="wait until a serving is ready, rolled out or deleted",
+        description="Waits for a state of a serving and prints each change of its status. The exit"
+        " code is 0 when it is reached, and 1 with the cause after the timeout.",
+        allow_abbrev=False,
+    )
+    wait.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    wait.add_argument(
+        "--for",
+        dest="condition",
+        metavar="STATE",
+        required=True,
+        help="ready, rollout (all replicas updated and available), deleted or status=STATUS",
+    )
+    wait.add_argument(
+        "--timeout", metavar="DURATION", default="5m", help="90s, 5m, 1h30m; default: %(default)s"
+    )
+    wait.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    _add_common_flags(wait, single_namespace=True)
+    wait.set_defaults(run="servedeck.commands.wait:run")
+
+
+def _add_demo_command(commands: Any) -> None:
+    demo = commands.add_parser(
+        "demo", help="run a demo cluster for kubectl and other tools", allow_abbrev=False
+    )
+    actions = demo.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    serve = actions.add_parser(
+        "serve", help="run the demo cluster until ctrl+c", allow_abbrev=False
+    )
+    serve.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; default: a free one")
+    serve.add_argument("--state", metavar="FILE", help="save the state of the cluster in this file")
+    serve.add_argument("--seed", type=int, default=0, help="random seed")
+    serve.add_argument("--speed", type=float, default=1.0, help="clock speed factor; default: 1")
+    serve.add_argument(
+        "--log-file",
+        metavar="FILE",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="write a log to this file",
+    )
+    serve.set_defaults(run="servedeck.demo.serve:serve")

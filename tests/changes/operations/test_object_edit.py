@@ -1,0 +1,138 @@
+"""Edits of whole objects: what was changed and nothing else, merged with what others changed."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+from typing import Any
+
+from servedeck.changes.operations.execution import run_plan
+from servedeck.changes.operations.object_edit import (
+    ObjectEdit,
+    describe_conflict,
+    find_conflicts,
+    plan_object_edit,
+    rebase,
+)
+from servedeck.changes.operations.operation import OperationPlan, Outcome
+from servedeck.changes.operations.planner import plan_operation
+from servedeck.serving.objects.object_document import editable_part
+from tests.changes.operations.factories import PATH, deployment, service
+from tests.changes.operations.fake_cluster import FakeCluster
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+def edit(base: Any, **spec: Any) -> ObjectEdit:
+    """An edit of fields of the spec; of the image with `image`."""
+    wanted = copy.deepcopy(editable_part(base))
+    if image := spec.pop("image", ""):
+        wanted["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    wanted["spec"].update(spec)
+    return ObjectEdit.make(base, wanted)
+
+
+def plan(operation: ObjectEdit, current: Any = None) -> OperationPlan:
+    return plan_object_edit(operation, current if current is not None else operation.base)
+
+
+def test_an_unchanged_object_sends_nothing() -> None:
+    base = deployment(3)
+    assert plan(ObjectEdit.make(base, editable_part(base))).unchanged == "Nothing is changed."
+
+
+def test_a_changed_field_is_patched_alone() -> None:
+    found = plan(edit(deployment(3), minReadySeconds=7))
+    assert found.patch is not None
+    assert found.patch.patch == {"spec": {"minReadySeconds": 7}}
+    assert [(one.path, one.old, one.new) for one in found.differences] == [
+        (".spec.minReadySeconds", "none", "7")
+    ]
+    assert found.effects == ("No Pod restarts.",)
+    assert not found.needs_confirmation
+    assert found.command == "kubectl -n chat edit deployment/llama"
+
+
+def test_a_changed_pod_template_says_that_pods_are_replaced() -> None:
+    found = plan(edit(deployment(3), image="vllm:2"))
+    assert "3 Pods are replaced" in found.effects[0]
+    assert found.needs_confirmation
+    assert found.new_pods == 1
+
+
+def test_zero_replicas_are_said() -> None:
+    found = plan(edit(deployment(3), replicas=0))
+    assert found.effects == ("It scales to 0: nothing is served until it is started.",)
+    assert found.needs_confirmation
+
+
+def test_a_changed_template_without_pods_restarts_none() -> None:
+    found = plan(edit(deployment(0), image="vllm:2"))
+    assert found.effects == ("No Pod restarts.",)
+    assert not found.needs_confirmation
+
+
+def test_another_object_than_a_deployment_has_no_pods() -> None:
+    base = service()
+    wanted = editable_part(base)
+    wanted["metadata"]["labels"] = {"a": "b"}
+    found = plan(ObjectEdit.make(base, wanted))
+    assert found.patch is not None
+    assert found.effects == ()
+    assert found.operation.required_permission == ("patch", "services")
+
+
+def test_what_others_changed_since_stays() -> None:
+    operation = edit(deployment(3), image="vllm:2")
+    found = plan(operation, deployment(5))
+    assert found.patch is not None
+    assert "replicas" not in found.patch.patch["spec"]
+    assert [one.new for one in found.differences] == ["vllm:2"]
+
+
+def test_what_both_changed_blocks_and_names_both_values() -> None:
+    operation = edit(deployment(3), replicas=4)
+    found = plan(operation, deployment(5))
+    assert found.blocked == "Others changed spec.replicas 3 → 5; you changed spec.replicas 3 → 4."
+    [conflict] = find_conflicts(operation, deployment(5))
+    assert describe_conflict(conflict) == found.blocked
+    assert rebase(operation, deployment(5))["spec"]["replicas"] == 4
+
+
+def test_a_secret_in_a_conflict_is_masked() -> None:
+    def with_token(value: str) -> Any:
+        found = deployment(3)
+        container = found["spec"]["template"]["spec"]["containers"][0]
+        container["env"] = [{"name": "API_TOKEN", "value": value}]
+        return found
+
+    mine = ObjectEdit.make(with_token("one-secret"), editable_part(with_token("two-secret")))
+    found = plan(mine, with_token("three-secret"))
+    assert found.blocked
+    assert "secret" not in found.blocked
+
+
+def test_an_object_that_was_made_again_is_not_changed() -> None:
+    current = deployment(3, metadata={"uid": "another"})
+    assert "created again" in plan(edit(deployment(3), replicas=4), current).blocked
+
+
+async def test_an_edit_is_saved_and_undone() -> None:
+    cluster = FakeCluster({PATH: deployment(3)})
+    found = await plan_operation(cluster.connection, edit(deployment(3), image="vllm:2"), NOW)
+    result = await run_plan(cluster.connection, found)
+    assert result.outcome is Outcome.DONE
+    assert result.message == "Deployment chat/llama is changed."
+    assert result.undo is not None
+    back = await plan_operation(cluster.connection, result.undo, NOW)
+    assert (await run_plan(cluster.connection, back)).outcome is Outcome.DONE
+    assert cluster.objects[PATH]["spec"] == deployment(3)["spec"]
+
+
+async def test_a_change_between_plan_and_answer_is_not_overwritten() -> None:
+    cluster = FakeCluster({PATH: deployment(3)})
+    found = await plan_operation(cluster.connection, edit(deployment(3), replicas=4), NOW)
+    cluster.before_write = lambda: cluster.change(PATH, spec={"replicas": 9})
+    result = await run_plan(cluster.connection, found)
+    assert result.outcome is Outcome.OUTDATED
+    assert cluster.objects[PATH]["spec"]["replicas"] == 9

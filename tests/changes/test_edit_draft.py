@@ -1,0 +1,232 @@
+"""The form of an existing serving: an unchanged one changes nothing, a change is that field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servedeck.changes.draft import EMPTY_VARIABLE, Draft
+from servedeck.changes.edit_draft import READ_ONLY_FIELDS, EditDraft
+from servedeck.serving.edit.merge import Side, merge_fields
+from servedeck.serving.objects.import_objects import import_objects
+from servedeck.serving.spec.spec import ServingSpec
+from tests.serving.foreign_manifests import foreign_objects
+from tests.serving.strategies import valid_specs
+
+SPECS = st.one_of(valid_specs(), foreign_objects().map(lambda one: import_objects(one).spec))
+
+
+def make_spec(**fields: Any) -> ServingSpec:
+    values = {"name": "chat", "namespace": "team", "template": "vllm", "image": "vllm:1"}
+    return ServingSpec.model_validate({**values, "settings": {"model": "org/model"}, **fields})
+
+
+def wanted(edit: EditDraft) -> ServingSpec:
+    spec, issues = edit.validate()
+    assert spec is not None, issues
+    return spec
+
+
+def variable(name: str, value: str) -> dict[str, str]:
+    return {**EMPTY_VARIABLE, "name": name, "value": value}
+
+
+@given(SPECS)
+def test_an_unchanged_form_changes_nothing(spec: ServingSpec) -> None:
+    edit = EditDraft(spec)
+    assert edit.changed_paths == ()
+    found, issues = edit.validate()
+    assert found == spec
+    assert not [one for one in issues if one.is_error]
+
+
+@given(SPECS, st.sampled_from(["description", "image", "replicas", "memory", "cpu"]))
+def test_a_changed_text_changes_that_field_alone(spec: ServingSpec, field: str) -> None:
+    edit = EditDraft(spec)
+    value = {"replicas": "7", "memory": "77Gi", "cpu": "77"}.get(field, "new")
+    edit.draft.texts[field] = value
+    changed = wanted(edit)
+    names = [name for name in type(spec).model_fields if name != field]
+    assert {name: getattr(changed, name) for name in names} == {
+        name: getattr(spec, name) for name in names
+    }
+    assert str(getattr(changed, field)) == value
+
+
+@given(SPECS, st.data())
+def test_a_changed_variable_keeps_the_others_as_they_are(spec: ServingSpec, data: Any) -> None:
+    edit = EditDraft(spec)
+    edit.draft.rows["env"].append(variable("ADDED_HERE", "1"))
+    assert wanted(edit).env[:-1] == spec.env
+    assert wanted(edit).env[-1].name == "ADDED_HERE"
+
+
+@given(SPECS)
+def test_a_reset_field_is_as_it_was(spec: ServingSpec) -> None:
+    edit = EditDraft(spec)
+    for path in edit.draft.texts:
+        if path not in READ_ONLY_FIELDS:
+            edit.draft.texts[path] = f"{edit.draft.texts[path]}x"
+            assert edit.is_changed(path)
+            assert edit.reset(path)
+    assert edit.changed_paths == ()
+
+
+def test_a_reset_row_is_as_it_was_and_a_new_one_goes() -> None:
+    edit = EditDraft(make_spec(env=[{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]))
+    edit.draft.rows["env"][0]["value"] = "changed"
+    edit.draft.rows["env"].append(variable("C", "3"))
+    assert edit.is_changed("env.0.value")
+    assert not edit.is_changed("env.1.value")
+    assert edit.reset("env.0.value")
+    assert edit.reset("env.2.name")
+    assert not edit.reset("env.1.value")
+    assert edit.changed_paths == ()
+
+
+def test_an_empty_row_is_no_change() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.rows["env"].append(dict(EMPTY_VARIABLE))
+    assert edit.changed_paths == ()
+
+
+def test_a_text_that_cannot_be_parsed_is_an_error_at_its_field() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["replicas"] = "many"
+    spec, issues = edit.validate()
+    assert spec is None
+    assert [one.field for one in issues] == ["replicas"]
+
+
+def test_errors_in_a_text_and_in_a_list_are_both_found() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["replicas"] = "many"
+    edit.draft.rows["volumes"].append({"pvc": "data", "mount_path": "", "read_only": "what"})
+    spec, issues = edit.validate()
+    assert spec is None
+    assert {one.field.split(".")[0] for one in issues} == {"replicas", "volumes"}
+
+
+def test_what_the_serving_lacks_already_does_not_prevent_another_change() -> None:
+    edit = EditDraft(make_spec(image=""))
+    edit.draft.texts["replicas"] = "3"
+    spec, issues = edit.validate()
+    assert spec is not None
+    assert not [one for one in issues if one.is_error]
+
+
+# -- others change the serving ------------------------------------------------------------------
+
+
+def test_what_others_changed_is_shown_and_is_no_change_of_the_form() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["image"] = "vllm:2"
+    now = make_spec(replicas=5)
+    assert edit.rebase(now) == []
+    assert edit.changed_paths == ("image",)
+    assert wanted(edit) == make_spec(image="vllm:2", replicas=5)
+
+
+def test_a_text_that_cannot_be_parsed_stays_when_others_change_the_serving() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["memory"] = "16 GB"
+    now = make_spec(replicas=5)
+    assert edit.rebase(now) == []
+    assert edit.draft.texts["memory"] == "16 GB"
+    assert edit.draft.texts["replicas"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        (("image",), {"image": "vllm:3"}),
+        (("settings", "max_model_len"), {"settings": {"model": "org/model", "max_model_len": 99}}),
+        (("env", "A"), {"env": [{"name": "A", "value": "theirs"}]}),
+        (("volumes", "/data"), {"volumes": [{"pvc": "theirs", "mount_path": "/data"}]}),
+    ],
+)
+def test_a_value_of_others_can_be_taken(path: tuple[str, ...], change: dict[str, Any]) -> None:
+    edit = EditDraft(make_spec(**change))
+    edit.draft.texts["image"] = "mine"
+    edit.draft.texts["settings.max_model_len"] = "11"
+    edit.draft.rows["env"] = [variable("A", "mine"), variable("B", "mine")]
+    edit.draft.rows["volumes"] = [{"pvc": "mine", "mount_path": "/data/", "read_only": "false"}]
+    edit.reset_value(path)
+    conflict = [one.path for one in edit.differences(wanted(edit))]
+    assert path not in conflict
+    assert len(conflict) == 4  # the other changes are kept
+
+
+# -- drafts -------------------------------------------------------------------------------------
+
+
+def saved(edit: EditDraft) -> Draft:
+    """The draft after it was saved and read again."""
+    edit.draft.base = edit.base_draft
+    return Draft.from_saved_dict(edit.draft.to_saved_dict())
+
+
+def test_a_saved_draft_has_the_changes() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["image"] = "vllm:2"
+    resumed, conflicts = EditDraft.resume(make_spec(), saved(edit))
+    assert (wanted(resumed), conflicts) == (make_spec(image="vllm:2"), [])
+
+
+def test_a_saved_draft_keeps_what_others_changed_since() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["image"] = "vllm:2"
+    resumed, conflicts = EditDraft.resume(make_spec(replicas=5), saved(edit))
+    assert conflicts == []
+    assert wanted(resumed) == make_spec(image="vllm:2", replicas=5)
+
+
+def test_a_saved_draft_reports_what_both_changed() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["image"] = "vllm:2"
+    resumed, conflicts = EditDraft.resume(make_spec(image="vllm:3"), saved(edit))
+    assert [(one.path, one.base, one.theirs, one.mine) for one in conflicts] == [
+        (("image",), "vllm:1", "vllm:3", "vllm:2")
+    ]
+    assert wanted(resumed).image == "vllm:2"
+
+
+def test_a_secret_that_was_not_changed_comes_from_the_serving() -> None:
+    """The draft's file has no values that look secret."""
+    spec = make_spec(env=[{"name": "API_TOKEN", "value": "s3cr3t-value"}])
+    edit = EditDraft(spec)
+    edit.draft.rows["env"].append(variable("A", "1"))
+    file = saved(edit)
+    assert "s3cr3t-value" not in str(file.to_dict())
+    resumed, conflicts = EditDraft.resume(spec, file)
+    assert conflicts == []
+    assert [(one.name, one.value) for one in wanted(resumed).env] == [
+        ("API_TOKEN", "s3cr3t-value"),
+        ("A", "1"),
+    ]
+
+
+def test_a_changed_secret_must_be_entered_again() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.rows["env"].append(variable("API_TOKEN", "s3cr3t-value"))
+    resumed, _ = EditDraft.resume(make_spec(), saved(edit))
+    _, issues = resumed.validate()
+    assert any(one.is_error and "enter it again" in one.message for one in issues)
+
+
+def test_a_draft_with_a_text_that_cannot_be_parsed_is_resumed_as_typed() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["replicas"] = "many"
+    resumed, conflicts = EditDraft.resume(make_spec(image="vllm:3"), saved(edit))
+    assert conflicts == []
+    assert resumed.draft.texts["replicas"] == "many"
+    assert resumed.draft.texts["image"] == "vllm:3"
+
+
+def test_a_choice_for_mine_is_kept_in_the_merge() -> None:
+    base, mine, now = make_spec(), make_spec(image="mine"), make_spec(image="theirs")
+    [conflict] = merge_fields(base, mine, now).conflicts
+    assert merge_fields(base, mine, now, {conflict: Side.MINE}).spec.image == "mine"

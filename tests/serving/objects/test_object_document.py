@@ -1,0 +1,96 @@
+"""Objects as documents for an editor: the same object comes back, and a mistake is a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from servedeck.serving.objects.object_document import (
+    ObjectDocumentError,
+    editable_part,
+    read_document,
+    write_document,
+)
+from tests.serving.foreign_manifests import foreign_objects
+
+OBJECT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {
+        "name": "chat",
+        "namespace": "team",
+        "uid": "1",
+        "resourceVersion": "5",
+        "generation": 2,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+        "managedFields": [{"manager": "helm"}],
+        "annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            "example.com/at": "2026-01-01T00:00:00Z",
+        },
+    },
+    "spec": {"replicas": 2},
+    "status": {"replicas": 2},
+}
+
+
+def test_what_the_api_server_sets_is_left_out() -> None:
+    assert editable_part(OBJECT) == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "chat",
+            "namespace": "team",
+            "annotations": {"example.com/at": "2026-01-01T00:00:00Z"},
+        },
+        "spec": {"replicas": 2},
+    }
+
+
+@given(foreign_objects())
+def test_an_unchanged_document_is_the_same_object(objects: Any) -> None:
+    for one in objects:
+        part = editable_part(one)
+        assert read_document(write_document(part, ["A comment: # {x}"]), part) == part
+
+
+def test_a_time_without_quotes_is_a_string() -> None:
+    text = write_document(editable_part(OBJECT)).replace(
+        '"2026-01-01T00:00:00Z"', "2026-01-01T00:00:00Z"
+    )
+    assert read_document(text, OBJECT) == editable_part(OBJECT)
+
+
+def test_a_comment_of_any_text_stays_a_comment() -> None:
+    part = editable_part(OBJECT)
+    text = write_document(part, ["first\nspec: {}\x1b[31m " + "word " * 100])
+    assert read_document(text, OBJECT) == part
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) < 120
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("replicas: 2", "replicas: [2", "This is not YAML: line "),
+        ("replicas: 2", "replicas: 2\n  replicas: 3", "the field replicas is there twice."),
+        ("name: chat", "name: other", "metadata.name cannot be changed: it is chat."),
+        ("namespace: team", "namespace: x", "metadata.namespace cannot be changed: it is team."),
+        ("kind: Deployment", "kind: Pod", "kind cannot be changed: it is Deployment."),
+        ("replicas: 2", "? [a]\n  : 2", "a field's name must be text"),
+    ],
+)
+def test_a_mistake_is_one_sentence(old: str, new: str, message: str) -> None:
+    text = write_document(editable_part(OBJECT))
+    assert old in text
+    with pytest.raises(ObjectDocumentError) as error:
+        read_document(text.replace(old, new), OBJECT)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "text\n", "# only a comment\n"])
+def test_a_text_without_an_object_is_refused(text: str) -> None:
+    with pytest.raises(ObjectDocumentError, match="This is no object"):
+        read_document(text, OBJECT)

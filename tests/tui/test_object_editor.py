@@ -1,0 +1,306 @@
+"""Objects in the operator's editor: mistakes come back, and nothing is sent unasked."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servedeck.changes.operations.object_edit import ObjectEdit
+from servedeck.changes.operations.operation import OperationPlan
+from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.resources import DEPLOYMENT
+from tests.changes.operations.factories import deployment
+from tests.tui.fake_change_service import FakeChangeService
+from tests.tui.helpers import make_app, wait_for, wait_for_text
+from tests.tui.sessions import SERVEDECK, TerminalSession
+from tui import object_editor
+from tui.object_editor import find_editor
+from tui.screens.operation_dialog import OperationDialog
+from tui.screens.serving import ServingScreen
+
+LLAMA = ObjectRef(DEPLOYMENT.api_version, DEPLOYMENT.kind, "team-a", "llama-70b-chat")
+
+Editing = Callable[[str], str]
+"""What the operator makes of the text."""
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"KUBE_EDITOR": "code --wait", "EDITOR": "vi"}, ["code", "--wait"]),
+        ({"VISUAL": "nano", "EDITOR": "vi"}, ["nano"]),
+        ({"EDITOR": "'/opt/my editor/e' -n"}, ["/opt/my editor/e", "-n"]),
+        ({"VISUAL": '"not closed', "EDITOR": "vi"}, ["vi"]),
+        ({"VISUAL": " ", "EDITOR": "vi"}, ["vi"]),
+    ],
+)
+def test_the_editor_is_that_of_the_environment(
+    environ: dict[str, str], expected: list[str]
+) -> None:
+    assert find_editor(environ) == expected
+
+
+# -- the page -----------------------------------------------------------------------------------
+
+
+class Editor:
+    """Takes the place of the terminal's editor: each time it opens, the next of `edits`."""
+
+    def __init__(self, *edits: Editing, code: int = 0) -> None:
+        self.edits = list(edits)
+        self.texts: list[str] = []
+        """What it was opened with."""
+        self.modes: list[int] = []
+        self.code = code
+
+    async def run(self, _app: Any, command: Sequence[str]) -> int:
+        file = Path(command[-1])
+        self.texts.append(file.read_text())
+        self.modes.append(file.stat().st_mode & 0o777)
+        file.write_text(self.edits.pop(0)(self.texts[-1]))
+        return self.code
+
+
+def replace(old: str, new: str) -> Editing:
+    def edit(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return edit
+
+
+def unchanged(text: str) -> str:
+    return text
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> FakeChangeService:
+    found = FakeChangeService(tmp_path)
+    live = deployment(2, metadata={"name": LLAMA.name, "namespace": LLAMA.namespace})
+    found.live_objects[LLAMA] = live
+    return found
+
+
+@pytest.fixture
+def edit_with(
+    monkeypatch: pytest.MonkeyPatch, service: FakeChangeService
+) -> Callable[..., tuple[Any, Editor]]:
+    def make(*edits: Editing, code: int = 0) -> tuple[Any, Editor]:
+        editor = Editor(*edits, code=code)
+        monkeypatch.setenv("EDITOR", "vi")
+        monkeypatch.setattr(object_editor, "run_in_foreground", editor.run)
+        return make_app(change_service=service), editor
+
+    return make
+
+
+async def open_page(pilot: Any, app: Any) -> None:
+    await pilot.press("j", "enter")
+    await wait_for(
+        pilot,
+        lambda: isinstance(app.screen, ServingScreen) and app.screen.active_pane is not None,
+        "the page",
+    )
+
+
+async def test_a_change_opens_the_dialog_and_sends_nothing(
+    edit_with: Any, service: FakeChangeService
+) -> None:
+    app, editor = edit_with(replace("replicas: 2", "replicas: 3"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Change Deployment team-a/llama-70b-chat")
+        [operation] = {one for one in service.planned_operations if isinstance(one, ObjectEdit)}
+        assert operation.wanted["spec"]["replicas"] == 3
+        assert "uid" not in operation.wanted["metadata"]
+        assert service.run_operations == []
+        assert editor.modes == [0o600]
+
+
+async def test_a_confirmed_change_is_sent_once(edit_with: Any, service: FakeChangeService) -> None:
+    app, _ = edit_with(replace("replicas: 2", "replicas: 3"), unchanged)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "It changes.")
+        await pilot.press("y")
+        await wait_for_text(pilot, "Deployment team-a/llama-70b-chat is changed.")
+        assert len(service.run_operations) == 1
+
+
+async def test_an_unchanged_text_changes_nothing(
+    edit_with: Any, service: FakeChangeService
+) -> None:
+    app, _ = edit_with(unchanged)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Deployment team-a/llama-70b-chat: Nothing was changed.")
+        assert service.planned_operations == []
+
+
+async def test_an_editor_that_fails_changes_nothing(
+    edit_with: Any, service: FakeChangeService
+) -> None:
+    app, _ = edit_with(replace("replicas: 2", "replicas: 3"), code=1)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Nothing was changed.")
+        assert service.planned_operations == []
+
+
+async def test_a_mistake_comes_back_with_the_reason_on_top_and_the_text_as_typed(
+    edit_with: Any,
+) -> None:
+    app, editor = edit_with(
+        replace("replicas: 2", "replicas: [2"), replace("replicas: [2", "replicas: 4")
+    )
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Change Deployment")
+        assert editor.texts[1].startswith("# This is not YAML: line ")
+        assert "replicas: [2" in editor.texts[1]
+
+
+async def test_what_the_api_server_rejects_comes_back_too(
+    edit_with: Any, service: FakeChangeService
+) -> None:
+    app, editor = edit_with(
+        replace("replicas: 2", "replicas: 4"), replace("replicas: 4", "replicas: 5")
+    )
+    plan_operation = service.plan_operation
+
+    async def reject_four(operation: Any) -> OperationPlan:
+        if operation.wanted["spec"]["replicas"] == 4:
+            return OperationPlan(operation, blocked="Four replicas are too many.")
+        return await plan_operation(operation)
+
+    service.plan_operation = reject_four  # type: ignore[method-assign]
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Change Deployment")
+        assert editor.texts[1].startswith("# Four replicas are too many.\n")
+
+
+async def test_a_conflict_comes_back_with_the_values_of_both(
+    edit_with: Any, service: FakeChangeService
+) -> None:
+    """The text has the operator's value, and what others changed elsewhere."""
+
+    def edit_while_others_do(text: str) -> str:
+        service.live_objects[LLAMA]["spec"] |= {"replicas": 9, "minReadySeconds": 7}
+        return text.replace("replicas: 2", "replicas: 4")
+
+    app, editor = edit_with(edit_while_others_do, replace("replicas: 4", "replicas: 9"))
+    plan_operation = service.plan_operation
+
+    async def plan_with_conflict(operation: Any) -> OperationPlan:
+        if operation.base["spec"]["replicas"] == 2:
+            return OperationPlan(operation, blocked="Others changed it.")
+        return await plan_operation(operation)
+
+    service.plan_operation = plan_with_conflict  # type: ignore[method-assign]
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Change Deployment")
+        assert editor.texts[1].startswith(
+            "# Others changed spec.replicas 2 → 9; you changed spec.replicas 2 → 4.\n"
+        )
+        assert "minReadySeconds: 7" in editor.texts[1]
+
+
+async def test_a_change_that_was_not_confirmed_is_offered_again(edit_with: Any) -> None:
+    app, editor = edit_with(replace("replicas: 2", "replicas: 3"), unchanged)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for(pilot, lambda: isinstance(app.screen, OperationDialog), "the dialog")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
+        await pilot.press("E")
+        await wait_for_text(pilot, "The unsaved changes were dropped.")
+        assert "replicas: 3" in editor.texts[1]
+
+
+async def test_an_editor_that_cannot_be_started_is_named(
+    edit_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, _ = edit_with()
+
+    async def fail(*_arguments: Any) -> int:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(object_editor, "run_in_foreground", fail)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "vi cannot be used: No such file or directory; set EDITOR")
+
+
+# -- a real editor in a terminal ----------------------------------------------------------------
+
+
+def script(*lines: str) -> str:
+    """An editor as a Python script, whose file is `file`."""
+    code = "\n".join(("import sys, pathlib", "file = pathlib.Path(sys.argv[1])", *lines))
+    return shlex.join([sys.executable, "-c", code])
+
+
+@contextmanager
+def open_serving(editor: str) -> Iterator[TerminalSession]:
+    """The page of a serving of the demo, in a terminal."""
+    env = {"EDITOR": editor, "VISUAL": "", "KUBE_EDITOR": ""}
+    command = [*SERVEDECK, "--demo", "open", "search/bge-m3"]
+    session = TerminalSession(command, (100, 30), env)
+    try:
+        session.wait_text("Basic Information")
+        yield session
+        session.press("\x03")
+        assert session.exit_code() == 0
+    finally:
+        session.close()
+
+
+def test_the_terminal_is_the_editors_until_it_ends() -> None:
+    editor = script(
+        "print('the editor is here')",
+        "file.write_text(file.read_text().replace('replicas: 2', input()))",
+    )
+    with open_serving(editor) as session:
+        session.press("E")
+        session.wait_text("the editor is here")
+        session.press("replicas: 3\n")
+        session.wait_text("Change Deployment search/bge-m3")
+        session.wait_text("spec.replicas")
+        session.press("n")
+        session.wait_text("Basic Information")
+
+
+def test_ctrl_c_and_ctrl_z_are_the_editors() -> None:
+    editor = script(
+        "import signal",
+        "signal.signal(signal.SIGINT, lambda *_: print('interrupted'))",
+        "signal.signal(signal.SIGCONT, lambda *_: print('continued'))",
+        "print('the editor is here')",
+        "while (line := input()) != 'end': pass",
+    )
+    with open_serving(editor) as session:
+        session.press("E")
+        session.wait_text("the editor is here")
+        session.press("\x03")
+        session.wait_text("interrupted")
+        session.press("\x1a")
+        session.wait_text("continued")
+        session.press("end\n")
+        session.wait_text("Nothing was changed.")

@@ -1,0 +1,163 @@
+"""What the create form and the edit form share: messages of their fields, and the keys of the
+fields."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from textual.geometry import Size
+from textual.getters import query_one
+
+from tui.screens.base import MESSAGE_SECONDS, Overlay
+from tui.screens.create.draft_autosave import DraftAutosave
+from tui.screens.create.edited_draft import EditedDraft
+from tui.screens.create.file_transfer import FileTransfer
+from tui.screens.create.form_editor import FormEditor
+from tui.screens.create.form_view import FormView
+from tui.screens.create.inventory_watch import InventoryWatch
+from widgets.form import FieldInput
+from widgets.form_parts import FormButton
+from widgets.styled_line import wrap
+from widgets.text_view import StatusLine
+
+INVENTORY_UPDATE_SECONDS = 0.25
+"""Seconds between two updates of nodes, PVCs and namespaces."""
+
+MAX_MESSAGE_LINES = 4
+"""Maximum number of lines of a message."""
+
+Result = TypeVar("Result")
+
+
+class FormScreen(Overlay[Result]):
+    """A screen with a form. A subclass creates the parts below, and calls `update_restored` and
+    others where it shows more than the form."""
+
+    HAS_HELP = False
+    """It has its own key for the help: the usual one is text here."""
+
+    form: FormView
+    inventory_watch: InventoryWatch
+    autosave: DraftAutosave
+    _edited: EditedDraft
+    _editor: FormEditor
+    _files: FileTransfer
+    help_bar = query_one("#field-help", StatusLine)
+    _reveal = False
+
+    def save_on_exit(self) -> None:
+        self.autosave.write_now()
+
+    async def on_unmount(self) -> None:
+        self.autosave.close()
+        await self.inventory_watch.close()
+
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
+        self.help_bar.styles.height = 2 if size.height >= 16 else 1
+        self.help_bar.display = size.height >= 10
+        self.update_field_help(self._focused_path())
+
+    # -- messages -----------------------------------------------------------------------------
+
+    def show_message(
+        self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
+    ) -> None:
+        """Show a sentence, on several lines if it is long."""
+        super().show_message(text, style_name, seconds)
+        lines = wrap(((" ", ""), (text, style_name)), self.size.width - 1, 1)[:MAX_MESSAGE_LINES]
+        self.message_line.styles.height = max(1, len(lines))
+        self.message_line.set_lines(*lines)
+
+    def update_message(self) -> None:
+        if not self.has_message:
+            self.message_line.styles.height = 1
+        super().update_message()
+
+    def update_field_help(self, path: str) -> None:
+        """Show the help of the field at the bottom."""
+        self.show_help_text(
+            self.focused.help_text
+            if isinstance(self.focused, FormButton)
+            else self._editor.field_help(path)
+        )
+
+    def show_help_text(self, text: str) -> None:
+        """Show a text in place of the help of a field."""
+        self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
+
+    # -- the form -----------------------------------------------------------------------------
+
+    @property
+    def shows_form(self) -> bool:
+        """Whether the fields are shown, and not something else in their place."""
+        return True
+
+    def _focused_path(self) -> str:
+        return getattr(self.focused, "path", "") if self.shows_form else ""
+
+    def handle_draft_change(self) -> None:
+        """The draft was changed in the form."""
+
+    def on_form_view_focused(self, message: FormView.Focused) -> None:
+        self._editor.handle_focus(message.path)
+        self.update_field_help(message.path)
+        self.update_footer()
+
+    def on_form_view_row_added(self, message: FormView.RowAdded) -> None:
+        self._edited.undo_history.record(message.path)
+
+    def on_form_view_changed(self, message: FormView.Changed) -> None:
+        self._editor.handle_change(message.path)
+        self.handle_draft_change()
+
+    async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
+        await self._editor.paste_lines(message.input.path, message.text)
+
+    def on_form_view_env_file_requested(self, message: FormView.EnvFileRequested) -> None:
+        self._files.load_env_file(lambda text: self._editor.import_lines(message.path, text))
+
+    # -- what the keys do -----------------------------------------------------------------------
+
+    async def action_do(self, action_id: str, *arguments: str) -> None:
+        if self.shows_form:
+            await self.form.flush_typed_text()
+        await super().action_do(action_id, *arguments)
+
+    def do_edit_value(self) -> None:
+        self.form.move_focus(1)
+
+    def do_move(self, key: str) -> None:
+        self.form.move_focus(1 if key in ("down", "tab") else -1)
+
+    def do_move_section(self, key: str) -> None:
+        self.form.focus_section(1 if key == "pagedown" else -1)
+
+    async def do_remove(self) -> None:
+        await self._editor.remove_row()
+
+    async def do_source(self) -> None:
+        await self._editor.change_source()
+
+    async def do_undo(self) -> None:
+        if await self._editor.undo():
+            self.handle_draft_restored()
+
+    async def do_redo(self) -> None:
+        if await self._editor.redo():
+            self.handle_draft_restored()
+
+    def handle_draft_restored(self) -> None:
+        """A change was undone or redone."""
+        self.handle_draft_change()
+        self.update_footer()
+
+    def do_reveal(self) -> None:
+        self._reveal = not self._reveal
+        self.form.set_reveal(self._reveal)
+        self.show_message(
+            "Secret values are shown." if self._reveal else "Secret values are masked."
+        )
+
+    def do_help(self) -> None:
+        self.app_context.do_help()

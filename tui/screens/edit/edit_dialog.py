@@ -1,0 +1,268 @@
+"""The dialog before an edit is saved: the plan, and the confirmation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.getters import query_one
+
+from servedeck.changes import edit_labels
+from servedeck.changes.edit.edit import Edit, EditPlan
+from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
+from tui.actions import Action, bindings
+from tui.ports.change_service import ChangeService, Inventory
+from tui.ports.serving_source import SourceChanges
+from tui.screens.base import Overlay
+from tui.screens.edit import edit_text
+from widgets.styled_line import Line
+from widgets.text_view import StatusLine, TextView
+
+
+class EditDialog(Overlay[SaveResult | EditPlan | None]):
+    """Plans an edit, and saves it once it is confirmed. Its result is that of saving; a plan with
+    conflicts that must be decided first; or None if nothing was saved."""
+
+    SCOPE = "save"
+    HAS_HELP = False
+    BINDINGS: ClassVar[list[BindingType]] = bindings("save")
+    text_view = query_one(TextView)
+
+    def __init__(
+        self,
+        key: NamespacedName,
+        edit: Edit,
+        change_service: ChangeService,
+        inventory: Inventory,
+        *,
+        undoes: bool = False,
+    ) -> None:
+        """`undoes` if the edit takes a saved one back: then there is no form."""
+        super().__init__()
+        self._key = key
+        self._undoes = undoes
+        self._title = f"Undo the change of {key}" if undoes else f"Save changes of {key}"
+        self._edit = edit
+        self._change_service = change_service
+        self._inventory = inventory
+        self.plan: EditPlan | None = None
+        """None while it is made."""
+        self._taken_over: tuple[tuple[str, str], ...] = ()
+        """Labels of fields that other managers have set, and that become servedeck's, each with the
+        manager."""
+        self._notice = ""
+        """Why the plan is not the first one, in a sentence."""
+        self._is_plan_painted = False
+        """Whether the plan has been on the screen, so that it can be confirmed."""
+        self._takes_over = False
+        self._error = ""
+        self._result: SaveResult | None = None
+        """Of the last attempt."""
+        self._confirms: bool | None = None
+        """Whether the cursor is on Save Changes; None while the plan decides."""
+        self._is_writing = False
+
+    def compose_body(self) -> ComposeResult:
+        title = StatusLine(id="title")
+        title.set_lines(((" ", ""), (self._title, "title")))
+        yield title
+        text_view = TextView()
+        text_view.can_focus = False  # with the focus it would take the arrows, to scroll
+        yield text_view
+        yield StatusLine(id="options")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._start_planning()
+
+    # -- the plan -----------------------------------------------------------------------------
+
+    def _start_planning(self) -> None:
+        self.plan, self._error = None, ""
+        self._confirms = None
+        self._update()
+        self.start_worker(self._make_plan(), "plan")
+
+    async def _make_plan(self) -> None:
+        plan_edit = self._change_service.plan_edit
+        self._taken_over, self._takes_over = (), False
+        try:
+            plan = await plan_edit(self._edit, self._inventory)
+            if edit_text.needs_takeover(plan):
+                labels = edit_labels.conflict_labels(plan, edit_text.find_conflicts(plan))
+                plan = await plan_edit(self._edit, self._inventory, takes_over=True)
+                self._taken_over, self._takes_over = labels, True
+            self._show_plan(plan)
+        except ClusterError as error:
+            self._error = str(error)
+            self._update()
+
+    def _show_plan(self, plan: EditPlan) -> None:
+        self.plan = plan
+        # A key that was meant for an earlier plan confirms nothing.
+        self._confirms, self._is_plan_painted = None, False
+        if plan.conflicts:
+            self.dismiss(plan)
+            return
+        if self._result is not None and self._result.state is SaveState.UNKNOWN:
+            self._result = None
+            self._notice = (
+                "The API server answers again: the change was saved."
+                if plan.is_unchanged
+                else "The API server answers again: the change was not saved."
+            )
+        self._update()
+        self.call_after_refresh(self._note_painted, plan)
+
+    def _note_painted(self, plan: EditPlan) -> None:
+        if plan is self.plan:
+            self._is_plan_painted = True
+            self._update()
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        """The plan is made again if the serving is not as it was planned."""
+        if self._is_writing or (self._key not in changes.keys and not changes.state_changed):
+            return
+        if self._error and changes.state_changed:
+            self._start_planning()  # the connection may be back
+        elif self.plan is not None and self._is_outdated(self.plan):
+            self._notice = "The serving was changed meanwhile; the plan was made again."
+            self._start_planning()
+
+    def _is_outdated(self, plan: EditPlan) -> bool:
+        now = self.app_context.source.fleet.deployment(self._key)
+        planned = as_mapping(plan.current.objects.deployment, "metadata")
+        return (
+            now is None
+            or now.metadata.uid != planned.get("uid")
+            or now.metadata.generation > (as_int(planned.get("generation")) or 0)
+        )
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    @property
+    def _saves(self) -> bool:
+        """Whether the cursor is on Save Changes: not at first if Pods restart."""
+        if self._confirms is not None:
+            return self._confirms
+        plan = self.plan
+        if plan is None or self._takes_over or self._notice:
+            return False
+        return not (plan.restarts_pods or plan.stops_serving)
+
+    def _update(self) -> None:
+        if not self.is_attached:
+            return
+        self.text_view.set_paragraphs(
+            edit_text.build_paragraphs(
+                self.plan,
+                self._error,
+                self._result,
+                self._taken_over,
+                notice=self._notice,
+                is_writing=self._is_writing,
+                has_form=not self._undoes,
+            )
+        )
+        chosen = (
+            ("y  Save Changes", self._saves),
+            ("n  Back" if self._undoes else "n  Back to the form", not self._saves),
+        )
+        self.query_one("#options", StatusLine).set_lines(
+            *(
+                (("▌ " if here else "  ", "accent"), (text, "strong" if here else ""))
+                for text, here in chosen
+            )
+        )
+        self.update_message()
+        self.update_footer()
+
+    def default_message(self) -> Line:
+        reason = self._save_disabled_reason()
+        return ((" ", ""), (reason, "muted")) if reason else ()
+
+    def _save_disabled_reason(self) -> str:
+        if self._is_writing:
+            return "It is being saved."
+        if self._error:
+            return "There is no plan, so nothing can be saved."
+        if self.plan is None or not self._is_plan_painted:
+            return "The API server is still asked; confirm when the plan is shown."
+        if self.plan.is_unchanged:
+            return "Nothing changes any more."
+        if errors := self.plan.errors:
+            return f"It cannot be saved: {errors[0].message}"
+        return ""
+
+    # -- actions ------------------------------------------------------------------------------
+
+    async def on_key(self, event: events.Key) -> None:
+        if event.key in ("y", "n"):
+            event.stop()
+            event.prevent_default()
+            self._confirms = event.key == "y"
+            if self._confirms and self.plan is None:
+                self._confirms = None  # it would choose for a plan that nobody has seen
+                self.show_message(self._save_disabled_reason(), "warning")
+                return
+            self._update()
+            await self.action_do("save.confirm")
+
+    def disabled_reason(self, action: Action) -> str:
+        return self._save_disabled_reason() if action.name == "confirm" and self._saves else ""
+
+    def do_confirm(self) -> None:
+        if not self._saves:
+            self.do_close()
+            return
+        assert self.plan is not None
+        self._is_writing, self._notice = True, ""
+        self._update()
+        # Keys are not queued meanwhile: esc would cancel what the API server may already execute.
+        self.start_worker(self._save(self.plan), "save")
+
+    async def _save(self, plan: EditPlan) -> None:
+        try:
+            self._result = await self._change_service.save_edit(
+                plan, self._inventory, takes_over=self._takes_over
+            )
+        except Exception as error:  # any error: it must be known what was done
+            self._result = None
+            self._error = describe_error(error)
+        self._is_writing = False
+        self._confirms = None
+        result = self._result
+        if result is None:
+            self._update()
+        elif result.state is SaveState.SAVED:
+            self.dismiss(result)
+        elif result.state is SaveState.REPLANNED and not self._takes_over:
+            self._show_plan(result.plan)
+        else:
+            self._start_planning()
+
+    def do_move(self, key: str) -> None:
+        if key in ("pagedown", "pageup"):
+            self.text_view.scroll_pages(1 if key == "pagedown" else -1)
+        else:
+            self._confirms = not self._saves
+            self._update()
+
+    def do_close(self) -> None:
+        if self._is_writing:
+            self.show_message("It is being saved; wait for the result.", "warning")
+        else:
+            self.dismiss(None)
+
+    async def exit_blocker(self) -> str:
+        return "Saving is in progress; wait for the result." if self._is_writing else ""
+
+    def exit_notice(self) -> str:
+        if not self._is_writing:
+            return ""
+        return f"Whether the change of {self._key} was saved is not known: the answer is missing."

@@ -1,0 +1,200 @@
+"""From the list or a serving's page into edit mode: permission, saved draft, result, undo."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.views import ServingView
+from servedeck.serving.duration import format_signed_duration
+from tui.operation_flow import OperationFlow
+from tui.ports.app_context import Undoable
+from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servedeck.changes.draft_store import SavedDraft
+    from servedeck.changes.edit.edit import EditPlan
+    from servedeck.changes.edit.save import SaveResult, UndoPoint
+    from servedeck.fleet.views import NamespacedName
+    from servedeck.serving.objects.import_objects import ImportedServing
+    from tui.screens.base import ActionScreen
+    from tui.screens.edit.edit_screen import EditResult
+
+
+class EditFlow:
+    """Opens the form of a serving over a screen, and shows its result there."""
+
+    def __init__(
+        self,
+        screen: ActionScreen[Any],
+        operation_flow: OperationFlow,
+        *,
+        on_saved: Callable[[NamespacedName], None] = lambda key: None,
+    ) -> None:
+        """`on_saved` is called after a save that restarts Pods."""
+        self._screen = screen
+        self._operation_flow = operation_flow
+        self._on_saved = on_saved
+
+    def disabled_reason(self, view: ServingView | None) -> str:
+        """Why a serving cannot be edited, in a sentence; "" if it can, as far as known."""
+        # Saving needs the permission of a restart: to patch the Deployment.
+        return self._operation_flow.serving_disabled_reason(OperationKind.RESTART, view)
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def start(self, view: ServingView) -> None:
+        """Open the form, with a saved draft if the operator chooses it."""
+        self._screen.start_worker(self._open(view), "edit", busy_label=f"Reading {view.key}")
+
+    async def _open(self, view: ServingView) -> None:
+        change_service = self._screen.app_context.change_service
+        if change_service is None:
+            return
+        key = view.key
+        operation = Operation(OperationKind.RESTART, key.namespace, key.name)
+        with suppress(ClusterError):  # then the dry run reports it
+            await change_service.refresh_operation_permission(operation)
+        if reason := self.disabled_reason(view):
+            self._screen.show_message(reason, "warning")
+            return
+        try:
+            read = await change_service.import_serving(key)
+        except ClusterError as error:
+            self._screen.show_message(f"{key} cannot be edited: {error}", "error", 20)
+            return
+        saved = await self._find_saved_draft(key)
+        if saved is None:
+            self._push_form(view, read)
+            return
+        age = self._screen.app_context.clock().timestamp() - saved.written_at
+        dialog = ConfirmDialog(
+            f"Unsaved changes of {key}",
+            [
+                "A draft of an edit of this serving was not saved to the cluster. It was written "
+                f"{format_signed_duration(age)} ago."
+            ],
+            [
+                DialogOption("c", "Continue", "with the draft"),
+                DialogOption("n", "Start over", "the draft is discarded"),
+            ],
+        )
+
+        def on_answer(answer: str | None) -> None:
+            if answer == "c":
+                self._screen.start_worker(self._resume(view, read, saved), "edit")
+            elif answer == "n":
+                self._screen.start_worker(self._discard(view, read, saved), "edit")
+
+        self._screen.app.push_screen(dialog, on_answer)
+
+    async def _find_saved_draft(self, key: NamespacedName) -> SavedDraft | None:
+        """The draft of this serving that was saved last and that no form has open."""
+        from servedeck.changes.edit_draft import EditDraft
+
+        change_service = self._screen.app_context.change_service
+        store = change_service.edit_draft_store(key) if change_service is not None else None
+        if store is None:
+            return None
+        with suppress(OSError):
+            found = await asyncio.to_thread(store.list_saved)
+            return next((one for one in found if EditDraft.has_changes(one.draft)), None)
+        return None
+
+    async def _resume(self, view: ServingView, read: ImportedServing, saved: SavedDraft) -> None:
+        from servedeck.changes.edit_draft import EditDraft
+
+        try:
+            draft = await asyncio.to_thread(saved.file.acquire)
+        except OSError as error:
+            self._screen.show_message(f"The draft cannot be read: {error.strerror}.", "error", 20)
+            return
+        if draft is None:
+            message = "That draft is open in another window or was discarded."
+            self._screen.show_message(message, "warning")
+            return
+        edit, _ = EditDraft.resume(read.spec, draft)
+        self._push_form(view, read, edit=edit, draft_file=saved.file)
+
+    async def _discard(self, view: ServingView, read: ImportedServing, saved: SavedDraft) -> None:
+        with suppress(OSError):
+            if await asyncio.to_thread(saved.file.acquire) is not None:
+                await asyncio.to_thread(saved.file.delete)
+        self._push_form(view, read)
+
+    def _push_form(self, view: ServingView, read: ImportedServing, **more: Any) -> None:
+        from tui.screens.edit.edit_screen import EditScreen
+
+        change_service = self._screen.app_context.change_service
+        if change_service is not None:
+            form = EditScreen(view, read, change_service, **more)
+            self._screen.app.push_screen(form, lambda result: self._on_closed(view.key, result))
+
+    def _on_closed(self, key: NamespacedName, result: EditResult | None) -> None:
+        if result is None or self._screen.app_context.exiting:
+            return
+        self._show_result(key, result.message, result.style_name, result.undo)
+        if result.restarts_pods:
+            self._on_saved(key)
+
+    def _show_result(
+        self, key: NamespacedName, text: str, style_name: str, undo: UndoPoint | None
+    ) -> None:
+        app = self._screen.app_context
+        if undo is not None:
+            app.undoable = Undoable(app.source.context, (), undo)
+            text = f"{key}: {text} {app.key_display_for('serving.undo')} undoes it."
+        self._screen.show_message(text, style_name, 20)
+
+    # -- undo ---------------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Open the dialog that puts back what the last saved edit changed."""
+        self._screen.start_worker(self._undo(), "edit", busy_label="Reading the serving")
+
+    async def _undo(self) -> None:
+        from servedeck.changes.edit.edit import EditPlan
+        from servedeck.changes.edit.save import SaveResult, UndoExpiredError
+        from servedeck.changes.live_objects import ServingNotFoundError
+        from servedeck.fleet.views import NamespacedName
+        from tui.screens.edit.edit_dialog import EditDialog
+
+        app = self._screen.app_context
+        change_service, point = app.change_service, app.undoable.edit
+        if change_service is None or point is None:
+            return
+        key = NamespacedName(point.after.namespace, point.after.name)
+        try:
+            edit = await change_service.begin_undo(point)
+        except (UndoExpiredError, ServingNotFoundError) as error:
+            app.undoable = Undoable()
+            self._screen.show_message(str(error), "warning", 20)
+            return
+        except ClusterError as error:
+            self._screen.show_message(f"Nothing is undone yet: {error}", "error", 20)
+            return
+        inventory = change_service.watch_inventory(key.namespace, lambda: None)
+        if inventory is None:
+            self._screen.show_message("Not connected to the API server.", "warning")
+            return
+        dialog = EditDialog(key, edit, change_service, inventory, undoes=True)
+
+        async def closed(result: SaveResult | EditPlan | None) -> None:
+            await inventory.close()
+            if isinstance(result, EditPlan):
+                app.undoable = Undoable()
+                labels = ", ".join(one.label for one in result.conflicts)
+                text = f"Others changed {labels} of {key} since; the change is not undone."
+                self._screen.show_message(text, "warning", 20)
+            elif isinstance(result, SaveResult):
+                app.undoable = Undoable()
+                self._show_result(key, result.message, "ready", result.undo)
+                if result.plan.restarts_pods:
+                    self._on_saved(key)
+
+        self._screen.app.push_screen(dialog, closed)

@@ -1,0 +1,146 @@
+"""The lines of edit mode around the form: what others changed, the save bar, what a field was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from servedeck.changes.edit_draft import EditDraft
+from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.edit.changed_by import find_changed_by
+from servedeck.serving.edit.differences import (
+    FieldDifference,
+    entry_label,
+    find_field_differences,
+    format_entry,
+)
+from servedeck.serving.edit.merge import MergeConflict
+from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.spec.env_file import contains_secret
+from servedeck.serving.spec.issues import Issue, errors
+from servedeck.serving.status.revisions import FieldManager
+from servedeck.serving.text import MASK, format_count, one_line, sanitize, truncate
+from tui.screens.create.review_text import is_masked
+from widgets.form import SOURCE_KIND_NAMES
+from widgets.styled_line import Line
+
+MAX_VALUE_LENGTH = 120
+"""Cells of one value in a line beside others."""
+
+
+def banner_line(
+    draft: EditDraft,
+    conflicts: Sequence[MergeConflict],
+    others: Sequence[str],
+    notice: str,
+    *,
+    is_deleted: bool,
+) -> Line:
+    """What others have changed, and what is to be decided; `notice` if there is neither."""
+    if is_deleted:
+        return (
+            (" ✗ ", "error"),
+            ("The serving was deleted; the draft is kept until you discard it.", "error"),
+        )
+    if conflicts:
+        what = format_count(len(conflicts), "field")
+        return (
+            (" ! ", "warning"),
+            (f"Others changed {what} that you changed, too: ", "warning"),
+            ("; ".join(_describe_conflict(draft, one) for one in conflicts), ""),
+        )
+    if others:
+        return ((" · ", "accent"), ("; ".join(others), ""))
+    return ((" ! ", "warning"), (notice, "warning")) if notice else ()
+
+
+def _describe_conflict(draft: EditDraft, conflict: MergeConflict) -> str:
+    label = entry_label(draft.base, conflict.path)
+    before, now = (
+        truncate(format_entry(conflict.path, one), MAX_VALUE_LENGTH)
+        for one in (conflict.base, conflict.theirs)
+    )
+    return f"{label} was {before}, is {now} now"
+
+
+def save_bar_line(
+    count: int, differences: Sequence[FieldDifference], issues: Sequence[Issue]
+) -> Line:
+    """The number of changes and of errors, and each change."""
+    wrong = errors(issues)
+    if not count:
+        return ((" No changes", "muted"),)
+    line: Line = ((f" {format_count(count, 'change')}", "accent"), ("  ", ""))
+    if wrong:
+        line = (*line, (format_count(len(wrong), "error"), "error"), ("  ", ""))
+    for at, one in enumerate(differences):
+        line = (
+            *line,
+            ("  " if at else "", ""),
+            (f"{one.label} ", "muted"),
+            (truncate(one.old, MAX_VALUE_LENGTH), ""),
+            (" → ", "muted"),
+            (truncate(one.new, MAX_VALUE_LENGTH), "strong"),
+        )
+    return line
+
+
+def note_line(draft: EditDraft, path: str, reset_key: str, *, reveal: bool) -> Line:
+    """What a changed field was before; () for an unchanged one."""
+    if not draft.is_changed(path):
+        return ()
+    before = _base_text(draft, path, reveal=reveal)
+    text = f"was {truncate(before, MAX_VALUE_LENGTH)}" if before else "new"
+    return ((text, "accent"), (f"  {reset_key} resets", "muted"))
+
+
+def _base_text(draft: EditDraft, path: str, *, reveal: bool) -> str:
+    """What a field, or the row of a list, was; "" for a new row."""
+    row = draft.base_row(path)
+    if row is None:
+        text = draft.base_text(path)
+        return MASK if contains_secret(text) and not reveal else one_line(sanitize(text)) or "empty"
+    if not row:
+        return ""
+    if "pvc" in row:
+        how = ", read-only" if row["read_only"] == "true" else ""
+        return one_line(sanitize(f"{row['pvc']} at {row['mount_path']}{how}"))
+    if row["source"]:
+        kind = SOURCE_KIND_NAMES.get(row["source"], "")
+        return one_line(sanitize(f"{kind} {row['ref']} key {row['key']}"))
+    return MASK if is_masked(row) and not reveal else one_line(sanitize(row["value"])) or '""'
+
+
+# -- who changed it -----------------------------------------------------------------------------
+
+
+def find_others_changes(before: ImportedServing, now: ImportedServing) -> list[str]:
+    """What others have changed and who they are, each in a few words."""
+    found: list[str] = []
+    for one in find_field_differences(before.spec, now.spec):
+        managers = find_changed_by(before, now, one.path)
+        who = managers[0].name if managers else "Somebody else"
+        old, new = (truncate(text, MAX_VALUE_LENGTH) for text in (one.old, one.new))
+        found.append(f"{who} changed {one.label}: {old} → {new}")
+    return found
+
+
+def conflict_texts(
+    draft: EditDraft, conflict: MergeConflict, managers: Sequence[FieldManager], now: datetime
+) -> list[str]:
+    """The question about a value that both changed: base, theirs with who changed it, and mine."""
+    base, theirs, mine = (
+        format_entry(conflict.path, one) for one in (conflict.base, conflict.theirs, conflict.mine)
+    )
+    who = f", changed by {describe_manager(managers[0], now)}" if managers else ""
+    texts = [f"When you began: {base}", f"Now: {theirs}{who}", f"Yours: {mine}"]
+    if theirs == mine:
+        texts.append("Both values look secret, so they are masked; they differ.")
+    return texts
+
+
+def describe_manager(manager: FieldManager, now: datetime) -> str:
+    """The field manager and when it wrote: "kubectl-edit 12s ago"."""
+    if manager.time is None:
+        return manager.name
+    return f"{manager.name} {format_signed_duration((now - manager.time).total_seconds())} ago"

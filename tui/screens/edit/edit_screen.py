@@ -1,0 +1,438 @@
+"""Edit mode: the fields of an existing serving as inputs, with a save bar."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.geometry import Size
+from textual.getters import query_one
+
+from servedeck.changes.draft_merge import moved_path, rebase_version
+from servedeck.changes.draft_store import DraftFile
+from servedeck.changes.edit.edit import Edit, EditPlan
+from servedeck.changes.edit.save import SaveResult, UndoPoint
+from servedeck.changes.edit_draft import EditDraft
+from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.serving.edit.changed_by import find_changed_by
+from servedeck.serving.edit.differences import FieldDifference, entry_label
+from servedeck.serving.edit.merge import MergeConflict, Side
+from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.owners import find_controller, find_gitops_owner
+from servedeck.serving.spec.issues import Issue, errors
+from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.text import format_count
+from tui import status_text
+from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
+from tui.ports.change_service import ChangeService
+from tui.ports.serving_source import SourceChanges
+from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
+from tui.screens.create import steps
+from tui.screens.create.draft_autosave import DraftAutosave
+from tui.screens.create.edited_draft import EditedDraft
+from tui.screens.create.file_transfer import FileTransfer
+from tui.screens.create.form_editor import FormEditor
+from tui.screens.create.form_screen import INVENTORY_UPDATE_SECONDS, FormScreen
+from tui.screens.create.form_view import FormView
+from tui.screens.create.inventory_watch import InventoryWatch
+from tui.screens.edit import edit_lines
+from tui.screens.edit.edit_closing import EditClosing
+from tui.screens.edit.serving_follower import ServingFollower, is_replaced
+from widgets.status_paragraphs import title_line
+from widgets.styled_line import Line, fit_line, plain_text
+from widgets.text_view import StatusLine
+
+MAX_SHOWN_CHANGES = 3
+"""Changes of others, and lines of them, that are shown."""
+
+MIN_HEIGHT_OF_BANNER = 16
+"""Lines of a terminal in which the banner may take more than one."""
+
+
+class EditResult(NamedTuple):
+    """What was saved when the screen closed."""
+
+    message: str
+    style_name: str = "ready"
+    undo: UndoPoint | None = None
+    restarts_pods: bool = False
+
+
+class EditScreen(FormScreen[EditResult | None]):
+    """The form of one serving. While it is open, it follows the serving: what others change is
+    shown at once, and merged where only one side changed a field."""
+
+    SCOPE = "edit"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Over the focused widget, as in the create form.
+        *(replace(one, priority=True) for one in scope_bindings("edit", "form")),
+        *(one for one in scope_bindings("app") if one.id not in ("app.command", "app.help")),
+    ]
+    title_view = query_one("#serving-title", StatusLine)
+    banner = query_one("#banner", StatusLine)
+    save_bar = query_one("#save-bar", StatusLine)
+
+    def __init__(
+        self,
+        view: ServingView,
+        read: ImportedServing,
+        change_service: ChangeService,
+        *,
+        edit: EditDraft | None = None,
+        draft_file: DraftFile | None = None,
+    ) -> None:
+        """`read` is the serving as it is now; `edit` a saved draft on top of it."""
+        super().__init__()
+        self.key: NamespacedName = view.key
+        self._view = view
+        self._change_service = change_service
+        self.edit = edit or EditDraft(read.spec)
+        self._others: list[str] = []
+        """What others have changed since the form was opened, in words, the latest last."""
+        self._is_deleted = False
+        self._wanted: ServingSpec | None = None
+        self._issues: Sequence[Issue] = ()
+        self.differences: tuple[FieldDifference, ...] = ()
+        self._follower = ServingFollower(
+            self.key,
+            read,
+            change_service,
+            get_deployment=lambda: self.app_context.source.fleet.deployment(self.key),
+            start_worker=lambda work: self.start_worker(work, "read"),
+            # Handled as a message of the screen, so that keys wait for it.
+            on_read=lambda now: self.call_later(self.take_over, now),
+            on_error=lambda text: self.show_message(text, "error"),
+        )
+        draft = self.edit.draft
+        draft.step = steps.EDIT_STEP
+        self.inventory_watch = InventoryWatch(change_service.watch_inventory)
+        self.autosave = DraftAutosave(
+            draft,
+            lambda: change_service.edit_draft_store(self.key),
+            draft_file,
+            lambda problem: self.show_message(problem, "warning"),
+        )
+        self._edited = EditedDraft(draft, self.autosave, self._on_validated, self.edit.validate)
+        self.form = FormView(draft)
+        self.form.step = steps.EDIT_STEP
+        self.form.masks_texts = True
+        self.form.extra_note = self._field_note
+        self._editor = FormEditor(
+            self.form,
+            self._edited,
+            self.inventory_watch,
+            change_service,
+            show_message=self.show_message,
+            key_display=lambda action_id: self.app_context.key_display_for(action_id),
+        )
+        self._files = FileTransfer(
+            ask=lambda dialog, on_path: self.app.push_screen(dialog, on_path),
+            start_worker=lambda work, label: self.start_worker(work, "file", busy_label=label),
+            show_message=self.show_message,
+        )
+        self._form_closing = EditClosing(
+            self.key,
+            self.autosave,
+            ask=lambda dialog, on_answer: self.app.push_screen(dialog, on_answer),
+            start_worker=lambda work, label: self.start_worker(work, "leave", busy_label=label),
+            show_message=self.show_message,
+            close_form=lambda text: self.dismiss(EditResult(text, "") if text else None),
+        )
+
+    def compose_body(self) -> ComposeResult:
+        yield StatusLine(id="serving-title")
+        yield StatusLine(id="banner")
+        yield self.form
+        yield StatusLine(id="save-bar")
+        yield StatusLine(id="field-help")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._editor.watch_inventory()
+        self.set_interval(INVENTORY_UPDATE_SECONDS, self._editor.update_inventory)
+        self.call_later(self._show_form)
+        self._update_title()
+        self._update_banner()
+
+    async def _show_form(self) -> None:
+        await self._editor.show_step(steps.EDIT_STEP, self.edit.draft.focused_field)
+        self.form.touched |= set(self.edit.changed_paths)
+        self._editor.validate()
+        self.handle_draft_change()
+        self.update_field_help(self._focused_path())
+
+    # -- the wanted serving -------------------------------------------------------------------
+
+    def _on_validated(self, spec: ServingSpec | None, issues: Sequence[Issue]) -> None:
+        self._wanted, self._issues = spec, issues
+        self.differences = self.edit.differences(spec) if spec is not None else ()
+
+    @property
+    def change_count(self) -> int:
+        """Number of changes; of a form with errors, of changed fields."""
+        if self._wanted is not None:
+            return len(self.differences)
+        return len(self.edit.changed_paths)
+
+    @property
+    def conflicts(self) -> list[MergeConflict]:
+        """Values that others have changed too, and that are not decided yet."""
+        return self.edit.undecided(self._wanted)
+
+    def handle_draft_change(self) -> None:
+        self.form.update_notes()
+        self._update_save_bar()
+        if self.edit.has_undecided:
+            self._update_banner()
+        self.update_footer()
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
+        self.save_bar.display = size.height >= 8
+        self.title_view.styles.height = 1
+        self.call_after_refresh(self._update_all_lines)
+
+    def _update_all_lines(self) -> None:
+        self._update_title()
+        self._update_banner()
+        self._update_save_bar()
+
+    def _update_title(self) -> None:
+        width = self.title_view.inner_width or self.app.size.width
+        head: Line = ((" ", ""), ("Edit ", "accent"), *title_line(self._view))
+        source = self.app_context.source
+        line = status_text.line_with_connection(head, source.state, width, source.context)
+        if source.context in plain_text(line) and plain_text(head).rstrip() not in plain_text(line):
+            line = status_text.line_with_connection(head, source.state, width)  # the context goes
+        self.title_view.set_lines(line)
+
+    def _update_banner(self) -> None:
+        """What others have changed, and what is to be decided."""
+        line = edit_lines.banner_line(
+            self.edit,
+            self.conflicts,
+            self._others[-MAX_SHOWN_CHANGES:],
+            self._owner_notice,
+            is_deleted=self._is_deleted,
+        )
+        small = self.size.height < MIN_HEIGHT_OF_BANNER
+        self.banner.set_text(line, max_lines=1 if small else MAX_SHOWN_CHANGES, indent=3)
+
+    @property
+    def _owner_notice(self) -> str:
+        """Who manages the serving by a definition of its own and may take a change back."""
+        deployment = self._follower.read.objects.deployment
+        owner = find_gitops_owner(deployment) or find_controller(deployment)
+        return owner.revert_warning if owner is not None else ""
+
+    def _update_save_bar(self) -> None:
+        width = self.save_bar.inner_width or self.app.size.width
+        line = edit_lines.save_bar_line(self.change_count, self.differences, self._issues)
+        self.save_bar.set_lines(fit_line(line, width))
+
+    def _field_note(self, path: str) -> Line:
+        """What a changed field was before, and who else sets it."""
+        key = self.app_context.key_display_for("edit.reset")
+        note = edit_lines.note_line(self.edit, path, key, reveal=self._reveal)
+        if path == "replicas" and self._view.autoscaler:
+            owner = f"set by the autoscaler ({self._view.autoscaler})"
+            note = (*note, *((("  ", ""),) if note else ()), (owner, "warning"))
+        return note
+
+    # -- what others change ---------------------------------------------------------------------
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        if self.key not in changes.keys and not changes.state_changed:
+            return
+        view = self.app_context.source.fleet.view(self.key)
+        if view is not None and view.autoscaler != self._view.autoscaler:
+            self._view = view
+            self.form.update_notes()
+        if view is not None:
+            self._view = view
+        # Nothing is known of a serving while the list is incomplete.
+        is_complete = self.app_context.source.state.phase.name == "LIVE"
+        if view is not None or is_complete:
+            self._is_deleted = view is None
+        self._update_title()
+        self._update_banner()
+        self.update_footer()
+        self._follower.read_if_changed()
+
+    async def take_over(self, read: ImportedServing) -> None:
+        """Others have changed the serving: show it, merge it, and note conflicts."""
+        await self.form.flush_typed_text()
+        before = self._follower.advance(read)
+        if before is None:
+            return  # an answer that was overtaken
+        if is_replaced(before, read):
+            self._others.append("The serving was deleted and created again")
+        self._others += edit_lines.find_others_changes(before, read)
+        if read.spec != self.edit.base:
+            await self._rebase(read.spec)
+        self._update_banner()
+        self._follower.read_if_changed()
+
+    async def _rebase(self, spec: ServingSpec) -> None:
+        """Move the form's changes on top of the serving as it is now."""
+        path = self._focused_path()
+        self._edited.record_change(path)  # what was typed last is a change of its own
+        before, rows = self.edit.base_draft, copy.deepcopy(self.edit.draft.rows)
+        self.edit.rebase(spec)
+        now = self.edit.base_draft
+        self._edited.undo_history.rebase(lambda version: rebase_version(version, before, now))
+        await self.form.show_values(moved_path(path, rows, self.edit.draft.rows))
+        self._editor.validate()
+        self.handle_draft_change()
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def help_key(self) -> str:
+        return self.app_context.key_display_for("edit.help")
+
+    def scopes(self) -> tuple[str, ...]:
+        return ("edit", "form")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action != "do":
+            return True
+        if ACTIONS_BY_ID[str(parameters[0])].id == "form.edit_value":
+            return self._focused_path().endswith(".name")
+        return True
+
+    def disabled_reason(self, action: Action) -> str:
+        if action.name == "reset" and not self.edit.is_changed(self._focused_path()):
+            return "The field under the cursor is unchanged."
+        if action.name == "save":
+            return self._save_disabled_reason()
+        return ""
+
+    def _save_disabled_reason(self) -> str:
+        if self._is_deleted:
+            return "The serving was deleted; there is nothing to save to."
+        if not self.change_count:
+            return "Nothing is changed."
+        return ""
+
+    async def do_next_field(self) -> None:
+        if await self.form.advance():
+            self.form.move_focus(1)
+
+    async def do_reset(self) -> None:
+        path = self._focused_path()
+        if not self.edit.reset(path):
+            return
+        self._edited.record_change(path)
+        await self.form.rebuild(path, path.rpartition(".")[0])
+        self._editor.validate()
+        self.handle_draft_change()
+
+    def do_reveal(self) -> None:
+        super().do_reveal()
+        self.form.update_notes()
+
+    async def do_save(self) -> None:
+        """Plan the change; what is wrong is shown at its field first."""
+        self._editor.validate()
+        self.form.mark_all_touched()
+        wrong = errors(self._issues)
+        if self._wanted is None or wrong:
+            first = wrong[0]
+            self.form.focus_path(first.field)
+            self.show_message(
+                f"Not saved, {format_count(len(wrong), 'error')}: {first.message}", "warning"
+            )
+            return
+        if not self.differences:
+            self.show_message("Nothing is changed.")
+            return
+        self._decide_next()
+
+    def _decide_next(self) -> None:
+        """Let the operator decide the first conflict; without one, plan the change."""
+        if conflicts := self.conflicts:
+            self._ask(conflicts[0])
+            return
+        inventory = self.inventory_watch.inventory
+        if inventory is None or self._wanted is None:
+            self.show_message("Not connected to the API server yet; the form is kept.", "warning")
+            return
+        from tui.screens.edit.edit_dialog import EditDialog
+
+        edit = Edit(self._follower.read, self._wanted)
+        self.app.push_screen(
+            EditDialog(self.key, edit, self._change_service, inventory), self._on_dialog_closed
+        )
+
+    def _ask(self, conflict: MergeConflict) -> None:
+        """Let the operator decide a conflict."""
+        read = self._follower.read
+        managers = find_changed_by(read, replace(read, spec=self.edit.began), conflict.path)
+        texts = edit_lines.conflict_texts(self.edit, conflict, managers, self.app_context.clock())
+        dialog = ConfirmDialog(
+            f"Others changed {entry_label(self.edit.base, conflict.path)}, too",
+            texts,
+            [
+                DialogOption("m", "Keep yours", "it is saved over theirs"),
+                DialogOption("t", "Take theirs", "your change of this field is dropped"),
+            ],
+        )
+
+        async def on_answer(answer: str | None) -> None:
+            await self._decide(conflict, answer or "")
+
+        self.app.push_screen(dialog, on_answer)
+
+    async def _decide(self, conflict: MergeConflict, answer: str) -> None:
+        if not answer:
+            return
+        if conflict not in self.conflicts:
+            # It was changed again while the question was open.
+            await self.do_save()
+            return
+        self.edit.decide(conflict, Side.THEIRS if answer == "t" else Side.MINE)
+        self._edited.record_change()
+        if answer == "t":
+            await self.form.show_values(self._focused_path())
+            self._editor.validate()
+        self.autosave.schedule()
+        self.handle_draft_change()
+        self._update_banner()
+        if self.change_count:
+            await self.do_save()
+        else:
+            self.show_message("Nothing is changed any more.")
+
+    async def _on_dialog_closed(self, result: SaveResult | EditPlan | None) -> None:
+        if isinstance(result, EditPlan):
+            await self.take_over(result.current)
+            await self.do_save()
+        elif result is not None:
+            await self.autosave.delete_draft()
+            restarts = result.plan.restarts_pods
+            self.dismiss(EditResult(result.message, "ready", result.undo, restarts))
+
+    # -- closing ------------------------------------------------------------------------------
+
+    def do_close(self) -> None:
+        self._form_closing.close(self._unsaved_count)
+
+    @property
+    def _unsaved_count(self) -> int:
+        """Number of changes that would be lost."""
+        return max(self.change_count, len(self.edit.changed_paths))
+
+    async def exit_blocker(self) -> str:
+        await self.form.flush_typed_text()
+        quit_key = self.app_context.key_display_for("app.quit")
+        return await self._form_closing.exit_blocker(self._unsaved_count, quit_key)
+
+    def exit_notice(self) -> str:
+        edit_key = self.app_context.key_display_for("servings.edit")
+        return self._form_closing.exit_notice(self._unsaved_count, edit_key)

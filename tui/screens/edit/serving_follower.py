@@ -1,0 +1,85 @@
+"""Follows the serving that a form edits: it is read again as soon as somebody changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.records import Deployment
+from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
+from tui.ports.change_service import ChangeService
+
+
+class ServingFollower:
+    """The serving as it was read last."""
+
+    def __init__(
+        self,
+        key: NamespacedName,
+        read: ImportedServing,
+        change_service: ChangeService,
+        *,
+        get_deployment: Callable[[], Deployment | None],
+        start_worker: Callable[[Coroutine[None, None, None]], object],
+        on_read: Callable[[ImportedServing], object],
+        on_error: Callable[[str], object],
+    ) -> None:
+        """`get_deployment` returns the Deployment of the list; `on_read` is called with a newer
+        serving, which it gives to `advance`; `on_error` with a sentence."""
+        self.read = read
+        self._key = key
+        self._change_service = change_service
+        self._get_deployment = get_deployment
+        self._start_worker = start_worker
+        self._on_read = on_read
+        self._on_error = on_error
+        self._is_reading = False
+
+    def read_if_changed(self) -> None:
+        """Read the serving if the list has a newer one."""
+        deployment = self._get_deployment()
+        if self._is_reading or deployment is None:
+            return
+        metadata = deployment.metadata
+        if metadata.uid != _uid(self.read) or metadata.generation > _generation(self.read):
+            self._is_reading = True
+            self._start_worker(self._read_again())
+
+    async def _read_again(self) -> None:
+        try:
+            read = await self._change_service.import_serving(self._key)
+        except ClusterError as error:
+            self._on_error(f"The serving changed and cannot be read: {error}")
+        else:
+            self._on_read(read)
+        finally:
+            self._is_reading = False
+
+    def advance(self, read: ImportedServing) -> ImportedServing | None:
+        """Make it the serving as it was read last; returns the one before it, None if `read` is an
+        older one."""
+        before = self.read
+        if _uid(read) == _uid(before):
+            is_older = _generation(read) < _generation(before)
+        else:
+            deployment = self._get_deployment()
+            is_older = deployment is not None and deployment.metadata.uid == _uid(before)
+        if is_older:
+            return None
+        self.read = read
+        return before
+
+
+def is_replaced(before: ImportedServing, now: ImportedServing) -> bool:
+    """Whether the Deployment was deleted and created again under the same name."""
+    return _uid(before) != _uid(now)
+
+
+def _uid(read: ImportedServing) -> object:
+    return as_mapping(read.objects.deployment, "metadata").get("uid")
+
+
+def _generation(read: ImportedServing) -> int:
+    return as_int(as_mapping(read.objects.deployment, "metadata").get("generation")) or 0

@@ -1,0 +1,415 @@
+"""The dialog of an operation: what it would do now, and the confirmation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.geometry import Size
+from textual.getters import query_one
+from textual.widgets import Input
+
+from servedeck.changes.operations.operation import (
+    DISRUPTIVE_KINDS,
+    Operation,
+    OperationKind,
+    OperationResult,
+)
+from tui import operation_text
+from tui.actions import Action, bindings
+from tui.clipboard import copy_with_message
+from tui.operation_run import OperationRun
+from tui.operation_text import LABELS, UNDO_LABEL
+from tui.ports.change_service import ChangeService, Inventory
+from tui.ports.serving_source import SourceChanges
+from tui.screens.base import Overlay
+from tui.workers import Worker
+from widgets.line_input import PlainInput
+from widgets.styled_line import Line
+from widgets.text_view import StatusLine, TextView
+
+MAX_NAME_LENGTH = 253
+"""Characters of the longest name of an object (RFC 1123 subdomain)."""
+
+PLAN_DELAY = 0.2
+"""Seconds from a change of the object to a new plan: several changes in quick succession are
+planned once."""
+
+UPDATE_INTERVAL = 0.05
+"""Seconds between two updates of the text of several targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypedName:
+    """A name that must be typed before anything is deleted."""
+
+    name: str
+    reason: str
+    """ "prod is a production context"."""
+
+
+class OperationDialog(Overlay[tuple[OperationResult, ...]]):
+    """Plans the operations, and runs them once they are confirmed. Its result are those of the
+    operations that were run, in their order."""
+
+    SCOPE = "operation"
+    HAS_HELP = False
+    BINDINGS: ClassVar[list[BindingType]] = bindings("operation")
+    text_view = query_one(TextView)
+    input = query_one(PlainInput)
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        change_service: ChangeService,
+        *,
+        context: str = "",
+        typed_name: TypedName | None = None,
+        asks_replicas: bool = False,
+        undone: Sequence[OperationResult] = (),
+    ) -> None:
+        """`operations` are of one kind, unless they put back what is `undone`, each one its result.
+        `typed_name` is a name that must be typed first. With `asks_replicas`, the number of
+        replicas is asked for; those of the first operation are proposed."""
+        super().__init__()
+        self._change_service = change_service
+        self._context_name = context
+        self._operations = OperationRun(
+            operations, change_service, undone=undone, on_update=self._update_soon
+        )
+        self._is_undo = bool(undone)
+        self._label = UNDO_LABEL if undone else LABELS[operations[0].kind]
+        """What is confirmed, as the first option has it."""
+        self._typed_name = typed_name
+        self._asks_replicas = asks_replicas
+        self._confirms = not any(
+            one.kind in (*DISRUPTIVE_KINDS, OperationKind.EDIT) or one.replicas == 0
+            for one in operations
+        )
+        """Whether the cursor is on the operation; otherwise on Cancel."""
+        self._finished = False
+        self._shown_at = 0.0
+        """When the newest plan or result was shown: keys that were read before do not refer to
+        it."""
+        self._plan_worker: Worker[None] | None = None
+        self._has_pending_update = False
+        self._inventory: Inventory | None = None
+
+    # -- widgets ------------------------------------------------------------------------------
+
+    @property
+    def _has_input(self) -> bool:
+        return self._typed_name is not None or self._asks_replicas
+
+    def compose_body(self) -> ComposeResult:
+        yield StatusLine(id="title")
+        if self._has_input:
+            yield StatusLine(id="prompt")
+            with Horizontal(id="operation-input"):
+                label = StatusLine(id="input-label")
+                text = "Replicas " if self._asks_replicas else "Name "
+                label.set_lines(((f" {text}", "key"),))
+                label.styles.width = len(text) + 1
+                yield label
+                yield PlainInput(length_limit=MAX_NAME_LENGTH)
+        text_view = TextView()
+        text_view.can_focus = False  # with the focus it would take the arrows, to scroll
+        yield text_view
+        yield StatusLine(id="options")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        if self._has_input:
+            self.input.focus()
+        replicas = self._operations.targets[0].operation.replicas
+        if self._asks_replicas and replicas is not None:
+            self.input.value = str(replicas)
+            self.input.action_select_all()  # a digit replaces it
+        self._inventory = self._change_service.watch_inventory(
+            self._operations.targets[0].operation.namespace,
+            self._on_inventory_change,
+            nodes_only=True,
+        )
+        if self._asks_replicas and replicas is None:
+            self._update()
+        else:
+            self._start_planning()
+
+    async def on_unmount(self) -> None:
+        inventory, self._inventory = self._inventory, None
+        if inventory is not None:
+            await inventory.close()
+
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
+        operations = [one.operation for one in self._operations.targets]
+        title = operation_text.title(operations, is_undo=self._is_undo)
+        where = f"  context {self._context_name}" if self._context_name else ""
+        title_line: Line = ((" ", ""), (title, "title"), (where, "muted"))
+        self.query_one("#title", StatusLine).set_text(title_line, max(size.height // 4, 1), 1)
+        if self._typed_name is not None:
+            prompt = f"Type {self._typed_name.name} to delete; {self._typed_name.reason}."
+            line: Line = ((" ", ""), (prompt, "warning"))
+            self.query_one("#prompt", StatusLine).set_text(line, max(size.height // 3, 1), 1)
+
+    # -- planning -----------------------------------------------------------------------------
+
+    def _start_planning(self, delay: float = 0.0) -> None:
+        self._operations.begin_plans(self.app_context.source.fleet)
+        self._update()
+        self._plan_worker = self.start_worker(self._make_plans(delay), "plan")
+
+    async def _make_plans(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await self._operations.make_plans()
+        self._shown_at = monotonic()
+        self._update()
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        """The plan is made again if an object is not as it was planned."""
+        if self._operations.is_writing or self._finished:
+            return
+        if self._operations.is_outdated(changes, self.app_context.source.fleet):
+            self._start_planning(PLAN_DELAY)
+
+    def _on_inventory_change(self) -> None:
+        if self.is_attached and self._operations.is_single and not self._operations.is_writing:
+            self._update()
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _update_soon(self) -> None:
+        """Update at once for one target, at intervals for several."""
+        if self._operations.is_single:
+            self._update()
+        elif not self._has_pending_update:
+            self._has_pending_update = True
+            self.set_timer(UPDATE_INTERVAL, self._update)
+
+    def _update(self) -> None:
+        self._has_pending_update = False
+        if not self.is_attached:
+            return
+        if self._operations.is_single:
+            self._operations.find_room(self._inventory)
+        self.text_view.set_paragraphs(operation_text.build_paragraphs(self._operations.targets))
+        self._update_controls()
+
+    def _update_controls(self) -> None:
+        options = self.query_one("#options", StatusLine)
+        options.display = not self._has_input or self._finished
+        if self._only_closes:
+            options.set_lines((("▌ ", "accent"), ("Close", "strong")))
+        else:
+            choices = ((f"y  {self._label}", self._confirms), ("n  Cancel", not self._confirms))
+            options.set_lines(
+                *(
+                    (("▌ " if here else "  ", "accent"), (text, "strong" if here else ""))
+                    for text, here in choices
+                )
+            )
+        self.update_message()
+        self.update_footer()
+
+    @property
+    def _only_closes(self) -> bool:
+        """Whether there is nothing to choose, so that enter closes the dialog."""
+        return self._finished or (self._operations.is_impossible and not self._has_input)
+
+    def default_message(self) -> Line:
+        if self._finished:
+            if self._operations.is_single:
+                return ()
+            text, style_name = operation_text.summary(self._operations.results, self._label)
+            return ((" ", ""), (text, style_name))
+        if self._operations.is_writing and not self._operations.is_single:
+            done = sum(one.result is not None for one in self._operations.targets)
+            return ((" ", ""), (f"{done} of {len(self._operations.targets)} answered.", "muted"))
+        if self._operations.is_writing or self._operations.is_impossible:
+            return ()  # the text says it
+        return ((" ", ""), (self._confirm_disabled_reason(), "muted"))
+
+    def label_for(self, action: Action) -> str:
+        if action.name == "confirm":
+            if self._only_closes:
+                return "close"
+            return self._label.lower() if self._confirms or self._has_input else "cancel"
+        if action.name == "move":
+            if self._only_closes:
+                return "scroll"
+            return "add or subtract 1" if self._asks_replicas else action.label
+        if action.name == "close":
+            if self._only_closes:
+                return "close"
+            return "stop" if self._operations.is_writing else action.label
+        return action.label
+
+    def in_footer(self, action: Action) -> bool:
+        if action.name == "move":
+            return self._typed_name is None
+        if action.name == "close":
+            return not self._operations.is_writing or not self._operations.is_single
+        return True
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._asks_replicas and not self._operations.is_writing:
+            self._take_replicas()
+        self._update_controls()
+
+    def _take_replicas(self) -> None:
+        """Plan for the number that is entered now, if it is another one."""
+        replicas = _read_replicas(self.input.value)
+        if not self._operations.set_replicas(replicas):
+            return
+        if self._plan_worker is not None:
+            self._plan_worker.cancel()  # it was for another number
+        if replicas is not None:
+            self._start_planning()
+        else:
+            self._update()
+
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        await self.action_do("operation.confirm")
+
+    async def on_key(self, event: events.Key) -> None:
+        if self._has_input or event.key not in ("y", "n"):
+            return
+        event.stop()
+        event.prevent_default()
+        if not self._operations.is_writing and not self._finished:
+            self._confirms = event.key == "y"
+            self._update_controls()
+        await self.action_do("operation.close" if event.key == "n" else "operation.confirm")
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def disabled_reason(self, action: Action) -> str:
+        if action.name == "confirm" and (
+            self._operations.is_writing or not (self._only_closes or self._is_on_cancel)
+        ):
+            return self._confirm_disabled_reason()
+        if action.name == "copy" and not self._operations.commands:
+            return "There is no command yet."
+        return ""
+
+    @property
+    def _is_on_cancel(self) -> bool:
+        return not self._confirms and not self._has_input
+
+    def _confirm_disabled_reason(self) -> str:
+        """Why it cannot be confirmed now, in a sentence; "" if it can."""
+        if self._operations.is_writing:
+            return "The request was sent; waiting for the API server."
+        if self._asks_replicas and self._operations.targets[0].operation.replicas is None:
+            return "Enter the number of replicas, 0 or more."
+        if self._operations.is_impossible:
+            return self._operations.impossible_reason
+        if self._operations.is_planning:
+            return "Confirm when the API server has answered what this changes."
+        if self._typed_name is not None and self.input.value.strip() != self._typed_name.name:
+            return f"Type {self._typed_name.name} to confirm."
+        return ""
+
+    def do_confirm(self) -> None:
+        if self._is_on_cancel and not self._only_closes:
+            self.do_close()
+        elif self.app_context.input_read_at < self._shown_at:
+            # Typed ahead: it does not refer to what is shown now.
+            self.show_message("That key was pressed before this was shown; press it again.")
+        elif self._only_closes:
+            self.do_close()
+        else:
+            self._operations.is_writing = True
+            self._update()
+            self.start_worker(self._run_and_close(), "run")
+
+    def do_move(self, key: str) -> None:
+        if key in ("pagedown", "pageup"):
+            self.text_view.scroll_pages(1 if key == "pagedown" else -1)
+        elif self._only_closes or self._operations.is_writing:
+            if key in ("down", "up", "j", "k"):
+                self.text_view.scroll_lines(1 if key in ("down", "j") else -1)
+        elif self._asks_replicas:
+            if key in ("down", "up"):
+                self._step_replicas(1 if key == "up" else -1)
+        elif not self._has_input:
+            self._confirms = not self._confirms
+            self._update_controls()
+
+    def _step_replicas(self, step: int) -> None:
+        replicas = _read_replicas(self.input.value)
+        self.input.value = str(max((replicas or 0) + step, 0))
+        self.input.cursor_position = len(self.input.value)
+
+    async def do_copy(self) -> None:
+        commands = self._operations.commands
+        what = "The command" if len(commands) == 1 else "The commands"
+        self.show_message(
+            *await copy_with_message("\n".join(commands), self.app_context.write_to_terminal, what)
+        )
+
+    def do_close(self) -> None:
+        if not self._operations.is_writing:
+            self.dismiss(self._operations.results)
+        elif self._operations.is_single:
+            self.show_message("The request was sent and cannot be canceled.", "warning")
+        else:
+            self._operations.stop()
+            self.show_message("Stopping: the request that was sent is waited for.", "warning")
+
+    # -- running ------------------------------------------------------------------------------
+
+    async def _run_and_close(self) -> None:
+        await self._operations.run()
+        self._shown_at = monotonic()
+        first = self._operations.targets[0]
+        if not self._operations.is_single or (
+            first.is_done and first.result and first.result.warnings
+        ):
+            self._finished = True
+            self._update()
+        elif first.is_done:
+            self.dismiss(self._operations.results)
+        elif not self._asks_replicas:
+            self._start_planning()
+        else:
+            self._take_replicas()
+            if first.operation.replicas is not None:
+                self._start_planning()
+
+    async def exit_blocker(self) -> str:
+        if not self._operations.is_writing:
+            return ""
+        key = self.app_context.key_display_for("app.quit")
+        return f"Waiting for the API server; press {key} again to quit without its answer."
+
+    def exit_notice(self) -> str:
+        """What the operator must know when the program exits while it waits for a response."""
+        sentences = []
+        for one in self._operations.targets:
+            if one.is_running:
+                sentences.append(
+                    f"{self._label} {one.operation.target}: sent, but the API server had not "
+                    "answered; it is not known whether it was done."
+                )
+        if sentences and not self._operations.is_single:
+            text, _style_name = operation_text.summary(self._operations.results, self._label)
+            sentences.append(text)
+        return "\n".join(sentences)
+
+
+def _read_replicas(text: str) -> int | None:
+    """A number of replicas as it is typed; None if it is none."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
