@@ -59,8 +59,8 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(kubeconfig: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "effect"),
     [
-        ("image=refused:1", f"This restarts the Pods of {SERVING}"),
-        ("replicas=0", f"This scales {SERVING} to 0"),
+        ("image=refused:1", f"restart the Pods of {SERVING}"),
+        ("replicas=0", f"scale {SERVING} to 0"),
     ],
 )
 def test_without_a_terminal_a_restart_is_refused_unless_confirmed(
@@ -70,7 +70,8 @@ def test_without_a_terminal_a_restart_is_refused_unless_confirmed(
     result = run_set(kubeconfig, change)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        f"servedeck: {effect}; confirm it with -y, or run the command in a terminal."
+        f"servedeck: There is no terminal to ask for a confirmation; add -y to {effect}, or "
+        "--dry-run to see the plan."
     )
     assert read_field(kubeconfig, field) != f"{field}: {value}"
 
@@ -99,17 +100,18 @@ def test_in_a_terminal_it_asks(kubeconfig: Path, answer: str, saved: bool) -> No
                 *(SERVING, f"image={image}"),
             ],
             stdin=terminal,
-            capture_output=True,
-            text=True,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
             timeout=WAIT_SECONDS,
             check=False,
         )
+        shown = os.read(primary, 10_000).decode()
     finally:
         os.close(primary)
         os.close(terminal)
-    assert f"Restart the Pods of {SERVING}? [y/N] " in result.stderr
+    assert f"Restart the Pods of {SERVING}? [y/N] " in shown
     assert result.returncode == (0 if saved else 1)
-    assert ("Nothing was changed." in result.stderr) is not saved
+    assert ("Not confirmed; nothing was changed." in shown) is not saved
     assert (read_field(kubeconfig, "image") == f"image: {image}") is saved
 
 
