@@ -21,7 +21,6 @@ from servedeck.commands.arguments import (
     require_single_namespace,
     split_serving_name,
 )
-from servedeck.commands.confirmation import confirm
 from servedeck.commands.edit_json import PLANNED, edit_json
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
@@ -36,6 +35,7 @@ from servedeck.commands.plan_text import (
     write_conflicts,
     write_issue,
 )
+from servedeck.commands.prompt import TerminalPrompt
 from servedeck.serving.edit.assignments import (
     Assignment,
     AssignmentError,
@@ -107,7 +107,7 @@ class _Set:
             if plan.is_unchanged or self._options.dry_run or not plan.can_save:
                 return self._finish(plan)
             if not await self._confirm(plan):
-                self._stderr("Nothing was changed.")
+                self._stderr("Not confirmed; nothing was changed.")
                 return False
             result = await save_edit(self._connection, plan, inventory, force=force)
             if result.state is not SaveState.REPLANNED:
@@ -119,14 +119,19 @@ class _Set:
         )
 
     async def _confirm(self, plan: EditPlan) -> bool:
-        name = _serving(plan)
-        if plan.stops_serving:
-            question, effect = f"Stop {name}?", f"This scales {name} to 0"
-        elif plan.restarts_pods:
-            question, effect = f"Restart the Pods of {name}?", f"This restarts the Pods of {name}"
-        else:
+        """Whether the operator agrees that Pods restart or end. Raises CommandError where nobody
+        can be asked."""
+        if self._options.assume_yes or not (plan.restarts_pods or plan.stops_serving):
             return True
-        return await confirm(question, effect, assume_yes=self._options.assume_yes)
+        name, prompt = _serving(plan), TerminalPrompt()
+        effect = f"scale {name} to 0" if plan.stops_serving else f"restart the Pods of {name}"
+        if not prompt.is_terminal:
+            raise CommandError(
+                f"There is no terminal to ask for a confirmation; add -y to {effect}, or --dry-run "
+                "to see the plan."
+            )
+        answer = await prompt.ask(f"{effect[:1].upper()}{effect[1:]}? [y/N]")
+        return answer.lower() in ("y", "yes")
 
     # -- output ---------------------------------------------------------------------------------
 

@@ -3,18 +3,18 @@ since it began, and the plan of it."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from servedeck.changes.edit.owners import fetch_autoscalers
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import LiveObjects, ServingNotFoundError, fetch_live_objects
+from servedeck.changes.object_lists import list_autoscalers, list_replicasets
 from servedeck.changes.plan import ChangePlan, make_plan
 from servedeck.cluster.apply import PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
-from servedeck.cluster.resources import REPLICA_SET
 from servedeck.serving.edit.changed_by import find_changed_by
 from servedeck.serving.edit.differences import (
     FieldDifference,
@@ -40,7 +40,7 @@ from servedeck.serving.objects.owners import (
 )
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.issues import Issue, error, errors, warning
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.status.revisions import FieldManager, read_revisions
 from servedeck.serving.status.rollout_status import desired_replicas
@@ -116,7 +116,7 @@ class EditPlan:
     @property
     def is_unchanged(self) -> bool:
         """Whether there is nothing to send."""
-        return not self.fields and all(
+        return not (self.conflicts or self.fields) and all(
             one.action is PreviewAction.UNCHANGED for one in self.change_plan.previews
         )
 
@@ -181,7 +181,7 @@ async def plan_edit(
     forecast = await _forecast(connection, change_plan, change, inventory)
     owner = find_gitops_owner(change.live[0]) or find_controller(change.live[0])
     replicas_owner: Owner | None = None
-    unchecked: tuple[str, ...] = ()
+    unchecked: list[str] = []
     if any(one.field == "replicas" for one in fields):
         replicas_owner, unchecked = await _find_replicas_owner(connection, change.live[0])
     issues = [*change_plan.issues]
@@ -243,35 +243,28 @@ async def _forecast(
     )
     if not restarts:
         return None
-    revisions = read_revisions(live, await _fetch_replicasets(connection, live))
-    current = next((one for one in revisions if one.is_current), None)
+    replicasets: list[JsonObject] = []
+    with contextlib.suppress(ApiError):  # without them, the duration is not known
+        replicasets = await list_replicasets(connection, live)
+    current = next(one for one in read_revisions(live, replicasets) if one.is_current)
     duration = last_rollout_duration(live, current)
     return forecast_restart(live, changed, inventory.node_capacities(), duration)
 
 
-async def _fetch_replicasets(connection: Connection, deployment: JsonObject) -> list[JsonObject]:
-    """Those that its selector selects; [] if they may not be listed."""
-    namespace = as_mapping(deployment, "metadata").get("namespace")
-    labels = as_mapping(deployment, "spec", "selector", "matchLabels")
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    try:
-        found = await connection.get_json(
-            REPLICA_SET.collection_path(str(namespace)), {"labelSelector": selector}
-        )
-    except ApiError:
-        return []
-    return mappings(found.get("items"))
-
-
 async def _find_replicas_owner(
     connection: Connection, deployment: JsonObject
-) -> tuple[Owner | None, tuple[str, ...]]:
+) -> tuple[Owner | None, list[str]]:
     """The autoscaler of the Deployment, and why it may not be known, in sentences."""
-    found = await fetch_autoscalers(
-        connection, str(as_mapping(deployment, "metadata").get("namespace"))
-    )
-    owner = find_replicas_owner(deployment, found.objects)
-    return owner, () if owner is not None else found.unchecked
+    namespace = str(as_mapping(deployment, "metadata").get("namespace"))
+    found, unlisted = await list_autoscalers(connection, namespace)
+    owner = find_replicas_owner(deployment, found)
+    if owner is not None:
+        return owner, []
+    return None, [
+        f"Without permission to list {one.resource_name}, it is not known whether one sets the "
+        "replicas."
+        for one in unlisted
+    ]
 
 
 def _uid(obj: JsonObject) -> object:

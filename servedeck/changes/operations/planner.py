@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from servedeck.changes.live_objects import fetch_live_objects, find_other_kind
+from servedeck.changes.object_lists import list_autoscalers, list_replicasets
 from servedeck.changes.operations.deletion_plans import plan_pod_deletion, plan_serving_deletion
 from servedeck.changes.operations.deployment_plans import REPLICA_KINDS, plan_deployment_operation
 from servedeck.changes.operations.execution import OutdatedError, dry_run_plan, rejection_text
@@ -15,21 +14,10 @@ from servedeck.changes.operations.kubectl import with_context
 from servedeck.changes.operations.node_plans import plan_cordon
 from servedeck.changes.operations.object_edit import ObjectEdit, plan_object_edit
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
-from servedeck.changes.platform_settings import discover_api_groups
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
-from servedeck.cluster.resources import (
-    DEPLOYMENT,
-    HORIZONTAL_POD_AUTOSCALER,
-    REPLICA_SET,
-    RESOURCES_BY_KIND,
-    SCALED_OBJECT,
-    Resource,
-)
-from servedeck.serving.label_selector import format_label_selector
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
-
-_AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT)
+from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, Resource
+from servedeck.serving.spec.mapping.json_values import JsonObject
 
 _MAX_PLANS = 5
 """Plans that are made anew because the object changed before the dry run."""
@@ -82,12 +70,12 @@ async def _make_plan(
     unlisted: list[Resource] = []
     replicasets: list[JsonObject] | None = []
     if kind in REPLICA_KINDS:
-        autoscalers, unlisted = await _list_autoscalers(connection, operation.namespace)
+        autoscalers, unlisted = await list_autoscalers(connection, operation.namespace)
     elif kind is OperationKind.ROLLBACK:
-        replicasets = await _list_replicasets(connection, target)
+        replicasets = await list_replicasets(connection, target)
     elif kind is OperationKind.RESUME:
         try:
-            replicasets = await _list_replicasets(connection, target)
+            replicasets = await list_replicasets(connection, target)
         except ApiError as error:
             if error.code != 403:
                 raise
@@ -112,7 +100,7 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
     live = await fetch_live_objects(connection, operation.namespace, operation.name)
     if not live.objects:
         raise _NotFoundError
-    autoscalers, unlisted = await _list_autoscalers(connection, operation.namespace)
+    autoscalers, unlisted = await list_autoscalers(connection, operation.namespace)
     plan = plan_serving_deletion(operation, live.objects, autoscalers)
     if not plan.is_possible:
         return plan
@@ -154,50 +142,6 @@ async def _describe_missing(connection: Connection, operation: Operation) -> str
                 f"{kind} of that name is read-only here, use kubectl."
             )
     return f"{operation.target} does not exist."
-
-
-async def _list_replicasets(connection: Connection, deployment: JsonObject) -> list[JsonObject]:
-    """The ReplicaSets that the Deployment selects."""
-    namespace = as_mapping(deployment, "metadata").get("namespace")
-    selector = format_label_selector(as_mapping(deployment, "spec").get("selector") or {})
-    path = REPLICA_SET.collection_path(str(namespace))
-    response = await connection.get_json(path, params=[("labelSelector", selector)])
-    return mappings(response.get("items"))
-
-
-async def _list_autoscalers(
-    connection: Connection, namespace: str
-) -> tuple[list[JsonObject], list[Resource]]:
-    """The HorizontalPodAutoscalers and ScaledObjects of a namespace, and which of the two may not
-    be listed."""
-    listed = await asyncio.gather(
-        *(_list_objects(connection, one, namespace) for one in _AUTOSCALERS)
-    )
-    found = [obj for objects in listed for obj in objects or ()]
-    unlisted = [one for one, objects in zip(_AUTOSCALERS, listed, strict=True) if objects is None]
-    if SCALED_OBJECT in unlisted and SCALED_OBJECT.group not in await discover_api_groups(
-        connection
-    ):
-        unlisted.remove(SCALED_OBJECT)  # the API server also forbids what does not exist
-    return found, unlisted
-
-
-async def _list_objects(
-    connection: Connection, resource: Resource, namespace: str
-) -> Sequence[JsonObject] | None:
-    """The objects of a kind; None if they may not be listed, [] if the cluster does not have the
-    kind."""
-    try:
-        response = await connection.get_json(resource.collection_path(namespace))
-    except ApiError as error:
-        if error.code == 404:
-            return []
-        if error.code == 403:
-            return None
-        raise
-    # The entries of a list have no kind.
-    kind = {"apiVersion": resource.api_version, "kind": resource.kind}
-    return [{**kind, **one} for one in mappings(response.get("items"))]
 
 
 async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan:

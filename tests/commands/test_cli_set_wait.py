@@ -1,0 +1,190 @@
+"""`servedeck set` and `servedeck wait` as used by a script and in a terminal, on a demo cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from servedeck.demo.process import spawn
+from tests.commands.test_cli_apply_export import run_servedeck
+from tests.waiting import WAIT_SECONDS
+
+SERVING = "chat/llama-33-70b"
+
+
+@pytest.fixture(scope="module")
+def kubeconfig() -> Iterator[Path]:
+    with spawn() as file:
+        yield file
+
+
+def run_set(kubeconfig: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return run_servedeck("set", "--kubeconfig", kubeconfig, SERVING, *args)
+
+
+def read_field(kubeconfig: Path, field: str) -> str:
+    """The line of a field in the exported YAML."""
+    namespace, name = SERVING.split("/")
+    text = run_servedeck("export", "--kubeconfig", kubeconfig, "-n", namespace, name).stdout
+    return next((line.strip() for line in text.splitlines() if f"{field}:" in line), "")
+
+
+def test_a_field_that_restarts_nothing_is_set_at_once(kubeconfig: Path) -> None:
+    result = run_set(kubeconfig, "description=at once")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == f"{SERVING}:"
+    assert result.stdout.splitlines()[-1] == "deployment.apps/llama-33-70b configured"
+    again = run_set(kubeconfig, "description=at once")
+    assert again.returncode == 0
+    assert again.stdout == "deployment.apps/llama-33-70b unchanged\n"
+
+
+def test_a_dry_run_shows_the_plan_and_changes_nothing(kubeconfig: Path) -> None:
+    before = read_field(kubeconfig, "image")
+    result = run_set(kubeconfig, "image=dry:1", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "-> dry:1 (restarts Pods)" in result.stdout
+    assert "Pods restart (RollingUpdate" in result.stdout
+    assert "deployment.apps/llama-33-70b configured (server dry run)" in result.stdout
+    assert read_field(kubeconfig, "image") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "effect"),
+    [
+        ("image=refused:1", f"restart the Pods of {SERVING}"),
+        ("replicas=0", f"scale {SERVING} to 0"),
+    ],
+)
+def test_without_a_terminal_a_restart_is_refused_unless_confirmed(
+    kubeconfig: Path, change: str, effect: str
+) -> None:
+    field, _, value = change.partition("=")
+    result = run_set(kubeconfig, change)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"servedeck: There is no terminal to ask for a confirmation; add -y to {effect}, or "
+        "--dry-run to see the plan."
+    )
+    assert read_field(kubeconfig, field) != f"{field}: {value}"
+
+
+def test_what_is_confirmed_is_saved_and_said_as_json(kubeconfig: Path) -> None:
+    result = run_set(kubeconfig, "-y", "-o", "json", "memory=900Gi", "env.API_KEY=hunter2")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["result"] == "saved"
+    assert document["restartsPods"]
+    assert [one["field"] for one in document["fields"]] == ["memory", "env.API_KEY"]
+    assert document["applied"] == [{"kind": "Deployment", "name": "llama-33-70b"}]
+    assert "hunter2" not in result.stdout + result.stderr
+    assert read_field(kubeconfig, "memory") == "memory: 900Gi"
+
+
+@pytest.mark.parametrize(("answer", "saved"), [("y", True), ("n", False), ("", False)])
+def test_in_a_terminal_it_asks(kubeconfig: Path, answer: str, saved: bool) -> None:
+    image = f"asked:{answer or 'nothing'}"
+    primary, terminal = pty.openpty()
+    try:
+        os.write(primary, f"{answer}\n".encode())
+        result = subprocess.run(
+            [
+                *(sys.executable, "-m", "servedeck", "set", "--kubeconfig", str(kubeconfig)),
+                *(SERVING, f"image={image}"),
+            ],
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+        shown = os.read(primary, 10_000).decode()
+    finally:
+        os.close(primary)
+        os.close(terminal)
+    assert f"Restart the Pods of {SERVING}? [y/N] " in shown
+    assert result.returncode == (0 if saved else 1)
+    assert ("Not confirmed; nothing was changed." in shown) is not saved
+    assert (read_field(kubeconfig, "image") == f"image: {image}") is saved
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("imgae=x",), 1, "servedeck: There is no field imgae; use image.\n"),
+        (("memory=x",), 1, "error: llama-33-70b: spec.memory: "),
+        (("image",), 2, "servedeck: 'image' is not FIELD=VALUE; "),
+        ((), 2, "FIELD=VALUE"),
+        (("image=x", "-A"), 2, "in all namespaces"),
+        (("image=x", "-n", "other"), 2, "name two namespaces; give one."),
+    ],
+)
+def test_wrong_input_says_what_is_wrong(
+    kubeconfig: Path, args: tuple[str, ...], code: int, message: str
+) -> None:
+    result = run_set(kubeconfig, *args)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_missing_serving_is_said(kubeconfig: Path) -> None:
+    result = run_servedeck("set", "--kubeconfig", kubeconfig, "chat/nope", "image=x")
+    assert result.returncode == 1
+    assert result.stderr == "servedeck: There is no Deployment nope in namespace chat.\n"
+
+
+def test_readonly_rejects_the_change_and_shows_the_plan(kubeconfig: Path) -> None:
+    result = run_set(kubeconfig, "description=readonly", "--readonly")
+    assert result.returncode == 1
+    assert "runs with --readonly" in result.stderr
+    assert "readonly" in result.stdout
+
+
+def test_flags_and_changes_come_in_any_order(kubeconfig: Path) -> None:
+    result = run_set(kubeconfig, "description=order", "--dry-run", "env.X=1", "-y")
+    assert result.returncode == 0, result.stderr
+    assert "  env.X: none -> 1" in result.stdout
+
+
+# -- wait ---------------------------------------------------------------------------------------
+
+
+def test_wait_ends_when_the_state_is_reached(kubeconfig: Path) -> None:
+    result = run_servedeck(
+        "wait", "--kubeconfig", kubeconfig, "research/mistral-7b", "--for=status=ready"
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "research/mistral-7b is Ready\n"
+    assert result.stderr.splitlines() == ["research/mistral-7b: Ready 1/1"]
+
+
+def test_wait_says_why_the_state_is_not_reached(kubeconfig: Path) -> None:
+    result = run_servedeck(
+        "wait",
+        "--kubeconfig",
+        kubeconfig,
+        "search/qwen3-embedding-8b",
+        "--for=ready",
+        "--timeout=0",
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("servedeck: search/qwen3-embedding-8b is not Ready: ")
+
+
+@pytest.mark.parametrize(
+    "args", [("--for=ready", "--timeout=5"), ("--for=done",), (), ("--for=ready", "-A")]
+)
+def test_wait_rejects_wrong_flags(kubeconfig: Path, args: tuple[str, ...]) -> None:
+    result = run_servedeck("wait", "--kubeconfig", kubeconfig, "chat/x", *args)
+    assert result.returncode == 2
+    assert result.stdout == ""
