@@ -66,6 +66,11 @@ class OperationRun:
         )
 
     @property
+    def has_failed(self) -> bool:
+        """Whether one of the operations that were run was not done."""
+        return any(one.result and not one.is_done for one in self.targets)
+
+    @property
     def commands(self) -> list[str]:
         """The equivalent commands of kubectl."""
         return [one.plan.command for one in self.targets if one.plan and one.is_possible]
@@ -96,8 +101,8 @@ class OperationRun:
             async with slots:
                 try:
                     target.set_plan(await self._change_service.plan_operation(target.operation))
-                except ClusterError as error:
-                    target.set_error(str(error))
+                except Exception as error:  # any error: a plan that is not made is not waited for
+                    target.set_error(describe_error(error))
                 self._on_update()
 
         await asyncio.gather(*(make_plan(one) for one in self.targets))

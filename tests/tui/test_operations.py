@@ -111,6 +111,26 @@ async def test_a_confirmation_while_the_plan_is_made_is_not_run_later(service):
         assert service.run_operations == []
 
 
+async def test_a_plan_that_cannot_be_shown_cannot_be_confirmed(service, monkeypatch):
+    plan = patch_plan(RESTART, "Its 2 Pods", new_pods=1, wanted={})
+    service.operation_plans[RESTART] = plan
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "Unexpected KeyError")
+        await pilot.press("y")
+        assert service.run_operations == []
+
+
+async def test_an_unexpected_error_of_the_plan_is_shown(service, monkeypatch):
+    async def fail(operation):
+        raise ValueError("unexpected")
+
+    monkeypatch.setattr(service, "plan_operation", fail)
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "unexpected", "Close")
+
+
 async def test_a_second_key_typed_ahead_opens_no_second_dialog(service):
     app = operations_app(service)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -247,13 +267,40 @@ async def test_quitting_while_it_is_done_asks_once_and_says_what_is_not_known(se
     async with app.run_test(size=(80, 24)) as pilot:
         await open_dialog(pilot, "r", "Its 2 Pods")
         await pilot.press("y", "ctrl+c")
-        await wait_for_text(pilot, "press ctrl+c again to quit without its answer")
+        await wait_for_text(
+            pilot, "Restart: it is finished first; press ctrl+c again to quit at once."
+        )
         assert app.screen.exit_notice() == (
             "Restart Deployment team-a/llama-8b: sent, but the API server had not answered; it is "
             "not known whether it was done."
         )
         await pilot.press("ctrl+c")
         await wait_for(pilot, lambda: app.exiting, "the exit")
+
+
+async def test_it_quits_when_the_response_is_there(service):
+    service.run_gate = asyncio.Event()
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "Its 2 Pods")
+        await pilot.press("y", "ctrl+c")
+        await wait_for_text(pilot, "it is finished first")
+        service.run_gate.set()
+        await wait_for(pilot, lambda: app.exiting, "the exit")
+        assert app.return_code == 0
+
+
+async def test_it_stays_to_show_what_failed_after_ctrl_c(service):
+    service.run_gate = asyncio.Event()
+    service.operation_results = [OperationResult(RESTART, Outcome.REJECTED, "This is why.")]
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "Its 2 Pods")
+        await pilot.press("y", "ctrl+c")
+        await wait_for_text(pilot, "it is finished first")
+        service.run_gate.set()
+        await wait_for_text(pilot, "This is why.", "Its 2 Pods")
+        assert not app.exiting
 
 
 async def test_an_error_of_servedeck_itself_is_shown(service, monkeypatch):
