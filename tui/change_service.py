@@ -136,7 +136,8 @@ class ClusterChangeService:
         await access.refresh(operation.namespace)
         verb, resource = operation.required_permission
         where = operation.namespace, "", operation.name
-        if not access.cached_decision(verb, resource, *where).known:
+        decision = access.cached_decision(verb, resource, *where)
+        if not (decision and decision.known):  # it may have been granted since
             await access.check(verb, resource, *where)
 
     # -- platform -------------------------------------------------------------------------------

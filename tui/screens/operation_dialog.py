@@ -168,8 +168,6 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     async def _make_plans(self, delay: float) -> None:
         await asyncio.sleep(delay)
         await self._operations.make_plans()
-        self._is_plan_shown = True
-        self._shown_at = monotonic()
         self._update()
 
     def on_changes(self, changes: SourceChanges) -> None:
@@ -200,6 +198,9 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         if self._operations.is_single:
             self._operations.find_room(self._inventory)
         self.text_view.set_paragraphs(operation_text.build_paragraphs(self._operations.targets))
+        if not (self._is_plan_shown or self._operations.is_planning):
+            self._is_plan_shown = True
+            self._shown_at = monotonic()
         self._update_controls()
 
     def _update_controls(self) -> None:
