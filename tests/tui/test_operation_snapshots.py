@@ -136,14 +136,14 @@ def test_several_servings_after_they_were_restarted(
             "Deployment team-a/llama-8b restarts.",
         ),
         OperationResult(
-            operation(OperationKind.RESTART, MISTRAL),
+            operation(OperationKind.RESTART, QWEN),
             Outcome.REJECTED,
             'admission webhook "policy.example.com" denied the request: no restarts at night.',
         ),
         OperationResult(
-            operation(OperationKind.RESTART, QWEN),
+            operation(OperationKind.RESTART, MISTRAL),
             Outcome.UNKNOWN,
-            "The connection was closed. It is not known whether Deployment team-a/qwen was changed;"
+            "The connection was closed. It is not known whether Deployment team-b/mistral was changed;"
             " it is not sent again.",
         ),
     ]
