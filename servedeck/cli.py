@@ -89,6 +89,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_describe_command(commands)
     _add_get_command(commands)
     _add_change_commands(commands)
+    _add_operation_commands(commands)
     _add_demo_command(commands)
     return parser
 
@@ -220,6 +221,89 @@ def _add_change_commands(commands: Any) -> None:
     export.add_argument("name", metavar="NAME")
     _add_common_flags(export, single_namespace=True)
     export.set_defaults(run="servedeck.commands.export:run")
+
+
+def _add_operation_commands(commands: Any) -> None:
+    def add(name: str, help_text: str, description: str) -> Any:
+        parser = commands.add_parser(
+            name, help=help_text, description=description, allow_abbrev=False
+        )
+        parser.add_argument("names", nargs="+", metavar="NAME", help="NAME or NAMESPACE/NAME")
+        parser.add_argument("--dry-run", action="store_true", help="only show what would happen")
+        parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+        parser.add_argument(
+            "-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s"
+        )
+        _add_common_flags(parser, single_namespace=True)
+        parser.set_defaults(run="servedeck.commands.operations:run", operation=name)
+        return parser
+
+    scale = add(
+        "scale",
+        "change the number of replicas",
+        "Changes the number of replicas. Asks before it scales to 0.",
+    )
+    scale.add_argument(
+        "--replicas", metavar="N", type=int, required=True, help="number of replicas"
+    )
+    add(
+        "restart",
+        "replace the Pods of a serving",
+        "Replaces the Pods by the strategy of the Deployment, as `kubectl rollout restart` does.",
+    )
+    add(
+        "stop",
+        "scale to 0, and note the number of replicas",
+        "Scales to 0, and notes the number of replicas for `servedeck start`.",
+    )
+    start = add(
+        "start",
+        "scale back to what a serving had before its stop",
+        "Scales a serving with 0 replicas back to the number that it had before.",
+    )
+    start.add_argument(
+        "--replicas",
+        metavar="N",
+        type=int,
+        help="number of replicas; default: that before the stop",
+    )
+    add(
+        "pause",
+        "hold back changes of the Pod template",
+        "Pauses rollouts: changes of the Pod template replace no Pods until `servedeck resume`.",
+    )
+    add(
+        "resume",
+        "roll out what was changed while paused",
+        "Resumes the rollouts of a paused serving. Asks if Pods are replaced.",
+    )
+    rollback = add(
+        "rollback",
+        "go back to an earlier Pod template",
+        "Makes the Pod template of an earlier revision the current one, as `kubectl rollout undo`"
+        " does, and shows the difference before.",
+    )
+    rollback.add_argument(
+        "--to-revision",
+        metavar="N",
+        type=int,
+        default=0,
+        help="number of the revision; default: the one before the current one",
+    )
+    delete = add(
+        "delete",
+        "delete a serving",
+        "Deletes the Deployment, and the Service and route that servedeck made for it. Other"
+        " objects, such as PersistentVolumeClaims, stay.",
+    )
+    delete.add_argument(
+        "--confirm-name",
+        metavar="NAME",
+        action="append",
+        default=[],
+        dest="confirm_names",
+        help="confirm the deletion of this serving, in a production context, too; once for each",
+    )
 
 
 def _add_demo_command(commands: Any) -> None:

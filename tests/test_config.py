@@ -134,3 +134,20 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
 def test_the_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert settings_path() == tmp_path / "servedeck" / "settings.toml"
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [("prod-eu", True), ("prod-", True), ("live", True), ("my-prod-eu", False), ("PROD-eu", False)],
+)
+def test_production_contexts_are_patterns(context: str, expected: bool) -> None:
+    settings = Settings(production_contexts=("prod-*", "liv?"))
+    assert settings.is_production(context) is expected
+    assert not Settings().is_production(context)
+
+
+def test_production_contexts_are_a_list_of_the_file_or_the_environment(tmp_path: Path) -> None:
+    file = write_settings(tmp_path, 'production_contexts = ["prod-*"]')
+    assert load_settings({}, {}, file).production_contexts == ("prod-*",)
+    environ = {"SERVEDECK_PRODUCTION_CONTEXTS": "a, b-*"}
+    assert load_settings({}, environ, file).production_contexts == ("a", "b-*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -74,6 +75,16 @@ async def fetch_live_objects(connection: Connection, namespace: str, name: str) 
         [deployment, *services, *routes],
         RelatedObjects(frozenset(await _existing_kinds(connection, unlisted)), tuple(others)),
     )
+
+
+async def find_other_kind(connection: Connection, namespace: str, name: str) -> str:
+    """Kind of a workload of that name that servedeck only shows; "" if there is none, or none that
+    may be read."""
+    for resource in resources.READONLY_WORKLOADS:
+        with contextlib.suppress(ClusterError):
+            await connection.get(resource.object_path(namespace, name))
+            return resource.kind
+    return ""
 
 
 def _selects_pods(service: JsonObject, deployment: JsonObject) -> bool:

@@ -30,12 +30,17 @@ def build_platform_settings(
     )
 
 
-async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
-    """Kinds of route that the API server has."""
+async def discover_api_groups(connection: Connection) -> frozenset[str]:
+    """Names of the API groups that the API server has, besides the core group."""
     groups = (await connection.get_json("/apis")).get("groups")
     if not isinstance(groups, list):
         raise InvalidResponseError("The server lists no API groups; is it a Kubernetes API?")
-    names = {str(group.get("name")) for group in groups if isinstance(group, dict)}
+    return frozenset(str(group.get("name")) for group in groups if isinstance(group, dict))
+
+
+async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
+    """Kinds of route that the API server has."""
+    names = await discover_api_groups(connection)
     route_kinds_by_group = {
         "gateway.networking.k8s.io": RouteKind.HTTP_ROUTE,
         "networking.istio.io": RouteKind.VIRTUAL_SERVICE,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import sys
 from dataclasses import dataclass
 
-from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects
+from servedeck.changes.live_objects import (
+    ServingNotFoundError,
+    fetch_live_objects,
+    find_other_kind,
+)
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ClusterError
-from servedeck.cluster.resources import READONLY_WORKLOADS
 from servedeck.commands.arguments import (
     connection_options,
     load_settings,
@@ -37,23 +38,13 @@ async def export_serving(connection: Connection, namespace: str, name: str) -> E
     objects = (await fetch_live_objects(connection, namespace, name)).objects
     if not objects:
         missing = f"There is no Deployment {name} in namespace {namespace}"
-        if kind := await _find_other_kind(connection, namespace, name):
+        if kind := await find_other_kind(connection, namespace, name):
             missing += f"; the {kind} of that name is read-only here and is not exported"
         raise ServingNotFoundError(f"{missing}.")
     read = import_objects.import_objects(objects)
     return ExportedServing(
         to_yaml(read.spec), tuple(map(describe_unmanaged_field, read.unmanaged_fields))
     )
-
-
-async def _find_other_kind(connection: Connection, namespace: str, name: str) -> str:
-    """Kind of a workload of that name that servedeck only shows; "" if there is none, or none that
-    may be read."""
-    for resource in READONLY_WORKLOADS:
-        with contextlib.suppress(ClusterError):
-            await connection.get(resource.object_path(namespace, name))
-            return resource.kind
-    return ""
 
 
 def describe_unmanaged_field(field: UnmanagedField) -> str:

@@ -125,6 +125,14 @@ def test_a_dry_run_stores_nothing(target: Target, deployments: str, web: str) ->
     assert (found["spec"], found["metadata"]["uid"]) == (before["spec"], before["metadata"]["uid"])
 
 
+def test_a_deletion_with_a_body_ignores_its_query(target: Target, web: str) -> None:
+    options = {"kind": "DeleteOptions", "apiVersion": "v1"}
+    target.ok("DELETE", web, {**options, "dryRun": ["All"]})
+    assert target.ok("GET", web)
+    target.ok("DELETE", f"{web}?dryRun=All", options)
+    target.rejected(404, "GET", web)
+
+
 def test_the_status_is_written_through_its_subresource_alone(target: Target, web: str) -> None:
     body = {"spec": {"paused": True}, "status": {"replicas": 3, "observedGeneration": 7}}
     changed = target.patch(f"{web}/status", body, agent="contr/1")

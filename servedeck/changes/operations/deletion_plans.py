@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,10 @@ from servedeck.changes.operations.operation import (
     OperationPlan,
 )
 from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.resources import SERVICE
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, SERVING_LABEL
-from servedeck.serving.objects.owners import find_controller, find_replicas_owner
+from servedeck.serving.objects.backends import route_backends
+from servedeck.serving.objects.owners import find_controller, scales_deployment
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
@@ -31,19 +33,49 @@ def plan_serving_deletion(
     operation: Operation, objects: Sequence[JsonObject], autoscalers: Sequence[JsonObject]
 ) -> OperationPlan:
     """Delete the Deployment, the first of `objects`, and those of its Services, routes and
-    autoscalers that servedeck made for it; all others stay."""
+    autoscalers that servedeck made for it alone; all others stay."""
     deployment, others = objects[0], objects[1:]
     plan = OperationPlan(operation, replicas=desired_replicas(deployment))
+    if as_mapping(deployment, "metadata").get("deletionTimestamp"):
+        return replace(plan, unchanged="It is being deleted already.")
     if (controller := find_controller(deployment)) is not None:
         return replace(plan, blocked=controller.revert_warning)
-    related = [*others, *(one for one in autoscalers if find_replicas_owner(deployment, [one]))]
-    owned = [one for one in related if _is_of_serving(one, operation.name)]
-    kept = [_describe(one) for one in related if one not in owned]
+    # An autoscaler that KEDA made of a ScaledObject goes and stays with it.
+    related = [
+        *others,
+        *(
+            one
+            for one in autoscalers
+            if scales_deployment(one, deployment) and find_controller(one) is None
+        ),
+    ]
+    owned, kept = [], []
+    services = {operation.name} | {_name(one) for one in others if one.get("kind") == SERVICE.kind}
+    for one in related:
+        is_own = _is_of_serving(one, operation.name)
+        if is_own and (elsewhere := _other_backends(one, deployment, services)):
+            text = f"{_describe(one)}, which also leads to {', '.join(elsewhere)}"
+            kept.append(one_line(sanitize(text)))
+        elif is_own:
+            owned.append(one)
+        else:
+            kept.append(_describe(one))
     kept += [f"PersistentVolumeClaim {name}" for name in _claims(deployment)]
     # Routes and Services first, so that no request is sent to Pods that are gone.
     deletions = [*(_deletion(one) for one in reversed(owned)), _deletion(deployment)]
-    ready = count(as_mapping(deployment, "status").get("readyReplicas"))
-    effects = [f"The Deployment and its {format_count(plan.replicas, 'Pod')} ({ready} ready now)."]
+    status = as_mapping(deployment, "status")
+    pods, ready = count(status.get("replicas")), count(status.get("readyReplicas"))
+    its_pods = "its Pod" if pods == 1 else f"its {format_count(pods, 'Pod')}"
+    effects = [
+        f"The Deployment and {its_pods} ({ready:,} ready now)."
+        if pods
+        else "The Deployment, which has no Pods."
+    ]
+    if volumes := list(_ephemeral_volumes(deployment)):
+        effects.append(
+            "The PersistentVolumeClaims of its Pods' ephemeral volumes, with their data: "
+            f"{', '.join(volumes)}."
+        )
     effects += [f"{_describe(one)}, made by servedeck for this serving." for one in owned]
     plan = replace(
         plan,
@@ -55,6 +87,18 @@ def plan_serving_deletion(
     return with_gitops_warning(plan, deployment)
 
 
+def _other_backends(route: JsonObject, serving: JsonObject, services: set[str]) -> list[str]:
+    """The Services that a route leads to besides `services`, those of the serving."""
+    namespace = as_mapping(serving, "metadata").get("namespace")
+    return sorted(
+        {
+            one.service
+            for one in route_backends(route)
+            if one.namespace != namespace or one.service not in services
+        }
+    )
+
+
 def plan_pod_deletion(operation: Operation, pod: JsonObject) -> OperationPlan:
     """Delete one Pod."""
     controller = find_controller(pod)
@@ -63,15 +107,14 @@ def plan_pod_deletion(operation: Operation, pod: JsonObject) -> OperationPlan:
         if controller is not None
         else "It has no controller: nothing creates it again."
     )
-    plan = OperationPlan(
+    if as_mapping(pod, "metadata").get("deletionTimestamp"):
+        return OperationPlan(operation, unchanged="It is being deleted already.")
+    return OperationPlan(
         operation,
         deletions=(_deletion(pod),),
         effects=("Its containers are stopped; requests that it serves may fail.", effect),
         command=kubectl_command(operation),
     )
-    if as_mapping(pod, "metadata").get("deletionTimestamp"):
-        return replace(plan, unchanged="It is being deleted already.", deletions=())
-    return plan
 
 
 def _deletion(obj: Mapping[str, Any]) -> ObjectDeletion:
@@ -86,17 +129,26 @@ def _is_of_serving(obj: Mapping[str, Any], name: str) -> bool:
 
 def _claims(deployment: Mapping[str, Any]) -> Iterator[str]:
     """Names of the PVCs that its Pods mount."""
-    volumes: Iterable[Any] = mappings(
-        as_mapping(deployment, "spec", "template", "spec").get("volumes")
-    )
-    for volume in volumes:
+    for volume in mappings(as_mapping(deployment, "spec", "template", "spec").get("volumes")):
         if name := as_mapping(volume, "persistentVolumeClaim").get("claimName"):
             yield one_line(sanitize(as_str(name)))
 
 
+def _ephemeral_volumes(deployment: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the generic ephemeral volumes: their PVCs are deleted with the Pods (Kubernetes
+    documentation, Ephemeral Volumes)."""
+    for volume in mappings(as_mapping(deployment, "spec", "template", "spec").get("volumes")):
+        if "ephemeral" in volume:
+            yield one_line(sanitize(as_str(volume.get("name"))))
+
+
 def _describe(obj: Mapping[str, Any]) -> str:
-    return one_line(sanitize(f"{obj.get('kind')} {as_mapping(obj, 'metadata').get('name')}"))
+    return one_line(sanitize(f"{obj.get('kind')} {_name(obj)}"))
+
+
+def _name(obj: Mapping[str, Any]) -> str:
+    return as_str(as_mapping(obj, "metadata").get("name"))
 
 
 def _kubectl_name(obj: Mapping[str, Any]) -> str:
-    return f"{as_str(obj.get('kind')).lower()}/{as_str(as_mapping(obj, 'metadata').get('name'))}"
+    return f"{as_str(obj.get('kind')).lower()}/{_name(obj)}"

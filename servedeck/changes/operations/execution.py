@@ -2,153 +2,226 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
+from servedeck.changes.operations.lost_writes import look_again
 from servedeck.changes.operations.operation import (
+    LostWrite,
     ObjectDeletion,
     ObjectPatch,
-    OperationKind,
     OperationPlan,
     OperationResult,
     Outcome,
-    merge_patch,
 )
-from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.changes.operations.result_text import done_sentence
+from servedeck.cluster.http.connection import ApiResponse, Connection
+from servedeck.cluster.http.errors import (
+    ApiError,
+    ClusterError,
+    ConnectionLostError,
+    InvalidResponseError,
+    ReadTimeoutError,
+)
+from servedeck.cluster.http.response_warnings import read_warnings
 from servedeck.cluster.rejection import rejection_from_error
 from servedeck.serving.conventions import FIELD_MANAGER
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 
 _MERGE_PATCH = "application/merge-patch+json"
-_MAX_ATTEMPTS = 10
-"""Attempts to patch an object while controllers write its status, as they do several times a second
-during a rollout."""
+_MAX_ATTEMPTS = 50
+"""Attempts to patch an object while controllers write its status, as they do up to 20 times a
+second during a rollout (kube-controller-manager, --kube-api-qps)."""
+
+_LOSSES = (ConnectionLostError, ReadTimeoutError, InvalidResponseError)
+"""Errors after which the request may have been executed; a ConnectionFailedError comes before it is
+sent."""
 
 
 class OutdatedError(Exception):
     """The object is not as it was planned. `str()` is one sentence."""
 
 
+class _ResponseLostError(Exception):
+    """The request may have been executed. `str()` is one sentence."""
+
+    def __init__(self, error: ClusterError, path: str, version: str = "") -> None:
+        super().__init__(str(error))
+        self.path, self.version = path, version
+
+
 async def run_plan(connection: Connection, plan: OperationPlan) -> OperationResult:
     """Send the plan. Never raises ClusterError: what failed is in the result.
 
     The patch has the resourceVersion of the object, so that nothing is overwritten unseen. If only
-    its status or metadata changed since, it is sent again; if its spec did, the result is OUTDATED.
-    If the connection is lost before the response, the object is read to learn whether the change
-    was made; it is never sent twice.
+    its status or metadata changed since, it is sent again with the new one; if its spec did, the
+    result is OUTDATED. If the response is lost, the object is read to learn whether it was
+    executed; it is never sent again.
     """
     operation = plan.operation
     if not plan.is_possible:
         outcome = Outcome.REJECTED if plan.blocked else Outcome.UNCHANGED
         return OperationResult(operation, outcome, plan.blocked or plan.unchanged)
+    sender = _Sender(connection)
     try:
-        changed = await send(connection, plan)
+        changed = await sender.send(plan)
     except OutdatedError as error:
-        return OperationResult(operation, Outcome.OUTDATED, str(error))
-    except ApiError as error:
-        message = rejection_from_error(error).message
-        return OperationResult(operation, Outcome.REJECTED, _with_progress(message, error))
+        return OperationResult(operation, Outcome.OUTDATED, sender.with_progress(str(error)))
+    except _ResponseLostError as error:
+        lost = LostWrite(plan, error.path, error.version, str(error))
+        result = OperationResult(operation, Outcome.UNKNOWN, str(error), lost=lost)
+        return await look_again(connection, result)
     except ClusterError as error:
-        return await _find_out(connection, plan, error)
-    return _done(plan, changed)
-
-
-def _with_progress(message: str, error: ApiError) -> str:
-    done = getattr(error, "__notes__", ())
-    return " ".join((message, *done))
-
-
-def _done(plan: OperationPlan, changed: Mapping[str, Any]) -> OperationResult:
+        return OperationResult(
+            operation, Outcome.REJECTED, sender.with_progress(rejection_text(error))
+        )
     generation = as_mapping(changed, "metadata").get("generation")
     return OperationResult(
-        plan.operation,
+        operation,
         Outcome.DONE,
-        _DONE_SENTENCES[plan.operation.kind].format(
-            target=plan.operation.target,
-            replicas=_replicas_text(changed),
-            revision=plan.operation.revision,
-        ),
+        done_sentence(plan, changed),
         plan.undo,
         generation if isinstance(generation, int) else None,
+        tuple(dict.fromkeys(sender.warnings)),
     )
 
 
-def _replicas_text(changed: Mapping[str, Any]) -> str:
-    number = as_mapping(changed, "spec").get("replicas", 1)
-    return "1 replica" if number == 1 else f"{number} replicas"
+def rejection_text(error: ClusterError) -> str:
+    """Why a write failed, one sentence."""
+    if isinstance(error, ApiError) and error.code in (404, 409):
+        return str(error)  # an admission webhook may answer with any code
+    return rejection_from_error(error).message
 
 
-_DONE_SENTENCES = {
-    OperationKind.SCALE: "{target} is scaled to {replicas}.",
-    OperationKind.START: "{target} is started with {replicas}.",
-    OperationKind.STOP: "{target} is stopped.",
-    OperationKind.RESTART: "{target} restarts.",
-    OperationKind.PAUSE: "The rollout of {target} is paused.",
-    OperationKind.RESUME: "The rollout of {target} is resumed.",
-    OperationKind.ROLLBACK: "{target} goes back to revision {revision}.",
-    OperationKind.DELETE: "{target} is deleted.",
-    OperationKind.DELETE_POD: "{target} is being deleted.",
-    OperationKind.CORDON: "{target} is cordoned.",
-    OperationKind.UNCORDON: "{target} is uncordoned.",
-}
+async def dry_run_plan(connection: Connection, plan: OperationPlan) -> tuple[str, ...]:
+    """Send the plan as a dry run; returns the warnings of the API server. Raises OutdatedError if
+    the object is not as it was planned, and ClusterError."""
+    sender = _Sender(connection, dry_run=True)
+    try:
+        await sender.send(plan)
+    except _ResponseLostError as error:
+        assert isinstance(error.__cause__, ClusterError)
+        raise error.__cause__ from None
+    return tuple(dict.fromkeys(sender.warnings))
 
 
-# -- sending ------------------------------------------------------------------------------------
+class _Sender:
+    """Sends the patch of a plan, or its deletions in order."""
 
+    def __init__(self, connection: Connection, *, dry_run: bool = False) -> None:
+        self._connection = connection
+        self._dry_run = dry_run
+        self._deleted: list[str] = []
+        self.warnings: list[str] = []
 
-async def send(
-    connection: Connection, plan: OperationPlan, *, dry_run: bool = False
-) -> Mapping[str, Any]:
-    """Send the patch, or the deletions in order; returns the patched object, {} for deletions.
-    Raises OutdatedError if the object is not as it was planned, and ClusterError."""
-    if plan.patch is not None:
-        return await _send_patch(connection, plan.patch, dry_run)
-    done: list[str] = []
-    for one in plan.deletions:
+    async def send(self, plan: OperationPlan) -> Mapping[str, Any]:
+        """The patched object, {} for deletions. Raises OutdatedError, _ResponseLostError and
+        ClusterError."""
+        if plan.patch is not None:
+            return await self._patch(plan.patch, plan.operation.target)
+        for one in plan.deletions:
+            await self._delete(one)
+        return {}
+
+    def with_progress(self, message: str) -> str:
+        """The message, with what was deleted before."""
+        if not self._deleted:
+            return message
+        deleted = ", ".join(self._deleted)
+        return f"{message.rstrip('.')}. Deleted before: {deleted}; delete again for the rest."
+
+    async def _patch(self, patch: ObjectPatch, target: str) -> Mapping[str, Any]:
+        params = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
+        current: Mapping[str, Any] = patch.live
+        for _ in range(_MAX_ATTEMPTS):
+            version = as_str(as_mapping(current, "metadata").get("resourceVersion"))
+            try:
+                response = await self._request(
+                    "PATCH",
+                    patch.path,
+                    params,
+                    _with_version(patch.patch, current),
+                    _MERGE_PATCH,
+                    version,
+                )
+            except ApiError as error:
+                if error.code not in (404, 409):
+                    raise
+                current = await self._read(patch.path, target)
+                if problem := _changed_since(patch, current):
+                    raise OutdatedError(f"{target} {problem}.") from error
+                if as_mapping(current, "metadata").get("resourceVersion") == version:
+                    raise  # it is not about the object's version
+                continue
+            try:
+                return response.json()
+            except InvalidResponseError as error:
+                raise _ResponseLostError(error, patch.path, version) from error
+        sentence = f"{target} is written too often by its controllers at the moment; try again."
+        raise ApiError(409, message=sentence, display_message=sentence)
+
+    async def _read(self, path: str, target: str) -> Mapping[str, Any]:
         try:
-            await _delete(connection, one.path, one.uid, dry_run)
+            return await self._connection.get_json(path)
         except ApiError as error:
             if error.code == 404:
-                continue  # somebody else has deleted it
-            if error.code == 409:
-                raise OutdatedError(
-                    f"{one.target} was deleted and created again by somebody else."
-                ) from error
-            if done and not dry_run:
-                error.add_note(f"Deleted before: {', '.join(done)}.")
+                raise OutdatedError(f"{target} was deleted by somebody else.") from error
             raise
-        done.append(one.target)
-    return {}
 
-
-async def _send_patch(
-    connection: Connection, patch: ObjectPatch, dry_run: bool
-) -> Mapping[str, Any]:
-    params = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
-    if dry_run:
-        params.append(("dryRun", "All"))
-    current: Mapping[str, Any] = patch.live
-    for attempt in range(_MAX_ATTEMPTS):
+    async def _delete(self, deletion: ObjectDeletion) -> None:
+        body: JsonObject = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "preconditions": {"uid": deletion.uid},
+            "propagationPolicy": "Background",
+        }
+        if self._dry_run:
+            # The API server ignores the query if there is a body (kubernetes apiserver
+            # pkg/endpoints/handlers/delete.go).
+            body["dryRun"] = ["All"]
         try:
-            response = await connection.request(
-                "PATCH",
-                patch.path,
-                params=params,
-                body=_with_version(patch.patch, current),
-                content_type=_MERGE_PATCH,
-            )
+            await self._request("DELETE", deletion.path, [], body)
         except ApiError as error:
-            if error.code != 409 or attempt == _MAX_ATTEMPTS - 1:
-                raise
-            current = await connection.get_json(patch.path)
-            if problem := _changed_since(patch.live, current):
-                raise OutdatedError(problem) from error
-            continue
-        return response.json()
-    raise AssertionError("unreachable")
+            if error.code == 404:
+                return  # somebody else has deleted it
+            if error.code == 409:
+                current = await self._read(deletion.path, deletion.target)
+                if as_mapping(current, "metadata").get("uid") != deletion.uid:
+                    raise OutdatedError(
+                        f"{deletion.target} was deleted and created again by somebody else."
+                    ) from error
+            raise
+        self._deleted.append(deletion.target)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]],
+        body: JsonObject,
+        content_type: str = "application/json",
+        version: str = "",
+    ) -> ApiResponse:
+        if self._dry_run:
+            params = [*params, ("dryRun", "All")]
+        try:
+            response = await self._connection.request(
+                method, path, params=params, body=body, content_type=content_type
+            )
+        except ClusterError as error:
+            if isinstance(error, _LOSSES) or (
+                isinstance(error, ApiError) and _may_be_executed(error)
+            ):
+                raise _ResponseLostError(error, path, version) from error
+            raise
+        self.warnings += read_warnings(response.headers)
+        return response
+
+
+def _may_be_executed(error: ApiError) -> bool:
+    """Whether the request may have been executed all the same: a proxy or the API server gave up
+    waiting (504, or 500 of etcd), but not if a webhook could not be called."""
+    return error.code >= 500 and "failed calling webhook" not in error.message
 
 
 def _with_version(patch: JsonObject, current: Mapping[str, Any]) -> JsonObject:
@@ -157,88 +230,23 @@ def _with_version(patch: JsonObject, current: Mapping[str, Any]) -> JsonObject:
     return {**patch, "metadata": {**as_mapping(patch, "metadata"), **identity}}
 
 
-def _changed_since(live: Mapping[str, Any], current: Mapping[str, Any]) -> str:
-    """Whether somebody else changed more than the status and the metadata, in one sentence."""
-    before, now = as_mapping(live, "metadata"), as_mapping(current, "metadata")
+def _changed_since(patch: ObjectPatch, current: Mapping[str, Any]) -> str:
+    """What somebody else did with the object that the plan does not know, as the end of a sentence;
+    "" if only its status changed, or metadata that the patch does not touch."""
+    before, now = as_mapping(patch.live, "metadata"), as_mapping(current, "metadata")
     if before.get("uid") != now.get("uid"):
-        return "It was deleted and created again by somebody else."
-    if as_mapping(live, "spec") != as_mapping(current, "spec"):
-        return "It was changed by somebody else at the same time."
+        return "was deleted and created again by somebody else"
+    if now.get("deletionTimestamp") and not before.get("deletionTimestamp"):
+        return "is being deleted"
+    annotations = as_mapping(before, "annotations"), as_mapping(now, "annotations")
+    touched = as_mapping(patch.patch, "metadata", "annotations")
+    if _guarded_spec(patch.live) != _guarded_spec(current) or any(
+        annotations[0].get(key) != annotations[1].get(key) for key in touched
+    ):
+        return "was changed by somebody else at the same time"
     return ""
 
 
-async def _delete(connection: Connection, path: str, uid: str, dry_run: bool) -> None:
-    body: JsonObject = {
-        "kind": "DeleteOptions",
-        "apiVersion": "v1",
-        "preconditions": {"uid": uid},
-        "propagationPolicy": "Background",
-    }
-    await connection.request(
-        "DELETE",
-        path,
-        params=[("dryRun", "All")] if dry_run else (),
-        body=json.dumps(body).encode(),
-    )
-
-
-# -- a lost response ----------------------------------------------------------------------------
-
-
-async def _find_out(
-    connection: Connection, plan: OperationPlan, error: ClusterError
-) -> OperationResult:
-    """What was done of an operation whose response was lost."""
-    operation = plan.operation
-    try:
-        if plan.patch is not None:
-            current = await connection.get_json(plan.patch.path)
-            left = "" if _is_applied(plan.patch.patch, current) else operation.target
-        else:
-            current = {}
-            remaining = [one.target for one in plan.deletions if await _exists(connection, one)]
-            gone = [one.target for one in plan.deletions if one.target not in remaining]
-            left = ", ".join(remaining)
-            if left and gone:
-                message = f"Deleted: {', '.join(gone)}; not deleted: {left}. {error}"
-                return OperationResult(operation, Outcome.REJECTED, message)
-    except ClusterError:
-        message = (
-            f"{error} It is not known whether {operation.target} was changed; it is not sent again."
-        )
-        return OperationResult(operation, Outcome.UNKNOWN, message)
-    if left:
-        message = f"{operation.target} has not changed so far. {error}"
-        return OperationResult(operation, Outcome.REJECTED, message)
-    done = _done(plan, current)
-    return replace(done, message=f"{done.message} The response was lost: {error}")
-
-
-async def _exists(connection: Connection, deletion: ObjectDeletion) -> bool:
-    """Whether the object is there, and not being deleted."""
-    try:
-        current = await connection.get_json(deletion.path)
-    except ApiError as error:
-        if error.code == 404:
-            return False
-        raise
-    metadata = as_mapping(current, "metadata")
-    return metadata.get("uid") == deletion.uid and not metadata.get("deletionTimestamp")
-
-
-def _is_applied(patch: JsonObject, current: Mapping[str, Any]) -> bool:
-    """Whether the object has what the patch sets."""
-    return not merge_patch(current, _apply_merge_patch(dict(current), patch))
-
-
-def _apply_merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = _apply_merge_patch(result.get(key), value)
-    return result
+def _guarded_spec(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec without the taints of a node, which its controller writes as part of its status."""
+    return {key: value for key, value in as_mapping(obj, "spec").items() if key != "taints"}

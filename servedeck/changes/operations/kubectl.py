@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Sequence
 
 from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.serving.text import one_line, sanitize
 
 
 def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
-    """The command without a context, `kubectl -n chat scale deployment/llama --replicas=3`.
-    `others` are the further objects of a deletion, "service/llama"."""
+    """The command without a context, `kubectl -n chat scale deployment/llama --replicas=3`;
+    sanitized. `others` are the further objects of a deletion, "service/llama"."""
     words = ["kubectl"]
     if operation.namespace:
         words += ["-n", operation.namespace]
@@ -30,4 +31,22 @@ def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
             words += ["delete", f"pod/{operation.name}"]
         case _:
             words += [operation.kind.value, operation.name]
-    return shlex.join(words)
+    return _join(words)
+
+
+def with_context(command: str, context: str) -> str:
+    """The command for a context of the kubeconfig; unchanged for the current one, ""."""
+    if not command or not context:
+        return command
+    return command.replace("kubectl", _join(["kubectl", "--context", context]), 1)
+
+
+def pause_scaled_object_command(namespace: str, name: str) -> str:
+    """The command that makes KEDA leave the replicas alone (KEDA documentation, Pause
+    autoscaling)."""
+    annotation = "autoscaling.keda.sh/paused=true"
+    return _join(["kubectl", "-n", namespace, "annotate", "scaledobject", name, annotation])
+
+
+def _join(words: Sequence[str]) -> str:
+    return shlex.join(one_line(sanitize(one)) for one in words)

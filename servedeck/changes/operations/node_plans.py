@@ -22,7 +22,7 @@ def plan_cordon(operation: Operation, node: JsonObject) -> OperationPlan:
         text = "It is cordoned already." if cordons else "It is not cordoned."
         return replace(plan, unchanged=text)
     effect = (
-        "No new Pod of any workload is scheduled on it; Pods that run there go on."
+        "No new Pod of any workload is scheduled on it; Pods that run there stay."
         if cordons
         else "New Pods may be scheduled on it again."
     )

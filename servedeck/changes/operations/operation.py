@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from servedeck.cluster.resources import DEPLOYMENT, NODE, POD, Resource
+from servedeck.serving.text import one_line, sanitize
 
 if TYPE_CHECKING:
     from servedeck.serving.objects.field_changes import FieldChange
@@ -46,7 +47,7 @@ DISRUPTIVE_KINDS = frozenset(
         OperationKind.DELETE_POD,
     }
 )
-"""Operations that always restart or delete Pods."""
+"""Operations that always restart Pods or delete something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ class Operation:
 
     @property
     def target(self) -> str:
-        """ "Deployment chat/llama", "Node gpu-1"."""
+        """ "Deployment chat/llama", "Node gpu-1"; sanitized."""
         where = f"{self.namespace}/" if self.namespace else ""
-        return f"{self.resource.kind} {where}{self.name}"
+        return one_line(sanitize(f"{self.resource.kind} {where}{self.name}"))
 
     @property
     def required_permission(self) -> tuple[str, str]:
@@ -99,7 +100,7 @@ class ObjectDeletion:
 
     path: str
     target: str
-    """ "Service chat/llama"."""
+    """ "Service llama"."""
     uid: str
 
 
@@ -118,14 +119,15 @@ class OperationPlan:
     effects: tuple[str, ...] = ()
     """What happens, in sentences."""
     kept: tuple[str, ...] = ()
-    """What a deletion keeps, "PersistentVolumeClaim chat/models"."""
+    """What a deletion keeps, "PersistentVolumeClaim models"."""
     warnings: tuple[str, ...] = ()
     differences: tuple[FieldChange, ...] = ()
-    """Of ROLLBACK: the fields of the Pod template that change."""
+    """Of ROLLBACK, and of RESUME after a change: the fields of the Pod template that change."""
     command: str = ""
-    """The equivalent command of kubectl."""
+    """The equivalent command of kubectl; "" if there is nothing to do."""
     needs_confirmation: bool = True
-    """Whether it restarts or deletes Pods, or scales to 0."""
+    """Whether it replaces Pods, deletes something or scales to 0. Fewer replicas than before are
+    what was asked for, as with kubectl."""
     new_pods: int = 0
     """Pods that must find room on the nodes beside those that run now."""
     needs_room: bool = False
@@ -149,10 +151,25 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     """The API server rejected it, or it was not sent."""
     OUTDATED = "outdated"
-    """The object has changed since the plan was made: nothing was sent, the plan must be made
+    """The object has changed since the plan was made: it was not changed, and the plan must be made
     again."""
     UNKNOWN = "unknown"
-    """The connection was lost after it was sent, and the object cannot be read."""
+    """The response was lost, and the object cannot be read, or has not changed so far: the request
+    may still be on its way. `look_again` finds out later."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostWrite:
+    """A request that was sent, and whose response was lost."""
+
+    plan: OperationPlan
+    path: str
+    """Of the object."""
+    version: str
+    """resourceVersion that the object must have for the request to be executed; "" for a
+    deletion."""
+    error: str
+    """How the response was lost, one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,20 +182,7 @@ class OperationResult:
     """The operation that puts back what was changed, while the object has `generation`."""
     generation: int | None = None
     """metadata.generation of the object as the operation left it."""
-    warnings: tuple[str, ...] = field(default=())
-    """Warnings of the API server's admission webhooks."""
-
-
-def merge_patch(live: Any, wanted: Any) -> JsonObject:
-    """The JSON merge patch that turns the mapping `live` into `wanted`; {} if they are equal. Lists
-    are replaced whole."""
-    found: JsonObject = {}
-    for key in {**live, **wanted}:
-        before, after = live.get(key), wanted.get(key)
-        if before == after:
-            continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            found[key] = merge_patch(before, after)
-        else:
-            found[key] = after
-    return found
+    warnings: tuple[str, ...] = ()
+    """Warnings of the API server and its admission webhooks."""
+    lost: LostWrite | None = None
+    """Of UNKNOWN: what `look_again` looks for."""

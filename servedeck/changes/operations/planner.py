@@ -7,22 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from servedeck.changes.live_objects import fetch_live_objects
+from servedeck.changes.live_objects import fetch_live_objects, find_other_kind
 from servedeck.changes.operations.deletion_plans import plan_pod_deletion, plan_serving_deletion
 from servedeck.changes.operations.deployment_plans import REPLICA_KINDS, plan_deployment_operation
-from servedeck.changes.operations.execution import send
+from servedeck.changes.operations.execution import OutdatedError, dry_run_plan, rejection_text
+from servedeck.changes.operations.kubectl import with_context
 from servedeck.changes.operations.node_plans import plan_cordon
-from servedeck.changes.operations.operation import (
-    Operation,
-    OperationKind,
-    OperationPlan,
-)
+from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
+from servedeck.changes.platform_settings import discover_api_groups
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.rejection import RejectionReason, rejection_from_api_error
+from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import (
+    DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
     REPLICA_SET,
+    RESOURCES_BY_KIND,
     SCALED_OBJECT,
     Resource,
 )
@@ -31,49 +30,127 @@ from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, m
 
 _AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT)
 
+_MAX_PLANS = 5
+"""Plans that are made anew because the object changed before the dry run."""
+
+
+class _NotFoundError(Exception):
+    """The object of the operation does not exist."""
+
 
 async def plan_operation(
     connection: Connection, operation: Operation, now: datetime | None = None
 ) -> OperationPlan:
     """What the operation would do now, including the API server's dry run. `now` is the time that a
-    restart writes into the Pod template. Raises ClusterError if it cannot be found out."""
-    try:
-        plan = await _make_plan(connection, operation, now or datetime.now(UTC))
-    except ApiError as error:
-        if error.code == 404:
-            return OperationPlan(operation, blocked=f"{operation.target} does not exist.")
-        if error.code == 403:
-            return OperationPlan(operation, blocked=str(error))
-        raise
-    return await _dry_run(connection, plan) if plan.is_possible else plan
+    restart writes into the Pod template; by default that of the API server. Raises ClusterError if
+    it cannot be found out."""
+    for _ in range(_MAX_PLANS):
+        try:
+            plan = await _make_plan(connection, operation, now)
+            plan = replace(
+                plan, command=with_context(plan.command, connection.options.context or "")
+            )
+            return await _dry_run(connection, plan) if plan.is_possible else plan
+        except OutdatedError:
+            continue
+        except _NotFoundError:
+            return OperationPlan(operation, blocked=await _describe_missing(connection, operation))
+        except ApiError as error:
+            if error.code == 403:
+                return OperationPlan(operation, blocked=str(error))
+            raise
+    return OperationPlan(
+        operation, blocked=f"{operation.target} is being changed by somebody else; try again."
+    )
 
 
-async def _make_plan(connection: Connection, operation: Operation, now: datetime) -> OperationPlan:
+async def _make_plan(
+    connection: Connection, operation: Operation, now: datetime | None
+) -> OperationPlan:
     kind = operation.kind
     if kind is OperationKind.DELETE:
-        live = await fetch_live_objects(connection, operation.namespace, operation.name)
-        if not live.objects:
-            return OperationPlan(operation, blocked=f"{operation.target} does not exist.")
-        autoscalers, unknown = await _list_autoscalers(connection, operation.namespace)
-        unknown += sorted(f"{one}s may not be listed" for one in live.related.unlisted_kinds)
-        plan = plan_serving_deletion(operation, live.objects, autoscalers)
-        warnings = [f"{one}, so those of the serving are not deleted." for one in unknown]
-        return replace(plan, warnings=(*plan.warnings, *warnings))
-    target = await connection.get_json(operation.path)
+        return await _plan_serving_deletion(connection, operation)
+    target = await _get_target(connection, operation)
     if kind is OperationKind.DELETE_POD:
         return plan_pod_deletion(operation, target)
     if kind in (OperationKind.CORDON, OperationKind.UNCORDON):
         return plan_cordon(operation, target)
-    autoscalers, unknown, replicasets = [], [], []
+    autoscalers: list[JsonObject] = []
+    unlisted: list[Resource] = []
+    replicasets: list[JsonObject] | None = []
     if kind in REPLICA_KINDS:
-        autoscalers, unknown = await _list_autoscalers(connection, operation.namespace)
+        autoscalers, unlisted = await _list_autoscalers(connection, operation.namespace)
     elif kind is OperationKind.ROLLBACK:
         replicasets = await _list_replicasets(connection, target)
+    elif kind is OperationKind.RESUME:
+        try:
+            replicasets = await _list_replicasets(connection, target)
+        except ApiError as error:
+            if error.code != 403:
+                raise
+            replicasets = None
     plan = plan_deployment_operation(
-        operation, target, autoscalers=autoscalers, replicasets=replicasets, now=now
+        operation,
+        target,
+        autoscalers=autoscalers,
+        replicasets=replicasets,
+        # After the first response, which shows the server's clock.
+        now=now or datetime.now(UTC) + connection.clock.offset,
     )
-    warnings = [f"{one}, so it is not known whether one sets the replicas." for one in unknown]
+    warnings = [
+        f"Without permission to list {one.resource_name}, it is not known whether one sets the "
+        "replicas."
+        for one in unlisted
+    ]
+    return replace(plan, warnings=(*plan.warnings, *warnings)) if plan.is_possible else plan
+
+
+async def _plan_serving_deletion(connection: Connection, operation: Operation) -> OperationPlan:
+    live = await fetch_live_objects(connection, operation.namespace, operation.name)
+    if not live.objects:
+        raise _NotFoundError
+    autoscalers, unlisted = await _list_autoscalers(connection, operation.namespace)
+    plan = plan_serving_deletion(operation, live.objects, autoscalers)
+    if not plan.is_possible:
+        return plan
+    # Of these kinds, the object of the serving's own name is known if it may be read.
+    names = sorted(RESOURCES_BY_KIND[one].resource_name for one in live.related.unlisted_kinds)
+    warnings = [
+        f"Without permission to list {one}, those of the serving under another name stay."
+        for one in names
+    ]
+    warnings += [
+        f"Without permission to list {one.resource_name}, those of the serving stay."
+        for one in unlisted
+    ]
     return replace(plan, warnings=(*plan.warnings, *warnings))
+
+
+async def _get_target(connection: Connection, operation: Operation) -> JsonObject:
+    try:
+        found = await connection.get_json(operation.path)
+    except ApiError as error:
+        if error.code == 404:
+            raise _NotFoundError from error
+        raise
+    if found.get("kind") != operation.resource.kind:
+        raise InvalidResponseError(
+            f"The server answered with an object that is not a {operation.resource.kind}; is it a "
+            "Kubernetes API?"
+        )
+    return found
+
+
+async def _describe_missing(connection: Connection, operation: Operation) -> str:
+    """Why there is nothing to operate on, one sentence."""
+    if operation.resource is DEPLOYMENT:
+        kind = await find_other_kind(connection, operation.namespace, operation.name)
+        if kind:
+            return (
+                f"There is no Deployment {operation.name} in namespace {operation.namespace}; the "
+                f"{kind} of that name is read-only here, use kubectl."
+            )
+    return f"{operation.target} does not exist."
 
 
 async def _list_replicasets(connection: Connection, deployment: JsonObject) -> list[JsonObject]:
@@ -87,19 +164,19 @@ async def _list_replicasets(connection: Connection, deployment: JsonObject) -> l
 
 async def _list_autoscalers(
     connection: Connection, namespace: str
-) -> tuple[list[JsonObject], list[str]]:
-    """The HorizontalPodAutoscalers and ScaledObjects of a namespace, and what may not be listed, as
-    the beginning of a sentence."""
+) -> tuple[list[JsonObject], list[Resource]]:
+    """The HorizontalPodAutoscalers and ScaledObjects of a namespace, and which of the two may not
+    be listed."""
     listed = await asyncio.gather(
         *(_list_objects(connection, one, namespace) for one in _AUTOSCALERS)
     )
     found = [obj for objects in listed for obj in objects or ()]
-    unknown = [
-        f"{resource.kind}s may not be listed"
-        for resource, objects in zip(_AUTOSCALERS, listed, strict=True)
-        if objects is None
-    ]
-    return found, unknown
+    unlisted = [one for one, objects in zip(_AUTOSCALERS, listed, strict=True) if objects is None]
+    if SCALED_OBJECT in unlisted and SCALED_OBJECT.group not in await discover_api_groups(
+        connection
+    ):
+        unlisted.remove(SCALED_OBJECT)  # the API server also forbids what does not exist
+    return found, unlisted
 
 
 async def _list_objects(
@@ -121,17 +198,15 @@ async def _list_objects(
 
 
 async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan:
-    """The plan, blocked if the API server's dry run rejects it: permission, admission webhook."""
+    """The plan, blocked if the API server's dry run rejects it: permission, admission webhook.
+    Raises OutdatedError."""
     try:
-        await send(connection, plan, dry_run=True)
+        warnings = await dry_run_plan(connection, plan)
     except ApiError as error:
-        rejection = rejection_from_api_error(error)
         if error.code == 409:
-            return plan  # it has changed since; running it will tell
+            return plan  # its controllers write it too often; running it will tell
         if "does not support dry run" in error.message:
-            return replace(plan, warnings=(*plan.warnings, f"Not checked before: {error.message}."))
-        message = (
-            str(error) if rejection.reason is RejectionReason.SERVER_ERROR else rejection.message
-        )
-        return replace(plan, blocked=message)
-    return plan
+            text = f"Not checked by a dry run: {error.message.rstrip('.')}."
+            return replace(plan, warnings=(*plan.warnings, text))
+        return replace(plan, blocked=rejection_text(error))
+    return replace(plan, warnings=(*plan.warnings, *warnings))

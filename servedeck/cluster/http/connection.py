@@ -165,7 +165,7 @@ class Connection:
         response, it is longer than `max_bytes`, or the connection is read-only.
         """
         param_pairs = _param_pairs(params)
-        self._check_readonly(method, path, param_pairs)
+        self._check_readonly(method, path, param_pairs, body)
         request_headers = {"Accept": "application/json", **(headers or {})}
         payload = None
         if body is not None:
@@ -315,17 +315,17 @@ class Connection:
                 await old.close()
             return self._transport
 
-    def _check_readonly(self, method: str, path: str, params: list[tuple[str, str]]) -> None:
+    def _check_readonly(
+        self, method: str, path: str, params: list[tuple[str, str]], body: object
+    ) -> None:
         if (
             not self.readonly
             or method in _SAFE_METHODS
-            or ("dryRun", "All") in params
+            or _is_dry_run(method, params, body)
             or path.startswith(_REVIEW_API_PATHS)
         ):
             return
-        raise ReadOnlyError(
-            "servedeck runs with --readonly; restart it without that option to make changes."
-        )
+        raise ReadOnlyError
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -404,6 +404,14 @@ class _ApiStatus(msgspec.Struct):
     reason: str | None = None
     code: int | None = None
     details: Any = None
+
+
+def _is_dry_run(method: str, params: list[tuple[str, str]], body: object) -> bool:
+    """Whether the API server stores nothing. Of a DELETE with a body it ignores the query
+    (kubernetes apiserver pkg/endpoints/handlers/delete.go)."""
+    if method == "DELETE" and body is not None:
+        return isinstance(body, Mapping) and body.get("dryRun") == ["All"]
+    return ("dryRun", "All") in params
 
 
 def _origin(server: str) -> str:

@@ -53,6 +53,11 @@ class InvalidResponseError(ClusterError):
 class ReadOnlyError(ClusterError):
     """A write was requested on a read-only connection."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "servedeck runs with --readonly; restart it without that option to make changes."
+        )
+
 
 class ApiError(ClusterError):
     """The API server returned an error.

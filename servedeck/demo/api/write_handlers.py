@@ -157,10 +157,13 @@ def delete_collection(store: ObjectStore, call: ApiRequest) -> HandlerResult:
 
 
 def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:
-    """The options of a deletion, from its body, otherwise from its query."""
+    """The options of a deletion, from its body; the query counts only without one. Source:
+    kubernetes apiserver pkg/endpoints/handlers/delete.go."""
     check_options(call, "DeleteOptions")
     body: Json = {}
+    query = call.query
     if call.body.strip():
+        query = {}
         body = request_bodies.read_body(
             call.body, call.content_type or "application/json", "DeleteOptions"
         ).data
@@ -176,7 +179,7 @@ def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:
     default = "Orphan" if call.resource is REPLICATIONCONTROLLERS else "Background"
     if orphan is not None:
         default = "Orphan" if orphan else "Background"
-    policy = body.get("propagationPolicy") or call.query.get("propagationPolicy") or default
+    policy = body.get("propagationPolicy") or query.get("propagationPolicy") or default
     if policy not in _POLICIES:
         listed = ", ".join(f'"{word}"' for word in (*_POLICIES, "nil"))
         message = f'Unsupported value: "{policy}": supported values: {listed}'
@@ -184,7 +187,7 @@ def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:
         raise status.invalid("meta.k8s.io", "DeleteOptions", "", [cause])
     grace = body.get("gracePeriodSeconds")
     if grace is None:
-        grace = parse_int(call.query, "gracePeriodSeconds")
+        grace = parse_int(query, "gracePeriodSeconds")
     if grace is not None and grace < 0:
         grace = 1
     conditions = body.get("preconditions") or {}
@@ -198,5 +201,5 @@ def _parse_delete_options(call: ApiRequest) -> _DeleteOptions:
         grace,
         conditions.get("uid", ""),
         conditions.get("resourceVersion", ""),
-        call.dry_run or bool(dry),
+        bool(dry or query.get("dryRun")),
     )

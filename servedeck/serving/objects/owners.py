@@ -126,13 +126,16 @@ def find_replicas_owner(
     kind, are told apart by their triggers."""
     found: dict[OwnerKind, Owner] = {}
     for one in autoscalers:
-        is_scaled_object = one.get("kind") == OwnerKind.SCALED_OBJECT or (
-            not one.get("kind") and "triggers" in as_mapping(one, "spec")
-        )
-        kind = OwnerKind.SCALED_OBJECT if is_scaled_object else OwnerKind.HPA
+        kind = _autoscaler_kind(one)
         if _scales(one, kind, deployment) and not _is_paused(one):
             found.setdefault(kind, Owner(kind, f"{kind} {_name(one)}"))
     return found.get(OwnerKind.SCALED_OBJECT) or found.get(OwnerKind.HPA)
+
+
+def scales_deployment(autoscaler: Mapping[str, Any], deployment: Mapping[str, Any]) -> bool:
+    """Whether the target of a HorizontalPodAutoscaler or ScaledObject, also of a paused one, is the
+    Deployment. Both as in `find_replicas_owner`."""
+    return _scales(autoscaler, _autoscaler_kind(autoscaler), deployment)
 
 
 def find_controller(deployment: Mapping[str, Any]) -> Owner | None:
@@ -142,6 +145,13 @@ def find_controller(deployment: Mapping[str, Any]) -> Owner | None:
             name = f"{_text(one.get('kind'))} {_text(one.get('name'))}"
             return Owner(OwnerKind.CONTROLLER, name)
     return None
+
+
+def _autoscaler_kind(autoscaler: Mapping[str, Any]) -> OwnerKind:
+    is_scaled_object = autoscaler.get("kind") == OwnerKind.SCALED_OBJECT or (
+        not autoscaler.get("kind") and "triggers" in as_mapping(autoscaler, "spec")
+    )
+    return OwnerKind.SCALED_OBJECT if is_scaled_object else OwnerKind.HPA
 
 
 def _scales(autoscaler: Mapping[str, Any], kind: OwnerKind, deployment: Mapping[str, Any]) -> bool:

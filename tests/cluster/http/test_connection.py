@@ -156,11 +156,20 @@ async def test_readonly_changes_nothing(api: FakeApiServer, tmp_path: Path) -> N
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             with pytest.raises(ReadOnlyError, match="--readonly"):
                 await connection.request(method, "/fine", body={})
+        with pytest.raises(ReadOnlyError):  # the API server ignores this query
+            await connection.request("DELETE", "/fine", params={"dryRun": "All"}, body={})
+        await connection.request("DELETE", "/fine", body={"dryRun": ["All"]})
+        await connection.request("DELETE", "/fine", params={"dryRun": "All"})
         await connection.request("PATCH", "/fine", params={"dryRun": "All"}, body={})
         await connection.request(
             "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body={}
         )
-        assert [request.method for request in api.requests] == ["PATCH", "POST"]
+        assert [request.method for request in api.requests] == [
+            "DELETE",
+            "DELETE",
+            "PATCH",
+            "POST",
+        ]
     finally:
         await connection.close()
 

@@ -1,0 +1,104 @@
+"""Finding out what became of a request whose response was lost, without sending it again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from servedeck.changes.operations.merge_patch import is_applied
+from servedeck.changes.operations.operation import (
+    LostWrite,
+    ObjectDeletion,
+    OperationResult,
+    Outcome,
+)
+from servedeck.changes.operations.result_text import done_sentence
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
+
+
+async def look_again(connection: Connection, result: OperationResult) -> OperationResult:
+    """The result of an operation whose response was lost, as far as the objects show it now; it
+    stays UNKNOWN while they cannot be read, or the request may still be executed. Any other result
+    is returned as it is. Never raises ClusterError."""
+    lost = result.lost
+    if lost is None or result.outcome is not Outcome.UNKNOWN:
+        return result
+    try:
+        if lost.plan.patch is not None:
+            return await _look_at_patched(connection, result, lost)
+        return await _look_at_deleted(connection, result, lost)
+    except ClusterError:
+        message = (
+            f"{lost.error} It is not known whether {result.operation.target} was changed; it is "
+            "not sent again."
+        )
+        return replace(result, message=message)
+
+
+async def _look_at_patched(
+    connection: Connection, result: OperationResult, lost: LostWrite
+) -> OperationResult:
+    plan, target = lost.plan, result.operation.target
+    assert plan.patch is not None
+    current = await _read(connection, lost.path)
+    metadata = as_mapping(current, "metadata")
+    live_uid = as_mapping(plan.patch.live, "metadata").get("uid")
+    if current is None or metadata.get("uid") != live_uid:
+        return _failed(result, lost, f"{target} was deleted by somebody else meanwhile.")
+    if is_applied(current, plan.patch.patch):
+        generation = metadata.get("generation")
+        return replace(
+            result,
+            outcome=Outcome.DONE,
+            message=f"{done_sentence(plan, current)} The response was lost: {lost.error}",
+            undo=plan.undo,
+            generation=generation if isinstance(generation, int) else None,
+            lost=None,
+        )
+    # With another resourceVersion, the API server will not execute it any more.
+    if metadata.get("resourceVersion") == lost.version:
+        message = f"{lost.error} {target} has not changed so far; look again before you repeat it."
+        return replace(result, message=message)
+    if as_mapping(current, "spec") == as_mapping(plan.patch.live, "spec"):
+        return _failed(result, lost, f"{target} was not changed.")
+    text = f"{target} was changed by somebody else meanwhile and does not have this change."
+    return _failed(result, lost, text)
+
+
+async def _look_at_deleted(
+    connection: Connection, result: OperationResult, lost: LostWrite
+) -> OperationResult:
+    deletions = lost.plan.deletions
+    remaining = [one for one in deletions if await _exists(connection, one)]
+    if not remaining:
+        message = f"{done_sentence(lost.plan, {})} The response was lost: {lost.error}"
+        return replace(result, outcome=Outcome.DONE, message=message, lost=None)
+    gone = [one.target for one in deletions if one not in remaining]
+    text = f"Not deleted so far: {', '.join(one.target for one in remaining)}."
+    if gone:
+        text = f"Deleted: {', '.join(gone)}. {text}"
+    if any(one.path == lost.path for one in remaining):
+        return replace(result, message=f"{lost.error} {text} Look again before you repeat it.")
+    # Those after the lost one were not sent.
+    return _failed(result, lost, f"{text} Delete again for the rest.")
+
+
+def _failed(result: OperationResult, lost: LostWrite, text: str) -> OperationResult:
+    return replace(result, outcome=Outcome.REJECTED, message=f"{lost.error} {text}", lost=None)
+
+
+async def _read(connection: Connection, path: str) -> JsonObject | None:
+    """The object; None if it does not exist."""
+    try:
+        return await connection.get_json(path)
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+
+
+async def _exists(connection: Connection, deletion: ObjectDeletion) -> bool:
+    """Whether the object is there, and not being deleted."""
+    metadata = as_mapping(await _read(connection, deletion.path), "metadata")
+    return metadata.get("uid") == deletion.uid and not metadata.get("deletionTimestamp")

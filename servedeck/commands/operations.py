@@ -1,0 +1,275 @@
+"""`servedeck scale`, `restart`, `stop`, `start`, `pause`, `resume`, `rollback` and `delete`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from servedeck.changes.operations.execution import run_plan
+from servedeck.changes.operations.lost_writes import look_again
+from servedeck.changes.operations.operation import (
+    Operation,
+    OperationKind,
+    OperationPlan,
+    OperationResult,
+    Outcome,
+)
+from servedeck.changes.operations.planner import plan_operation
+from servedeck.changes.operations.replica_plans import MAX_REPLICAS
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ClusterError, ReadOnlyError
+from servedeck.commands.arguments import (
+    connection_options,
+    load_settings,
+    require_single_namespace,
+    split_serving_name,
+)
+from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.operation_text import (
+    OperationReport,
+    plan_lines,
+    reports_json,
+    short_name,
+    verb,
+)
+from servedeck.commands.output import write_lines
+from servedeck.commands.prompt import TerminalPrompt
+
+LOOK_AGAIN_TIMEOUT = 30.0
+"""Seconds for which an object is looked at after the response to a change was lost."""
+LOOK_AGAIN_INTERVAL = 2.0
+"""Seconds between two looks."""
+
+LineWriter = Callable[[str], None]
+
+
+class Prompt(Protocol):
+    """See TerminalPrompt."""
+
+    @property
+    def is_terminal(self) -> bool: ...
+
+    async def ask(self, question: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What counts as confirmed without a question."""
+
+    assume_yes: bool = False
+    """-y: everything but a deletion in a production context."""
+    names: frozenset[str] = frozenset()
+    """--confirm-name: servings whose deletion is confirmed."""
+    production_context: str = ""
+    """Name of the context if it is a production context, in which the name of a serving is typed
+    before it is deleted."""
+
+    def covers(self, plan: OperationPlan) -> bool:
+        """Whether nothing is left to be asked."""
+        operation = plan.operation
+        if not plan.needs_confirmation:
+            return True
+        if self.names & {operation.name, short_name(operation)}:
+            return True
+        return self.assume_yes and not self.needs_name(operation)
+
+    def needs_name(self, operation: Operation) -> bool:
+        """Whether the name is typed."""
+        return bool(self.production_context) and operation.kind is OperationKind.DELETE
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the command line confirms anything: then nothing is asked."""
+        return self.assume_yes or bool(self.names)
+
+
+class OperationRunner:
+    """Plans, confirms and runs operations one after another."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        confirmation: Confirmation,
+        prompt: Prompt,
+        *,
+        stderr: LineWriter,
+        dry_run: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._confirmation = confirmation
+        self._prompt = prompt
+        self._stderr = stderr
+        self._dry_run = dry_run
+
+    async def run(self, operation: Operation) -> OperationReport:
+        """Run one operation. A plan that is outdated after its confirmation is made anew and asked
+        for again, or reported where nobody can be asked. Never raises ClusterError."""
+        is_outdated = False
+        while True:
+            try:
+                plan = await plan_operation(self._connection, operation)
+            except ClusterError as error:
+                return OperationReport(operation, Outcome.REJECTED, str(error))
+            if not plan.is_possible:
+                outcome = Outcome.REJECTED if plan.blocked else Outcome.UNCHANGED
+                return OperationReport(operation, outcome, plan.blocked or plan.unchanged, plan)
+            if self._dry_run:
+                return OperationReport(operation, "planned", " ".join(plan.effects), plan)
+            if refusal := await self._confirm(plan, is_outdated):
+                return OperationReport(operation, "refused", refusal, plan)
+            result = await self._look_again(await run_plan(self._connection, plan))
+            message = result.message
+            if result.outcome is Outcome.OUTDATED:
+                if self._prompt.is_terminal and not self._confirmation.is_given:
+                    self._stderr(f"{message} This is the plan for it as it is now:")
+                    is_outdated = True
+                    continue
+                message += " Run the command again."
+            return OperationReport(operation, result.outcome, message, plan, result)
+
+    async def _confirm(self, plan: OperationPlan, is_outdated: bool) -> str:
+        """Why it is not confirmed, one sentence; "" if it is."""
+        confirmation, operation = self._confirmation, plan.operation
+        if confirmation.covers(plan) and not is_outdated:
+            return ""
+        needs_name = confirmation.needs_name(operation)
+        production = f"{confirmation.production_context} is a production context"
+        if needs_name and confirmation.assume_yes:
+            return (
+                f"{production}, where -y does not confirm a deletion; add --confirm-name "
+                f"{operation.name} to delete it."
+            )
+        if not self._prompt.is_terminal and needs_name:
+            return (
+                f"{production}, and there is no terminal to ask for the name; add --confirm-name "
+                f"{operation.name} to delete it."
+            )
+        if not self._prompt.is_terminal:
+            return (
+                f"There is no terminal to ask for a confirmation; add -y to {verb(operation.kind)} "
+                "it, or --dry-run to see the plan."
+            )
+        for line in plan_lines(plan):
+            self._stderr(line)
+        if needs_name:
+            answer = await self._prompt.ask(f"{production}. Type {operation.name} to delete it:")
+            if answer == operation.name:
+                return ""
+            return f"The typed name is not {operation.name}; nothing was changed."
+        answer = await self._prompt.ask(
+            f"{verb(operation.kind).capitalize()} {operation.target}? [y/N]"
+        )
+        return "" if answer.lower() in ("y", "yes") else "Not confirmed; nothing was changed."
+
+    async def _look_again(self, result: OperationResult) -> OperationResult:
+        """The result, once it is known what became of a lost request, or the time is over."""
+        if result.outcome is not Outcome.UNKNOWN:
+            return result
+        self._stderr(f"{result.message} Waiting up to {LOOK_AGAIN_TIMEOUT:.0f} s for an answer.")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LOOK_AGAIN_TIMEOUT
+        while result.outcome is Outcome.UNKNOWN and loop.time() < deadline:
+            await asyncio.sleep(LOOK_AGAIN_INTERVAL)
+            result = await look_again(self._connection, result)
+        return result
+
+
+def print_report(report: OperationReport, stdout: LineWriter, stderr: LineWriter) -> None:
+    """Print the outcome as text."""
+    name = short_name(report.operation)
+    if report.outcome == "planned" and report.plan is not None:
+        header, *rest = plan_lines(report.plan)
+        for line in (f"{header} (server dry run)", *rest):
+            stdout(line)
+        return
+    if report.outcome == Outcome.DONE:
+        for warning in report.warnings:
+            stderr(f"warning: {name}: {warning}")
+        stdout(report.message)
+    elif report.outcome == Outcome.UNCHANGED:
+        stdout(f"{report.operation.target} unchanged: {report.message}")
+    else:
+        stderr(f"error: {name}: {report.message}")
+
+
+# -- the command --------------------------------------------------------------------------------
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    settings = load_settings(args)
+    kind = OperationKind(args.operation)
+    replicas, revision = getattr(args, "replicas", None), getattr(args, "to_revision", 0)
+    least = 1 if kind is OperationKind.START else 0
+    if replicas is not None and not least <= replicas <= MAX_REPLICAS:
+        raise CommandError(
+            f"--replicas must be a number from {least} to {MAX_REPLICAS:,}.", USAGE_ERROR
+        )
+    if revision < 0:
+        raise CommandError(
+            "--to-revision must be the number of a revision, or 0 for the one before.", USAGE_ERROR
+        )
+    targets = [split_serving_name(one, args.namespace) for one in args.names]
+    if any(namespace is None for namespace, _ in targets):
+        require_single_namespace(settings)
+    confirmed = frozenset(getattr(args, "confirm_names", ()))
+    _check_confirmed_names(confirmed, (name for _, name in targets))
+    if settings.readonly and not args.dry_run:
+        raise ReadOnlyError
+
+    async def run_all(target: ConnectionOptions) -> Sequence[OperationReport]:
+        connection = await Connection.open(target)
+        try:
+            context = connection.context_name
+            runner = OperationRunner(
+                connection,
+                Confirmation(
+                    args.yes, confirmed, context if settings.is_production(context) else ""
+                ),
+                TerminalPrompt(),
+                stderr=_write_error_line,
+                dry_run=args.dry_run,
+            )
+            reports = []
+            for operation in dict.fromkeys(
+                Operation(
+                    kind, where or connection.namespace or "default", name, replicas, revision
+                )
+                for where, name in targets
+            ):
+                reports.append(await runner.run(operation))
+                if args.output == "text":
+                    print_report(reports[-1], _write_line, _write_error_line)
+            return reports
+        finally:
+            await connection.close()
+
+    with connection_options(args, settings) as target:
+        reports = asyncio.run(run_all(target))
+    if args.output == "json":
+        sys.stdout.write(json.dumps(reports_json(reports), indent=2) + "\n")
+    return 0 if all(one.succeeded for one in reports) else 1
+
+
+def _write_line(line: str) -> None:
+    write_lines(sys.stdout, line)
+
+
+def _write_error_line(line: str) -> None:
+    write_lines(sys.stderr, line)
+
+
+def _check_confirmed_names(confirmed: Iterable[str], names: Iterable[str]) -> None:
+    """Raises CommandError if a confirmed name is not among the servings."""
+    known = set(names)
+    for one in confirmed:
+        if one.rpartition("/")[2] not in known:
+            raise CommandError(
+                f"--confirm-name {one} is none of the servings to delete; correct it.", USAGE_ERROR
+            )
