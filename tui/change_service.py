@@ -232,3 +232,8 @@ class ClusterChangeService:
         from servedeck.changes.operations.execution import run_plan
 
         return await run_plan(self._require_connection(), plan)
+
+    async def look_again(self, result: OperationResult) -> OperationResult:
+        from servedeck.changes.operations.lost_writes import look_again
+
+        return await look_again(self._require_connection(), result)

@@ -143,8 +143,8 @@ def test_several_servings_after_they_were_restarted(
         OperationResult(
             operation(OperationKind.RESTART, MISTRAL),
             Outcome.UNKNOWN,
-            "The connection was closed. It is not known whether Deployment team-b/mistral was changed;"
-            " it is not sent again.",
+            "The connection was closed. It is not known whether Deployment team-b/mistral was "
+            "changed; it is not sent again.",
         ),
     ]
     run = press(("M", "3 marked"), ("r", "Its 2 Pods"), ("y", "1 of 3 done"))

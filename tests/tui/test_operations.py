@@ -234,6 +234,26 @@ async def test_what_was_not_done_stays_in_the_dialog_with_a_new_plan(service, ou
         assert len(service.run_operations) == 1
 
 
+async def test_an_operation_whose_response_was_lost_is_looked_for_when_the_server_is_back(service):
+    service.operation_results = [OperationResult(RESTART, Outcome.UNKNOWN, "It is not known.")]
+    source = make_source()
+    app = operations_app(service, source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "Its 2 Pods")
+        service.connection_error = LOST
+        await pilot.press("y")
+        await wait_for_text(pilot, "It is not known.", LOST)
+        service.connection_error = ""
+        done = OperationResult(RESTART, Outcome.DONE, "It restarts.")
+        service.looked_up_results[RESTART] = done
+        source.set_state(message="")
+        screen = await wait_for_text(pilot, "It restarts.", "Close")
+        assert footer(screen).startswith("enter close")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "NAME", "It restarts.")
+        assert service.run_operations == [RESTART]
+
+
 async def test_a_key_repeated_while_it_is_done_confirms_no_second_time(service):
     service.operation_results = [OperationResult(RESTART, Outcome.REJECTED, "This is why.")]
     service.run_gate = asyncio.Event()

@@ -168,6 +168,8 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     async def _make_plans(self, delay: float) -> None:
         await asyncio.sleep(delay)
         await self._operations.make_plans()
+        # One whose response was lost turned out to be done.
+        self._finished = all(one.is_done for one in self._operations.targets)
         self._update()
 
     def on_changes(self, changes: SourceChanges) -> None:
