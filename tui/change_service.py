@@ -141,7 +141,8 @@ class ClusterChangeService:
         await access.refresh(operation.namespace)
         verb, resource = operation.required_permission
         where = operation.namespace, "", operation.name
-        if not access.cached_decision(verb, resource, *where).known:
+        decision = access.cached_decision(verb, resource, *where)
+        if not (decision and decision.known):  # it may have been granted since
             await access.check(verb, resource, *where)
 
     # -- platform -------------------------------------------------------------------------------
@@ -271,3 +272,8 @@ class ClusterChangeService:
         from servedeck.changes.operations.execution import run_plan
 
         return await run_plan(self._require_connection(), plan)
+
+    async def look_again(self, result: OperationResult) -> OperationResult:
+        from servedeck.changes.operations.lost_writes import look_again
+
+        return await look_again(self._require_connection(), result)

@@ -66,6 +66,11 @@ class OperationRun:
         )
 
     @property
+    def has_failed(self) -> bool:
+        """Whether one of the operations that were run was not done."""
+        return any(one.result and not one.is_done for one in self.targets)
+
+    @property
     def commands(self) -> list[str]:
         """The equivalent commands of kubectl."""
         return [one.plan.command for one in self.targets if one.plan and one.is_possible]
@@ -95,12 +100,21 @@ class OperationRun:
         async def make_plan(target: OperationTarget) -> None:
             async with slots:
                 try:
+                    if await self._is_done_after_all(target):
+                        target.forget_plan()
+                        return
                     target.set_plan(await self._change_service.plan_operation(target.operation))
-                except ClusterError as error:
-                    target.set_error(str(error))
+                except Exception as error:  # any error: a plan that is not made is not waited for
+                    target.set_error(describe_error(error))
                 self._on_update()
 
         await asyncio.gather(*(make_plan(one) for one in self.targets))
+
+    async def _is_done_after_all(self, target: OperationTarget) -> bool:
+        """Look again for an operation whose response was lost; returns whether it was done."""
+        if target.result is not None and target.result.outcome is Outcome.UNKNOWN:
+            target.result = await self._change_service.look_again(target.result)
+        return target.is_done
 
     def find_room(self, inventory: Inventory | None) -> None:
         """Find out whether the nodes have room for the new Pods of a single target; that of several

@@ -140,6 +140,8 @@ class FakeChangeService:
         self.run_gate: asyncio.Event | None = None
         """Running an operation waits for it."""
         self.permission_checks: list[Operation] = []
+        self.looked_up_results: dict[Operation, OperationResult] = {}
+        """What is found out later about operations whose response was lost."""
 
     @property
     def draft_store(self) -> DraftStore | None:
@@ -250,3 +252,6 @@ class FakeChangeService:
             return self.operation_results.pop(0)
         message = f"{plan.operation.target} is changed."
         return OperationResult(plan.operation, Outcome.DONE, message, plan.undo, 1)
+
+    async def look_again(self, result: OperationResult) -> OperationResult:
+        return self.looked_up_results.get(result.operation, result)

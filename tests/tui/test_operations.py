@@ -111,6 +111,26 @@ async def test_a_confirmation_while_the_plan_is_made_is_not_run_later(service):
         assert service.run_operations == []
 
 
+async def test_a_plan_that_cannot_be_shown_cannot_be_confirmed(service, monkeypatch):
+    plan = patch_plan(RESTART, "Its 2 Pods", new_pods=1, wanted={})
+    service.operation_plans[RESTART] = plan
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "Unexpected KeyError")
+        await pilot.press("y")
+        assert service.run_operations == []
+
+
+async def test_an_unexpected_error_of_the_plan_is_shown(service, monkeypatch):
+    async def fail(operation):
+        raise ValueError("unexpected")
+
+    monkeypatch.setattr(service, "plan_operation", fail)
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "unexpected", "Close")
+
+
 async def test_a_second_key_typed_ahead_opens_no_second_dialog(service):
     app = operations_app(service)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -214,6 +234,26 @@ async def test_what_was_not_done_stays_in_the_dialog_with_a_new_plan(service, ou
         assert len(service.run_operations) == 1
 
 
+async def test_an_operation_whose_response_was_lost_is_looked_for_when_the_server_is_back(service):
+    service.operation_results = [OperationResult(RESTART, Outcome.UNKNOWN, "It is not known.")]
+    source = make_source()
+    app = operations_app(service, source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "Its 2 Pods")
+        service.connection_error = LOST
+        await pilot.press("y")
+        await wait_for_text(pilot, "It is not known.", LOST)
+        service.connection_error = ""
+        done = OperationResult(RESTART, Outcome.DONE, "It restarts.")
+        service.looked_up_results[RESTART] = done
+        source.set_state(message="")
+        screen = await wait_for_text(pilot, "It restarts.", "Close")
+        assert footer(screen).startswith("enter close")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "NAME", "It restarts.")
+        assert service.run_operations == [RESTART]
+
+
 async def test_a_key_repeated_while_it_is_done_confirms_no_second_time(service):
     service.operation_results = [OperationResult(RESTART, Outcome.REJECTED, "This is why.")]
     service.run_gate = asyncio.Event()
@@ -247,13 +287,40 @@ async def test_quitting_while_it_is_done_asks_once_and_says_what_is_not_known(se
     async with app.run_test(size=(80, 24)) as pilot:
         await open_dialog(pilot, "r", "Its 2 Pods")
         await pilot.press("y", "ctrl+c")
-        await wait_for_text(pilot, "press ctrl+c again to quit without its answer")
+        await wait_for_text(
+            pilot, "Restart: it is finished first; press ctrl+c again to quit at once."
+        )
         assert app.screen.exit_notice() == (
             "Restart Deployment team-a/llama-8b: sent, but the API server had not answered; it is "
             "not known whether it was done."
         )
         await pilot.press("ctrl+c")
         await wait_for(pilot, lambda: app.exiting, "the exit")
+
+
+async def test_it_quits_when_the_response_is_there(service):
+    service.run_gate = asyncio.Event()
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "Its 2 Pods")
+        await pilot.press("y", "ctrl+c")
+        await wait_for_text(pilot, "it is finished first")
+        service.run_gate.set()
+        await wait_for(pilot, lambda: app.exiting, "the exit")
+        assert app.return_code == 0
+
+
+async def test_it_stays_to_show_what_failed_after_ctrl_c(service):
+    service.run_gate = asyncio.Event()
+    service.operation_results = [OperationResult(RESTART, Outcome.REJECTED, "This is why.")]
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "Its 2 Pods")
+        await pilot.press("y", "ctrl+c")
+        await wait_for_text(pilot, "it is finished first")
+        service.run_gate.set()
+        await wait_for_text(pilot, "This is why.", "Its 2 Pods")
+        assert not app.exiting
 
 
 async def test_an_error_of_servedeck_itself_is_shown(service, monkeypatch):

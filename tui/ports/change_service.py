@@ -138,3 +138,6 @@ class ChangeService(Protocol):
 
     async def run_operation(self, plan: OperationPlan) -> OperationResult:
         """Run a plan, once; what fails is in the result."""
+
+    async def look_again(self, result: OperationResult) -> OperationResult:
+        """The result of an operation whose response was lost, as far as it is known now."""

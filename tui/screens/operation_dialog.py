@@ -95,6 +95,10 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         )
         """Whether the cursor is on the operation; otherwise on Cancel."""
         self._finished = False
+        self._quits = False
+        """Whether the program exits after the response that it waits for."""
+        self._is_plan_shown = False
+        """Whether the plans of all targets are shown: only then can they be confirmed."""
         self._shown_at = 0.0
         """When the newest plan or result was shown: keys that were read before do not refer to
         it."""
@@ -162,6 +166,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     # -- planning -----------------------------------------------------------------------------
 
     def _start_planning(self, delay: float = 0.0) -> None:
+        self._is_plan_shown = False
         self._operations.begin_plans(self.app_context.source.fleet)
         self._update()
         self._plan_worker = self.start_worker(self._make_plans(delay), "plan")
@@ -169,7 +174,8 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     async def _make_plans(self, delay: float) -> None:
         await asyncio.sleep(delay)
         await self._operations.make_plans()
-        self._shown_at = monotonic()
+        # One whose response was lost turned out to be done.
+        self._finished = all(one.is_done for one in self._operations.targets)
         self._update()
 
     def on_changes(self, changes: SourceChanges) -> None:
@@ -200,6 +206,9 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         if self._operations.is_single:
             self._operations.find_room(self._inventory)
         self.text_view.set_paragraphs(operation_text.build_paragraphs(self._operations.targets))
+        if not (self._is_plan_shown or self._operations.is_planning):
+            self._is_plan_shown = True
+            self._shown_at = monotonic()
         self._update_controls()
 
     def _update_controls(self) -> None:
@@ -315,7 +324,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             return "Enter the number of replicas, 0 or more."
         if self._operations.is_impossible:
             return self._operations.impossible_reason
-        if self._operations.is_planning:
+        if not self._is_plan_shown:
             return "Confirm when the API server has answered what this changes."
         if self._typed_name is not None and self.input.value.strip() != self._typed_name.name:
             return f"Type {self._typed_name.name} to confirm."
@@ -374,6 +383,9 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         await self._operations.run()
         self._shown_at = monotonic()
         first = self._operations.targets[0]
+        if self._quits and not self._operations.has_failed:
+            await self.app_context.do_quit()
+            return
         if not self._operations.is_single or (
             first.is_done and first.result and first.result.warnings
         ):
@@ -391,19 +403,21 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     async def exit_blocker(self) -> str:
         if not self._operations.is_writing:
             return ""
+        self._quits = True
+        self._operations.stop()
         key = self.app_context.key_display_for("app.quit")
-        return f"Waiting for the API server; press {key} again to quit without its answer."
+        return f"{self._label}: it is finished first; press {key} again to quit at once."
 
     def exit_notice(self) -> str:
-        """What the operator must know when the program exits while it waits for a response."""
-        sentences = []
-        for one in self._operations.targets:
-            if one.is_running:
-                sentences.append(
-                    f"{self._label} {one.operation.target}: sent, but the API server had not "
-                    "answered; it is not known whether it was done."
-                )
-        if sentences and not self._operations.is_single:
+        """What the operator must know when the program exits with or before the last response."""
+        targets = self._operations.targets
+        sentences = [
+            f"{self._label} {one.operation.target}: sent, but the API server had not answered; it "
+            "is not known whether it was done."
+            for one in targets
+            if one.is_running
+        ]
+        if len(targets) > 1 and self._operations.results:
             text, _style_name = operation_text.summary(self._operations.results, self._label)
             sentences.append(text)
         return "\n".join(sentences)
