@@ -119,6 +119,11 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self._update()
         self.call_after_refresh(self._note_painted, plan)
 
+    @property
+    def is_plan_shown(self) -> bool:
+        """Whether there is a plan that can be read."""
+        return self.plan is not None and self._is_plan_painted
+
     def _note_painted(self, plan: EditPlan) -> None:
         if plan is self.plan:
             self._is_plan_painted = True
@@ -146,7 +151,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
     # -- what is shown ------------------------------------------------------------------------
 
     @property
-    def _saves(self) -> bool:
+    def saves(self) -> bool:
         """Whether the cursor is on Save Changes: not at first if Pods restart."""
         if self._confirms is not None:
             return self._confirms
@@ -170,8 +175,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             )
         )
         chosen = (
-            ("y  Save Changes", self._saves),
-            ("n  Back" if self._undoes else "n  Back to the form", not self._saves),
+            ("y  Save Changes", self.saves),
+            ("n  Back" if self._undoes else "n  Back to the form", not self.saves),
         )
         self.query_one("#options", StatusLine).set_lines(
             *(
@@ -191,8 +196,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             return "It is being saved."
         if self._error:
             return "There is no plan, so nothing can be saved."
-        if self.plan is None or not self._is_plan_painted:
+        if not self.is_plan_shown:
             return "The API server is still asked; confirm when the plan is shown."
+        assert self.plan is not None
         if self.plan.is_unchanged:
             return "Nothing changes any more."
         if errors := self.plan.errors:
@@ -214,10 +220,10 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             await self.action_do("save.confirm")
 
     def disabled_reason(self, action: Action) -> str:
-        return self._save_disabled_reason() if action.name == "confirm" and self._saves else ""
+        return self._save_disabled_reason() if action.name == "confirm" and self.saves else ""
 
     def do_confirm(self) -> None:
-        if not self._saves:
+        if not self.saves:
             self.do_close()
             return
         assert self.plan is not None
@@ -250,7 +256,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if key in ("pagedown", "pageup"):
             self.text_view.scroll_pages(1 if key == "pagedown" else -1)
         else:
-            self._confirms = not self._saves
+            self._confirms = not self.saves
             self._update()
 
     def do_close(self) -> None:

@@ -183,8 +183,8 @@ class EditScreen(FormScreen[EditResult | None]):
         """Values that others have changed too, and that are not decided yet."""
         return self.edit.undecided(self._wanted)
 
-    def handle_draft_change(self) -> None:
-        self.form.update_notes()
+    def handle_draft_change(self, path: str = "") -> None:
+        self.form.update_notes(path)
         self._update_save_bar()
         if self.edit.has_undecided:
             self._update_banner()
