@@ -300,6 +300,14 @@ class EditDraft:
         self._note_undecided(conflicts)
         return conflicts
 
+    def read_parts(self) -> tuple[ServingSpec, int]:
+        """The wanted serving without what cannot be parsed, and the number of changed texts and
+        lists that cannot be."""
+        unread = self._unread_paths()
+        spec, _ = self._read(without=unread)
+        assert spec is not None  # what cannot be read was left out
+        return spec, len(unread)
+
     def _unread_paths(self) -> list[str]:
         """The changed texts and lists that cannot be parsed."""
         unread: list[str] = []

@@ -97,6 +97,8 @@ class EditScreen(FormScreen[EditResult | None]):
         self._wanted: ServingSpec | None = None
         self._issues: Sequence[Issue] = ()
         self.differences: tuple[FieldDifference, ...] = ()
+        self._unread_count = 0
+        """Number of changed fields that cannot be read yet."""
         self._follower = ServingFollower(
             self.key,
             read,
@@ -169,14 +171,13 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def _on_validated(self, spec: ServingSpec | None, issues: Sequence[Issue]) -> None:
         self._wanted, self._issues = spec, issues
-        self.differences = self.edit.differences(spec) if spec is not None else ()
+        shown, self._unread_count = (spec, 0) if spec is not None else self.edit.read_parts()
+        self.differences = self.edit.differences(shown)
 
     @property
     def change_count(self) -> int:
-        """Number of changes; of a form with errors, of changed fields."""
-        if self._wanted is not None:
-            return len(self.differences)
-        return len(self.edit.changed_paths)
+        """Number of changes, with those that cannot be read yet."""
+        return len(self.differences) + self._unread_count
 
     @property
     def conflicts(self) -> list[MergeConflict]:
