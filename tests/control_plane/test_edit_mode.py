@@ -165,7 +165,7 @@ async def test_a_serving_of_our_own_changes_in_the_edited_field_alone(
     ("path", "text", "restarts"),
     [
         ("image", "vllm/vllm-openai:v0.99.0", True),
-        ("memory", "96Mi", True),
+        ("memory", "768Mi", True),
         ("settings.max_model_len", "1024", True),
         ("replicas", "2", False),
         ("description", "for the help desk", False),
@@ -246,14 +246,14 @@ async def test_another_field_of_another_client_is_merged(
     create_foreign(control_plane, namespace)
     async with running_app(control_plane, namespace) as driver:
         await open_form(driver, namespace, "chat")
-        await retype(driver, "memory", "96Mi")
+        await retype(driver, "memory", "768Mi")
         set_image(control_plane, namespace, "chat", "vllm/vllm-openai:theirs")
         await wait_for_texts(driver, "kubectl-set changed Image")
         await plan(driver)
         await save(driver)
     container = container_of(get_deployment(control_plane, namespace, "chat"))
     assert container["image"] == "vllm/vllm-openai:theirs"
-    assert container["resources"]["requests"]["memory"] == "96Mi"
+    assert container["resources"]["requests"]["memory"] == "768Mi"
 
 
 @pytest.mark.parametrize("when", ["form", "plan"])
@@ -345,14 +345,47 @@ async def test_a_permission_lost_before_saving_is_reported_and_the_form_is_kept(
     verbs = ["get", "list", "watch", "patch", "update"]
     apps = {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"]}
     core = {"apiGroups": [""], "resources": ["*"], "verbs": ["get", "list", "watch", "create"]}
-    control_plane.grant("editor", [{**apps, "verbs": verbs}, core], namespace=namespace)
-    async with running_app(control_plane, namespace, user="editor") as driver:
+    control_plane.grant("viewer", [{**apps, "verbs": verbs}, core], namespace=namespace)
+    async with running_app(control_plane, namespace, user="viewer") as driver:
         form = await open_form(driver, namespace, "chat")
         await retype(driver, "image", "mine:1")
-        control_plane.grant("editor", [{**apps, "verbs": verbs[:3]}, core], namespace=namespace)
+        control_plane.grant("viewer", [{**apps, "verbs": verbs[:3]}, core], namespace=namespace)
         await driver.pilot.press("ctrl+s")
         await wait_for_texts(driver, "It cannot be saved")
         await driver.pilot.press("y", "n")
         await wait_for(driver.pilot, lambda: driver.app.screen is form, "the form")
     stored = container_of(get_deployment(control_plane, namespace, "chat"))
     assert stored["image"] == SERVER["image"]
+
+
+async def test_an_exceeded_quota_is_in_the_plan(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create_foreign(control_plane, namespace)
+    quota = {"metadata": {"name": "pods"}, "spec": {"hard": {"pods": "1"}}}
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    control_plane.create(path, quota)
+    await wait_until(
+        lambda: control_plane.request("GET", f"{path}/pods")["status"].get("used"), "the quota"
+    )
+    async with running_app(control_plane, namespace, size=(120, 40)) as driver:
+        await open_form(driver, namespace, "chat")
+        await retype(driver, "replicas", "3")
+        await plan(driver)
+        await wait_for_texts(driver, "exceeded quota: pods")
+
+
+async def test_an_autoscaler_made_by_another_client_takes_replicas_out_of_the_edit(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create_foreign(control_plane, namespace)
+    async with running_app(control_plane, namespace, size=(120, 40)) as driver:
+        await open_form(driver, namespace, "chat")
+        await retype(driver, "replicas", "3")
+        await plan(driver)
+        control_plane.kubectl("autoscale", "-n", namespace, "deployment/chat", "--min=1", "--max=4")
+        await driver.pilot.press("n")
+        await plan(driver)
+        await wait_for_texts(driver, "HorizontalPodAutoscaler chat sets the replicas")
+        await driver.pilot.press("y")
+        await wait_for_texts(driver, "It cannot be saved")

@@ -68,6 +68,15 @@ async def test_a_field_is_reset_alone(driver: EditDriver) -> None:
     assert form.edit.changed_paths == ("cpu",)
 
 
+async def test_undo_brings_back_what_was_reset(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.press("ctrl+o")
+    await driver.wait_for(lambda: form.change_count == 0, "no change")
+    await driver.press("ctrl+z")
+    await driver.wait_for(lambda: form.form.get_text("cpu") == "7", "the text")
+
+
 async def test_an_unchanged_field_cannot_be_reset(driver: EditDriver) -> None:
     await driver.open()
     await driver.press("ctrl+o")

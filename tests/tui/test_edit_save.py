@@ -85,10 +85,13 @@ async def test_without_the_api_server_there_is_no_plan_and_the_form_is_kept(
 async def test_the_api_server_is_lost_before_anything_is_sent(driver: EditDriver) -> None:
     await start(driver)
     await driver.plan()
-    driver.changes.save_error = LOST
+    driver.changes.save_error = driver.changes.plan_error = LOST
     await driver.press("y")
     await driver.wait_for_text(f"{LOST} The form is kept.")
     await driver.press("y")
+    assert driver.changes.save_count == 1
+    driver.changes.plan_error = None
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan, without a key")
     assert driver.changes.save_count == 1
 
 
@@ -114,7 +117,6 @@ async def test_after_a_lost_answer_the_dialog_says_what_became_of_it(
     driver.changes.plan_error = None
     if was_saved:
         await driver.set_image("mine:1", manager="servedeck")
-    dialog._start_planning()  # as when the connection is back
     answer = "was saved" if was_saved else "was not saved"
     await driver.wait_for_text(f"The API server answers again: the change {answer}.")
     assert driver.changes.save_count == 1

@@ -10,8 +10,9 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.changes import edit_labels
-from servedeck.changes.edit.edit import Edit, EditPlan
+from servedeck.changes.edit.edit import Edit, EditPlan, ServingReplacedError
 from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.changes.live_objects import ServingNotFoundError
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
@@ -22,6 +23,9 @@ from tui.screens.base import Overlay
 from tui.screens.edit import edit_text
 from widgets.styled_line import Line
 from widgets.text_view import StatusLine, TextView
+
+RETRY_SECONDS = 2.0
+"""Seconds until a plan that the API server did not answer is made again."""
 
 
 class EditDialog(Overlay[SaveResult | EditPlan | None]):
@@ -101,9 +105,16 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         except ClusterError as error:
             self._error = str(error)
             self._update()
+            if not isinstance(error, (ServingNotFoundError, ServingReplacedError)):
+                self.set_timer(RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        """Plan again: the API server may answer by now. The error is shown until then."""
+        if self.is_attached and self._error and not self._is_writing:
+            self.start_worker(self._make_plan(), "plan")
 
     def _show_plan(self, plan: EditPlan) -> None:
-        self.plan = plan
+        self.plan, self._error = plan, ""
         # A key that was meant for an earlier plan confirms nothing.
         self._confirms, self._is_plan_painted = None, False
         if plan.conflicts:
@@ -245,6 +256,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         result = self._result
         if result is None:
             self._update()
+            self.set_timer(RETRY_SECONDS, self._retry)
         elif result.state is SaveState.SAVED:
             self.dismiss(result)
         elif result.state is SaveState.REPLANNED and not self._takes_over:

@@ -329,7 +329,9 @@ class EditScreen(FormScreen[EditResult | None]):
         path = self._focused_path()
         if not self.edit.reset(path):
             return
+        self._edited.undo_history.end_typing()  # it is undone alone
         self._edited.record_change(path)
+        self._edited.undo_history.end_typing()
         await self.form.rebuild(path, path.rpartition(".")[0])
         self._editor.validate()
         self.handle_draft_change()
