@@ -157,7 +157,7 @@ class FormRow(FormPart):
         super().__init__()
         self.path = path
         self.label = label
-        self.indent = indent
+        self.indent = self._full_indent = indent
         self.max_input_width = max_input_width
         self._hint = ""
         self.required = required
@@ -186,7 +186,15 @@ class FormRow(FormPart):
         self._update_detail_lines()
 
     def on_resize(self) -> None:
+        self._fit_indent()
         self._update_detail_lines()
+
+    def _fit_indent(self) -> None:
+        """In a narrow terminal the label leaves most of the line to the input."""
+        indent = min(self._full_indent, max(self.size.width // 3, 4))
+        if indent != self.indent and self.children:
+            self.indent = indent
+            self.children[0].styles.margin = (0, 0, 0, indent)
 
     # -- what is under the input ----------------------------------------------------------------
 

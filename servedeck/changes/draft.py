@@ -180,9 +180,9 @@ class Draft:
         """All that was typed."""
         return {"texts": dict(self.texts), "rows": copy.deepcopy(self.rows)}
 
-    def to_saved_dict(self) -> dict[str, Any]:
+    def to_saved_dict(self, *, is_base: bool = False) -> dict[str, Any]:
         """What is saved in a file: all that was typed except what looks secret, and the position in
-        the form."""
+        the form. `is_base` if it is what was read of an existing serving."""
         texts = {path: "" if contains_secret(text) else text for path, text in self.texts.items()}
         base_texts = self.base.texts if self.base is not None else {}
         lost = {
@@ -193,7 +193,7 @@ class Draft:
         base_rows = self.base.rows if self.base is not None else {}
         rows = {
             path: [
-                _omit_secret(row, unchanged=row in base_rows.get(path, ()))
+                _omit_secret(row, unchanged=is_base or row in base_rows.get(path, ()))
                 if path != "volumes"
                 else dict(row)
                 for row in rows
@@ -206,7 +206,7 @@ class Draft:
             "lost": sorted(lost),
             "step": self.step,
             "field": self.focused_field,
-            **({"base": self.base.to_saved_dict()} if self.base is not None else {}),
+            **({"base": self.base.to_saved_dict(is_base=True)} if self.base is not None else {}),
         }
 
     @classmethod

@@ -77,18 +77,10 @@ class EditDraft:
         base = saved.base
         if base is None:
             return False
-
-        def rows(draft: Draft, path: str) -> list[DraftRow]:
-            known = {VALUE_UNCHANGED: VALUE_NOT_SAVED}  # the base's own mark
-            found = typed_rows(draft, path)
-            return [
-                {**row, "key": known.get(row.get("key", ""), row.get("key", ""))} for row in found
-            ]
-
         return (
             bool(saved.omitted_secrets)
             or saved.texts != base.texts
-            or any(rows(saved, path) != rows(base, path) for path in LIST_FIELDS)
+            or any(typed_rows(saved, path) != typed_rows(base, path) for path in LIST_FIELDS)
         )
 
     @classmethod
@@ -107,9 +99,7 @@ class EditDraft:
         for path in LIST_FIELDS:
             if typed_rows(saved, path) != typed_rows(base, path):
                 mine.draft.rows[path] = _with_secrets(saved.rows[path], edit.draft.rows[path])
-                before.draft.rows[path] = _with_secrets(
-                    base.rows[path], edit.draft.rows[path], VALUE_NOT_SAVED
-                )
+                before.draft.rows[path] = _with_secrets(base.rows[path], edit.draft.rows[path])
         edit.draft.omitted_secrets = saved.omitted_secrets
         edit.draft.focused_field = saved.focused_field
         old, _ = before._read()
@@ -300,6 +290,14 @@ class EditDraft:
         self._note_undecided(conflicts)
         return conflicts
 
+    def read_parts(self) -> tuple[ServingSpec, int]:
+        """The wanted serving without what cannot be parsed, and the number of changed texts and
+        lists that cannot be."""
+        unread = self._unread_paths()
+        spec, _ = self._read(without=unread)
+        assert spec is not None  # what cannot be read was left out
+        return spec, len(unread)
+
     def _unread_paths(self) -> list[str]:
         """The changed texts and lists that cannot be parsed."""
         unread: list[str] = []
@@ -388,15 +386,13 @@ def _row_value(row: DraftRow | None) -> Any:
     return ABSENT if row is None else row.get("value") or row.get("ref") or row.get("pvc") or ""
 
 
-def _with_secrets(
-    rows: list[DraftRow], current: list[DraftRow], omitted: str = VALUE_UNCHANGED
-) -> list[DraftRow]:
-    """The rows with the values that are not saved in the draft's file, from the serving: those with
-    the key `omitted`."""
+def _with_secrets(rows: list[DraftRow], current: list[DraftRow]) -> list[DraftRow]:
+    """The rows with the values that are not in the draft's file because they were not changed, from
+    the serving."""
     by_name = {row["name"]: row for row in current if "value" in row}
     return [
         dict(by_name[row["name"]])
-        if row.get("key") == omitted and row["name"] in by_name
+        if row.get("key") == VALUE_UNCHANGED and row["name"] in by_name
         else dict(row)
         for row in rows
     ]

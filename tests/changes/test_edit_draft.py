@@ -165,7 +165,6 @@ def test_a_value_of_others_can_be_taken(path: tuple[str, ...], change: dict[str,
 
 def saved(edit: EditDraft) -> Draft:
     """The draft after it was saved and read again."""
-    edit.draft.base = edit.base_draft
     return Draft.from_saved_dict(edit.draft.to_saved_dict())
 
 
@@ -230,3 +229,120 @@ def test_a_choice_for_mine_is_kept_in_the_merge() -> None:
     base, mine, now = make_spec(), make_spec(image="mine"), make_spec(image="theirs")
     [conflict] = merge_fields(base, mine, now).conflicts
     assert merge_fields(base, mine, now, {conflict: Side.MINE}).spec.image == "mine"
+
+
+# -- merging what cannot be read yet ------------------------------------------------------------
+
+
+def test_a_conflict_beside_a_text_with_an_error_is_found() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts |= {"memory": "16 GB", "image": "mine"}
+    [conflict] = edit.rebase(make_spec(image="theirs"))
+    assert (conflict.path, conflict.base, conflict.theirs) == (("image",), "vllm:1", "theirs")
+    assert edit.draft.texts["image"] == "mine"
+
+
+def test_a_text_with_an_error_that_others_changed_is_a_conflict() -> None:
+    edit = EditDraft(make_spec(memory="8Gi"))
+    edit.draft.texts["memory"] = "16 GB"
+    [conflict] = edit.rebase(make_spec(memory="32Gi"))
+    assert (conflict.base, conflict.theirs, conflict.mine) == ("8Gi", "32Gi", "16 GB")
+
+
+def test_a_row_with_an_error_keeps_what_others_did_with_the_other_rows() -> None:
+    edit = EditDraft(make_spec(env=[{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]))
+    edit.draft.rows["env"].append(variable("not a name", "3"))
+    now = make_spec(env=[{"name": "A", "value": "theirs"}, {"name": "C", "value": "4"}])
+    assert edit.rebase(now) == []
+    names = {row["name"]: row["value"] for row in edit.draft.rows["env"]}
+    assert names == {"A": "theirs", "not a name": "3", "C": "4"}
+
+
+def test_an_empty_row_stays_when_others_change_the_list() -> None:
+    edit = EditDraft(make_spec(env=[{"name": "A", "value": "1"}]))
+    edit.draft.rows["env"].append(dict(EMPTY_VARIABLE))
+    edit.rebase(make_spec(env=[{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]))
+    assert [row["name"] for row in edit.draft.rows["env"]] == ["B", "A", ""]
+
+
+def test_a_text_stays_as_it_is_typed() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["replicas"] = "07"
+    edit.rebase(make_spec(image="theirs"))
+    assert edit.draft.texts["replicas"] == "07"
+
+
+def test_a_decided_conflict_is_not_asked_about_again() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["image"] = "mine"
+    [conflict] = edit.rebase(make_spec(image="theirs"))
+    assert edit.undecided(wanted(edit)) == [conflict]
+    edit.decide(conflict, Side.MINE)
+    assert edit.undecided(wanted(edit)) == []
+    assert wanted(edit).image == "mine"
+
+
+def test_an_undecided_conflict_keeps_its_base_when_others_change_it_again() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["image"] = "mine"
+    edit.rebase(make_spec(image="theirs"))
+    edit.rebase(make_spec(image="again"))
+    [conflict] = edit.undecided(wanted(edit))
+    assert (conflict.base, conflict.theirs, conflict.mine) == ("vllm:1", "again", "mine")
+
+
+def test_a_draft_with_an_undecided_conflict_asks_again_when_it_is_resumed() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["image"] = "mine"
+    now = make_spec(image="theirs")
+    edit.rebase(now)
+    resumed, _ = EditDraft.resume(now, saved(edit))
+    [conflict] = resumed.undecided(wanted(resumed))
+    assert (conflict.base, conflict.theirs, conflict.mine) == ("vllm:1", "theirs", "mine")
+
+
+def test_settings_of_a_template_that_others_replaced_are_theirs() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["settings.max_model_len"] = "11"
+    now = make_spec(template="custom", settings={})
+    edit.rebase(now)
+    assert wanted(edit) == now
+
+
+def test_a_changed_secret_of_an_existing_variable_must_be_entered_again() -> None:
+    spec = make_spec(env=[{"name": "API_TOKEN", "value": "s3cr3t-value"}])
+    edit = EditDraft(spec)
+    edit.draft.rows["env"][0]["value"] = "another-s3cr3t"
+    file = saved(edit)
+    assert "another-s3cr3t" not in str(file.to_dict())
+    resumed, _ = EditDraft.resume(spec, file)
+    _, issues = resumed.validate()
+    assert any(one.is_error and "enter it again" in one.message for one in issues)
+
+
+def test_a_change_that_was_not_saved_because_of_a_secret_in_it_is_told() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["command"] = "serve --api-key sk-abcdefghijklmnopqrstuvwx"
+    resumed, _ = EditDraft.resume(make_spec(command=["serve"]), saved(edit))
+    _, issues = resumed.validate()
+    assert [one.field for one in issues if "not saved in the draft" in one.message] == ["command"]
+
+
+@pytest.mark.parametrize("secret", ["", "s3cr3t-value"])
+def test_a_draft_without_changes_is_told_from_one_with_them(secret: str) -> None:
+    edit = EditDraft(make_spec(env=[{"name": "API_TOKEN", "value": secret}]))
+    assert not EditDraft.has_changes(saved(edit))
+    edit.draft.texts["image"] = "mine"
+    assert EditDraft.has_changes(saved(edit))
+
+
+@given(SPECS, SPECS, st.data())
+def test_a_rebased_form_changes_what_it_changed(
+    base: ServingSpec, other: ServingSpec, data: Any
+) -> None:
+    """Whatever others did, an unchanged form is as the serving is now."""
+    edit = EditDraft(base)
+    now = other.replace(name=base.name, namespace=base.namespace)
+    assert edit.rebase(now) == []
+    assert wanted(edit) == now
+    assert edit.changed_paths == ()

@@ -25,3 +25,13 @@ def long_timeouts(monkeypatch):
 def change_service(tmp_path):
     """The cluster of the create form."""
     return FakeChangeService(tmp_path / "drafts")
+
+
+@pytest.fixture
+async def driver(tmp_path):
+    """The app on a demo cluster whose clock stands still, to edit its servings."""
+    from servedeck.demo.cluster import DemoCluster
+    from tests.tui.edit_form import run_app
+
+    async with DemoCluster(live=False) as demo, run_app(demo, tmp_path / "drafts") as found:
+        yield found

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from servedeck.changes.draft_store import DraftStore
+from servedeck.changes.edit.edit import Edit, EditPlan
+from servedeck.changes.edit.save import SaveResult, SaveState, UndoExpiredError, UndoPoint
 from servedeck.changes.operations.operation import (
     Operation,
     OperationPlan,
@@ -31,13 +34,18 @@ from servedeck.serving.capacity import (
     scheduling_requirements,
     simulate_scheduling,
 )
+from servedeck.serving.edit.edited_fields import find_edited_fields
+from servedeck.serving.edit.merge import merge_fields
+from servedeck.serving.edit.restart_forecast import forecast_restart, restarts_pods
 from servedeck.serving.objects import import_objects, manifests
-from servedeck.serving.objects.field_changes import AdmissionChange
+from servedeck.serving.objects.change import change_objects
+from servedeck.serving.objects.field_changes import AdmissionChange, FieldConflict
 from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec import validation
-from servedeck.serving.spec.issues import Issue
+from servedeck.serving.spec.issues import Issue, error
 from servedeck.serving.spec.spec import ServingSpec
 
 GPU = "nvidia.com/gpu"
@@ -142,6 +150,11 @@ class FakeChangeService:
         self.permission_checks: list[Operation] = []
         self.looked_up_results: dict[Operation, OperationResult] = {}
         """What is found out later about operations whose response was lost."""
+        self.edit_issues: tuple[Issue, ...] = ()
+        """What the plan of an edit finds besides our own rules."""
+        self.edit_conflicts: tuple[FieldConflict, ...] = ()
+        """Fields that other managers have set; nothing is planned without a take-over."""
+        self.saved_edits: list[Edit] = []
 
     @property
     def draft_store(self) -> DraftStore | None:
@@ -221,6 +234,48 @@ class FakeChangeService:
         if self.connection_error:
             raise ClusterError(self.connection_error)
         return import_objects.import_objects(self.objects[key])
+
+    # -- edits --------------------------------------------------------------------------------
+
+    def edit_draft_store(self, key: NamespacedName) -> DraftStore | None:
+        return DraftStore(f"https://127.0.0.1:6443 edit of {key}", self.drafts_dir)
+
+    async def plan_edit(
+        self, edit: Edit, inventory: FakeInventory, *, takes_over: bool = False
+    ) -> EditPlan:
+        if self.connection_error:
+            raise ClusterError(self.connection_error)
+        spec = edit.base.spec
+        current = await self.import_serving(NamespacedName(spec.namespace, spec.name))
+        merge = merge_fields(spec, edit.wanted, current.spec, edit.choices)
+        change = change_objects(current, merge.spec, create_missing=False)
+        ref = ObjectRef.from_manifest(change.live[0])
+        issues = self.edit_issues
+        rejection = None
+        if self.edit_conflicts and not takes_over:
+            reason = RejectionReason.CONFLICT
+            rejection = Rejection(reason, "Fields conflict.", conflicts=self.edit_conflicts)
+            issues = (*issues, error("", rejection.message))
+        preview = Preview(ref, PreviewAction.CHANGE, rejection=rejection)
+        forecast = None
+        if restarts_pods(change.live[0], change.changed[0]):
+            forecast = forecast_restart(
+                change.live[0], change.changed[0], inventory.nodes, timedelta(minutes=4)
+            )
+            issues = (*issues, *forecast.issues)
+        plan = ChangePlan(merge.spec, change.changed, issues, (), (preview,), "", (), change=change)
+        fields = find_edited_fields(current, merge.spec)
+        owner = find_gitops_owner(change.live[0])
+        return EditPlan(edit, current, plan, (), fields, issues, forecast, owner, None)
+
+    async def save_edit(
+        self, plan: EditPlan, inventory: FakeInventory, *, takes_over: bool = False
+    ) -> SaveResult:
+        self.saved_edits.append(plan.edit)
+        return SaveResult(SaveState.SAVED, plan, "The change was saved.")
+
+    async def begin_undo(self, point: UndoPoint) -> Edit:
+        raise UndoExpiredError("It was changed since.")
 
     # -- operations -----------------------------------------------------------------------------
 

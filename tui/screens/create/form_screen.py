@@ -96,8 +96,8 @@ class FormScreen(Overlay[Result]):
     def _focused_path(self) -> str:
         return getattr(self.focused, "path", "") if self.shows_form else ""
 
-    def handle_draft_change(self) -> None:
-        """The draft was changed in the form."""
+    def handle_draft_change(self, path: str = "") -> None:
+        """The draft was changed in the form; at `path`, if one field alone was."""
 
     def on_form_view_focused(self, message: FormView.Focused) -> None:
         self._editor.handle_focus(message.path)
@@ -109,7 +109,7 @@ class FormScreen(Overlay[Result]):
 
     def on_form_view_changed(self, message: FormView.Changed) -> None:
         self._editor.handle_change(message.path)
-        self.handle_draft_change()
+        self.handle_draft_change(message.path)
 
     async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
         await self._editor.paste_lines(message.input.path, message.text)

@@ -80,6 +80,7 @@ class FormView(FormBody):
         """The layout that is shown."""
         self.field_order = FieldOrder()
         self._rows: list[FormRow] = []
+        self._info_lines: list[ReadOnlyLines] = []
 
     # -- what it shows --------------------------------------------------------------------------
 
@@ -109,6 +110,7 @@ class FormView(FormBody):
             # Cached: querying them takes longer than everything else that a key does.
             self.field_order.editors = list(self.query(EDITOR_SELECTOR))
             self._rows = list(self.query(FormRow))
+            self._info_lines = list(self.query(ReadOnlyLines))
             self._update_issues()
             self.update_notes()
             self.scroll_to(y=top, animate=False)
@@ -160,6 +162,7 @@ class FormView(FormBody):
         cluster must not look up a removed row."""
         self.field_order.editors = ()
         self._rows = []
+        self._info_lines = []
 
     def show_hint(self, path: str, hint: str) -> bool:
         """Show the help of a field beside it; False if there is no space for it."""
@@ -193,15 +196,18 @@ class FormView(FormBody):
         self._system_volumes = system_volumes
         self.update_notes()
 
-    def update_notes(self) -> None:
-        """Update what is shown below the fields."""
+    def update_notes(self, path: str = "") -> None:
+        """Update what is shown below the fields; with a `path`, below the field that was changed
+        alone."""
         for row in self._rows:
+            if path and not f"{path}.".startswith(f"{row.path}."):
+                continue
             note = self.extra_note(row.path)
             if isinstance(row, ChoiceRow):
                 known = field_options.field_note(row.path, self.draft, self._inventory)
                 note = (*note, ("  ", ""), *known) if note and known else (*note, *known)
             row.set_note(note)
-        for info_lines in self.query(ReadOnlyLines):
+        for info_lines in self._info_lines if not path else ():
             info_lines.set_lines(*steps.system_volume_lines(self._system_volumes))
 
     def set_reveal(self, reveal: bool) -> None:

@@ -224,7 +224,7 @@ class CreateScreen(FormScreen[NamespacedName | None]):
         else:
             super().update_field_help(path)
 
-    def handle_draft_change(self) -> None:
+    def handle_draft_change(self, path: str = "") -> None:
         self._update_steps()
 
     # -- what the keys do -----------------------------------------------------------------------

@@ -10,8 +10,9 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.changes import edit_labels
-from servedeck.changes.edit.edit import Edit, EditPlan
+from servedeck.changes.edit.edit import Edit, EditPlan, ServingReplacedError
 from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.changes.live_objects import ServingNotFoundError
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
@@ -22,6 +23,9 @@ from tui.screens.base import Overlay
 from tui.screens.edit import edit_text
 from widgets.styled_line import Line
 from widgets.text_view import StatusLine, TextView
+
+RETRY_SECONDS = 2.0
+"""Seconds until a plan that the API server did not answer is made again."""
 
 
 class EditDialog(Overlay[SaveResult | EditPlan | None]):
@@ -101,9 +105,16 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         except ClusterError as error:
             self._error = str(error)
             self._update()
+            if not isinstance(error, (ServingNotFoundError, ServingReplacedError)):
+                self.set_timer(RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        """Plan again: the API server may answer by now. The error is shown until then."""
+        if self.is_attached and self._error and not self._is_writing:
+            self.start_worker(self._make_plan(), "plan")
 
     def _show_plan(self, plan: EditPlan) -> None:
-        self.plan = plan
+        self.plan, self._error = plan, ""
         # A key that was meant for an earlier plan confirms nothing.
         self._confirms, self._is_plan_painted = None, False
         if plan.conflicts:
@@ -118,6 +129,11 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             )
         self._update()
         self.call_after_refresh(self._note_painted, plan)
+
+    @property
+    def is_plan_shown(self) -> bool:
+        """Whether there is a plan that can be read."""
+        return self.plan is not None and self._is_plan_painted
 
     def _note_painted(self, plan: EditPlan) -> None:
         if plan is self.plan:
@@ -146,7 +162,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
     # -- what is shown ------------------------------------------------------------------------
 
     @property
-    def _saves(self) -> bool:
+    def saves(self) -> bool:
         """Whether the cursor is on Save Changes: not at first if Pods restart."""
         if self._confirms is not None:
             return self._confirms
@@ -170,8 +186,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             )
         )
         chosen = (
-            ("y  Save Changes", self._saves),
-            ("n  Back" if self._undoes else "n  Back to the form", not self._saves),
+            ("y  Save Changes", self.saves),
+            ("n  Back" if self._undoes else "n  Back to the form", not self.saves),
         )
         self.query_one("#options", StatusLine).set_lines(
             *(
@@ -191,8 +207,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             return "It is being saved."
         if self._error:
             return "There is no plan, so nothing can be saved."
-        if self.plan is None or not self._is_plan_painted:
+        if not self.is_plan_shown:
             return "The API server is still asked; confirm when the plan is shown."
+        assert self.plan is not None
         if self.plan.is_unchanged:
             return "Nothing changes any more."
         if errors := self.plan.errors:
@@ -214,10 +231,10 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             await self.action_do("save.confirm")
 
     def disabled_reason(self, action: Action) -> str:
-        return self._save_disabled_reason() if action.name == "confirm" and self._saves else ""
+        return self._save_disabled_reason() if action.name == "confirm" and self.saves else ""
 
     def do_confirm(self) -> None:
-        if not self._saves:
+        if not self.saves:
             self.do_close()
             return
         assert self.plan is not None
@@ -239,6 +256,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         result = self._result
         if result is None:
             self._update()
+            self.set_timer(RETRY_SECONDS, self._retry)
         elif result.state is SaveState.SAVED:
             self.dismiss(result)
         elif result.state is SaveState.REPLANNED and not self._takes_over:
@@ -250,7 +268,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if key in ("pagedown", "pageup"):
             self.text_view.scroll_pages(1 if key == "pagedown" else -1)
         else:
-            self._confirms = not self._saves
+            self._confirms = not self.saves
             self._update()
 
     def do_close(self) -> None:

@@ -97,6 +97,8 @@ class EditScreen(FormScreen[EditResult | None]):
         self._wanted: ServingSpec | None = None
         self._issues: Sequence[Issue] = ()
         self.differences: tuple[FieldDifference, ...] = ()
+        self._unread_count = 0
+        """Number of changed fields that cannot be read yet."""
         self._follower = ServingFollower(
             self.key,
             read,
@@ -169,22 +171,21 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def _on_validated(self, spec: ServingSpec | None, issues: Sequence[Issue]) -> None:
         self._wanted, self._issues = spec, issues
-        self.differences = self.edit.differences(spec) if spec is not None else ()
+        shown, self._unread_count = (spec, 0) if spec is not None else self.edit.read_parts()
+        self.differences = self.edit.differences(shown)
 
     @property
     def change_count(self) -> int:
-        """Number of changes; of a form with errors, of changed fields."""
-        if self._wanted is not None:
-            return len(self.differences)
-        return len(self.edit.changed_paths)
+        """Number of changes, with those that cannot be read yet."""
+        return len(self.differences) + self._unread_count
 
     @property
     def conflicts(self) -> list[MergeConflict]:
         """Values that others have changed too, and that are not decided yet."""
         return self.edit.undecided(self._wanted)
 
-    def handle_draft_change(self) -> None:
-        self.form.update_notes()
+    def handle_draft_change(self, path: str = "") -> None:
+        self.form.update_notes(path)
         self._update_save_bar()
         if self.edit.has_undecided:
             self._update_banner()
@@ -328,7 +329,9 @@ class EditScreen(FormScreen[EditResult | None]):
         path = self._focused_path()
         if not self.edit.reset(path):
             return
+        self._edited.undo_history.end_typing()  # it is undone alone
         self._edited.record_change(path)
+        self._edited.undo_history.end_typing()
         await self.form.rebuild(path, path.rpartition(".")[0])
         self._editor.validate()
         self.handle_draft_change()

@@ -1,0 +1,237 @@
+"""The form of edit mode: fields, save bar, notes, resetting, leaving."""
+
+from __future__ import annotations
+
+import pytest
+
+from servedeck.cluster.http.errors import ConnectionLostError
+from servedeck.serving.text import MASK
+from tests.tui.edit_form import (
+    KEY,
+    EditDriver,
+    container_of,
+    image_of,
+    intent,
+    saved_drafts,
+)
+from tests.tui.helpers import screen_text
+from tui.screens.confirm_dialog import ConfirmDialog
+from tui.screens.edit.edit_screen import EditScreen
+
+SECRET = "sk-abcdefghijklmnopqrstuvwxyz0123"
+
+
+async def test_a_changed_field_shows_what_it_was_and_counts_as_a_change(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    before = image_of(await driver.read())
+    await driver.focus("image")
+    await driver.press("x")
+    await driver.wait_for_text(f"was {before}", f"1 change Image {before} → {before}x")
+
+
+async def test_saving_changes_that_field_alone(driver: EditDriver) -> None:
+    await driver.open()
+    before = await driver.read()
+    await driver.focus("image")
+    await driver.press("x")
+    await driver.plan()
+    await driver.wait_for_text("restarts Pods", "3 Pods restart")
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved", "u undoes it")
+    after = await driver.read()
+    assert image_of(after) == f"{image_of(before)}x"
+    expected = intent(before)
+    container_of(expected)["image"] = image_of(after)
+    assert intent(after) == expected
+
+
+async def test_an_unchanged_form_has_nothing_to_save_and_closes_without_a_question(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("Nothing is changed")
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+    assert saved_drafts(driver) == []
+
+
+async def test_a_field_is_reset_alone(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.retype("memory", "77Gi")
+    await driver.wait_for_text("2 changes")
+    await driver.press("ctrl+o")
+    await driver.wait_for_text("1 change CPU")
+    assert form.edit.changed_paths == ("cpu",)
+
+
+async def test_undo_brings_back_what_was_reset(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.press("ctrl+o")
+    await driver.wait_for(lambda: form.change_count == 0, "no change")
+    await driver.press("ctrl+z")
+    await driver.wait_for(lambda: form.form.get_text("cpu") == "7", "the text")
+
+
+async def test_an_unchanged_field_cannot_be_reset(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.press("ctrl+o")
+    await driver.wait_for_text("The field under the cursor is unchanged")
+
+
+async def test_an_error_is_shown_at_its_field_and_nothing_is_planned(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("memory", "16 GB")
+    await driver.focus("image")
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("Not saved, 1 error:", "✗")
+    assert driver.app.screen is form
+    assert getattr(form.focused, "path", "") == "memory"
+
+
+async def test_leaving_with_changes_asks_once_and_escape_changes_nothing(
+    driver: EditDriver,
+) -> None:
+    form = await driver.open()
+    await driver.focus("image")
+    await driver.press("x", "escape")
+    await driver.wait_for_text("Leave the form?", "1 unsaved change")
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is form, "the form")
+    assert form.edit.changed_paths == ("image",)
+
+
+async def test_discarding_changes_deletes_their_draft(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.focus("image")
+    await driver.press("x")
+    await form.autosave.save_now()
+    assert len(saved_drafts(driver)) == 1
+    await driver.press("escape", "d")
+    await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+    assert saved_drafts(driver) == []
+
+
+async def test_an_error_counts_as_a_change_that_would_be_lost(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("memory", "16 GB")
+    await driver.press("escape")
+    await driver.wait_for_text("Leave the form?", "1 unsaved change")
+
+
+async def test_a_removed_variable_comes_back_with_undo(driver: EditDriver) -> None:
+    form = await driver.open()
+    rows = form.edit.draft.rows["env"]
+    assert rows
+    name = rows[0]["name"]
+    await driver.focus("env.0.name")
+    await driver.press("ctrl+r")
+    await driver.wait_for_text(f"Removed {name}")
+    await driver.wait_for(lambda: form.change_count == 1, "the change")
+    await driver.press("ctrl+z")
+    await driver.wait_for(lambda: form.change_count == 0, "no change")
+
+
+async def test_an_added_row_without_text_is_no_change(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.focus("add.env")
+    await driver.press("enter")
+    await driver.wait_for(
+        lambda: getattr(form.focused, "path", "").endswith(".name"), "the new row"
+    )
+    assert form.change_count == 0
+
+
+async def test_secrets_of_others_are_masked_until_they_are_asked_for(driver: EditDriver) -> None:
+    await driver.change(lambda one: container_of(one)["args"].extend(["--api-key", SECRET]))
+    form = await driver.open()
+    await driver.focus("settings.additional_arguments")
+    await driver.wait_for(lambda: MASK[0] in screen_text(driver.app), "the mask")
+    assert SECRET not in screen_text(driver.app)
+    await driver.press("ctrl+g")
+    await driver.wait_for_text("Secret values are shown", SECRET)
+    await driver.press("ctrl+g")
+    await driver.wait_for(lambda: SECRET not in screen_text(driver.app), "the mask")
+    await driver.press("end", "space", "-", "x")
+    await driver.wait_for(lambda: form.change_count >= 1, "the change")
+    assert SECRET not in screen_text(driver.app)
+    await driver.plan()
+    assert SECRET not in screen_text(driver.app)
+
+
+@pytest.mark.parametrize("size", [(20, 10), (40, 8), (80, 24), (200, 50)])
+async def test_the_form_and_its_dialogs_fit_any_terminal(
+    driver: EditDriver, size: tuple[int, int]
+) -> None:
+    await driver.pilot.resize_terminal(*size)
+    form = await driver.open()
+    await driver.focus("description")
+    await driver.press(*"x" * 300)
+    await driver.wait_for(lambda: form.change_count == 1, "the change")
+    focused = form.focused
+    assert focused is not None
+    assert form.form.region.contains_region(focused.region)
+    await driver.plan()
+    await driver.press("n")
+    await driver.press("escape")
+    await driver.wait_for(lambda: isinstance(driver.app.screen, ConfirmDialog), "the question")
+    await driver.press("k")
+    await driver.wait_for(lambda: isinstance(driver.app.screen, EditScreen), "the form")
+
+
+async def test_the_help_lists_the_keys_of_the_form(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.press("f1")
+    await driver.wait_for_text("Edit a serving", "ctrl+o")
+    await driver.press("escape")
+    await driver.wait_for_text("No changes")
+
+
+async def test_a_serving_of_another_tool_keeps_its_absent_fields(driver: EditDriver) -> None:
+    def strip(deployment: dict[str, object]) -> None:
+        container = container_of(deployment)
+        for name in ("resources", "readinessProbe", "livenessProbe", "startupProbe", "env"):
+            container.pop(name, None)
+
+    await driver.change(strip)
+    await driver.open()
+    before = await driver.read()
+    await driver.focus("image")
+    await driver.press("x")
+    await driver.plan()
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    expected = intent(before)
+    container_of(expected)["image"] += "x"
+    assert intent(await driver.read()) == expected
+
+
+async def test_replicas_of_an_autoscaler_name_it_at_the_field(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.focus("replicas")
+    await driver.wait_for_text("set by the autoscaler (KEDA 2-6)")
+    await driver.retype("replicas", "9")
+    await driver.plan()
+    await driver.wait_for_text("sets the replicas and would change them again")
+    await driver.press("y")
+    assert driver.changes.save_count == 0
+
+
+async def test_a_serving_that_cannot_be_read_is_not_opened(driver: EditDriver) -> None:
+    driver.changes.import_error = ConnectionLostError("Connection refused.")
+    await driver.wait_for(lambda: driver.app.servings.table.select(KEY), "the serving")
+    await driver.press("e")
+    await driver.wait_for_text(f"{KEY} cannot be edited: Connection refused.")
+    assert driver.app.screen is driver.app.servings
+
+
+async def test_the_owner_that_takes_changes_back_is_named_first(driver: EditDriver) -> None:
+    await driver.change(
+        lambda one: one["metadata"]["labels"].update({"argocd.argoproj.io/instance": "models"})
+    )
+    await driver.open()
+    await driver.wait_for_text("Argo CD application models manages this Deployment")

@@ -1,0 +1,279 @@
+"""Others change a serving while its form is open: merged, shown, asked; nothing is overwritten
+unseen and nothing typed is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from servedeck.cluster.http.errors import ConnectionLostError
+from tests.tui.edit_form import KEY, EditDriver, container_of, image_of
+from tests.tui.helpers import post_keys, screen_text
+from tui.screens.confirm_dialog import ConfirmDialog
+from tui.screens.edit.edit_dialog import EditDialog
+
+THEIRS = "vllm/vllm-openai:theirs"
+
+
+async def wait_until_asked(driver: EditDriver) -> str:
+    await driver.press("ctrl+s")
+    return await driver.wait_for_text("Others changed Image, too", "Keep yours", "Take theirs")
+
+
+async def test_what_others_change_is_shown_at_once_with_who_changed_it(driver: EditDriver) -> None:
+    form = await driver.open()
+    before = image_of(await driver.read())
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text(f"kubectl-edit changed Image: {before} → {THEIRS}")
+    assert form.form.get_text("image") == THEIRS
+    assert form.change_count == 0
+
+
+async def test_another_field_is_merged_without_a_question(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("kubectl-edit changed Image")
+    await driver.plan()
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    stored = await driver.read()
+    assert image_of(stored) == THEIRS
+    assert container_of(stored)["resources"]["requests"]["cpu"] == "7"
+
+
+async def test_the_same_field_is_asked_about_with_base_theirs_mine_and_who(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    before = image_of(await driver.read())
+    await driver.retype("image", "mine:1")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("Others changed 1 field that you changed, too", f"is {THEIRS} now")
+    await wait_until_asked(driver)
+    assert f"When you began: {before}" in driver.text
+    assert f"Now: {THEIRS}, changed by kubectl-edit" in driver.text
+    assert "Yours: mine:1" in driver.text
+    assert image_of(await driver.read()) == THEIRS
+
+
+async def test_escape_in_the_question_decides_nothing(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("image", "mine:1")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("that you changed, too")
+    await wait_until_asked(driver)
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is form, "the form")
+    assert form.form.get_text("image") == "mine:1"
+    await wait_until_asked(driver)
+
+
+@pytest.mark.parametrize(("key", "image"), [("m", "mine:1"), ("t", THEIRS)])
+async def test_the_answer_decides_what_is_saved(driver: EditDriver, key: str, image: str) -> None:
+    await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.retype("image", "mine:1")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("that you changed, too")
+    await wait_until_asked(driver)
+    await driver.press(key)
+    await driver.wait_for(
+        lambda: isinstance(driver.app.screen, EditDialog) and driver.app.screen.is_plan_shown,
+        "the plan",
+    )
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    assert image_of(await driver.read()) == image
+
+
+async def test_an_answer_to_a_question_that_changed_meanwhile_asks_again(
+    driver: EditDriver,
+) -> None:
+    form = await driver.open()
+    await driver.retype("image", "mine:1")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("that you changed, too")
+    await wait_until_asked(driver)
+    await driver.set_image("again:2")
+    await driver.wait_for(lambda: form.edit.base.image == "again:2", "the form to know")
+    await driver.press("m")
+    await driver.wait_for_text("Now: again:2", "Yours: mine:1")
+    assert image_of(await driver.read()) == "again:2"
+
+
+async def test_a_value_that_others_change_back_is_not_asked_about(driver: EditDriver) -> None:
+    form = await driver.open()
+    before = image_of(await driver.read())
+    await driver.retype("image", "mine:1")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("that you changed, too")
+    await driver.set_image(before)
+    await driver.wait_for(lambda: form.edit.base.image == before, "the form to know")
+    assert form.conflicts == []
+    await driver.plan()
+
+
+async def test_a_reset_field_is_not_asked_about(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("image", "mine:1")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("that you changed, too")
+    await driver.press("ctrl+o")
+    await driver.wait_for(lambda: form.change_count == 0, "no change")
+    assert form.conflicts == []
+
+
+async def test_a_change_of_others_beside_a_text_with_an_error_is_asked_about(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    await driver.retype("memory", "16 GB")
+    await driver.retype("image", "mine:1")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("that you changed, too")
+    await driver.retype("memory", "16Gi")
+    await wait_until_asked(driver)
+    assert "Yours: mine:1" in driver.text
+
+
+async def test_typing_goes_on_where_the_cursor_is(driver: EditDriver) -> None:
+    form = await driver.open()
+    before = image_of(await driver.read())
+    await driver.focus("image")
+    await driver.press("home", "a")
+    await driver.set_replicas(2)
+    await driver.wait_for_text("changed Replicas")
+    await driver.press("b")
+    await driver.wait_for(lambda: form.form.get_text("image") == f"ab{before}", "the text")
+
+
+async def test_keys_typed_while_rows_are_rebuilt_reach_their_field(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.focus("description")
+    await driver.press("end")
+    text = form.form.get_text("description")
+    post_keys(driver.pilot, *"abcdefghij")
+    await driver.change(
+        lambda one: container_of(one)["env"].insert(0, {"name": "ADDED", "value": "1"})
+    )
+    post_keys(driver.pilot, *"klmnop")
+    await driver.wait_for_text("Environment Variable ADDED")
+    await driver.wait_for(
+        lambda: form.form.get_text("description") == f"{text}abcdefghijklmnop", "the text"
+    )
+
+
+async def test_an_empty_row_stays_for_what_is_about_to_be_typed(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.focus("add.env")
+    await driver.press("enter")
+    await driver.change(
+        lambda one: container_of(one)["env"].insert(0, {"name": "ADDED", "value": "1"})
+    )
+    await driver.wait_for_text("Environment Variable ADDED")
+    await driver.press("N", "E", "W")
+    await driver.wait_for(lambda: form.edit.draft.rows["env"][-1]["name"] == "NEW", "the name")
+
+
+async def test_undo_goes_back_over_a_change_of_others(driver: EditDriver) -> None:
+    form = await driver.open()
+    before = image_of(await driver.read())
+    await driver.focus("image")
+    await driver.press("x")
+    await driver.set_replicas(2)
+    await driver.wait_for_text("changed Replicas")
+    await driver.press("ctrl+z")
+    await driver.wait_for(lambda: form.form.get_text("image") == before, "the text")
+    assert form.change_count == 0
+    assert form.form.get_text("replicas") == "2"
+
+
+async def test_a_change_of_nothing_that_the_form_shows_changes_nothing(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.focus("image")
+    await driver.press("x")
+    editors = list(form.form.field_order.editors)
+    await driver.change(lambda one: one["spec"].update(progressDeadlineSeconds=777))
+    await driver.plan()
+    await driver.press("n")
+    assert list(form.form.field_order.editors) == editors
+    assert form.change_count == 1
+
+
+async def test_a_deleted_serving_keeps_the_form_and_cannot_be_saved(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("image", "mine:1")
+    await driver.delete()
+    await driver.wait_for_text("The serving was deleted; the draft is kept")
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("there is nothing to save to")
+    assert form.form.get_text("image") == "mine:1"
+
+
+async def test_a_serving_created_again_is_compared_with_the_new_one(driver: EditDriver) -> None:
+    await driver.open()
+    before = await driver.read()
+    await driver.retype("cpu", "7")
+    await driver.delete()
+    container_of(before)["image"] = THEIRS
+    await driver.create(before)
+    await driver.wait_for_text("The serving was deleted and created again", f"→ {THEIRS}")
+    await driver.plan()
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    stored = await driver.read()
+    assert (image_of(stored), stored["metadata"]["uid"] != before["metadata"]["uid"]) == (
+        THEIRS,
+        True,
+    )
+
+
+async def test_a_change_that_cannot_be_read_is_read_with_the_next_one(driver: EditDriver) -> None:
+    form = await driver.open()
+    driver.changes.import_error = ConnectionLostError("Connection refused.")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("The serving changed and cannot be read: Connection refused.")
+    driver.changes.import_error = None
+    await driver.set_replicas(2)
+    await driver.wait_for(lambda: form.edit.base.image == THEIRS, "the new image")
+
+
+# -- the plan is open ---------------------------------------------------------------------------
+
+
+async def test_a_plan_is_made_again_when_others_change_the_serving(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.plan()
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("The serving was changed meanwhile; the plan was made again.")
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan")
+    assert not driver.dialog.saves
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    assert image_of(await driver.read()) == THEIRS
+
+
+async def test_a_conflict_that_comes_while_the_plan_is_open_is_asked_about(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    await driver.retype("image", "mine:1")
+    await driver.plan()
+    await driver.set_image(THEIRS)
+    await driver.wait_for(lambda: isinstance(driver.app.screen, ConfirmDialog), "the question")
+    await driver.wait_for_text(f"Now: {THEIRS}", "Yours: mine:1")
+    assert driver.changes.save_count == 0
+
+
+async def test_a_plan_of_a_deleted_serving_cannot_be_confirmed(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("image", "mine:1")
+    await driver.plan()
+    await driver.delete()
+    await driver.wait_for_text("There is no Deployment", "The form is kept")
+    await driver.press("y")
+    assert driver.changes.save_count == 0
+    await driver.press("n")
+    await driver.wait_for_text("The serving was deleted")
+    assert KEY.name in screen_text(driver.app)

@@ -1,0 +1,224 @@
+"""Saving an edit: the plan, its confirmation, what fails in between, and undo."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.cluster.http.errors import ConnectionLostError
+from tests.tui.edit_form import KEY, EditDriver, container_of, image_of, intent
+from tests.tui.helpers import screen_text
+from tui.ports.app_context import Undoable
+from tui.screens.edit.edit_dialog import EditDialog
+
+LOST = ConnectionLostError("Connection refused by the API server.")
+
+
+async def start(driver: EditDriver, image: str = "mine:1") -> None:
+    """Open the form and change the image, which restarts Pods."""
+    await driver.open()
+    await driver.retype("image", image)
+
+
+async def test_the_cursor_is_on_back_if_pods_restart(driver: EditDriver) -> None:
+    await start(driver)
+    dialog = await driver.plan()
+    assert not dialog.saves
+    await driver.press("enter")
+    await driver.wait_for(lambda: driver.app.screen is driver.form, "the form")
+    assert driver.changes.save_count == 0
+
+
+async def test_the_cursor_is_on_save_if_no_pod_restarts(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("description", "new")
+    dialog = await driver.plan()
+    await driver.wait_for_text("No Pod restarts.")
+    assert dialog.saves
+
+
+@pytest.mark.parametrize("key", ["y", "enter"])
+async def test_a_confirmation_before_the_plan_is_shown_saves_nothing_later(
+    driver: EditDriver, key: str
+) -> None:
+    driver.changes.plan_gate = asyncio.Event()
+    await start(driver)
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("Running the API server's dry run")
+    if key == "enter":
+        await driver.press("down")
+    await driver.press(key)
+    await driver.wait_for_text("confirm when the plan is shown")
+    driver.changes.plan_gate.set()
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan")
+    assert not driver.dialog.saves  # that key has chosen nothing either
+    assert driver.changes.save_count == 0
+
+
+async def test_a_field_that_another_manager_set_is_named_by_its_label(driver: EditDriver) -> None:
+    await driver.set_image("theirs:1", manager="kubectl-client-side-apply")
+    await start(driver)
+    dialog = await driver.plan()
+    await driver.wait_for_text("kubectl-client-side-apply has set Image; servedeck takes it over.")
+    assert not dialog.saves
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    assert image_of(await driver.read()) == "mine:1"
+
+
+async def test_without_the_api_server_there_is_no_plan_and_the_form_is_kept(
+    driver: EditDriver,
+) -> None:
+    driver.changes.plan_error = LOST
+    await start(driver)
+    await driver.press("ctrl+s")
+    await driver.wait_for_text(f"{LOST} The form is kept.", "nothing can be saved")
+    await driver.press("y")
+    assert driver.changes.save_count == 0
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is driver.form, "the form")
+    assert driver.form.change_count == 1
+
+
+async def test_the_api_server_is_lost_before_anything_is_sent(driver: EditDriver) -> None:
+    await start(driver)
+    await driver.plan()
+    driver.changes.save_error = driver.changes.plan_error = LOST
+    await driver.press("y")
+    await driver.wait_for_text(f"{LOST} The form is kept.")
+    await driver.press("y")
+    assert driver.changes.save_count == 1
+    driver.changes.plan_error = None
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan, without a key")
+    assert driver.changes.save_count == 1
+
+
+@pytest.mark.parametrize("was_saved", [True, False])
+async def test_after_a_lost_answer_the_dialog_says_what_became_of_it(
+    driver: EditDriver, was_saved: bool
+) -> None:
+    await start(driver)
+    dialog = await driver.plan()
+    plan = dialog.plan
+    assert plan is not None
+    message = "Connection reset. It is not known whether the change was saved."
+    unknown = SaveResult(SaveState.UNKNOWN, plan, message)
+
+    async def lose_answer(*_arguments: object, **_options: object) -> SaveResult:
+        driver.changes.save_count += 1
+        driver.changes.plan_error = LOST
+        return unknown
+
+    driver.changes.save_edit = lose_answer  # type: ignore[method-assign]
+    await driver.press("y")
+    await driver.wait_for_text("It is not known whether the change was saved", str(LOST))
+    driver.changes.plan_error = None
+    if was_saved:
+        await driver.set_image("mine:1", manager="servedeck")
+    answer = "was saved" if was_saved else "was not saved"
+    await driver.wait_for_text(f"The API server answers again: the change {answer}.")
+    assert driver.changes.save_count == 1
+
+
+async def test_a_second_key_while_it_is_saved_writes_nothing_twice(driver: EditDriver) -> None:
+    await start(driver)
+    await driver.plan()
+    driver.changes.save_gate = asyncio.Event()
+    await driver.press("y")
+    await driver.wait_for_text("Waiting for the API server")
+    await driver.press("y", "enter", "escape", "n")
+    await driver.wait_for_text("It is being saved; wait for the result.")
+    driver.changes.save_gate.set()
+    await driver.wait_for_text("The change was saved")
+    assert driver.changes.save_count == 1
+
+
+async def test_a_change_between_confirmation_and_answer_is_planned_again(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.plan()
+    driver.changes.save_gate = asyncio.Event()
+    await driver.press("y")
+    await driver.wait_for_text("Waiting for the API server")
+    await driver.set_image("theirs:1")
+    driver.changes.save_gate.set()
+    await driver.wait_for_text("changed by somebody else meanwhile; the plan was made again")
+    assert container_of(await driver.read())["resources"]["requests"]["cpu"] != "7"
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan")
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    stored = await driver.read()
+    assert image_of(stored) == "theirs:1"
+    assert container_of(stored)["resources"]["requests"]["cpu"] == "7"
+
+
+# -- undo ---------------------------------------------------------------------------------------
+
+
+async def save(driver: EditDriver) -> None:
+    await start(driver)
+    await driver.plan()
+    await driver.press("y")
+    await driver.wait_for_text("u undoes it")
+
+
+async def test_undo_puts_the_field_back_with_a_plan(driver: EditDriver) -> None:
+    before = await driver.read()
+    await save(driver)
+    await driver.press("u")
+    await driver.wait_for_text(f"Undo the change of {KEY}", "mine:1 →", "n Back")
+    assert "Back to the form" not in driver.text
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    assert intent(await driver.read()) == intent(before)
+
+
+async def test_undo_is_refused_after_a_change_of_others(driver: EditDriver) -> None:
+    await save(driver)
+    await driver.set_image("theirs:1")
+    await driver.press("u")
+    await driver.wait_for_text("was changed since; the change cannot be undone")
+    assert image_of(await driver.read()) == "theirs:1"
+
+
+async def test_undo_says_so_if_others_change_the_field_while_its_plan_is_open(
+    driver: EditDriver,
+) -> None:
+    await save(driver)
+    await driver.press("u")
+    await driver.wait_for(
+        lambda: isinstance(driver.app.screen, EditDialog) and driver.app.screen.is_plan_shown,
+        "the plan",
+    )
+    await driver.set_image("theirs:1")
+    await driver.wait_for_text(f"Others changed Image of {KEY} since; the change is not undone.")
+    assert image_of(await driver.read()) == "theirs:1"
+
+
+async def test_undo_can_be_tried_again_when_the_api_server_was_lost(driver: EditDriver) -> None:
+    await save(driver)
+    begin_undo = driver.changes.begin_undo
+
+    async def fail(point: object) -> object:
+        raise LOST
+
+    driver.changes.begin_undo = fail  # type: ignore[assignment,method-assign]
+    await driver.press("u")
+    await driver.wait_for_text(f"Nothing is undone yet: {LOST}")
+    driver.changes.begin_undo = begin_undo  # type: ignore[method-assign]
+    await driver.press("u")
+    await driver.wait_for_text(f"Undo the change of {KEY}")
+
+
+async def test_undo_of_another_context_is_refused(driver: EditDriver) -> None:
+    await save(driver)
+    edit = driver.app.undoable.edit
+    assert edit is not None
+    driver.app.undoable = Undoable("another-context", (), edit)
+    await driver.press("u")
+    await driver.wait_for_text("Nothing was changed here that can be undone")
+    assert "Undo the change" not in screen_text(driver.app)
