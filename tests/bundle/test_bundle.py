@@ -152,6 +152,20 @@ async def test_failing_pods_and_containers_come_first(demo: DemoCluster) -> None
     assert [one.pod.reason for one in streams[1:]] == [""] * (len(streams) - 1)
 
 
+async def test_of_a_pod_the_failing_container_comes_first_with_both_instances(
+    demo: DemoCluster,
+) -> None:
+    async with source_of(demo, CRASHED) as source:
+        (pod,) = source.view.pods
+    init = replace(pod.containers[0], name="init", init=True, has_previous=False)
+    streams = log_streams([replace(pod, containers=(init, *pod.containers))])
+    assert [(one.container.name, one.previous) for one in streams] == [
+        ("inference-server", False),
+        ("inference-server", True),
+        ("init", False),
+    ]
+
+
 async def test_a_reached_time_limit_leaves_logs_out_and_keeps_the_rest(
     demo: DemoCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
