@@ -284,7 +284,8 @@ class _Bundle:
             await asyncio.gather(*(task for _number, task in running), return_exceptions=True)
 
     async def _read_log(self, number: int, stream: LogStream) -> StoredLog:
-        spool = LogSpool(self._log_limit(number), self._directory)
+        counts = self._options.tail_bytes is None
+        spool = LogSpool(self._log_limit(number), self._directory, counts=counts)
         return await read_log_stream(self._reader, stream, self._options, self._redactor, spool)
 
     def _log_limit(self, number: int) -> int:
@@ -308,10 +309,9 @@ class _Bundle:
             log.spool.close()
         if reason:
             self._reader.add_problem(what, reason)
-        if dropped := log.spool.dropped_lines:
-            why = "--tail" if self._options.tail_bytes else "size limit"
+        if (dropped := log.spool.dropped_lines) and self._options.tail_bytes is None:
             count = format_count(dropped, "older line")
-            self._reader.add_problem(what, f"{count} left out: {why}.")
+            self._reader.add_problem(what, f"{count} left out: size limit.")
 
     def _write_log(self, log: StoredLog, limit: int) -> None:
         stream = log.stream

@@ -21,6 +21,8 @@ lost."""
 
 _MEMORY_BYTES = 256 << 10
 """Bytes of a log that are kept in memory; a longer one is in a file without a name."""
+_MIN_LINE_BYTES = 22
+"""Bytes of an empty line: its timestamp in seconds, a blank and the newline."""
 _COPY_BYTES = 1 << 20
 
 
@@ -28,8 +30,10 @@ class LogSpool:
     """Keeps the last `limit` bytes of a text, in whole lines. Its methods block and raise
     OSError."""
 
-    def __init__(self, limit: int, directory: Path | None) -> None:
+    def __init__(self, limit: int, directory: Path | None, *, counts: bool = True) -> None:
+        """`counts` is whether it gets all lines, so that the number of dropped ones is known."""
         self._limit = limit
+        self._counts = counts
         self._directory = directory
         self._file: BinaryIO = self._new_file()
         self.size = 0
@@ -73,12 +77,16 @@ class LogSpool:
         line says so."""
         self.trim(limit)
         if self.dropped_lines:
-            room = len(_dropped_notice(10**9))
+            room = len(self._dropped_notice(10**9))
             self.trim(max(0, limit - room))
             if room <= limit:
-                self._insert(_dropped_notice(self.dropped_lines))
+                self._insert(self._dropped_notice(self.dropped_lines))
         self._file.seek(0)
         return self._file, self.size
+
+    def _dropped_notice(self, lines: int) -> bytes:
+        what = format_count(lines, "older line") if self._counts else "Older lines"
+        return f"{NOTICE_PREFIX}{what} left out.\n".encode()
 
     def _insert(self, head: bytes) -> None:
         """Put a line before the text."""
@@ -95,11 +103,6 @@ class LogSpool:
         self._file.close()
 
 
-def _dropped_notice(lines: int) -> bytes:
-    count = format_count(lines, "older line")
-    return f"{NOTICE_PREFIX}{count} left out.\n".encode()
-
-
 class StoredLog:
     """What was read of a log."""
 
@@ -113,6 +116,13 @@ class StoredLog:
         """Whether the node does not answer, so that its other logs cannot be read either."""
         self.is_forbidden = False
         """Whether the logs of the namespace may not be read."""
+
+
+def requested_lines(options: BundleOptions) -> int | None:
+    """Lines of each log that are requested, None for all: of a limit in bytes, as many as fit."""
+    if options.tail_bytes is None:
+        return options.tail_lines
+    return options.tail_bytes // _MIN_LINE_BYTES + 1
 
 
 async def read_log_stream(
@@ -133,7 +143,7 @@ async def read_log_stream(
             stream.pod.namespace,
             stream.pod.name,
             stream.container.name,
-            tail=options.tail_lines,
+            tail=requested_lines(options),
             previous=stream.previous,
             since=options.since,
             read_timeout=READ_TIMEOUT,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from servedeck.bundle.archive import ArchiveWriter
 from servedeck.bundle.bundle import BundleProgress, BundleSource, directory_name, save_bundle
 from servedeck.bundle.options import BundleOptions, describe_estimate, log_streams
 from servedeck.bundle.reader import PARALLEL_REQUESTS
+from servedeck.bundle.redaction import Redactor
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.errors import ApiError, ReadTimeoutError
 from servedeck.config import Settings
@@ -145,11 +147,34 @@ async def test_what_the_limits_are_is_said_before_and_in_the_index(
     assert all(len(log.splitlines()) <= 7 for log in logs)
 
 
+async def test_the_end_of_each_log_in_bytes(demo: DemoCluster, tmp_path: Path) -> None:
+    options = BundleOptions(tail_lines=None, tail_bytes=10_000)
+    files, problems = await bundle_files(demo, READY, tmp_path / "bundle.tar.gz", options)
+    logs = [content for path, content in files.items() if path.startswith("logs/")]
+    assert [9_000 < len(log) <= 10_000 for log in logs] == [True] * 3
+    assert all(log.decode().splitlines()[0].endswith("Older lines left out.") for log in logs)
+    assert problems == {}
+
+
 async def test_failing_pods_and_containers_come_first(demo: DemoCluster) -> None:
     async with source_of(demo, NamespacedName("chat", "exaone-40-32b")) as source:
         streams = log_streams(source.view.pods)
     assert streams[0].pod.reason == "Unschedulable"
     assert [one.pod.reason for one in streams[1:]] == [""] * (len(streams) - 1)
+
+
+async def test_of_a_pod_the_failing_container_comes_first_with_both_instances(
+    demo: DemoCluster,
+) -> None:
+    async with source_of(demo, CRASHED) as source:
+        (pod,) = source.view.pods
+    init = replace(pod.containers[0], name="init", init=True, has_previous=False)
+    streams = log_streams([replace(pod, containers=(init, *pod.containers))])
+    assert [(one.container.name, one.previous) for one in streams] == [
+        ("inference-server", False),
+        ("inference-server", True),
+        ("init", False),
+    ]
 
 
 async def test_a_reached_time_limit_leaves_logs_out_and_keeps_the_rest(
@@ -210,6 +235,46 @@ async def test_where_one_log_says_that_no_other_can_be_read_they_are_not_request
     problems = [why for what, why in result.problems if what.startswith("Log of ")]
     assert len(problems) == len(log_streams(view.pods))
     assert problems.count(reason.format(pod.node)) == len(problems) - asked
+
+
+async def test_pods_that_may_not_be_listed_are_missing(demo: DemoCluster, tmp_path: Path) -> None:
+    async with source_of(demo, CRASHED) as source:
+        view = replace(source.view, pods=(), pods_known=False)
+        path = tmp_path / "bundle.tar.gz"
+        result = await save_bundle(replace(source, view=view), path, BundleOptions())
+    why = "Its Pods are not known: Pods or ReplicaSets may not be listed."
+    assert dict(result.problems)["Pods and their logs"] == why
+
+
+async def test_a_log_without_lines_is_named(
+    demo: DemoCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_args: object, **_options: object) -> AsyncIterator[list[str]]:
+        for batch in ():
+            yield batch
+
+    monkeypatch.setattr(log_files, "read_log", nothing)
+    files, problems = await bundle_files(demo, CRASHED, tmp_path / "bundle.tar.gz")
+    reasons = [why for what, why in problems.items() if what.startswith("Log of ")]
+    assert reasons == ["It has no lines."] * 2
+    assert not [path for path in files if path.startswith("logs/")]
+
+
+async def test_an_object_that_is_nested_too_deep_is_left_out(
+    demo: DemoCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = Redactor.learn_from
+
+    def fail(self: Redactor, obj: Mapping[str, Any]) -> None:
+        if obj["kind"] == "Pod":
+            raise RecursionError
+        learn(self, obj)
+
+    monkeypatch.setattr(Redactor, "learn_from", fail)
+    files, problems = await bundle_files(demo, CRASHED, tmp_path / "bundle.tar.gz")
+    (pod,) = (what for what in problems if what.startswith("Pod "))
+    assert problems[pod] == "It is nested too deep."
+    assert not [path for path in files if path.startswith("objects/Pod-")]
 
 
 async def cancel_at(step: str, source: BundleSource, path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.bundle.log_files import LogSpool
+from servedeck.bundle.log_files import LogSpool, requested_lines
+from servedeck.bundle.options import BundleOptions
 from servedeck.cluster.logs import NOTICE_PREFIX
 
 
@@ -69,6 +70,24 @@ def test_no_more_than_twice_the_limit_is_stored(
     assert 600_000 < max(sizes) < 700_000
     assert list(tmp_path.iterdir()) == []  # the files have no name
     spool.close()
+
+
+def test_without_all_lines_the_number_of_dropped_ones_is_not_known() -> None:
+    spool = LogSpool(2_000, None, counts=False)
+    spool.write(numbered(1000))
+    assert read(spool, 2_000)[0] == f"{NOTICE_PREFIX}Older lines left out."
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        (BundleOptions(tail_lines=7), 7),
+        (BundleOptions(tail_lines=None), None),
+        (BundleOptions(tail_lines=None, tail_bytes=2_200), 101),
+    ],
+)
+def test_as_many_lines_are_requested_as_fit(options: BundleOptions, lines: int | None) -> None:
+    assert requested_lines(options) == lines
 
 
 def test_no_line_fits() -> None:

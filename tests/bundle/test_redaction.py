@@ -198,6 +198,11 @@ def test_an_object_is_redacted_by_name_at_any_place() -> None:
     assert count == 3
 
 
+def test_a_known_value_in_a_key_is_masked() -> None:
+    obj = {"metadata": {"labels": {"hunter2x": "a"}}}
+    assert redactor_of(a="hunter2x").object(obj)[0] == {"metadata": {"labels": {MASK: "a"}}}
+
+
 def test_what_is_redacted_is_counted() -> None:
     redactor = redactor_of(a="hunter2x")
     redactor.text("hunter2x hunter2x password=abc")

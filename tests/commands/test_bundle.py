@@ -17,8 +17,11 @@ import pytest
 
 from servedeck import cli
 from servedeck.bundle.archive import ArchiveWriter
+from servedeck.bundle.bundle import BundleResult
 from servedeck.bundle.options import BundleOptions
+from servedeck.bundle.reader import Problem
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.commands import bundle
 from servedeck.commands.bundle import cancel_on_signals, run_bundle
 from servedeck.commands.errors import CommandError
 from servedeck.config import Settings
@@ -143,8 +146,6 @@ def test_the_end_of_each_log_is_given_in_lines_or_bytes(
     def fail(*_: object, **__: object) -> None:
         raise CommandError("stop")
 
-    from servedeck.commands import bundle
-
     parse = bundle.parse_options
     monkeypatch.setattr(bundle, "parse_options", lambda args: found.append(parse(args)))
     monkeypatch.setattr(bundle, "check_output", fail)
@@ -221,6 +222,35 @@ async def test_a_signal_to_end_cancels(number: signal.Signals) -> None:
         with pytest.raises(asyncio.CancelledError):
             await with_timeout(task)
     assert received == [number]
+
+
+async def test_a_bundle_without_the_api_server_is_kept_and_fails(
+    kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = tuple(Problem(f"Pod {number}", "Connection refused.") for number in range(7))
+
+    async def lose(*_: object, **__: object) -> BundleResult:
+        return BundleResult((), problems, 0, "Connection refused.")
+
+    monkeypatch.setattr(bundle, "save_bundle", lose)
+    out, err = io.StringIO(), io.StringIO()
+    path = tmp_path / "a.tar.gz"
+    command = run_bundle(
+        make_session(kubeconfig),
+        "gemma-3-12b",
+        BundleOptions(),
+        output=str(path),
+        out=out,
+        err=err,
+    )
+    assert await with_timeout(command) == 1
+    assert out.getvalue() == f"{path}\n"
+    assert err.getvalue().splitlines()[1:] == [
+        "servedeck: 0 files, 0 B unpacked; 0 values redacted.",
+        *(f"servedeck: missing: Pod {number}: Connection refused." for number in range(5)),
+        "servedeck: 2 more missing parts; errors.txt has all.",
+        "servedeck: The API server was lost; the bundle has what was read until then.",
+    ]
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES])

@@ -155,7 +155,7 @@ def start_serving(plane: ControlPlane, namespace: str) -> JsonObject:
         ],
     }
     plane.set_pod_status(pod, status)
-    text = f"{SEEN}: Authorization: Bearer {LITERALS['event']}, got {OF_SECRETS['env_from']}"
+    text = f"{SEEN}: db_password={LITERALS['event']} got {OF_SECRETS['env_from']}"
     plane.create_warning_event(pod, "BackOff", text)
     return pod
 

@@ -126,6 +126,13 @@ def test_a_mention_of_a_private_key_hides_only_a_few_lines() -> None:
     assert mask_lines(*lines)[5:] == lines[5:]
 
 
+def test_a_key_without_an_end_hides_no_more_lines_than_a_key_has() -> None:
+    lines = ["-----BEGIN PRIVATE KEY-----", *(f"id-{n} 0123456789abcdef" for n in range(1000))]
+    masked = mask_lines(*lines)
+    assert masked[:200] == [MASK] * 200
+    assert masked[-500:] == lines[-500:]
+
+
 def test_lines_of_a_key_that_began_before_the_log_are_masked() -> None:
     body = "MIIEpAIBAAKCAQEA" * 4
     assert mask_lines(body, "ready") == [MASK, "ready"]
