@@ -19,7 +19,6 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.status.status import Status
 from tui.actions import ACTIONS_BY_ID
-from tui.operation_targets import changed_since_text
 from tui.ports.app_context import Undoable
 
 if TYPE_CHECKING:
@@ -227,6 +226,8 @@ class OperationFlow:
         # One that is not in the list is looked up when the plan is made.
         if now is None or now.metadata.generation <= result.generation:
             return ""
+        from tui.operation_targets import changed_since_text  # the first frame needs none of it
+
         return changed_since_text(operation)
 
     def undo(self) -> None:
