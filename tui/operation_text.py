@@ -178,6 +178,8 @@ def _row(target: OperationTarget) -> Iterable[Paragraph]:
         warnings = target.plan.warnings
     for one in warnings:
         yield Paragraph((("      ", ""), (one, "warning")), 6)
+    if target.result is None and target.plan is not None and target.plan.kept:
+        yield Paragraph((("      stay: ", "muted"), (", ".join(target.plan.kept), "")), 6)
 
 
 def _row_text(target: OperationTarget) -> tuple[str, str, str]:

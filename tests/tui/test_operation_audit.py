@@ -291,7 +291,9 @@ def random_keys(chance: random.Random, auditor: Auditor) -> Sequence[str]:
         return (":", *chance.choice(COMMANDS), "enter")
     if step < 0.65:
         return (TYPED_NAME,)
-    if step < 0.75:
+    if step < 0.7:  # a confirmation that is typed ahead
+        return (chance.choice(OPERATION_KEYS), *chance.choice((("y",), ("down", "enter"))))
+    if step < 0.78:
         pool = (*OPERATION_KEYS, *CONFIRMING_KEYS, *MOVING_KEYS)
         return [chance.choice(pool) for _ in range(chance.randint(2, 5))]
     return (chance.choice(MOVING_KEYS),)

@@ -152,6 +152,17 @@ async def test_what_cannot_be_done_for_one_leaves_the_others(service):
         assert {one.name for one in service.run_operations} == {"llama-8b", "mistral"}
 
 
+async def test_each_of_several_deletions_says_what_stays(service):
+    delete = operation(OperationKind.DELETE, QWEN)
+    kept = ("PersistentVolumeClaim models",)
+    service.operation_plans[delete] = OperationPlan(delete, effects=("It goes.",), kept=kept)
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "NAME")
+        await pilot.press("M")
+        await open_dialog(pilot, "ctrl+d", "It goes.", "stay: PersistentVolumeClaim models")
+
+
 async def test_esc_stops_after_the_operation_that_was_sent(service):
     service.run_gate = asyncio.Event()
     app = operations_app(service)

@@ -115,6 +115,7 @@ class PodScreen(ActionScreen[PodResult]):
         self._watch_node(self._view.node)
         self._update_title()
         self._update_cards()
+        self.update_footer()
 
     def _update_ages(self) -> None:
         if self.is_current:
