@@ -230,7 +230,7 @@ async def test_the_footer_has_the_keys_of_the_pane_and_its_reasons():
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
         await wait_for_text(
-            pilot, "esc close  enter open  l logs  p all Pods  y YAML  1-9 tab  d describe"
+            pilot, "esc close  enter open  l logs  p all Pods  e edit  y YAML  1-9 tab"
         )
         await pilot.press("2")
         screen = await wait_for_text(pilot, "p previous  o container  n next Pod")

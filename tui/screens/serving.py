@@ -25,7 +25,6 @@ from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from tui import status_text
 from tui.actions import Action, bindings
-from tui.bundle_flow import bundle_disabled_reason, save_bundle
 from tui.clipboard import copy_with_message
 from tui.object_editor import ObjectEditor
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
@@ -36,8 +35,9 @@ from tui.panes.overview import OverviewPane
 from tui.panes.rollouts import RolloutsPane
 from tui.panes.yaml import YamlPane
 from tui.ports.serving_source import SourceChanges
-from tui.screens.base import ActionOwner, ActionScreen
+from tui.screens.base import ActionOwner
 from tui.screens.edit.edit_flow import EditFlow
+from tui.screens.serving_actions import ServingActionScreen
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
@@ -65,7 +65,7 @@ def find_pane(title: str) -> type[Pane] | None:
     return next((pane for pane in PANES if pane.TITLE.lower() == title.lower()), None)
 
 
-class ServingScreen(ActionScreen[NamespacedName]):
+class ServingScreen(ServingActionScreen[NamespacedName]):
     """Everything about one serving; it follows the watches, also after the serving was deleted. Its
     result is the serving that was shown last.
 
@@ -395,7 +395,7 @@ class ServingScreen(ActionScreen[NamespacedName]):
             step = 1 if action.name == "next" else -1
             if self._find_neighbor(self.key, step) is None:
                 return f"The list has no serving {'after' if step > 0 else 'before'} this one."
-        if action.name in OPERATION_ACTIONS and self._deleted_at is not None:
+        if action.name in (*OPERATION_ACTIONS, "edit") and self._deleted_at is not None:
             return "The serving was deleted."
         if action.name == "rollback":
             return self._rollback_disabled_reason()
@@ -403,18 +403,9 @@ class ServingScreen(ActionScreen[NamespacedName]):
             return self._view.readonly_reason or self.operation_flow.disabled_reason(
                 Operation(OperationKind.DELETE_POD, pod.namespace, pod.name)
             )
-        if action.name in OPERATION_ACTIONS:
-            kind = OPERATION_ACTIONS[action.name]
-            return self.operation_flow.serving_disabled_reason(kind, self._view)
-        if action.name == "undo":
-            return self.operation_flow.undo_disabled_reason()
         if action.name == "edit_object":
             return self._edit_object_disabled_reason()
-        if action.name == "bundle":
-            return bundle_disabled_reason(self, self._view)
-        if action.name == "edit":
-            return self.edit_flow.disabled_reason(None if self._deleted_at else self._view)
-        return ""
+        return self.change_disabled_reason(action)
 
     def do_close(self) -> None:
         pane = self._active
@@ -498,32 +489,22 @@ class ServingScreen(ActionScreen[NamespacedName]):
         return action.label
 
     @property
+    def selected_serving(self) -> ServingView:
+        """The serving of the page, as it was last."""
+        return self._view
+
+    @property
     def _selected_pod(self) -> PodView | None:
         """The Pod under the cursor of the tab Overview."""
         pane = self._mounted_pane
         return pane.selected_pod if isinstance(pane, OverviewPane) else None
-
-    def do_scale(self) -> None:
-        self.operation_flow.start(OperationKind.SCALE, [self._view])
-
-    def do_restart(self) -> None:
-        self.operation_flow.start(OperationKind.RESTART, [self._view])
-
-    def do_stop(self) -> None:
-        self.operation_flow.start(OperationKind.STOP, [self._view])
-
-    def do_pause(self) -> None:
-        self.operation_flow.start(OperationKind.PAUSE, [self._view])
 
     def do_delete(self) -> None:
         if (pod := self._selected_pod) is not None:
             operation = Operation(OperationKind.DELETE_POD, pod.namespace, pod.name)
             self.operation_flow.open([operation])
         else:
-            self.operation_flow.start(OperationKind.DELETE, [self._view])
-
-    def do_edit(self) -> None:
-        self.edit_flow.start(self._view)
+            super().do_delete()
 
     def _edited_object(self) -> ObjectRef | None:
         """The object of the tab YAML, elsewhere the Deployment; None before it is read."""
@@ -537,13 +518,15 @@ class ServingScreen(ActionScreen[NamespacedName]):
 
     def _edit_object_disabled_reason(self) -> str:
         ref = self._edited_object()
+        if self._deleted_at is not None:
+            return "The serving was deleted."
         if ref is None:
             return "The object is not read yet."
         if ref.kind not in EDITABLE_KINDS:
             article = "An" if ref.kind[:1] in "AEIOU" else "A"
             return f"{article} {ref.kind} is not edited here; o chooses another object."
         if ref.kind == "Deployment":
-            return self.edit_flow.disabled_reason(None if self._deleted_at else self._view)
+            return self.edit_flow.disabled_reason(self._view)
         base: JsonObject = {"kind": ref.kind, "metadata": {"namespace": ref.namespace}}
         return self.operation_flow.disabled_reason(ObjectEdit.make(base, {}))
 
@@ -555,13 +538,6 @@ class ServingScreen(ActionScreen[NamespacedName]):
     def do_edit_object(self) -> None:
         if (ref := self._edited_object()) is not None:
             self._object_editor.start(ref)
-
-    def do_bundle(self) -> None:
-        save_bundle(self, self._view)
-
-    def do_undo(self) -> None:
-        flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow
-        flow.undo()
 
     def _rollback_disabled_reason(self) -> str:
         pane = self._mounted_pane

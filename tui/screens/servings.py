@@ -28,14 +28,13 @@ from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.text import one_line
 from tui import status_text
 from tui.actions import ACTIONS_BY_ID, POD_KEYS, Action, bindings
-from tui.bundle_flow import bundle_disabled_reason, save_bundle
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.ports.serving_source import SourceChanges, SourceState
-from tui.screens.base import ActionScreen
 from tui.screens.create.flow import CreateFlow
 from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.new_serving_progress import NewServingProgress
+from tui.screens.serving_actions import ServingActionScreen
 from tui.screens.serving_status_popover import ServingStatusPopover
 from widgets.header import HeaderData, ListHeader
 from widgets.line_input import LineInput
@@ -67,7 +66,7 @@ SERVING_ACTIONS = frozenset(
 """Actions on the serving under the cursor."""
 
 
-class ServingsScreen(ActionScreen[None]):
+class ServingsScreen(ServingActionScreen[None]):
     """The list, its filter, and the status of the serving under the cursor."""
 
     SCOPE = "servings"
@@ -378,18 +377,9 @@ class ServingsScreen(ActionScreen[None]):
             return view.readonly_reason
         if action.name == "rollback":  # shows the page of the serving under the cursor
             return self.operation_flow.serving_disabled_reason(OperationKind.ROLLBACK, view)
-        if action.name in OPERATION_ACTIONS:
-            kind = OPERATION_ACTIONS[action.name]
-            return self.operation_flow.targets_disabled_reason(kind, self._targets)
-        if action.name == "bundle":
-            return bundle_disabled_reason(self, self.selected_serving)
-        if action.name == "edit":
-            return self.edit_flow.disabled_reason(view)
-        if action.name == "undo":
-            return self.operation_flow.undo_disabled_reason()
         if action.name == "logs" and view is not None and not view.pods:
             return view.no_pods_text
-        return ""
+        return self.change_disabled_reason(action)
 
     async def action_do(self, action_id: str, *arguments: str) -> None:
         if ACTIONS_BY_ID[action_id].name in SERVING_ACTIONS:
@@ -508,38 +498,9 @@ class ServingsScreen(ActionScreen[None]):
         return [view for view in self._views if view.key in marked] if marked else []
 
     @property
-    def _targets(self) -> list[ServingView]:
+    def operated_servings(self) -> Sequence[ServingView]:
         """The marked servings, or the one under the cursor."""
-        if found := self._marked_views:
-            return found
-        return [view] if (view := self.selected_serving) is not None else []
-
-    def do_scale(self) -> None:
-        self.operation_flow.start(OperationKind.SCALE, self._targets)
-
-    def do_restart(self) -> None:
-        self.operation_flow.start(OperationKind.RESTART, self._targets)
-
-    def do_stop(self) -> None:
-        self.operation_flow.start(OperationKind.STOP, self._targets)
-
-    def do_pause(self) -> None:
-        self.operation_flow.start(OperationKind.PAUSE, self._targets)
-
-    def do_delete(self) -> None:
-        self.operation_flow.start(OperationKind.DELETE, self._targets)
-
-    def do_edit(self) -> None:
-        if view := self.selected_serving:
-            self.edit_flow.start(view)
-
-    def do_bundle(self) -> None:
-        if view := self.selected_serving:
-            save_bundle(self, view)
-
-    def do_undo(self) -> None:
-        flow = self.operation_flow if self.app_context.undoable.edit is None else self.edit_flow
-        flow.undo()
+        return self._marked_views or super().operated_servings
 
     def do_rollback(self) -> None:
         if view := self.selected_serving:

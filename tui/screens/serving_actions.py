@@ -1,0 +1,80 @@
+"""Actions that change servings, for the list and the page of a serving alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from servedeck.changes.operations.operation import OperationKind
+from servedeck.fleet.views import ServingView
+from tui.actions import Action
+from tui.bundle_flow import bundle_disabled_reason, save_bundle
+from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
+from tui.screens.base import ActionScreen
+from tui.screens.edit.edit_flow import EditFlow
+
+Result = TypeVar("Result")
+
+
+class ServingActionScreen(ActionScreen[Result]):
+    """A screen with servings that can be changed. A subclass creates the two flows, and says which
+    servings are meant."""
+
+    operation_flow: OperationFlow
+    edit_flow: EditFlow
+
+    @property
+    def selected_serving(self) -> ServingView | None:
+        """The serving that is edited; None if there is none."""
+        return None
+
+    @property
+    def operated_servings(self) -> Sequence[ServingView]:
+        """The servings that an operation is done for."""
+        return [view] if (view := self.selected_serving) is not None else []
+
+    def change_disabled_reason(self, action: Action) -> str:
+        """Why an action of this class is not possible, in one sentence; "" if it is, and for other
+        actions."""
+        match action.name:
+            case "edit":
+                return self.edit_flow.disabled_reason(self.selected_serving)
+            case "bundle":
+                return bundle_disabled_reason(self, self.selected_serving)
+            case "undo":
+                return self.operation_flow.undo_disabled_reason()
+            case name if name in OPERATION_ACTIONS:
+                return self.operation_flow.targets_disabled_reason(
+                    OPERATION_ACTIONS[name], self.operated_servings
+                )
+        return ""
+
+    def do_scale(self) -> None:
+        self.operation_flow.start(OperationKind.SCALE, self.operated_servings)
+
+    def do_restart(self) -> None:
+        self.operation_flow.start(OperationKind.RESTART, self.operated_servings)
+
+    def do_stop(self) -> None:
+        self.operation_flow.start(OperationKind.STOP, self.operated_servings)
+
+    def do_pause(self) -> None:
+        self.operation_flow.start(OperationKind.PAUSE, self.operated_servings)
+
+    def do_delete(self) -> None:
+        self.operation_flow.start(OperationKind.DELETE, self.operated_servings)
+
+    def do_edit(self) -> None:
+        if (view := self.selected_serving) is not None:
+            self.edit_flow.start(view)
+
+    def do_bundle(self) -> None:
+        if (view := self.selected_serving) is not None:
+            save_bundle(self, view)
+
+    def do_undo(self) -> None:
+        """Put back what was changed last: operations, or an edit."""
+        if self.app_context.undoable.edit is None:
+            self.operation_flow.undo()
+        else:
+            self.edit_flow.undo()
