@@ -9,7 +9,7 @@ import pytest
 from servedeck.changes.edit.save import SaveResult, SaveState
 from servedeck.cluster.http.errors import ConnectionLostError
 from tests.tui.edit_form import KEY, EditDriver, container_of, image_of, intent
-from tests.tui.helpers import screen_text
+from tests.tui.helpers import post_keys, screen_text
 from tui.ports.app_context import Undoable
 from tui.screens.edit.edit_dialog import EditDialog
 
@@ -133,6 +133,20 @@ async def test_a_second_key_while_it_is_saved_writes_nothing_twice(driver: EditD
     driver.changes.save_gate.set()
     await driver.wait_for_text("The change was saved")
     assert driver.changes.save_count == 1
+
+
+async def test_quitting_while_it_is_saved_waits_for_the_result_once(driver: EditDriver) -> None:
+    await start(driver)
+    dialog = await driver.plan()
+    driver.changes.save_gate = asyncio.Event()
+    await driver.press("y")
+    await driver.wait_for_text("Waiting for the API server")
+    post_keys(driver.pilot, "ctrl+c")
+    await driver.wait_for_text("Saving is in progress; wait for the result.")
+    assert f"Whether the change of {KEY} was saved is not known" in dialog.exit_notice()
+    driver.changes.save_gate.set()
+    await driver.wait_for_text("The change was saved")
+    assert not driver.app.exiting
 
 
 async def test_a_change_between_confirmation_and_answer_is_planned_again(

@@ -20,6 +20,7 @@ from servedeck.serving.spec.env_file import contains_secret
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.status.revisions import FieldManager
 from servedeck.serving.text import MASK, format_count, one_line, sanitize, truncate
+from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.review_text import is_masked
 from widgets.form import SOURCE_KIND_NAMES
 from widgets.styled_line import Line
@@ -125,10 +126,11 @@ def find_others_changes(before: ImportedServing, now: ImportedServing) -> list[s
     return found
 
 
-def conflict_texts(
+def conflict_dialog(
     draft: EditDraft, conflict: MergeConflict, managers: Sequence[FieldManager], now: datetime
-) -> list[str]:
-    """The question about a value that both changed: base, theirs with who changed it, and mine."""
+) -> ConfirmDialog:
+    """The question about a value that both changed: base, theirs with who changed it, and mine. Its
+    answer is "m" for mine or "t" for theirs."""
     base, theirs, mine = (
         format_entry(conflict.path, one) for one in (conflict.base, conflict.theirs, conflict.mine)
     )
@@ -136,7 +138,14 @@ def conflict_texts(
     texts = [f"When you began: {base}", f"Now: {theirs}{who}", f"Yours: {mine}"]
     if theirs == mine:
         texts.append("Both values look secret, so they are masked; they differ.")
-    return texts
+    return ConfirmDialog(
+        f"Others changed {entry_label(draft.base, conflict.path)}, too",
+        texts,
+        [
+            DialogOption("m", "Keep yours", "it is saved over theirs"),
+            DialogOption("t", "Take theirs", "your change of this field is dropped"),
+        ],
+    )
 
 
 def describe_manager(manager: FieldManager, now: datetime) -> str:

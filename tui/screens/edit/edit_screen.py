@@ -19,7 +19,7 @@ from servedeck.changes.edit.save import SaveResult, UndoPoint
 from servedeck.changes.edit_draft import EditDraft
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.edit.changed_by import find_changed_by
-from servedeck.serving.edit.differences import FieldDifference, entry_label
+from servedeck.serving.edit.differences import FieldDifference
 from servedeck.serving.edit.merge import MergeConflict, Side
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.owners import find_controller, find_gitops_owner
@@ -30,7 +30,6 @@ from tui import status_text
 from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
 from tui.ports.change_service import ChangeService
 from tui.ports.serving_source import SourceChanges
-from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create import steps
 from tui.screens.create.draft_autosave import DraftAutosave
 from tui.screens.create.edited_draft import EditedDraft
@@ -377,15 +376,7 @@ class EditScreen(FormScreen[EditResult | None]):
         """Let the operator decide a conflict."""
         read = self._follower.read
         managers = find_changed_by(read, replace(read, spec=self.edit.began), conflict.path)
-        texts = edit_lines.conflict_texts(self.edit, conflict, managers, self.app_context.clock())
-        dialog = ConfirmDialog(
-            f"Others changed {entry_label(self.edit.base, conflict.path)}, too",
-            texts,
-            [
-                DialogOption("m", "Keep yours", "it is saved over theirs"),
-                DialogOption("t", "Take theirs", "your change of this field is dropped"),
-            ],
-        )
+        dialog = edit_lines.conflict_dialog(self.edit, conflict, managers, self.app_context.clock())
 
         async def on_answer(answer: str | None) -> None:
             await self._decide(conflict, answer or "")
