@@ -165,7 +165,7 @@ async def test_the_footer_fits_80_columns_with_the_most_important_first():
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await wait_for_text(pilot, "? help")
         footer = screen.splitlines()[-1]
-        assert footer.startswith(" enter open  space status  l logs  s scale  r restart")
+        assert footer.startswith(" enter open  space status  l logs  e edit  s scale")
 
 
 def test_bindings_are_made_for_each_scope():
