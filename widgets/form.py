@@ -24,6 +24,9 @@ from widgets.styled_line import Line, fit_line, wrap
 LABEL_WIDTH = 25
 """Cells of the label and the mark before it."""
 
+MIN_INPUT_WIDTH = 24
+"""Cells that an input has, in a terminal where its label leaves as many."""
+
 VARIABLE_INDENT = 3
 """Cells before the name of a variable, which has no label."""
 
@@ -191,7 +194,8 @@ class FormRow(FormPart):
 
     def _fit_indent(self) -> None:
         """In a narrow terminal the label leaves most of the line to the input."""
-        indent = min(self._full_indent, max(self.size.width // 3, 4))
+        room = max(self.size.width - MIN_INPUT_WIDTH, self.size.width // 3, 4)
+        indent = min(self._full_indent, room)
         if indent != self.indent and self.children:
             self.indent = indent
             self.children[0].styles.margin = (0, 0, 0, indent)

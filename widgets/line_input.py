@@ -8,8 +8,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingsMap
 from textual.containers import Horizontal
+from textual.geometry import Size
 from textual.getters import query_one
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -32,6 +34,10 @@ class PlainInput(Input):
     """An input that handles keys in their order, removes escapes and control characters from pasted
     text, and takes at most `length_limit` characters: each key takes time for all of them, and a
     document pasted by mistake would block the screen for minutes."""
+
+    # The size of the text, which changes with each key. Textual's own lays the whole screen out
+    # then, which takes longer than all else that a key does; no input here is as wide as its text.
+    virtual_size = Reactive(Size(0, 0), layout=False)
 
     @dataclass
     class LimitReached(Message):

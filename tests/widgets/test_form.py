@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
 
 from servedeck.serving.spec.issues import error, warning
+from tests.tui.helpers import wait_for
 from widgets.form import ChoiceRow, FieldInput, TextRow, VariableRow, from_display, to_display
 from widgets.form_parts import FormBody
 from widgets.select_field import SelectField
@@ -107,3 +110,45 @@ async def test_an_empty_input_is_seen_without_colors(monkeypatch: pytest.MonkeyP
     async with FormApp(row).run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         assert row.query_one(FieldInput).render_line(0).text.count("_") == 15
+
+
+@pytest.mark.parametrize(("width", "expected"), [(90, 65), (40, 24), (20, 14)])
+async def test_the_label_leaves_the_input_room_in_a_narrow_terminal(
+    width: int, expected: int
+) -> None:
+    row = TextRow("image", "Container Image", "vllm:1")
+    async with FormApp(row).run_test(size=(width, 10)) as pilot:
+        await pilot.pause()
+        await wait_for(pilot, lambda: row.query_one(FieldInput).size.width == expected, "the width")
+
+
+async def test_a_key_lays_nothing_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layout of the screen takes longer than all else that a key does."""
+    row = TextRow("image", "Image", "vllm:1")
+    async with FormApp(row).run_test(size=(60, 10)) as pilot:
+        editor = row.query_one(FieldInput)
+        editor.focus()
+        await pilot.pause()
+        layouts: list[object] = []
+        refresh = FieldInput.refresh
+
+        def note(self: FieldInput, *regions: Any, layout: bool = False, **more: Any) -> Any:
+            if layout:
+                layouts.append(self)
+            return refresh(self, *regions, layout=layout, **more)
+
+        monkeypatch.setattr(FieldInput, "refresh", note)
+        await pilot.press("a", "b", "backspace")
+        assert editor.text == "vllm:1a"
+        assert layouts == []
+
+
+async def test_a_text_shown_from_outside_keeps_the_cursor() -> None:
+    row = TextRow("image", "Image", "vllm:1")
+    async with FormApp(row).run_test(size=(60, 10)) as pilot:
+        editor = row.query_one(FieldInput)
+        editor.focus()
+        await pilot.press("home", "right")
+        editor.show_text("other:22")
+        await pilot.press("x")
+        assert editor.text == "oxther:22"
