@@ -109,7 +109,7 @@ async def test_the_footer_names_first_what_the_step_is_there_for(
 async def test_the_help_names_keys_as_they_are_typed(change_service: FakeChangeService) -> None:
     async with run_form(change_service, (100, 60)) as pilot:
         await pilot.press("f1")
-        screen = await wait_for_text(pilot, "Create: the fields", "  =  ")
+        screen = await wait_for_text(pilot, "Create and edit: the fields", "  =  ")
         assert "equals_sign" not in screen
         await pilot.press("escape")
         await go_to_step(pilot, 3)

@@ -234,5 +234,5 @@ async def test_undo_of_another_context_is_refused(driver: EditDriver) -> None:
     assert edit is not None
     driver.app.undoable = Undoable("another-context", (), edit)
     await driver.press("u")
-    await driver.wait_for_text("Nothing was changed here that can be undone")
+    await driver.wait_for_text("The last change was made in context another-context")
     assert "Undo the change" not in screen_text(driver.app)

@@ -236,7 +236,7 @@ async def test_esc_with_nothing_to_leave_says_so() -> None:
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        (("e",), "e: no action here; ? lists the keys."),
+        (("x",), "x: no action here; ? lists the keys."),
         (("tab",), "tab: no action here; ? lists the keys."),
         (("f9",), "f9: no action here; ? lists the keys."),
         (("slash", "f9"), "f9: no action here; f1 lists the keys."),

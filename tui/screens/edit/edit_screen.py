@@ -153,6 +153,8 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def on_mount(self) -> None:
         super().on_mount()
+        # It may have changed while the serving was read.
+        self._view = self.app_context.source.fleet.view(self.key) or self._view
         self._editor.watch_inventory()
         self.set_interval(INVENTORY_UPDATE_SECONDS, self._editor.update_inventory)
         self.call_later(self._show_form)
