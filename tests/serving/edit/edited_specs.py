@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import reject
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -59,8 +60,8 @@ def edits(draw: st.DrawFn, base: ServingSpec) -> ServingSpec:
         changes["settings"] = {**base.settings, "additional_arguments": draw(arguments)}
     try:
         return base.replace(**changes)
-    except ValidationError as error:
-        raise AssertionError(changes) from error
+    except ValidationError:  # the fields of one serving may not suit another
+        reject()
 
 
 @st.composite
