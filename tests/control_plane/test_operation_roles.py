@@ -18,7 +18,9 @@ from tests.control_plane.test_rollouts import SERVER, Serving, serving
 __all__ = ["serving"]
 
 NODE_KINDS = (OperationKind.CORDON, OperationKind.UNCORDON)
-SERVING_KINDS = [one for one in OperationKind if one not in NODE_KINDS]
+OTHER_KINDS = (OperationKind.EDIT, OperationKind.EXEC)
+"""Edits of whole objects have tests of their own; kubectl runs a shell."""
+SERVING_KINDS = [one for one in OperationKind if one not in (*NODE_KINDS, *OTHER_KINDS)]
 
 
 def make_operation(kind: OperationKind, one: Serving) -> Operation:
@@ -85,6 +87,7 @@ async def test_nodes_need_a_role_in_the_whole_cluster(
         plan = await plan_operation(connection, operation)
         assert (await run_plan(connection, plan)).outcome is Outcome.DONE
     control_plane.revoke("member", name=namespace)
+    control_plane.request("DELETE", f"/api/v1/nodes/{node}")  # it is cordoned
 
 
 async def test_without_permission_for_autoscalers_a_warning_says_what_is_not_known(
