@@ -39,6 +39,7 @@ from servedeck.serving.objects.owners import (
     find_replicas_owner,
 )
 from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.objects.template_changes import normalize_template
 from servedeck.serving.spec.issues import Issue, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.spec.spec import ServingSpec
@@ -246,9 +247,12 @@ async def _forecast(
     replicasets: list[JsonObject] = []
     with contextlib.suppress(ApiError):  # without them, the duration is not known
         replicasets = await list_replicasets(connection, live)
-    current = next(one for one in read_revisions(live, replicasets) if one.is_current)
+    revisions = read_revisions(live, replicasets)
+    current = next(one for one in revisions if one.is_current)
     duration = last_rollout_duration(live, current)
-    return forecast_restart(live, changed, inventory.node_capacities(), duration)
+    wanted = normalize_template(as_mapping(changed, "spec", "template"))
+    reused = sum(one.current for one in revisions if one.uid and one.template == wanted)
+    return forecast_restart(live, changed, inventory.node_capacities(), duration, reused)
 
 
 async def _find_replicas_owner(

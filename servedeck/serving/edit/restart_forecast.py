@@ -61,6 +61,8 @@ class RestartForecast:
     def summary(self) -> str:
         """In sentences: "3 Pods restart (RollingUpdate, …); at least 2 of 3 stay available. …"."""
         restart = "1 Pod restarts" if self.pods == 1 else f"{self.pods:,} Pods restart"
+        if not self.pods:
+            restart = "No Pod restarts: those of an earlier revision have this template and go on"
         if self.min_available:
             stay = "stays" if self.replicas == 1 else "stay"
             capacity = f"at least {self.min_available} of {self.replicas} {stay} available"
@@ -93,9 +95,11 @@ def forecast_restart(
     changed: JsonObject,
     nodes: Sequence[NodeCapacity] | None = None,
     last_duration: timedelta | None = None,
+    reused: int = 0,
 ) -> RestartForecast:
     """The rollout of a change of a Deployment that restarts Pods. `nodes` are None if they are
-    unknown.
+    unknown; `reused` is the number of Pods that an earlier revision with the wanted Pod template
+    still has: they go on, as when a rollout that waits is taken back.
 
     At least the desired number minus maxUnavailable stay available (kubernetes
     pkg/controller/deployment/util/deployment_util.go, MinAvailable), none with Recreate.
@@ -107,9 +111,14 @@ def forecast_restart(
     is_rolling = strategy.type == "RollingUpdate"
     min_available = min(available, replicas - strategy.unavailable_pods) if is_rolling else 0
     pod_spec = as_mapping(spec, "template", "spec")
-    needs_surge = is_rolling and strategy.surge_pods > 0 and strategy.unavailable_pods == 0
+    needs_surge = (
+        is_rolling
+        and strategy.surge_pods > 0
+        and strategy.unavailable_pods == 0
+        and reused < replicas
+    )
     return RestartForecast(
-        pods=desired_replicas(live),
+        pods=max(desired_replicas(live) - reused, 0),
         replicas=replicas,
         strategy=strategy,
         min_available=max(min_available, 0),

@@ -224,3 +224,13 @@ def test_the_duration_is_unknown_where_nothing_tells_it() -> None:
     assert rolled_out(seconds=0) is None
     assert rolled_out(**{"deployment.kubernetes.io/revision-history": "1,3"}) is None
     assert last_rollout_duration(deployment(), None) is None
+
+
+def test_pods_of_an_earlier_revision_with_the_wanted_template_go_on() -> None:
+    """As when a rollout that waits for room is taken back."""
+    live = deployment(2, available=2, strategy=rolling(1, 0))
+    found = forecast_restart(live, with_image(live), [node(free=0)], reused=2)
+    assert (found.pods, found.surge_fits, found.issues) == (0, None, ())
+    assert found.summary.startswith("No Pod restarts: those of an earlier revision")
+    part = forecast_restart(live, with_image(live), [node(free=0)], reused=1)
+    assert (part.pods, part.surge_fits) == (1, False)
