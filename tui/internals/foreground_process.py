@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 
 class NoTerminalError(OSError):
     """The app has no terminal to give to another program."""
+
+
+_START = 'kill -STOP $$; exec "$@"'
+"""Stops before the program begins, until it has the terminal: a ctrl+c before that would end
+servedeck."""
 
 
 async def run_in_foreground(
@@ -52,11 +59,17 @@ async def run_in_foreground(
 def _run(command: Sequence[str], terminal: int, environ: Mapping[str, str] | None) -> int:
     """Run the program as the terminal's foreground process group, so that ctrl+c and ctrl+backslash
     reach it alone. If it stops itself (ctrl+z in vim), it continues: no shell could resume it."""
+    if (
+        shutil.which(command[0], path=(os.environ if environ is None else environ).get("PATH"))
+        is None
+    ):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
     process = subprocess.Popen(  # noqa: S603 -- the operator's own editor or kubectl
-        command, process_group=0, env=None if environ is None else dict(environ)
+        ["/bin/sh", "-c", _START, "sh", *command],
+        process_group=0,
+        env=None if environ is None else dict(environ),
     )
     try:
-        _set_foreground(terminal, process.pid)
         while True:
             _, status = os.waitpid(process.pid, os.WUNTRACED)
             if not os.WIFSTOPPED(status):
