@@ -108,7 +108,7 @@ class OperationRunner:
         self._dry_run = dry_run
 
     async def run(self, operation: Operation) -> OperationReport:
-        """Run one operation. A plan that is outdated after its confirmation is made anew and asked
+        """Run one operation. A plan that is outdated after its confirmation is made again and asked
         for again, or reported where nobody can be asked. Never raises ClusterError."""
         is_outdated = False
         while True:

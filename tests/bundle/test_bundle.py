@@ -185,7 +185,7 @@ async def test_a_reached_time_limit_leaves_logs_out_and_keeps_the_rest(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(log_files, "read_log", never)
-    options = BundleOptions(timeout=2.0)
+    options = BundleOptions(timeout=20.0)  # what is read before the logs fits on a busy machine
     files, problems = await bundle_files(demo, CRASHED, tmp_path / "bundle.tar.gz", options)
     assert "description.txt" in files
     reasons = {why for what, why in problems.items() if what.startswith("Log of ")}

@@ -20,7 +20,7 @@ from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, Resource
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
 _MAX_PLANS = 5
-"""Plans that are made anew because the object changed before the dry run."""
+"""Plans that are made again because the object changed before the dry run."""
 
 
 class _NotFoundError(Exception):
