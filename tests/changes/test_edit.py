@@ -22,6 +22,7 @@ from servedeck.changes.edit.save import (
     SaveState,
     UndoExpiredError,
     begin_undo,
+    resolve_unknown,
     save_edit,
 )
 from servedeck.changes.inventory import ClusterInventory
@@ -354,6 +355,29 @@ async def test_what_became_of_a_write_is_read_back_and_it_is_never_sent_twice(
     }[state] in result.message
     assert (str((await read_spec(connection)).memory) == "900Gi") is executed
     assert (result.undo is not None) is (state is SaveState.SAVED)
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize("executed", [True, False])
+async def test_a_new_plan_tells_what_became_of_a_lost_write(
+    connection: Connection, inventory: ClusterInventory, executed: bool
+) -> None:
+    before = await read_spec(connection)
+    plan = await plan_edit(connection, await begin(connection, memory="900Gi"), inventory)
+    Fault(connection, LOST, executed=executed, failing_reads=5)
+    lost = await save_edit(connection, plan, inventory)
+    assert lost.state is SaveState.UNKNOWN
+    del connection.request  # the API server answers again
+    again = await plan_edit(connection, plan.edit, inventory)
+    result = resolve_unknown(lost, again)
+    assert (result is not None) is executed
+    if result is not None:
+        assert result.state is SaveState.SAVED
+        assert [one.kind for one in result.applied] == ["Deployment"]
+        assert result.undo is not None
+        undo = await plan_edit(connection, await begin_undo(connection, result.undo), inventory)
+        assert (await save_edit(connection, undo, inventory)).state is SaveState.SAVED
+        assert await read_spec(connection) == before
 
 
 @pytest.mark.usefixtures("no_pauses")

@@ -120,6 +120,8 @@ async def test_after_a_lost_answer_the_dialog_says_what_became_of_it(
     answer = "was saved" if was_saved else "was not saved"
     await driver.wait_for_text(f"The API server answers again: the change {answer}.")
     assert driver.changes.save_count == 1
+    # Back on the page, it can be undone as any saved change.
+    assert (driver.app.undoable.edit is not None) is was_saved
 
 
 async def test_a_second_key_while_it_is_saved_writes_nothing_twice(driver: EditDriver) -> None:

@@ -107,6 +107,20 @@ async def save_edit(
     )
 
 
+def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult | None:
+    """What became of a save whose answer was lost, from the plan of the same edit that was made
+    again: SAVED if there is nothing left to change; None if it was not saved."""
+    if not again.is_unchanged:
+        return None
+    return replace(
+        result,
+        state=SaveState.SAVED,
+        message="The API server answers again: the change was saved.",
+        applied=tuple(one.ref for one in result.plan.change_plan.writes if one.body is not None),
+        undo=_undo_point(result.plan, again.current.objects.deployment),
+    )
+
+
 async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
     """The edit that puts the fields back. Raises UndoExpiredError if the Deployment was changed
     since, and other ClusterErrors."""

@@ -11,7 +11,7 @@ from textual.getters import query_one
 
 from servedeck.changes import edit_labels
 from servedeck.changes.edit.edit import Edit, EditPlan, ServingReplacedError
-from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.changes.edit.save import SaveResult, SaveState, resolve_unknown
 from servedeck.changes.live_objects import ServingNotFoundError
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.views import NamespacedName
@@ -121,12 +121,11 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self.dismiss(plan)
             return
         if self._result is not None and self._result.state is SaveState.UNKNOWN:
+            if saved := resolve_unknown(self._result, plan):
+                self.dismiss(saved)
+                return
             self._result = None
-            self._notice = (
-                "The API server answers again: the change was saved."
-                if plan.is_unchanged
-                else "The API server answers again: the change was not saved."
-            )
+            self._notice = "The API server answers again: the change was not saved."
         self._update()
         self.call_after_refresh(self._note_painted, plan)
 
