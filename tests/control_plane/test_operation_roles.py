@@ -47,8 +47,14 @@ async def test_a_viewer_is_told_the_missing_verb_and_changes_nothing(
     before = serving.deployment()["spec"]
     async with open_connection(control_plane, user="viewer", namespace=namespace) as connection:
         plan = await plan_operation(connection, operation)
-    verb, resource = operation.required_permission
-    assert f'cannot {verb} resource "{resource.partition(".")[0]}"' in plan.blocked
+    if kind is OperationKind.DELETE:
+        assert plan.blocked == (
+            "Deployment llama cannot be deleted: needs delete on deployments.apps in namespace "
+            f"{namespace}."
+        )
+    else:
+        verb, resource = operation.required_permission
+        assert f'cannot {verb} resource "{resource.partition(".")[0]}"' in plan.blocked
     assert serving.deployment()["spec"] == before
 
 
@@ -119,7 +125,7 @@ async def test_a_deletion_is_blocked_before_anything_is_deleted(
     async with open_connection(control_plane, user="member", namespace=namespace) as connection:
         plan = await Operator(connection, namespace).plan(OperationKind.DELETE)
         assert [one.target for one in plan.deletions] == ["Service llama", "Deployment llama"]
-        assert 'cannot delete resource "deployments"' in plan.blocked
+        assert "needs delete on deployments.apps" in plan.blocked
         assert (await run_plan(connection, plan)).outcome is Outcome.REJECTED
     assert control_plane.request("GET", f"{services}/llama")
 

@@ -119,7 +119,7 @@ def plan_pod_deletion(operation: Operation, pod: JsonObject) -> OperationPlan:
 
 def _deletion(obj: Mapping[str, Any]) -> ObjectDeletion:
     ref = ObjectRef.from_manifest(obj)
-    return ObjectDeletion(ref.path, _describe(obj), as_str(as_mapping(obj, "metadata").get("uid")))
+    return ObjectDeletion(ref, _describe(obj), as_str(as_mapping(obj, "metadata").get("uid")))
 
 
 def _is_of_serving(obj: Mapping[str, Any], name: str) -> bool:

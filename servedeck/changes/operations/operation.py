@@ -10,6 +10,7 @@ from servedeck.cluster.resources import DEPLOYMENT, NODE, POD, Resource
 from servedeck.serving.text import one_line, sanitize
 
 if TYPE_CHECKING:
+    from servedeck.cluster.apply import ObjectRef
     from servedeck.serving.objects.field_changes import FieldChange
     from servedeck.serving.spec.mapping.json_values import JsonObject
 
@@ -105,10 +106,14 @@ class ObjectPatch:
 class ObjectDeletion:
     """The deletion of one object, if it still has the uid."""
 
-    path: str
+    ref: ObjectRef
     target: str
     """ "Service llama"."""
     uid: str
+
+    @property
+    def path(self) -> str:
+        return self.ref.path
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from servedeck.changes.operations.kubectl import with_context
 from servedeck.changes.operations.node_plans import plan_cordon
 from servedeck.changes.operations.object_edit import ObjectEdit, plan_object_edit
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
+from servedeck.cluster.access import AccessChecker
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, Resource
@@ -104,6 +105,14 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
     plan = plan_serving_deletion(operation, live.objects, autoscalers)
     if not plan.is_possible:
         return plan
+    # Before the dry run, so that nothing is sent that is forbidden.
+    access = await AccessChecker.load(connection, operation.namespace)
+    for one in plan.deletions:
+        resource = RESOURCES_BY_KIND[one.ref.kind].resource_name
+        decision = access.cached_decision("delete", resource, one.ref.namespace, name=one.ref.name)
+        if not decision:
+            reason = f"{decision.reason[:1].lower()}{decision.reason[1:]}"
+            return replace(plan, blocked=f"{one.target} cannot be deleted: {reason}")
     # Of these kinds, the object of the serving's own name is known if it may be read.
     names = sorted(RESOURCES_BY_KIND[one].resource_name for one in live.related.unlisted_kinds)
     warnings = [

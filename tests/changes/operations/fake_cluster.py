@@ -39,6 +39,8 @@ class FakeCluster:
         """Method and path of each write that was executed."""
         self.requests: list[tuple[str, str, bool]] = []
         """Method, path and whether it was a dry run, of each write that arrived."""
+        self.forbidden: set[tuple[str, str]] = set()
+        """Verbs and resources that the reviews of the permissions do not have."""
         self.headers: dict[str, str] = {}
         self.clock = ServerClock()
         self.options = SimpleNamespace(context=None)
@@ -83,6 +85,8 @@ class FakeCluster:
         body: Any = None,
         content_type: str = "application/json",
     ) -> ApiResponse:
+        if path.endswith("/selfsubjectrulesreviews"):
+            return self._review()
         # As a real API server, which ignores the query of a deletion with a body.
         dry_run = (
             body.get("dryRun") == ["All"]
@@ -99,6 +103,16 @@ class FakeCluster:
         if self.faults:
             return self.faults.pop(0)(execute)
         return execute()
+
+    def _review(self) -> ApiResponse:
+        rules = [
+            {"verbs": [verb], "apiGroups": ["*"], "resources": [plural]}
+            for verb in ("get", "list", "patch", "delete")
+            for plural in ("deployments", "services", "httproutes", "pods")
+            if (verb, plural) not in self.forbidden
+        ]
+        status = {"resourceRules": rules, "incomplete": False}
+        return ApiResponse(201, {}, json.dumps({"status": status}).encode())
 
     def _execute(self, method: str, path: str, body: JsonObject, dry_run: bool) -> JsonObject:
         stored = self.objects.get(path)

@@ -237,6 +237,22 @@ async def test_a_deletion_is_planned_with_its_services_and_routes(cluster: FakeC
     assert cluster.writes == []
 
 
+@pytest.mark.parametrize(
+    ("plural", "kind"), [("services", "Service"), ("deployments", "Deployment")]
+)
+async def test_a_deletion_of_which_a_part_is_forbidden_sends_nothing(
+    cluster: FakeCluster, plural: str, kind: str
+) -> None:
+    cluster.objects |= {SERVICES: [listed(service())], f"{SERVICES}/llama": service()}
+    cluster.forbidden = {("delete", plural)}
+    found = await plan(cluster, OperationKind.DELETE)
+    group = ".apps" if plural == "deployments" else ""
+    assert found.blocked == (
+        f"{kind} llama cannot be deleted: needs delete on {plural}{group} in namespace chat."
+    )
+    assert cluster.requests == []
+
+
 async def test_a_pod_is_planned(cluster: FakeCluster) -> None:
     cluster.objects["/api/v1/namespaces/chat/pods/llama-1"] = pod()
     assert (await plan(cluster, OperationKind.DELETE_POD, name="llama-1")).is_possible
