@@ -138,6 +138,8 @@ async def make_plan(
             problems += [warning("", message) for message in forbidden.values()]
             writes = [one for one in writes if one.ref not in forbidden]
             previews = tuple(one for one in previews if one.ref not in forbidden)
+        warned = dict.fromkeys(text for one in previews for text in one.warnings)
+        problems += [warning("", text) for text in warned]
         rejections = [one.rejection for one in previews if one.rejection]
         # Without a change no Pod is created, so a full quota does not matter.
         changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)

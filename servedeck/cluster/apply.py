@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
+from servedeck.cluster.http.response_warnings import read_warnings
 from servedeck.cluster.rejection import (
     Rejection,
     RejectionReason,
@@ -87,6 +88,8 @@ class Preview:
     """Fields of the stored object that would change."""
     restarts_pods: bool = False
     """True if the change replaces the Pods of this Deployment."""
+    warnings: tuple[str, ...] = ()
+    """Warnings of the API server and its admission webhooks."""
 
 
 class AppliedObject(NamedTuple):
@@ -129,12 +132,14 @@ async def _preview_object(connection: Connection, manifest: Manifest, force: boo
         existing = None if response.status == 201 else await connection.get_json(ref.path)
     except ApiError as error:
         return Preview(ref, None, await _rejection_with_conflicts(connection, manifest, error))
-    stored = response.json()
+    stored, warnings = response.json(), read_warnings(response.headers)
     # An update has the fields that the server manages as they were read.
     sent, after = (_without_server_managed_fields(one) for one in (manifest, stored))
     admission = admission_changes(sent, after)
     if existing is None:
-        return Preview(ref, PreviewAction.CREATE, admission_changes=tuple(admission))
+        return Preview(
+            ref, PreviewAction.CREATE, admission_changes=tuple(admission), warnings=warnings
+        )
     before = _without_server_managed_fields(existing)
     # Changes already present in the stored object are not caused by this write.
     existing_changes = set(admission_changes(sent, before))
@@ -142,7 +147,7 @@ async def _preview_object(connection: Connection, manifest: Manifest, force: boo
     changes = find_field_changes(before, after)
     action = PreviewAction.CHANGE if changes else PreviewAction.UNCHANGED
     restarts = ref.kind == "Deployment" and restarts_pods(existing, stored)
-    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts)
+    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts, warnings)
 
 
 async def _rejection_with_conflicts(

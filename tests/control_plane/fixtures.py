@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.control_plane.control_plane import ControlPlane, missing_binaries_message
+from tests.control_plane.control_plane import (
+    ControlPlane,
+    RequestError,
+    missing_binaries_message,
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,3 +67,44 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 def kubeconfig(control_plane: ControlPlane) -> Path:
     """A kubeconfig file of an administrator."""
     return control_plane.write_kubeconfig()
+
+
+MakePolicy = Callable[[str, str], None]
+"""Arguments: a condition in CEL, and what happens if it is false (Deny or Warn)."""
+
+
+@pytest.fixture
+def policy(control_plane: ControlPlane, namespace: str) -> Iterator[MakePolicy]:
+    """Makes the admission policy "at most 5 replicas" for the Deployments of the namespace."""
+    root = "/apis/admissionregistration.k8s.io/v1"
+    rule = {
+        "apiGroups": ["apps"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["deployments"],
+    }
+
+    def make(condition: str, action: str) -> None:
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+        control_plane.create(
+            f"{root}/validatingadmissionpolicies",
+            {
+                "metadata": {"name": namespace},
+                "spec": {
+                    "matchConstraints": {"resourceRules": [rule], "namespaceSelector": selector},
+                    "validations": [{"expression": condition, "message": "at most 5 replicas"}],
+                },
+            },
+        )
+        control_plane.create(
+            f"{root}/validatingadmissionpolicybindings",
+            {
+                "metadata": {"name": namespace},
+                "spec": {"policyName": namespace, "validationActions": [action]},
+            },
+        )
+
+    yield make
+    for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+        with contextlib.suppress(RequestError):
+            control_plane.request("DELETE", f"{root}/{kind}/{namespace}")

@@ -14,6 +14,7 @@ from servedeck.changes.edit.save import SaveResult
 from servedeck.fleet.views import NamespacedName
 from tests.control_plane import pod_statuses
 from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.fixtures import MakePolicy
 from tests.control_plane.page import SERVER, apply, foreign_deployment, to_list
 from tests.control_plane.test_app import AppDriver
 from tests.control_plane.test_create_wizard import (
@@ -22,6 +23,8 @@ from tests.control_plane.test_create_wizard import (
     running_app,
     wait_for_texts,
 )
+from tests.control_plane.test_deploy import open_connection
+from tests.control_plane.test_set import wait_until_applied
 from tests.tui.helpers import wait_for
 from tests.waiting import wait_until
 from tui.change_service import ClusterChangeService
@@ -235,6 +238,34 @@ async def test_from_a_wrong_image_to_ready_without_leaving_the_screen(
         (new,) = await wait_until(new_pods, "the new Pod")
         control_plane.set_pod_status(new, pod_statuses.ready_status())
         await driver.wait_for_row("broken", "Ready", "1/1")
+
+
+# -- admission ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["Deny", "Warn"])
+async def test_what_a_policy_says_is_in_the_plan(
+    control_plane: ControlPlane, namespace: str, policy: MakePolicy, action: str
+) -> None:
+    create_foreign(control_plane, namespace)
+    policy("object.spec.replicas <= 5", action)
+    async with open_connection(control_plane) as connection:
+        await wait_until_applied(connection, namespace, "chat")
+    async with running_app(control_plane, namespace, size=(120, 40)) as driver:
+        form = await open_form(driver, namespace, "chat")
+        await retype(driver, "replicas", "9")
+        dialog = await plan(driver)
+        assert dialog.plan is not None
+        await wait_for_texts(driver, "at most 5 replicas")
+        if action == "Warn":
+            await save(driver)
+            return
+        await driver.pilot.press("y")
+        await wait_for_texts(driver, "It cannot be saved")
+        await driver.pilot.press("n")
+        await wait_for(driver.pilot, lambda: driver.app.screen is form, "the form")
+        assert form.form.get_text("replicas") == "9"
+    assert get_deployment(control_plane, namespace, "chat")["spec"]["replicas"] == 1
 
 
 # -- two clients --------------------------------------------------------------------------------

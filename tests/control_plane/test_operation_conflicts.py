@@ -15,6 +15,7 @@ from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.lost_writes import look_again
 from servedeck.changes.operations.operation import OperationKind, Outcome
 from tests.control_plane.control_plane import ControlPlane, RequestError
+from tests.control_plane.fixtures import MakePolicy
 from tests.control_plane.proxies import FaultProxy
 from tests.control_plane.test_deploy import open_connection
 from tests.control_plane.test_operations import NEW_IMAGE, Operator, operator
@@ -198,47 +199,7 @@ async def test_a_status_that_is_written_all_the_time_does_not_prevent_a_change(
 # -- admission ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def policy(control_plane: ControlPlane, namespace: str) -> Iterator[Callable[[str, str], None]]:
-    """Makes a policy for the Deployments of the namespace: a condition in CEL, and what happens if
-    it is false (Deny or Warn)."""
-    root = "/apis/admissionregistration.k8s.io/v1"
-    rule = {
-        "apiGroups": ["apps"],
-        "apiVersions": ["v1"],
-        "operations": ["UPDATE"],
-        "resources": ["deployments"],
-    }
-
-    def make(condition: str, action: str) -> None:
-        selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-        control_plane.create(
-            f"{root}/validatingadmissionpolicies",
-            {
-                "metadata": {"name": namespace},
-                "spec": {
-                    "matchConstraints": {"resourceRules": [rule], "namespaceSelector": selector},
-                    "validations": [{"expression": condition, "message": "at most 5 replicas"}],
-                },
-            },
-        )
-        control_plane.create(
-            f"{root}/validatingadmissionpolicybindings",
-            {
-                "metadata": {"name": namespace},
-                "spec": {"policyName": namespace, "validationActions": [action]},
-            },
-        )
-
-    yield make
-    for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
-        with contextlib.suppress(RequestError):
-            control_plane.request("DELETE", f"{root}/{kind}/{namespace}")
-
-
-async def test_a_policy_that_denies_blocks_the_plan(
-    operator: Operator, policy: Callable[[str, str], None]
-) -> None:
+async def test_a_policy_that_denies_blocks_the_plan(operator: Operator, policy: MakePolicy) -> None:
     policy("object.spec.replicas <= 5", "Deny")
     plan = await operator.plan_until(OperationKind.SCALE, 9, lambda one: one.blocked)
     assert "at most 5 replicas" in plan.blocked
@@ -246,7 +207,7 @@ async def test_a_policy_that_denies_blocks_the_plan(
 
 
 async def test_a_policy_that_warns_is_in_the_plan_and_in_the_result(
-    operator: Operator, policy: Callable[[str, str], None]
+    operator: Operator, policy: MakePolicy
 ) -> None:
     policy("object.spec.replicas <= 5", "Warn")
     plan = await operator.plan_until(OperationKind.SCALE, 9, lambda one: one.warnings)
@@ -257,7 +218,7 @@ async def test_a_policy_that_warns_is_in_the_plan_and_in_the_result(
 
 
 async def test_a_policy_that_denies_after_the_plan_rejects_it(
-    serving: Serving, operator: Operator, policy: Callable[[str, str], None]
+    serving: Serving, operator: Operator, policy: MakePolicy
 ) -> None:
     plan = await operator.plan(OperationKind.SCALE, 9)
     policy("object.spec.replicas <= 5", "Deny")

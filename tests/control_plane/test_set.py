@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from servedeck.changes.edit.edit import begin_edit
+from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.changes.operations.planner import plan_operation
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
 from servedeck.commands.errors import CommandError
@@ -22,11 +24,12 @@ from servedeck.serving.objects.diff import find_differences, format_path
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.spec import ServingSpec
 from tests.control_plane.control_plane import ControlPlane, RequestError
+from tests.control_plane.fixtures import MakePolicy
 from tests.control_plane.test_deploy import open_connection
 from tests.control_plane.test_foreign_servings import NAME, create, foreign_deployment
 from tests.serving.edit.assignments_by_field import ASSIGNMENTS
 from tests.serving.foreign_manifests import foreign_objects
-from tests.waiting import wait_until_sync
+from tests.waiting import wait_until_sync, with_timeout
 
 Json = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
@@ -500,3 +503,47 @@ async def test_a_plan_is_not_made_stale_by_the_status_alone(
         run = await run_set(connection, namespace, "description=x")
     assert run.saved or "modified" in " ".join(run.err)
     assert not any("made again" in one for one in run.err)
+
+
+# -- admission ----------------------------------------------------------------------------------
+
+
+async def wait_until_applied(connection: Connection, namespace: str, name: str) -> None:
+    """Wait until the API server applies the policy: it reads it some time after it was created."""
+    operation = Operation(OperationKind.SCALE, namespace, name, 9)
+
+    async def wait() -> None:
+        while True:
+            plan = await plan_operation(connection, operation)
+            if plan.blocked or plan.warnings:
+                break
+            await asyncio.sleep(0.05)
+
+    await with_timeout(wait())
+
+
+async def test_a_policy_that_denies_a_change_is_an_error(
+    control_plane: ControlPlane, namespace: str, policy: MakePolicy
+) -> None:
+    create(control_plane, namespace, "kubectl", [foreign_deployment()])
+    policy("object.spec.replicas <= 5", "Deny")
+    async with open_connection(control_plane) as connection:
+        await wait_until_applied(connection, namespace, NAME)
+        run = await run_set(connection, namespace, "replicas=9", force=True)
+        assert not run.saved
+        assert any(one.startswith("error: ") and "at most 5" in one for one in run.err)
+        assert (await run_set(connection, namespace, "replicas=4", force=True)).saved
+    assert control_plane.request("GET", path_of(namespace))["spec"]["replicas"] == 4
+
+
+async def test_a_policy_that_warns_is_shown_before_the_change(
+    control_plane: ControlPlane, namespace: str, policy: MakePolicy
+) -> None:
+    create(control_plane, namespace, "kubectl", [foreign_deployment()])
+    policy("object.spec.replicas <= 5", "Warn")
+    async with open_connection(control_plane) as connection:
+        await wait_until_applied(connection, namespace, NAME)
+        run = await run_set(connection, namespace, "replicas=9", force=True)
+        assert run.saved
+        assert [one.partition(": ")[0] for one in run.err if "at most 5" in one] == ["warning"]
+    assert control_plane.request("GET", path_of(namespace))["spec"]["replicas"] == 9
