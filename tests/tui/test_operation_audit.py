@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from tests.tui.helpers import screen_text, wait_for
 from tui.app import ServedeckApp
 from tui.change_service import ClusterChangeService
 from tui.log_service import ClusterLogService
+from tui.screens.confirm_dialog import ConfirmDialog
 from tui.screens.operation_dialog import OperationDialog
 
 SEQUENCES_PER_CLUSTER = 10
@@ -226,7 +228,8 @@ class Auditor:
     async def return_to_list(self) -> None:
         """Close everything."""
         for _ in range(20):
-            await self.press("escape")
+            closing = isinstance(self.app.screen, ConfirmDialog)
+            await self.press("d" if closing else "escape")  # esc keeps the form of a new serving
             if self.app.screen is self.app.servings:
                 await self.press("escape", "escape", "escape")
                 return
@@ -300,8 +303,9 @@ def random_keys(chance: random.Random, auditor: Auditor) -> Sequence[str]:
 
 @pytest.mark.parametrize("number", range(CLUSTERS))
 async def test_random_keys_write_nothing_that_was_not_confirmed(
-    monkeypatch: pytest.MonkeyPatch, number: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
 ) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     chance = random.Random(number)
     async with audited_app(monkeypatch, is_production=number % 2 == 1) as (auditor, recorder):
         await auditor.press("r", "y")
