@@ -12,8 +12,10 @@ from servedeck.bundle.reader import ClusterReader
 from servedeck.cluster import resources
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.serving.accelerators import is_accelerator
-from servedeck.serving.capacity import PodRequests, node_capacities
+from servedeck.serving.capacity import node_capacities
+from servedeck.serving.node_usage import NodeUsage
 from servedeck.serving.objects.records import Node
+from servedeck.serving.pod_requests import PodRequests
 from servedeck.serving.quantity import format_quantity
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 from servedeck.serving.text import cell_width, one_line, sanitize
@@ -83,7 +85,7 @@ def _resource_rows(
     if record is None:
         return
     requests = [one for pod in pods or () if (one := _convert(pod, PodRequests)) is not None]
-    (capacity,) = node_capacities([record], requests)
+    (capacity,) = node_capacities([record], NodeUsage(requests).by_node)
     for key, total in capacity.allocatable.items():
         if key not in _SHOWN_RESOURCES and not is_accelerator(key):
             continue

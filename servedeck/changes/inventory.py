@@ -11,18 +11,18 @@ from typing import Any, cast
 from servedeck.cluster import resources
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.watch.kinds import NAMESPACES, NODES, ResourceKind
-from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
+from servedeck.cluster.watch.reflector import RecordChange, Reflector, ReflectorPhase
 from servedeck.serving.capacity import (
     AcceleratorCapacity,
     NodeCapacity,
-    PodRequests,
-    ResourceList,
     SchedulingResult,
     accelerator_capacities,
     node_capacities,
     simulate_scheduling,
 )
+from servedeck.serving.node_usage import NodeUsage
 from servedeck.serving.objects.records import Namespace, Node
+from servedeck.serving.pod_requests import PodRequests, ResourceList
 from servedeck.serving.pvcs import PersistentVolumeClaim, Pvc, pvcs
 
 ACTIVE_PODS = ResourceKind(
@@ -52,7 +52,14 @@ class ClusterInventory:
         self._changed = asyncio.Event()
         self._nodes = self._make_reflector(connection, NODES, None)
         self._namespaces = self._make_reflector(connection, NAMESPACES, None)
-        self._pods = self._make_reflector(connection, ACTIVE_PODS, None)
+        self._pods = Reflector(
+            connection,
+            ACTIVE_PODS,
+            None,
+            self._handle_pod_change,
+            lambda _: self._handle_change(),
+        )
+        self._usage = NodeUsage()
         self._all_pvcs = self._make_reflector(connection, PVCS, None)
         self._namespace_pvcs = self._make_reflector(connection, PVCS, namespace)
         self._namespace = namespace
@@ -99,6 +106,17 @@ class ClusterInventory:
         self._changed.set()
         self._on_change()
 
+    def _handle_pod_change(self, change: RecordChange) -> None:
+        """Most changes of Pods change neither what they request nor where: those of their status
+        come many times a second."""
+        changed = change.type != "MODIFIED"
+        if change.type == "DELETED":
+            self._usage.remove(change.record)
+        elif change.record is not None:
+            changed = self._usage.put(change.record) or changed
+        if changed:
+            self._handle_change()
+
     def _active_reflectors(self) -> Iterable[Reflector]:
         yield from (self._nodes, self._namespaces, self._pods)
         yield (
@@ -130,9 +148,8 @@ class ClusterInventory:
             return None
         if self._node_capacities is None:
             nodes = cast(Iterable[Node], self._nodes.records.values())
-            pods = cast(Iterable[PodRequests], self._pods.records.values())
             self._node_capacities = node_capacities(
-                sorted(nodes, key=lambda node: node.metadata.name), pods
+                sorted(nodes, key=lambda node: node.metadata.name), self._usage.by_node
             )
         return self._node_capacities
 

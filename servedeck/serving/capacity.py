@@ -11,94 +11,25 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
 from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
-from servedeck.serving.objects.records import (
-    Node,
-    ObjectMeta,
-    PodContainer,
-    Record,
-    ResourceRequirements,
-    Taint,
+from servedeck.serving.objects.records import Node, Taint
+from servedeck.serving.pod_requests import (
+    ContainerRequests,
+    ResourceList,
+    parse_resource_list,
+    sum_requests,
 )
-from servedeck.serving.quantity import format_quantity, parse_quantity
+from servedeck.serving.quantity import format_quantity
 from servedeck.serving.spec.names import validate_resource_name
 from servedeck.serving.text import format_count
 
-ResourceList = dict[str, Fraction]
 _ZERO = Fraction(0)
 MAX_REASONS = 3
 """Maximum number of reasons in the summary; for the others only the number of nodes is shown."""
-
-
-class ContainerRequests(Record, frozen=True):
-    resources: ResourceRequirements = ResourceRequirements()
-    restart_policy: str = ""
-
-
-class PersistentVolumeClaimVolumeSource(Record, frozen=True):
-    claim_name: str = ""
-
-
-class PodVolume(Record, frozen=True):
-    persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None
-
-
-class PodRequestsSpec(Record, frozen=True):
-    node_name: str = ""
-    containers: tuple[ContainerRequests, ...] = ()
-    init_containers: tuple[ContainerRequests, ...] = ()
-    overhead: dict[str, str | int | float] = {}
-    volumes: tuple[PodVolume, ...] = ()
-
-
-class PodPhaseStatus(Record, frozen=True):
-    phase: str = ""
-
-
-class PodRequests(Record, frozen=True):
-    """A Pod as the create form needs it: its requests and the PVCs that it mounts. The serving list
-    omits both to save memory with 5,000 Pods."""
-
-    metadata: ObjectMeta = ObjectMeta()
-    spec: PodRequestsSpec = PodRequestsSpec()
-    status: PodPhaseStatus = PodPhaseStatus()
-
-
-def pod_requests(pod: PodRequests) -> ResourceList:
-    """A Pod's requests as the scheduler computes them: the sum of the containers and the sidecars,
-    or the largest init container with the sidecars started before it, plus the overhead (kubernetes
-    pkg/api/v1/resource/helpers.go, PodRequests)."""
-    asked = container_requests(pod.spec.containers, pod.spec.init_containers)
-    return (
-        _add_resources(asked, _parse_resource_list(pod.spec.overhead))
-        if pod.spec.overhead
-        else asked
-    )
-
-
-def container_requests(
-    containers: Sequence[ContainerRequests | PodContainer],
-    init_containers: Sequence[ContainerRequests | PodContainer],
-) -> ResourceList:
-    """Requests of a Pod with these containers, as the scheduler computes them."""
-    total = _sum_requests(one.resources for one in containers)
-    if not init_containers:
-        return total
-    sidecars: ResourceList = {}
-    peak: ResourceList = {}
-    for one in init_containers:
-        own = _effective_requests(one.resources)
-        if one.restart_policy == "Always":
-            sidecars = _add_resources(sidecars, own)
-            peak = _max_resources(peak, sidecars)
-        else:
-            peak = _max_resources(peak, _add_resources(sidecars, own))
-    return _max_resources(_add_resources(total, sidecars), peak)
 
 
 def scheduling_requirements(
@@ -107,7 +38,7 @@ def scheduling_requirements(
     """Requests and tolerations of a Pod of a Deployment built by `manifests.build`."""
     spec = deployment["spec"]["template"]["spec"]
     containers = msgspec.convert(spec["containers"], tuple[ContainerRequests, ...], strict=False)
-    return _sum_requests(one.resources for one in containers), spec.get("tolerations", ())
+    return sum_requests(one.resources for one in containers), spec.get("tolerations", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +89,12 @@ class SchedulingResult:
     summary: str
 
 
-def node_capacities(nodes: Iterable[Node], pods: Iterable[PodRequests]) -> list[NodeCapacity]:
-    """Free resources of each node, in the given order. Succeeded and failed Pods are not
-    counted."""
-    used: dict[str, ResourceList] = {}
-    for pod in pods:
-        if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed"):
-            taken = used.setdefault(pod.spec.node_name, {"pods": _ZERO})
-            taken["pods"] += 1
-            for key, amount in pod_requests(pod).items():
-                taken[key] = taken.get(key, _ZERO) + amount
+def node_capacities(nodes: Iterable[Node], used: Mapping[str, ResourceList]) -> list[NodeCapacity]:
+    """Free resources of each node, in the given order. `used` is what the Pods bound to a node
+    request, by its name (`NodeUsage.by_node`)."""
     found = []
     for node in nodes:
-        allocatable = _parse_resource_list(node.status.allocatable)
+        allocatable = parse_resource_list(node.status.allocatable)
         taken = used.get(node.metadata.name, {})
         free = {
             key: max(amount - taken.get(key, _ZERO), _ZERO) for key, amount in allocatable.items()
@@ -383,45 +307,3 @@ def _unschedulable_reason(node: Node) -> str:
         return "cordoned"
     ready = next((one.status for one in node.status.conditions if one.type == "Ready"), "")
     return "" if ready == "True" else "not ready"
-
-
-def _effective_requests(resources: ResourceRequirements) -> ResourceList:
-    """Requests; the limit is used if no request is set."""
-    return _parse_resource_list({**resources.limits, **resources.requests})
-
-
-def _parse_resource_list(resources: Mapping[str, object]) -> ResourceList:
-    found: ResourceList = {}
-    for key, value in resources.items():
-        try:
-            found[key] = _cached_parse_quantity(str(value))
-        except ValueError:  # not our object: an invalid quantity counts as no request
-            continue
-    return found
-
-
-# Pods request the same few amounts; parsing those of 5,000 Pods without a cache takes a third of a
-# second.
-_cached_parse_quantity = lru_cache(maxsize=4096)(parse_quantity)
-
-
-def _sum_requests(resources: Iterable[ResourceRequirements]) -> ResourceList:
-    total: ResourceList = {}
-    for one in resources:
-        for key, amount in _effective_requests(one).items():
-            total[key] = total[key] + amount if key in total else amount
-    return total
-
-
-def _add_resources(first: ResourceList, second: ResourceList) -> ResourceList:
-    return {
-        key: first.get(key, _ZERO) + second.get(key, _ZERO)
-        for key in (*first, *(key for key in second if key not in first))
-    }
-
-
-def _max_resources(first: ResourceList, second: ResourceList) -> ResourceList:
-    return {
-        key: max(first.get(key, _ZERO), second.get(key, _ZERO))
-        for key in (*first, *(key for key in second if key not in first))
-    }

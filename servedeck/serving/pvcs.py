@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from servedeck.serving.capacity import PodRequests
 from servedeck.serving.objects.records import ObjectMeta, Record
+from servedeck.serving.pod_requests import PodRequests
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.spec import ServingSpec
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -7,12 +8,15 @@ import msgspec
 import pytest
 
 from servedeck.serving import capacity
-from servedeck.serving.capacity import InsufficientResource, PodRequests
+from servedeck.serving.capacity import InsufficientResource, NodeCapacity
+from servedeck.serving.node_usage import NodeUsage
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.records import Node, Taint
+from servedeck.serving.pod_requests import PodRequests, pod_requests
 from tests.serving.spec.test_validation import vllm_spec
 
 GPU = "nvidia.com/gpu"
+UIDS = itertools.count()
 
 
 def node(name: str, gpus: int = 0, *, cpu: str = "16", memory: str = "64Gi", **spec: Any) -> Node:
@@ -35,7 +39,7 @@ def requesting_pod(node_name: str, phase: str = "Running", **requests: str) -> P
     gpus = {GPU: requests.pop("gpus")} if "gpus" in requests else {}
     return msgspec.convert(
         {
-            "metadata": {"name": "p", "namespace": "n"},
+            "metadata": {"name": "p", "namespace": "n", "uid": f"{next(UIDS)}"},
             "spec": {
                 "nodeName": node_name,
                 "containers": [{"resources": {"requests": requests, "limits": gpus}}],
@@ -46,13 +50,17 @@ def requesting_pod(node_name: str, phase: str = "Running", **requests: str) -> P
     )
 
 
+def node_capacities(nodes: list[Node], pods: list[PodRequests]) -> list[NodeCapacity]:
+    return capacity.node_capacities(nodes, NodeUsage(pods).by_node)
+
+
 def scheduling_summary(
     replicas: int, nodes: list[Node], pods: list[PodRequests], **changes: Any
 ) -> str:
     asked, tolerations = capacity.scheduling_requirements(
         manifests.build_manifests(vllm_spec(cpu="1", **changes))[0]
     )
-    rooms = capacity.node_capacities(nodes, pods)
+    rooms = node_capacities(nodes, pods)
     return capacity.simulate_scheduling(asked, replicas, rooms, tolerations).summary
 
 
@@ -65,7 +73,7 @@ def test_what_is_free_is_what_is_allocatable_less_the_requests_of_bound_pods() -
         requesting_pod("", "Pending", gpus="1"),
         requesting_pod("b", gpus="9"),
     ]
-    a, b = capacity.node_capacities([node("a", 4), node("b", 4)], pods)
+    a, b = node_capacities([node("a", 4), node("b", 4)], pods)
     assert a.free[GPU] == 1
     assert a.free["cpu"] == Fraction("15.5")
     assert a.free["pods"] == 108
@@ -77,7 +85,7 @@ def test_the_supply_of_each_accelerator() -> None:
     mig.status.allocatable["nvidia.com/mig-1g.5gb"] = 7
     nodes = [node("a", 4), node("b", 8), mig, node("d", 2, unschedulable=True)]
     gpu, slices = capacity.accelerator_capacities(
-        capacity.node_capacities(nodes, [requesting_pod("a", gpus="3")])
+        node_capacities(nodes, [requesting_pod("a", gpus="3")])
     )
     assert (gpu.name, gpu.resource, gpu.total, gpu.free) == ("NVIDIA GPU", GPU, 14, 9)
     assert gpu.nodes == (("b", 8, 8), ("a", 1, 4), ("d", 0, 2))
@@ -123,7 +131,11 @@ def test_the_reasons_of_the_nodes_add_up() -> None:
         (node("a", 1, memory="8Gi"), [], "1 with too little allocatable memory"),
         (node("a", 1), [requesting_pod("a", memory="50Gi")], "1 without enough free memory"),
         (node("a", 1), [requesting_pod("a", cpu="15500m")], "1 without enough free CPU"),
-        (node("a", 1), [requesting_pod("a")] * 110, "1 at their maximum number of Pods"),
+        (
+            node("a", 1),
+            [requesting_pod("a") for _ in range(110)],
+            "1 at their maximum number of Pods",
+        ),
     ],
 )
 def test_why_a_node_cannot_host_a_replica(
@@ -163,11 +175,11 @@ def test_the_node_that_comes_nearest_to_what_is_asked_for(
     ]
     pods.append(requesting_pod("cpu-1", memory="40Gi"))
     asked = [InsufficientResource(key, Fraction(amount), count) for key, amount, count in scarce]
-    assert capacity.describe_closest_nodes(capacity.node_capacities(nodes, pods), asked) == sentence
+    assert capacity.describe_closest_nodes(node_capacities(nodes, pods), asked) == sentence
 
 
 def test_all_accelerators_in_use() -> None:
-    rooms = capacity.node_capacities([node("a", 8), node("b")], [requesting_pod("a", gpus="8")])
+    rooms = node_capacities([node("a", 8), node("b")], [requesting_pod("a", gpus="8")])
     assert (
         capacity.describe_closest_nodes(rooms, [InsufficientResource(GPU, Fraction(4), 2)])
         == "No node has NVIDIA GPU free."
@@ -193,7 +205,7 @@ def test_init_containers_sidecars_and_overhead_are_counted_as_the_scheduler_does
         },
         PodRequests,
     )
-    assert capacity.pod_requests(one) == {"cpu": Fraction("3.6")}
+    assert pod_requests(one) == {"cpu": Fraction("3.6")}
 
 
 @pytest.mark.parametrize(
@@ -213,8 +225,6 @@ def test_tolerations(toleration: dict[str, str], yes: bool) -> None:
 
 
 def test_odd_quantities_of_others_count_for_nothing() -> None:
-    (room,) = capacity.node_capacities(
-        [node("a", 1, cpu="lots")], [requesting_pod("a", cpu="x", gpus="y")]
-    )
+    (room,) = node_capacities([node("a", 1, cpu="lots")], [requesting_pod("a", cpu="x", gpus="y")])
     assert room.free[GPU] == 1
     assert "cpu" not in room.free

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from servedeck.serving import pvcs
-from servedeck.serving.capacity import PodRequests
+from servedeck.serving.pod_requests import PodRequests
 from servedeck.serving.pvcs import PersistentVolumeClaim, Pvc
 from tests.serving.spec.test_validation import vllm_spec
 

@@ -28,7 +28,6 @@ from servedeck.serving import pvcs
 from servedeck.serving.capacity import (
     AcceleratorCapacity,
     NodeCapacity,
-    ResourceList,
     SchedulingResult,
     accelerator_capacities,
     scheduling_requirements,
@@ -43,6 +42,7 @@ from servedeck.serving.objects.field_changes import AdmissionChange, FieldConfli
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.pod_requests import ResourceList
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, error

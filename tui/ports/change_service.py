@@ -14,14 +14,10 @@ from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.rejection import Rejection
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.capacity import (
-    AcceleratorCapacity,
-    NodeCapacity,
-    ResourceList,
-    SchedulingResult,
-)
+from servedeck.serving.capacity import AcceleratorCapacity, NodeCapacity, SchedulingResult
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.pod_requests import ResourceList
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec

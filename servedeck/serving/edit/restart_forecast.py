@@ -10,14 +10,9 @@ from typing import Any
 
 import msgspec
 
-from servedeck.serving.capacity import (
-    NodeCapacity,
-    PodRequests,
-    format_requests,
-    pod_requests,
-    simulate_scheduling,
-)
+from servedeck.serving.capacity import NodeCapacity, format_requests, simulate_scheduling
 from servedeck.serving.duration import format_duration
+from servedeck.serving.pod_requests import PodRequests, pod_requests
 from servedeck.serving.spec.issues import Issue, warning
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,

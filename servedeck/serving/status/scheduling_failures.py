@@ -6,13 +6,9 @@ import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from servedeck.serving.capacity import (
-    InsufficientResource,
-    ResourceList,
-    container_requests,
-    format_requests,
-)
+from servedeck.serving.capacity import InsufficientResource, format_requests
 from servedeck.serving.objects.records import Event, Pod
+from servedeck.serving.pod_requests import ResourceList, container_requests
 from servedeck.serving.status.cause import Finding, Signal
 from servedeck.serving.status.cause_lookup import find_cause, find_main_cause, to_diagnosis
 from servedeck.serving.status.diagnosis import Diagnosis, PodHealth
