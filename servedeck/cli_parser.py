@@ -324,6 +324,23 @@ def _add_operation_commands(commands: Any) -> None:
         dest="confirm_names",
         help="confirm the deletion of this serving, in a production context, too; once for each",
     )
+    adopt = add(
+        "adopt",
+        "make the Deployment of another tool a serving of servedeck",
+        "Adds servedeck's label to a Deployment that another tool made, also to one that is not"
+        " listed because its inference server is not recognized. Creates a Service if none leads to"
+        " its Pods. Restarts no Pods, and shows the difference before.",
+    )
+    adopt.add_argument(
+        "--route",
+        action="store_true",
+        help="create a route, too, if none leads to its Pods: it opens them to the outside",
+    )
+    adopt.add_argument(
+        "--no-service",
+        action="store_true",
+        help="create no Service, even if none leads to its Pods",
+    )
 
 
 def _add_wait_command(commands: Any) -> None:

@@ -67,6 +67,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "save": "Save Changes",
     "confirm": "Dialog",
     "operation": "Dialog of an operation",
+    "adoption": "Dialog of an adoption",
     "pick": "Picker",
     "table": "List navigation",
     "help": "Help",
@@ -213,6 +214,14 @@ ACTIONS: tuple[Action, ...] = (
         "Delete the serving: says first what goes with it and what stays.",
         footer_order=10,
         command="delete",
+    ),
+    Action(
+        "servings.adopt",
+        "A",
+        "adopt",
+        "Make the Deployment of another tool a serving of servedeck: its label, and a Service if "
+        "none leads to its Pods; shows the difference first.",
+        command="adopt",
     ),
     Action(
         "servings.undo",
@@ -542,6 +551,20 @@ ACTIONS: tuple[Action, ...] = (
         footer_order=3,
     ),
     Action("operation.close", "escape", "cancel", "Change nothing.", footer_order=4),
+    Action(
+        "adoption.service",
+        "s",
+        "Service",
+        "Create a Service if none leads to the Pods, or create none.",
+        footer_order=3,
+    ),
+    Action(
+        "adoption.route",
+        "r",
+        "route",
+        "Create a route, which opens the Pods to the outside, or create none.",
+        footer_order=3,
+    ),
     Action("connect.close", "escape,c,q", "close", "Close the overlay.", footer_order=9),
     Action("connect.url", "u", "URL", "Copy the endpoint URL.", footer_order=1),
     Action("connect.address", "a", "address", "Copy the in-cluster address.", footer_order=2),
@@ -663,6 +686,14 @@ ACTIONS: tuple[Action, ...] = (
         "what goes with it and what stays.",
         footer_order=14,
         command="delete",
+    ),
+    Action(
+        "serving.adopt",
+        "A",
+        "adopt",
+        "Make the Deployment of another tool a serving of servedeck: its label, and a Service if "
+        "none leads to its Pods; shows the difference first.",
+        command="adopt",
     ),
     Action(
         "serving.undo",

@@ -264,9 +264,13 @@ class ClusterChangeService:
         return await self._require_connection().get_json(ref.path)
 
     async def plan_operation(self, operation: Operation) -> OperationPlan:
+        from servedeck.changes.operations.adoption import Adoption
         from servedeck.changes.operations.planner import plan_operation
 
-        return await plan_operation(self._require_connection(), operation)
+        platform = None
+        if isinstance(operation, Adoption) and operation.route:
+            platform = await self._discover_platform()
+        return await plan_operation(self._require_connection(), operation, platform=platform)
 
     async def run_operation(self, plan: OperationPlan) -> OperationResult:
         from servedeck.changes.operations.execution import run_plan

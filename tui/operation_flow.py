@@ -9,6 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from servedeck.changes.operations.adoption import Adoption
 from servedeck.changes.operations.operation import (
     Operation,
     OperationKind,
@@ -37,6 +38,7 @@ OPERATION_ACTIONS = {
     "pause": OperationKind.PAUSE,
     "rollback": OperationKind.ROLLBACK,
     "delete": OperationKind.DELETE,
+    "adopt": OperationKind.ADOPT,
 }
 """Names of the actions of the list and the page; stop also starts, pause also resumes."""
 
@@ -65,6 +67,8 @@ class OperationFlow:
             return "There is no serving under the cursor."
         if view.readonly_reason:
             return view.readonly_reason
+        if kind is OperationKind.ADOPT and (reason := _adoption_blocks(view)):
+            return reason
         return self.disabled_reason(Operation(kind, view.key.namespace, view.key.name))
 
     def targets_disabled_reason(self, kind: OperationKind, views: Sequence[ServingView]) -> str:
@@ -112,6 +116,9 @@ class OperationFlow:
         if not views:
             return
         kind = _resolve_kind(kind, views[0])
+        if kind is OperationKind.ADOPT:
+            self.open([Adoption.make(one.key.namespace, one.key.name) for one in views])
+            return
         asks_replicas = kind is OperationKind.SCALE
         # One number is proposed where all have it: enter changes nothing then.
         desired = {one.desired for one in views} if asks_replicas else set()
@@ -161,7 +168,12 @@ class OperationFlow:
         if app.is_production and operations[0].kind is OperationKind.DELETE:
             name = operations[0].name if len(operations) == 1 else f"{len(operations)} servings"
             typed = TypedName(name, f"{app.source.context} is a production context")
-        dialog = OperationDialog(
+        dialog_class = OperationDialog
+        if all(isinstance(one, Adoption) for one in operations):
+            from tui.screens.adoption_dialog import AdoptionDialog
+
+            dialog_class = AdoptionDialog
+        dialog = dialog_class(
             operations,
             change_service,
             context=app.source.context,
@@ -243,3 +255,14 @@ def _resolve_kind(kind: OperationKind, view: ServingView) -> OperationKind:
     if kind is OperationKind.PAUSE and view.rollout == "paused":
         return OperationKind.RESUME
     return kind
+
+
+def _adoption_blocks(view: ServingView) -> str:
+    """Why there is nothing to adopt, in a sentence; "" if there is, as far as the list knows."""
+    if view.managed:
+        return "servedeck made this serving; there is nothing to adopt."
+    if view.owner:
+        return f"{view.owner} owns this Deployment, so it is not adopted; change the {view.owner}."
+    if view.is_adopted and view.endpoint.service_name:
+        return "It is adopted already."
+    return ""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from servedeck.changes.operations.adoption import Adoption
 from servedeck.changes.operations.operation import Operation, OperationResult, Outcome
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.serving.capacity import scheduling_requirements
@@ -84,6 +85,14 @@ class OperationRun:
             one.result = None
             one.forget_plan()
         return True
+
+    def set_adoption(self, *, service: bool, route: bool) -> None:
+        """What the adoptions create."""
+        for one in self.targets:
+            if isinstance(one.operation, Adoption):
+                one.operation = replace(one.operation, service=service, route=route)
+                one.result = None
+                one.forget_plan()
 
     def is_outdated(self, changes: SourceChanges, fleet: ServingViews) -> bool:
         """Whether a plan is not what it would be now, as far as the watch shows it."""

@@ -13,6 +13,7 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.text import format_count
+from servedeck.serving.yaml_text import object_lines
 from tui.operation_targets import OperationTarget
 from widgets.styled_line import Line
 from widgets.text_view import Paragraph
@@ -29,6 +30,8 @@ LABELS = {
     OperationKind.DELETE_POD: "Delete Pod",
     OperationKind.CORDON: "Cordon",
     OperationKind.UNCORDON: "Uncordon",
+    OperationKind.ADOPT: "Adopt",
+    OperationKind.RELEASE: "Take back the adoption of",
     OperationKind.EDIT: "Change",
 }
 """What the dialog's title and its first option call each operation."""
@@ -42,7 +45,7 @@ _OUTCOME_MARKS = {
 }
 
 MAX_DIFFERENCES = 200
-"""Fields of a rollback that are listed."""
+"""Fields that are listed."""
 
 
 UNDO_LABEL = "Undo"
@@ -119,6 +122,7 @@ def _plan(plan: OperationPlan, room: SchedulingResult | None) -> Iterator[Paragr
             yield Paragraph((("  - ", "muted"), (name, "")), 4)
     yield from _warnings(plan, room)
     yield from _differences(plan)
+    yield from _creations(plan)
     yield Paragraph()
     yield Paragraph((("  ", ""), (plan.command, "accent")), 4)
 
@@ -162,6 +166,16 @@ def _differences(plan: OperationPlan) -> Iterator[Paragraph]:
         yield Paragraph(line, 4)
     if more := len(plan.differences) - len(shown):
         yield Paragraph(((f"  … and {more} more", "muted"),))
+
+
+def _creations(plan: OperationPlan) -> Iterator[Paragraph]:
+    """The whole YAML of what is created, as the added lines of a difference."""
+    for creation in plan.creations:
+        yield Paragraph()
+        yield Paragraph((("  new ", "muted"), (creation.target, "strong")), 4)
+        for line in object_lines(creation.manifest):
+            indent = len(line.text) - len(line.text.lstrip(" "))
+            yield Paragraph((("  + ", "ready"), (line.text, "")), 6 + indent)
 
 
 def _row(target: OperationTarget) -> Iterable[Paragraph]:

@@ -15,9 +15,10 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.fleet.view_json import API_VERSION
 from servedeck.serving.text import one_line, sanitize, truncate
+from servedeck.serving.yaml_text import object_lines
 
 MAX_DIFFERENCES = 50
-"""Fields of a rollback that are listed as text."""
+"""Fields that are listed as text."""
 _MAX_VALUE_LENGTH = 60
 
 _GOOD_OUTCOMES = (Outcome.DONE, Outcome.UNCHANGED, "planned")
@@ -74,6 +75,10 @@ def plan_lines(plan: OperationPlan) -> Iterator[str]:
         yield f"  {change.path}: {old} -> {new}"
     if (more := len(plan.differences) - MAX_DIFFERENCES) > 0:
         yield f"  … and {more} more"
+    for creation in plan.creations:
+        yield f"  new {creation.target}:"
+        for line in object_lines(creation.manifest):
+            yield f"    {line.text}"
     yield f"  same as: {plan.command}"
 
 
@@ -99,5 +104,6 @@ def _report_json(report: OperationReport) -> dict[str, Any]:
         "kept": list(plan.kept),
         "warnings": list(report.warnings),
         "differences": [one._asdict() for one in plan.differences],
+        "creations": [one.manifest for one in plan.creations],
         "command": plan.command if plan.is_possible else "",
     }

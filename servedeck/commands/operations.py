@@ -1,4 +1,5 @@
-"""`servedeck scale`, `restart`, `stop`, `start`, `pause`, `resume`, `rollback` and `delete`."""
+"""`servedeck scale`, `restart`, `stop`, `start`, `pause`, `resume`, `rollback`, `delete` and
+`adopt`."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from servedeck.changes.operations.adoption import Adoption
 from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.lost_writes import look_again
 from servedeck.changes.operations.operation import (
@@ -21,6 +23,7 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.changes.operations.replica_plans import MAX_REPLICAS
+from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError, ReadOnlyError
@@ -40,6 +43,7 @@ from servedeck.commands.operation_text import (
 )
 from servedeck.commands.output import write_lines
 from servedeck.commands.prompt import TerminalPrompt
+from servedeck.serving.objects.routes import PlatformSettings
 
 LOOK_AGAIN_TIMEOUT = 30.0
 """Seconds for which an object is looked at after the response to a change was lost."""
@@ -100,12 +104,15 @@ class OperationRunner:
         *,
         stderr: LineWriter,
         dry_run: bool = False,
+        platform: PlatformSettings | None = None,
     ) -> None:
+        """`platform` is for the route of an adoption."""
         self._connection = connection
         self._confirmation = confirmation
         self._prompt = prompt
         self._stderr = stderr
         self._dry_run = dry_run
+        self._platform = platform
 
     async def run(self, operation: Operation) -> OperationReport:
         """Run one operation. A plan that is outdated after its confirmation is made again and asked
@@ -113,7 +120,7 @@ class OperationRunner:
         is_outdated = False
         while True:
             try:
-                plan = await plan_operation(self._connection, operation)
+                plan = await plan_operation(self._connection, operation, platform=self._platform)
             except ClusterError as error:
                 return OperationReport(operation, Outcome.REJECTED, str(error))
             if not plan.is_possible:
@@ -227,6 +234,9 @@ def run(args: argparse.Namespace) -> int:
         connection = await Connection.open(target)
         try:
             context = connection.context_name
+            platform = None
+            if getattr(args, "route", False):
+                platform = await load_platform_settings(connection, settings)
             runner = OperationRunner(
                 connection,
                 Confirmation(
@@ -235,12 +245,11 @@ def run(args: argparse.Namespace) -> int:
                 TerminalPrompt(),
                 stderr=_write_error_line,
                 dry_run=args.dry_run,
+                platform=platform,
             )
             reports = []
             for operation in dict.fromkeys(
-                Operation(
-                    kind, where or connection.namespace or "default", name, replicas, revision
-                )
+                _make_operation(kind, where or connection.namespace or "default", name, args)
                 for where, name in targets
             ):
                 reports.append(await runner.run(operation))
@@ -255,6 +264,15 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         sys.stdout.write(json.dumps(reports_json(reports), indent=2) + "\n")
     return 0 if all(one.succeeded for one in reports) else 1
+
+
+def _make_operation(
+    kind: OperationKind, namespace: str, name: str, args: argparse.Namespace
+) -> Operation:
+    if kind is OperationKind.ADOPT:
+        return Adoption.make(namespace, name, service=not args.no_service, route=args.route)
+    replicas, revision = getattr(args, "replicas", None), getattr(args, "to_revision", 0)
+    return Operation(kind, namespace, name, replicas, revision)
 
 
 def _write_line(line: str) -> None:

@@ -61,12 +61,18 @@ def status_rows(view: ServingView, since: str = "", capacity: str = "") -> tuple
     return tuple(rows)
 
 
-def setting_cards(view: ServingView, workload: JsonObject | None) -> tuple[Card, ...]:
+def setting_cards(
+    view: ServingView, workload: JsonObject | None, *, adopt_hint: str = ""
+) -> tuple[Card, ...]:
     """The cards with the serving's settings. Without its workload (not read yet, or not allowed)
-    they have what the list knows."""
+    they have what the list knows. `adopt_hint` says how to adopt it, where that is possible."""
+    note = "" if view.owner or view.readonly_reason else adopt_hint
+    if view.is_adopted:
+        note = "adopted by servedeck"
     if workload is None:
-        return tuple(_cards_from_view(view))
-    cards = _cards_from_deployment(view, workload, import_objects([as_deployment(workload)]))
+        return tuple(_cards_from_view(view, note))
+    imported = import_objects([as_deployment(workload)])
+    cards = _cards_from_deployment(view, workload, imported, note)
     return tuple(
         card
         for card in cards
@@ -74,7 +80,7 @@ def setting_cards(view: ServingView, workload: JsonObject | None) -> tuple[Card,
     )
 
 
-def _cards_from_view(view: ServingView) -> Iterator[Card]:
+def _cards_from_view(view: ServingView, origin_note: str) -> Iterator[Card]:
     yield Card(
         "basic",
         CARD_TITLES["basic"],
@@ -84,7 +90,7 @@ def _cards_from_view(view: ServingView) -> Iterator[Card]:
             CardRow("namespace", "Namespace", view.key.namespace),
             CardRow("description", "Description", view.description),
             CardRow("template", "Service Template", view.template),
-            *_origin_rows(view),
+            *_origin_rows(view, None, origin_note),
         ),
     )
     yield Card("container", CARD_TITLES["container"], (CardRow("image", "Image", view.image),))
@@ -99,10 +105,11 @@ def _cards_from_view(view: ServingView) -> Iterator[Card]:
 
 
 def _cards_from_deployment(
-    view: ServingView, workload: JsonObject, imported: ImportedServing
+    view: ServingView, workload: JsonObject, imported: ImportedServing, origin_note: str
 ) -> Iterator[Card]:
     spec, objects = imported.spec, imported.objects
-    yield Card("basic", CARD_TITLES["basic"], tuple(_basic_rows(view, workload, imported)))
+    rows = tuple(_basic_rows(view, workload, imported, origin_note))
+    yield Card("basic", CARD_TITLES["basic"], rows)
     if rows := tuple(_workload_rows(workload)):
         yield Card("workload", view.kind, rows)
     yield Card("container", CARD_TITLES["container"], tuple(_container_rows(imported)))
@@ -136,18 +143,22 @@ def _kind_rows(view: ServingView) -> Iterator[CardRow]:
         yield CardRow("kind", "Kind", view.kind, note="shown read-only")
 
 
-def _origin_rows(view: ServingView, workload: JsonObject | None = None) -> Iterator[CardRow]:
-    """Who made it and who reverts changes of it, and what could not be read."""
+def _origin_rows(
+    view: ServingView, workload: JsonObject | None, origin_note: str
+) -> Iterator[CardRow]:
+    """Who made it and who reverts changes of it, and what could not be read. `origin_note` says
+    whether another tool's Deployment is adopted, or how to adopt it."""
     if view.owner:
         yield CardRow("owner", "Owner", view.owner, note="its controller reverts changes")
     metadata = as_mapping(workload, "metadata")
     release = as_str(as_mapping(metadata, "annotations").get(_HELM_RELEASE))
     manager = as_str(as_mapping(metadata, "labels").get("app.kubernetes.io/managed-by"))
-    if release:
-        yield CardRow("origin", "Created by", f"Helm release {release}", style_name="muted")
-    elif not view.managed:
-        name = f"{manager}, not servedeck" if manager else "another tool, not servedeck"
-        yield CardRow("origin", "Created by", name, style_name="muted")
+    if release or not view.managed:
+        name = f"Helm release {release}" if release else manager or "another tool"
+        if not (release or origin_note):
+            name += ", not servedeck"
+        note = "" if view.managed else origin_note
+        yield CardRow("origin", "Created by", name, style_name="muted", note=note)
     if view.managed:
         return
     unknown = []
@@ -213,14 +224,14 @@ def _workload_rows(workload: JsonObject) -> Iterator[CardRow]:
 
 
 def _basic_rows(
-    view: ServingView, workload: JsonObject, imported: ImportedServing
+    view: ServingView, workload: JsonObject, imported: ImportedServing, origin_note: str
 ) -> Iterator[CardRow]:
     spec = imported.spec
     yield from _kind_rows(view)
     for name in ("name", "namespace", "description"):
         yield _field_row(spec, name)
     yield CardRow("template", FIELDS["template"].label, view.template)
-    yield from _origin_rows(view, workload)
+    yield from _origin_rows(view, workload, origin_note)
     if imported.unmanaged_fields:
         count = format_count(len(imported.unmanaged_fields), "field")
         yield CardRow(

@@ -13,6 +13,7 @@ from operator import is_
 from typing import NamedTuple
 
 from servedeck.serving.capacity import InsufficientResource
+from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.status.diagnosis import PodHealth
@@ -290,6 +291,11 @@ class ServingView:
     def kind(self) -> str:
         """Kind of its workload, "Deployment"."""
         return self.key.kind
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether another tool made it, and servedeck's label was added to it."""
+        return not self.managed and SERVING_LABEL in self.labels
 
     @property
     def readonly_reason(self) -> str:

@@ -79,12 +79,23 @@ class Command:
             f"revision {number} of {name}",
         )
 
-    def get(self, name: str, kind: str = "deployments", group: str = "apis/apps/v1") -> Any:
-        """The object as the API server has it; None if it does not exist."""
+    def _url(self, kind: str, group: str) -> str:
         config = yaml.safe_load(self._kubeconfig.read_text())
         server = config["clusters"][0]["cluster"]["server"]
-        path = f"{server}/{group}/namespaces/chat/{kind}"
-        with urllib.request.urlopen(path, timeout=WAIT_SECONDS) as answer:
+        return f"{server}/{group}/namespaces/chat/{kind}"
+
+    def post(self, kind: str, body: Any, group: str = "apis/apps/v1") -> None:
+        """Create an object as another tool."""
+        request = urllib.request.Request(
+            self._url(kind, group),
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=WAIT_SECONDS).close()
+
+    def get(self, name: str, kind: str = "deployments", group: str = "apis/apps/v1") -> Any:
+        """The object as the API server has it; None if it does not exist."""
+        with urllib.request.urlopen(self._url(kind, group), timeout=WAIT_SECONDS) as answer:
             items = json.load(answer)["items"]
         return next((one for one in items if one["metadata"]["name"] == name), None)
 
@@ -297,6 +308,7 @@ def test_json_of_one_serving_is_its_object(run: Command) -> None:
         "kept": [],
         "warnings": [],
         "differences": [],
+        "creations": [],
         "command": "kubectl -n chat scale deployment/json --replicas=0",
     }
     assert found["message"].startswith("All 2 Pods stop")
@@ -607,3 +619,76 @@ async def test_warnings_are_printed_with_the_result(cluster: FakeCluster) -> Non
     print_report(report, out.append, err.append)
     assert out == ["Deployment chat/llama is scaled to 5 replicas."]
     assert err == ["warning: chat/llama: deprecated"]
+
+
+# -- adopting -----------------------------------------------------------------------------------
+
+NOT_LISTED = {
+    "metadata": {"name": "my-server", "labels": {"app": "my-server"}},
+    "spec": {
+        "replicas": 0,
+        "selector": {"matchLabels": {"app": "my-server"}},
+        "template": {
+            "metadata": {"labels": {"app": "my-server"}},
+            "spec": {
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": "registry.example.com/my-server:1",
+                        "ports": [{"containerPort": 9000}],
+                        "resources": {"limits": {"nvidia.com/gpu": "1"}},
+                    }
+                ]
+            },
+        },
+    },
+}
+
+
+@pytest.fixture
+def not_listed(run: Command) -> str:
+    """A Deployment that is no serving by what it runs."""
+    run.post("deployments", NOT_LISTED)
+    assert "my-server" not in run("get", "servings", "-n", "chat")[1]
+    return "chat/my-server"
+
+
+def test_adopting_what_is_not_listed(run: Command, not_listed: str) -> None:
+    before = run.get("my-server")
+    code, out, err = run("adopt", not_listed, "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"adopt Deployment {not_listed} (server dry run)\n")
+    assert "  .metadata.labels.servedeck.dev/serving: none -> my-server\n" in out
+    assert f"  new Service {not_listed}:\n    apiVersion: v1\n    kind: Service\n" in out
+    assert "    metadata:\n      name: my-server\n" in out
+    assert run.get("my-server") == before
+    code, out, err = run("adopt", not_listed)
+    assert (code, out) == (1, "")
+    assert "add -y to adopt it, or --dry-run to see the plan" in err
+    assert run.get("my-server") == before
+    assert run("adopt", not_listed, "-y") == (
+        0,
+        f"Deployment {not_listed} is adopted, with a new Service.\n",
+        "",
+    )
+    assert run.get("my-server")["spec"] == before["spec"]
+    assert "my-server" in run("get", "servings", "-n", "chat")[1]
+    assert run("adopt", not_listed, "-y") == (
+        0,
+        f"Deployment {not_listed} unchanged: It is a serving of servedeck already; there is nothing"
+        " to adopt.\n",
+        "",
+    )
+    code, out, _ = run("adopt", not_listed, "-y", "--route")
+    assert (code, out) == (0, f"Deployment {not_listed} is adopted, with a new HTTPRoute.\n")
+    code, out, _ = run("delete", not_listed, "-y")
+    assert (code, run.get("my-server")) == (0, None)
+    assert run.get("my-server", "services", "api/v1") is None
+
+
+def test_adopting_without_a_service(run: Command) -> None:
+    manifest = json.loads(json.dumps(NOT_LISTED).replace("my-server", "other-server"))
+    run.post("deployments", manifest)
+    code, out, _ = run("adopt", "chat/other-server", "-y", "--no-service")
+    assert (code, out) == (0, "Deployment chat/other-server is adopted.\n")
+    assert run.get("other-server", "services", "api/v1") is None

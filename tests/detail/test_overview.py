@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from servedeck.detail.cards import Card, CardRow, SecretRef
 from servedeck.detail.overview import CARD_TITLES, setting_cards, status_rows
+from servedeck.serving.conventions import SERVING_LABEL
 from tests.detail.objects import deployment
 from tests.tui import fakes
 
@@ -169,6 +172,37 @@ def test_a_deployment_of_another_tool_says_so_and_what_is_not_shown():
     assert found["Created by"].value == "another tool, not servedeck"
     assert "securityContext" in found["Other settings"].whole_value
     assert "that the cards do not show" in found["Other settings"].value
+
+
+@pytest.mark.parametrize("value", [None, deployment()], ids=["from the list", "read"])
+@pytest.mark.parametrize(
+    ("view", "shown"),
+    [
+        ({"managed": False}, ("another tool", "A adopts it")),
+        (
+            {"managed": False, "labels": {SERVING_LABEL: "llama"}},
+            ("another tool", "adopted by servedeck"),
+        ),
+        (
+            {"managed": False, "owner": "InferenceService llama"},
+            ("another tool, not servedeck", ""),
+        ),
+    ],
+    ids=["foreign", "adopted", "owned"],
+)
+def test_what_can_be_adopted_says_how_and_what_was_adopted_says_so(
+    value: dict[str, Any] | None, view: dict[str, Any], shown: tuple[str, str]
+) -> None:
+    if value is not None:
+        value["metadata"]["labels"] = {}
+    found = setting_cards(fakes.serving("llama", **view), value, adopt_hint="A adopts it")
+    row = rows(found[0])["Created by"]
+    assert (row.value, row.note) == shown
+
+
+def test_what_servedeck_made_has_no_row_about_its_origin() -> None:
+    found = setting_cards(fakes.serving("llama"), None, adopt_hint="A adopts it")
+    assert "Created by" not in rows(found[0])
 
 
 def test_without_the_deployment_the_cards_have_what_the_list_knows():

@@ -30,6 +30,7 @@ from servedeck.demo.api.server import ApiServer
 from servedeck.demo.cluster import DemoCluster
 from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.fleet.session import ClusterSession
+from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.objects.template_changes import RESTARTED_AT_ANNOTATION
 from tests.tui.helpers import screen_text, wait_for
 from tui.app import ServedeckApp
@@ -43,7 +44,7 @@ CLUSTERS = int(os.environ.get("SERVEDECK_AUDIT_CLUSTERS", "2"))
 """Each takes about half a minute; 100 of them are 1,000 sequences."""
 KEYS_PER_SEQUENCE = 16
 
-OPERATION_KEYS = ("s", "r", "S", "P", "R", "ctrl+d", "u", "N")
+OPERATION_KEYS = ("s", "r", "S", "P", "R", "A", "ctrl+d", "u", "N")
 CONFIRMING_KEYS = ("y", "enter", "y", "enter", "down", "escape")
 DIALOG_KEYS = (*CONFIRMING_KEYS, "n", "1", "0", "up")
 """Keys while a dialog is in front: elsewhere, n opens the form of a new serving."""
@@ -53,10 +54,12 @@ MOVING_KEYS = (
     *("slash", "a", "backspace", "w", "o", "d", "l", "p", "ctrl+y", "ctrl+d"),
 )
 TYPED_NAME = "the name that the dialog asks for"
-COMMANDS = ("restart", "delete", "stop", "scale", "undo", "rollback", "pause")
+COMMANDS = ("restart", "delete", "stop", "scale", "undo", "rollback", "pause", "adopt")
 REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
 WORKLOAD_KINDS = ("services", "httproutes", "virtualservices", "ingresses", "scaledobjects")
-"""What a deletion may delete besides the Deployment, as paths name it."""
+"""What a deletion may delete besides the Deployment, and an adoption create, as paths name it."""
+SEVERAL_WRITES = (OperationKind.DELETE, OperationKind.ADOPT, OperationKind.RELEASE)
+"""Operations that send more than one request, each once."""
 
 
 @dataclass
@@ -70,13 +73,13 @@ class Write:
     def is_of(self, operation: Operation) -> bool:
         """Whether the operation makes this request."""
         kind, path = operation.kind, self.path
+        collections = [f"/namespaces/{operation.namespace}/{one}" for one in WORKLOAD_KINDS]
+        is_related = any(f"{one}/" in f"{path}/" for one in collections)
         if kind is OperationKind.DELETE:
-            others = tuple(
-                f"/namespaces/{operation.namespace}/{plural}/" for plural in WORKLOAD_KINDS
-            )
-            return self.method == "DELETE" and (
-                path == operation.path or any(one in path for one in others)
-            )
+            return self.method == "DELETE" and (path == operation.path or is_related)
+        if kind in (OperationKind.ADOPT, OperationKind.RELEASE) and path != operation.path:
+            method = "POST" if kind is OperationKind.ADOPT else "DELETE"
+            return self.method == method and is_related
         if path != operation.path:
             return False
         if kind is OperationKind.DELETE_POD:
@@ -84,6 +87,10 @@ class Write:
         return self.method == "PATCH" and self._changes_as(operation)
 
     def _changes_as(self, operation: Operation) -> bool:
+        if operation.kind in (OperationKind.ADOPT, OperationKind.RELEASE):
+            value = operation.name if operation.kind is OperationKind.ADOPT else None
+            labels = self.body["metadata"]["labels"]
+            return bool("spec" not in self.body and labels == {SERVING_LABEL: value})
         spec = self.body["spec"]
         match operation.kind:
             case OperationKind.SCALE:
@@ -160,7 +167,7 @@ class Auditor:
     """Presses keys, and knows what they confirm."""
 
     def __init__(self, app: ServedeckApp, pilot: Pilot[None], recorder: Recorder) -> None:
-        self.app, self._pilot, self._recorder = app, pilot, recorder
+        self.app, self.pilot, self._recorder = app, pilot, recorder
         self._sent: dict[int, tuple[events.Key, Shown | None]] = {}
         """What was shown when each key was sent, by the id of its event."""
         self.confirmed: list[Operation] = []
@@ -209,7 +216,7 @@ class Auditor:
 
     async def settle(self) -> None:
         """Wait until the keys have had their effect."""
-        await wait_for(self._pilot, self._is_settled, "the effect of the keys")
+        await wait_for(self.pilot, self._is_settled, "the effect of the keys")
 
     def _is_settled(self) -> bool:
         dialog = self.app.screen
@@ -238,15 +245,17 @@ class Auditor:
     def assert_confirmed(self) -> None:
         """Every write was confirmed, and no confirmation was used twice."""
         unused = list(self.confirmed)
-        deleted: Counter[str] = Counter()
+        sent: Counter[tuple[OperationKind, str, str]] = Counter()
         for write in self._recorder.writes:
             found = next((one for one in unused if write.is_of(one)), None)
             assert found is not None, (
                 f"not confirmed: {write}\nconfirmed: {unused}\nkeys: {' '.join(self.log)}"
             )
-            if found.kind is OperationKind.DELETE:
-                deleted[write.path] += 1
-                assert deleted[write.path] == 1, f"{write} twice; keys: {' '.join(self.log)}"
+            if found.kind in SEVERAL_WRITES:
+                request = (found.kind, write.method, write.path)
+                sent[request] += 1
+                times = sum(one.kind is found.kind and write.is_of(one) for one in self.confirmed)
+                assert sent[request] <= times, f"{write} twice; keys: {' '.join(self.log)}"
             else:
                 unused.remove(found)
 

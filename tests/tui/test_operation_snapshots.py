@@ -4,6 +4,7 @@ that changed."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,9 +17,19 @@ from servedeck.changes.operations.operation import (
     Outcome,
 )
 from servedeck.serving.capacity import SchedulingResult
+from servedeck.serving.conventions import SERVING_LABEL
+from tests.tui.adoption import ADOPT, adoption_plan, foreign
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import wait_for_text
-from tests.tui.operations import LLAMA, MISTRAL, QWEN, operation, operations_app, patch_plan
+from tests.tui.operations import (
+    LLAMA,
+    MISTRAL,
+    QWEN,
+    make_source,
+    operation,
+    operations_app,
+    patch_plan,
+)
 from tests.tui.test_snapshots import LARGE, MEDIUM, SMALL, Compare, size_id
 
 SIZES = pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
@@ -111,6 +122,25 @@ def delete_llama(service: FakeChangeService) -> None:
         warnings=("Argo CD (application chat) would create it again.",),
         command="kubectl -n team-a delete deployment/llama-8b service/llama-8b httproute/llama-8b",
     )
+
+
+@SIZES
+def test_adopt(snap_compare: Compare, service: FakeChangeService, size: tuple[int, int]) -> None:
+    service.operation_plans[ADOPT] = replace(
+        adoption_plan(ADOPT),
+        warnings=(
+            "Helm release chat created this Deployment; helm upgrade keeps labels that the chart "
+            "does not have, unless it creates the Deployment again; add the label to its values, "
+            "too.",
+        ),
+        command=f"kubectl -n team-a label deployment/llama-8b {SERVING_LABEL}=llama-8b && kubectl "
+        "-n team-a expose deployment/llama-8b --name=llama-8b --port=80 --target-port=8000 "
+        f"--selector=app=llama-8b --labels={SERVING_LABEL}=llama-8b,"
+        "app.kubernetes.io/managed-by=servedeck",
+    )
+    source = make_source(foreign())
+    run = press(("A", "none → llama-8b", "new Service"))
+    assert snap_compare(operations_app(service, source), terminal_size=size, run_before=run)
 
 
 @SIZES

@@ -274,8 +274,11 @@ class OverviewPane(Pane):
         source = (view.without_pods(), self._workload)
         if source != self._cards_source:
             workload = self._workload
+            key = self.app_context.key_display_for("serving.adopt")
             self._setting_cards = setting_cards(
-                view, workload.value if workload is not None else None
+                view,
+                workload.value if workload is not None else None,
+                adopt_hint="" if self.app_context.readonly else f"{key} adopts it",
             )
             self._cards_source = source
         return self._setting_cards

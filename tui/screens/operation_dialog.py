@@ -46,6 +46,10 @@ UPDATE_INTERVAL = 0.05
 """Seconds between two updates of the text of several targets."""
 
 
+_CONFIRMED_KINDS = (OperationKind.EDIT, OperationKind.ADOPT, OperationKind.RELEASE)
+"""Further operations that enter alone does not confirm."""
+
+
 @dataclass(frozen=True, slots=True)
 class TypedName:
     """A name that must be typed before anything is deleted."""
@@ -90,7 +94,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         self._typed_name = typed_name
         self._asks_replicas = asks_replicas
         self._confirms = not any(
-            one.kind in (*DISRUPTIVE_KINDS, OperationKind.EDIT) or one.replicas == 0
+            one.kind in (*DISRUPTIVE_KINDS, *_CONFIRMED_KINDS) or one.replicas == 0
             for one in operations
         )
         """Whether the cursor is on the operation; otherwise on Cancel."""

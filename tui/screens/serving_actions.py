@@ -64,6 +64,9 @@ class ServingActionScreen(ActionScreen[Result]):
     def do_delete(self) -> None:
         self.operation_flow.start(OperationKind.DELETE, self.operated_servings)
 
+    def do_adopt(self) -> None:
+        self.operation_flow.start(OperationKind.ADOPT, self.operated_servings)
+
     def do_edit(self) -> None:
         if (view := self.selected_serving) is not None:
             self.edit_flow.start(view)

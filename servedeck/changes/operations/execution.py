@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from servedeck.changes.operations.adoption import with_created
 from servedeck.changes.operations.lost_writes import look_again
 from servedeck.changes.operations.operation import (
     LostWrite,
+    ObjectCreation,
     ObjectDeletion,
     ObjectPatch,
     OperationPlan,
     OperationResult,
     Outcome,
 )
-from servedeck.changes.operations.result_text import done_sentence
+from servedeck.changes.operations.result_text import again, done_sentence, undo_generation
+from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import (
     ApiError,
@@ -26,6 +29,7 @@ from servedeck.cluster.http.errors import (
 from servedeck.cluster.http.response_warnings import read_warnings
 from servedeck.cluster.rejection import rejection_from_error
 from servedeck.serving.conventions import FIELD_MANAGER
+from servedeck.serving.objects.object_document import editable_part
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 
 _MERGE_PATCH = "application/merge-patch+json"
@@ -51,7 +55,8 @@ class _ResponseLostError(Exception):
 
 
 async def run_plan(connection: Connection, plan: OperationPlan) -> OperationResult:
-    """Send the plan. Never raises ClusterError: what failed is in the result.
+    """Send the plan: its patch, its deletions, its creations. Never raises ClusterError: what
+    failed, and what was done before, is in the result.
 
     The patch has the resourceVersion of the object, so that nothing is overwritten unseen. If only
     its status or metadata changed since, it is sent again with the new one; if its spec did, the
@@ -68,20 +73,19 @@ async def run_plan(connection: Connection, plan: OperationPlan) -> OperationResu
     except OutdatedError as error:
         return OperationResult(operation, Outcome.OUTDATED, sender.with_progress(str(error)))
     except _ResponseLostError as error:
-        lost = LostWrite(plan, error.path, error.version, str(error))
+        lost = LostWrite(plan, error.path, error.version, str(error), tuple(sender.created))
         result = OperationResult(operation, Outcome.UNKNOWN, str(error), lost=lost)
         return await look_again(connection, result)
     except ClusterError as error:
         return OperationResult(
             operation, Outcome.REJECTED, sender.with_progress(rejection_text(error))
         )
-    generation = as_mapping(changed, "metadata").get("generation")
     return OperationResult(
         operation,
         Outcome.DONE,
         done_sentence(plan, changed),
-        plan.undo,
-        generation if isinstance(generation, int) else None,
+        with_created(plan.undo, sender.created),
+        undo_generation(plan, changed),
         tuple(dict.fromkeys(sender.warnings)),
     )
 
@@ -93,42 +97,78 @@ def rejection_text(error: ClusterError) -> str:
     return rejection_from_error(error).message
 
 
-async def dry_run_plan(connection: Connection, plan: OperationPlan) -> tuple[str, ...]:
-    """Send the plan as a dry run; returns the warnings of the API server. Raises OutdatedError if
-    the object is not as it was planned, and ClusterError."""
+class DryRun(NamedTuple):
+    """What the API server answered to a plan that was not executed."""
+
+    changed: JsonObject
+    """The patched object; {} without a patch."""
+    warnings: tuple[str, ...]
+
+
+class CreationRefusedError(Exception):
+    """The API server does not create an object; the cause is its ApiError."""
+
+    def __init__(self, creation: ObjectCreation) -> None:
+        super().__init__(creation.target)
+        self.creation = creation
+
+
+async def dry_run_plan(connection: Connection, plan: OperationPlan) -> DryRun:
+    """Send the plan as a dry run. Raises OutdatedError if an object is not as it was planned,
+    CreationRefusedError and ClusterError."""
     sender = _Sender(connection, dry_run=True)
     try:
-        await sender.send(plan)
+        changed = await sender.send(plan)
     except _ResponseLostError as error:
         assert isinstance(error.__cause__, ClusterError)
         raise error.__cause__ from None
-    return tuple(dict.fromkeys(sender.warnings))
+    except ApiError as error:
+        if sender.creating is not None:
+            raise CreationRefusedError(sender.creating) from error
+        raise
+    return DryRun(dict(changed), tuple(dict.fromkeys(sender.warnings)))
 
 
 class _Sender:
-    """Sends the patch of a plan, or its deletions in order."""
+    """Sends the patch of a plan, its deletions and its creations, in order."""
 
     def __init__(self, connection: Connection, *, dry_run: bool = False) -> None:
         self._connection = connection
         self._dry_run = dry_run
+        self._again = ""
+        """How the rest is done after an error, "delete again"."""
+        self._patched = ""
         self._deleted: list[str] = []
+        self.creating: ObjectCreation | None = None
+        """What is being created."""
+        self.created: list[JsonObject] = []
+        """What was created, as the API server returned it."""
         self.warnings: list[str] = []
 
     async def send(self, plan: OperationPlan) -> Mapping[str, Any]:
-        """The patched object, {} for deletions. Raises OutdatedError, _ResponseLostError and
+        """The patched object, {} without a patch. Raises OutdatedError, _ResponseLostError and
         ClusterError."""
+        self._again = again(plan.operation.kind)
+        changed: Mapping[str, Any] = {}
         if plan.patch is not None:
-            return await self._patch(plan.patch, plan.operation.target)
-        for one in plan.deletions:
-            await self._delete(one)
-        return {}
+            changed = await self._patch(plan.patch, plan.operation.target)
+            self._patched = plan.operation.target
+        for deletion in plan.deletions:
+            await self._delete(deletion)
+        for creation in plan.creations:
+            self.creating = creation
+            self.created.append(await self._create(creation))
+        return changed
 
     def with_progress(self, message: str) -> str:
-        """The message, with what was deleted before."""
-        if not self._deleted:
+        """The message, with what was done before."""
+        done = [f"Changed before: {self._patched}"] if self._patched else []
+        done += [f"Deleted before: {', '.join(self._deleted)}"] if self._deleted else []
+        created = [ObjectRef.from_manifest(one) for one in self.created]
+        done += [f"Created before: {', '.join(map(str, created))}"] if created else []
+        if not done:
             return message
-        deleted = ", ".join(self._deleted)
-        return f"{message.rstrip('.')}. Deleted before: {deleted}; delete again for the rest."
+        return f"{message.rstrip('.')}. {'. '.join(done)}; {self._again} for the rest."
 
     async def _patch(self, patch: ObjectPatch, target: str) -> Mapping[str, Any]:
         params = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
@@ -168,11 +208,46 @@ class _Sender:
                 raise OutdatedError(f"{target} was deleted by somebody else.") from error
             raise
 
+    async def _create(self, creation: ObjectCreation) -> JsonObject:
+        """Create an object: unlike server-side apply, that never changes one of the same name."""
+        params = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
+        collection, _, _ = creation.path.rpartition("/")
+        try:
+            response = await self._request(
+                "POST", collection, params, creation.manifest, place=creation.path
+            )
+        except ApiError as error:
+            if error.code == 409 and error.reason == "AlreadyExists":
+                raise OutdatedError(
+                    f"{creation.target} was created by somebody else at the same time."
+                ) from error
+            raise
+        try:
+            return response.json()
+        except InvalidResponseError as error:
+            raise _ResponseLostError(error, creation.path) from error
+
     async def _delete(self, deletion: ObjectDeletion) -> None:
+        current = deletion.live
+        for _ in range(_MAX_ATTEMPTS):
+            version = as_str(as_mapping(current, "metadata").get("resourceVersion"))
+            current = await self._try_to_delete(deletion, version)
+            if current is None:
+                return
+        sentence = f"{deletion.target} is written too often at the moment; try again."
+        raise ApiError(409, message=sentence, display_message=sentence)
+
+    async def _try_to_delete(self, deletion: ObjectDeletion, version: str) -> JsonObject | None:
+        """Delete the object if it has the version, or, with "", in any version. Returns the object
+        if only its status or what the API server sets has changed since it was read; None if it is
+        gone."""
+        preconditions = {"uid": deletion.uid}
+        if version:
+            preconditions["resourceVersion"] = version
         body: JsonObject = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
-            "preconditions": {"uid": deletion.uid},
+            "preconditions": preconditions,
             "propagationPolicy": "Background",
         }
         if self._dry_run:
@@ -183,15 +258,24 @@ class _Sender:
             await self._request("DELETE", deletion.path, [], body)
         except ApiError as error:
             if error.code == 404:
-                return  # somebody else has deleted it
-            if error.code == 409:
-                current = await self._read(deletion.path, deletion.target)
-                if as_mapping(current, "metadata").get("uid") != deletion.uid:
-                    raise OutdatedError(
-                        f"{deletion.target} was deleted and created again by somebody else."
-                    ) from error
-            raise
+                return None  # somebody else has deleted it
+            if error.code != 409:
+                raise
+            current = await self._read(deletion.path, deletion.target)
+            metadata = as_mapping(current, "metadata")
+            if metadata.get("uid") != deletion.uid:
+                raise OutdatedError(
+                    f"{deletion.target} was deleted and created again by somebody else."
+                ) from error
+            if deletion.live is None or metadata.get("resourceVersion") == version:
+                raise  # it is not about the object's version
+            if editable_part(current) != editable_part(deletion.live):
+                raise OutdatedError(
+                    f"{deletion.target} was changed by somebody else at the same time."
+                ) from error
+            return dict(current)
         self._deleted.append(deletion.target)
+        return None
 
     async def _request(
         self,
@@ -201,7 +285,10 @@ class _Sender:
         body: JsonObject,
         content_type: str = "application/json",
         version: str = "",
+        *,
+        place: str = "",
     ) -> ApiResponse:
+        """`place` is the path of the object, if the request is for another one."""
         if self._dry_run:
             params = [*params, ("dryRun", "All")]
         try:
@@ -212,7 +299,7 @@ class _Sender:
             if isinstance(error, _LOSSES) or (
                 isinstance(error, ApiError) and _may_be_executed(error)
             ):
-                raise _ResponseLostError(error, path, version) from error
+                raise _ResponseLostError(error, place or path, version) from error
             raise
         self.warnings += read_warnings(response.headers)
         return response
@@ -238,10 +325,10 @@ def _changed_since(patch: ObjectPatch, current: Mapping[str, Any]) -> str:
         return "was deleted and created again by somebody else"
     if now.get("deletionTimestamp") and not before.get("deletionTimestamp"):
         return "is being deleted"
-    annotations = as_mapping(before, "annotations"), as_mapping(now, "annotations")
-    touched = as_mapping(patch.patch, "metadata", "annotations")
     if _guarded_spec(patch.live) != _guarded_spec(current) or any(
-        annotations[0].get(key) != annotations[1].get(key) for key in touched
+        as_mapping(before, part).get(key) != as_mapping(now, part).get(key)
+        for part in ("annotations", "labels")
+        for key in as_mapping(patch.patch, "metadata", part)
     ):
         return "was changed by somebody else at the same time"
     return ""

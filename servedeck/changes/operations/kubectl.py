@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.spec.mapping.json_values import as_mapping, as_str
 from servedeck.serving.text import one_line, sanitize
+
+_COMMAND_PATTERN = re.compile(r"(^|(?<=&& )|(?<=\| ))kubectl(?= )")
 
 
 def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
@@ -40,7 +47,63 @@ def with_context(command: str, context: str) -> str:
     """The command for a context of the kubeconfig; unchanged for the current one, ""."""
     if not command or not context:
         return command
-    return command.replace("kubectl", _join(["kubectl", "--context", context]), 1)
+    words = _join(["kubectl", "--context", context])
+    return _COMMAND_PATTERN.sub(lambda _found: words, command)
+
+
+def adoption_command(
+    operation: Operation, created: Sequence[Mapping[str, Any]], *, adds_label: bool
+) -> str:
+    """The commands of an adoption: `kubectl label`, and for each object that it creates
+    `kubectl expose` or, where no command makes one, `kubectl create` of its JSON."""
+    start = ["kubectl", "-n", operation.namespace]
+    workload = f"deployment/{operation.name}"
+    commands = []
+    if adds_label:
+        commands.append(_join([*start, "label", workload, f"{SERVING_LABEL}={operation.name}"]))
+    for one in created:
+        if one.get("kind") == "Service":
+            commands.append(_join([*start, "expose", workload, *_expose_options(one)]))
+        else:
+            content = json.dumps(one, separators=(",", ":"))
+            commands.append(f"{_join(['echo', content])} | {_join([*start, 'create', '-f', '-'])}")
+    return " && ".join(commands)
+
+
+def release_command(
+    operation: Operation, deleted: Sequence[Mapping[str, Any]], *, removes_label: bool
+) -> str:
+    """The commands that take an adoption back."""
+    start = ["kubectl", "-n", operation.namespace]
+    commands = []
+    if removes_label:
+        commands.append(
+            _join([*start, "label", f"deployment/{operation.name}", f"{SERVING_LABEL}-"])
+        )
+    if deleted:
+        names = [
+            f"{as_str(one.get('kind')).lower()}/{as_mapping(one, 'metadata').get('name')}"
+            for one in deleted
+        ]
+        commands.append(_join([*start, "delete", *names]))
+    return " && ".join(commands)
+
+
+def _expose_options(service: Mapping[str, Any]) -> list[str]:
+    """A Service of one port, as options of `kubectl expose`."""
+    spec, metadata = as_mapping(service, "spec"), as_mapping(service, "metadata")
+    [port] = spec["ports"]
+    selector, labels = (
+        ",".join(f"{key}={value}" for key, value in pairs.items())
+        for pairs in (spec["selector"], as_mapping(metadata, "labels"))
+    )
+    return [
+        f"--name={metadata['name']}",
+        f"--port={port['port']}",
+        f"--target-port={port['targetPort']}",
+        f"--selector={selector}",
+        f"--labels={labels}",
+    ]
 
 
 def pause_scaled_object_command(namespace: str, name: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from servedeck.changes.operations.adoption import with_created
 from servedeck.changes.operations.merge_patch import is_applied
 from servedeck.changes.operations.operation import (
     LostWrite,
+    ObjectCreation,
     ObjectDeletion,
     OperationResult,
     Outcome,
 )
-from servedeck.changes.operations.result_text import done_sentence
+from servedeck.changes.operations.result_text import again, done_sentence, undo_generation
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
@@ -25,8 +27,11 @@ async def look_again(connection: Connection, result: OperationResult) -> Operati
     if lost is None or result.outcome is not Outcome.UNKNOWN:
         return result
     try:
-        if lost.plan.patch is not None:
+        if lost.plan.patch is not None and lost.path == lost.plan.patch.path:
             return await _look_at_patched(connection, result, lost)
+        for creation in lost.plan.creations:
+            if creation.path == lost.path:
+                return await _look_at_created(connection, result, lost, creation)
         return await _look_at_deleted(connection, result, lost)
     except ClusterError:
         message = (
@@ -47,15 +52,11 @@ async def _look_at_patched(
     if current is None or metadata.get("uid") != live_uid:
         return _failed(result, lost, f"{target} was deleted by somebody else meanwhile.")
     if is_applied(current, plan.patch.patch):
-        generation = metadata.get("generation")
-        return replace(
-            result,
-            outcome=Outcome.DONE,
-            message=f"{done_sentence(plan, current)} The response was lost: {lost.error}",
-            undo=plan.undo,
-            generation=generation if isinstance(generation, int) else None,
-            lost=None,
-        )
+        rest = [one.target for one in plan.deletions]
+        rest += [one.target for one in plan.creations]
+        if rest:  # it was not sent
+            return _failed(result, lost, f"{target} was changed. {_rest_text(lost, rest)}")
+        return _done(result, lost, current)
     # With another resourceVersion, the API server will not execute it any more.
     if metadata.get("resourceVersion") == lost.version:
         message = f"{lost.error} {target} has not changed so far; look again before you repeat it."
@@ -64,6 +65,41 @@ async def _look_at_patched(
         return _failed(result, lost, f"{target} was not changed.")
     text = f"{target} was changed by somebody else meanwhile and does not have this change."
     return _failed(result, lost, text)
+
+
+async def _look_at_created(
+    connection: Connection, result: OperationResult, lost: LostWrite, creation: ObjectCreation
+) -> OperationResult:
+    current = await _read(connection, creation.path)
+    if current is None:
+        text = f"{creation.target} was not created so far; look again before you repeat it."
+        return replace(result, message=f"{lost.error} {text}")
+    if not is_applied(current, creation.manifest):
+        text = f"{creation.target} was created by somebody else meanwhile."
+        return _failed(result, lost, f"{text} {again(result.operation.kind).capitalize()}.")
+    creations = lost.plan.creations
+    lost = replace(lost, created=(*lost.created, current))
+    if rest := [one.target for one in creations[creations.index(creation) + 1 :]]:
+        return _failed(result, lost, f"{creation.target} was created. {_rest_text(lost, rest)}")
+    return _done(result, lost, {})
+
+
+def _rest_text(lost: LostWrite, rest: list[str]) -> str:
+    """What was not sent after the lost request, and what to do."""
+    names = ", ".join(rest)
+    return f"Not done: {names}. {again(lost.plan.operation.kind).capitalize()} for the rest."
+
+
+def _done(result: OperationResult, lost: LostWrite, current: JsonObject) -> OperationResult:
+    """`current` is the patched object; {} if another request was lost."""
+    return replace(
+        result,
+        outcome=Outcome.DONE,
+        message=f"{done_sentence(lost.plan, current)} The response was lost: {lost.error}",
+        undo=with_created(lost.plan.undo, lost.created),
+        generation=undo_generation(lost.plan, current),
+        lost=None,
+    )
 
 
 async def _look_at_deleted(

@@ -31,6 +31,10 @@ class OperationKind(StrEnum):
     DELETE_POD = "delete-pod"
     CORDON = "cordon"
     UNCORDON = "uncordon"
+    ADOPT = "adopt"
+    """Make the Deployment of another tool a serving of servedeck: an `Adoption`."""
+    RELEASE = "release"
+    """Take an adoption back: a `Release`."""
     EDIT = "edit"
     """Change any field of an object: an `ObjectEdit`."""
     EXEC = "exec"
@@ -110,10 +114,23 @@ class ObjectDeletion:
     target: str
     """ "Service llama"."""
     uid: str
+    live: JsonObject | None = None
+    """The object, if it is deleted only as it is; None if it may have changed."""
 
     @property
     def path(self) -> str:
         return self.ref.path
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCreation:
+    """The creation of one object."""
+
+    path: str
+    """Of the object, not of its collection."""
+    target: str
+    """ "Service chat/llama"."""
+    manifest: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +145,21 @@ class OperationPlan:
     patch: ObjectPatch | None = None
     deletions: tuple[ObjectDeletion, ...] = ()
     """In the order in which they are sent."""
+    creations: tuple[ObjectCreation, ...] = ()
+    """In the order in which they are sent, after the patch."""
     effects: tuple[str, ...] = ()
     """What happens, in sentences."""
     kept: tuple[str, ...] = ()
     """What a deletion keeps, "PersistentVolumeClaim models"."""
     warnings: tuple[str, ...] = ()
     differences: tuple[FieldChange, ...] = ()
-    """Of ROLLBACK, and of RESUME after a change: the fields of the Pod template that change."""
+    """Of ROLLBACK, and of RESUME after a change: the fields of the Pod template that change; of
+    EDIT, ADOPT and RELEASE: those of the object."""
     command: str = ""
     """The equivalent command of kubectl; "" if there is nothing to do."""
     needs_confirmation: bool = True
-    """Whether it replaces Pods, deletes something or scales to 0. Fewer replicas than before are
-    what was asked for, as with kubectl."""
+    """Whether it replaces Pods, deletes something or scales to 0, or is one whose difference is
+    shown first. Fewer replicas than before are what was asked for, as with kubectl."""
     new_pods: int = 0
     """Pods that must find room on the nodes beside those that run now."""
     needs_room: bool = False
@@ -179,9 +199,11 @@ class LostWrite:
     """Of the object."""
     version: str
     """resourceVersion that the object must have for the request to be executed; "" for a
-    deletion."""
+    deletion and a creation."""
     error: str
     """How the response was lost, one sentence."""
+    created: tuple[JsonObject, ...] = ()
+    """What the operation created before, as the API server returned it."""
 
 
 @dataclass(frozen=True, slots=True)

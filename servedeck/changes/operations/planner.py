@@ -7,18 +7,37 @@ from datetime import UTC, datetime
 
 from servedeck.changes.live_objects import fetch_live_objects, find_other_kind
 from servedeck.changes.object_lists import list_autoscalers, list_replicasets
+from servedeck.changes.operations.adoption import Adoption, Release
+from servedeck.changes.operations.adoption_plans import (
+    plan_adoption,
+    plan_release,
+    with_dry_run,
+    with_shared_service_warnings,
+)
 from servedeck.changes.operations.deletion_plans import plan_pod_deletion, plan_serving_deletion
 from servedeck.changes.operations.deployment_plans import REPLICA_KINDS, plan_deployment_operation
-from servedeck.changes.operations.execution import OutdatedError, dry_run_plan, rejection_text
+from servedeck.changes.operations.execution import (
+    CreationRefusedError,
+    OutdatedError,
+    dry_run_plan,
+    rejection_text,
+)
 from servedeck.changes.operations.kubectl import with_context
 from servedeck.changes.operations.node_plans import plan_cordon
 from servedeck.changes.operations.object_edit import ObjectEdit, plan_object_edit
-from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
+from servedeck.changes.operations.operation import (
+    ObjectCreation,
+    Operation,
+    OperationKind,
+    OperationPlan,
+)
 from servedeck.cluster.access import AccessChecker
+from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
-from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, Resource
-from servedeck.serving.spec.mapping.json_values import JsonObject
+from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, SERVICE, Resource
+from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.spec.mapping.json_values import JsonObject, mappings
 
 _MAX_PLANS = 5
 """Plans that are made again because the object changed before the dry run."""
@@ -29,14 +48,18 @@ class _NotFoundError(Exception):
 
 
 async def plan_operation(
-    connection: Connection, operation: Operation, now: datetime | None = None
+    connection: Connection,
+    operation: Operation,
+    now: datetime | None = None,
+    *,
+    platform: PlatformSettings | None = None,
 ) -> OperationPlan:
     """What the operation would do now, including the API server's dry run. `now` is the time that a
-    restart writes into the Pod template; by default that of the API server. Raises ClusterError if
-    it cannot be found out."""
+    restart writes into the Pod template; by default that of the API server. `platform` is for the
+    route of an adoption. Raises ClusterError if it cannot be found out."""
     for _ in range(_MAX_PLANS):
         try:
-            plan = await _make_plan(connection, operation, now)
+            plan = await _make_plan(connection, operation, now, platform)
             plan = replace(
                 plan, command=with_context(plan.command, connection.options.context or "")
             )
@@ -55,9 +78,14 @@ async def plan_operation(
 
 
 async def _make_plan(
-    connection: Connection, operation: Operation, now: datetime | None
+    connection: Connection,
+    operation: Operation,
+    now: datetime | None,
+    platform: PlatformSettings | None,
 ) -> OperationPlan:
     kind = operation.kind
+    if isinstance(operation, Adoption):
+        return await _plan_adoption(connection, operation, platform or PlatformSettings())
     if kind is OperationKind.DELETE:
         return await _plan_serving_deletion(connection, operation)
     target = await _get_target(connection, operation)
@@ -65,6 +93,8 @@ async def _make_plan(
         return plan_pod_deletion(operation, target)
     if kind in (OperationKind.CORDON, OperationKind.UNCORDON):
         return plan_cordon(operation, target)
+    if isinstance(operation, Release):
+        return await _plan_release(connection, operation, target)
     if isinstance(operation, ObjectEdit):
         return plan_object_edit(operation, target)
     autoscalers: list[JsonObject] = []
@@ -126,6 +156,54 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
     return replace(plan, warnings=(*plan.warnings, *warnings))
 
 
+async def _plan_adoption(
+    connection: Connection, operation: Adoption, platform: PlatformSettings
+) -> OperationPlan:
+    live = await fetch_live_objects(connection, operation.namespace, operation.name)
+    if not live.objects:
+        raise _NotFoundError
+    plan = plan_adoption(operation, live.objects, live.related, platform)
+    for one in plan.creations:
+        # The object of the serving's own name is known; a Service may need another one.
+        if await _exists(connection, one):
+            text = f"{one.target} exists already and does not lead to its Pods; rename one of them"
+            return replace(plan, blocked=f"{text}, or adopt it without.")
+    if not any(one.manifest.get("kind") == SERVICE.kind for one in plan.creations):
+        return plan
+    try:
+        others = await connection.get_json(DEPLOYMENT.collection_path(operation.namespace))
+    except ApiError as error:
+        if error.code != 403:
+            raise
+        return plan
+    return with_shared_service_warnings(plan, mappings(others.get("items")))
+
+
+async def _plan_release(
+    connection: Connection, operation: Release, target: JsonObject
+) -> OperationPlan:
+    current = {}
+    for one in operation.created:
+        path = ObjectRef.from_manifest(one).path
+        try:
+            current[path] = await connection.get_json(path)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+    return plan_release(operation, target, current)
+
+
+async def _exists(connection: Connection, creation: ObjectCreation) -> bool:
+    """Whether the object is there; if it may not be read, creating it tells."""
+    try:
+        await connection.get_json(creation.path)
+    except ApiError as error:
+        if error.code in (403, 404):
+            return False
+        raise
+    return True
+
+
 async def _get_target(connection: Connection, operation: Operation) -> JsonObject:
     try:
         found = await connection.get_json(operation.path)
@@ -157,7 +235,12 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
     """The plan, blocked if the API server's dry run rejects it: permission, admission webhook.
     Raises OutdatedError."""
     try:
-        warnings = await dry_run_plan(connection, plan)
+        changed, warnings = await dry_run_plan(connection, plan)
+    except CreationRefusedError as error:
+        assert isinstance(error.__cause__, ApiError)
+        target, reason = error.creation.target, rejection_text(error.__cause__).rstrip(".")
+        text = f"{target} cannot be created: {reason}. The Deployment can be adopted without it."
+        return replace(plan, blocked=text)
     except ApiError as error:
         if error.code == 409:
             return plan  # its controllers write it too often; running it will tell
@@ -165,4 +248,6 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
             text = f"Not checked by a dry run: {error.message.rstrip('.')}."
             return replace(plan, warnings=(*plan.warnings, text))
         return replace(plan, blocked=rejection_text(error))
+    if isinstance(plan.operation, (Adoption, Release)):
+        plan = with_dry_run(plan, changed or None)
     return replace(plan, warnings=(*plan.warnings, *warnings))

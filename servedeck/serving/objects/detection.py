@@ -116,7 +116,7 @@ def is_serving_template(labels: Mapping[str, str], template: PodTemplate) -> boo
 def _looks_like_server(facts: ContainerFacts, server: RecognizedServer) -> bool:
     """Whether an unknown program is given a model and accepts requests."""
     is_listening = any(
-        port.name not in settings.METRICS_PORT_NAMES and port.number not in _OTHER_PORTS
+        port.name not in settings.METRICS_PORT_NAMES and port.number not in OTHER_PORTS
         for port in facts.ports
     ) or bool(settings.flag_value(server.arguments, UNKNOWN_SERVER.port_flags))
     return (
@@ -127,7 +127,7 @@ def _looks_like_server(facts: ContainerFacts, server: RecognizedServer) -> bool:
     )
 
 
-_OTHER_PORTS = (22, 6006, 6379, 8265, 8888, 9400, 29500)
+OTHER_PORTS = (22, 6006, 6379, 8265, 8888, 9400, 29500)
 """Ports of what runs on accelerators without serving a model: SSH, TensorBoard, Ray, Jupyter, DCGM,
 torch.distributed."""
 

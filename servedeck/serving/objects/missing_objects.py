@@ -1,5 +1,5 @@
-"""The Service and the route that a serving of servedeck lacks, for example because they were
-deleted: they are created again where nothing takes their place."""
+"""The Service and the route that a serving lacks: they are created where nothing takes their place,
+for a serving of servedeck again, for example because they were deleted."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from servedeck.serving.spec.mapping.container_ports import (
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping, as_str
 from servedeck.serving.spec.mapping.ports import port_target
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
+from servedeck.serving.spec.names import service_name
 from servedeck.serving.spec.spec import ServingSpec
 
 
@@ -52,12 +53,22 @@ def build_missing_objects(
     platform: PlatformSettings,
     related: RelatedObjects,
 ) -> MissingObjects:
-    """The Service if none is for requests, or if a route of the serving routes to a Service of its
-    name that does not exist; and the route if no route goes to a Service of the Pods. Nothing for
-    a serving of others, and of a kind that may not be listed."""
-    missing = MissingObjects()
+    """What an edit creates again: `find_missing_objects`, but nothing for a serving of others."""
     if not objects.is_managed:
-        return missing
+        return MissingObjects()
+    return find_missing_objects(objects, spec, platform, related)
+
+
+def find_missing_objects(
+    objects: ServingObjects,
+    spec: ServingSpec,
+    platform: PlatformSettings,
+    related: RelatedObjects,
+) -> MissingObjects:
+    """The Service if none is for requests, or if a route of the serving routes to a Service of its
+    name that does not exist; and the route if no route goes to a Service of the Pods. Nothing of a
+    kind that may not be listed."""
+    missing = MissingObjects()
     services = [one for one in objects.services if _request_ports(objects, spec, one)]
     own = next((one for one in objects.services if _name(one) == spec.name), None)
     if own is None and (not services or _has_dangling_route(objects, spec, related)):
@@ -132,7 +143,12 @@ def _build_missing_service(
             "should select the Pods of this serving.",
         )
         return []
-    pods = as_mapping(objects.deployment, "spec", "selector", "matchLabels") or objects.pod_labels
+    selector = as_mapping(objects.deployment, "spec", "selector")
+    # A Service has no expressions: without them it would select the Pods of others, too.
+    has_expressions = bool(selector.get("matchExpressions"))
+    pods = as_mapping(selector, "matchLabels")
+    if has_expressions or not pods:
+        pods = objects.pod_labels
     if not pods:
         _skip(missing, "The Pods have no labels, so no Service can select them; give them labels.")
         return []
@@ -146,6 +162,7 @@ def _build_missing_service(
         )
         return []
     service = build_service(spec)
+    service["metadata"]["name"] = service_name(spec.name)
     service["spec"]["selector"] = dict(pods)
     [port] = service["spec"]["ports"]
     container = objects.container if spec.transformer is None else objects.transformer

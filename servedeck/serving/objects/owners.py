@@ -37,6 +37,12 @@ class Owner:
         return _REVERT_WARNINGS[self.kind].format(name=self.name)
 
     @property
+    def label_warning(self) -> str:
+        """When a label that its definition does not have is lost, and what to do, in one
+        sentence."""
+        return _LABEL_WARNINGS[self.kind].format(name=self.name)
+
+    @property
     def replicas_error(self) -> str:
         """Why the replicas that it owns are not changed, and what to do, in one sentence."""
         return (
@@ -64,6 +70,23 @@ _REVERT_WARNINGS = {
     OwnerKind.CONTROLLER: "{name} owns this Deployment, and its controller may revert the change; "
     "change the {name} instead.",
 }
+
+_LABEL_WARNINGS = {
+    # Sync is a three-way merge like that of kubectl apply, unless a resource is replaced (Argo CD
+    # documentation, Sync Options, Replace Resource Instead Of Applying Changes).
+    OwnerKind.ARGO_CD: "{name} manages this Deployment and keeps labels that Git does not have, "
+    "unless it replaces the Deployment; add the label in Git, too.",
+    # Server-side apply leaves the fields of other managers alone, those of kubectl excepted (Flux
+    # documentation, Kustomization, Controlling the apply behavior of resources).
+    OwnerKind.FLUX_KUSTOMIZATION: "{name} manages this Deployment and keeps labels that Git does "
+    "not have, unless it creates the Deployment again or kubectl added them; add the label in Git, "
+    "too.",
+    OwnerKind.FLUX_HELM_RELEASE: "{name} manages this Deployment and keeps labels that the chart "
+    "does not have, unless it creates the Deployment again; add the label to its values, too.",
+    OwnerKind.HELM: "{name} created this Deployment; helm upgrade keeps labels that the chart does "
+    "not have, unless it creates the Deployment again; add the label to its values, too.",
+}
+"""Of those that `find_gitops_owner` finds."""
 
 _ARGO_CD_LABEL = "argocd.argoproj.io/instance"
 _ARGO_CD_ANNOTATION = "argocd.argoproj.io/tracking-id"

@@ -50,6 +50,16 @@ def validate_label(name: str, subject: str = "The name") -> str:
     return ""
 
 
+def service_name(name: str) -> str:
+    """A name for the Service of a workload: the workload's own, made an RFC 1035 label (kubernetes
+    apimachinery validation.go, IsDNS1035Label), which is what a Service needs: 1 to 63 characters,
+    no dots, a letter first."""
+    name = name.replace(".", "-")
+    if not name[:1].isalpha():
+        name = f"s-{name}"
+    return name[:MAX_LABEL_LENGTH].rstrip("-")
+
+
 def validate_subdomain(name: str, subject: str = "The name") -> str:
     """RFC 1123 subdomain (validation.go, IsDNS1123Subdomain): labels joined by dots, 1 to 253."""
     if not name:

@@ -115,6 +115,8 @@ class FakeCluster:
         return ApiResponse(201, {}, json.dumps({"status": status}).encode())
 
     def _execute(self, method: str, path: str, body: JsonObject, dry_run: bool) -> JsonObject:
+        if method == "POST":
+            return self._create(path, body, dry_run)
         stored = self.objects.get(path)
         if stored is None:
             raise ApiError(404, "NotFound", f"{path} not found")
@@ -144,6 +146,17 @@ class FakeCluster:
         if not dry_run:
             self.objects[path] = changed
         return changed
+
+    def _create(self, collection: str, body: JsonObject, dry_run: bool) -> JsonObject:
+        path = f"{collection}/{body['metadata']['name']}"
+        if path in self.objects:
+            raise ApiError(409, "AlreadyExists", f"{path} already exists")
+        created = copy.deepcopy(body)
+        created["metadata"] |= {"uid": f"uid-{len(self.objects)}", "resourceVersion": "100"}
+        if not dry_run:
+            self.writes.append(("POST", path))
+            self.objects[path] = created
+        return created
 
 
 def lose_request(execute: Callable[[], ApiResponse]) -> ApiResponse:
