@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from servedeck.cluster import resources
@@ -15,11 +15,13 @@ from servedeck.cluster.watch.reflector import Reflector, ReflectorPhase
 from servedeck.serving.capacity import (
     AcceleratorCapacity,
     NodeCapacity,
+    PlacedPod,
     PodRequests,
     ResourceList,
     SchedulingResult,
     accelerator_capacities,
     node_capacities,
+    pod_requests,
     simulate_scheduling,
 )
 from servedeck.serving.objects.records import Namespace, Node
@@ -135,6 +137,17 @@ class ClusterInventory:
                 sorted(nodes, key=lambda node: node.metadata.name), pods
             )
         return self._node_capacities
+
+    def pods_owned_by(self, uids: Collection[str]) -> list[PlacedPod] | None:
+        """The Pods on nodes that belong to one of these ReplicaSets; None if Pods are unknown."""
+        if not self._pods.synced:
+            return None
+        return [
+            PlacedPod(pod.spec.node_name, pod_requests(pod))
+            for pod in cast(Iterable[PodRequests], self._pods.records.values())
+            if pod.spec.node_name
+            and any(one.controller and one.uid in uids for one in pod.metadata.owner_references)
+        ]
 
     def accelerator_capacities(self) -> list[AcceleratorCapacity] | None:
         """Accelerators of the cluster by kind; None if unknown."""

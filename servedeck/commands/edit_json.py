@@ -69,5 +69,6 @@ def _forecast_json(forecast: RestartForecast) -> dict[str, Any]:
         "maxUnavailable": forecast.strategy.unavailable_pods,
         "minAvailable": forecast.min_available,
         "surgeFits": forecast.surge_fits,
+        "replacementFits": forecast.replacement_fits,
         "lastDurationSeconds": duration.total_seconds() if duration is not None else None,
     }
