@@ -15,9 +15,12 @@ from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
+from servedeck.commands.errors import CommandError
 from servedeck.commands.operations import Confirmation, OperationRunner
 from servedeck.commands.prompt import TerminalPrompt
+from servedeck.commands.set import SetOptions, set_fields
 from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.serving.edit.assignments import parse_assignment
 from servedeck.serving.objects.diff import find_differences
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.document import from_yaml, to_yaml
@@ -275,8 +278,18 @@ async def test_a_rollout_on_full_accelerators_from_the_change_to_ready(
         assert "The rollout that waits goes on, and " in text
         meanwhile = "none is available" if replicas == 1 else "at least 1 of 2 stay available"
         assert meanwhile in text
+        with pytest.raises(CommandError, match="add -y to replace the old Pods of"):
+            await set_fields(
+                connection,
+                namespace,
+                NAME,
+                [parse_assignment("rollout=replace")],
+                SetOptions(force=True),
+                stdout=[].append,
+                stderr=[].append,
+            )
         run = await run_set(connection, namespace, "rollout=replace", as_json=True, force=True)
-        assert run.result["restartsPods"]
+        assert (run.result["restartsPods"], run.result["rollout"]["continues"]) == (False, True)
         assert [one["field"] for one in run.result["fields"]] == ["rollout"]
     await asyncio.to_thread(wait_until_rolled_out, control_plane, namespace, IMAGE)
 

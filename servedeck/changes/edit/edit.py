@@ -122,7 +122,13 @@ class EditPlan:
 
     @property
     def restarts_pods(self) -> bool:
-        """Whether the rollout replaces Pods, according to the API server's dry run."""
+        """Whether the change begins a rollout that replaces Pods, according to the API server's dry
+        run."""
+        return self.forecast is not None and not self.forecast.continues
+
+    @property
+    def replaces_pods(self) -> bool:
+        """Whether Pods are replaced: by a new rollout, or by one that waits and then goes on."""
         return self.forecast is not None
 
     @property

@@ -210,6 +210,12 @@ def test_missing_pods_keep_the_others_from_stopping() -> None:
     assert not forecast_of(live, HALF, strategy=rolling(0, 2)).issues
 
 
+def test_an_unavailable_pod_on_a_node_is_not_missing() -> None:
+    live = deployment(2, 1, strategy=rolling(1, 0))
+    assert forecast_of(live, [*OWN, *OWN]).way_out == "replace"
+    assert forecast_of(live, OWN).way_out == "maxSurge 0, maxUnavailable 2"
+
+
 def test_an_unavailable_pod_stops_in_any_case_and_makes_room() -> None:
     live = deployment(2, 1, strategy=rolling(0, 1))
     live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"][GPU] = 4

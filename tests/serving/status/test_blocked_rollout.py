@@ -73,6 +73,14 @@ def test_several_old_pods_are_counted_and_those_that_are_missing_are_unavailable
     assert found.way_out == "maxSurge 0, maxUnavailable 2"
 
 
+def test_old_pods_that_hold_nothing_are_missing() -> None:
+    live = workload(replicas=3)
+    found = blocked(new_pod(), old_pod(), old_pod(node=""), old_pod(phase="Failed"), live=live)
+    assert found is not None
+    assert "the old Pod of this serving holds" in found.message
+    assert found.way_out == "maxSurge 0, maxUnavailable 3"
+
+
 def test_memory_and_cpu_count_too() -> None:
     message = "0/1 nodes are available: 1 Insufficient memory, 1 Insufficient cpu."
     new = with_resources(unscheduled_pod(message), requests={"memory": "64Gi", "cpu": "8"})

@@ -170,7 +170,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         plan = self.plan
         if plan is None or self._takes_over or self._notice:
             return False
-        return not (plan.restarts_pods or plan.stops_serving)
+        return not (plan.replaces_pods or plan.stops_serving)
 
     def _update(self) -> None:
         if not self.is_attached:

@@ -251,7 +251,7 @@ class EditFlow:
             elif isinstance(result, SaveResult):
                 app.undoable = Undoable()
                 self._show_result(key, result.message, "ready", result.undo)
-                if result.plan.restarts_pods:
+                if result.plan.replaces_pods:
                     self._on_saved(key)
 
         self._screen.app.push_screen(dialog, closed)
