@@ -208,6 +208,14 @@ ACTIONS: tuple[Action, ...] = (
         command="rollback",
     ),
     Action(
+        "servings.unblock",
+        "U",
+        "unblock rollout",
+        "Let a rollout go on that its own old Pods block: an old Pod stops before a new one "
+        "starts.",
+        command="unblock",
+    ),
+    Action(
         "servings.delete",
         "ctrl+d",
         "delete",
@@ -520,6 +528,13 @@ ACTIONS: tuple[Action, ...] = (
         passes_key=True,
     ),
     Action("save.close", "escape", "back", "Go back to the form.", footer_order=3),
+    Action(
+        "save.replace",
+        "r",
+        "stop an old Pod first",
+        "Where no node has room for a new Pod beside the old ones: plan the change with a rollout "
+        "in which an old Pod stops first.",
+    ),
     Action("file.choose", "enter", "choose", "Use the file.", footer_order=1, bound_by_widget=True),
     Action("file.close", "escape", "close", "Change nothing.", footer_order=2),
     Action(
@@ -677,6 +692,14 @@ ACTIONS: tuple[Action, ...] = (
         "elsewhere, show that tab.",
         footer_order=14,
         command="rollback",
+    ),
+    Action(
+        "serving.unblock",
+        "U",
+        "unblock rollout",
+        "Let a rollout go on that its own old Pods block: an old Pod stops before a new one "
+        "starts.",
+        command="unblock",
     ),
     Action(
         "serving.delete",

@@ -146,7 +146,8 @@ def room_warning(plan: OperationPlan, room: SchedulingResult | None) -> str:
             return ""
         return (
             "No node has room for a new Pod beside the old ones, and maxUnavailable 0 keeps each "
-            "old Pod until a new one is ready: the rollout waits until there is room."
+            "old Pod until a new one is ready: the rollout waits until there is room. Free it "
+            "first, or set rollout=replace: an old Pod then stops first."
         )
     return room.summary
 

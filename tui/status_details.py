@@ -114,6 +114,14 @@ class StatusDetails:
         )
 
 
+def recovery_text(view: ServingView, context: AppContext, scope: str) -> str:
+    """The recovery step, with the key of the screen with that scope where one does it."""
+    if not view.is_rollout_blocked:
+        return view.recovery
+    key = context.key_display_for(f"{scope}.unblock")
+    return f"{key} lets an old Pod stop first: rollout={view.rollout_way_out}."
+
+
 async def _close(closing: Awaitable[object]) -> None:
     await closing
 

@@ -56,7 +56,9 @@ def card_lines(
     return [*lines, CardLine()]
 
 
-_SENTENCE_ROWS = frozenset({"reason", "recovery", "since", "capacity", "permission"})
+_SENTENCE_ROWS = frozenset(
+    {"reason", "rollout_message", "recovery", "since", "capacity", "permission"}
+)
 """Rows whose value is a sentence, which is wrapped instead of cut."""
 
 

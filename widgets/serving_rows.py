@@ -56,11 +56,17 @@ def reason_text(view: ServingView) -> str:
 def status_line(view: ServingView) -> Line:
     """Status, reason and rollout of a serving."""
     spans: list[Span] = [status_span(view.status)]
-    if reason := reason_text(view):
+    # Of a blocked rollout, the badge says why its new Pods are not scheduled.
+    if (reason := reason_text(view)) and not view.is_rollout_blocked:
         spans += [("  ", ""), (reason, "strong")]
     if view.rollout:
-        spans += [("  ", ""), (view.rollout, "accent")]
+        spans += [("  ", ""), (view.rollout, rollout_style(view))]
     return tuple(spans)
+
+
+def rollout_style(view: ServingView) -> str:
+    """Style of the badge of a rollout."""
+    return "warning" if view.is_rollout_blocked else "accent"
 
 
 def accelerator_text(view: ServingView) -> str:

@@ -18,7 +18,7 @@ from servedeck.fleet.views import (
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.text import format_count, one_line, truncate
-from widgets.serving_rows import status_span
+from widgets.serving_rows import rollout_style, status_span
 from widgets.styled_line import Line, Span, sanitized
 from widgets.text_view import Paragraph
 
@@ -109,16 +109,20 @@ def status_paragraphs(
     pod_keys: Sequence[str],
     *,
     capacity_hint: str = "",
+    recovery: str = "",
     compact: bool = False,
 ) -> list[Paragraph]:
     """The status of a serving as text. `pod_keys` open the Pods' logs, in the order of `view.pods`;
-    `capacity_hint` names the nodes with the most free capacity. Many Pods with the same reason take
+    `capacity_hint` names the nodes with the most free capacity; `recovery` replaces the recovery
+    step of the view. Many Pods with the same reason take
     one line. The crashed container's last lines
     come before every Event. If it is `compact`, there are no empty lines, and those lines come
     right after the failure reason, so that they are visible without scrolling.
     """
     result = [Paragraph(title_line(view), indent=2, keep_spans=True)]
-    result += reason_paragraphs(view, log_tail, capacity_hint=capacity_hint, compact=compact)
+    result += reason_paragraphs(
+        view, log_tail, capacity_hint=capacity_hint, recovery=recovery, compact=compact
+    )
     keys = {pod.uid: key for pod, key in zip(view.pods, pod_keys, strict=False)}
     collapsed = {
         pod.uid: group for group in view.pod_groups if group.is_collapsed for pod in group.pods
@@ -147,6 +151,7 @@ def reason_paragraphs(
     log_tail: LogTail | None,
     *,
     capacity_hint: str = "",
+    recovery: str = "",
     compact: bool = False,
 ) -> list[Paragraph]:
     """Why the serving is in its status, what to do, and the crashed container's last lines."""
@@ -157,8 +162,10 @@ def reason_paragraphs(
         result.append(Paragraph(((_shorten(capacity_hint), ""),)))
     if log_tail is not None and compact:
         result += log_tail_paragraphs(log_tail, COMPACT_TAIL_LINES)
-    if view.status.recovery:
-        result.append(Paragraph((("→ ", "accent"), (view.status.recovery, "accent")), indent=2))
+    if view.rollout_message:
+        result += [Paragraph(), Paragraph(((_shorten(view.rollout_message), "strong"),))]
+    if step := recovery or view.recovery:
+        result.append(Paragraph((("→ ", "accent"), (_shorten(step), "accent")), indent=2))
     if log_tail is not None and not compact:
         result += [Paragraph(), *log_tail_paragraphs(log_tail)]
     return result
@@ -209,7 +216,8 @@ def title_line(view: ServingView) -> Line:
     if view.failing:
         spans += [("  ", ""), (f"{view.failing} failing", "")]
     if view.rollout:
-        spans += [("  ", ""), (truncate(sanitized(view.rollout), MAX_NAME_LENGTH), "accent")]
+        text = truncate(sanitized(view.rollout), MAX_NAME_LENGTH)
+        spans += [("  ", ""), (text, rollout_style(view))]
     return tuple(spans)
 
 

@@ -70,6 +70,7 @@ class StatusPopover(TextView):
         self.view: ServingView | None = None
         self.log_tail: LogTail | None = None
         self._capacity_hint = ""
+        self._recovery = ""
         self._is_compact = False
 
     @property
@@ -77,11 +78,17 @@ class StatusPopover(TextView):
         return self.view is not None
 
     def show_status(
-        self, view: ServingView, log_tail: LogTail | None, capacity_hint: str = ""
+        self,
+        view: ServingView,
+        log_tail: LogTail | None,
+        capacity_hint: str = "",
+        recovery: str = "",
     ) -> None:
-        """Show or update the status of a serving; `place` positions it."""
+        """Show or update the status of a serving; `place` positions it. `recovery` is the recovery
+        step, if it is not that of the view."""
         fresh = self.view is None or self.view.key != view.key
         self.view, self.log_tail, self._capacity_hint = view, log_tail, capacity_hint
+        self._recovery = recovery
         self.update_ages()
         if fresh:
             self.scroll_to(y=0, animate=False)
@@ -99,6 +106,7 @@ class StatusPopover(TextView):
             self.log_tail,
             self._pod_keys,
             capacity_hint=self._capacity_hint,
+            recovery=self._recovery,
             compact=compact,
         )
 

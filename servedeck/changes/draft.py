@@ -11,6 +11,7 @@ from servedeck.serving.spec import validation
 from servedeck.serving.spec.env_file import contains_secret, looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.rollouts import default_rollout
 from servedeck.serving.spec.spec import ServingSpec, parse_spec
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
 from servedeck.serving.spec.types import EnvVar
@@ -78,6 +79,13 @@ class Draft:
         typed = any(self.texts[f"transformer.{part}"].strip() for part in ("image", "command"))
         return typed or bool(self.rows["transformer.env"])
 
+    @property
+    def rollout(self) -> str:
+        """The rollout as it was chosen, or the default for the accelerator."""
+        accelerator = self.texts["accelerator"].strip()
+        has_accelerator = accelerator.lower() not in ("", "none")
+        return self.texts["rollout"] or default_rollout(accelerator if has_accelerator else "")
+
     # -- to and from a spec ---------------------------------------------------------------------
 
     def to_document(self) -> dict[str, Any]:
@@ -87,6 +95,7 @@ class Draft:
         settings = {field.name: texts[f"settings.{field.name}"] for field in self.template.fields}
         document: dict[str, Any] = {path: text for path, text in texts.items() if "." not in path}
         document["settings"] = settings
+        document["rollout"] = self.rollout
         document["volumes"] = [
             {key: row[key] for key in ("pvc", "mount_path", "read_only")}
             for row in self.rows["volumes"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from servedeck.changes.edit.edit import EditPlan
 from servedeck.serving.edit.entries import join_values, split_spec
-from servedeck.serving.objects.change import change_objects, resolve_ports
+from servedeck.serving.objects.change import change_objects, resolve_open_fields
 from servedeck.serving.objects.diff import find_differences
 from servedeck.serving.objects.field_changes import FieldConflict, format_differences
 
@@ -35,7 +35,7 @@ def _find_label(written: Iterable[tuple[str, str]], path: str) -> str:
 def _written_paths(plan: EditPlan) -> Iterator[tuple[str, str]]:
     """Label and path of all that the changed fields write in the Deployment."""
     current = plan.current
-    spec = resolve_ports(current, plan.spec)
+    spec = resolve_open_fields(current, plan.spec)
     old, new = split_spec(current.spec, spec), split_spec(spec, current.spec)
     for path, value in new.items():
         if old.get(path) == value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from servedeck.cluster import resources
@@ -15,6 +15,7 @@ from servedeck.cluster.watch.reflector import RecordChange, Reflector, Reflector
 from servedeck.serving.capacity import (
     AcceleratorCapacity,
     NodeCapacity,
+    PlacedPod,
     SchedulingResult,
     accelerator_capacities,
     node_capacities,
@@ -22,7 +23,7 @@ from servedeck.serving.capacity import (
 )
 from servedeck.serving.node_usage import NodeUsage
 from servedeck.serving.objects.records import Namespace, Node
-from servedeck.serving.pod_requests import PodRequests, ResourceList
+from servedeck.serving.pod_requests import PodRequests, ResourceList, pod_requests
 from servedeck.serving.pvcs import PersistentVolumeClaim, Pvc, pvcs
 
 ACTIVE_PODS = ResourceKind(
@@ -152,6 +153,17 @@ class ClusterInventory:
                 sorted(nodes, key=lambda node: node.metadata.name), self._usage.by_node
             )
         return self._node_capacities
+
+    def pods_owned_by(self, uids: Collection[str]) -> list[PlacedPod] | None:
+        """The Pods on nodes that belong to one of these ReplicaSets; None if Pods are unknown."""
+        if not self._pods.synced:
+            return None
+        return [
+            PlacedPod(pod.spec.node_name, pod_requests(pod))
+            for pod in cast(Iterable[PodRequests], self._pods.records.values())
+            if pod.spec.node_name
+            and any(one.controller and one.uid in uids for one in pod.metadata.owner_references)
+        ]
 
     def accelerator_capacities(self) -> list[AcceleratorCapacity] | None:
         """Accelerators of the cluster by kind; None if unknown."""

@@ -50,7 +50,8 @@ def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrit
     an update of the whole object as it was read, which the API server rejects if the object changed
     since. After an update the fields that it changed are not those of server-side apply any more,
     so that later changes of the object are updates too. So is a change of a list with several
-    entries of the same key, which server-side apply does not accept.
+    entries of the same key, which server-side apply does not accept, and the removal of a field
+    that nobody has set, such as a default of the API server.
     """
     found: list[ObjectWrite] = []
     for at, changed in enumerate(change.changed):
@@ -67,8 +68,13 @@ def _plan_write(ref: ObjectRef, live: JsonObject, changed: JsonObject, force: bo
     if body is None:
         return ObjectWrite(ref, None, live=live)
     foreign = foreign_changes(live, changed, FIELD_MANAGER)
-    needs_update = has_update_entry(live, FIELD_MANAGER) or has_repeated_entries(body)
-    blocked = foreign if needs_update else [one for one in foreign if one.new is MISSING]
+    removed = [one for one in foreign if one.new is MISSING]
+    needs_update = (
+        has_update_entry(live, FIELD_MANAGER)
+        or has_repeated_entries(body)
+        or any(not one.managers for one in removed)
+    )
+    blocked = [one for one in (foreign if needs_update else removed) if one.managers]
     if blocked and not force:
         conflicts = tuple(foreign_conflict(one) for one in blocked)
         return ObjectWrite(ref, None, _conflict(ref, conflicts), live)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.object_writes import ObjectWrite, plan_writes, preview_writes
+from servedeck.changes.rollout_forecast import forecast_rollout
 from servedeck.changes.service_checks import find_service_issues
 from servedeck.cluster import apply
 from servedeck.cluster.apply import ExistingObject, ObjectRef, Preview, PreviewAction
@@ -18,10 +19,10 @@ from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
 from servedeck.serving.capacity import scheduling_requirements
-from servedeck.serving.edit.restart_forecast import restarts_pods
+from servedeck.serving.edit.restart_forecast import RestartForecast, restarts_pods
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.backends import route_backends
-from servedeck.serving.objects.change import ObjectChange, change_objects, resolve_ports
+from servedeck.serving.objects.change import ObjectChange, change_objects, resolve_open_fields
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.routes import PlatformSettings
@@ -64,6 +65,8 @@ class ChangePlan:
     """Those of the errors that are warnings with `force`."""
     change: ObjectChange | None = None
     """What changes in the objects of an existing serving; None for a new one."""
+    forecast: RestartForecast | None = None
+    """The rollout; None if no Pods are replaced."""
 
     @property
     def errors(self) -> list[Issue]:
@@ -102,7 +105,7 @@ async def make_plan(
         own_problems = validation.validate(spec)
     else:
         related_objects = related or RelatedObjects()
-        wanted = resolve_ports(existing, spec)
+        wanted = resolve_open_fields(existing, spec)
         change = change_objects(
             existing, wanted, platform, related_objects, create_missing=create_missing
         )
@@ -155,6 +158,10 @@ async def make_plan(
         missing, unchecked = await _find_missing_references(connection, spec, present)
         problems += missing
         unknown += unchecked
+    forecast = None
+    if change is not None:
+        forecast = await forecast_rollout(connection, change, previews, inventory)
+    problems += forecast.issues if forecast is not None else ()
     requested, tolerations = scheduling_requirements(objects[0])
     scheduling = inventory.check_scheduling(requested, spec.replicas, tolerations)
     return ChangePlan(
@@ -168,6 +175,7 @@ async def make_plan(
         tuple(writes),
         tuple(overridable),
         change,
+        forecast,
     )
 
 

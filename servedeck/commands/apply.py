@@ -36,7 +36,7 @@ from servedeck.commands.plan_text import (
     write_issue,
 )
 from servedeck.serving.objects import import_objects
-from servedeck.serving.objects.change import resolve_ports
+from servedeck.serving.objects.change import resolve_open_fields
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.document import validate_identities
@@ -90,7 +90,7 @@ async def _validate_one(connection: Connection, spec: ServingSpec, stderr: LineW
         live = await fetch_live_objects(connection, spec.namespace, spec.name)
         if live.objects:
             existing = import_objects.import_objects(live.objects)
-            found = new_issues(existing.spec, resolve_ports(existing, spec))
+            found = new_issues(existing.spec, resolve_open_fields(existing, spec))
     if not errors(found):
         return True
     for one in found:

@@ -69,5 +69,7 @@ def _forecast_json(forecast: RestartForecast) -> dict[str, Any]:
         "maxUnavailable": forecast.strategy.unavailable_pods,
         "minAvailable": forecast.min_available,
         "surgeFits": forecast.surge_fits,
+        "replacementFits": forecast.replacement_fits,
+        "continues": forecast.continues,
         "lastDurationSeconds": duration.total_seconds() if duration is not None else None,
     }

@@ -23,6 +23,7 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.changes.operations.replica_plans import MAX_REPLICAS
+from servedeck.changes.operations.room_check import with_room_warnings
 from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
@@ -121,6 +122,8 @@ class OperationRunner:
         while True:
             try:
                 plan = await plan_operation(self._connection, operation, platform=self._platform)
+                if plan.is_possible and (self._dry_run or not self._confirmation.covers(plan)):
+                    plan = await with_room_warnings(self._connection, plan)
             except ClusterError as error:
                 return OperationReport(operation, Outcome.REJECTED, str(error))
             if not plan.is_possible:

@@ -121,10 +121,14 @@ class _Set:
     async def _confirm(self, plan: EditPlan) -> bool:
         """Whether the operator agrees that Pods restart or end. Raises CommandError where nobody
         can be asked."""
-        if self._options.assume_yes or not (plan.restarts_pods or plan.stops_serving):
+        if self._options.assume_yes or not (plan.replaces_pods or plan.stops_serving):
             return True
         name, prompt = _serving(plan), TerminalPrompt()
-        effect = f"scale {name} to 0" if plan.stops_serving else f"restart the Pods of {name}"
+        effect = f"restart the Pods of {name}"
+        if plan.stops_serving:
+            effect = f"scale {name} to 0"
+        elif not plan.restarts_pods:
+            effect = f"replace the old Pods of {name}"
         if not prompt.is_terminal:
             raise CommandError(
                 f"There is no terminal to ask for a confirmation; add -y to {effect}, or --dry-run "

@@ -278,6 +278,8 @@ class _Wait:
 def _cause(view: ServingView) -> str:
     """Why the serving is not as it should be, as the list says it; "" if nothing is known. A
     serving whose old Pods still serve is Ready: then the failing Pods of the rollout say why."""
+    if view.rollout_message:
+        return view.rollout_message
     if view.message or view.reason:
         return view.message or view.reason
     pod = next(iter(view.failing_pods), None)

@@ -34,9 +34,12 @@ CARD_TITLES = {
 """The cards with the serving's settings, in their order."""
 
 
-def status_rows(view: ServingView, since: str = "", capacity: str = "") -> tuple[CardRow, ...]:
+def status_rows(
+    view: ServingView, since: str = "", capacity: str = "", recovery: str = ""
+) -> tuple[CardRow, ...]:
     """The card Status: what holds for the serving now. `since` says since when, and what changed
-    before; `capacity` says where a Pod that is not scheduled would fit."""
+    before; `capacity` says where a Pod that is not scheduled would fit; `recovery` replaces the
+    recovery step of the view."""
     ready = f"{view.ready}/{view.desired}"
     if view.failing:
         ready += f", {view.failing} failing"
@@ -54,8 +57,12 @@ def status_rows(view: ServingView, since: str = "", capacity: str = "") -> tuple
         rows.append(CardRow("capacity", "Free Capacity", capacity))
     if since:
         rows.append(CardRow("since", "Since", since))
-    if view.status.recovery:
-        rows.append(CardRow("recovery", "Recovery", view.status.recovery, style_name="accent"))
+    if view.rollout_message:
+        rows.append(
+            CardRow("rollout_message", "Rollout", view.rollout_message, style_name="warning")
+        )
+    if step := recovery or view.recovery:
+        rows.append(CardRow("recovery", "Recovery", step, style_name="accent"))
     rows.append(CardRow("autoscaler", "Auto Scaling", view.autoscaler or "off"))
     rows.append(CardRow("created", "Created", time=view.created))
     return tuple(rows)
@@ -288,6 +295,8 @@ def _resource_rows(spec: ServingSpec) -> Iterator[CardRow]:
     else:
         yield CardRow("accelerator", label, "None")
     yield _field_row(spec, "replicas")
+    if spec.rollout:
+        yield _field_row(spec, "rollout")
 
 
 def _command_rows(spec: ServingSpec, container: Mapping[str, Any]) -> Iterator[CardRow]:

@@ -3,6 +3,7 @@ current one, and what holds it up."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ def build_rollouts(
         current,
         view.pods if view is not None else (),
         has_replicaset=bool(current.uid or missing_permission),
+        way_out=view.rollout_way_out if view is not None else "",
     )
     return Rollouts(status, hold_up, revisions, tuple(notes))
 
@@ -79,9 +81,11 @@ def _describe_hold_up(
     pods: Sequence[PodView],
     *,
     has_replicaset: bool,
+    way_out: str,
 ) -> str:
     """The first that applies, the cause before the symptom. Without a ReplicaSet of the current
-    template all Pods are old ones."""
+    template all Pods are old ones. `way_out` is the value of the field rollout with which a blocked
+    rollout goes on."""
     if status.phase is RolloutPhase.NOT_OBSERVED:
         return "The Deployment controller has not observed the last change yet."
     if status.phase is RolloutPhase.PAUSED:
@@ -101,6 +105,8 @@ def _describe_hold_up(
     stuck = [one for one in leaving if one.reason not in ("", "Terminating")]
     if failing:
         sentence = _describe_failure(failing, [one for one in old if _runs(one)], status)
+        if way_out:
+            sentence += f" With rollout={shlex.quote(way_out)} an old Pod stops first."
         if stuck and all(one.reason == UNSCHEDULABLE for one in failing):
             return f"{sentence} {_describe_stuck(stuck[0])}"  # it occupies the resources
         return sentence

@@ -55,6 +55,7 @@ from servedeck.serving.objects.records import (
     Workload,
 )
 from servedeck.serving.status import rollout, status
+from servedeck.serving.status.blocked_rollout import BlockedRollout, find_blocked_rollout
 
 _log = logging.getLogger(__name__)
 
@@ -437,13 +438,17 @@ class Fleet:
         events = self._events_of(
             deployment.metadata.uid, *(each.metadata.uid for each in replicasets)
         )
+        badge, blocked = rollout.rollout_badge(deployment), None
+        if badge and (waiting := pods.new_without_resources):
+            blocked = find_blocked_rollout(deployment, waiting, pods.old_pods())
         view = self._build_view(
             key,
             deployment,
             serving_status,
             pods,
             events,
-            rollout_badge=rollout.rollout_badge(deployment),
+            rollout_badge=badge if blocked is None else rollout.BLOCKED_BADGE,
+            blocked=blocked,
             pods_known=completeness is Completeness.COMPLETE,
         )
         return self._store_view(key, view)
@@ -562,6 +567,7 @@ class Fleet:
         *,
         rollout_badge: str,
         pods_known: bool,
+        blocked: BlockedRollout | None = None,
     ) -> ServingView:
         facts = self._workload_facts.get(key)
         if facts is None or facts.workload is not deployment:
@@ -576,6 +582,8 @@ class Fleet:
             message=serving_status.message,
             failing=serving_status.failing_count,
             rollout=rollout_badge,
+            rollout_message=blocked.message if blocked is not None else "",
+            rollout_way_out=blocked.way_out if blocked is not None else "",
             ready=serving_status.ready_count,
             desired=deployment.spec.replicas,
             template=server.template,

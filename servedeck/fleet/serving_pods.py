@@ -7,7 +7,7 @@ thousands costs little more than of one among ten.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple
@@ -77,6 +77,21 @@ class ServingPods:
     def not_serving(self) -> list[tuple[Pod, Diagnosis]]:
         """The other Pods, each with its diagnosis, in no particular order."""
         return [self.diagnosed(uid) for uid in self._not_serving]
+
+    @property
+    def new_without_resources(self) -> list[tuple[Pod, Diagnosis]]:
+        """Pods of the current revision that no node has the resources for, each with its
+        diagnosis."""
+        entries = (self._entries[uid] for uid in self._not_serving)
+        return [
+            (entry.pod, entry.diagnosis)
+            for entry in entries
+            if entry.diagnosis.insufficient_resources and not entry.view.old_revision
+        ]
+
+    def old_pods(self) -> Iterator[Pod]:
+        """Pods of other revisions than the current one."""
+        return (entry.pod for entry in self._entries.values() if entry.view.old_revision)
 
     @property
     def reevaluate_at(self) -> datetime | None:

@@ -21,6 +21,7 @@ from servedeck.serving.status.timeline import (
     TimelineKind,
 )
 from servedeck.serving.status.timeline_texts import (
+    BLOCKED_TEXT,
     DEADLINE_TEXT,
     NODE_LOST_STATUSES,
     PAUSED_TEXT,
@@ -197,6 +198,8 @@ def _compare_rollout(
         yield entry("rollout resumed")
     elif after.rollout == "rollout failed":
         yield entry(DEADLINE_TEXT, "deadline", revision)
+    elif after.is_rollout_blocked:
+        yield entry(BLOCKED_TEXT)
     elif not after.rollout and after.desired and revision == before.revision:
         yield entry(finished_text(revision), "finished", revision)
 

@@ -6,6 +6,7 @@ datetimes in UTC; ages are computed on display.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -279,6 +280,10 @@ class ServingView:
     none."""
     revision: str = ""
     """Revision of the Deployment; "" while it has none."""
+    rollout_message: str = ""
+    """Why the rollout cannot go on, in one sentence; "" if it can, as far as known."""
+    rollout_way_out: str = ""
+    """Value of the field rollout with which it goes on; "" where none helps."""
     pods_known: bool = True
     """False if its Pods, or the ReplicaSets that own them, may not be listed."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
@@ -304,6 +309,19 @@ class ServingView:
             return ""
         article = "An" if self.kind[:1] in "AEIOU" else "A"
         return f"{article} {self.kind} is shown read-only."
+
+    @property
+    def is_rollout_blocked(self) -> bool:
+        """Whether old Pods of the serving hold what its new Pods wait for."""
+        return bool(self.rollout_way_out)
+
+    @property
+    def recovery(self) -> str:
+        """Recovery step for the operator; "" if none is needed."""
+        if self.is_rollout_blocked:
+            value = f"rollout={shlex.quote(self.rollout_way_out)}"
+            return f"Let an old Pod stop first: servedeck set {self.key} {value}"
+        return self.status.recovery
 
     def without_pods(self) -> ServingView:
         """All but the Pods and what changes with each of their restarts, to be compared."""
@@ -370,6 +388,7 @@ def _build_search_text(view: ServingView) -> str:
         view.reason: None,
         view.message: None,
         view.rollout: None,
+        view.rollout_message: None,
         view.template: None,
         view.model: None,
         view.model_source: None,

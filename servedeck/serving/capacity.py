@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -41,6 +41,13 @@ def scheduling_requirements(
     return sum_requests(one.resources for one in containers), spec.get("tolerations", ())
 
 
+class PlacedPod(NamedTuple):
+    """A Pod that runs on a node."""
+
+    node: str
+    requests: ResourceList
+
+
 @dataclass(frozen=True, slots=True)
 class NodeCapacity:
     name: str
@@ -52,6 +59,12 @@ class NodeCapacity:
     taints: tuple[Taint, ...]
     """Taints with the effect NoSchedule or NoExecute."""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def without(self, pod: PlacedPod) -> NodeCapacity:
+        """The node after a Pod on it has stopped."""
+        freed = {**pod.requests, "pods": Fraction(1)}
+        free = {key: amount + freed.get(key, _ZERO) for key, amount in self.free.items()}
+        return replace(self, free=free)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from servedeck.changes.draft import EMPTY_VARIABLE, Draft
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import ServingSpec
@@ -55,6 +57,22 @@ def test_a_bad_row_is_named_by_its_own_number_and_the_good_ones_are_checked() ->
     assert "volumes.0.read_only" in fields
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "rollout"), [("nvidia.com/gpu", "replace"), ("", "surge"), ("None", "surge")]
+)
+def test_what_is_deployed_has_the_default_rollout_for_its_accelerator(
+    accelerator: str, rollout: str
+) -> None:
+    draft = make_draft(accelerator=accelerator)
+    spec, _ = draft.validate()
+    assert spec is not None
+    assert (draft.texts["rollout"], spec.rollout) == ("", rollout)
+    draft.texts["rollout"] = "recreate"
+    spec, _ = draft.validate()
+    assert spec is not None
+    assert spec.rollout == "recreate"
+
+
 def test_a_draft_of_a_spec_reads_as_that_spec() -> None:
     spec = ServingSpec(
         name="llama",
@@ -67,6 +85,7 @@ def test_a_draft_of_a_spec_reads_as_that_spec() -> None:
         settings={"model": "m", "tensor_parallel_size": 2, "additional_arguments": ("--x", "a b")},
         volumes=(Volume(pvc="data", mount_path="/data", read_only=True),),
         command=("bash", "-c", "echo 'it is'"),
+        rollout="surge",
         env=(
             EnvVar(name="A", value="  b "),
             EnvVar(name="HF_TOKEN", secret=KeyRef(name="hf", key="token")),

@@ -14,7 +14,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
 from servedeck.demo.cluster import DemoCluster
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.change import resolve_ports
+from servedeck.serving.objects.change import resolve_open_fields
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.spec import ServingSpec
@@ -29,7 +29,9 @@ def issues_of(current: ServingSpec, **document: Any) -> list[tuple[str, str]]:
     """Severity and field of each issue of an edit; the document has no ports but those given."""
     objects = manifests.build_manifests(current, PLATFORM)
     existing = import_objects(objects)
-    wanted = resolve_ports(existing, existing.spec.replace(**{"inference_port": None, **document}))
+    wanted = resolve_open_fields(
+        existing, existing.spec.replace(**{"inference_port": None, **document})
+    )
     return shown(new_issues(existing.spec, wanted))
 
 
@@ -79,7 +81,7 @@ def test_a_port_that_is_unknown_is_not_the_transformers() -> None:
     )
     existing = import_objects([objects])
     assert existing.spec.inference_port is None
-    assert shown(new_issues(existing.spec, resolve_ports(existing, existing.spec))) == []
+    assert shown(new_issues(existing.spec, resolve_open_fields(existing, existing.spec))) == []
 
 
 # -- on the demo cluster ------------------------------------------------------------------------

@@ -78,6 +78,7 @@ def make_full_spec(namespace: str, template: str, **changes: Any) -> ServingSpec
             "image": "registry.example.com/server:1",
             "memory": "16Gi",
             "inference_port": 8000,
+            "rollout": "surge",
             "accelerator": accelerator,
             "settings": model,
             "volumes": [
@@ -104,7 +105,15 @@ def test_applied_for_real_and_again_after_an_edit(
     platform = PlatformSettings(host="serve.example.com", route=kind, gateway=gateway)
     for spec in (
         make_full_spec(namespace, template),
-        make_full_spec(namespace, template, volumes=[], env=[], transformer=None, replicas=0),
+        make_full_spec(
+            namespace,
+            template,
+            volumes=[],
+            env=[],
+            transformer=None,
+            replicas=0,
+            rollout="recreate",
+        ),
     ):
         for manifest in manifests.build_manifests(spec, platform):
             apply_manifest(control_plane, manifest, dry_run=False)

@@ -235,7 +235,10 @@ def test_no_room_for_the_new_pod_beside_the_old_one(
     serving.wait_until_complete(1, 1)
     serving.kubectl("set", "image", "deployment/llama", f"{SERVER}=vllm/vllm-openai:v0.11.0")
     found = serving.wait_for_hold_up("No node has room for a new Pod beside 1 old Pod: ", updated=1)
-    assert found.hold_up.endswith("keeps each old Pod until a new one is available.")
+    assert found.hold_up.endswith(
+        "keeps each old Pod until a new one is available. With rollout=replace an old Pod stops "
+        "first."
+    )
     assert found.status.phase is RolloutPhase.IN_PROGRESS
     assert (found.status.old, found.status.ready) == (1, 0)
     assert found.status.message == serving.kubectl_status()

@@ -123,7 +123,12 @@ def create_claim(plane: ControlPlane, namespace: str) -> None:
 # -- each field ---------------------------------------------------------------------------------
 
 OWN_CHANGES = [
-    *(one for one, _ in ASSIGNMENTS if not one.startswith(("accelerator=", "command="))),
+    *(
+        one
+        for one, _ in ASSIGNMENTS
+        # With Recreate, a new revision waits until the old Pods have ended.
+        if not one.startswith(("accelerator=", "command=", "rollout=recreate"))
+    ),
     "env.NEW-",
     "transformer.env.A=1",
     "transformer-",

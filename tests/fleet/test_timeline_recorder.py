@@ -10,6 +10,7 @@ from servedeck.fleet.history import ServingHistory
 from servedeck.fleet.timeline_recorder import TimelineRecorder
 from servedeck.fleet.views import ContainerView, NamespacedName, PodView, ServingView
 from servedeck.serving.objects.records import Condition
+from servedeck.serving.status.rollout import BLOCKED_BADGE
 from servedeck.serving.status.status import Status
 from servedeck.serving.status.timeline import MAX_ENTRIES_PER_SERVING, TimelineKind
 from servedeck.serving.status.timeline_objects import derive_entries
@@ -109,12 +110,15 @@ def test_rollouts_from_their_start_to_their_end() -> None:
     recorded.change(rollout="updating 1/2")
     recorded.change(rollout="paused")
     recorded.change(rollout="updating 1/2")
+    recorded.change(rollout=BLOCKED_BADGE, rollout_way_out="replace")
+    recorded.change(rollout="updating 1/2", rollout_way_out="")
     recorded.change(rollout="rollout failed")
     recorded.change(rollout="")
     assert [text for _kind, text in recorded.texts()] == [
         "rollout to revision 15",
         "rollout paused",
         "rollout resumed",
+        "rollout blocked by its own old Pods",
         "rollout did not finish within its progress deadline",
         "rollout of revision 15 finished",
     ]

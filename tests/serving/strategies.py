@@ -11,6 +11,7 @@ from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.rollouts import ROLLOUTS
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 
@@ -101,6 +102,11 @@ argument_words = st.one_of(
 )
 
 
+rollouts = st.sampled_from(
+    (*ROLLOUTS, "maxSurge 25%, maxUnavailable 25%", "maxSurge 2, maxUnavailable 0")
+)
+
+
 def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:
     models = st.one_of(
         st.sampled_from(["meta-llama/Llama-3.1-8B-Instruct", "/data/m"]),
@@ -185,6 +191,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         ),
         "inference_port": port,
         "command": tuple(draw(commands)),
+        "rollout": draw(rollouts),
         "env": draw(env_vars),
         "transformer": transformer,
         "readiness_path": draw(probe),

@@ -14,6 +14,7 @@ from servedeck.fleet.views import ContainerView, EventView, NamespacedName, PodV
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import Deployment, Event, ObjectReference
 from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.rollout import BLOCKED_BADGE
 from servedeck.serving.status.status import Status
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
@@ -437,6 +438,43 @@ CRASH_LINES = [
     "ERROR 11-23 02:58:01 [core.py:402] EngineCore failed to start.",
     "RuntimeError: DataLoader worker (pid 412) is killed by signal: Killed.",
 ]
+
+
+def blocked_rollout() -> ServingView:
+    """Its new Pod waits for the accelerators that its old Pod holds."""
+    unscheduled = (
+        "0 of 3 nodes fit: 1 without enough free nvidia.com/gpu, 2 with an untolerated taint; it "
+        "requests 8 NVIDIA GPU on one node"
+    )
+    name = "llama-405b-chat"
+    new = pod(
+        f"{name}-7c9d-x4k2p",
+        status="Pending",
+        ready="0/1",
+        is_ready=False,
+        node="",
+        created=ago(minutes=6),
+        health=PodHealth.PENDING,
+        reason="Unschedulable",
+        message=unscheduled,
+        containers=(container(state="", ready=False),),
+    )
+    return serving(
+        name,
+        reason="Unschedulable",
+        message=unscheduled,
+        failing=1,
+        ready=1,
+        desired=1,
+        model="meta-llama/Llama-3.1-405B-Instruct-FP8",
+        accelerator_count=8,
+        rollout=BLOCKED_BADGE,
+        rollout_message="A new Pod needs 8 NVIDIA GPU, which the old Pod of this serving holds; "
+        "with maxUnavailable 25% (0 Pods) no old Pod stops before a new one is available, so the "
+        "rollout waits.",
+        rollout_way_out="replace",
+        pods=(new, pod(f"{name}-55f8-n8wzt", old_revision=True)),
+    )
 
 
 def crash_log_service() -> FakeLogService:

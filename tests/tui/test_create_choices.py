@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.tui.create_form import MODEL, focus_field, form_of, go_to_step, run_form, type_text
+from tests.tui.edit_form import EditDriver
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import wait_for_text
 
@@ -76,3 +77,36 @@ async def test_another_template_brings_its_fields_and_what_was_typed_comes_back(
         await focus_field(pilot, "template")
         await pilot.press("right", "ctrl+n")
         await wait_for_text(pilot, MODEL)
+
+
+async def test_the_default_rollout_depends_on_the_accelerator_until_one_is_chosen(
+    change_service: FakeChangeService,
+) -> None:
+    async with run_form(change_service) as pilot:
+        await go_to_step(pilot, 2)
+        await focus_field(pilot, "rollout")
+        await wait_for_text(pilot, "Default", "replace with an accelerator, surge without")
+        spec, _ = form_of(pilot).draft.validate()
+        assert spec is None or spec.rollout == "replace"  # the template chooses an accelerator
+        await pilot.press("right")
+        await wait_for_text(pilot, "a new Pod starts first, beside the old ones")
+        assert form_of(pilot).draft.texts["rollout"] == "surge"
+        await pilot.press("space")
+        await wait_for_text(pilot, "an old Pod stops first, one at a time", "recreate")
+        await type_text(pilot, "maxSurge 2, maxUnavailable 0")
+        await wait_for_text(pilot, "as typed")
+        await pilot.press("enter")
+        assert form_of(pilot).draft.texts["rollout"] == "maxSurge 2, maxUnavailable 0"
+
+
+async def test_an_existing_rollout_of_another_kind_is_among_the_choices(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.focus("rollout")
+    await driver.wait_for_text("maxSurge 25%, maxUnavailable 25%")
+    await driver.press("right")
+    await driver.wait_for_text("Rollout maxSurge 25%, maxUnavailable 25% → surge")
+    await driver.press("left")
+    await driver.wait_for_text("No changes")
+    await driver.press("space")
+    screen = await driver.wait_for_text("as it is", "all old Pods stop first")
+    assert "Default" not in screen

@@ -17,7 +17,7 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.field_changes import FieldConflict
 from tests.tui import fakes
-from tests.tui.fake_change_service import FakeChangeService
+from tests.tui.fake_change_service import FakeChangeService, node_capacity
 from tests.tui.helpers import make_app, wait_for, wait_for_text
 from tests.tui.test_snapshots import LARGE, MEDIUM, SMALL, Compare, size_id
 from tui.app import ServedeckApp
@@ -175,6 +175,22 @@ def test_a_plan_that_restarts_pods(
         ("env.0.value", "hf_zyxwvutsrqponmlkjihgfedcba"),
         "ctrl+s",
         then=("restarts Pods", "2 Pods restart"),
+    )
+    assert snap_compare(app, terminal_size=size, run_before=run)
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
+def test_a_plan_without_room_beside_the_old_pods(
+    snap_compare: Compare,
+    app: ServedeckApp,
+    change_service: FakeChangeService,
+    size: tuple[int, int],
+) -> None:
+    change_service.inventory.nodes = [node_capacity("gpu-node-1", 0)]
+    run = edit(
+        ("image", "vllm/vllm-openai:v0.11.0"),
+        "ctrl+s",
+        then=("r  Use rollout=replace: an old Pod stops first",),
     )
     assert snap_compare(app, terminal_size=size, run_before=run)
 

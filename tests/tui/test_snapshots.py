@@ -102,6 +102,18 @@ def test_the_status_of_a_pending_serving(snap_compare: Compare) -> None:
     assert snap_compare(make_app(), terminal_size=SMALL, run_before=run)
 
 
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=size_id)
+@pytest.mark.parametrize(
+    ("key", "then"), [("space", "→ U lets"), ("enter", "Recovery")], ids=["status", "page"]
+)
+def test_a_blocked_rollout(
+    snap_compare: Compare, size: tuple[int, int], key: str, then: str
+) -> None:
+    source = fakes.FakeSource().add_views(fakes.blocked_rollout())
+    run = press_keys(key, then=(then,))
+    assert snap_compare(make_app(source), terminal_size=size, run_before=run)
+
+
 @pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
 def test_the_connect_overlay(snap_compare: Compare, size: tuple[int, int]) -> None:
     run = press_keys("c", then=("Connect to",))

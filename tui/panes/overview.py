@@ -23,7 +23,7 @@ from tui.deployment_watch import watch_deployment
 from tui.internals.textual_private import free_drawn_lines
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
-from tui.status_details import StatusDetails
+from tui.status_details import StatusDetails, recovery_text
 from tui.timeline_entries import status_start, timeline_entries
 from widgets.card_lines import ItemKey, card_lines
 from widgets.card_view import Block, CardLine, CardView
@@ -287,7 +287,12 @@ class OverviewPane(Pane):
         from servedeck.detail.overview import status_rows
 
         since = since_text(self._timeline, view.status, now, self._status_start)
-        rows = status_rows(view, since, self._details.capacity_hint(view))
+        rows = status_rows(
+            view,
+            since,
+            self._details.capacity_hint(view),
+            recovery_text(view, self.app_context, "serving"),
+        )
         missing = self._watch.missing_permission if self._watch is not None else ""
         if missing:
             rows += (CardRow("permission", "Settings", missing, style_name="warning"),)

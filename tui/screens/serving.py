@@ -395,7 +395,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             step = 1 if action.name == "next" else -1
             if self._find_neighbor(self.key, step) is None:
                 return f"The list has no serving {'after' if step > 0 else 'before'} this one."
-        if action.name in (*OPERATION_ACTIONS, "edit") and self._deleted_at is not None:
+        if action.name in (*OPERATION_ACTIONS, "edit", "unblock") and self._deleted_at is not None:
             return "The serving was deleted."
         if action.name == "rollback":
             return self._rollback_disabled_reason()

@@ -39,6 +39,8 @@ class ServingActionScreen(ActionScreen[Result]):
         match action.name:
             case "edit":
                 return self.edit_flow.disabled_reason(self.selected_serving)
+            case "unblock":
+                return self.edit_flow.unblock_disabled_reason(self.selected_serving)
             case "bundle":
                 return bundle_disabled_reason(self, self.selected_serving)
             case "undo":
@@ -70,6 +72,10 @@ class ServingActionScreen(ActionScreen[Result]):
     def do_edit(self) -> None:
         if (view := self.selected_serving) is not None:
             self.edit_flow.start(view)
+
+    def do_unblock(self) -> None:
+        if (view := self.selected_serving) is not None:
+            self.edit_flow.unblock(view)
 
     def do_bundle(self) -> None:
         if (view := self.selected_serving) is not None:

@@ -11,7 +11,7 @@ from textual.timer import Timer
 
 from servedeck.fleet.views import NamespacedName, ServingView
 from tui.screens.base import ActionScreen
-from tui.status_details import StatusDetails
+from tui.status_details import StatusDetails, recovery_text
 from widgets.status_popover import StatusPopover
 
 HOVER_DELAY_SECONDS = 0.35
@@ -91,7 +91,12 @@ class ServingStatusPopover(StatusPopover):
             self._show_view(self.view)
 
     def _show_view(self, view: ServingView) -> None:
-        self.show_status(view, self._details.log_tail, self._details.capacity_hint(view))
+        self.show_status(
+            view,
+            self._details.log_tail,
+            self._details.capacity_hint(view),
+            recovery_text(view, self._action_screen.app_context, "servings"),
+        )
         self._last_placement = None
         self.reposition()
 

@@ -61,7 +61,18 @@ DESCENDING_COLUMNS = frozenset({"restarts"})
 """Columns that are sorted in descending order at first."""
 
 SERVING_ACTIONS = frozenset(
-    {"open", "status", "logs", "yaml", "describe", "connect", "clone", "mark", *OPERATION_ACTIONS}
+    {
+        "open",
+        "status",
+        "logs",
+        "yaml",
+        "describe",
+        "connect",
+        "clone",
+        "mark",
+        "unblock",
+        *OPERATION_ACTIONS,
+    }
 )
 """Actions on the serving under the cursor."""
 

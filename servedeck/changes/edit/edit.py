@@ -3,18 +3,17 @@ since it began, and the plan of it."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import LiveObjects, ServingNotFoundError, fetch_live_objects
-from servedeck.changes.object_lists import list_autoscalers, list_replicasets
+from servedeck.changes.object_lists import list_autoscalers
 from servedeck.changes.plan import ChangePlan, make_plan
 from servedeck.cluster.apply import PreviewAction
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.cluster.http.errors import ClusterError
 from servedeck.serving.edit.changed_by import find_changed_by
 from servedeck.serving.edit.differences import (
     FieldDifference,
@@ -26,9 +25,6 @@ from servedeck.serving.edit.edited_fields import find_edited_fields
 from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
 from servedeck.serving.edit.restart_forecast import (
     RestartForecast,
-    forecast_restart,
-    last_rollout_duration,
-    restarts_pods,
 )
 from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
@@ -39,11 +35,10 @@ from servedeck.serving.objects.owners import (
     find_replicas_owner,
 )
 from servedeck.serving.objects.routes import PlatformSettings
-from servedeck.serving.objects.template_changes import normalize_template
 from servedeck.serving.spec.issues import Issue, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.spec.spec import ServingSpec
-from servedeck.serving.status.revisions import FieldManager, read_revisions
+from servedeck.serving.status.revisions import FieldManager
 from servedeck.serving.status.rollout_status import desired_replicas
 
 
@@ -127,7 +122,13 @@ class EditPlan:
 
     @property
     def restarts_pods(self) -> bool:
-        """Whether the rollout replaces Pods, according to the API server's dry run."""
+        """Whether the change begins a rollout that replaces Pods, according to the API server's dry
+        run."""
+        return self.forecast is not None and not self.forecast.continues
+
+    @property
+    def replaces_pods(self) -> bool:
+        """Whether Pods are replaced: by a new rollout, or by one that waits and then goes on."""
         return self.forecast is not None
 
     @property
@@ -179,7 +180,6 @@ async def plan_edit(
     change = change_plan.change
     assert change is not None  # the serving exists
     fields = find_edited_fields(current, merge.spec)
-    forecast = await _forecast(connection, change_plan, change, inventory)
     owner = find_gitops_owner(change.live[0]) or find_controller(change.live[0])
     replicas_owner: Owner | None = None
     unchecked: list[str] = []
@@ -191,7 +191,6 @@ async def plan_edit(
     if replicas_owner is not None:
         issues.append(error("replicas", replicas_owner.replicas_error))
     issues += [warning("replicas", sentence) for sentence in unchecked]
-    issues += forecast.issues if forecast is not None else ()
     return EditPlan(
         edit=edit,
         current=current,
@@ -199,7 +198,7 @@ async def plan_edit(
         conflicts=tuple(_describe(edit.base, current, one) for one in merge.conflicts),
         fields=fields,
         issues=tuple(issues),
-        forecast=forecast,
+        forecast=change_plan.forecast,
         owner=owner,
         replicas_owner=replicas_owner,
     )
@@ -228,31 +227,6 @@ def _describe(
         mine,
         find_changed_by(base, current, path),
     )
-
-
-async def _forecast(
-    connection: Connection,
-    plan: ChangePlan,
-    change: ObjectChange,
-    inventory: ClusterInventory,
-) -> RestartForecast | None:
-    """The rollout as the API server's dry run has it; without one, by the change alone."""
-    live, changed = change.live[0], change.changed[0]
-    restarts = next(
-        (one.restarts_pods for one in plan.previews if one.ref.kind == "Deployment" and one.action),
-        restarts_pods(live, changed),
-    )
-    if not restarts:
-        return None
-    replicasets: list[JsonObject] = []
-    with contextlib.suppress(ApiError):  # without them, the duration is not known
-        replicasets = await list_replicasets(connection, live)
-    revisions = read_revisions(live, replicasets)
-    current = next(one for one in revisions if one.is_current)
-    duration = last_rollout_duration(live, current)
-    wanted = normalize_template(as_mapping(changed, "spec", "template"))
-    reused = sum(one.current for one in revisions if one.uid and one.template == wanted)
-    return forecast_restart(live, changed, inventory.node_capacities(), duration, reused)
 
 
 async def _find_replicas_owner(

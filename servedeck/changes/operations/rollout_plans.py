@@ -23,7 +23,8 @@ from servedeck.serving.status.revisions import (
     count,
     read_revisions,
 )
-from servedeck.serving.status.rollout_status import Strategy, read_strategy
+from servedeck.serving.status.rollout_status import read_strategy
+from servedeck.serving.status.strategy import Strategy
 
 _IS_PAUSED = "Its rollout is paused; resume it first."
 

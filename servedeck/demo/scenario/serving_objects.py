@@ -58,6 +58,7 @@ def serving_spec(serving: DemoServing) -> ServingSpec:
         accelerator_count=serving.count,
         replicas=serving.replicas,
         settings=settings,
+        rollout=serving.rollout,
         env=(EnvVar(name="HF_TOKEN", secret=reference),) if serving.uses_hf_token else (),
     )
 
@@ -87,8 +88,6 @@ def _add_foreign_fields(serving: DemoServing, obj: Json) -> None:
     }
     if serving.product:
         template["spec"]["nodeSelector"] = {"nvidia.com/gpu.product": serving.product}
-    if serving.recreate:
-        obj["spec"]["strategy"] = {"type": "Recreate"}
 
 
 def _unmanaged_objects(serving: DemoServing) -> Iterator[ResourceObject]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from servedeck.demo.workloads import failure_simulation
+from servedeck.serving.spec.rollouts import RECREATE
 
 GPU = "nvidia.com/gpu"
 NPU = "furiosa.ai/rngd"
@@ -40,8 +41,8 @@ class DemoServing:
     description: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
     managed: bool = True
-    recreate: bool = False
-    """Rolls out with strategy Recreate, as is usual where accelerators are scarce."""
+    rollout: str = "maxSurge 25%, maxUnavailable 25%"
+    """The default of Kubernetes, with which most Deployments were made."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -73,12 +74,12 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "search", "qwen3-embedding-8b", "Qwen/Qwen3-Embedding-8B", 0.021, memory="6Gi", product=L40S,
         args=("--runner", "pooling", "--max-model-len", "16384"), requests_per_second=2.0,
-        description="Trial of a larger embedding model", recreate=True,
+        description="Trial of a larger embedding model", rollout=RECREATE,
     ),
     DemoServing(
         "vision", "qwen25-vl-7b", "Qwen/Qwen2.5-VL-7B-Instruct", 0.012, product=L40S,
         image="vllm/vllm-openai:v0.33.O", args=("--max-model-len", "16384"), requests_per_second=0.8,
-        description="Reads invoices", recreate=True,
+        description="Reads invoices", rollout=RECREATE,
     ),
     DemoServing(
         "vision", "gemma-3-12b", "google/gemma-3-12b-it", 0.016, product=H100,
@@ -87,7 +88,7 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "agents", "qwen3-32b-awq", "Qwen/Qwen3-32B-AWQ", 0.0013, product=L40S, requests_per_second=1.4,
         args=("--quantization", "awq", "--max-model-len", "16384", "--gpu-memory-utilization", "0.9"),
-        annotations={failure_simulation.LOADING_TIME_ANNOTATION: "3m20s"}, description="Tool calls of the agents", recreate=True,
+        annotations={failure_simulation.LOADING_TIME_ANNOTATION: "3m20s"}, description="Tool calls of the agents", rollout=RECREATE,
     ),
     DemoServing(
         "agents", "mistral-small-24b", "mistralai/Mistral-Small-3.2-24B-Instruct-2506", 0.018,
@@ -106,7 +107,7 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "npu-lab", "llama-31-8b", "furiosa-ai/Llama-3.1-8B-Instruct", 0.008, "furiosa-llm",
         image=FURIOSA_IMAGE, resource=NPU, memory="100Gi", cpu="10", uses_hf_token=True, requests_per_second=0.9,
-        description="Compared with the same model on GPUs", recreate=True,
+        description="Compared with the same model on GPUs", rollout=RECREATE,
     ),
     DemoServing(
         "research", "llama-32-3b", "meta-llama/Llama-3.2-3B-Instruct", 0.9, replicas=3, uses_hf_token=True,

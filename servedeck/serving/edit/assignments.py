@@ -17,6 +17,7 @@ from servedeck.serving.spec.fields import join_choices
 from servedeck.serving.spec.issues import Issue, error
 from servedeck.serving.spec.mapping.volumes import normalize_path
 from servedeck.serving.spec.names import validate_env_name
+from servedeck.serving.spec.rollouts import ROLLOUTS
 from servedeck.serving.spec.spec import FIELDS, ServingSpec, issues_from_error
 from servedeck.serving.spec.templates import find_template
 from servedeck.serving.spec.templates.base import to_camel_case
@@ -77,6 +78,8 @@ def assign(
                 error(f"{name}.{problem.field}", problem.message)
                 for problem in issues_from_error(exc)
             ]
+    if changes.get("rollout") == "":  # every Deployment has one
+        found.append(error("rollout", f"A rollout is missing; choose {join_choices(ROLLOUTS)}."))
     if found:
         return None, found
     try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from servedeck.serving.edit.differences import FieldDifference, find_field_differences
 from servedeck.serving.edit.entries import Path, join_values, split_spec
-from servedeck.serving.objects.change import change_objects, resolve_ports
+from servedeck.serving.objects.change import change_objects, resolve_open_fields
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.spec.spec import ServingSpec
@@ -17,7 +17,7 @@ def find_edited_fields(
 ) -> tuple[FieldDifference, ...]:
     """The values that differ, each with whether its change alone changes the Pod template."""
     before = current.spec
-    wanted = resolve_ports(current, wanted)
+    wanted = resolve_open_fields(current, wanted)
     old, new = split_spec(before, wanted), split_spec(wanted, before)
     restarts = {
         path: _changes_template(current, join_values(before, {**old, path: new[path]}))

@@ -3,6 +3,7 @@ stays up meanwhile, and whether the nodes have room for it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +11,12 @@ from typing import Any
 
 import msgspec
 
-from servedeck.serving.capacity import NodeCapacity, format_requests, simulate_scheduling
+from servedeck.serving.capacity import (
+    NodeCapacity,
+    PlacedPod,
+    format_requests,
+    simulate_scheduling,
+)
 from servedeck.serving.duration import format_duration
 from servedeck.serving.pod_requests import PodRequests, pod_requests
 from servedeck.serving.spec.issues import Issue, warning
@@ -20,13 +26,14 @@ from servedeck.serving.spec.mapping.json_values import (
     as_time,
     mappings,
 )
-from servedeck.serving.status.revisions import Revision, count
+from servedeck.serving.spec.rollouts import REPLACE, unblocking_rollout
+from servedeck.serving.status.revisions import Revision, count, is_observed
 from servedeck.serving.status.rollout_status import (
-    Strategy,
     desired_replicas,
     find_condition,
     read_strategy,
 )
+from servedeck.serving.status.strategy import Strategy
 from servedeck.serving.text import format_count
 
 
@@ -42,10 +49,19 @@ class RestartForecast:
     requests: str
     """What a new Pod requests, "8 NVIDIA GPU, 64Gi memory"."""
     surge_fits: bool | None
-    """Whether a node has room for one more Pod now; None if it is unknown or does not matter,
-    because an old Pod may end first."""
+    """Whether a node has room for the new Pod that must come first; None if it is unknown or does
+    not matter, because an old Pod may stop first."""
     last_duration: timedelta | None = None
     """Duration of the last rollout; None if it is unknown."""
+    has_room: bool | None = None
+    """Whether a node has room for one more Pod now; None if it is unknown."""
+    replacement_fits: bool | None = None
+    """Whether a node has room for a new Pod as soon as one old Pod has stopped; None if it is
+    unknown."""
+    way_out: str = REPLACE
+    """Value of the field rollout with which an old Pod stops first."""
+    continues: bool = False
+    """The Pod template stays: a rollout that waits goes on, because old Pods may stop now."""
 
     @property
     def keeps_capacity(self) -> bool:
@@ -56,7 +72,11 @@ class RestartForecast:
     def summary(self) -> str:
         """In sentences: "3 Pods restart (RollingUpdate, …); at least 2 of 3 stay available. …"."""
         restart = "1 Pod restarts" if self.pods == 1 else f"{self.pods:,} Pods restart"
-        if not self.pods:
+        if self.continues:
+            are = "is" if self.pods == 1 else "are"
+            old = format_count(self.pods, "old Pod")
+            restart = f"The rollout that waits goes on, and {old} {are} replaced"
+        elif not self.pods:
             restart = "No Pod restarts: those of an earlier revision have this template and go on"
         if self.min_available:
             stay = "stays" if self.replicas == 1 else "stay"
@@ -66,23 +86,48 @@ class RestartForecast:
         text = f"{restart} ({self.strategy}); {capacity}."
         if self.last_duration is not None:
             text += f" The last rollout took {format_duration(self.last_duration.total_seconds())}."
+        if self.has_room and not self.strategy.surge_pods and not self.keeps_capacity:
+            text += " A node has room for one more Pod: with rollout=surge none stops first."
         return text
 
     @property
     def issues(self) -> tuple[Issue, ...]:
-        """A warning where no node has room for the new Pod that must come first."""
-        if self.surge_fits is not False:
-            return ()
+        """A warning where no node has room for the new Pod that must come first, or not even in
+        place of an old Pod that stops first."""
+        if self.surge_fits is False:
+            return (warning("rollout", self._no_room_beside),)
+        if self.surge_fits is None and self.replacement_fits is False:
+            meanwhile = "one Pod fewer serves" if self.min_available else "nothing is served"
+            return (
+                warning(
+                    "rollout",
+                    f"No node has room for a new Pod ({self.requests}), not even in place of an "
+                    f"old one: it will wait, and {meanwhile} meanwhile. Free these resources "
+                    "first.",
+                ),
+            )
+        return ()
+
+    @property
+    def can_replace(self) -> bool:
+        """Whether the rollout would wait for room that an old Pod makes when it stops first."""
+        return self.surge_fits is False and self.replacement_fits is not False
+
+    @property
+    def _no_room_beside(self) -> str:
+        limit = f"maxUnavailable {self.strategy.unavailable_text}"
+        keeps = f"{limit} keeps each old Pod until a new one is available"
+        if self.strategy.unavailable_pods:
+            are = "is" if self.min_available == 1 else "are"
+            short = f"only {self.min_available} of {self.replicas} {are} available"
+            keeps = f"{short}, so that {limit} lets no old Pod stop"
         beside = format_count(self.pods, "old Pod")
-        return (
-            warning(
-                "replicas",
-                f"No node has room for a new Pod ({self.requests}) beside {beside}, and "
-                "maxUnavailable of 0 keeps each old Pod until a new one is available: the rollout "
-                "will wait. Free these resources first, or set maxSurge to 0 and maxUnavailable "
-                "to 1 in the Deployment.",
-            ),
-        )
+        text = f"No node has room for a new Pod ({self.requests}) beside {beside}, and {keeps}"
+        text += ": the rollout will wait. Free these resources first"
+        if not self.can_replace:
+            return f"{text}; an old Pod that stops does not make enough room."
+        text += f", or set rollout={shlex.quote(self.way_out)}: an old Pod then stops first"
+        return f"{text}, and nothing is served meanwhile." if self.replicas == 1 else f"{text}."
 
 
 def forecast_restart(
@@ -91,10 +136,12 @@ def forecast_restart(
     nodes: Sequence[NodeCapacity] | None = None,
     last_duration: timedelta | None = None,
     reused: int = 0,
+    own_pods: Sequence[PlacedPod] | None = None,
 ) -> RestartForecast:
-    """The rollout of a change of a Deployment that restarts Pods. `nodes` are None if they are
-    unknown; `reused` is the number of Pods that an earlier revision with the wanted Pod template
-    still has: they go on, as when a rollout that waits is taken back.
+    """The rollout of a change of a Deployment that restarts Pods, or lets a rollout go on. `nodes`
+    and `own_pods`, those of the Deployment, are None if they are unknown; `reused` is the number of
+    Pods that an earlier revision with the wanted Pod template still has: they go on, as when a
+    rollout that waits is taken back.
 
     At least the desired number minus maxUnavailable stay available (kubernetes
     pkg/controller/deployment/util/deployment_util.go, MinAvailable), none with Recreate.
@@ -106,20 +153,27 @@ def forecast_restart(
     is_rolling = strategy.type == "RollingUpdate"
     min_available = min(available, replicas - strategy.unavailable_pods) if is_rolling else 0
     pod_spec = as_mapping(spec, "template", "spec")
-    needs_surge = (
-        is_rolling
-        and strategy.surge_pods > 0
-        and strategy.unavailable_pods == 0
-        and reused < replicas
-    )
+    continues = unblocks_rollout(live, changed)
+    needs_room = is_rolling and reused < replicas and _keeps_old_pods(strategy, replicas, available)
+    if strategy.unavailable_pods and (own_pods is None or len(own_pods) > available):
+        needs_room = False  # unavailable old Pods stop in any case, and make room
+    has_room = replacement_fits = None
+    if nodes is not None and is_rolling and (continues or reused < replicas):
+        has_room = _has_room(pod_spec, nodes)
+        if needs_room or strategy.unavailable_pods == 1:
+            replacement_fits = has_room or _fits_in_place(pod_spec, nodes, own_pods)
     return RestartForecast(
-        pods=max(desired_replicas(live) - reused, 0),
+        pods=_old_pods(live) if continues else max(desired_replicas(live) - reused, 0),
         replicas=replicas,
         strategy=strategy,
         min_available=max(min_available, 0),
         requests=format_requests(_requests(pod_spec)),
-        surge_fits=_has_room(pod_spec, nodes) if needs_surge and nodes is not None else None,
+        surge_fits=has_room if needs_room else None,
         last_duration=last_duration,
+        has_room=has_room,
+        replacement_fits=replacement_fits,
+        way_out=unblocking_rollout(replicas, max(available, len(own_pods or ()))),
+        continues=continues,
     )
 
 
@@ -129,6 +183,34 @@ def restarts_pods(live: JsonObject, changed: JsonObject) -> bool:
     before, after = as_mapping(live, "spec"), as_mapping(changed, "spec")
     has_pods = bool(desired_replicas(live) and desired_replicas(changed))
     return has_pods and not after.get("paused") and before.get("template") != after.get("template")
+
+
+def _keeps_old_pods(strategy: Strategy, replicas: int, available: int) -> bool:
+    """Whether no available old Pod stops before a new Pod is available (kubernetes
+    pkg/controller/deployment/rolling.go, reconcileOldReplicaSets)."""
+    if not strategy.unavailable_pods:
+        return strategy.surge_pods > 0
+    return available <= replicas - strategy.unavailable_pods
+
+
+def unblocks_rollout(live: JsonObject, changed: JsonObject) -> bool:
+    """Whether a change of a Deployment's strategy lets old Pods stop that a rollout in progress
+    keeps: then they stop at once, although the Pod template stays."""
+    before, after = as_mapping(live, "spec"), as_mapping(changed, "spec")
+    if before.get("template") != after.get("template") or after.get("paused"):
+        return False
+    if not (_old_pods(live) and desired_replicas(changed) and is_observed(live)):
+        return False
+    old, new = read_strategy(live), read_strategy(changed)
+    if old.type == "Recreate":
+        return False
+    return new.type == "Recreate" or new.unavailable_pods > old.unavailable_pods
+
+
+def _old_pods(live: JsonObject) -> int:
+    """Number of Pods of earlier revisions."""
+    status = as_mapping(live, "status")
+    return max(count(status.get("replicas")) - count(status.get("updatedReplicas")), 0)
 
 
 def last_rollout_duration(deployment: JsonObject, current: Revision | None) -> timedelta | None:
@@ -156,3 +238,19 @@ def _has_room(pod_spec: Any, nodes: Sequence[NodeCapacity]) -> bool:
     tolerations = mappings(pod_spec.get("tolerations"))
     found = simulate_scheduling(_requests(pod_spec), 1, selected, tolerations)
     return found.schedulable_replicas > 0
+
+
+def _fits_in_place(
+    pod_spec: Any,
+    nodes: Sequence[NodeCapacity],
+    own_pods: Sequence[PlacedPod] | None,
+) -> bool | None:
+    """Whether a node has room once one of these Pods has stopped; None if they are unknown."""
+    if own_pods is None:
+        return None
+    by_name = {one.name: one for one in nodes}
+    return any(
+        _has_room(pod_spec, [by_name[pod.node].without(pod)])
+        for pod in own_pods
+        if pod.node in by_name
+    )

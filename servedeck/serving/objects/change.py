@@ -52,7 +52,7 @@ def change_objects(
     (a Service, a route): with `create_missing` they are created again unless `related` says why
     not."""
     before = _spec_with_template(current, wanted.template)
-    wanted = resolve_ports(current, wanted)
+    wanted = resolve_open_fields(current, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
     objects = copy.deepcopy(current.objects)
     written = set()
@@ -94,12 +94,15 @@ def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:
     return spec if spec.template == template else current.spec
 
 
-def resolve_ports(current: ImportedServing, wanted: ServingSpec) -> ServingSpec:
-    """The wanted spec with the ports that it leaves open: those of the existing serving, also if
-    they are unknown, or the default of a new transformer. All checks of a change need them."""
+def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> ServingSpec:
+    """The wanted spec with the ports and the rollout that it leaves open: those of the existing
+    serving, also if they are unknown, or the default of a new transformer. All checks of a change
+    need them."""
     before = _spec_with_template(current, wanted.template)
     if wanted.inference_port is None:
         wanted = wanted.replace(inference_port=before.inference_port)
+    if not wanted.rollout:
+        wanted = wanted.replace(rollout=before.rollout)
     transformer = wanted.transformer
     if transformer is None or transformer.port is not None:
         return wanted

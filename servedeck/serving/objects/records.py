@@ -174,6 +174,11 @@ class Probe(Record):
 
 
 @lru_cache(maxsize=4096)
+def _intern_labels(labels: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(labels)
+
+
+@lru_cache(maxsize=4096)
 def _intern_probe(probe: Probe) -> Probe:
     return probe
 
@@ -205,11 +210,14 @@ class PodSpec(Record, frozen=True):
     node_name: str = ""
     containers: tuple[PodContainer, ...] = ()
     init_containers: tuple[PodContainer, ...] = ()
+    node_selector: dict[str, str] = {}
     termination_grace_period_seconds: int | None = None
     readiness_gates: tuple[ReadinessGate, ...] = ()
 
     def __post_init__(self) -> None:
         _set(self, "node_name", intern(self.node_name))
+        if self.node_selector:
+            _set(self, "node_selector", _intern_labels(tuple(self.node_selector.items())))
 
 
 class PodStatus(Record):
@@ -321,10 +329,21 @@ class PodTemplate(Record):
     spec: PodTemplatePodSpec = PodTemplatePodSpec()
 
 
+class RollingUpdateDeployment(Record):
+    max_surge: int | str = "25%"
+    max_unavailable: int | str = "25%"
+
+
+class DeploymentStrategy(Record):
+    type: str = "RollingUpdate"
+    rolling_update: RollingUpdateDeployment = RollingUpdateDeployment()
+
+
 class DeploymentSpec(Record):
     replicas: int = 1
     paused: bool = False
     template: PodTemplate = PodTemplate()
+    strategy: DeploymentStrategy = DeploymentStrategy()
 
 
 class DeploymentStatus(Record, frozen=True):

@@ -24,6 +24,7 @@ from servedeck.serving.spec.names import (
     validate_resource_name,
     validate_subdomain,
 )
+from servedeck.serving.spec.rollouts import read_amounts
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.spec.types import EnvVar, Quantity
 
@@ -157,6 +158,19 @@ def validate_replicas(spec: SpecLike) -> Iterable[Issue]:
         yield error("replicas", "Replicas must be 0 or more; enter how many Pods to run.")
     elif spec.replicas > MAX_REPLICAS:
         yield error("replicas", f"Kubernetes allows at most {MAX_REPLICAS} replicas; enter fewer.")
+
+
+def validate_rollout(spec: SpecLike) -> Iterable[Issue]:
+    amounts = read_amounts(spec.rollout)
+    if amounts is None:
+        return
+    surge, unavailable = (int(one.removesuffix("%")) for one in amounts)
+    if not surge and not unavailable:
+        yield error(
+            "rollout", "maxSurge and maxUnavailable cannot both be 0; choose surge or replace."
+        )
+    elif amounts[1].endswith("%") and unavailable > 100:
+        yield error("rollout", f"maxUnavailable {amounts[1]} is more than 100%; lower it.")
 
 
 def validate_settings(spec: SpecLike) -> Iterable[Issue]:

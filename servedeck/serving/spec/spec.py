@@ -40,6 +40,7 @@ from servedeck.serving.spec.mapping.resources import (
     MEMORY,
     MEMORY_LIMIT,
 )
+from servedeck.serving.spec.mapping.rollout import ROLLOUT
 from servedeck.serving.spec.mapping.serving_objects import (
     FieldAccess,
     container_field,
@@ -49,6 +50,7 @@ from servedeck.serving.spec.mapping.serving_objects import (
 )
 from servedeck.serving.spec.mapping.transformer import TRANSFORMER
 from servedeck.serving.spec.mapping.volumes import VOLUMES
+from servedeck.serving.spec.rollouts import ROLLOUTS, parse_rollout
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
 from servedeck.serving.spec.templates.base import SpecLike, to_snake_case
 from servedeck.serving.spec.types import (
@@ -95,6 +97,8 @@ class CommonField:
     default: FieldValue = ""
     """What the form of a new serving suggests."""
     required: bool = False
+    choices: tuple[str, ...] = ()
+    """Of a kind of input that is chosen from values known in advance."""
     inputs: tuple[Field, ...] = ()
     """The inputs of each row, or of the parts, of a field that is no single input."""
     only_if_set: bool = False
@@ -115,6 +119,7 @@ class CommonField:
             self.kind,
             self.default,
             required=self.required,
+            choices=self.choices,
             advanced=advanced,
         )
 
@@ -315,6 +320,23 @@ class ServingSpec(SpecModel):
         ),
     ] = ()
     """Command Override; () for the template's command."""
+    rollout: Annotated[
+        str,
+        BeforeValidator(parse_rollout),
+        CommonField(
+            section=Section.ADVANCED,
+            label="Rollout",
+            help="surge: a new Pod starts first and needs room beside the old ones; replace: an "
+            "old Pod stops first; recreate: all stop first",
+            kind=InputKind.SUGGESTION,
+            choices=ROLLOUTS,
+            access=ROLLOUT,
+            restarts=False,
+            validate=rules.validate_rollout,
+        ),
+    ] = ""
+    """How changed Pods replace old ones, see `rollouts`; "" leaves that of an existing
+    serving as it is, and is `default_rollout` in a new one."""
     readiness_path: Annotated[
         Str | None,
         CommonField(

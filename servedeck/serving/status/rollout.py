@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from servedeck.serving.objects.records import Condition, Workload
 
+BLOCKED_BADGE = "blocked by old Pods"
+"""Badge of a rollout that cannot go on, see `blocked_rollout`."""
+
 
 def find_condition(deployment: Workload, kind: str) -> Condition | None:
     """The Deployment's condition of that type, None if it is not set."""

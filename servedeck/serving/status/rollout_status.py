@@ -3,7 +3,6 @@ status`, its strategy and its progress deadline."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +17,8 @@ from servedeck.serving.spec.mapping.json_values import (
     mappings,
 )
 from servedeck.serving.status.revisions import Revision, count, is_observed
-from servedeck.serving.text import format_count, one_line, sanitize
+from servedeck.serving.status.strategy import Strategy, resolve_strategy
+from servedeck.serving.text import one_line, sanitize
 
 DEFAULT_PROGRESS_DEADLINE = 600
 NO_PROGRESS_DEADLINE = 2**31 - 1
@@ -34,28 +34,6 @@ class RolloutPhase(StrEnum):
     """It exceeded its progress deadline; the Deployment controller goes on all the same."""
     NOT_OBSERVED = "not observed"
     """The Deployment controller has not observed the last change."""
-
-
-@dataclass(frozen=True, slots=True)
-class Strategy:
-    """How old Pods are replaced."""
-
-    type: str
-    """RollingUpdate or Recreate."""
-    max_surge: str = ""
-    """As in the Deployment: "25%" or "1"; "" for Recreate."""
-    max_unavailable: str = ""
-    surge_pods: int = 0
-    """Number of Pods that may exist beyond the desired number."""
-    unavailable_pods: int = 0
-    """Number of Pods of the desired number that may be unavailable."""
-
-    def __str__(self) -> str:
-        if self.type != "RollingUpdate":
-            return self.type
-        surge = _with_pods(self.max_surge, self.surge_pods)
-        unavailable = _with_pods(self.max_unavailable, self.unavailable_pods)
-        return f"RollingUpdate, maxSurge {surge}, maxUnavailable {unavailable}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,37 +166,12 @@ def desired_replicas(deployment: Mapping[str, Any]) -> int:
 
 
 def read_strategy(deployment: Mapping[str, Any]) -> Strategy:
-    """How a Deployment replaces its Pods.
-
-    Percentages are of the desired number, maxSurge rounded up and maxUnavailable down; if both are
-    0, one Pod may be unavailable, but no more than desired (deployment_util.go, ResolveFenceposts
-    and MaxUnavailable)."""
-    spec, desired = as_mapping(deployment, "spec"), desired_replicas(deployment)
-    strategy = as_mapping(spec, "strategy")
-    if strategy.get("type") == "Recreate":
-        return Strategy("Recreate")
+    """How a Deployment replaces its Pods."""
+    strategy = as_mapping(deployment, "spec", "strategy")
     rolling = as_mapping(strategy, "rollingUpdate")
-    surge, unavailable = rolling.get("maxSurge", "25%"), rolling.get("maxUnavailable", "25%")
-    surge_pods = _resolve(surge, desired, round_up=True)
-    unavailable_pods = _resolve(unavailable, desired, round_up=False)
-    if not surge_pods and not unavailable_pods:
-        unavailable_pods = 1
-    unavailable_pods = min(unavailable_pods, desired)
-    return Strategy(
-        "RollingUpdate",
-        one_line(sanitize(str(surge))),
-        one_line(sanitize(str(unavailable))),
-        surge_pods,
-        unavailable_pods,
+    return resolve_strategy(
+        strategy.get("type"),
+        rolling.get("maxSurge", "25%"),
+        rolling.get("maxUnavailable", "25%"),
+        desired_replicas(deployment),
     )
-
-
-def _resolve(value: object, desired: int, *, round_up: bool) -> int:
-    if isinstance(value, str) and value.endswith("%"):
-        percent = as_int(value[:-1]) or 0
-        return math.ceil(desired * percent / 100) if round_up else desired * percent // 100
-    return max(as_int(value) or 0, 0)
-
-
-def _with_pods(value: str, pods: int) -> str:
-    return value if value == str(pods) else f"{value} ({format_count(pods, 'Pod')})"

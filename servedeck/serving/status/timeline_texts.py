@@ -62,6 +62,7 @@ class PodTimes(Protocol):
 
 DEADLINE_TEXT = "rollout did not finish within its progress deadline"
 PAUSED_TEXT = "rollout paused"
+BLOCKED_TEXT = "rollout blocked by its own old Pods"
 
 
 def finished_text(revision: str) -> str:

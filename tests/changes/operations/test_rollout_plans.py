@@ -13,7 +13,8 @@ from servedeck.changes.operations.merge_patch import apply_merge_patch
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
 from servedeck.changes.operations.rollout_plans import replacement_effects
 from servedeck.serving.objects.template_changes import RESTARTED_AT_ANNOTATION
-from servedeck.serving.status.rollout_status import Strategy, read_strategy
+from servedeck.serving.status.rollout_status import read_strategy
+from servedeck.serving.status.strategy import Strategy
 from tests.changes.operations.factories import deployment, pod_template, replicaset
 
 RESTART, ROLLBACK = OperationKind.RESTART, OperationKind.ROLLBACK

@@ -153,6 +153,8 @@ def test_a_part_of_a_missing_transformer_says_what_to_add_first() -> None:
         ("template=nope", "template", "There is no template 'nope'"),
         ("transformer.port=x", "transformer.port", "'x' is not a whole number"),
         ("command='a", "command", "A quotation mark is not closed"),
+        ("rollout=", "rollout", "A rollout is missing; choose surge, replace or recreate."),
+        ("rollout=slow", "rollout", "choose surge, replace or recreate, or write maxSurge"),
     ],
 )
 def test_an_invalid_value_is_an_error_at_its_field(text: str, field: str, message: str) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from servedeck.serving.capacity import NodeCapacity
+from servedeck.serving.capacity import NodeCapacity, PlacedPod
 from servedeck.serving.edit.restart_forecast import (
     RestartForecast,
     forecast_restart,
     last_rollout_duration,
     restarts_pods,
+    unblocks_rollout,
 )
 from servedeck.serving.status.revisions import read_revisions
 
@@ -149,13 +150,147 @@ def test_a_surge_pod_that_no_node_has_room_for_is_a_warning() -> None:
     found = forecast(deployment(1), [node(0)])
     assert found.surge_fits is False
     [issue] = found.issues
-    assert issue.field == "replicas"
+    assert issue.field == "rollout"
     assert not issue.is_error
     assert issue.message.startswith(
-        "No node has room for a new Pod (8 NVIDIA GPU) beside 1 old Pod, and maxUnavailable of 0 "
-        "keeps each old Pod until a new one is available: the rollout will wait."
+        "No node has room for a new Pod (8 NVIDIA GPU) beside 1 old Pod, and maxUnavailable 25% "
+        "(0 Pods) keeps each old Pod until a new one is available: the rollout will wait."
     )
-    assert "maxSurge to 0 and maxUnavailable to 1" in issue.message
+    assert issue.message.endswith(
+        "or set rollout=replace: an old Pod then stops first, and nothing is served meanwhile."
+    )
+
+
+OWN = [PlacedPod("gpu-a", {GPU: Fraction(8)})]
+HALF = [PlacedPod("gpu-a", {GPU: Fraction(4)})] * 2
+
+
+def forecast_of(
+    live: Json, own: list[PlacedPod] | None, free: int = 0, **spec: Any
+) -> RestartForecast:
+    return forecast_restart(live, with_image(live, **spec), [node(free)], own_pods=own)
+
+
+@pytest.mark.parametrize(
+    ("own", "free", "fits"), [(OWN, 0, True), (HALF, 0, False), (HALF, 4, True), ([], 0, False)]
+)
+def test_replace_is_proposed_only_if_an_old_pod_makes_enough_room(
+    own: list[PlacedPod], free: int, fits: bool
+) -> None:
+    found = forecast_of(deployment(1, strategy=rolling(1, 0)), own, free)
+    assert (found.replacement_fits, found.can_replace) == (fits, fits)
+    [issue] = found.issues
+    assert ("rollout=replace" in issue.message) is fits
+    assert ("an old Pod that stops does not make enough room" in issue.message) is not fits
+
+
+def test_a_pod_on_an_unknown_node_makes_no_room() -> None:
+    own = [PlacedPod("gone", {GPU: Fraction(8)})]
+    assert forecast_of(deployment(1, strategy=rolling(1, 0)), own).replacement_fits is False
+
+
+def test_an_old_pod_that_stops_for_a_new_one_that_fits_nowhere_is_a_warning() -> None:
+    live = deployment(1, strategy=rolling(0, 1))
+    assert forecast_of(live, OWN).issues == ()
+    [issue] = forecast_of(live, HALF).issues
+    assert "not even in place of an old one: it will wait, and nothing is served" in issue.message
+
+
+def test_missing_pods_keep_the_others_from_stopping() -> None:
+    live = deployment(3, 2, strategy=rolling(0, 1))
+    live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"][GPU] = 4
+    found = forecast_of(live, HALF)
+    [issue] = found.issues
+    assert "only 2 of 3 are available, so that maxUnavailable 1 lets no old Pod stop" in (
+        issue.message
+    )
+    assert "set rollout='maxSurge 0, maxUnavailable 2': an old Pod then stops first." in (
+        issue.message
+    )
+    assert not forecast_of(live, HALF, strategy=rolling(0, 2)).issues
+
+
+def test_an_unavailable_pod_on_a_node_is_not_missing() -> None:
+    live = deployment(2, 1, strategy=rolling(1, 0))
+    assert forecast_of(live, [*OWN, *OWN]).way_out == "replace"
+    assert forecast_of(live, OWN).way_out == "maxSurge 0, maxUnavailable 2"
+
+
+def test_an_unavailable_pod_stops_in_any_case_and_makes_room() -> None:
+    live = deployment(2, 1, strategy=rolling(0, 1))
+    live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"][GPU] = 4
+    assert forecast_of(live, HALF).issues == ()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "free", "is_said"),
+    [(rolling(0, 1), 8, True), (rolling(0, 1), 0, False), (rolling(1, 0), 8, False)],
+)
+def test_where_a_new_pod_has_room_beside_the_old_ones_it_is_said(
+    strategy: Json, free: int, is_said: bool
+) -> None:
+    text = forecast_of(deployment(1, strategy=strategy), OWN, free).summary
+    assert text.endswith("with rollout=surge none stops first.") is is_said
+
+
+# -- a rollout that waits -----------------------------------------------------------------------
+
+
+def waiting_rollout(strategy: Json, replicas: int = 1, **status: Any) -> Json:
+    """Its new Pod has no room beside the old ones."""
+    live = deployment(replicas, replicas, strategy=strategy)
+    live["metadata"]["generation"] = 2
+    live["status"] |= {"observedGeneration": 2, "replicas": replicas + 1, "updatedReplicas": 1}
+    live["status"] |= status
+    return live
+
+
+def with_strategy(live: Json, strategy: Json, **spec: Any) -> Json:
+    changed = copy.deepcopy(live)
+    changed["spec"] |= {"strategy": strategy, **spec}
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("live", "strategy", "spec", "unblocks"),
+    [
+        (waiting_rollout(rolling(1, 0)), rolling(0, 1), {}, True),
+        (waiting_rollout(rolling(1, 0)), {"type": "Recreate"}, {}, True),
+        (waiting_rollout(rolling(1, 1), 3), rolling(0, 2), {}, True),
+        (waiting_rollout(rolling(1, 0)), rolling(2, 0), {}, False),
+        (waiting_rollout(rolling(1, 1), 3), rolling(1, 0), {}, False),
+        (waiting_rollout({"type": "Recreate"}), rolling(0, 1), {}, False),
+        (waiting_rollout(rolling(1, 0)), rolling(0, 1), {"paused": True}, False),
+        (waiting_rollout(rolling(1, 0)), rolling(0, 1), {"replicas": 0}, False),
+        (waiting_rollout(rolling(1, 0)), rolling(0, 1), {"template": {}}, False),
+        (waiting_rollout(rolling(1, 0), replicas=1), rolling(0, 1), {}, True),
+        (waiting_rollout(rolling(1, 0), updatedReplicas=2), rolling(0, 1), {}, False),
+        (waiting_rollout(rolling(1, 0), observedGeneration=1), rolling(0, 1), {}, False),
+        (deployment(1, strategy=rolling(1, 0)), rolling(0, 1), {}, False),
+    ],
+)
+def test_another_strategy_lets_a_rollout_go_on_if_it_lets_more_old_pods_stop(
+    live: Json, strategy: Json, spec: Json, unblocks: bool
+) -> None:
+    assert unblocks_rollout(live, with_strategy(live, strategy, **spec)) is unblocks
+
+
+@pytest.mark.parametrize(
+    ("replicas", "capacity"),
+    [(1, "none is available meanwhile"), (2, "at least 1 of 2 stay available")],
+)
+def test_what_a_rollout_does_that_goes_on_is_said(replicas: int, capacity: str) -> None:
+    live = waiting_rollout(rolling(1, 0), replicas)
+    changed = with_strategy(live, rolling(0, 1))
+    found = forecast_restart(live, changed, [node(0)], reused=1, own_pods=OWN)
+    pods = "1 old Pod is" if replicas == 1 else "2 old Pods are"
+    assert found.summary == (
+        f"The rollout that waits goes on, and {pods} replaced "
+        f"(RollingUpdate, maxSurge 0, maxUnavailable 1); {capacity}."
+    )
+    assert found.issues == ()
+    [issue] = forecast_restart(live, changed, [node(0)], reused=1, own_pods=HALF).issues
+    assert "not even in place of an old one" in issue.message
 
 
 @pytest.mark.parametrize(

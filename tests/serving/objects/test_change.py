@@ -274,7 +274,12 @@ def test_another_template_keeps_the_pods_with_what_selects_them(
     elif selects == "Service":
         objects[1]["spec"]["selector"][TEMPLATE_LABEL] = "vllm"
     wanted = ServingSpec(
-        name="llm", namespace="team-a", template="custom", image="i", inference_port=8000
+        name="llm",
+        namespace="team-a",
+        template="custom",
+        image="i",
+        inference_port=8000,
+        rollout="surge",
     )
     change = change_objects(import_objects(objects), wanted)
     assert change.issues == ()

@@ -157,6 +157,7 @@ def test_a_command_override_of_ours_keeps_the_template() -> None:
         settings={"model": "m"},
         inference_port=8000,
         command=("sh", "-c", 'exec vllm serve "$@"', "--"),
+        rollout="replace",
     )
     assert import_objects.import_objects(manifests.build_manifests(spec)).spec == spec
 
@@ -198,7 +199,13 @@ def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
 
 def test_a_field_changed_by_another_manager_is_read_as_it_is() -> None:
     spec = ServingSpec(
-        name="a", namespace="p", template="custom", image="i", cpu="1", inference_port=8000
+        name="a",
+        namespace="p",
+        template="custom",
+        image="i",
+        cpu="1",
+        inference_port=8000,
+        rollout="surge",
     )
     objects = manifests.build_manifests(spec)
     objects[0]["spec"]["replicas"] = 7

@@ -79,4 +79,5 @@ def test_only_what_leaves_the_pods_alone_does_not_restart_them() -> None:
         "namespace",
         "description",
         "replicas",
+        "rollout",
     }

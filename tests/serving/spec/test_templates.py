@@ -141,7 +141,8 @@ def test_a_fourth_template_is_one_new_file(tmp_path: Path) -> None:
         "from servedeck.serving.spec.templates import TEMPLATES\n"
         "from servedeck.serving.objects import import_objects, manifests\n"
         "from servedeck.serving.spec.spec import ServingSpec\n"
-        "spec = ServingSpec(name='a', template='mine', image='i', inference_port=8000)\n"
+        "spec = ServingSpec(name='a', template='mine', image='i', inference_port=8000, "
+        "rollout='surge')\n"
         "assert import_objects.import_objects(manifests.build_manifests(spec)).spec == spec\n"
         "print(list(TEMPLATES))"
     )

@@ -11,9 +11,9 @@ from servedeck.serving.status.revisions import read_revisions
 from servedeck.serving.status.rollout_status import (
     RolloutPhase,
     RolloutStatus,
-    Strategy,
     read_rollout_status,
 )
+from servedeck.serving.status.strategy import Strategy
 from tests.serving.factories import ago
 from tests.serving.revision_factory import (
     deployment,

@@ -9,11 +9,19 @@ from servedeck.serving.accelerators import ACCELERATORS, accelerator_display_nam
 from servedeck.serving.capacity import AcceleratorCapacity
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec.fields import InputKind
+from servedeck.serving.spec.rollouts import RECREATE, REPLACE, ROLLOUTS, SURGE
 from servedeck.serving.spec.templates import TEMPLATES
 from tui.ports.change_service import Inventory
 from tui.screens.create.steps import fields_by_path
 from tui.screens.pick import Choice
 from widgets.styled_line import Line
+
+_DEFAULT_ROLLOUT = ("Default", "replace with an accelerator, surge without")
+_ROLLOUT_DETAILS = {
+    SURGE: "a new Pod starts first, beside the old ones",
+    REPLACE: "an old Pod stops first, one at a time",
+    RECREATE: "all old Pods stop first",
+}
 
 ALWAYS_OFFERED_ACCELERATORS = 2
 """Accelerators of the registry that are offered although no node has them."""
@@ -50,6 +58,8 @@ def field_choices(path: str, draft: Draft, inventory: Inventory | None) -> list[
         return [_pvc_choice(one) for one in (known or {}).values()]
     if path.endswith(".read_only"):
         return [Choice("false", "No", "read and write"), Choice("true", "Yes", "read-only")]
+    if path == "rollout":
+        return _rollout_choices(draft)
     field = fields_by_path(draft)[path]
     none = (
         [Choice("", "None", "the model's own setting")] if allows_custom_value(path, draft) else []
@@ -58,6 +68,16 @@ def field_choices(path: str, draft: Draft, inventory: Inventory | None) -> list[
         Choice(one, one, "default" if one == field.default else "")
         for one in _template_choices(path)
     ]
+
+
+def _rollout_choices(draft: Draft) -> list[Choice]:
+    """Of an existing serving also what it has, if it is another one; a new one has a default."""
+    if draft.base is None:
+        first = Choice("", *display_value("rollout", ""))
+        return [first, *(Choice(one, one, _ROLLOUT_DETAILS[one]) for one in ROLLOUTS)]
+    present = draft.base.texts["rollout"]
+    others = [present] if present and present not in ROLLOUTS else []
+    return [Choice(one, one, _ROLLOUT_DETAILS.get(one, "as it is")) for one in (*others, *ROLLOUTS)]
 
 
 def _template_choices(path: str) -> Sequence[str]:
@@ -120,6 +140,8 @@ def display_value(path: str, text: str) -> tuple[str, str]:
         return name, text if text != name else ""
     if path.endswith(".read_only"):
         return ("Yes" if text == "true" else "No"), ""
+    if path == "rollout":
+        return (text, _ROLLOUT_DETAILS.get(text, "")) if text else _DEFAULT_ROLLOUT
     if path in ("namespace",) or path.endswith(".pvc"):
         return text or "choose one", ""
     return text or "None", ""

@@ -51,16 +51,18 @@ def section_entries(
 def _field_entry(draft: Draft, path: str, issue: Issue | None) -> ReviewEntry:
     field = fields_by_path(draft)[path]
     text = draft.texts[path]
+    default = text == format_value(field.default)
+    if path == "rollout":
+        text = draft.rollout
     value = (
         " ".join(filter(None, display_value(path, text)))
         if is_choice_field(path, draft)
         else to_display(text)
     )
-    if path == "accelerator":
+    if path in ("accelerator", "rollout"):
         value = "  ".join(filter(None, display_value(path, text)))
     if path == "template":
         value = display_value(path, text)[0]
-    default = text == format_value(field.default)
     style_name = "muted" if default or not text else ""
     return _value_entry(field.label, value or "–", style_name, path, issue)
 

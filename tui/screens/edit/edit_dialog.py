@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events
@@ -44,13 +45,13 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         change_service: ChangeService,
         inventory: Inventory,
         *,
-        undoes: bool = False,
+        title: str = "",
     ) -> None:
-        """`undoes` if the edit takes a saved one back: then there is no form."""
+        """`title` is that of an edit that was made without a form."""
         super().__init__()
         self._key = key
-        self._undoes = undoes
-        self._title = f"Undo the change of {key}" if undoes else f"Save changes of {key}"
+        self._has_form = not title
+        self._title = title or f"Save changes of {key}"
         self._edit = edit
         self._change_service = change_service
         self._inventory = inventory
@@ -168,7 +169,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         plan = self.plan
         if plan is None or self._takes_over or self._notice:
             return False
-        return not (plan.restarts_pods or plan.stops_serving)
+        return not (plan.replaces_pods or plan.stops_serving)
 
     def _update(self) -> None:
         if not self.is_attached:
@@ -181,14 +182,18 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
                 self._taken_over,
                 notice=self._notice,
                 is_writing=self._is_writing,
-                has_form=not self._undoes,
+                has_form=self._has_form,
             )
         )
-        chosen = (
+        chosen = [
             ("y  Save Changes", self.saves),
-            ("n  Back" if self._undoes else "n  Back to the form", not self.saves),
-        )
-        self.query_one("#options", StatusLine).set_lines(
+            ("n  Back to the form" if self._has_form else "n  Back", not self.saves),
+        ]
+        if self._way_out:
+            chosen.append((f"r  Use rollout={self._way_out}: an old Pod stops first", False))
+        options = self.query_one("#options", StatusLine)
+        options.styles.height = len(chosen)
+        options.set_lines(
             *(
                 (("▌ " if here else "  ", "accent"), (text, "strong" if here else ""))
                 for text, here in chosen
@@ -229,8 +234,24 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self._update()
             await self.action_do("save.confirm")
 
+    @property
+    def _way_out(self) -> str:
+        """Value of the field rollout with which the planned rollout does not wait; "" if it does
+        not wait, or none helps."""
+        forecast = self.plan.forecast if self.plan is not None and self.plan.can_save else None
+        return forecast.way_out if forecast is not None and forecast.can_replace else ""
+
     def disabled_reason(self, action: Action) -> str:
+        if action.name == "replace":
+            if self._is_writing or not self.is_plan_shown:
+                return self._save_disabled_reason()
+            return "" if self._way_out else "No new Pod is known to wait for an old one."
         return self._save_disabled_reason() if action.name == "confirm" and self.saves else ""
+
+    def do_replace(self) -> None:
+        wanted = self._edit.wanted.replace(rollout=self._way_out)
+        self._edit = replace(self._edit, wanted=wanted)
+        self._start_planning()
 
     def do_confirm(self) -> None:
         if not self.saves:

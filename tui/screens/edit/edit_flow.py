@@ -1,4 +1,5 @@
-"""From the list or a serving's page into edit mode: permission, saved draft, result, undo."""
+"""From the list or a serving's page into edit mode: permission, saved draft, result, undo; and the
+way out of a blocked rollout."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from servedeck.changes.draft_store import SavedDraft
-    from servedeck.changes.edit.edit import EditPlan
+    from servedeck.changes.edit.edit import Edit, EditPlan
     from servedeck.changes.edit.save import SaveResult, UndoPoint
     from servedeck.fleet.views import NamespacedName
     from servedeck.serving.objects.import_objects import ImportedServing
@@ -158,11 +159,9 @@ class EditFlow:
         self._screen.start_worker(self._undo(), "edit", busy_label="Reading the serving")
 
     async def _undo(self) -> None:
-        from servedeck.changes.edit.edit import EditPlan
-        from servedeck.changes.edit.save import SaveResult, UndoExpiredError
+        from servedeck.changes.edit.save import UndoExpiredError
         from servedeck.changes.live_objects import ServingNotFoundError
         from servedeck.fleet.views import NamespacedName
-        from tui.screens.edit.edit_dialog import EditDialog
 
         app = self._screen.app_context
         change_service, point = app.change_service, app.undoable.edit
@@ -178,23 +177,85 @@ class EditFlow:
         except ClusterError as error:
             self._screen.show_message(f"Nothing is undone yet: {error}", "error", 20)
             return
-        inventory = change_service.watch_inventory(key.namespace, lambda: None)
-        if inventory is None:
+
+        def on_conflicts(plan: EditPlan) -> str:
+            app.undoable = Undoable()
+            return f"Others changed {_labels(plan)} of {key} since; the change is not undone."
+
+        self._open_dialog(key, edit, f"Undo the change of {key}", on_conflicts)
+
+    # -- a blocked rollout --------------------------------------------------------------------
+
+    def unblock_disabled_reason(self, view: ServingView | None) -> str:
+        """Why there is no blocked rollout to let go on, in a sentence; "" if there is one."""
+        if view is not None and not view.readonly_reason and not view.is_rollout_blocked:
+            return f"The old Pods of {view.key} block no rollout."
+        return self.disabled_reason(view)
+
+    def unblock(self, view: ServingView) -> None:
+        """Open the dialog that lets an old Pod stop before a new one starts."""
+        self._screen.start_worker(self._unblock(view), "edit", busy_label=f"Reading {view.key}")
+
+    async def _unblock(self, view: ServingView) -> None:
+        from servedeck.changes.edit.edit import Edit
+
+        change_service = self._screen.app_context.change_service
+        if change_service is None:
+            return
+        key = view.key
+        operation = Operation(OperationKind.RESTART, key.namespace, key.name)
+        with suppress(ClusterError):  # then the dry run reports it
+            await change_service.refresh_operation_permission(operation)
+        if reason := self.unblock_disabled_reason(view):
+            self._screen.show_message(reason, "warning")
+            return
+        try:
+            read = await change_service.import_serving(key)
+        except ClusterError as error:
+            self._screen.show_message(f"{key} cannot be changed: {error}", "error", 20)
+            return
+        edit = Edit(read, read.spec.replace(rollout=view.rollout_way_out))
+
+        def on_conflicts(plan: EditPlan) -> str:
+            return f"Others changed {_labels(plan)} of {key} meanwhile; nothing was changed."
+
+        self._open_dialog(key, edit, f"Unblock the rollout of {key}", on_conflicts)
+
+    def _open_dialog(
+        self,
+        key: NamespacedName,
+        edit: Edit,
+        title: str,
+        on_conflicts: Callable[[EditPlan], str],
+    ) -> None:
+        """Open the dialog of an edit without a form. `on_conflicts` returns the message if others
+        have changed the same fields."""
+        from servedeck.changes.edit.edit import EditPlan
+        from servedeck.changes.edit.save import SaveResult
+        from tui.screens.edit.edit_dialog import EditDialog
+
+        app = self._screen.app_context
+        change_service = app.change_service
+        inventory = None
+        if change_service is not None:
+            inventory = change_service.watch_inventory(key.namespace, lambda: None)
+        if change_service is None or inventory is None:
             self._screen.show_message("Not connected to the API server.", "warning")
             return
-        dialog = EditDialog(key, edit, change_service, inventory, undoes=True)
+        dialog = EditDialog(key, edit, change_service, inventory, title=title)
 
         async def closed(result: SaveResult | EditPlan | None) -> None:
             await inventory.close()
             if isinstance(result, EditPlan):
-                app.undoable = Undoable()
-                labels = ", ".join(one.label for one in result.conflicts)
-                text = f"Others changed {labels} of {key} since; the change is not undone."
-                self._screen.show_message(text, "warning", 20)
+                self._screen.show_message(on_conflicts(result), "warning", 20)
             elif isinstance(result, SaveResult):
                 app.undoable = Undoable()
                 self._show_result(key, result.message, "ready", result.undo)
-                if result.plan.restarts_pods:
+                if result.plan.replaces_pods:
                     self._on_saved(key)
 
         self._screen.app.push_screen(dialog, closed)
+
+
+def _labels(plan: EditPlan) -> str:
+    return ", ".join(one.label for one in plan.conflicts)

@@ -411,7 +411,7 @@ class EditScreen(FormScreen[EditResult | None]):
             await self.do_save()
         elif result is not None:
             await self.autosave.delete_draft()
-            restarts = result.plan.restarts_pods
+            restarts = result.plan.replaces_pods
             self.dismiss(EditResult(result.message, "ready", result.undo, restarts))
 
     # -- closing ------------------------------------------------------------------------------
