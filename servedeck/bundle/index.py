@@ -85,12 +85,14 @@ def build_index(content: IndexContent, max_rows: int = 2_000) -> str:
 
 
 def format_size(size: int) -> str:
-    """ "812 B", "14.2 KiB", "3.0 MiB"."""
+    """ "812 B", "14.2 KiB", "3.0 MiB", "1.2 GiB"."""
     if size < 1 << 10:
         return f"{size} B"
     if size < 1 << 20:
         return f"{size / (1 << 10):.1f} KiB"
-    return f"{size / (1 << 20):.1f} MiB"
+    if size < 1 << 30:
+        return f"{size / (1 << 20):.1f} MiB"
+    return f"{size / (1 << 30):.1f} GiB"
 
 
 def _text(value: object) -> str:
