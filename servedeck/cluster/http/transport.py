@@ -124,6 +124,7 @@ class Transport:
             proxy=self._proxy,
             server_hostname=self._tls_server_name,
             autoping=False,
+            autoclose=False,  # it would take the answer to a close that comes too late for an error
             max_msg_size=_MAX_MESSAGE_BYTES,
         )
 

@@ -19,8 +19,8 @@ SILENCE_SECONDS = 60.0
 """Silence after which the connection counts as lost, as in client-go
 (tools/remotecommand/websocket.go, pingReadDeadline)."""
 _CLOSE_SECONDS = 2.0
-_REGULAR_CLOSE_CODES = (1000, 1001, 1005)
-"""Normal closure, going away, and a close frame without a code (RFC 6455, 7.4.1)."""
+_REGULAR_CLOSE_CODES = (0, 1000, 1001)
+"""A close frame without a code, normal closure, and going away (RFC 6455, 7.4.1)."""
 
 
 class WebSocket:
@@ -62,16 +62,15 @@ class WebSocket:
                     pass
                 case WSMsgType.ERROR:
                     raise self._to_error(message.data) from message.data
-                case _:
-                    self._check_end()
+                case WSMsgType.CLOSE if message.data in _REGULAR_CLOSE_CODES:
                     return None
+                case _:
+                    raise self._lost()
 
-    def _check_end(self) -> None:
-        """Raise if the connection did not end regularly."""
+    def _lost(self) -> ClusterError:
         if self._is_silent:
-            raise ReadTimeoutError(f"{self._server} sent nothing for {SILENCE_SECONDS:.0f} s.")
-        if self._response.close_code not in _REGULAR_CLOSE_CODES:
-            raise ConnectionLostError(f"The connection to {self._server} was lost.")
+            return ReadTimeoutError(f"{self._server} sent nothing for {SILENCE_SECONDS:.0f} s.")
+        return ConnectionLostError(f"The connection to {self._server} was lost.")
 
     async def send(self, message: bytes) -> None:
         """Send one message; returns once there is room for the next one."""
