@@ -153,9 +153,7 @@ async def test_a_rejected_handshake_has_the_servers_reason(
     api: FakeApiServer, connection: Connection
 ) -> None:
     api.add_route(PATH, respond_with_status(403, "Forbidden", 'cannot create "pods/portforward"'))
-    with pytest.raises(
-        ApiError, match=r'forbids this .*cannot create "pods/portforward"'
-    ) as raised:
+    with pytest.raises(ApiError, match=r'cannot create "pods/portforward"') as raised:
         async with connect_to_pod(connection, "default", "llama", 8000):
             pass
     assert raised.value.code == 403
