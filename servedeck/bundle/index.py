@@ -85,14 +85,12 @@ def build_index(content: IndexContent, max_rows: int = 2_000) -> str:
 
 
 def format_size(size: int) -> str:
-    """ "812 B", "14.2 KiB", "3.0 MiB", "1.2 GiB"."""
+    """ "812 B", "14.2 KiB", "3.0 MiB"."""
     if size < 1 << 10:
         return f"{size} B"
     if size < 1 << 20:
         return f"{size / (1 << 10):.1f} KiB"
-    if size < 1 << 30:
-        return f"{size / (1 << 20):.1f} MiB"
-    return f"{size / (1 << 30):.1f} GiB"
+    return f"{size / (1 << 20):.1f} MiB"
 
 
 def _text(value: object) -> str:

@@ -19,12 +19,12 @@ from servedeck.commands.arguments import (
     require_single_namespace,
     split_serving_name,
 )
-from servedeck.commands.errors import CommandError
+from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.commands.session import find_serving, wait_until_loaded, write_warnings
 from servedeck.fleet.session import ClusterSession
 from servedeck.forwarding.port_forward import PortForward
-from servedeck.forwarding.ports import DEFAULT_ADDRESS, parse_ports
+from servedeck.forwarding.ports import DEFAULT_ADDRESS, PortError, parse_ports
 
 RESOURCE = "pods/portforward"
 
@@ -98,6 +98,10 @@ def _write_target(out: TextIO, forward: PortForward) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     args.namespace, name = split_serving_name(args.name, args.namespace)
+    try:
+        parse_ports(args.ports, server_port=1)
+    except PortError as error:
+        raise CommandError(str(error), USAGE_ERROR) from error
     settings = load_settings(args)
     require_single_namespace(settings)
 

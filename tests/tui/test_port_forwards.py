@@ -65,6 +65,12 @@ async def test_a_forward_serves_requests_and_is_marked_and_listed(driver: EditDr
     await driver.wait_for_text("Basic Information", f"forward {forward.where}")
 
 
+async def test_connect_has_the_url_of_a_forward(driver: EditDriver) -> None:
+    forward = await start(driver)
+    await driver.press("c", "G")
+    await driver.wait_for_text(f"Forwarded here now: http://{forward.where}")
+
+
 async def test_a_forward_is_stopped_from_the_list(driver: EditDriver) -> None:
     forward = await start(driver)
     await driver.press("f")

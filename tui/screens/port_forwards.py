@@ -22,16 +22,16 @@ from widgets.table import TICK_SECONDS, KeyedTable
 from widgets.text_view import StatusLine
 
 COLUMNS = (
-    Column("url", "LOCAL ADDRESS", min_width=15, max_width=28, priority=0),
-    Column("serving", "SERVING", min_width=12, max_width=36, priority=1),
-    Column("pod", "POD", min_width=12, max_width=48, priority=4),
-    Column("port", "PORT", min_width=4, max_width=5, priority=5, align_right=True),
+    Column("url", "LOCAL ADDRESS", min_width=14, max_width=22, priority=0),
+    Column("serving", "SERVING", min_width=12, max_width=30, priority=1),
+    Column("pod", "POD", min_width=12, max_width=30, priority=2),
+    Column("port", "PORT", min_width=4, max_width=5, priority=8, align_right=True),
     Column("open", "OPEN", min_width=4, max_width=5, priority=3, align_right=True),
-    Column("total", "TOTAL", min_width=5, max_width=9, priority=5, align_right=True),
-    Column("sent", "SENT", min_width=5, max_width=9, priority=6, align_right=True),
-    Column("received", "RECEIVED", min_width=8, max_width=9, priority=6, align_right=True),
+    Column("total", "TOTAL", min_width=5, max_width=9, priority=6, align_right=True),
+    Column("sent", "SENT", min_width=8, max_width=10, priority=5, align_right=True),
+    Column("received", "RECEIVED", min_width=8, max_width=10, priority=5, align_right=True),
     Column("age", "AGE", min_width=3, max_width=6, priority=7, align_right=True),
-    Column("error", "LAST ERROR", min_width=12, max_width=60, priority=2),
+    Column("error", "LAST ERROR", min_width=12, max_width=24, priority=4),
 )
 
 
