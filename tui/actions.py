@@ -238,7 +238,7 @@ ACTIONS: tuple[Action, ...] = (
         "F",
         "forward",
         "Forward a local port to a Ready Pod of the serving, also through rollouts.",
-        footer_order=13,
+        footer_order=10,
         command="port-forward",
     ),
     Action(
@@ -713,7 +713,7 @@ ACTIONS: tuple[Action, ...] = (
         "forward",
         "Forward a local port to a Ready Pod of the serving, also through rollouts; list its "
         "port-forwards if there are some.",
-        footer_order=15,
+        footer_order=14,
         command="port-forward",
     ),
     Action(
@@ -722,7 +722,7 @@ ACTIONS: tuple[Action, ...] = (
         "run",
         "Run one command in a container of the Pod under the cursor of the tab Overview, elsewhere "
         "of the first Pod.",
-        footer_order=15,
+        footer_order=14,
         command="run",
     ),
     Action("describe.close", "escape,q,d", "close", "Close the description.", footer_order=1),

@@ -18,8 +18,11 @@ from tests.control_plane.test_rollouts import SERVER, Serving, serving
 __all__ = ["serving"]
 
 NODE_KINDS = (OperationKind.CORDON, OperationKind.UNCORDON)
-OTHER_KINDS = (OperationKind.EDIT, OperationKind.EXEC)
-"""Edits of whole objects have tests of their own; kubectl runs a shell."""
+OTHER_KINDS = (
+    *(OperationKind.EDIT, OperationKind.EXEC, OperationKind.RUN, OperationKind.PORT_FORWARD),
+)
+"""Edits of whole objects, commands in containers and port-forwards have tests of their own; kubectl
+runs a shell."""
 SERVING_KINDS = [one for one in OperationKind if one not in (*NODE_KINDS, *OTHER_KINDS)]
 
 
