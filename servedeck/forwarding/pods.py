@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from servedeck.fleet.views import PodView, ServingView
 
@@ -46,11 +47,17 @@ class PodChoice:
         self.pod: PodView | None = None
         """None while no Pod is usable."""
 
-    def update(self, view: ServingView | None, excluded: frozenset[str] = frozenset()) -> bool:
-        """Choose again from the Pods as they are now, without the `excluded` uids; returns whether
-        another Pod was chosen."""
+    def update(self, view: ServingView | None) -> bool:
+        """Choose again from the Pods as they are now; returns whether another Pod was chosen."""
+        return self._choose_from(usable_pods(view) if view is not None else [])
+
+    def update_without(self, view: ServingView | None, refused: Collection[str]) -> bool | None:
+        """The same without the Pods with these uids; None, and no change, if no other is usable."""
         found = usable_pods(view) if view is not None else []
-        found = [pod for pod in found if pod.uid not in excluded]
+        others = [pod for pod in found if pod.uid not in refused]
+        return self._choose_from(others) if others else None
+
+    def _choose_from(self, found: list[PodView]) -> bool:
         kept = next((pod for pod in found if pod.uid == self._wanted_uid), None)
         before = self.pod
         self.pod = kept or next(iter(found), None)

@@ -166,11 +166,12 @@ class PortForward:
         loop = asyncio.get_running_loop()
         while True:
             changed = self._changed
-            if self._choice.update(self._find_view(), frozenset(refused)):
-                self._on_change()
-            if (pod := self._choice.pod) is not None:
-                return pod
             view = self._find_view()
+            has_changed = self._choice.update_without(view, refused)
+            if has_changed:
+                self._on_change()
+            if has_changed is not None and self._choice.pod is not None:
+                return self._choice.pod
             has_refused = view is not None and bool(usable_pods(view))
             limit = REFUSED_SECONDS if has_refused else NO_POD_SECONDS
             remaining = begun_at + limit - loop.time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -17,7 +18,13 @@ from servedeck.cluster.http.errors import (
 from servedeck.cluster.http.websocket import PING_SECONDS, SILENCE_SECONDS
 from servedeck.cluster.port_forward import PodConnection, PodConnectionError, connect_to_pod
 from tests.cluster.channel_server import PROTOCOL, echo_port, websocket_handler
-from tests.cluster.fake_api_server import FakeApiServer, FaultHandler, respond_with_status
+from tests.cluster.fake_api_server import (
+    FakeApiServer,
+    FaultHandler,
+    open_connection,
+    respond_with_status,
+    write_kubeconfig,
+)
 from tests.waiting import TimeSkipper, wait_until, with_timeout
 
 PATH = "/api/v1/namespaces/default/pods/llama/portforward"
@@ -242,3 +249,25 @@ async def test_a_server_that_answers_no_ping_is_given_up(
         await wait_until(skip_until_done, "the end", interval=0.05)
         with pytest.raises(ReadTimeoutError, match="sent nothing for 60 s"):
             await reading
+
+
+async def test_a_token_that_has_expired_is_renewed(api: FakeApiServer, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+    file = write_kubeconfig(tmp_path / "config", api.url, {"tokenFile": "token"})
+    open_echo = websocket_handler(echo_port)
+
+    async def check(request: web.Request) -> web.StreamResponse:
+        if request.headers["Authorization"] == "Bearer old":
+            token.write_text("new")
+            return await respond_with_status(401, "Unauthorized")(request)
+        answer = await open_echo(request)
+        assert answer is not None
+        return answer
+
+    api.add_route(PATH, check)
+    connection = await open_connection(file)
+    async with connect_to_pod(connection, "default", "llama", 8000) as pod:
+        await pod.write(b"hello")
+        assert await with_timeout(pod.read()) == b"hello"
+    await connection.close()

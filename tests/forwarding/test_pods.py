@@ -54,10 +54,16 @@ def test_a_wanted_pod_comes_first() -> None:
     assert choice.pod is not None and choice.pod.name == "b"
 
 
-def test_an_excluded_pod_is_not_chosen() -> None:
+def test_a_pod_that_has_refused_is_not_chosen_while_there_is_another() -> None:
     choice = PodChoice()
-    choice.update(view(pod_view("a"), pod_view("b")), frozenset({"uid-a"}))
-    assert choice.pod is not None and choice.pod.name == "b"
+    both = view(pod_view("a"), pod_view("b"))
+    choice.update(both)
+    assert choice.pod is not None and choice.pod.name == "a"
+    assert choice.update_without(both, {"uid-a"}) is True
+    assert choice.pod.name == "b"
+    assert choice.update_without(both, {"uid-a"}) is False
+    assert choice.update_without(both, {"uid-a", "uid-b"}) is None
+    assert choice.pod.name == "b"
 
 
 def test_only_the_leaders_of_a_leader_worker_set_serve() -> None:

@@ -125,6 +125,7 @@ async def test_a_port_where_no_pod_listens_fails_soon() -> None:
         await assert_reset(client)
         await wait_until_idle(cluster)
         assert cluster.errors == ["Nothing listens on port 8000 of the Pod (connection refused)."]
+        assert cluster.targets == []
 
 
 async def test_a_pod_that_is_gone_for_the_api_server_is_replaced() -> None:
