@@ -271,3 +271,19 @@ async def test_a_token_that_has_expired_is_renewed(api: FakeApiServer, tmp_path:
         await pod.write(b"hello")
         assert await with_timeout(pod.read()) == b"hello"
     await connection.close()
+
+
+@pytest.mark.parametrize(("code", "is_regular"), [(1000, True), (1001, True), (1011, False)])
+async def test_the_close_code_says_whether_the_end_is_regular(
+    api: FakeApiServer, connection: Connection, code: int, is_regular: bool
+) -> None:
+    async def serve(_request: web.Request, websocket: web.WebSocketResponse) -> None:
+        await websocket.close(code=code)
+
+    api.add_route(PATH, websocket_handler(serve))
+    async with connect_to_pod(connection, "default", "llama", 8000) as pod:
+        if is_regular:
+            assert await with_timeout(pod.read()) == b""
+        else:
+            with pytest.raises(ConnectionLostError):
+                await with_timeout(pod.read())
