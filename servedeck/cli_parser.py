@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_set_command(commands)
     _add_operation_commands(commands)
     _add_wait_command(commands)
+    _add_port_forward_command(commands)
     _add_demo_command(commands)
     return parser
 
@@ -367,6 +368,37 @@ def _add_wait_command(commands: Any) -> None:
     )
     _add_common_flags(wait, single_namespace=True)
     wait.set_defaults(run="servedeck.commands.wait:run")
+
+
+def _add_port_forward_command(commands: Any) -> None:
+    forward = commands.add_parser(
+        "port-forward",
+        help="forward a local port to a serving, also through rollouts",
+        description="Forwards a local port to a Ready Pod of a serving until ctrl+c. When the Pod"
+        " is replaced, new connections go to another one that is Ready.",
+        epilog="Exit codes: 0 after ctrl+c, 1 the port cannot be forwarded, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    forward.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    forward.add_argument(
+        "ports",
+        metavar="[LOCAL:]REMOTE",
+        nargs="?",
+        default="",
+        help="8000 for both, 8080:8000, :8000 for any free local port, 8080: for the port of the"
+        " server; default: the port of the server, locally the same or the next free one",
+    )
+    forward.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="local address to listen on; default: %(default)s",
+    )
+    forward.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    _add_common_flags(forward, single_namespace=True)
+    forward.set_defaults(run="servedeck.commands.port_forward:run")
 
 
 def _add_demo_command(commands: Any) -> None:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from servedeck.changes.draft import Draft
     from servedeck.detail.detail_service import DetailService
+    from servedeck.forwarding.forwards import PortForwards
     from tui.ports.app_context import AppContext
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
@@ -122,6 +123,7 @@ class ServedeckApp(TerminalApp):
         columns: Sequence[str] = (),
         change_service: ChangeService | None = None,
         bundle_service: BundleService | None = None,
+        port_forwards: PortForwards | None = None,
         initial_draft: Draft | None = None,
         initial_page: InitialPage | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -152,7 +154,9 @@ class ServedeckApp(TerminalApp):
         self.kubeconfig = kubeconfig
         self._is_production_context = is_production_context
         self.undoable = Undoable()
+        self.command_history: list[str] = []
         self.bundle_service = bundle_service
+        self.port_forwards = port_forwards
         self._change_service = change_service
         self._change_service_ready = asyncio.Event()
         self._initial_draft = initial_draft
@@ -246,6 +250,8 @@ class ServedeckApp(TerminalApp):
 
     def on_mount(self) -> None:
         self.source.subscribe(self._on_changes)
+        if self.port_forwards is not None:
+            self.port_forwards.subscribe(self._on_port_forwards_changed)
         self.source.hold_while(self._has_unpainted_input)
         self.app_resume_signal.subscribe(self, lambda _app: self.screen_buffer.invalidate())
         # After the first paint: the source's imports take longer than drawing the screen.
@@ -367,9 +373,16 @@ class ServedeckApp(TerminalApp):
             target=(self.source.context, self.source.namespace),
             is_loading=lambda: self.source.state.phase.name in LOADING_PHASES,
         )
+        if self.port_forwards is not None:
+            self.port_forwards.update(changes.keys)
         for screen in self.screen_stack:
             if isinstance(screen, ActionScreen) and screen.children:  # on_changes reads the widgets
                 screen.on_changes(changes)
+
+    def _on_port_forwards_changed(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, ActionScreen) and screen.children:
+                screen.on_port_forwards_changed()
 
     def _has_unpainted_input(self) -> bool:
         """Whether the effect of a key is still to be painted. A key takes several turns of the
@@ -389,6 +402,8 @@ class ServedeckApp(TerminalApp):
     async def on_unmount(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT):
+                if self.port_forwards is not None:
+                    await self.port_forwards.close()
                 await self.source.close()
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
@@ -448,8 +463,14 @@ class ServedeckApp(TerminalApp):
             lists = self.key_display_for("servings.context")
             self.show_message(f"There is no context {name}; {lists} lists the contexts.", "warning")
             return
+        before = self.source.context
+        ended = await self.port_forwards.close() if self.port_forwards is not None else 0
         self.servings.set_namespace("")
         await self.source.switch(context=name)
+        if ended:
+            count = format_count(ended, "port-forward")
+            verb = "has" if ended == 1 else "have"
+            self.show_message(f"{count} of context {before} {verb} ended.", "warning")
 
     def pick_namespace(self) -> None:
         from tui.screens.pick import Choice, PickScreen

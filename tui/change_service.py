@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from servedeck.cluster.access import AccessChecker
+from servedeck.cluster.access import AccessChecker, websocket_permissions
 from servedeck.cluster.http.errors import ConnectionLostError
 from servedeck.fleet.views import NamespacedName
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from servedeck.changes.plan import ChangePlan
     from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
+    from servedeck.cluster.exec import CommandTarget
     from servedeck.cluster.http.connection import Connection
     from servedeck.cluster.rejection import Rejection
     from servedeck.config import Settings
@@ -128,22 +129,34 @@ class ClusterChangeService:
         connection = self._connection()
         if connection is None or connection is not self._cached_connection or self._access is None:
             return ""
-        decision = self._access.cached_decision(
-            *operation.required_permission, operation.namespace, name=operation.name
-        )
-        return "" if decision else decision.reason
+        for verb, resource in self._permissions(operation, connection):
+            decision = self._access.cached_decision(
+                verb, resource, operation.namespace, name=operation.name
+            )
+            if not decision:
+                return decision.reason
+        return ""
+
+    @staticmethod
+    def _permissions(operation: Operation, connection: Connection) -> tuple[tuple[str, str], ...]:
+        from servedeck.changes.operations.operation import WEBSOCKET_KINDS
+
+        if operation.kind not in WEBSOCKET_KINDS:
+            return (operation.required_permission,)
+        return websocket_permissions(operation.required_permission[1], connection.known_version)
 
     async def refresh_operation_permission(self, operation: Operation) -> None:
-        self._require_connection()
+        connection = self._require_connection()
         access = self._access
         if access is None:
             return
         await access.refresh(operation.namespace)
-        verb, resource = operation.required_permission
+        await connection.server_version()
         where = operation.namespace, "", operation.name
-        decision = access.cached_decision(verb, resource, *where)
-        if not (decision and decision.known):  # it may have been granted since
-            await access.check(verb, resource, *where)
+        for verb, resource in self._permissions(operation, connection):
+            decision = access.cached_decision(verb, resource, *where)
+            if not (decision and decision.known):  # it may have been granted since
+                await access.check(verb, resource, *where)
 
     # -- platform -------------------------------------------------------------------------------
 
@@ -276,6 +289,16 @@ class ClusterChangeService:
         from servedeck.changes.operations.execution import run_plan
 
         return await run_plan(self._require_connection(), plan)
+
+    async def run_command(
+        self,
+        target: CommandTarget,
+        command: Sequence[str],
+        on_lines: Callable[[list[str]], None],
+    ) -> int:
+        from servedeck.cluster.exec import run_command
+
+        return await run_command(self._require_connection(), target, command, on_lines)
 
     async def look_again(self, result: OperationResult) -> OperationResult:
         from servedeck.changes.operations.lost_writes import look_again

@@ -33,6 +33,11 @@ class Container(NamedTuple):
     """"" for the Pod's default container."""
 
     @property
+    def run_operation(self) -> Operation:
+        """Says which permission a single command needs."""
+        return Operation(OperationKind.RUN, self.namespace, self.pod)
+
+    @property
     def operation(self) -> Operation:
         """Says which permission a shell needs."""
         return Operation(OperationKind.EXEC, self.namespace, self.pod)

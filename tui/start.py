@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from servedeck.config import SettingsError
 from servedeck.detail.cluster_detail_service import ClusterDetailService
+from servedeck.forwarding.forwards import PortForwards
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import InitialPage, ServedeckApp
@@ -102,6 +103,12 @@ def run(
         columns=settings.columns,
         initial_draft=initial_draft,
         initial_page=initial_page,
+        clock=now,
+    )
+    app.port_forwards = PortForwards(
+        connection,
+        lambda key: app.source.fleet.view(key),
+        is_watched=lambda namespace: app.source.namespace in ("", namespace),
         clock=now,
     )
     app.bundle_service = ClusterBundleService(

@@ -33,6 +33,8 @@ class HeaderData:
     namespaces: Sequence[str] = ()
     """Namespaces of the keys 1 to 9."""
     readonly: bool = False
+    forwards: str = ""
+    """The ports that are forwarded, "forward 127.0.0.1:8000"; "" for none."""
 
 
 _PROBLEM_STATUSES = {Status.ERROR, Status.DEGRADED, Status.PENDING}
@@ -83,6 +85,8 @@ class ListHeader(StatusLine):
         left.append((sanitized(heading.namespace) or "all namespaces", "strong"))
         if heading.readonly:
             left.append(("  read-only", "warning"))
+        if heading.forwards:
+            left.append((f"  {heading.forwards}", "accent"))
         return align_left_right(tuple(left), (*heading.connection, (" ", "")), width)
 
     def _counts_line(self, width: int) -> Line:

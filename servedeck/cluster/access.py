@@ -199,6 +199,19 @@ class AccessChecker:
             ) from error
 
 
+def websocket_permissions(
+    resource: str, server_version: tuple[int, int] | None
+) -> tuple[tuple[str, str], ...]:
+    """Verbs and resource for a WebSocket such as pods/exec. It is opened with GET, so `get` has
+    always been required; from 1.35 on, `create` as well (kubernetes pull request 134577)."""
+    permissions = (("create", resource), ("get", resource))
+    is_older = server_version is not None and server_version < _CREATE_REQUIRED_SINCE
+    return permissions[1:] if is_older else permissions
+
+
+_CREATE_REQUIRED_SINCE = (1, 35)
+
+
 def _rule_matches(requested: str, granted: Any) -> bool:
     return bool(granted) and (requested in granted or "*" in granted)
 

@@ -73,7 +73,7 @@ PODS = _core(
     "Pod",
     short_names=("po",),
     all_category=True,
-    subresources=("log", "proxy", "status"),
+    subresources=("exec", "log", "portforward", "proxy", "status"),
     generation=True,
     returns_object=True,
 )

@@ -48,6 +48,17 @@ class Endpoint:
     """Name of the model in requests, "" if unknown."""
     port_forward_command: str = ""
     """kubectl port-forward command for the serving."""
+    pod_port: int = 0
+    """Port of the Pods that requests go to: the server's, or that of what is in front of it in the
+    same Pod; 0 if unknown."""
+
+    def local_url(self, address: str, port: int) -> str:
+        """URL of a forwarded port, "http://127.0.0.1:8000"; without "http://" for gRPC."""
+        host = f"[{address}]" if ":" in address else address
+        if self.is_grpc:
+            return f"{host}:{port}"
+        scheme = "https" if self.cluster_url.startswith("https://") else "http"
+        return f"{scheme}://{host}:{port}"
 
 
 class _RouteCandidate(NamedTuple):
@@ -87,7 +98,9 @@ def resolve_endpoint(
     server = detection.detect_deployment(deployment)
     target = _Target(deployment, server, _matching_services(deployment, server, services), kind)
     given = list(http_routes), list(virtual_services), list(ingresses)
-    plain = Endpoint(model=server.served_model)
+    plain = Endpoint(
+        model=server.served_model, pod_port=entry_port(deployment.spec.template, server)
+    )
     if not target.services:
         return replace(
             plain,
@@ -242,6 +255,7 @@ def _with_cluster_url(endpoint: Endpoint, service: Service, port: int, target: _
         service_name=meta.name,
         port=address.port,
         is_grpc=address.is_grpc,
+        pod_port=endpoint.pod_port or address.pod_port,
         port_forward_command=port_forward_command(
             (meta.namespace, meta.name), address.port, kind="service"
         )

@@ -39,6 +39,8 @@ class ServiceAddress(NamedTuple):
     """Whether requests arrive at the inference server or what is in front of it."""
     node_port: int
     """Port of every node, 0 for none."""
+    pod_port: int = 0
+    """Port of the Pods that it leads to; 0 if unknown."""
 
     @property
     def is_grpc(self) -> bool:
@@ -83,7 +85,8 @@ def find_service_address(
     target = _resolve_target(chosen, template)
     leads = target == entry
     number = target if service.spec.cluster_ip == "None" and target else chosen.port
-    return ServiceAddress(number, _scheme(chosen, leads, server, target), leads, chosen.node_port)
+    scheme = _scheme(chosen, leads, server, target)
+    return ServiceAddress(number, scheme, leads, chosen.node_port, target)
 
 
 def _scheme(port: ServicePort, leads: bool, server: DetectedServer, target: int) -> str:

@@ -1,4 +1,5 @@
-"""A fake kubelet: serves the API server's requests for container logs over HTTPS."""
+"""A fake kubelet: serves the API server's requests for container logs, ports and commands over
+HTTPS."""
 
 from __future__ import annotations
 
@@ -10,6 +11,13 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+from tests.control_plane.kubelet_streams import (
+    ChannelSocket,
+    CommandResult,
+    serve_command,
+    serve_port,
+)
 
 
 @dataclass
@@ -23,7 +31,9 @@ class ContainerLog:
 
 class FakeKubelet:
     """Serves /containerLogs/<namespace>/<pod>/<container> with follow, previous, tailLines,
-    timestamps and sinceTime, from the lines passed to `write`.
+    timestamps and sinceTime, from the lines passed to `write`; /portForward/<namespace>/<pod>, to
+    the processes in `processes`; and /exec/<namespace>/<pod>/<container>, with the results in
+    `commands`.
 
     The certificate is the API server's own: both are 127.0.0.1, and it does not verify kubelets
     unless a CA is configured.
@@ -32,6 +42,12 @@ class FakeKubelet:
     def __init__(self, certificates: Path) -> None:
         self._logs: dict[tuple[str, str, str, bool], ContainerLog] = defaultdict(ContainerLog)
         self._changed = threading.Condition()
+        self.processes: dict[tuple[str, str, int], tuple[str, int]] = {}
+        """Namespace, Pod and port -> address where the process listens."""
+        self.commands: dict[tuple[str, ...], CommandResult] = {}
+        """Words of a command -> its result."""
+        self.requests: list[str] = []
+        """Paths of the requests for ports and commands."""
         self._closed = False
         kubelet = self
 
@@ -93,6 +109,9 @@ class FakeKubelet:
         url = urlsplit(handler.path)
         parts = url.path.strip("/").split("/")
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
+        if parts[0] in ("portForward", "exec"):
+            self._handle_stream(handler, parts, parse_qs(url.query))
+            return
         if len(parts) != 4 or parts[0] != "containerLogs":
             handler.send_error(404)
             return
@@ -114,6 +133,23 @@ class FakeKubelet:
             self._send_log(handler, log, query)
         except OSError:
             handler.close_connection = True  # the client has disconnected
+
+    def _handle_stream(
+        self, handler: BaseHTTPRequestHandler, parts: list[str], query: dict[str, list[str]]
+    ) -> None:
+        self.requests.append("/".join(parts))
+        try:
+            channels = ChannelSocket(handler)
+            if parts[0] == "exec":
+                serve_command(channels, self.commands.get(tuple(query["command"])))
+            else:
+                port = int(query["port"][0])
+                serve_port(channels, port, self.processes.get((parts[1], parts[2], port)))
+        except ValueError as error:
+            handler.send_error(400, str(error))
+        except OSError:
+            pass  # the client has disconnected
+        handler.close_connection = True
 
     def _send_log(
         self, handler: BaseHTTPRequestHandler, log: ContainerLog, query: dict[str, str]

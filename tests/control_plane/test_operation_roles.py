@@ -23,8 +23,11 @@ OTHER_KINDS = (
     OperationKind.ADOPT,
     OperationKind.RELEASE,
     OperationKind.EXEC,
+    OperationKind.RUN,
+    OperationKind.PORT_FORWARD,
 )
-"""Edits of whole objects and adoptions have tests of their own; kubectl runs a shell."""
+"""Edits of whole objects, adoptions, commands in containers and port-forwards have tests of their own;
+kubectl runs a shell."""
 SERVING_KINDS = [one for one in OperationKind if one not in (*NODE_KINDS, *OTHER_KINDS)]
 
 

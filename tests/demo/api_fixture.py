@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import aiohttp
 
 from servedeck.demo.api import access
-from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.kubelet_api import (
+    CommandOutput,
+    ExecutableNotFoundError,
+    LogOptions,
+    ProxyRequest,
+    ProxyResponse,
+)
 from servedeck.demo.api.server import ApiServer
 from servedeck.demo.resources import PODS
 from servedeck.demo.store.store import ObjectStore
@@ -38,6 +46,18 @@ class FakeKubelet:
             raise ConnectionRefusedError
         return self.answer
 
+    async def connect(
+        self, pod: Json, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.answer is None:
+            raise ConnectionRefusedError
+        return await connect_to_echo()
+
+    async def run_command(self, pod: Json, container: str, command: Sequence[str]) -> CommandOutput:
+        if command[0] == "vim":
+            raise ExecutableNotFoundError("vim")
+        return CommandOutput(f"{container}: {' '.join(command)}\n".encode(), b"oops\n", 3)
+
 
 class Api:
     def __init__(self) -> None:
@@ -59,6 +79,23 @@ class Api:
             return answer.status, await answer.read()
 
 
+async def connect_to_echo() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to a process that sends back what it gets."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=theirs)
+
+    async def echo() -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+        writer.close()
+
+    task = asyncio.create_task(echo())
+    _ECHOES.add(task)
+    task.add_done_callback(_ECHOES.discard)
+    return await asyncio.open_connection(sock=ours)
+
+
+_ECHOES: set[asyncio.Task[None]] = set()
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -63,7 +64,21 @@ def test_an_http_route() -> None:
         port=80,
         model="m",
         port_forward_command="kubectl port-forward -n team-a service/llama 8080:80",
+        pod_port=8,
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({}, "http://127.0.0.1:8001"),
+        ({"cluster_url": "https://llama.team-a.svc:443"}, "https://127.0.0.1:8001"),
+        ({"is_grpc": True}, "127.0.0.1:8001"),
+    ],
+)
+def test_the_url_of_a_forwarded_port(fields: dict[str, Any], url: str) -> None:
+    assert Endpoint(**fields).local_url("127.0.0.1", 8001) == url
+    assert Endpoint().local_url("::1", 8001) == "http://[::1]:8001"
 
 
 @pytest.mark.parametrize(

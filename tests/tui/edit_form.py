@@ -21,6 +21,7 @@ from servedeck.demo.cluster import DemoCluster
 from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.fleet.session import ClusterSession
 from servedeck.fleet.views import NamespacedName
+from servedeck.forwarding.forwards import PortForwards
 from tests.tui.helpers import screen_text, wait_for, wait_for_text
 from tui.app import ServedeckApp
 from tui.change_service import ClusterChangeService
@@ -230,6 +231,7 @@ async def run_app(
         ClusterLogService(lambda: live.connection),
         ClusterDetailService(lambda: live.connection),
         change_service=changes,
+        port_forwards=PortForwards(lambda: live.connection, lambda key: live.fleet.view(key)),
     )
     other = await Connection.open(options)
     try:

@@ -21,6 +21,7 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef, Preview, PreviewAction
+from servedeck.cluster.exec import CommandTarget
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.fleet.views import NamespacedName
@@ -155,6 +156,12 @@ class FakeChangeService:
         self.edit_conflicts: tuple[FieldConflict, ...] = ()
         """Fields that other managers have set; nothing is planned without a take-over."""
         self.saved_edits: list[Edit] = []
+        self.command_lines: list[str] = []
+        """What a command in a container prints; its exit code is `command_exit_code`."""
+        self.command_exit_code = 0
+        self.command_gate: asyncio.Event | None = None
+        """A command ends when it is set."""
+        self.commands: list[tuple[CommandTarget, list[str]]] = []
 
     @property
     def draft_store(self) -> DraftStore | None:
@@ -307,6 +314,20 @@ class FakeChangeService:
             return self.operation_results.pop(0)
         message = f"{plan.operation.target} is changed."
         return OperationResult(plan.operation, Outcome.DONE, message, plan.undo, 1)
+
+    async def run_command(
+        self,
+        target: CommandTarget,
+        command: Sequence[str],
+        on_lines: Callable[[list[str]], None],
+    ) -> int:
+        self.commands.append((target, list(command)))
+        if self.connection_error:
+            raise ClusterError(self.connection_error)
+        on_lines(self.command_lines)
+        if self.command_gate is not None:
+            await self.command_gate.wait()
+        return self.command_exit_code
 
     async def look_again(self, result: OperationResult) -> OperationResult:
         return self.looked_up_results.get(result.operation, result)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from servedeck.changes.operations.operation import OperationResult
     from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
+    from servedeck.forwarding.forwards import PortForwards
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.ports.serving_source import LogService, ServingSource
@@ -38,6 +39,8 @@ class AppContext(Protocol):
     detail_service: DetailService
     bundle_service: BundleService | None
     """None without a cluster."""
+    port_forwards: PortForwards | None
+    """None without a cluster."""
     history: ServingHistory
     """What was seen of the servings while servedeck runs."""
     readonly: bool
@@ -50,6 +53,8 @@ class AppContext(Protocol):
     wide: bool
     columns: tuple[str, ...]
     """Keys of the only columns to show; empty for all."""
+    command_history: list[str]
+    """Commands that were run in containers, the newest last."""
     undoable: Undoable
     """What was done last and can be undone."""
     input_read_at: float

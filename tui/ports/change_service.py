@@ -12,6 +12,7 @@ from servedeck.changes.edit.save import SaveResult, UndoPoint
 from servedeck.changes.operations.operation import Operation, OperationPlan, OperationResult
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
+from servedeck.cluster.exec import CommandTarget
 from servedeck.cluster.rejection import Rejection
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.capacity import AcceleratorCapacity, NodeCapacity, SchedulingResult
@@ -134,6 +135,15 @@ class ChangeService(Protocol):
 
     async def run_operation(self, plan: OperationPlan) -> OperationResult:
         """Run a plan, once; what fails is in the result."""
+
+    async def run_command(
+        self,
+        target: CommandTarget,
+        command: Sequence[str],
+        on_lines: Callable[[list[str]], None],
+    ) -> int:
+        """Run a command in a container until it ends; returns its exit code. `on_lines` gets lines
+        as they arrive."""
 
     async def look_again(self, result: OperationResult) -> OperationResult:
         """The result of an operation whose response was lost, as far as it is known now."""

@@ -255,6 +255,9 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     def on_changes(self, changes: SourceChanges) -> None:
         """Servings, or the state of the connection, have changed."""
 
+    def on_port_forwards_changed(self) -> None:
+        """A port-forward was started or stopped, or goes to another Pod."""
+
     def save_on_exit(self) -> None:
         """The program exits: save what was typed. May be called from another thread."""
 

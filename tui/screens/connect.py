@@ -77,8 +77,8 @@ def connect_items(view: ServingView) -> list[ConnectItem]:
     ]
 
 
-def build_paragraphs(view: ServingView) -> list[Paragraph]:
-    """The overlay as text."""
+def build_paragraphs(view: ServingView, forwarded_urls: Sequence[str] = ()) -> list[Paragraph]:
+    """The overlay as text; `forwarded_urls` are those of the serving's port-forwards."""
     endpoint = view.endpoint
     result = [
         Paragraph(((f"Connect to {view.key}", "title"),)),
@@ -110,6 +110,11 @@ def build_paragraphs(view: ServingView) -> list[Paragraph]:
             ]
         else:
             result.append(Paragraph((("  ", ""), (item.unavailable_reason, "muted")), indent=2))
+        if item.name == "forward":
+            result += [
+                Paragraph((("  ", ""), (f"Forwarded here now: {url}", "accent")), indent=2)
+                for url in forwarded_urls
+            ]
     if endpoint.is_grpc:
         return result
     served = api_paths(view.template, view.endpoint.model or view.model)
@@ -140,15 +145,23 @@ class ConnectScreen(Overlay[None]):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.text_view.set_paragraphs(build_paragraphs(self._view))
+        self._update_text()
         self.text_view.focus()
+
+    def _update_text(self) -> None:
+        known = self.app_context.port_forwards
+        urls = [
+            self._view.endpoint.local_url(one.address, one.local_port)
+            for one in (known.of(self._view.key) if known is not None else ())
+        ]
+        self.text_view.set_paragraphs(build_paragraphs(self._view, urls))
 
     def on_changes(self, changes: SourceChanges) -> None:
         """The serving may have changed."""
         view = self.app_context.source.fleet.view(self._view.key)
         if view is not None and view is not self._view:
             self._view = view
-            self.text_view.set_paragraphs(build_paragraphs(view))
+            self._update_text()
             self.update_footer()
 
     def disabled_reason(self, action: Action) -> str:

@@ -19,8 +19,10 @@ from servedeck.serving.spec.mapping.json_values import as_mapping
 from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.command_flow import ask_command, not_running_reason
 from tui.container_shell import Container, find_kubectl, kubectl_environ, open_shell
 from tui.operation_flow import OperationFlow
+from tui.port_forward_flow import forward_disabled_reason, start_forward
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.value import ValueScreen
@@ -211,6 +213,14 @@ class PodScreen(ActionScreen[PodResult]):
             return "There is no value under the cursor."
         if action.name == "shell":
             return self._shell_disabled_reason()
+        if action.name == "run":
+            container = self._container
+            return self._container_disabled_reason(
+                container
+            ) or self.operation_flow.disabled_reason(container.run_operation)
+        if action.name == "forward":
+            view = self.app_context.source.fleet.view(self._serving)
+            return forward_disabled_reason(self, self.operation_flow, view)
         if action.name == "delete":
             if self._deleted_at is not None:
                 return "The Pod was deleted."
@@ -241,15 +251,18 @@ class PodScreen(ActionScreen[PodResult]):
         return Container(self._view.namespace, self._view.name, name)
 
     def _shell_disabled_reason(self) -> str:
-        if self._deleted_at is not None:
-            return "The Pod was deleted."
-        if not find_kubectl():
+        if self._deleted_at is None and not find_kubectl():
             return "A shell needs kubectl, which is not on the PATH."
         container = self._container
-        found = [one for one in self._view.containers if one.name == container.name]
-        if found and found[0].state != "Running":
-            return f"The container {container.name} does not run."
-        return self.operation_flow.disabled_reason(container.operation)
+        return self._container_disabled_reason(container) or self.operation_flow.disabled_reason(
+            container.operation
+        )
+
+    def _container_disabled_reason(self, container: Container) -> str:
+        """Why nothing can be run in the container."""
+        if self._deleted_at is not None:
+            return "The Pod was deleted."
+        return not_running_reason(container, self._view)
 
     def do_shell(self) -> None:
         self.start_worker(
@@ -257,6 +270,14 @@ class PodScreen(ActionScreen[PodResult]):
             "shell",
             busy_label="The shell",
         )
+
+    def do_run(self) -> None:
+        ask_command(self, self._container)
+
+    def do_forward(self) -> None:
+        view = self.app_context.source.fleet.view(self._serving)
+        if view is not None:
+            start_forward(self, view, pod=self._view)
 
     @property
     def _deletion(self) -> Operation:

@@ -26,6 +26,8 @@ from servedeck.serving.spec.mapping.json_values import JsonObject
 from tui import status_text
 from tui.actions import Action, bindings
 from tui.clipboard import copy_with_message
+from tui.command_flow import ask_command, not_running_reason
+from tui.container_shell import Container
 from tui.object_editor import ObjectEditor
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.panes.base import Pane
@@ -34,6 +36,7 @@ from tui.panes.logs import LogsPane
 from tui.panes.overview import OverviewPane
 from tui.panes.rollouts import RolloutsPane
 from tui.panes.yaml import YamlPane
+from tui.port_forward_flow import forwards_mark, open_forwards, start_forward
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionOwner
 from tui.screens.edit.edit_flow import EditFlow
@@ -340,7 +343,10 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         state = source.state
         width = self.title_view.inner_width or self.app.size.width
         title = status_text.line_with_connection(
-            ((" ", ""), *title_line(self._view)), state, width, source.context
+            ((" ", ""), *title_line(self._view), *forwards_mark(self.app_context, self.key)),
+            state,
+            width,
+            source.context,
         )
         self.title_view.set_lines(title, fit_line(self._cause_line(), width))
         self.banner.set_text(
@@ -364,6 +370,9 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         if endpoint.url:
             return ((" ", ""), (endpoint.url, ""))
         return ((" ", ""), (endpoint.issue, "muted")) if endpoint.issue else ()
+
+    def on_port_forwards_changed(self) -> None:
+        self.update_header()
 
     def _tick(self) -> None:
         if self.app_context.source.state.stale_for is not None:
@@ -403,6 +412,8 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             return self._view.readonly_reason or self.operation_flow.disabled_reason(
                 Operation(OperationKind.DELETE_POD, pod.namespace, pod.name)
             )
+        if action.name == "run":
+            return self._run_disabled_reason()
         if action.name == "edit_object":
             return self._edit_object_disabled_reason()
         return self.change_disabled_reason(action)
@@ -498,6 +509,37 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         """The Pod under the cursor of the tab Overview."""
         pane = self._mounted_pane
         return pane.selected_pod if isinstance(pane, OverviewPane) else None
+
+    @property
+    def _run_container(self) -> Container | None:
+        """Of the Pod under the cursor, or the first one: the container that fails, or the inference
+        server. None without a Pod."""
+        pod = self._selected_pod or next(iter(self._view.pods), None)
+        if pod is None:
+            return None
+        name = pod.container or self._view.server_container
+        return Container(pod.namespace, pod.name, name)
+
+    def _run_disabled_reason(self) -> str:
+        container = self._run_container
+        if container is None:
+            return self._view.no_pods_text
+        pod = next(one for one in self._view.pods if one.name == container.pod)
+        return not_running_reason(container, pod) or self.operation_flow.disabled_reason(
+            container.run_operation
+        )
+
+    def do_run(self) -> None:
+        if (container := self._run_container) is not None:
+            ask_command(self, container)
+
+    def do_forward(self) -> None:
+        app = self.app_context
+        active = app.port_forwards.of(self.key) if app.port_forwards is not None else ()
+        if active:
+            open_forwards(self, active[0])
+        else:
+            start_forward(self, self._view)
 
     def do_delete(self) -> None:
         if (pod := self._selected_pod) is not None:

@@ -10,6 +10,7 @@ from servedeck.fleet.views import ServingView
 from tui.actions import Action
 from tui.bundle_flow import bundle_disabled_reason, save_bundle
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
+from tui.port_forward_flow import forward_disabled_reason, open_forwards, start_forward
 from tui.screens.base import ActionScreen
 from tui.screens.edit.edit_flow import EditFlow
 
@@ -43,6 +44,10 @@ class ServingActionScreen(ActionScreen[Result]):
                 return self.edit_flow.unblock_disabled_reason(self.selected_serving)
             case "bundle":
                 return bundle_disabled_reason(self, self.selected_serving)
+            case "forward":
+                return forward_disabled_reason(self, self.operation_flow, self.selected_serving)
+            case "forwards":
+                return "" if self.app_context.port_forwards else "Not connected to a cluster."
             case "undo":
                 return self.operation_flow.undo_disabled_reason()
             case name if name in OPERATION_ACTIONS:
@@ -80,6 +85,13 @@ class ServingActionScreen(ActionScreen[Result]):
     def do_bundle(self) -> None:
         if (view := self.selected_serving) is not None:
             save_bundle(self, view)
+
+    def do_forward(self) -> None:
+        if (view := self.selected_serving) is not None:
+            start_forward(self, view)
+
+    def do_forwards(self) -> None:
+        open_forwards(self)
 
     def do_undo(self) -> None:
         """Put back what was changed last: operations, or an edit."""

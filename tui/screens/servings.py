@@ -30,6 +30,7 @@ from tui import status_text
 from tui.actions import ACTIONS_BY_ID, POD_KEYS, Action, bindings
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
+from tui.port_forward_flow import forwards_text
 from tui.ports.serving_source import SourceChanges, SourceState
 from tui.screens.create.flow import CreateFlow
 from tui.screens.edit.edit_flow import EditFlow
@@ -295,6 +296,7 @@ class ServingsScreen(ServingActionScreen[None]):
                 total_count=len(here),
                 namespaces=self._namespace_shortcuts.namespaces,
                 readonly=app.readonly,
+                forwards=forwards_text(app),
             )
         )
 
@@ -305,6 +307,10 @@ class ServingsScreen(ServingActionScreen[None]):
             indent=3,
         )
         self.table.set_class(state.stale_for is not None, "-stale")
+
+    def on_port_forwards_changed(self) -> None:
+        if self.is_attached:
+            self._update_surroundings()
 
     def _tick(self) -> None:
         """Once per second: update ages, and the age of stale data."""

@@ -39,14 +39,23 @@ class OperationKind(StrEnum):
     """Change any field of an object: an `ObjectEdit`."""
     EXEC = "exec"
     """Run a shell in a container. It has no plan: kubectl runs it."""
+    RUN = "run"
+    """Run one command in a container, over a WebSocket. It has no plan."""
+    PORT_FORWARD = "port-forward"
+    """Forward a local port to Pods, over WebSockets. It has no plan."""
 
 
 _RESOURCES = {
     OperationKind.DELETE_POD: POD,
     OperationKind.EXEC: POD,
+    OperationKind.RUN: POD,
+    OperationKind.PORT_FORWARD: POD,
     OperationKind.CORDON: NODE,
     OperationKind.UNCORDON: NODE,
 }
+
+WEBSOCKET_KINDS = frozenset({OperationKind.RUN, OperationKind.PORT_FORWARD})
+"""Operations that need what `servedeck.cluster.access.websocket_permissions` says."""
 
 DISRUPTIVE_KINDS = frozenset(
     {
@@ -90,8 +99,10 @@ class Operation:
     @property
     def required_permission(self) -> tuple[str, str]:
         """Verb and resource, ("patch", "deployments.apps")."""
-        if self.kind is OperationKind.EXEC:
+        if self.kind in (OperationKind.EXEC, OperationKind.RUN):
             return "create", "pods/exec"
+        if self.kind is OperationKind.PORT_FORWARD:
+            return "create", "pods/portforward"
         deletes = self.kind in (OperationKind.DELETE, OperationKind.DELETE_POD)
         return "delete" if deletes else "patch", self.resource.resource_name
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -32,6 +32,7 @@ from servedeck.cluster.http.request_headers import make_headers
 from servedeck.cluster.http.server_clock import ServerClock
 from servedeck.cluster.http.stream import ResponseStream
 from servedeck.cluster.http.transport_errors import to_cluster_error
+from servedeck.cluster.http.websocket import WebSocket
 from servedeck.cluster.watch.decode import parse_json
 
 if TYPE_CHECKING:
@@ -202,6 +203,45 @@ class Connection:
         ) as response:
             yield self._make_stream(response, read_timeout)
 
+    @asynccontextmanager
+    async def websocket(
+        self, path: str, params: Params, protocols: Sequence[str]
+    ) -> AsyncIterator[WebSocket]:
+        """A WebSocket that speaks one of the subprotocols. What they are for, such as commands in
+        containers, counts as a write. Raises like `request`, on entering."""
+        if self.readonly:
+            raise ReadOnlyError
+        credential: Credential | None = await self._credentials.current()
+        last = False
+        while credential is not None:
+            transport = await self._transport_for(credential)
+            transport.active_requests += 1
+            opened = None
+            try:
+                try:
+                    opened = await self._open_websocket(
+                        transport, path, _param_pairs(params), protocols, credential
+                    )
+                except ApiError as error:
+                    if error.code != 401 or last:
+                        raise
+                    last = True
+                    if (renewed := await self._credentials.renew(credential)) is None:
+                        raise
+                    credential = renewed
+                    continue
+                yield opened
+                return
+            finally:
+                transport.active_requests -= 1
+                if opened is not None:
+                    await opened.close()
+
+    @property
+    def known_version(self) -> tuple[int, int] | None:
+        """Major and minor version of the server, as far as `server_version` has read it."""
+        return self._server_version
+
     async def server_version(self) -> tuple[int, int] | None:
         """Major and minor version of the server, cached; None if unknown."""
         if self._server_version is None:
@@ -288,6 +328,46 @@ class Connection:
                 return response
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise to_cluster_error(error, self.display_address, self.context_name) from error
+
+    async def _open_websocket(
+        self,
+        transport: Transport,
+        path: str,
+        params: list[tuple[str, str]],
+        protocols: Sequence[str],
+        credential: Credential,
+    ) -> WebSocket:
+        import aiohttp
+
+        module = _import_transport()
+        headers = {"Authorization": credential.authorization} if credential.authorization else {}
+        try:
+            async with asyncio.timeout(_RESPONSE_HEADERS_TIMEOUT):
+                response = await transport.open_websocket(path, params, headers, protocols)
+        except module.HandshakeRejectedError as error:
+            raise self._rejected_handshake(error.status, error.headers, error.body) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise to_cluster_error(error, self.display_address, self.context_name) from error
+        opened = WebSocket(response, self.display_address, self.context_name)
+        if response.protocol not in protocols:
+            await opened.close()
+            raise InvalidResponseError(
+                f"{self.display_address} speaks none of the protocols {', '.join(protocols)}."
+            )
+        return opened
+
+    def _rejected_handshake(
+        self, status: int, headers: Mapping[str, str], body: bytes
+    ) -> ClusterError:
+        hint = "is there a proxy in between that does not support WebSockets?"
+        if status < 300:
+            return InvalidResponseError(f"{self.display_address} opened no WebSocket; {hint}")
+        error = self.parse_api_error(body, status, headers)
+        if "Upgrade request required" in error.message:
+            return error.with_message(
+                f"The request for a WebSocket arrived without its header; {hint}"
+            )
+        return error
 
     async def _transport_for(self, credential: Credential) -> Transport:
         """The pool for this client certificate; a new one if the certificate changed."""

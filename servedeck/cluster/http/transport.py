@@ -6,6 +6,7 @@ environment variables by Go's rules, and the certificate chains that Go accepts.
 
 from __future__ import annotations
 
+import asyncio
 import asyncio.sslproto
 import ipaddress
 import ssl
@@ -27,6 +28,10 @@ _KEEPALIVE_SECONDS = 45.0
 """Seconds that a connection stays open for the next request: less than the 60 after which common
 proxies close an idle one."""
 _TLS_BUFFER_BYTES = 1 << 16
+_CONNECT_TIMEOUT = 10.0
+_MAX_MESSAGE_BYTES = 4 << 20
+"""Maximum length of a WebSocket message; kubelets send at most 32 KiB at once."""
+_MAX_ERROR_BYTES = 1 << 16
 
 asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
 """asyncio gives each TLS connection a buffer of 256 KiB: 8 MiB for the 30 connections of the list,
@@ -50,6 +55,8 @@ class Transport:
         self._server = cluster.server
         self._proxy = select_proxy(cluster, environ)
         self._tls_server_name = cluster.tls_server_name or None
+        self._ssl_context = ssl_context
+        self._headers = tuple(headers)
         self._session, self._stream_session = (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -57,12 +64,13 @@ class Transport:
                     ssl=ssl_context or True,
                     keepalive_timeout=_KEEPALIVE_SECONDS,
                 ),
-                headers=CIMultiDict(headers),
+                headers=CIMultiDict(self._headers),
                 read_bufsize=_READ_BUFFER_BYTES,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             for _ in range(2)
         )
+        self._websocket_session: aiohttp.ClientSession | None = None
 
     async def send(
         self,
@@ -89,10 +97,67 @@ class Transport:
             timeout=timeout,
         )
 
+    async def open_websocket(
+        self,
+        path: str,
+        params: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        protocols: Sequence[str],
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket that speaks one of the subprotocols. Raises aiohttp's errors, and
+        HandshakeRejectedError for any other response. WebSockets have a pool of their own without a
+        limit: a hundred forwarded connections must not hold up the watches."""
+        if self._websocket_session is None:
+            self._websocket_session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0, ssl=self._ssl_context or True, force_close=True
+                ),
+                headers=CIMultiDict(self._headers),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+                raise_for_status=_require_upgrade,
+            )
+        return await self._websocket_session.ws_connect(
+            f"{self._server}{path}?{urlencode(params)}" if params else self._server + path,
+            headers=headers,
+            protocols=protocols,
+            proxy=self._proxy,
+            server_hostname=self._tls_server_name,
+            autoping=False,
+            autoclose=False,  # it would take the answer to a close that comes too late for an error
+            max_msg_size=_MAX_MESSAGE_BYTES,
+        )
+
     async def close(self) -> None:
         """Close all connections; requests in progress fail."""
         await self._session.close()
         await self._stream_session.close()
+        if self._websocket_session is not None:
+            await self._websocket_session.close()
+
+
+class HandshakeRejectedError(Exception):
+    """The server answered the request for a WebSocket with another response."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+async def _require_upgrade(response: aiohttp.ClientResponse) -> None:
+    """aiohttp's own error has no body, and so not the reason."""
+    if response.status == 101:
+        return
+    try:
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            body = await response.content.read(_MAX_ERROR_BYTES)
+    except (aiohttp.ClientError, OSError):
+        body = b""
+    finally:
+        response.close()
+    raise HandshakeRejectedError(response.status, response.headers, body)
 
 
 def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.SSLContext | None:

@@ -26,11 +26,15 @@ VERSION: Json = {
 _SUBRESOURCE_KINDS = {
     "scale": ("autoscaling", "v1", "Scale"),
     "proxy": ("", "v1", "{kind}ProxyOptions"),
+    "exec": ("", "v1", "PodExecOptions"),
+    "portforward": ("", "v1", "PodPortForwardOptions"),
 }
 _SUBRESOURCE_VERBS = {
     "log": ["get"],
     "finalize": ["update"],
     "proxy": ["create", "delete", "get", "patch", "update"],
+    "exec": ["create", "get"],
+    "portforward": ["create", "get"],
 }
 _STATUS_VERBS = ["get", "patch", "update"]
 

@@ -1,8 +1,9 @@
-"""What the API asks of the nodes: logs of containers, and requests to ports of Pods."""
+"""What the API asks of the nodes: logs of containers, commands in them, and ports of Pods."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -44,6 +45,19 @@ class ProxyResponse:
     body: bytes | AsyncIterator[bytes] = b""
 
 
+@dataclass(frozen=True)
+class CommandOutput:
+    """What a command in a container printed, and its exit code."""
+
+    out: bytes = b""
+    err: bytes = b""
+    exit_code: int = 0
+
+
+class ExecutableNotFoundError(Exception):
+    """The container has no such program; str() is its name."""
+
+
 class KubeletApi(Protocol):
     """What the API server needs of the nodes. A StatusError they raise becomes its response."""
 
@@ -57,4 +71,17 @@ class KubeletApi(Protocol):
     async def proxy(self, pod: dict[str, Any], port: int, request: ProxyRequest) -> ProxyResponse:
         """The response of the process that listens on the port. ConnectionRefusedError where none
         does; the API server then responds with 503, as the real one."""
+        ...
+
+    async def connect(
+        self, pod: dict[str, Any], port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the process that listens on the port. ConnectionRefusedError where none
+        does."""
+        ...
+
+    async def run_command(
+        self, pod: dict[str, Any], container: str, command: Sequence[str]
+    ) -> CommandOutput:
+        """Run a command in a running container. Raises ExecutableNotFoundError."""
         ...

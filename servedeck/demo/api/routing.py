@@ -10,6 +10,8 @@ from servedeck.demo.resources import BY_PATH, NAMESPACES, Resource
 
 Json = dict[str, Any]
 
+STREAMED_SUBRESOURCES = ("exec", "portforward")
+"""They open a connection in both directions."""
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -77,6 +79,8 @@ def check_method(method: str, target: RequestTarget) -> None:
         allowed: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
     elif target.subresource == "log":
         allowed = ("GET",)
+    elif target.subresource in STREAMED_SUBRESOURCES:
+        allowed = ("GET", "POST")
     elif target.subresource == "finalize":
         allowed = ("PUT",)
     elif target.subresource:

@@ -23,9 +23,11 @@ from servedeck.demo.api import (
     access,
     admission,
     discovery,
+    exec_handler,
     log_handler,
     openapi,
     patch_handler,
+    port_forward_handler,
     proxy_handler,
     read_handlers,
     request_bodies,
@@ -36,7 +38,13 @@ from servedeck.demo.api import (
 from servedeck.demo.api.access import DemoUser
 from servedeck.demo.api.kubelet_api import KubeletApi
 from servedeck.demo.api.request import JSON, ApiRequest
-from servedeck.demo.api.routing import RequestTarget, check_method, parse_target, request_verb
+from servedeck.demo.api.routing import (
+    STREAMED_SUBRESOURCES,
+    RequestTarget,
+    check_method,
+    parse_target,
+    request_verb,
+)
 from servedeck.demo.api.status import StatusError, bad_request, method_not_allowed
 from servedeck.demo.api.write_handlers import HandlerResult
 from servedeck.demo.store.store import ObjectStore
@@ -214,6 +222,12 @@ class ApiServer:
         if not user.is_allowed(verb, target.group, path, target.namespace):
             name = target.name
             raise access.forbidden_error(user, verb, target.group, path, name, target.namespace)
+        if target.subresource in STREAMED_SUBRESOURCES and not user.is_allowed(
+            "create", target.group, path, target.namespace
+        ):  # from 1.35 on, also for the GET of a WebSocket
+            raise access.forbidden_error(
+                user, "create", target.group, path, target.name, target.namespace
+            )
         if target.resource is None:
             raise status.resource_not_found()
         check_method(request.method, target)
@@ -235,6 +249,10 @@ class ApiServer:
         )
         if call.subresource == "proxy":
             return await proxy_handler.proxy_request(self.store, self._kubelet, call, request)
+        if call.subresource == "portforward":
+            return await port_forward_handler.forward_port(self.store, self._kubelet, call, request)
+        if call.subresource == "exec":
+            return await exec_handler.run_command(self.store, self._kubelet, call, request)
         if call.subresource == "log":
             return await log_handler.stream_log(self.store, self._kubelet, call, request)
         if verb == "watch":

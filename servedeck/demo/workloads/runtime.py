@@ -1,16 +1,19 @@
-"""The demo's nodes as the API server uses them: logs of containers and requests to Pods."""
+"""The demo's nodes as the API server uses them: logs of containers, commands in them, and ports of
+Pods."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from servedeck.demo.api.kubelet_api import LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.kubelet_api import CommandOutput, LogOptions, ProxyRequest, ProxyResponse
 from servedeck.demo.api.status import bad_request
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
+from servedeck.demo.workloads import http_connection
+from servedeck.demo.workloads.container_commands import ContainerCommands
 from servedeck.demo.workloads.inference_api import handle_request
 from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.instance_log import InstanceLog
@@ -21,6 +24,8 @@ Json = dict[str, Any]
 
 _CHUNK_LINES = 256
 """Lines of one chunk, so that a long log does not block other requests."""
+_END_CHECK_SECONDS = 0.5
+"""How often a connection to a process looks whether the process still runs."""
 
 
 class NodeRuntime:
@@ -55,13 +60,46 @@ class NodeRuntime:
     async def proxy(self, pod: Json, port: int, request: ProxyRequest) -> ProxyResponse:
         """The response of the process that listens on the port; ConnectionRefusedError where none
         does."""
+        uid = pod["metadata"]["uid"]
+        instance = self._find_listening(uid, port)
+        found = [one for one in self._kubelet.instances(uid) if one.listens(self._clock.time())]
+        return await handle_request(
+            self._responding_instance(instance, found, request), request, self._clock
+        )
+
+    async def connect(
+        self, pod: Json, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the process that listens on the port; ConnectionRefusedError where none
+        does."""
+        instance = self._find_listening(pod["metadata"]["uid"], port)
+        return await http_connection.connect(
+            lambda request: self.proxy(pod, port, request),
+            lambda: self._wait_for_end(instance),
+        )
+
+    async def run_command(self, pod: Json, container: str, command: Sequence[str]) -> CommandOutput:
+        """Run a command in a running container. Raises ExecutableNotFoundError."""
+        if command[0] == "sleep":
+            await self._clock.sleep(_parse_seconds(command[1:]))
+            return CommandOutput()
+        instance = self._find_instance(pod, container, previous=False)
+        worker = self._kubelet.container(pod["metadata"]["uid"], container)
+        environment = worker.environment() if worker is not None else {}
+        spec = next(one for one in pod["spec"]["containers"] if one["name"] == container)
+        limits = (spec.get("resources") or {}).get("limits") or {}
+        gpus = int(str(limits.get("nvidia.com/gpu", "0")))
+        return ContainerCommands(instance, environment, gpus).run(command, self._clock.time())
+
+    async def _wait_for_end(self, instance: SimulatedInstance) -> None:
+        while instance.listens(self._clock.time()):
+            await self._clock.sleep(_END_CHECK_SECONDS)
+
+    def _find_listening(self, uid: str, port: int) -> SimulatedInstance:
         now = self._clock.time()
-        found = [i for i in self._kubelet.instances(pod["metadata"]["uid"]) if i.listens(now)]
-        for instance in found:
-            if instance.server.port == port:
-                return await handle_request(
-                    self._responding_instance(instance, found, request), request, self._clock
-                )
+        for instance in self._kubelet.instances(uid):
+            if instance.server.port == port and instance.listens(now):
+                return instance
         raise ConnectionRefusedError(f"nothing listens on port {port}")
 
     def _responding_instance(
@@ -99,6 +137,13 @@ class NodeRuntime:
                 "ContainerCreating"
             )
         return found
+
+
+def _parse_seconds(arguments: Sequence[str]) -> float:
+    try:
+        return min(3600.0, max(0.0, float(arguments[0])))
+    except (IndexError, ValueError):
+        return 0.0
 
 
 def _encode(lines: list[LogLine], options: LogOptions) -> bytes:

@@ -105,7 +105,7 @@ class ContainerWorker:
 
     def _create(self) -> None:
         try:
-            self._env = self._environment()
+            self._env = self.environment()
         except MissingConfigError as error:
             self._container.event(event_messages.FAILED, error=error)
             self._container.wait("CreateContainerConfigError", str(error))
@@ -113,7 +113,7 @@ class ContainerWorker:
             return
         self._container.next_step.after(0.3, self._start_instance)
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         container = self._container
         return resolve_environment(container.services.store, container.pod, container.spec)
 
@@ -351,7 +351,7 @@ class ContainerWorker:
             BACKOFF_MAX_SECONDS, BACKOFF_INITIAL_SECONDS * 2 ** max(0, status.restarts - 1)
         )
         try:
-            self._env = self._environment()
+            self._env = self.environment()
         except MissingConfigError:
             self._env = {}
         last = status.last_state.get("terminated")

@@ -1,0 +1,1 @@
+"""Port-forwards to servings, which follow a Ready Pod."""

@@ -1,0 +1,115 @@
+"""`servedeck port-forward`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from servedeck import cli
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.errors import ClusterError, ReadOnlyError
+from servedeck.commands.port_forward import run_port_forward
+from servedeck.demo.cluster import DemoCluster
+from servedeck.fleet.session import ClusterSession
+from tests.waiting import WAIT_SECONDS, wait_until, with_timeout
+
+NAME = "llama-31-8b"
+
+
+def make_session(
+    demo: DemoCluster, *, context: str = "demo", readonly: bool = False
+) -> ClusterSession:
+    return ClusterSession(
+        ConnectionOptions(
+            kubeconfig=(demo.kubeconfig,), context=context, namespace="chat", readonly=readonly
+        )
+    )
+
+
+async def test_the_address_the_serving_and_the_pod_are_printed() -> None:
+    stop, out, err = asyncio.Event(), io.StringIO(), io.StringIO()
+    async with DemoCluster(live=False) as demo:
+        running = asyncio.create_task(
+            run_port_forward(make_session(demo), NAME, ":8000", stop=stop, out=out, err=err)
+        )
+        await wait_until(lambda: out.getvalue() or running.done(), "the line")
+        words = out.getvalue().split()
+        assert words[0] == "Forwarding" and words[1].startswith("127.0.0.1:")
+        assert words[2:5] == ["→", f"chat/{NAME},", "Pod"]
+        assert words[5].startswith(f"{NAME}-") and words[6:] == ["port", "8000"]
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(words[1].split(":")[1]))
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await with_timeout(reader.read())).startswith(b"HTTP/1.1 200")
+        writer.close()
+        stop.set()
+        assert await with_timeout(running) == 0
+        assert err.getvalue() == ""
+
+
+async def test_a_connection_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servedeck.forwarding.port_forward.REFUSED_SECONDS", 0.0)
+    stop, out, err = asyncio.Event(), io.StringIO(), io.StringIO()
+    async with DemoCluster(live=False) as demo:
+        running = asyncio.create_task(
+            run_port_forward(make_session(demo), NAME, ":9999", stop=stop, out=out, err=err)
+        )
+        await wait_until(lambda: out.getvalue() or running.done(), "the line")
+        port = int(out.getvalue().split()[1].split(":")[1])
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        await wait_until(err.getvalue, "the error")
+        assert err.getvalue() == (
+            "servedeck: Nothing listens on port 9999 of the Pod (connection refused).\n"
+        )
+        writer.close()
+        stop.set()
+        assert await with_timeout(running) == 0
+
+
+async def test_a_viewer_is_told_the_missing_verb() -> None:
+    async with DemoCluster(live=False) as demo:
+        session = make_session(demo, context="demo-viewer")
+        with pytest.raises(ClusterError, match="Needs create on pods/portforward in"):
+            await run_port_forward(session, NAME, "", stop=asyncio.Event())
+
+
+async def test_readonly_forwards_nothing() -> None:
+    async with DemoCluster(live=False) as demo:
+        with pytest.raises(ReadOnlyError):
+            await run_port_forward(
+                make_session(demo, readonly=True), NAME, "", stop=asyncio.Event()
+            )
+
+
+async def test_a_port_in_use_is_one_sentence() -> None:
+    async with DemoCluster(live=False) as demo:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            with pytest.raises(ClusterError, match=f"127.0.0.1:{port} is in use by another"):
+                await run_port_forward(
+                    make_session(demo), NAME, f"{port}:8000", stop=asyncio.Event()
+                )
+
+
+def test_wrong_ports_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["port-forward", "chat/llama", "http"]) == 2
+    assert "'http' is not a port; write [[LOCAL:]REMOTE]" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_the_regular_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "servedeck", "port-forward", "--demo", f"chat/{NAME}", ":8000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = f"http://{line.split()[1]}/v1/models"
+        with urllib.request.urlopen(url, timeout=WAIT_SECONDS) as response:
+            assert response.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_SECONDS) == 0
