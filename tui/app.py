@@ -41,6 +41,7 @@ from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from widgets.status_paragraphs import CrashedContainer, LogTail
+from widgets.styled_line import STYLE_CLASSES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,6 +99,7 @@ class ServedeckApp(TerminalApp):
         "../styles/overlays.tcss",
         "../styles/create.tcss",
     ]
+    COMPONENT_CLASSES = STYLE_CLASSES
     TITLE = "servedeck"
     ENABLE_COMMAND_PALETTE = False
     # Takes priority over the focused widget: ctrl+c means the same in a text field.

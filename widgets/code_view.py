@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from widgets.scroll_bindings import SCROLL_BINDINGS
-from widgets.styled_line import STYLE_CLASSES, StyledLineView
+from widgets.styled_line import StyledLineView
 from widgets.text_search import Hit, cells_before, display_text, slice_cells
 
 GUTTER = 2
@@ -50,7 +50,7 @@ class CodeLine(Protocol):
 class CodeView(StyledLineView, can_focus=True):
     """Lines with marks for search hits and for changes."""
 
-    COMPONENT_CLASSES = STYLE_CLASSES | {
+    COMPONENT_CLASSES = StyledLineView.COMPONENT_CLASSES | {
         f"style--code-{kind}"
         for kind in ("key", "string", "number", "constant", "comment", "hit", "current", "changed")
     }

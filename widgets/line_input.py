@@ -56,7 +56,10 @@ class PlainInput(Input):
         *,
         length_limit: int = DEFAULT_LENGTH_LIMIT,
     ) -> None:
-        super().__init__(placeholder=placeholder, compact=True, select_on_focus=False, id=id)
+        super().__init__(placeholder=placeholder, select_on_focus=False, validate_on=(), id=id)
+        # Textual's own setter applies all styles, which are applied again when it is mounted.
+        self.set_reactive(Input.compact, True)
+        self.add_class("-textual-compact", update=False)
         self.cursor_blink = False
         self.length_limit = length_limit
 

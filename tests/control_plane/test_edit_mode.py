@@ -52,7 +52,7 @@ async def open_form(driver: AppDriver, namespace: str, name: str) -> EditScreen:
 
     def is_open() -> bool:
         screen = driver.app.screen
-        return isinstance(screen, EditScreen) and bool(screen.form.field_order.editors)
+        return isinstance(screen, EditScreen) and bool(screen.form.fields)
 
     await wait_for(driver.pilot, is_open, "the form")
     return form_of(driver)

@@ -26,8 +26,8 @@ OTHER_KINDS = (
     OperationKind.RUN,
     OperationKind.PORT_FORWARD,
 )
-"""Edits of whole objects, adoptions, commands in containers and port-forwards have tests of their own;
-kubectl runs a shell."""
+"""Edits of whole objects, adoptions, commands in containers and port-forwards have tests of their
+own; kubectl runs a shell."""
 SERVING_KINDS = [one for one in OperationKind if one not in (*NODE_KINDS, *OTHER_KINDS)]
 
 

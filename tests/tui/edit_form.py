@@ -119,7 +119,7 @@ class EditDriver:
     @property
     def is_open(self) -> bool:
         found = [one for one in self.app.screen_stack if isinstance(one, EditScreen)]
-        return bool(found) and bool(found[0].form.field_order.editors)
+        return bool(found) and bool(found[0].form.fields)
 
     @property
     def dialog(self) -> EditDialog:

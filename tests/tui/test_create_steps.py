@@ -20,6 +20,7 @@ from tests.tui.create_form import (
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import post_keys, screen_text, wait_for, wait_for_text
 from tui.screens.create.form_view import FormView
+from widgets.form_rows import TextField
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -66,12 +67,12 @@ async def test_keys_that_come_before_the_form_has_fields_do_nothing(
         await pilot.press("n")
         await wait_for(pilot, lambda: len(pilot.app.screen_stack) == 2, "the form")
         form = form_of(pilot).query_one(FormView)
-        order = form.field_order
-        editors, order.editors = order.editors, ()  # as before the first step is shown
+        rows = form.rows
+        form.set_rows(())  # as before the first step is shown
         for action in ("form.next_field", "form.move", "form.move_section"):
             key = {"form.move": ("down",), "form.move_section": ("pagedown",)}.get(action, ())
             await form_of(pilot).action_do(action, *key)
-        order.editors = editors
+        form.set_rows(rows)
         await wait_for_text(pilot, "Service Name")
 
 
@@ -100,10 +101,13 @@ async def test_every_field_is_reached_explained_and_seen_by_keyboard(
                 seen.add(path)
                 await pilot.press("down")
                 await pilot.pause()
-                assert form.focused is not None
-                line = form.focused.region
+                field = form.form.focused_field
+                assert field is not None
+                line = form.form.field_region(field)
                 visible = form.form.region
                 assert visible.contains_region(line), f"{path} is off the screen"
+                if isinstance(field, TextField):
+                    assert form.form.editor.region == line
                 assert form.help_bar.lines, f"{path} has no help"
             assert len(seen) >= count, seen
             if step == 1:

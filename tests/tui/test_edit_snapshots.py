@@ -98,7 +98,7 @@ def edit(
         await wait_for(pilot, lambda: isinstance(pilot.app.screen, EditScreen), "the form")
         form = pilot.app.screen
         assert isinstance(form, EditScreen)
-        await wait_for(pilot, lambda: form.form.field_order.editors, "the fields")
+        await wait_for(pilot, lambda: form.form.fields, "the fields")
         for step in steps:
             if isinstance(step, str):
                 await pilot.press(step)

@@ -15,6 +15,7 @@ from servedeck.serving.yaml_text import object_lines
 from styles.themes import ANSI, DARK, DEFAULT_VARIABLES
 from tests.serving.test_yaml_text import HOSTILE
 from widgets.code_view import MAX_DRAWN_LINES, CodeView
+from widgets.styled_line import STYLE_CLASSES
 from widgets.text_search import display_text, find_hits, measure_width
 
 
@@ -29,6 +30,7 @@ class KeyLine(NamedTuple):
 
 
 class CodeViewApp(App[None]):
+    COMPONENT_CLASSES = STYLE_CLASSES
     CSS_PATH = ["../../styles/base.tcss"]
 
     def __init__(self, theme: str = DARK.name) -> None:

@@ -2,7 +2,7 @@ from textual.app import App, ComposeResult
 
 from styles.themes import DARK, DEFAULT_VARIABLES
 from widgets.footer import KeyFooter, KeyHint
-from widgets.styled_line import plain_text
+from widgets.styled_line import STYLE_CLASSES, plain_text
 
 HINTS = [
     KeyHint("a.logs", "l", "logs"),
@@ -13,6 +13,7 @@ HINTS = [
 
 
 class FooterApp(App[None]):
+    COMPONENT_CLASSES = STYLE_CLASSES
     CSS_PATH = ["../../styles/base.tcss"]
 
     def __init__(self) -> None:

@@ -5,9 +5,11 @@ from textual.app import App, ComposeResult
 from styles.themes import DARK, DEFAULT_VARIABLES
 from tests.tui.helpers import wait_for
 from widgets.stream_log import StreamLog
+from widgets.styled_line import STYLE_CLASSES
 
 
 class StreamLogApp(App[None]):
+    COMPONENT_CLASSES = STYLE_CLASSES
     CSS_PATH = ["../../styles/base.tcss", "../../styles/overlays.tcss"]
 
     def __init__(self, capacity: int = 1000) -> None:

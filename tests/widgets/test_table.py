@@ -7,6 +7,7 @@ from textual.geometry import Region
 
 from styles.themes import DARK, DEFAULT_VARIABLES
 from widgets.columns import AgeCell, Column, Row, layout_columns
+from widgets.styled_line import STYLE_CLASSES
 from widgets.table import KeyedTable
 
 COLUMNS = (
@@ -19,6 +20,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class TableApp(App[None]):
+    COMPONENT_CLASSES = STYLE_CLASSES
     CSS_PATH = ["../../styles/base.tcss", "../../styles/servings.tcss"]
 
     def __init__(self) -> None:
@@ -261,7 +263,7 @@ def test_a_changed_row_compares_by_value():
     assert replace(make_row("a")) == make_row("a")
 
 
-async def test_another_theme_draws_every_cell_again() -> None:
+async def test_another_theme_draws_every_cell_again(monkeypatch: pytest.MonkeyPatch) -> None:
     other = replace(DARK, name="other", variables=DARK.variables | {"status-error": "#123456"})
     app = TableApp()
     async with app.run_test(size=(60, 10)) as pilot:
@@ -275,6 +277,9 @@ async def test_another_theme_draws_every_cell_again() -> None:
             return {part.style.color.name for part in app.table.render_line(2) if part.style}
 
         assert "#ff6b6b" in colors()
+        refreshed: list[object] = []
+        monkeypatch.setattr(app.table, "refresh", lambda *regions, **_: refreshed.append(regions))
         app.theme = other.name
         await pilot.pause()
         assert "#123456" in colors()
+        assert () in refreshed

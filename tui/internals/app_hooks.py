@@ -26,6 +26,8 @@ class TerminalApp(App[None]):
     ) -> None:
         super().__init__(driver_class=driver_class, ansi_color=ansi_color)
         self.screen_buffer = ScreenBuffer()
+        # Textual mounts two more widgets with each screen for them; servedeck shows neither.
+        self._disable_tooltips = self._disable_notifications = True
 
     @property
     def terminal_driver(self) -> Driver | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from servedeck.changes.draft import EMPTY_VARIABLE, VALUE_NOT_SAVED, Draft, DraftRow
 from servedeck.serving.spec.env_file import InvalidLine, parse_env
 from servedeck.serving.text import format_count
-from widgets.form import MAX_VALUE_LENGTH
+from widgets.field_input import MAX_VALUE_LENGTH
 
 MAX_PASTED_LINES = 500
 """Maximum number of lines pasted at once; each becomes a row of widgets."""

@@ -55,7 +55,7 @@ class FileTransfer:
             saved = f"Saved as {path}; servedeck create -f {path} opens it."
             self._show_message(saved, "ready", 20)
 
-    def load_spec(self, on_loaded: Callable[[ServingSpec], Awaitable[None]]) -> None:
+    def load_spec(self, on_loaded: Callable[[ServingSpec], object]) -> None:
         """Load it from YAML."""
         dialog = FileDialog(
             "Load a serving from YAML",
@@ -66,7 +66,7 @@ class FileTransfer:
         self._ask_and_read(dialog, lambda path, text: self._parse_spec(path, text, on_loaded))
 
     async def _parse_spec(
-        self, path: Path, text: str, on_loaded: Callable[[ServingSpec], Awaitable[None]]
+        self, path: Path, text: str, on_loaded: Callable[[ServingSpec], object]
     ) -> None:
         try:
             spec = await asyncio.to_thread(from_yaml, text)
@@ -74,14 +74,18 @@ class FileTransfer:
             more = f" ({len(error.issues)} in all)" if len(error.issues) > 1 else ""
             self._show_message(f"{path}: {error.issues[0]}{more}", "error", 30)
         else:
-            await on_loaded(spec)
+            on_loaded(spec)
             self._show_message(f"Loaded {path}.", "ready", 8)
 
     # -- env files ------------------------------------------------------------------------------
 
-    def load_env_file(self, on_loaded: Callable[[str], Awaitable[None]]) -> None:
+    def load_env_file(self, on_loaded: Callable[[str], object]) -> None:
         dialog = FileDialog("Load variables from an env file", ".env", for_writing=False)
-        self._ask_and_read(dialog, lambda _path, text: on_loaded(text))
+
+        async def on_read(_path: Path, text: str) -> None:
+            on_loaded(text)
+
+        self._ask_and_read(dialog, on_read)
 
     # -- reading --------------------------------------------------------------------------------
 

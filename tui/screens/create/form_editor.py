@@ -91,11 +91,11 @@ class FormEditor:
 
     # -- steps ----------------------------------------------------------------------------------
 
-    async def show_step(self, step: int, focus: str = "", *fallbacks: str) -> None:
+    def show_step(self, step: int, focus: str = "", *fallbacks: str) -> None:
         """Show the fields of a step with their issues."""
         self._edited.validate()
         self.show_inventory()
-        await self._form.show_step(step, focus, *fallbacks)
+        self._form.show_step(step, focus, *fallbacks)
         self._form.set_issues(self._edited.issues)
 
     async def complete_step(self, step: int) -> bool:
@@ -109,7 +109,7 @@ class FormEditor:
             if step == 1:
                 await self._inventory_watch.watch_namespace(self._draft.texts["namespace"])
             return True
-        await self._form.rebuild(*(one.field for one in wrong))
+        self._form.rebuild(*(one.field for one in wrong))
         self._form.set_issues(self._edited.issues)
         fields = "the field" if len(wrong) == 1 else f"{len(wrong)} fields"
         self._notify(f"Fix {fields} with errors to continue.", "warning")
@@ -132,18 +132,18 @@ class FormEditor:
         if path in NOTE_FIELDS:
             self.show_inventory()
 
-    async def undo(self) -> bool:
+    def undo(self) -> bool:
         """Undo the last change; False for none."""
         again = self._key_display("form.redo")
         path = self._edited.undo_history.undo()
-        return await self._show_restored(path, f"Undone; {again} redoes it.", "Nothing to undo.")
+        return self._show_restored(path, f"Undone; {again} redoes it.", "Nothing to undo.")
 
-    async def redo(self) -> bool:
+    def redo(self) -> bool:
         """Redo the last undone change; False for none."""
         path = self._edited.undo_history.redo()
-        return await self._show_restored(path, "Redone.", "Nothing to redo.")
+        return self._show_restored(path, "Redone.", "Nothing to redo.")
 
-    async def _show_restored(self, path: str | None, message: str, empty_message: str) -> bool:
+    def _show_restored(self, path: str | None, message: str, empty_message: str) -> bool:
         """Show the step of the change at `path`; None for no change."""
         if path is None:
             self._notify(empty_message)
@@ -153,33 +153,33 @@ class FormEditor:
         step = self._draft.step
         if step != steps.EDIT_STEP:
             step = steps.step_of(path) if path else 1
-        await self.show_step(step, path, f"add.{head}")
+        self.show_step(step, path, f"add.{head}")
         self._draft.step = self._form.step
         self._notify(message)
         return True
 
-    async def remove_row(self) -> None:
+    def remove_row(self) -> None:
         """Remove the focused volume or variable."""
-        removed = await self._form.remove_row()
+        removed = self._form.remove_row()
         back = self._key_display("form.undo")
         text = f"Removed {removed}; {back} undoes it." if removed else ""
         self._notify(text or "Only volumes and variables can be removed.")
 
-    async def change_source(self) -> None:
+    def change_source(self) -> None:
         """Take the focused variable's value from the next source."""
-        row, _, _ = self._form.focused_path.rpartition(".")
+        row, _, _ = self._form.path.rpartition(".")
         texts = get_row(self._draft, row)
         if "source" not in texts or not row.startswith(("env.", "transformer.env.")):
             self._notify("Only a variable's value has a source.")
             return
         sentence = env_rows.cycle_source(texts)
         editor = "ref" if texts["source"] in ("secret", "config_map") else "value"
-        await self._rebuild_and_record(f"{row}.{editor}", row)
+        self._rebuild_and_record(f"{row}.{editor}", row)
         self._notify(sentence)
 
     # -- pasted lines and env files -------------------------------------------------------------
 
-    async def paste_lines(self, field: str, text: str) -> None:
+    def paste_lines(self, field: str, text: str) -> None:
         """Several lines were pasted into a field of a variable."""
         row, _, name = field.rpartition(".")
         path, _, index = row.rpartition(".")
@@ -189,11 +189,11 @@ class FormEditor:
         if name == "value" and texts["name"] and not parse_env(text).assignments:
             # Lines that are no variables, after a name, such as a certificate: they are the value.
             texts["value"] = text.strip("\r\n")
-            await self._rebuild_and_record(field, row)
+            self._rebuild_and_record(field, row)
             return
-        await self.import_lines(path, text, int(index))
+        self.import_lines(path, text, int(index))
 
-    async def import_lines(self, path: str, text: str, row_index: int | None = None) -> None:
+    def import_lines(self, path: str, text: str, row_index: int | None = None) -> None:
         """Add variables from pasted lines or a file."""
         if self._reject_oversized(text):
             return
@@ -201,7 +201,7 @@ class FormEditor:
         rows = self._draft.rows[path]
         self._form.touched |= {f"{path}.{number}" for number in range(len(rows))}
         invalid = [index for index, row in enumerate(rows) if row["source"] == "line"]
-        await self._rebuild_and_record(f"{path}.{invalid[0]}" if invalid else f"add.{path}", path)
+        self._rebuild_and_record(f"{path}.{invalid[0]}" if invalid else f"add.{path}", path)
         self._notify(result.summary, "warning" if result.invalid_lines else "", 20)
 
     def _reject_oversized(self, text: str) -> bool:
@@ -211,9 +211,9 @@ class FormEditor:
             self._notify(reason, "warning", 20)
         return bool(reason)
 
-    async def _rebuild_and_record(self, focus: str, path: str) -> None:
+    def _rebuild_and_record(self, focus: str, path: str) -> None:
         """Show rows that changed at `path`."""
-        await self._form.rebuild(focus)
+        self._form.rebuild(focus)
         self._form.post_message(FormView.Changed(path))
 
     # -- help -----------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from tui.screens.create.file_transfer import FileTransfer
 from tui.screens.create.form_editor import FormEditor
 from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
-from widgets.form import FieldInput
-from widgets.form_parts import FormButton
+from widgets.field_input import FieldInput
+from widgets.form_rows import ButtonField
 from widgets.styled_line import wrap
 from widgets.text_view import StatusLine
 
@@ -33,6 +33,7 @@ class FormScreen(Overlay[Result]):
     """A screen with a form. A subclass creates the parts below, and calls `update_restored` and
     others where it shows more than the form."""
 
+    AUTO_FOCUS = ""
     HAS_HELP = False
     """It has its own key for the help: the usual one is text here."""
 
@@ -44,6 +45,10 @@ class FormScreen(Overlay[Result]):
     _files: FileTransfer
     help_bar = query_one("#field-help", StatusLine)
     _reveal = False
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.adapt_to_size(self.app.size)  # before the first layout, which paints the form
 
     def save_on_exit(self) -> None:
         self.autosave.write_now()
@@ -76,9 +81,10 @@ class FormScreen(Overlay[Result]):
 
     def update_field_help(self, path: str) -> None:
         """Show the help of the field at the bottom."""
+        field = self.form.focused_field
         self.show_help_text(
-            self.focused.help_text
-            if isinstance(self.focused, FormButton)
+            field.help_text
+            if isinstance(field, ButtonField) and field.path == path
             else self._editor.field_help(path)
         )
 
@@ -94,7 +100,7 @@ class FormScreen(Overlay[Result]):
         return True
 
     def _focused_path(self) -> str:
-        return getattr(self.focused, "path", "") if self.shows_form else ""
+        return self.form.path if self.shows_form else ""
 
     def handle_draft_change(self, path: str = "") -> None:
         """The draft was changed in the form; at `path`, if one field alone was."""
@@ -111,8 +117,8 @@ class FormScreen(Overlay[Result]):
         self._editor.handle_change(message.path)
         self.handle_draft_change(message.path)
 
-    async def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
-        await self._editor.paste_lines(message.input.path, message.text)
+    def on_field_input_lines_pasted(self, message: FieldInput.LinesPasted) -> None:
+        self._editor.paste_lines(message.path, message.text)
 
     def on_form_view_env_file_requested(self, message: FormView.EnvFileRequested) -> None:
         self._files.load_env_file(lambda text: self._editor.import_lines(message.path, text))
@@ -133,18 +139,18 @@ class FormScreen(Overlay[Result]):
     def do_move_section(self, key: str) -> None:
         self.form.focus_section(1 if key == "pagedown" else -1)
 
-    async def do_remove(self) -> None:
-        await self._editor.remove_row()
+    def do_remove(self) -> None:
+        self._editor.remove_row()
 
-    async def do_source(self) -> None:
-        await self._editor.change_source()
+    def do_source(self) -> None:
+        self._editor.change_source()
 
-    async def do_undo(self) -> None:
-        if await self._editor.undo():
+    def do_undo(self) -> None:
+        if self._editor.undo():
             self.handle_draft_restored()
 
-    async def do_redo(self) -> None:
-        if await self._editor.redo():
+    def do_redo(self) -> None:
+        if self._editor.redo():
             self.handle_draft_restored()
 
     def handle_draft_restored(self) -> None:

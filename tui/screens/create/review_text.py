@@ -12,7 +12,8 @@ from servedeck.serving.spec.issues import Issue
 from servedeck.serving.text import MASK
 from tui.screens.create.field_options import display_value, is_choice_field
 from tui.screens.create.steps import fields_by_path, review_sections
-from widgets.form import SOURCE_KIND_NAMES, to_display
+from widgets.field_input import to_display
+from widgets.form_rows import SOURCE_KIND_NAMES
 from widgets.review_list import ReviewEntry
 from widgets.styled_line import Line
 

@@ -110,7 +110,7 @@ class CreateScreen(FormScreen[NamespacedName | None]):
         self._edited.validate()
         self._editor.watch_inventory()
         self.set_interval(INVENTORY_UPDATE_SECONDS, self._update_inventory)
-        self.call_later(self.show_step, self.draft.step, self.draft.focused_field)
+        self.show_step(self.draft.step, self.draft.focused_field)
         if self._initial_message:
             self.show_message(self._initial_message, seconds=20)
 
@@ -131,7 +131,7 @@ class CreateScreen(FormScreen[NamespacedName | None]):
 
     # -- steps ----------------------------------------------------------------------------------
 
-    async def show_step(self, step: int, focus: str = "") -> None:
+    def show_step(self, step: int, focus: str = "") -> None:
         """Go to a step, to one of its fields."""
         self.step = step
         self._edited.move_to(step, focus)
@@ -146,7 +146,7 @@ class CreateScreen(FormScreen[NamespacedName | None]):
             self._update_review(reset=True)
         else:
             self.plan_view.cancel_deploy_request()
-            await self._editor.show_step(step, focus)
+            self._editor.show_step(step, focus)
         self._update_steps()
         self.update_field_help(self._focused_path())
         self.update_footer()
@@ -155,38 +155,38 @@ class CreateScreen(FormScreen[NamespacedName | None]):
         if self.step == 3:
             self.show_message("This is the last step; ctrl+s deploys.")
         elif await self._editor.complete_step(self.step):
-            await self.show_step(self.step + 1)
+            self.show_step(self.step + 1)
 
-    async def do_previous(self) -> None:
+    def do_previous(self) -> None:
         if self.step > 1:
-            await self.show_step(self.step - 1)
+            self.show_step(self.step - 1)
         else:
             self.show_message("This is the first step; esc closes the form.")
 
     async def do_next_field(self) -> None:
-        if await self.form.advance():
+        if self.form.advance():
             await self.do_next()
 
-    async def edit_field(self, path: str) -> None:
+    def edit_field(self, path: str) -> None:
         """Go from the review to a field."""
         self.form.touched.add(path)
-        await self.show_step(steps.step_of(path), path)
+        self.show_step(steps.step_of(path), path)
 
-    async def do_edit(self) -> None:
+    def do_edit(self) -> None:
         if path := self.plan_view.path:
-            await self.edit_field(path)
+            self.edit_field(path)
         else:
             self.show_message("Choose a line with the arrows, or a section by its digit.")
 
-    async def do_section(self, digit: str) -> None:
+    def do_section(self, digit: str) -> None:
         if path := self._edited.section_path(int(digit)):
-            await self.edit_field(path)
+            self.edit_field(path)
         else:
             count = len(steps.review_sections(self.draft))
             self.show_message(f"The review has {count} sections.", "warning")
 
-    async def on_review_list_entry_clicked(self, message: ReviewList.EntryClicked) -> None:
-        await self.edit_field(message.path)
+    def on_review_list_entry_clicked(self, message: ReviewList.EntryClicked) -> None:
+        self.edit_field(message.path)
 
     # -- what it shows --------------------------------------------------------------------------
 
@@ -273,10 +273,10 @@ class CreateScreen(FormScreen[NamespacedName | None]):
     def do_load(self) -> None:
         self._files.load_spec(self._replace_draft)
 
-    async def _replace_draft(self, spec: ServingSpec) -> None:
+    def _replace_draft(self, spec: ServingSpec) -> None:
         self._edited.replace(spec)
         self.form.touched.clear()
-        await self.show_step(1, "name")
+        self.show_step(1, "name")
 
     # -- the plan -------------------------------------------------------------------------------
 

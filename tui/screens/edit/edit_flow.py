@@ -65,11 +65,12 @@ class EditFlow:
             self._screen.show_message(reason, "warning")
             return
         try:
-            read = await change_service.import_serving(key)
+            read, saved = await asyncio.gather(
+                change_service.import_serving(key), self._find_saved_draft(key)
+            )
         except ClusterError as error:
             self._screen.show_message(f"{key} cannot be edited: {error}", "error", 20)
             return
-        saved = await self._find_saved_draft(key)
         if saved is None:
             self._push_form(view, read)
             return

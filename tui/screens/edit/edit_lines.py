@@ -22,7 +22,7 @@ from servedeck.serving.status.revisions import FieldManager
 from servedeck.serving.text import MASK, format_count, one_line, sanitize, truncate
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.review_text import is_masked
-from widgets.form import SOURCE_KIND_NAMES
+from widgets.form_rows import SOURCE_KIND_NAMES
 from widgets.styled_line import Line
 
 MAX_VALUE_LENGTH = 120

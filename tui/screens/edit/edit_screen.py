@@ -157,14 +157,13 @@ class EditScreen(FormScreen[EditResult | None]):
         self._view = self.app_context.source.fleet.view(self.key) or self._view
         self._editor.watch_inventory()
         self.set_interval(INVENTORY_UPDATE_SECONDS, self._editor.update_inventory)
-        self.call_later(self._show_form)
+        self._show_form()
         self._update_title()
         self._update_banner()
 
-    async def _show_form(self) -> None:
-        await self._editor.show_step(steps.EDIT_STEP, self.edit.draft.focused_field)
+    def _show_form(self) -> None:
         self.form.touched |= set(self.edit.changed_paths)
-        self._editor.validate()
+        self._editor.show_step(steps.EDIT_STEP, self.edit.draft.focused_field)
         self.handle_draft_change()
         self.update_field_help(self._focused_path())
 
@@ -277,11 +276,11 @@ class EditScreen(FormScreen[EditResult | None]):
             self._others.append("The serving was deleted and created again")
         self._others += edit_lines.find_others_changes(before, read)
         if read.spec != self.edit.base:
-            await self._rebase(read.spec)
+            self._rebase(read.spec)
         self._update_banner()
         self._follower.read_if_changed()
 
-    async def _rebase(self, spec: ServingSpec) -> None:
+    def _rebase(self, spec: ServingSpec) -> None:
         """Move the form's changes on top of the serving as it is now."""
         path = self._focused_path()
         self._edited.record_change(path)  # what was typed last is a change of its own
@@ -289,7 +288,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self.edit.rebase(spec)
         now = self.edit.base_draft
         self._edited.undo_history.rebase(lambda version: rebase_version(version, before, now))
-        await self.form.show_values(moved_path(path, rows, self.edit.draft.rows))
+        self.form.show_values(moved_path(path, rows, self.edit.draft.rows))
         self._editor.validate()
         self.handle_draft_change()
 
@@ -322,18 +321,18 @@ class EditScreen(FormScreen[EditResult | None]):
             return "Nothing is changed."
         return ""
 
-    async def do_next_field(self) -> None:
-        if await self.form.advance():
+    def do_next_field(self) -> None:
+        if self.form.advance():
             self.form.move_focus(1)
 
-    async def do_reset(self) -> None:
+    def do_reset(self) -> None:
         path = self._focused_path()
         if not self.edit.reset(path):
             return
         self._edited.undo_history.end_typing()  # it is undone alone
         self._edited.record_change(path)
         self._edited.undo_history.end_typing()
-        await self.form.rebuild(path, path.rpartition(".")[0])
+        self.form.rebuild(path, path.rpartition(".")[0])
         self._editor.validate()
         self.handle_draft_change()
 
@@ -395,7 +394,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self.edit.decide(conflict, Side.THEIRS if answer == "t" else Side.MINE)
         self._edited.record_change()
         if answer == "t":
-            await self.form.show_values(self._focused_path())
+            self.form.show_values(self._focused_path())
             self._editor.validate()
         self.autosave.schedule()
         self.handle_draft_change()
