@@ -53,7 +53,9 @@ def import_objects(objects: Iterable[object]) -> ImportedServing:
     found.container_index = find_container_index(found.containers)
     spec = read_spec(found)
     platform = _import_platform(known, read_model_cache(found))
-    built = manifests.build_manifests(spec, platform)
+    # The route and the model cache of a serving of others are no settings of ours.
+    own = platform if found.is_managed else PlatformSettings()
+    built = manifests.build_manifests(spec, own)
     built[0]["spec"]["template"]["spec"]["containers"][0]["name"] = found.container.get("name")
     return ImportedServing(spec, tuple(find_unmanaged_fields(known, built)), found, platform)
 

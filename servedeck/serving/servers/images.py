@@ -143,3 +143,11 @@ def image_model(image: str, parent: str) -> str:
     """What follows a component in the image's path: "meta/llama" in "nvcr.io/nim/meta/llama:1"."""
     path, _ = _split_image(image)
     return "/".join(path[path.index(parent) + 1 :]) if parent in path[:-1] else ""
+
+
+def default_pull_policy(image: str) -> str:
+    """The imagePullPolicy that the API server sets (kubernetes pkg/apis/core/v1/defaults.go,
+    SetDefaults_Container)."""
+    _, tag = _split_image(image)
+    is_latest = tag == "latest" or not (tag or "@" in image)
+    return "Always" if is_latest else "IfNotPresent"
