@@ -30,7 +30,7 @@ def issues_of(current: ServingSpec, **document: Any) -> list[tuple[str, str]]:
     objects = manifests.build_manifests(current, PLATFORM)
     existing = import_objects(objects)
     wanted = resolve_ports(existing, existing.spec.replace(**{"inference_port": None, **document}))
-    return shown(new_issues(existing.spec, wanted))
+    return shown(new_issues(existing.spec, wanted, existing.mounts))
 
 
 def shown(found: list[Issue]) -> list[tuple[str, str]]:
@@ -79,7 +79,10 @@ def test_a_port_that_is_unknown_is_not_the_transformers() -> None:
     )
     existing = import_objects([objects])
     assert existing.spec.inference_port is None
-    assert shown(new_issues(existing.spec, resolve_ports(existing, existing.spec))) == []
+    assert (
+        shown(new_issues(existing.spec, resolve_ports(existing, existing.spec), existing.mounts))
+        == []
+    )
 
 
 # -- on the demo cluster ------------------------------------------------------------------------
