@@ -139,6 +139,11 @@ def _split_image(image: str) -> tuple[list[str], str]:
     return components[1:] if is_registry else components, tag
 
 
+def image_tag_words(image: str) -> list[str]:
+    """The words of an image's tag: "1.7-grpc" is 1, 7, grpc."""
+    return name_words(_split_image(image)[1])
+
+
 def image_model(image: str, parent: str) -> str:
     """What follows a component in the image's path: "meta/llama" in "nvcr.io/nim/meta/llama:1"."""
     path, _ = _split_image(image)
