@@ -105,10 +105,10 @@ class ConfirmDialog(Overlay[str]):
         return [*letters, *super().footer_hints()]
 
     async def on_key_footer_pressed(self, message: KeyFooter.Pressed) -> None:
+        # For an action, Textual calls the base class's own handler after this one.
         if message.action.startswith(_OPTION):
+            message.prevent_default()
             self.dismiss(message.action.removeprefix(_OPTION))
-        else:
-            await super().on_key_footer_pressed(message)
 
     def on_key(self, event: events.Key) -> None:
         if any(event.key == answer.key for answer in self._options):
