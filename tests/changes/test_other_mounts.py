@@ -96,3 +96,6 @@ def test_the_form_knows_what_is_mounted() -> None:
         assert any(one.is_error for one in edit.validate()[1]) == is_wrong
         resumed, _ = EditDraft.resume(current.spec, edit.draft, current.mounts)
         assert any(one.is_error for one in resumed.validate()[1]) == is_wrong
+        edit.draft.base = None  # a damaged file: the form begins with the serving as it is
+        resumed, _ = EditDraft.resume(current.spec, edit.draft, current.mounts)
+        assert resumed.mounts == current.mounts
