@@ -208,10 +208,14 @@ def _add_change_commands(commands: Any) -> None:
     export = commands.add_parser(
         "export",
         help="print a serving as a file for apply",
-        description="Prints a serving as YAML that `servedeck apply` accepts.",
+        description="Prints a serving as YAML that `servedeck apply` accepts. Fields of its objects"
+        " that the YAML does not have are comments at its end.",
         allow_abbrev=False,
     )
     export.add_argument("name", metavar="NAME")
+    export.add_argument(
+        "-v", "--verbose", action="store_true", help="list those fields on standard error, too"
+    )
     _add_common_flags(export, single_namespace=True)
     export.set_defaults(run="servedeck.commands.export:run")
 

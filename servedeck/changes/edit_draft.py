@@ -32,6 +32,7 @@ from servedeck.serving.edit.differences import FieldDifference, find_field_diffe
 from servedeck.serving.edit.entries import ABSENT, Path, list_entries, split_spec
 from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
 from servedeck.serving.spec.issues import Issue, errors, warning
+from servedeck.serving.spec.mapping.volumes import OtherMounts
 from servedeck.serving.spec.spec import ServingSpec, issues_from_error
 from servedeck.serving.spec.types import EnvVar, Transformer, Volume
 
@@ -43,9 +44,11 @@ class EditDraft:
     """A draft, and the serving that it changes. A field whose texts are as they were read keeps its
     value exactly, whatever the form can show of it: an unchanged form changes nothing."""
 
-    def __init__(self, base: ServingSpec) -> None:
+    def __init__(self, base: ServingSpec, mounts: OtherMounts | None = None) -> None:
         self.base = base
         """The serving as it was read."""
+        self.mounts = mounts or OtherMounts()
+        """What it mounts beside its volumes."""
         self.base_draft = Draft.from_spec(base)
         self.draft = Draft.from_spec(base)
         self.draft.base = self.base_draft
@@ -84,10 +87,12 @@ class EditDraft:
         )
 
     @classmethod
-    def resume(cls, current: ServingSpec, saved: Draft) -> tuple[EditDraft, list[MergeConflict]]:
+    def resume(
+        cls, current: ServingSpec, saved: Draft, mounts: OtherMounts | None = None
+    ) -> tuple[EditDraft, list[MergeConflict]]:
         """A saved draft on top of the serving as it is now, and the values that others have changed
         since, too: those stay as they were typed."""
-        edit = cls(current)
+        edit = cls(current, mounts)
         base = saved.base
         if base is None:
             return edit, []
@@ -106,7 +111,7 @@ class EditDraft:
         if old is None:  # what was read then is damaged
             edit.draft.texts, edit.draft.rows = mine.draft.texts, mine.draft.rows
             return edit, []
-        began = cls(old)
+        began = cls(old, mounts)
         began.draft = edit.draft
         began.draft.base = began.base_draft
         began.draft.texts, began.draft.rows = mine.draft.texts, mine.draft.rows
@@ -123,7 +128,7 @@ class EditDraft:
         unread = [*self.draft.unread_issues(), *self._omitted_changes()]
         if spec is None:
             return None, [*found, *unread]
-        return spec, [*new_issues(self.base, spec), *unread]
+        return spec, [*new_issues(self.base, spec, self.mounts), *unread]
 
     def _omitted_changes(self) -> Iterator[Issue]:
         """What was changed and looked like a secret, so that the draft's file does not have it."""

@@ -29,6 +29,7 @@ from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, Severity, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject
+from servedeck.serving.spec.mapping.volumes import OtherMounts
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.types import EnvVar, KeyRef
 from servedeck.serving.status.rollout_status import desired_replicas
@@ -115,7 +116,7 @@ async def make_plan(
         )
         overridable = errors(found)
         found = [_as_warning(one) for one in found] if force else found
-        own_problems = [*new_issues(existing.spec, wanted), *change.issues, *found]
+        own_problems = [*new_issues(existing.spec, wanted, existing.mounts), *change.issues, *found]
         unknown += change.unchecked
     problems = [*own_problems]
     if platform.issue and create_missing:
@@ -202,13 +203,13 @@ def _forbidden_creations(
     return forbidden
 
 
-def new_issues(before: ServingSpec, wanted: ServingSpec) -> list[Issue]:
+def new_issues(before: ServingSpec, wanted: ServingSpec, mounts: OtherMounts) -> list[Issue]:
     """Issues of the wanted spec, whose ports are resolved; an error that the serving has already is
-    a warning, and a warning that it has already is left out."""
-    present = {_without_rows(one) for one in validation.validate_existing(before)}
+    a warning, and a warning that it has already is left out. `mounts` are those of the serving."""
+    present = {_without_rows(one) for one in validation.validate_existing(before, mounts)}
     return [
         _as_warning(one) if _without_rows(one) in present else one
-        for one in validation.validate_existing(wanted)
+        for one in validation.validate_existing(wanted, mounts)
         if one.is_error or _without_rows(one) not in present
     ]
 
@@ -275,15 +276,14 @@ async def _find_missing_references(
 ) -> tuple[list[Issue], list[str]]:
     """Secrets, ConfigMaps and keys that variables refer to and that do not exist: a Pod would not
     start (CreateContainerConfigError). Only names of keys are checked, and only of variables that
-    are not optional and that the serving does not have already."""
+    are not optional. For a variable that the serving has already it is a warning, and what may not
+    be read is not reported."""
     found: list[Issue] = []
     unchecked: dict[str, None] = {}
     variables = [(f"env.{at}", one) for at, one in enumerate(spec.env)]
     if spec.transformer:
         variables += [(f"transformer.env.{at}", one) for at, one in enumerate(spec.transformer.env)]
-    if present is not None:
-        old = (*present.env, *(present.transformer.env if present.transformer else ()))
-        variables = [(path, one) for path, one in variables if one not in old]
+    old = _variables_of(present)
     keys: dict[tuple[str, str], frozenset[str] | None] = {}
     for path, one in variables:
         for resource, ref in _key_references(one):
@@ -294,20 +294,35 @@ async def _find_missing_references(
                     )
                 except ApiError as rejected:
                     if rejected.code != 404:
-                        unchecked[f"{resource.kind} {ref.name} was not checked: {rejected}"] = None
+                        if one not in old:
+                            text = f"{resource.kind} {ref.name} was not checked: {rejected}"
+                            unchecked[text] = None
                         continue
                     keys[resource.kind, ref.name] = None
             there = keys[resource.kind, ref.name]
-            if there is None:
+            if there is not None and ref.key in there:
+                continue
+            if one in old:
+                what = f"key {ref.key!r}" if there is not None else f"{resource.kind} {ref.name!r}"
+                where = f"{resource.kind} {ref.name}" if there is not None else "The namespace"
+                sentence = f"{where} has no {what}, so new Pods of the serving do not start."
+                found.append(warning(path, sentence))
+            elif there is None:
                 sentence = (
                     f"Namespace {spec.namespace} has no {resource.kind} {ref.name!r};"
                     " create it first."
                 )
                 found.append(error(path, sentence))
-            elif ref.key not in there:
+            else:
                 sentence = f"{resource.kind} {ref.name} has no key {ref.key!r}; correct it."
                 found.append(error(path, sentence))
     return found, list(unchecked)
+
+
+def _variables_of(spec: ServingSpec | None) -> tuple[EnvVar, ...]:
+    if spec is None:
+        return ()
+    return (*spec.env, *(spec.transformer.env if spec.transformer else ()))
 
 
 def _key_references(env_var: EnvVar) -> list[tuple[Resource, KeyRef]]:

@@ -90,7 +90,8 @@ async def _validate_one(connection: Connection, spec: ServingSpec, stderr: LineW
         live = await fetch_live_objects(connection, spec.namespace, spec.name)
         if live.objects:
             existing = import_objects.import_objects(live.objects)
-            found = new_issues(existing.spec, resolve_open_fields(existing, spec))
+            wanted = resolve_open_fields(existing, spec)
+            found = new_issues(existing.spec, wanted, existing.mounts)
     if not errors(found):
         return True
     for one in found:

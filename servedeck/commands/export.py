@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from servedeck.changes.live_objects import (
@@ -12,6 +13,8 @@ from servedeck.changes.live_objects import (
     fetch_live_objects,
     find_other_kind,
 )
+from servedeck.changes.platform_settings import load_platform_settings
+from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.arguments import (
@@ -21,43 +24,60 @@ from servedeck.commands.arguments import (
 )
 from servedeck.commands.output import write_lines
 from servedeck.serving.objects import import_objects
+from servedeck.serving.objects.change import change_objects
+from servedeck.serving.objects.export_text import export_text
+from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
-from servedeck.serving.spec.document import to_yaml
-from servedeck.serving.text import one_line, sanitize
+from servedeck.serving.text import format_count
+
+_MAX_VALUE_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedServing:
     yaml: str
-    unmanaged_fields: tuple[str, ...]
-    """A sentence for each field of the objects that the document does not have."""
+    """The document, and as comments the fields of the objects that it does not have."""
+    unmanaged_fields: tuple[UnmanagedField, ...]
+    """Those fields."""
+    created_objects: tuple[str, ...]
+    """What applying the file would create beside the serving, although nothing was edited."""
 
 
-async def export_serving(connection: Connection, namespace: str, name: str) -> ExportedServing:
+async def export_serving(
+    connection: Connection, namespace: str, name: str, platform: PlatformSettings | None = None
+) -> ExportedServing:
     """The document of an existing serving. Raises ServingNotFoundError and other ClusterErrors."""
-    objects = (await fetch_live_objects(connection, namespace, name)).objects
-    if not objects:
+    live = await fetch_live_objects(connection, namespace, name)
+    if not live.objects:
         missing = f"There is no Deployment {name} in namespace {namespace}"
         if kind := await find_other_kind(connection, namespace, name):
             missing += f"; the {kind} of that name is read-only here and is not exported"
         raise ServingNotFoundError(f"{missing}.")
-    read = import_objects.import_objects(objects)
+    read = import_objects.import_objects(live.objects)
+    change = change_objects(read, read.spec, platform, live.related)
+    created = change.changed[len(change.live) :]
     return ExportedServing(
-        to_yaml(read.spec), tuple(map(describe_unmanaged_field, read.unmanaged_fields))
+        export_text(read),
+        read.unmanaged_fields,
+        tuple(str(ObjectRef.from_manifest(one)) for one in created),
     )
 
 
-def describe_unmanaged_field(field: UnmanagedField) -> str:
-    """One sentence about a field that the document does not have."""
-    where = one_line(sanitize(f"{field.object} {field.path}".strip()))
-    if field.built is not None:
-        return (
-            f"{where} stays as it is here; a new serving created from the file has another value."
-        )
-    return (
-        f"{where} is not exported: it stays as it is here; a new serving created from the file "
-        "does not have it."
+def describe_export(exported: ExportedServing, *, verbose: bool) -> Iterator[str]:
+    """What the file does not contain, and what applying it unchanged would do all the same."""
+    for created in exported.created_objects:
+        yield f"warning: The serving has no {created}; applying the file creates it."
+    fields = exported.unmanaged_fields
+    if not fields:
+        return
+    count, more = format_count(len(fields), "field"), "" if verbose else ", or use -v"
+    yield (
+        f"note: Not in the file: {count} of the objects; see the comments at its end{more}. "
+        "Applying the file does not change them; a new serving made from it lacks them or has "
+        "other values."
     )
+    if verbose:
+        yield from (f"  {one.describe(_MAX_VALUE_LENGTH)}" for one in fields)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,11 +89,12 @@ def run(args: argparse.Namespace) -> int:
         connection = await Connection.open(target)
         try:
             namespace = connection.namespace or "default"
-            exported = await export_serving(connection, namespace, args.name)
+            platform = await load_platform_settings(connection, settings)
+            exported = await export_serving(connection, namespace, args.name, platform)
         finally:
             await connection.close()
         sys.stdout.write(exported.yaml)
-        write_lines(sys.stderr, *(f"note: {leftover}" for leftover in exported.unmanaged_fields))
+        write_lines(sys.stderr, *describe_export(exported, verbose=args.verbose))
         return 0
 
     with connection_options(args, settings) as target:

@@ -15,7 +15,6 @@ from servedeck.serving.conventions import TRANSFORMER_CONTAINER
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.manifests import system_volumes
-from servedeck.serving.objects.unmanaged_fields import UnmanagedField
 from servedeck.serving.spec.env_file import contains_secret, looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
@@ -32,6 +31,9 @@ CARD_TITLES = {
     "transformer": "Transformer",
 }
 """The cards with the serving's settings, in their order."""
+
+_MAX_UNMANAGED_LENGTH = 1000
+"""Of the value of a field that no card shows, in cells."""
 
 
 def status_rows(
@@ -245,16 +247,11 @@ def _basic_rows(
             "unmanaged",
             "Other settings",
             f"{count} that the cards do not show",
-            whole_value="\n".join(map(_describe_unmanaged, imported.unmanaged_fields)),
+            whole_value="\n".join(
+                one.describe(_MAX_UNMANAGED_LENGTH) for one in imported.unmanaged_fields
+            ),
             style_name="muted",
         )
-
-
-def _describe_unmanaged(field: UnmanagedField) -> str:
-    path = f"{field.object} {field.path}".strip()
-    last = field.path.rpartition(".")[2]
-    value = "(masked)" if looks_secret(last, str(field.value)) else field.value
-    return f"{path}: {value}"
 
 
 def _container_rows(imported: ImportedServing) -> Iterator[CardRow]:

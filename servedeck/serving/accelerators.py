@@ -38,6 +38,9 @@ ACCELERATORS = (
 ACCELERATORS_BY_RESOURCE = {accelerator.resource: accelerator for accelerator in ACCELERATORS}
 
 _MIG_PREFIX = "nvidia.com/mig-"
+_DEVICE_CLASS_PREFIX = "deviceclass.resource.kubernetes.io/"
+"""Resources that dynamic resource allocation serves, each named after a DeviceClass (Kubernetes
+documentation, Dynamic Resource Allocation, extended resources)."""
 _KIND_SUFFIXES = ("gpu", "npu", "tpu", "xpu")
 
 
@@ -47,6 +50,8 @@ def is_accelerator(resource: str) -> bool:
     if resource in ACCELERATORS_BY_RESOURCE or resource.startswith(_MIG_PREFIX):
         return True
     domain, slash, kind = resource.partition("/")
+    if resource.startswith(_DEVICE_CLASS_PREFIX):
+        return kind.lower().partition(".")[0].endswith(_KIND_SUFFIXES)
     if not slash or "." not in domain or domain.endswith("kubernetes.io"):
         return False
     return kind.lower().partition(".")[0].endswith(_KIND_SUFFIXES)
@@ -60,4 +65,4 @@ def accelerator_display_name(resource: str) -> str:
         return known.name
     if resource.startswith(_MIG_PREFIX):
         return f"NVIDIA MIG {resource.removeprefix(_MIG_PREFIX)}"
-    return resource
+    return resource.removeprefix(_DEVICE_CLASS_PREFIX)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from servedeck.cluster.http.connection import Connection
+from servedeck.commands.export import export_serving
 from servedeck.demo.api.access import AccessRule, DemoUser
 from servedeck.demo.cluster import DemoCluster
 from servedeck.serving.objects import manifests
@@ -50,6 +51,16 @@ async def test_a_service_is_created_again_beside_one_for_metrics(connection: Con
     assert good, stderr
     assert [line for line in stdout if not line.endswith(" unchanged")] == ["service/fresh created"]
     assert await target_of(connection) == "http"
+
+
+async def test_an_export_says_what_applying_it_creates_again(connection: Connection) -> None:
+    deployment, service, route = manifests.build_manifests(make_spec(), PLATFORM)
+    await create(connection, deployment)
+    exported = await export_serving(connection, "chat", "fresh", PLATFORM)
+    assert exported.created_objects == ("Service chat/fresh", "HTTPRoute chat/fresh")
+    await create(connection, service, route)
+    exported = await export_serving(connection, "chat", "fresh", PLATFORM)
+    assert exported.created_objects == ()
 
 
 async def test_no_route_is_created_to_a_service_that_may_not_be_created(

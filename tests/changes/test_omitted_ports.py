@@ -32,7 +32,7 @@ def issues_of(current: ServingSpec, **document: Any) -> list[tuple[str, str]]:
     wanted = resolve_open_fields(
         existing, existing.spec.replace(**{"inference_port": None, **document})
     )
-    return shown(new_issues(existing.spec, wanted))
+    return shown(new_issues(existing.spec, wanted, existing.mounts))
 
 
 def shown(found: list[Issue]) -> list[tuple[str, str]]:
@@ -81,7 +81,8 @@ def test_a_port_that_is_unknown_is_not_the_transformers() -> None:
     )
     existing = import_objects([objects])
     assert existing.spec.inference_port is None
-    assert shown(new_issues(existing.spec, resolve_open_fields(existing, existing.spec))) == []
+    wanted = resolve_open_fields(existing, existing.spec)
+    assert shown(new_issues(existing.spec, wanted, existing.mounts)) == []
 
 
 # -- on the demo cluster ------------------------------------------------------------------------

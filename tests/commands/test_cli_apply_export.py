@@ -15,6 +15,8 @@ from servedeck import cli
 from servedeck.commands import export
 from servedeck.commands.errors import CommandError
 from servedeck.demo.process import spawn
+from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.objects.unmanaged_fields import UnmanagedField
 from tests.cluster.fake_api_server import write_kubeconfig as write_kubeconfig
 from tests.waiting import WAIT_SECONDS
 
@@ -157,16 +159,53 @@ def test_output_of_a_command_writes_no_control_sequences(
     assert (first + second).isprintable()
 
 
-def test_the_objects_of_an_export_write_no_control_sequences(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+UNMANAGED = (
+    UnmanagedField("Service x", "spec.\x1b]0;pwn\a\nx", "LoadBalancer", steps=("spec", "x")),
+    UnmanagedField("Deployment x", "spec.replicas", 2, 1, ("spec", "replicas")),
+)
+NOTE = (
+    "note: Not in the file: 2 fields of the objects; see the comments at its end{}. Applying the "
+    "file does not change them; a new serving made from it lacks them or has other values.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("flags", "stderr"),
+    [
+        ([], NOTE.format(", or use -v")),
+        (
+            ["-v"],
+            NOTE.format("")
+            + "  Service x spec. x: LoadBalancer\n"
+            + "  Deployment x spec.replicas: 2 (a new serving: 1)\n",
+        ),
+    ],
+)
+def test_an_export_says_in_one_line_what_the_file_lacks_and_lists_it_on_demand(
+    flags: list[str],
+    stderr: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     async def exported(*_: object) -> export.ExportedServing:
-        return export.ExportedServing("a: b\n", ("Service spec.\x1b]0;pwn\a\nx is not in it.",))
+        return export.ExportedServing("a: b\n", UNMANAGED, ())
+
+    async def settings(*_: object) -> PlatformSettings:
+        return PlatformSettings()
 
     monkeypatch.setattr(export, "export_serving", exported)
+    monkeypatch.setattr(export, "load_platform_settings", settings)
     config = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:1")
-    assert cli.main(["export", "x", "--kubeconfig", str(config)]) == 0
-    assert capsys.readouterr() == ("a: b\n", "note: Service spec. x is not in it.\n")
+    assert cli.main(["export", "x", *flags, "--kubeconfig", str(config)]) == 0
+    assert capsys.readouterr() == ("a: b\n", stderr)
+
+
+def test_an_export_warns_of_what_applying_it_unchanged_creates() -> None:
+    exported = export.ExportedServing("", (), ("Service chat/llama",))
+    assert [*export.describe_export(exported, verbose=False)] == [
+        "warning: The serving has no Service chat/llama; applying the file creates it."
+    ]
 
 
 def test_readonly_applies_nothing(kubeconfig: Path) -> None:

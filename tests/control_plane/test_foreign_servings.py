@@ -325,6 +325,61 @@ async def test_what_is_missing_already_is_no_reason_to_reject_another_change(
     assert control_plane.request("GET", path)["spec"]["replicas"] == 0
 
 
+def with_variable(name: str, **source: Any) -> dict[str, Any]:
+    deployment = foreign_deployment()
+    server = deployment["spec"]["template"]["spec"]["containers"][1]
+    server["env"].append({"name": name, "valueFrom": source})
+    return deployment
+
+
+@pytest.mark.parametrize(
+    ("optional", "warnings"),
+    [(False, ["has no Secret 'hf', so new Pods of the serving do not start."]), (True, [])],
+)
+async def test_a_secret_that_is_missing_already_is_a_warning_unless_it_is_optional(
+    control_plane: ControlPlane, namespace: str, optional: bool, warnings: list[str]
+) -> None:
+    ref = {"name": "hf", "key": "token", "optional": optional}
+    create(control_plane, namespace, "helm", [with_variable("HF_TOKEN", secretKeyRef=ref)])
+    async with open_connection(control_plane) as connection:
+        good, stdout, stderr = await export_and_apply(connection, namespace, replicas=2, force=True)
+        assert good, stderr
+        assert "  .spec.replicas: 1 -> 2" in stdout
+        lines = [line for line in stderr if "hf" in line]
+        assert len(lines) == len(warnings)
+        for line, end in zip(lines, warnings, strict=True):
+            assert line.startswith("warning: ")
+            assert line.endswith(end)
+        other = [{"name": "T", "secret": {"name": "other", "key": "token"}}]
+        good, _, stderr = await export_and_apply(connection, namespace, env=other, force=True)
+    assert not good
+    assert any(line.endswith("no Secret 'other'; create it first.") for line in stderr), stderr
+
+
+async def test_a_new_serving_needs_the_secret_that_its_document_names(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    ref = {"name": "hf", "key": "token"}
+    create(control_plane, namespace, "helm", [with_variable("HF_TOKEN", secretKeyRef=ref)])
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(connection, namespace, name="copy")
+    assert not good
+    assert any("no Secret 'hf'; create it first." in line for line in stderr), stderr
+
+
+async def test_rules_about_volumes_of_ours_do_not_hold_for_a_serving_of_others(
+    control_plane: ControlPlane, namespace: str, foreign: str
+) -> None:
+    env = [{"name": "HF_HOME", "value": "/models"}]
+    async with open_connection(control_plane) as connection:
+        good, _, stderr = await export_and_apply(
+            connection, namespace, memory="96Mi", env=env, force=True
+        )
+    assert good, stderr
+    assert not any("HF_HOME" in line or "/dev/shm" in line for line in stderr), stderr
+    assert container_of(control_plane, foreign)["resources"]["limits"]["memory"] == "96Mi"
+
+
 async def test_a_forced_removal_succeeds_while_controllers_write_the_object(
     control_plane: ControlPlane, namespace: str, foreign: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

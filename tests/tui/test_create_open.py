@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from servedeck.changes.draft import EMPTY_VARIABLE, Draft
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects import manifests
@@ -68,6 +70,36 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("C")
         await wait_for_text(pilot, "cannot be cloned: The API server is away.")
+
+
+@pytest.mark.parametrize("key", ["c", "enter", "x"])
+async def test_the_answers_are_in_sight_however_much_a_clone_does_not_copy(
+    change_service: FakeChangeService, key: str
+) -> None:
+    built = manifests.build_manifests(
+        ServingSpec(name="llama-8b", namespace="team-a", template="custom", image="i"), PLATFORM
+    )
+    pod = built[0]["spec"]["template"]["spec"]
+    pod["containers"] += [{"name": f"sidecar-{number}", "image": "x"} for number in range(44)]
+    change_service.objects[NamespacedName("team-a", "llama-8b")] = built
+    source = fakes.FakeSource().add_views(fakes.serving("llama-8b"))
+    async with run_app(change_service, source=source, size=(80, 24)) as pilot:
+        await pilot.press("C")
+        screen = await wait_for_text(pilot, "are not copied", "page keys scroll it")
+        lines = [line.rstrip() for line in screen.split("\n")]
+        assert len(lines) == 24
+        assert "▌ c  Continue            without them; the review lists them" in lines[-4]
+        assert "  x  Cancel" in lines[-3]
+        assert lines[-1].split("  ")[:2] == [" c Continue", "x Cancel"]
+        assert "sidecar-43" not in screen
+        await pilot.press(*["pagedown"] * 10)
+        await wait_for_text(pilot, "sidecar-43", "x  Cancel")
+        await pilot.press(key)
+        if key == "x":
+            servings = app_of(pilot).servings
+            await wait_for(pilot, lambda: app_of(pilot).screen is servings, "the list")
+        else:
+            await wait_for_text(pilot, "llama-8b-copy", "Service Name")
 
 
 async def test_the_app_opens_with_the_form_filled_from_a_draft(

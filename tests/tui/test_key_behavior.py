@@ -31,6 +31,7 @@ from tui.actions import ACTIONS
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.undo_history import UndoHistory
 from tui.screens.help import HelpScreen
+from widgets.footer import KeyFooter
 from widgets.line_input import EDITING_ACTIONS
 from widgets.review_list import ReviewList
 from widgets.status_popover import StatusPopover
@@ -222,6 +223,31 @@ async def test_arrows_and_letters_move_the_cursor_of_a_dialog(keys: str, chosen:
         app.push_screen(ConfirmDialog("Restart?", ["A sentence."], options), results.append)
         await pilot.press(*keys.split(), "enter")
         assert results == [chosen]
+
+
+async def test_a_click_on_a_letter_in_the_footer_of_a_dialog_chooses_its_option() -> None:
+    results: list[str | None] = []
+    options = [DialogOption("r", "restart"), DialogOption("c", "cancel")]
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.push_screen(ConfirmDialog("Restart?", ["A sentence."], options), results.append)
+        await wait_for_text(pilot, "r restart  c cancel  enter choose")
+        assert await pilot.click(KeyFooter, offset=(12, 0))
+        await pilot.pause()
+    assert results == ["c"]
+
+
+async def test_the_option_under_the_cursor_is_in_sight_in_a_small_terminal() -> None:
+    options = [DialogOption(str(number), f"draft-{number}") for number in range(9)]
+    app = make_app()
+    async with app.run_test(size=(80, 10)) as pilot:
+        app.push_screen(ConfirmDialog("Drafts", ["A sentence."], options))
+        await wait_for_text(pilot, "A sentence.", "▌ 0  draft-0")
+        await pilot.press("up")
+        screen = await wait_for_text(pilot, "A sentence.", "▌ 8  draft-8")
+        assert "draft-0" not in screen
+        await pilot.resize_terminal(80, 24)
+        await wait_for_text(pilot, "draft-0", "▌ 8  draft-8")
 
 
 async def test_esc_with_nothing_to_leave_says_so() -> None:

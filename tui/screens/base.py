@@ -189,12 +189,16 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
 
     def update_footer(self) -> None:
         """Update the footer."""
+        self.key_footer.set_hints(self.footer_hints())
+
+    def footer_hints(self) -> list[KeyHint]:
+        """What the footer shows, the most important first."""
         keymap = self.app_context.keymap
         actions = [
             one for scope in self.scopes() for one in actions_in_scope(scope) if self.in_footer(one)
         ]
         actions.sort(key=lambda action: action.footer_order)
-        hints = [
+        return [
             KeyHint(
                 action.id,
                 action_key_display(action, keymap),
@@ -203,7 +207,6 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
             )
             for action in (*actions, *([ACTIONS_BY_ID["app.help"]] if self.HAS_HELP else []))
         ]
-        self.key_footer.set_hints(hints)
 
     async def on_key_footer_pressed(self, message: KeyFooter.Pressed) -> None:
         action = ACTIONS_BY_ID[message.action]

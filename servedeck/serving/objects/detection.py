@@ -20,6 +20,7 @@ from servedeck.serving.conventions import (
     TRANSFORMER_CONTAINER,
 )
 from servedeck.serving.objects import kserve
+from servedeck.serving.objects.model_sources import find_model_source
 from servedeck.serving.objects.records import Container, PodTemplate, ProbeAction, Workload
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.servers import settings
@@ -73,10 +74,14 @@ def detect_server(labels: Mapping[str, str], template: PodTemplate) -> DetectedS
     named = labeled if labeled and labeled != CUSTOM_TEMPLATE else kind.template
     model = one_line(settings.find_model(facts, server, kind))
     alias = one_line(settings.find_served_model(facts, server, kind))
-    source = one_line(kserve.model_uri(template))
+    source = one_line(find_model_source(template, model))
     if not model or kserve.is_model_mount(model):
-        alias = alias or kserve.service_name(labels, template)
-        model = alias or source or model
+        name = kserve.service_name(labels, template)
+        # A server that can give the model another name, and does not, is asked for the path.
+        has_own_name = bool(kind.served_model_flags) and kind is not UNKNOWN_SERVER
+        own = model if has_own_name else ""
+        model = alias or name or source or model
+        alias = alias or own or name
     port = settings.find_port(facts, kind)
     return DetectedServer(
         named,
@@ -148,7 +153,9 @@ def is_managed(deployment: Workload) -> bool:
 
 def detect_deployment(deployment: Workload) -> DetectedServer:
     """What the Pods of a Deployment serve."""
-    return detect_server(deployment.metadata.labels, deployment.spec.template)
+    metadata = deployment.metadata
+    labels = kserve.with_owner(metadata.labels, metadata.owner_references)
+    return detect_server(labels, deployment.spec.template)
 
 
 def detect_template(deployment: Workload) -> str:
@@ -178,12 +185,9 @@ def detect_owner(deployment: Workload) -> str:
     labels, template = deployment.metadata.labels, deployment.spec.template
     owner = next((one for one in deployment.metadata.owner_references if one.controller), None)
     name = kserve.service_name(labels, template)
-    if name and (owner is None or owner.kind not in _OWNERS_OF_DEPLOYMENTS):
+    if name and (owner is None or owner.kind not in kserve.SERVICE_KINDS):
         return one_line(f"InferenceService {name}")
     return one_line(f"{owner.kind} {owner.name}") if owner is not None else ""
-
-
-_OWNERS_OF_DEPLOYMENTS = ("InferenceService", "LLMInferenceService")
 
 
 # -- the container of the server --------------------------------------------------------------
@@ -236,7 +240,7 @@ _SIDECARS = frozenset(
 
 def container_facts(container: Container) -> ContainerFacts:
     """What of a container says which server it runs."""
-    probes = (container.readiness_probe, container.liveness_probe)
+    probes = (container.readiness_probe, container.liveness_probe, container.startup_probe)
     actions = [one.http_get for one in probes if isinstance(one, ProbeAction) and one.http_get]
     return ContainerFacts(
         container.image,

@@ -24,7 +24,7 @@ from servedeck.serving.spec.mapping.json_values import (
     first_str,
 )
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
-from servedeck.serving.spec.mapping.volumes import read_model_cache
+from servedeck.serving.spec.mapping.volumes import OtherMounts, read_model_cache, read_other_mounts
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
 
 
@@ -34,6 +34,8 @@ class ImportedServing:
     """Strings are unchanged from the cluster: sanitize before showing them."""
     unmanaged_fields: tuple[UnmanagedField, ...]
     """Fields that the spec does not express: a new serving made from it lacks them."""
+    mounts: OtherMounts
+    """What is mounted beside the volumes of the spec."""
     objects: ServingObjects
     """What it was imported from."""
     platform: PlatformSettings
@@ -53,9 +55,17 @@ def import_objects(objects: Iterable[object]) -> ImportedServing:
     found.container_index = find_container_index(found.containers)
     spec = read_spec(found)
     platform = _import_platform(known, read_model_cache(found))
-    built = manifests.build_manifests(spec, platform)
+    # The route and the model cache of a serving of others are no settings of ours.
+    own = platform if found.is_managed else PlatformSettings()
+    built = manifests.build_manifests(spec, own)
     built[0]["spec"]["template"]["spec"]["containers"][0]["name"] = found.container.get("name")
-    return ImportedServing(spec, tuple(find_unmanaged_fields(known, built)), found, platform)
+    return ImportedServing(
+        spec,
+        tuple(find_unmanaged_fields(known, built)),
+        read_other_mounts(found, spec),
+        found,
+        platform,
+    )
 
 
 def read_spec(objects: ServingObjects) -> ServingSpec:

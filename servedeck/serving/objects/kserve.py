@@ -3,12 +3,14 @@ KServe 0.16)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from servedeck.serving.objects.records import PodTemplate
+from servedeck.serving.objects.records import OwnerReference, PodTemplate
 
+SERVICE_KINDS = ("InferenceService", "LLMInferenceService")
+"""Objects of KServe that own Deployments."""
 SERVER_CONTAINER = "kserve-container"
-_SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 _COMPONENT_LABEL = "component"
 _OTHER_COMPONENTS = ("transformer", "explainer")
 _INITIALIZER_CONTAINER = "storage-initializer"
@@ -27,7 +29,15 @@ def is_model_server(labels: Mapping[str, str], template: PodTemplate) -> bool:
 def service_name(labels: Mapping[str, str], template: PodTemplate) -> str:
     """Name of the InferenceService, which is also the model's name in requests unless the command
     line sets another; "" for none."""
-    return _find_label(labels, template, _SERVICE_LABEL)
+    return _find_label(labels, template, SERVICE_LABEL)
+
+
+def with_owner(labels: Mapping[str, str], owners: Iterable[OwnerReference]) -> Mapping[str, str]:
+    """The labels of a workload with that of the InferenceService that controls it."""
+    if SERVICE_LABEL in labels:
+        return labels
+    names = [one.name for one in owners if one.controller and one.kind == "InferenceService"]
+    return {**labels, SERVICE_LABEL: names[0]} if names else labels
 
 
 def _find_label(labels: Mapping[str, str], template: PodTemplate, label: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from servedeck.serving.objects.kserve import SERVICE_KINDS, SERVICE_LABEL
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
 from servedeck.serving.text import one_line, sanitize
 
@@ -162,12 +163,17 @@ def scales_deployment(autoscaler: Mapping[str, Any], deployment: Mapping[str, An
 
 
 def find_controller(deployment: Mapping[str, Any]) -> Owner | None:
-    """The object whose controller made the Deployment, None if there is none."""
+    """The object whose controller made the Deployment, None if there is none. Of a Deployment that
+    Knative made for an InferenceService, it is the InferenceService: a Revision is immutable."""
+    labels = as_mapping(deployment, "metadata", "labels")
+    service = _text(labels.get(SERVICE_LABEL))
     for one in mappings(as_mapping(deployment, "metadata").get("ownerReferences")):
         if one.get("controller") is True:
-            name = f"{_text(one.get('kind'))} {_text(one.get('name'))}"
-            return Owner(OwnerKind.CONTROLLER, name)
-    return None
+            kind = _text(one.get("kind"))
+            if service and kind not in SERVICE_KINDS:
+                break
+            return Owner(OwnerKind.CONTROLLER, f"{kind} {_text(one.get('name'))}")
+    return Owner(OwnerKind.CONTROLLER, f"InferenceService {service}") if service else None
 
 
 def _autoscaler_kind(autoscaler: Mapping[str, Any]) -> OwnerKind:

@@ -297,6 +297,7 @@ class Container(Record):
     resources: ContainerResources = ContainerResources()
     readiness_probe: ProbeAction | None = None
     liveness_probe: ProbeAction | None = None
+    startup_probe: ProbeAction | None = None
     lifecycle: Lifecycle = Lifecycle()
 
 

@@ -139,7 +139,20 @@ def _split_image(image: str) -> tuple[list[str], str]:
     return components[1:] if is_registry else components, tag
 
 
+def image_tag_words(image: str) -> list[str]:
+    """The words of an image's tag: "1.7-grpc" is 1, 7, grpc."""
+    return name_words(_split_image(image)[1])
+
+
 def image_model(image: str, parent: str) -> str:
     """What follows a component in the image's path: "meta/llama" in "nvcr.io/nim/meta/llama:1"."""
     path, _ = _split_image(image)
     return "/".join(path[path.index(parent) + 1 :]) if parent in path[:-1] else ""
+
+
+def default_pull_policy(image: str) -> str:
+    """The imagePullPolicy that the API server sets (kubernetes pkg/apis/core/v1/defaults.go,
+    SetDefaults_Container)."""
+    _, tag = _split_image(image)
+    is_latest = tag == "latest" or not (tag or "@" in image)
+    return "Always" if is_latest else "IfNotPresent"

@@ -32,6 +32,7 @@ class ServerKind(NamedTuple):
     """Whether the first argument is the model."""
     model_flags: tuple[str, ...] = ("--model",)
     served_model_flags: tuple[str, ...] = ()
+    """Flags of the name in requests. Without one of them the name is that of the model."""
     model_env: tuple[str, ...] = ()
     served_model_env: tuple[str, ...] = ()
     port: int = 8000
@@ -46,6 +47,10 @@ class ServerKind(NamedTuple):
     """Whether it accepts gRPC only."""
     has_opt_in_http: bool = False
     """Whether its program, started directly, accepts HTTP only where a flag sets the port."""
+    http_switch_flags: tuple[str, ...] = ()
+    """Flags that turn HTTP off with the value "false" or "0"."""
+    has_grpc_images: bool = False
+    """Whether images with "grpc" in their tag accept gRPC only."""
     tls_flags: tuple[str, ...] = ()
     tls_env: tuple[str, ...] = ()
     """Variables that turn TLS on unless they say "disabled"."""

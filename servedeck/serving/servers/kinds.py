@@ -65,7 +65,7 @@ SERVER_KINDS = (
             *("tgi", "tgi-gaudi", "tgi-tpu", "tgi-inference", "neuronx-tgi", "lorax"),
         ),
         programs=("text-generation-launcher", "lorax-launcher", "text-generation-router"),
-        model_flags=("--model-id",),
+        model_flags=("--model-id", "--model-name"),
         model_env=("MODEL_ID", "HF_MODEL_ID"),
         port=80,
         port_flags=("--port", "-p"),
@@ -81,6 +81,7 @@ SERVER_KINDS = (
         served_model_flags=("--served-model-name",),
         model_env=("MODEL_ID",),
         served_model_env=("SERVED_MODEL_NAME",),
+        has_grpc_images=True,
         port=80,
         port_flags=("--port", "-p"),
         port_env=("PORT",),
@@ -106,6 +107,7 @@ SERVER_KINDS = (
         port_flags=("--http-port",),
         grpc_port=8001,
         grpc_port_flags=("--grpc-port",),
+        http_switch_flags=("--allow-http",),
     ),
     ServerKind(
         "tensorrt-llm",
@@ -186,7 +188,7 @@ SERVER_KINDS = (
         "https://docs.nvidia.com/nim/large-language-models/latest/reference/environment-variables "
         "(NIM_SERVER_PORT; NIM_HTTP_API_PORT before 1.10 and for other models)",
         images=("nim/", "llm-nim"),
-        model_env=("NIM_MODEL_NAME", "NIM_MODEL_PATH", "NIM_SERVED_MODEL_NAME"),
+        model_env=("NIM_MODEL_NAME", "NIM_MODEL_PATH"),
         served_model_env=("NIM_SERVED_MODEL_NAME",),
         port_flags=(),
         port_env=("NIM_SERVER_PORT", "NIM_HTTP_API_PORT"),

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from servedeck.serving.servers.command_line import base_name, read_commands
-from servedeck.serving.servers.images import image_model
+from servedeck.serving.servers.images import image_model, image_tag_words
 from servedeck.serving.servers.kind import ServerKind
 from servedeck.serving.servers.kinds import UNKNOWN_SERVER
 from servedeck.serving.servers.recognition import ContainerFacts, RecognizedServer, recognize
@@ -38,7 +38,7 @@ def find_model(facts: ContainerFacts, server: RecognizedServer, kind: ServerKind
         or (_model_after_options(words) if has_positional else "")
     )
     if kind.template == "nim":
-        found = found or image_model(facts.image, "nim")
+        found = found or _nim_model(facts)
     if kind.template == "torchserve":  # name=archive
         found = found.partition("=")[0]
     if kind.template == "ollama" and not found:
@@ -46,12 +46,22 @@ def find_model(facts: ContainerFacts, server: RecognizedServer, kind: ServerKind
     return found
 
 
+def _nim_model(facts: ContainerFacts) -> str:
+    """The model of an image of NIM. The image of several models has it in the variable alone."""
+    found = image_model(facts.image, "nim")
+    return "" if found.rpartition("/")[2] in _NIM_IMAGES_OF_MANY_MODELS else found
+
+
+_NIM_IMAGES_OF_MANY_MODELS = ("llm-nim",)
+
+
 def find_served_model(facts: ContainerFacts, server: RecognizedServer, kind: ServerKind) -> str:
-    """Name of the model in requests; "" if it is the model's own."""
+    """Name of the model in requests, the first of several; "" if it is the model's own."""
     env = dict(facts.env)
-    return flag_value(server.arguments, kind.served_model_flags) or next(
+    found = flag_value(server.arguments, kind.served_model_flags) or next(
         (value for name in kind.served_model_env if (value := _known(env.get(name, "")))), ""
     )
+    return found.partition(",")[0].strip()
 
 
 def _has_positional_model(
@@ -96,11 +106,13 @@ def _pulled_model(facts: ContainerFacts) -> str:
 
 
 def flag_value(words: Sequence[str], flags: Sequence[str]) -> str:
-    """Value of the first of `flags` that is set, as `--flag value` or `--flag=value`; the last one
-    of a flag counts, as with argparse. A flag without hyphens is only written with "="."""
+    """Value of the first of `flags` that is set, as `--flag value`, `--flag=value` or `-p80`; the
+    last one of a flag counts, as with argparse. A flag without hyphens is only written with "="."""
     for flag in flags:
         for index in range(len(words) - 1, -1, -1):
             name, equals, value = words[index].partition("=")
+            if len(flag) == 2 and name[:2] == flag and name[2:].isdecimal():
+                return name[2:]
             if name != flag and not (name.startswith("--") and name.replace("_", "-") == flag):
                 continue
             if equals and value:
@@ -151,7 +163,10 @@ def find_port(facts: ContainerFacts, kind: ServerKind) -> ServerPort:
             declared = {port.number for port in facts.ports}
             if not declared or grpc in declared:
                 number, is_grpc = grpc, True
+        if grpc and _is_off(words, kind.http_switch_flags):
+            number = grpc
         is_grpc = is_grpc or (bool(grpc) and number == grpc)
+        is_grpc = is_grpc or (kind.has_grpc_images and "grpc" in image_tag_words(facts.image))
     is_default = not number
     number = number or kind.port
     names = [port.name for port in facts.ports if port.number == number]
@@ -162,6 +177,10 @@ def find_port(facts: ContainerFacts, kind: ServerKind) -> ServerPort:
         is_grpc or (may_be_grpc and any(n.startswith(_GRPC_PORT_PREFIXES) for n in names)),
         _is_tls(facts, words, kind) or "https" in names,
     )
+
+
+def _is_off(words: Sequence[str], flags: Sequence[str]) -> bool:
+    return bool(flags) and flag_value(words, flags).lower() in ("false", "0")
 
 
 def _written_port(facts: ContainerFacts, words: Sequence[str], kind: ServerKind) -> int:

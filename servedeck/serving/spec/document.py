@@ -66,8 +66,12 @@ def to_yaml(spec: ServingSpec) -> str:
         if name not in ("name", "namespace")
         and (value := _field_value(spec, name, field.always_in_document)) is not None
     }
-    document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": body}
-    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return dump_yaml({"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": body})
+
+
+def dump_yaml(value: Any) -> str:
+    """A value of decoded JSON as YAML that contains only printable characters."""
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     if text.replace("\n", "").isprintable():
         return text
     # Only within double quotes; there yaml does not escape some characters that control a terminal

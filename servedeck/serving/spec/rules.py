@@ -15,7 +15,7 @@ from servedeck.serving.conventions import (
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.mapping.ports import known_port
-from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.mapping.volumes import OtherMounts, normalize_path
 from servedeck.serving.spec.names import (
     validate_config_key,
     validate_env_name,
@@ -27,6 +27,7 @@ from servedeck.serving.spec.names import (
 from servedeck.serving.spec.rollouts import read_amounts
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.spec.types import EnvVar, Quantity
+from servedeck.serving.text import one_line, sanitize
 
 MAX_DESCRIPTION_LENGTH = 2000
 MAX_ARGUMENT_BYTES = 128 * 1024
@@ -118,12 +119,6 @@ def validate_memory(spec: SpecLike) -> Iterable[Issue]:
         yield error("memory", f"{spec.memory} is not a whole number of bytes; round it.")
     elif memory > 2**60:
         yield error("memory", f"{spec.memory} is more memory than any node has; enter less.")
-    elif memory <= spec.shared_memory_limit.value and spec.memory_limit is None:
-        yield error(
-            "memory",
-            f"Memory {spec.memory} is not more than the {spec.shared_memory_limit} of "
-            f"{SHARED_MEMORY_PATH} (dshm), which counts against it; enter more.",
-        )
 
 
 def validate_memory_limit(spec: SpecLike) -> Iterable[Issue]:
@@ -182,7 +177,6 @@ def validate_settings(spec: SpecLike) -> Iterable[Issue]:
 
 
 def validate_volumes(spec: SpecLike) -> Iterable[Issue]:
-    system = {SHARED_MEMORY_PATH: "dshm", MODEL_CACHE_PATH: "model-cache"}
     taken: dict[str, str] = {}
     for at, volume in enumerate(spec.volumes):
         path = f"volumes.{at}.mount_path"
@@ -200,8 +194,6 @@ def validate_volumes(spec: SpecLike) -> Iterable[Issue]:
             yield error(
                 path, f"{clean} is a system directory of the container; choose another path."
             )
-        elif clean in system:
-            yield error(path, f"{clean} is already used by {system[clean]}; choose another path.")
         elif clean in taken:
             yield error(path, f"{clean} is already used by {taken[clean]}; choose another path.")
         else:
@@ -233,14 +225,7 @@ def _validate_http_path(field: str, path: str) -> Iterable[Issue]:
 
 
 def validate_env(spec: SpecLike) -> Iterable[Issue]:
-    yield from _validate_variables("env", spec.env)
-    for at, one in enumerate(spec.env):
-        if one.name in SYSTEM_ENV:
-            yield warning(
-                f"env.{at}.name",
-                f"{one.name} overrides servedeck's {SYSTEM_ENV[one.name]}; "
-                "remove it unless this is intended.",
-            )
+    return _validate_variables("env", spec.env)
 
 
 def _validate_variables(path: str, variables: Sequence[EnvVar]) -> Iterable[Issue]:
@@ -316,6 +301,41 @@ def _validate_words(path: str, words: Sequence[str]) -> Iterable[Issue]:
         yield error(path, "An argument can be at most 128 KiB; put it in a file on a volume.")
     elif words and not words[0]:
         yield error(path, "The command's first word is empty; enter the program to start.")
+
+
+def validate_other_mounts(spec: SpecLike, mounts: OtherMounts) -> Iterable[Issue]:
+    """Issues with what is mounted beside the volumes of the form, at the fields that fix them."""
+    memory, shared = spec.memory, spec.shared_memory_limit
+    if (
+        mounts.has_shared_memory
+        and memory is not None
+        and MIN_MEMORY_BYTES <= memory.value <= shared.value
+        and spec.memory_limit is None
+    ):
+        yield error(
+            "memory",
+            f"Memory {memory} is not more than the {shared} of "
+            f"{SHARED_MEMORY_PATH} (dshm), which counts against it; enter more.",
+        )
+    for at, volume in enumerate(spec.volumes):
+        path = normalize_path(volume.mount_path)
+        if name := one_line(sanitize(mounts.names.get(path, ""))):
+            message = f"{path} is already used by {name}; choose another path."
+            yield error(f"volumes.{at}.mount_path", message)
+        elif path in (SHARED_MEMORY_PATH, MODEL_CACHE_PATH):
+            what = "shared memory" if path == SHARED_MEMORY_PATH else "model cache"
+            yield error(
+                f"volumes.{at}.mount_path",
+                f"{path} is the path of the {what}, whose volume is no field; choose another "
+                "path, or change the Deployment.",
+            )
+    for at, one in enumerate(spec.env):
+        if mounts.has_model_cache and one.name in SYSTEM_ENV:
+            yield warning(
+                f"env.{at}.name",
+                f"{one.name} overrides servedeck's {SYSTEM_ENV[one.name]}; "
+                "remove it unless this is intended.",
+            )
 
 
 def _is_port(port: int) -> bool:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from servedeck.serving.spec.issues import Issue
+from servedeck.serving.spec.issues import Issue, errors
+from servedeck.serving.spec.mapping.volumes import OtherMounts
+from servedeck.serving.spec.rules import validate_other_mounts
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
 
 
 def validate(spec: ServingSpec) -> list[Issue]:
     """All errors and warnings of a new serving, in the order of the form's fields. An inference
     port that is left open gets its default."""
-    return validate_existing(spec.replace(inference_port=spec.port))
+    return validate_existing(spec.replace(inference_port=spec.port), OtherMounts())
 
 
-def validate_existing(spec: ServingSpec) -> list[Issue]:
-    """All errors and warnings of an existing serving. An inference port that is None is unknown."""
-    return [issue for field in FIELDS.values() for issue in field.validate(spec)]
+def validate_existing(spec: ServingSpec, mounts: OtherMounts) -> list[Issue]:
+    """All errors and warnings of an existing serving that has these mounts beside its volumes; of a
+    field with an error no warnings. An inference port that is None is unknown."""
+    mounted = list(validate_other_mounts(spec, mounts))
+    found: list[Issue] = []
+    for name, field in FIELDS.items():
+        found += field.validate(spec)
+        wrong = {one.field for one in errors(found)}
+        found += [
+            one for one in mounted if one.field.partition(".")[0] == name and one.field not in wrong
+        ]
+    wrong = {one.field for one in errors(found)}
+    return [one for one in found if one.is_error or one.field not in wrong]

@@ -243,6 +243,14 @@ def test_the_inference_server_is_distinguished_from_its_transformer() -> None:
             ("nvidia.com/mig-1g.5gb", 1),
         ),
         ([server_container(resources={"limits": {"acme.com/npu": "8"}})], ("acme.com/npu", 8)),
+        (
+            [
+                server_container(
+                    resources={"limits": {"deviceclass.resource.kubernetes.io/gpu.acme.com": "2"}}
+                )
+            ],
+            ("deviceclass.resource.kubernetes.io/gpu.acme.com", 2),
+        ),
         ([server_container(resources={"limits": {"nvidia.com/gpu": "0"}})], ("", 0)),
         ([server_container(resources={"limits": {"nvidia.com/gpu": "many"}})], ("", 0)),
         ([server_container(resources={"limits": {"cpu": "1", "hugepages-2Mi": "1Gi"}})], ("", 0)),
@@ -260,6 +268,8 @@ def test_accelerators_have_names_for_people() -> None:
     assert accelerator_display_name("furiosa.ai/rngd") == "Furiosa RNGD"
     assert accelerator_display_name("nvidia.com/mig-3g.20gb") == "NVIDIA MIG 3g.20gb"
     assert accelerator_display_name("acme.com/npu") == "acme.com/npu"
+    assert accelerator_display_name("deviceclass.resource.kubernetes.io/gpu.a.com") == "gpu.a.com"
+    assert not is_accelerator("deviceclass.resource.kubernetes.io/nic.acme.com")
     assert not is_accelerator("cpu")
     assert not is_accelerator("example.kubernetes.io/gpu")
 
@@ -325,3 +335,41 @@ def test_several_claims_are_counted() -> None:
         {"spec": {"containers": [container], "resourceClaims": claims[:1]}}, PodTemplate
     )
     assert detection.detect_accelerators(one) == ("resource claim gpu-0", "", 1)
+
+
+def test_the_inference_service_that_owns_the_deployment_names_its_model() -> None:
+    references = [{"kind": "InferenceService", "name": "iris", "controller": True}]
+    server = server_container("acme/model", "python", "-m", "model") | {"name": "kserve-container"}
+    assert detection.detect_served_model(deployment(server, ownerReferences=references)) == "iris"
+    references[0]["controller"] = False
+    assert detection.detect_served_model(deployment(server, ownerReferences=references)) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "source"),
+    [
+        (["sh", "-c", "aws s3 sync s3://models/m /models/m"], "s3://models/m"),
+        (["gsutil", "-m", "cp", "-r", "gs://models/m", "/models"], "gs://models/m"),
+        (["huggingface-cli", "download", "org/m", "--local-dir", "/models/m"], "hf://org/m"),
+        (["hf", "download", "--local-dir=/models/m", "org/m"], "hf://org/m"),
+        (["hf", "download", "$MODEL"], ""),
+        (["hf", "upload", "org/m"], ""),
+        (["sh", "-c", "chown -R 1000 /models"], ""),
+    ],
+)
+def test_the_source_of_a_model_is_what_an_init_container_downloads(
+    command: list[str], source: str
+) -> None:
+    init = {"name": "download", "image": "x", "command": command}
+
+    def find(model: str, **more: Any) -> str:
+        pod = {
+            "containers": [server_container("vllm/vllm-openai", "vllm", "serve", model)],
+            "initContainers": [{**init, **more}],
+        }
+        template = msgspec.convert({"spec": pod}, PodTemplate)
+        return detection.detect_server({}, template).model_source
+
+    assert find("/models/m") == source
+    assert find("org/m") == ""  # the server loads it itself
+    assert find("/models/m", restartPolicy="Always") == ""

@@ -178,3 +178,14 @@ def test_the_object_whose_controller_made_the_deployment() -> None:
     owner = find_controller(deployment(ownerReferences=references))
     assert owner == Owner(OwnerKind.CONTROLLER, "InferenceService iris")
     assert find_controller(deployment(ownerReferences=references[:1])) is None
+
+
+def test_the_owner_of_a_deployment_of_knative_is_the_inference_service() -> None:
+    labels = {"serving.kserve.io/inferenceservice": "iris"}
+    references = [{"kind": "Revision", "name": "iris-predictor-00001", "controller": True}]
+    for owners in (references, []):
+        owner = find_controller(deployment(labels, ownerReferences=owners))
+        assert owner == Owner(OwnerKind.CONTROLLER, "InferenceService iris")
+    references[0] |= {"kind": "LLMInferenceService", "name": "llama"}
+    owner = find_controller(deployment(labels, ownerReferences=references))
+    assert owner == Owner(OwnerKind.CONTROLLER, "LLMInferenceService llama")

@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.duration import format_duration
-from servedeck.serving.objects.unmanaged_fields import UnmanagedField
 from servedeck.serving.text import format_count, one_line, sanitize, truncate
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 
@@ -29,6 +28,7 @@ MAX_DRAFTS = 9
 
 MAX_UNMANAGED_FIELDS = 200
 """Maximum number of sentences about fields that a clone does not copy."""
+MAX_VALUE_LENGTH = 120
 
 
 class CreateFlow:
@@ -212,7 +212,7 @@ class CreateFlow:
         draft = Draft.from_spec(read.spec)
         draft.texts["name"] = f"{key.name[: MAX_NAME_LENGTH - 5].rstrip('-.')}-copy"
         left = [
-            _describe_unmanaged_field(one) for one in read.unmanaged_fields[:MAX_UNMANAGED_FIELDS]
+            one.describe(MAX_VALUE_LENGTH) for one in read.unmanaged_fields[:MAX_UNMANAGED_FIELDS]
         ]
         if not left:
             self.open_form(draft, message=f"A copy of {key}; deploying it creates a new serving.")
@@ -243,11 +243,3 @@ def _describe_saved_draft(saved_draft: SavedDraft, now: float) -> tuple[str, str
     """The name of a draft, and how long ago it was typed."""
     name = one_line(sanitize(saved_draft.draft.texts["name"])) or "a serving without a name"
     return name, format_duration(max(now - saved_draft.written_at, 0))
-
-
-def _describe_unmanaged_field(field: UnmanagedField) -> str:
-    value: Any = field.value
-    shown = one_line(sanitize(str(value)))
-    shown = shown if len(shown) <= 120 else shown[:119] + "…"
-    where = f" {field.path}" if field.path else ""
-    return one_line(sanitize(f"{field.object}{where}: {shown}"))

@@ -120,7 +120,7 @@ class EditFlow:
             message = "That draft is open in another window or was discarded."
             self._screen.show_message(message, "warning")
             return
-        edit, _ = EditDraft.resume(read.spec, draft)
+        edit, _ = EditDraft.resume(read.spec, draft, read.mounts)
         self._push_form(view, read, edit=edit, draft_file=saved.file)
 
     async def _discard(self, view: ServingView, read: ImportedServing, saved: SavedDraft) -> None:

@@ -89,7 +89,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self.key: NamespacedName = view.key
         self._view = view
         self._change_service = change_service
-        self.edit = edit or EditDraft(read.spec)
+        self.edit = edit or EditDraft(read.spec, read.mounts)
         self._others: list[str] = []
         """What others have changed since the form was opened, in words, the latest last."""
         self._is_deleted = False
@@ -275,6 +275,7 @@ class EditScreen(FormScreen[EditResult | None]):
         if is_replaced(before, read):
             self._others.append("The serving was deleted and created again")
         self._others += edit_lines.find_others_changes(before, read)
+        self.edit.mounts = read.mounts
         if read.spec != self.edit.base:
             self._rebase(read.spec)
         self._update_banner()

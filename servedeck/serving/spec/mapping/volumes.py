@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from posixpath import normpath
 from typing import Any
 
@@ -162,6 +163,45 @@ def read_model_cache(objects: ServingObjects) -> str:
         if normalize_path(as_str(mount.get("mountPath"))) == MODEL_CACHE_PATH:
             return pvcs.get(as_str(mount.get("name")), "")
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherMounts:
+    """What the inference server mounts beside the volumes of the form."""
+
+    names: Mapping[str, str] = field(
+        default_factory=lambda: {
+            SHARED_MEMORY_PATH: SHARED_MEMORY_VOLUME,
+            MODEL_CACHE_PATH: MODEL_CACHE_VOLUME,
+        }
+    )
+    """Names of the volumes by their paths. The default is that of a new serving."""
+    has_model_cache: bool = True
+    """Whether the volume of the model cache is servedeck's."""
+    has_shared_memory: bool = True
+    """Whether the volume of the shared memory is servedeck's, with the size of the template."""
+
+
+def read_other_mounts(objects: ServingObjects, spec: SpecLike) -> OtherMounts:
+    """What an existing serving mounts. A volume that others chose is none of servedeck's."""
+    pvcs = _pvcs_by_volume(objects)
+    names = {
+        normalize_path(as_str(mount.get("mountPath"))): as_str(mount.get("name"))
+        for mount in mappings(objects.container.get("volumeMounts"))
+        if not _is_pvc_mount(mount, pvcs)
+    }
+    sizes = {
+        as_str(volume.get("name")): as_quantity(as_mapping(volume, "emptyDir").get("sizeLimit"))
+        for volume in mappings(objects.pod_spec.get("volumes"))
+    }
+    shared = names.get(SHARED_MEMORY_PATH) == SHARED_MEMORY_VOLUME
+    return OtherMounts(
+        names,
+        objects.is_managed and names.get(MODEL_CACHE_PATH) == MODEL_CACHE_VOLUME,
+        objects.is_managed
+        and shared
+        and sizes.get(SHARED_MEMORY_VOLUME) == spec.shared_memory_limit,
+    )
 
 
 def resize_shared_memory(objects: ServingObjects, current: SpecLike, wanted: SpecLike) -> None:

@@ -219,10 +219,7 @@ class Vllm(Template):
                     "whose server takes other flags, or a GPU.",
                 )
             )
-        elif (
-            spec.memory is not None
-            and spec.shared_memory_limit.value < spec.memory.value < LOW_MEMORY_BYTES
-        ):
+        elif spec.memory is not None and spec.memory.value < LOW_MEMORY_BYTES:
             found.append(
                 warning(
                     "memory",
