@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from servedeck.changes.operations.lost_writes import look_again
+from servedeck.changes.operations.merge_patch import apply_merge_patch
 from servedeck.changes.operations.operation import (
     LostWrite,
     ObjectDeletion,
@@ -26,6 +27,7 @@ from servedeck.cluster.http.errors import (
 from servedeck.cluster.http.response_warnings import read_warnings
 from servedeck.cluster.rejection import rejection_from_error
 from servedeck.serving.conventions import FIELD_MANAGER
+from servedeck.serving.objects.update_merge import find_concurrent_changes
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 
 _MERGE_PATCH = "application/merge-patch+json"
@@ -238,15 +240,14 @@ def _changed_since(patch: ObjectPatch, current: Mapping[str, Any]) -> str:
         return "was deleted and created again by somebody else"
     if now.get("deletionTimestamp") and not before.get("deletionTimestamp"):
         return "is being deleted"
-    annotations = as_mapping(before, "annotations"), as_mapping(now, "annotations")
-    touched = as_mapping(patch.patch, "metadata", "annotations")
-    if _guarded_spec(patch.live) != _guarded_spec(current) or any(
-        annotations[0].get(key) != annotations[1].get(key) for key in touched
-    ):
+    wanted = apply_merge_patch(patch.live, patch.patch)
+    if find_concurrent_changes(*(_guarded_part(one) for one in (patch.live, wanted, current))):
         return "was changed by somebody else at the same time"
     return ""
 
 
-def _guarded_spec(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The spec without the taints of a node, which its controller writes as part of its status."""
-    return {key: value for key, value in as_mapping(obj, "spec").items() if key != "taints"}
+def _guarded_part(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object without the taints of a node, which its controller writes as part of its
+    status."""
+    spec = {key: value for key, value in as_mapping(obj, "spec").items() if key != "taints"}
+    return {**obj, "spec": spec}

@@ -20,6 +20,7 @@ _SERVER_METADATA = (
     "selfLink",
     "uid",
 )
+_METADATA_MAPS = ("labels", "annotations")
 _IDENTITY = ("apiVersion", "kind")
 _COMMENT_WIDTH = 96
 
@@ -35,15 +36,24 @@ def editable_part(obj: Mapping[str, Any]) -> JsonObject:
         for key, value in as_mapping(obj, "metadata").items()
         if key not in _SERVER_METADATA
     }
-    annotations = {
-        key: value
-        for key, value in as_mapping(metadata, "annotations").items()
-        if key != LAST_APPLIED
-    }
-    metadata.pop("annotations", None)
-    if annotations:
-        metadata["annotations"] = annotations
+    for name in _METADATA_MAPS:
+        entries = {
+            key: value
+            for key, value in as_mapping(metadata, name).items()
+            if (name, key) != ("annotations", LAST_APPLIED)
+        }
+        metadata.pop(name, None)
+        if entries:
+            metadata[name] = entries
     return {**{k: v for k, v in obj.items() if k != "status"}, "metadata": metadata}
+
+
+def with_metadata_maps(part: Mapping[str, Any]) -> JsonObject:
+    """An `editable_part` whose labels and annotations are maps, also if there are none: they are
+    compared and changed by their keys, never as a whole."""
+    metadata = as_mapping(part, "metadata")
+    maps = {name: dict(as_mapping(metadata, name)) for name in _METADATA_MAPS}
+    return {**part, "metadata": {**metadata, **maps}}
 
 
 def write_document(part: Mapping[str, Any], comments: Sequence[str] = ()) -> str:

@@ -6,6 +6,8 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.object_edit import (
     ObjectEdit,
@@ -127,6 +129,35 @@ async def test_an_edit_is_saved_and_undone() -> None:
     back = await plan_operation(cluster.connection, result.undo, NOW)
     assert (await run_plan(cluster.connection, back)).outcome is Outcome.DONE
     assert cluster.objects[PATH]["spec"] == deployment(3)["spec"]
+
+
+@pytest.mark.parametrize("part", ["labels", "annotations", "finalizers"])
+async def test_metadata_that_others_change_after_the_plan_are_not_overwritten(part: str) -> None:
+    def value(text: str) -> Any:
+        return [f"example.com/{text}"] if part == "finalizers" else {"team": text}
+
+    base = deployment(3, metadata={part: value("base")})
+    wanted = copy.deepcopy(editable_part(base))
+    wanted["metadata"][part] = value("mine")
+    cluster = FakeCluster({PATH: base})
+    found = await plan_operation(cluster.connection, ObjectEdit.make(base, wanted), NOW)
+    cluster.change(PATH, metadata={part: value("theirs")})
+    result = await run_plan(cluster.connection, found)
+    assert (result.outcome, cluster.writes) == (Outcome.OUTDATED, [])
+
+
+async def test_metadata_that_the_edit_leaves_alone_are_kept() -> None:
+    base = deployment(3, metadata={"labels": {}})
+    wanted = copy.deepcopy(editable_part(base))
+    wanted["metadata"]["labels"] = {"team": "mine"}
+    cluster = FakeCluster({PATH: base})
+    found = await plan_operation(cluster.connection, ObjectEdit.make(base, wanted), NOW)
+    cluster.change(PATH, metadata={"labels": {"zone": "a"}, "annotations": {"note": "x"}})
+    result = await run_plan(cluster.connection, found)
+    assert result.outcome is Outcome.DONE
+    metadata = cluster.objects[PATH]["metadata"]
+    assert metadata["labels"] == {"team": "mine", "zone": "a"}
+    assert metadata["annotations"]["note"] == "x"
 
 
 async def test_a_change_between_plan_and_answer_is_not_overwritten() -> None:
