@@ -18,8 +18,8 @@ from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.resources import RESOURCES_BY_KIND, Resource
 from servedeck.serving.objects.diff import Difference, find_differences
 from servedeck.serving.objects.field_changes import format_differences
-from servedeck.serving.objects.object_document import editable_part
-from servedeck.serving.objects.object_merge import ObjectConflict, merge_objects
+from servedeck.serving.objects.object_document import editable_part, with_metadata_maps
+from servedeck.serving.objects.object_merge import ObjectConflict, ObjectMerge, merge_objects
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.status.rollout_status import desired_replicas
 
@@ -66,14 +66,20 @@ class ObjectEdit(Operation):
 
 def find_conflicts(operation: ObjectEdit, current: JsonObject) -> tuple[ObjectConflict, ...]:
     """The values that others have changed since the object was read, and the edit changes too."""
-    base, now = editable_part(operation.base), editable_part(current)
-    return merge_objects(base, operation.wanted, now).conflicts
+    return _merge(operation, current).conflicts
 
 
 def rebase(operation: ObjectEdit, current: JsonObject) -> JsonObject:
     """The wanted object on top of what others have changed; of a conflict, mine."""
-    base, now = editable_part(operation.base), editable_part(current)
-    return merge_objects(base, operation.wanted, now).merged
+    return editable_part(_merge(operation, current).merged)
+
+
+def _merge(operation: ObjectEdit, current: JsonObject) -> ObjectMerge:
+    base, mine, theirs = (
+        with_metadata_maps(one)
+        for one in (editable_part(operation.base), operation.wanted, editable_part(current))
+    )
+    return merge_objects(base, mine, theirs)
 
 
 def describe_conflict(conflict: ObjectConflict) -> str:
@@ -100,10 +106,10 @@ def plan_object_edit(operation: ObjectEdit, current: JsonObject) -> OperationPla
         return replace(
             plan, blocked="It was deleted and created again by somebody else; edit it again."
         )
-    base, now = editable_part(operation.base), editable_part(current)
-    merged, conflicts = merge_objects(base, operation.wanted, now)
+    merged, conflicts = _merge(operation, current)
     if conflicts:
         return replace(plan, blocked=" ".join(describe_conflict(one) for one in conflicts))
+    now = with_metadata_maps(editable_part(current))
     patch = make_merge_patch(now, merged)
     if not patch:
         return replace(plan, unchanged="Nothing is changed.")

@@ -98,6 +98,7 @@ def read_document(text: str, before: Mapping[str, Any]) -> JsonObject:
         raise ObjectDocumentError(f"This is not YAML: {why}.") from None
     if not isinstance(found, dict):
         raise ObjectDocumentError("This is no object; its fields begin with apiVersion and kind.")
+    _check_metadata(found.get("metadata"))
     part = editable_part(found)
     for path in (*((key,) for key in _IDENTITY), ("metadata", "name"), ("metadata", "namespace")):
         old, new = _value_at(before, path), _value_at(part, path)
@@ -107,6 +108,26 @@ def read_document(text: str, before: Mapping[str, Any]) -> JsonObject:
                 f"{name} cannot be changed: it is {one_line(sanitize(str(old)))}."
             )
     return part
+
+
+def _check_metadata(metadata: Any) -> None:
+    """Raises ObjectDocumentError if the metadata, the labels or the annotations are no map: what is
+    there would be deleted otherwise."""
+    if not isinstance(metadata, Mapping):
+        raise ObjectDocumentError("metadata must be fields with values, as in name: chat.")
+    for name in _METADATA_MAPS:
+        entries = metadata.get(name)
+        if entries is None:
+            continue
+        if not isinstance(entries, Mapping):
+            raise ObjectDocumentError(
+                f"metadata.{name} must be names with values, as in team: chat; remove the whole "
+                "field to delete them."
+            )
+        for key, value in entries.items():
+            if not isinstance(value, str):
+                where = one_line(sanitize(f"metadata.{name}.{key}"))
+                raise ObjectDocumentError(f"{where} must be text; put its value in quotes.")
 
 
 def _value_at(obj: Mapping[str, Any], path: tuple[str, ...]) -> Any:

@@ -19,6 +19,7 @@ from servedeck.changes.operations.object_edit import (
 from servedeck.changes.operations.operation import OperationPlan, Outcome
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.serving.objects.object_document import editable_part
+from servedeck.serving.yaml_text import LAST_APPLIED
 from tests.changes.operations.factories import PATH, deployment, service
 from tests.changes.operations.fake_cluster import FakeCluster
 
@@ -144,6 +145,23 @@ async def test_metadata_that_others_change_after_the_plan_are_not_overwritten(pa
     cluster.change(PATH, metadata={part: value("theirs")})
     result = await run_plan(cluster.connection, found)
     assert (result.outcome, cluster.writes) == (Outcome.OUTDATED, [])
+
+
+@pytest.mark.parametrize("name", ["labels", "annotations"])
+async def test_removing_the_last_label_or_annotation_keeps_those_that_are_not_shown(
+    name: str,
+) -> None:
+    hidden = {LAST_APPLIED: "{}"} if name == "annotations" else {}
+    base = deployment(3, metadata={name: {"team": "x", **hidden}})
+    wanted = copy.deepcopy(editable_part(base))
+    del wanted["metadata"][name]
+    cluster = FakeCluster({PATH: base})
+    found = await plan_operation(cluster.connection, ObjectEdit.make(base, wanted), NOW)
+    assert found.patch is not None
+    assert found.patch.patch == {"metadata": {name: {"team": None}}}
+    cluster.change(PATH, metadata={name: {"theirs": "new"}})
+    assert (await run_plan(cluster.connection, found)).outcome is Outcome.DONE
+    assert cluster.objects[PATH]["metadata"][name] == {"theirs": "new", **hidden}
 
 
 async def test_metadata_that_the_edit_leaves_alone_are_kept() -> None:

@@ -90,6 +90,29 @@ def test_a_mistake_is_one_sentence(old: str, new: str, message: str) -> None:
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("annotations", "[x]", "metadata.annotations must be names with values"),
+        ("annotations", "text", "metadata.annotations must be names with values"),
+        ("labels", "[{a: b}]", "metadata.labels must be names with values"),
+        ("labels", "{a: 5}", "metadata.labels.a must be text; put its value in quotes."),
+        ("annotations", "{a: null}", "metadata.annotations.a must be text"),
+    ],
+)
+def test_labels_and_annotations_of_another_type_are_a_mistake(
+    name: str, value: str, message: str
+) -> None:
+    text = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: chat, {name}: {value}}}\n"
+    with pytest.raises(ObjectDocumentError, match=message):
+        read_document(text, OBJECT)
+
+
+def test_metadata_that_are_no_map_are_a_mistake() -> None:
+    with pytest.raises(ObjectDocumentError, match="metadata must be fields with values"):
+        read_document("apiVersion: apps/v1\nkind: Deployment\nmetadata: [name]\n", OBJECT)
+
+
 @pytest.mark.parametrize("text", ["", "- a\n", "text\n", "# only a comment\n"])
 def test_a_text_without_an_object_is_refused(text: str) -> None:
     with pytest.raises(ObjectDocumentError, match="This is no object"):
