@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from servedeck.changes.operations.lost_writes import look_again
-from servedeck.changes.operations.merge_patch import apply_merge_patch
 from servedeck.changes.operations.operation import (
     LostWrite,
     ObjectDeletion,
@@ -95,16 +95,22 @@ def rejection_text(error: ClusterError) -> str:
     return rejection_from_error(error).message
 
 
-async def dry_run_plan(connection: Connection, plan: OperationPlan) -> tuple[str, ...]:
-    """Send the plan as a dry run; returns the warnings of the API server. Raises OutdatedError if
-    the object is not as it was planned, and ClusterError."""
+async def dry_run_plan(connection: Connection, plan: OperationPlan) -> OperationPlan:
+    """Send the plan as a dry run; returns it with the warnings of the API server and what a patched
+    object would be. Raises OutdatedError if the object is not as it was planned, and
+    ClusterError."""
     sender = _Sender(connection, dry_run=True)
     try:
-        await sender.send(plan)
+        stored = await sender.send(plan)
     except _ResponseLostError as error:
         assert isinstance(error.__cause__, ClusterError)
         raise error.__cause__ from None
-    return tuple(dict.fromkeys(sender.warnings))
+    patch = plan.patch
+    if patch is not None:
+        patch = replace(patch, live=dict(sender.patched), dry_run=dict(stored))
+    return replace(
+        plan, patch=patch, warnings=tuple(dict.fromkeys((*plan.warnings, *sender.warnings)))
+    )
 
 
 class _Sender:
@@ -114,6 +120,8 @@ class _Sender:
         self._connection = connection
         self._dry_run = dry_run
         self._deleted: list[str] = []
+        self.patched: Mapping[str, Any] = {}
+        """The object that the last patch was sent for."""
         self.warnings: list[str] = []
 
     async def send(self, plan: OperationPlan) -> Mapping[str, Any]:
@@ -137,6 +145,7 @@ class _Sender:
         current: Mapping[str, Any] = patch.live
         for _ in range(_MAX_ATTEMPTS):
             version = as_str(as_mapping(current, "metadata").get("resourceVersion"))
+            self.patched = current
             try:
                 response = await self._request(
                     "PATCH",
@@ -240,8 +249,8 @@ def _changed_since(patch: ObjectPatch, current: Mapping[str, Any]) -> str:
         return "was deleted and created again by somebody else"
     if now.get("deletionTimestamp") and not before.get("deletionTimestamp"):
         return "is being deleted"
-    wanted = apply_merge_patch(patch.live, patch.patch)
-    if find_concurrent_changes(*(_guarded_part(one) for one in (patch.live, wanted, current))):
+    sides = (patch.live, patch.patched, current)
+    if find_concurrent_changes(*(_guarded_part(one) for one in sides)):
         return "was changed by somebody else at the same time"
     return ""
 

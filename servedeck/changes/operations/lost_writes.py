@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from servedeck.changes.operations.merge_patch import is_applied
 from servedeck.changes.operations.operation import (
     LostWrite,
     ObjectDeletion,
@@ -46,7 +45,7 @@ async def _look_at_patched(
     live_uid = as_mapping(plan.patch.live, "metadata").get("uid")
     if current is None or metadata.get("uid") != live_uid:
         return _failed(result, lost, f"{target} was deleted by somebody else meanwhile.")
-    if is_applied(current, plan.patch.patch):
+    if plan.patch.is_in(current):
         generation = metadata.get("generation")
         return replace(
             result,

@@ -34,8 +34,3 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:
         else:
             result[key] = apply_merge_patch(result.get(key), value)
     return result
-
-
-def is_applied(current: JsonObject, patch: JsonObject) -> bool:
-    """Whether the object has all that the patch sets."""
-    return not make_merge_patch(current, apply_merge_patch(current, patch))

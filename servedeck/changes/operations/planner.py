@@ -157,7 +157,7 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
     """The plan, blocked if the API server's dry run rejects it: permission, admission webhook.
     Raises OutdatedError."""
     try:
-        warnings = await dry_run_plan(connection, plan)
+        return await dry_run_plan(connection, plan)
     except ApiError as error:
         if error.code == 409:
             return plan  # its controllers write it too often; running it will tell
@@ -165,4 +165,3 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
             text = f"Not checked by a dry run: {error.message.rstrip('.')}."
             return replace(plan, warnings=(*plan.warnings, text))
         return replace(plan, blocked=rejection_text(error))
-    return replace(plan, warnings=(*plan.warnings, *warnings))
