@@ -12,7 +12,11 @@ from servedeck.changes.operations.deployment_plans import REPLICA_KINDS, plan_de
 from servedeck.changes.operations.execution import OutdatedError, dry_run_plan, rejection_text
 from servedeck.changes.operations.kubectl import with_context
 from servedeck.changes.operations.node_plans import plan_cordon
-from servedeck.changes.operations.object_edit import ObjectEdit, plan_object_edit
+from servedeck.changes.operations.object_edit import (
+    ObjectEdit,
+    describe_change,
+    plan_object_edit,
+)
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
 from servedeck.cluster.access import AccessChecker
 from servedeck.cluster.http.connection import Connection
@@ -65,12 +69,11 @@ async def _make_plan(
         return plan_pod_deletion(operation, target)
     if kind in (OperationKind.CORDON, OperationKind.UNCORDON):
         return plan_cordon(operation, target)
-    if isinstance(operation, ObjectEdit):
-        return plan_object_edit(operation, target)
     autoscalers: list[JsonObject] = []
     unlisted: list[Resource] = []
     replicasets: list[JsonObject] | None = []
-    if kind in REPLICA_KINDS:
+    scales = isinstance(operation, ObjectEdit) and operation.changes_replicas
+    if kind in REPLICA_KINDS or scales:
         autoscalers, unlisted = await list_autoscalers(connection, operation.namespace)
     elif kind is OperationKind.ROLLBACK:
         replicasets = await list_replicasets(connection, target)
@@ -81,14 +84,17 @@ async def _make_plan(
             if error.code != 403:
                 raise
             replicasets = None
-    plan = plan_deployment_operation(
-        operation,
-        target,
-        autoscalers=autoscalers,
-        replicasets=replicasets,
-        # After the first response, which shows the server's clock.
-        now=now or datetime.now(UTC) + connection.clock.offset,
-    )
+    if isinstance(operation, ObjectEdit):
+        plan = plan_object_edit(operation, target, autoscalers)
+    else:
+        plan = plan_deployment_operation(
+            operation,
+            target,
+            autoscalers=autoscalers,
+            replicasets=replicasets,
+            # After the first response, which shows the server's clock.
+            now=now or datetime.now(UTC) + connection.clock.offset,
+        )
     warnings = [
         f"Without permission to list {one.resource_name}, it is not known whether one sets the "
         "replicas."
@@ -157,7 +163,7 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
     """The plan, blocked if the API server's dry run rejects it: permission, admission webhook.
     Raises OutdatedError."""
     try:
-        return await dry_run_plan(connection, plan)
+        plan = await dry_run_plan(connection, plan)
     except ApiError as error:
         if error.code == 409:
             return plan  # its controllers write it too often; running it will tell
@@ -165,3 +171,4 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
             text = f"Not checked by a dry run: {error.message.rstrip('.')}."
             return replace(plan, warnings=(*plan.warnings, text))
         return replace(plan, blocked=rejection_text(error))
+    return describe_change(plan) if isinstance(plan.operation, ObjectEdit) else plan
