@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,14 @@ def test_neither_object_is_changed(live: dict[str, Any], wanted: dict[str, Any])
     before = repr((live, wanted))
     apply_merge_patch(live, make_merge_patch(live, wanted))
     assert repr((live, wanted)) == before
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted"), [(1, True), ([0], [False]), ([{"a": 1}], [{"a": True}])]
+)
+def test_true_and_1_are_different_values(live: Any, wanted: Any) -> None:
+    patch = make_merge_patch({"a": live}, {"a": wanted})
+    assert repr(patch) == repr({"a": wanted})
 
 
 def test_only_what_differs_is_in_the_patch() -> None:
