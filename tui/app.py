@@ -36,7 +36,7 @@ from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
 from tui.internals.textual_private import free_drawn_lines
 from tui.key_queue import ORDERED_EVENTS, KeyQueue
-from tui.ports.app_context import Undoable
+from tui.ports.app_context import KeptEdit, Undoable
 from tui.ports.serving_source import LogService, ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from servedeck.changes.draft import Draft
+    from servedeck.cluster.apply import ObjectRef
     from servedeck.detail.detail_service import DetailService
     from servedeck.forwarding.forwards import PortForwards
     from tui.ports.app_context import AppContext
@@ -157,6 +158,7 @@ class ServedeckApp(TerminalApp):
         self._is_production_context = is_production_context
         self.undoable = Undoable()
         self.command_history: list[str] = []
+        self.kept_edits: dict[tuple[str, ObjectRef], KeptEdit] = {}
         self.bundle_service = bundle_service
         self.port_forwards = port_forwards
         self._change_service = change_service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from servedeck.changes.operations.object_edit import ObjectEdit
 from servedeck.changes.operations.operation import OperationPlan
 from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.http.errors import ConnectionLostError
 from servedeck.cluster.resources import DEPLOYMENT
 from tests.changes.operations.factories import deployment
 from tests.tui.fake_change_service import FakeChangeService
@@ -63,7 +65,11 @@ class Editor:
         file = Path(command[-1])
         self.texts.append(file.read_text())
         self.modes.append(file.stat().st_mode & 0o777)
-        file.write_text(self.edits.pop(0)(self.texts[-1]))
+        self.file = file
+        edit = self.edits.pop(0)
+        typed = edit(self.texts[-1])
+        if edit is not unwritten:
+            file.write_text(typed)
         return self.code
 
 
@@ -76,6 +82,12 @@ def replace(old: str, new: str) -> Editing:
 
 
 def unchanged(text: str) -> str:
+    """Saves the text as it is."""
+    return text
+
+
+def unwritten(text: str) -> str:
+    """Leaves the editor without saving."""
     return text
 
 
@@ -89,8 +101,10 @@ def service(tmp_path: Path) -> FakeChangeService:
 
 @pytest.fixture
 def edit_with(
-    monkeypatch: pytest.MonkeyPatch, service: FakeChangeService
+    monkeypatch: pytest.MonkeyPatch, service: FakeChangeService, tmp_path: Path
 ) -> Callable[..., tuple[Any, Editor]]:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     def make(*edits: Editing, code: int = 0) -> tuple[Any, Editor]:
         editor = Editor(*edits, code=code)
         monkeypatch.setenv("EDITOR", "vi")
@@ -125,7 +139,7 @@ async def test_a_change_opens_the_dialog_and_sends_nothing(
 
 
 async def test_a_confirmed_change_is_sent_once(edit_with: Any, service: FakeChangeService) -> None:
-    app, _ = edit_with(replace("replicas: 2", "replicas: 3"), unchanged)
+    app, editor = edit_with(replace("replicas: 2", "replicas: 3"), unchanged)
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app)
         await pilot.press("E")
@@ -133,6 +147,8 @@ async def test_a_confirmed_change_is_sent_once(edit_with: Any, service: FakeChan
         await pilot.press("y")
         await wait_for_text(pilot, "Deployment team-a/llama-70b-chat is changed.")
         assert len(service.run_operations) == 1
+        await wait_for(pilot, lambda: not app.kept_edits, "the edit to be forgotten")
+        await wait_for(pilot, lambda: not editor.file.parent.exists(), "the file to be removed")
 
 
 async def test_an_unchanged_text_changes_nothing(
@@ -146,15 +162,137 @@ async def test_an_unchanged_text_changes_nothing(
         assert service.planned_operations == []
 
 
-async def test_an_editor_that_fails_changes_nothing(
+async def test_what_an_editor_wrote_that_failed_is_kept_and_not_planned(
     edit_with: Any, service: FakeChangeService
 ) -> None:
-    app, _ = edit_with(replace("replicas: 2", "replicas: 3"), code=1)
+    app, editor = edit_with(replace("replicas: 2", "replicas: 3"), unwritten, code=1)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "vi ended with exit code 1. Your changes are kept, not saved")
+        assert service.planned_operations == []
+        [edit] = app.kept_edits.values()
+        assert "replicas: 3" in edit.file.read_text()
+        assert (edit.file.stat().st_mode & 0o777, edit.file.parent.stat().st_mode & 0o777) == (
+            0o600,
+            0o700,
+        )
+        await pilot.press("E")
+        await wait_for(pilot, lambda: len(editor.texts) == 2, "the editor")
+        assert "replicas: 3" in editor.texts[1]
+
+
+async def test_an_editor_that_failed_without_a_change_leaves_nothing(
+    edit_with: Any, service: FakeChangeService
+) -> None:
+    app, editor = edit_with(unchanged, code=1)
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app)
         await pilot.press("E")
+        await wait_for_text(pilot, "vi ended with exit code 1. Nothing was changed.")
+        await wait_for(pilot, lambda: not editor.file.parent.exists(), "the file to be removed")
+        assert app.kept_edits == {}
+
+
+async def test_the_swap_file_of_an_editor_that_was_ended_is_kept(edit_with: Any) -> None:
+    def leave_swap_file(text: str) -> str:
+        (editor.file.parent / ".deployment.yaml.swp").write_text("typed")
+        return text
+
+    app, editor = edit_with(leave_swap_file, code=-1)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "vi was ended by signal 1. Your changes are kept, not saved")
+        assert (editor.file.parent / ".deployment.yaml.swp").exists()
+
+
+async def test_a_text_with_a_mistake_is_kept_with_its_reason_when_the_editor_is_left(
+    edit_with: Any,
+) -> None:
+    app, editor = edit_with(replace("replicas: 2", "replicas: [2"), unchanged, unwritten)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Your changes are kept, not saved: E opens them again")
+        await pilot.press("E")
+        await wait_for(pilot, lambda: len(editor.texts) == 3, "the editor")
+        assert "replicas: [2" in editor.texts[2]
+
+
+async def test_a_rejected_text_is_kept_when_the_editor_is_left(
+    edit_with: Any, service: FakeChangeService
+) -> None:
+    app, _ = edit_with(replace("replicas: 2", "replicas: 4"), unchanged)
+
+    async def reject(operation: Any) -> OperationPlan:
+        return OperationPlan(operation, blocked="Four replicas are too many.")
+
+    service.plan_operation = reject  # type: ignore[method-assign]
+    async with app.run_test(size=(200, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Four replicas are too many. Your changes are kept, not saved")
+
+
+async def test_a_text_is_kept_while_the_api_server_does_not_answer_and_planned_when_it_does(
+    edit_with: Any, service: FakeChangeService
+) -> None:
+    app, editor = edit_with(replace("replicas: 2", "replicas: 4"), unchanged, unchanged)
+    plan_operation, read_object = service.plan_operation, service.read_object
+
+    async def lose(_: Any) -> Any:
+        raise ConnectionLostError("The API server does not answer.")
+
+    service.plan_operation = lose  # type: ignore[method-assign]
+    async with app.run_test(size=(200, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "does not answer. Your changes are kept, not saved")
+        # What is kept needs no API server to be opened.
+        service.plan_operation = plan_operation  # type: ignore[method-assign]
+        service.read_object = lose  # type: ignore[method-assign]
+        await pilot.press("E")
+        await wait_for_text(pilot, "Change Deployment")
+        assert editor.texts[2].startswith("# These are your changes that were not saved.")
+        service.read_object = read_object  # type: ignore[method-assign]
+
+
+async def test_looking_at_a_kept_text_keeps_it_and_an_empty_one_drops_it(edit_with: Any) -> None:
+    app, editor = edit_with(
+        replace("replicas: 2", "replicas: [2"), unchanged, unwritten, lambda _: "", unchanged
+    )
+    async with app.run_test(size=(200, 40)) as pilot:
+        await open_page(pilot, app)
+        for count in (2, 3):
+            await pilot.press("E")
+            await wait_for(pilot, lambda count=count: len(editor.texts) == count, "the editor")
+            await wait_for_text(pilot, "Your changes are kept, not saved")
+        await pilot.press("E")
+        await wait_for_text(pilot, "The unsaved changes were dropped.")
+        await wait_for(pilot, lambda: not editor.file.parent.exists(), "the file to be removed")
+        await pilot.press("E")
         await wait_for_text(pilot, "Nothing was changed.")
-        assert service.planned_operations == []
+        assert "replicas: 2" in editor.texts[-1]
+
+
+async def test_a_kept_text_is_there_after_the_page_was_left(edit_with: Any) -> None:
+    app, editor = edit_with(replace("replicas: 2", "replicas: [2"), unchanged, unwritten)
+    async with app.run_test(size=(200, 40)) as pilot:
+        await open_page(pilot, app)
+        await pilot.press("E")
+        await wait_for_text(pilot, "Your changes are kept")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: not isinstance(app.screen, ServingScreen), "the list")
+        await pilot.press("enter")
+        await wait_for(
+            pilot,
+            lambda: isinstance(app.screen, ServingScreen) and app.screen.active_pane is not None,
+            "the page",
+        )
+        await pilot.press("E")
+        await wait_for(pilot, lambda: len(editor.texts) == 3, "the editor")
+        assert "replicas: [2" in editor.texts[2]
 
 
 async def test_a_mistake_comes_back_with_the_reason_on_top_and_the_text_as_typed(
@@ -224,12 +362,12 @@ async def test_a_change_that_was_not_confirmed_is_offered_again(edit_with: Any) 
     app, editor = edit_with(replace("replicas: 2", "replicas: 3"), unchanged)
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app)
-        await pilot.press("E")
-        await wait_for(pilot, lambda: isinstance(app.screen, OperationDialog), "the dialog")
-        await pilot.press("escape")
-        await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
-        await pilot.press("E")
-        await wait_for_text(pilot, "The unsaved changes were dropped.")
+        for count in (1, 2):
+            await pilot.press("E")
+            await wait_for(pilot, lambda: isinstance(app.screen, OperationDialog), "the dialog")
+            assert len(editor.texts) == count
+            await pilot.press("escape")
+            await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
         assert "replicas: 3" in editor.texts[1]
 
 
@@ -258,9 +396,9 @@ def script(*lines: str) -> str:
 
 
 @contextmanager
-def open_serving(editor: str) -> Iterator[TerminalSession]:
-    """The page of a serving of the demo, in a terminal."""
-    env = {"EDITOR": editor, "VISUAL": "", "KUBE_EDITOR": ""}
+def open_serving(editor: str, directory: Path) -> Iterator[TerminalSession]:
+    """The page of a serving of the demo, in a terminal; the edited files are in the directory."""
+    env = {"EDITOR": editor, "VISUAL": "", "KUBE_EDITOR": "", "TMPDIR": str(directory)}
     command = [*SERVEDECK, "--demo", "open", "search/bge-m3"]
     session = TerminalSession(command, (100, 30), env)
     try:
@@ -272,12 +410,12 @@ def open_serving(editor: str) -> Iterator[TerminalSession]:
         session.close()
 
 
-def test_the_terminal_is_the_editors_until_it_ends() -> None:
+def test_the_terminal_is_the_editors_until_it_ends(tmp_path: Path) -> None:
     editor = script(
         "print('the editor is here')",
         "file.write_text(file.read_text().replace('replicas: 2', input()))",
     )
-    with open_serving(editor) as session:
+    with open_serving(editor, tmp_path) as session:
         session.press("E")
         session.wait_text("the editor is here")
         session.press("replicas: 3\n")
@@ -287,7 +425,7 @@ def test_the_terminal_is_the_editors_until_it_ends() -> None:
         session.wait_text("Basic Information")
 
 
-def test_ctrl_c_and_ctrl_z_are_the_editors() -> None:
+def test_ctrl_c_and_ctrl_z_are_the_editors(tmp_path: Path) -> None:
     editor = script(
         "import signal",
         "signal.signal(signal.SIGINT, lambda *_: print('interrupted'))",
@@ -295,7 +433,7 @@ def test_ctrl_c_and_ctrl_z_are_the_editors() -> None:
         "print('the editor is here')",
         "while (line := input()) != 'end': pass",
     )
-    with open_serving(editor) as session:
+    with open_serving(editor, tmp_path) as session:
         session.press("E")
         session.wait_text("the editor is here")
         session.press("\x03")

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
     from servedeck.changes.edit.save import UndoPoint
     from servedeck.changes.operations.operation import OperationResult
+    from servedeck.cluster.apply import ObjectRef
     from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
     from servedeck.forwarding.forwards import PortForwards
+    from servedeck.serving.spec.mapping.json_values import JsonObject
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.ports.serving_source import LogService, ServingSource
@@ -29,6 +31,15 @@ class Undoable(NamedTuple):
     results: tuple[OperationResult, ...] = ()
     edit: UndoPoint | None = None
     """A saved edit, in place of operations."""
+
+
+class KeptEdit(NamedTuple):
+    """An object in the operator's editor that is not saved."""
+
+    base: JsonObject
+    """The object as it was read."""
+    file: Path
+    """The text as it was left, in a directory of its own that the operator alone can read."""
 
 
 class AppContext(Protocol):
@@ -57,6 +68,8 @@ class AppContext(Protocol):
     """Commands that were run in containers, the newest last."""
     undoable: Undoable
     """What was done last and can be undone."""
+    kept_edits: dict[tuple[str, ObjectRef], KeptEdit]
+    """Edits of objects that were not saved, by context and object."""
     input_read_at: float
     """When the key or click that is handled now was read, in seconds of `time.monotonic`."""
     exiting: bool

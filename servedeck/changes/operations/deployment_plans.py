@@ -55,10 +55,8 @@ def plan_deployment_operation(
         replicas=desired_replicas(deployment),
         needs_confirmation=operation.kind in DISRUPTIVE_KINDS,
     )
-    if as_mapping(deployment, "metadata").get("deletionTimestamp"):
-        return replace(plan, blocked="It is being deleted.")
-    if (controller := find_controller(deployment)) is not None:
-        return replace(plan, blocked=controller.revert_warning)
+    if blocked := find_block(deployment):
+        return replace(plan, blocked=blocked)
     match operation.kind:
         case OperationKind.ROLLBACK:
             plan = plan_rollback(plan, deployment, replicasets or ())
@@ -71,6 +69,15 @@ def plan_deployment_operation(
         case _:
             plan = plan_replicas(plan, deployment, find_replicas_owner(deployment, autoscalers))
     return with_gitops_warning(plan, deployment)
+
+
+def find_block(obj: Mapping[str, Any]) -> str:
+    """Why no operation changes the object, one sentence: it is being deleted, or another object's
+    controller owns it; "" if none of them."""
+    if as_mapping(obj, "metadata").get("deletionTimestamp"):
+        return "It is being deleted."
+    controller = find_controller(obj)
+    return controller.revert_warning if controller is not None else ""
 
 
 def with_gitops_warning(plan: OperationPlan, deployment: Mapping[str, Any]) -> OperationPlan:

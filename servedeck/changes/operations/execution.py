@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 from servedeck.changes.operations.adoption import with_created
 from servedeck.changes.operations.lost_writes import look_again
@@ -30,6 +31,7 @@ from servedeck.cluster.http.response_warnings import read_warnings
 from servedeck.cluster.rejection import rejection_from_error
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects.object_document import editable_part
+from servedeck.serving.objects.update_merge import find_concurrent_changes
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 
 _MERGE_PATCH = "application/merge-patch+json"
@@ -97,14 +99,6 @@ def rejection_text(error: ClusterError) -> str:
     return rejection_from_error(error).message
 
 
-class DryRun(NamedTuple):
-    """What the API server answered to a plan that was not executed."""
-
-    changed: JsonObject
-    """The patched object; {} without a patch."""
-    warnings: tuple[str, ...]
-
-
 class CreationRefusedError(Exception):
     """The API server does not create an object; the cause is its ApiError."""
 
@@ -113,12 +107,13 @@ class CreationRefusedError(Exception):
         self.creation = creation
 
 
-async def dry_run_plan(connection: Connection, plan: OperationPlan) -> DryRun:
-    """Send the plan as a dry run. Raises OutdatedError if an object is not as it was planned,
+async def dry_run_plan(connection: Connection, plan: OperationPlan) -> OperationPlan:
+    """Send the plan as a dry run; returns it with the warnings of the API server and what a patched
+    object would be. Raises OutdatedError if an object is not as it was planned,
     CreationRefusedError and ClusterError."""
     sender = _Sender(connection, dry_run=True)
     try:
-        changed = await sender.send(plan)
+        stored = await sender.send(plan)
     except _ResponseLostError as error:
         assert isinstance(error.__cause__, ClusterError)
         raise error.__cause__ from None
@@ -126,7 +121,12 @@ async def dry_run_plan(connection: Connection, plan: OperationPlan) -> DryRun:
         if sender.creating is not None:
             raise CreationRefusedError(sender.creating) from error
         raise
-    return DryRun(dict(changed), tuple(dict.fromkeys(sender.warnings)))
+    patch = plan.patch
+    if patch is not None:
+        patch = replace(patch, live=dict(sender.patched), dry_run=dict(stored))
+    return replace(
+        plan, patch=patch, warnings=tuple(dict.fromkeys((*plan.warnings, *sender.warnings)))
+    )
 
 
 class _Sender:
@@ -143,6 +143,8 @@ class _Sender:
         """What is being created."""
         self.created: list[JsonObject] = []
         """What was created, as the API server returned it."""
+        self.patched: Mapping[str, Any] = {}
+        """The object that the last patch was sent for."""
         self.warnings: list[str] = []
 
     async def send(self, plan: OperationPlan) -> Mapping[str, Any]:
@@ -175,6 +177,7 @@ class _Sender:
         current: Mapping[str, Any] = patch.live
         for _ in range(_MAX_ATTEMPTS):
             version = as_str(as_mapping(current, "metadata").get("resourceVersion"))
+            self.patched = current
             try:
                 response = await self._request(
                     "PATCH",
@@ -325,15 +328,14 @@ def _changed_since(patch: ObjectPatch, current: Mapping[str, Any]) -> str:
         return "was deleted and created again by somebody else"
     if now.get("deletionTimestamp") and not before.get("deletionTimestamp"):
         return "is being deleted"
-    if _guarded_spec(patch.live) != _guarded_spec(current) or any(
-        as_mapping(before, part).get(key) != as_mapping(now, part).get(key)
-        for part in ("annotations", "labels")
-        for key in as_mapping(patch.patch, "metadata", part)
-    ):
+    sides = (patch.live, patch.patched, current)
+    if find_concurrent_changes(*(_guarded_part(one) for one in sides)):
         return "was changed by somebody else at the same time"
     return ""
 
 
-def _guarded_spec(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The spec without the taints of a node, which its controller writes as part of its status."""
-    return {key: value for key, value in as_mapping(obj, "spec").items() if key != "taints"}
+def _guarded_part(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The object without the taints of a node, which its controller writes as part of its
+    status."""
+    spec = {key: value for key, value in as_mapping(obj, "spec").items() if key != "taints"}
+    return {**obj, "spec": spec}

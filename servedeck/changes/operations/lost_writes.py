@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servedeck.changes.operations.adoption import with_created
-from servedeck.changes.operations.merge_patch import is_applied
 from servedeck.changes.operations.operation import (
     LostWrite,
     ObjectCreation,
@@ -16,6 +15,7 @@ from servedeck.changes.operations.operation import (
 from servedeck.changes.operations.result_text import again, done_sentence, undo_generation
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.serving.objects.update_merge import has_change
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 
 
@@ -51,7 +51,7 @@ async def _look_at_patched(
     live_uid = as_mapping(plan.patch.live, "metadata").get("uid")
     if current is None or metadata.get("uid") != live_uid:
         return _failed(result, lost, f"{target} was deleted by somebody else meanwhile.")
-    if is_applied(current, plan.patch.patch):
+    if plan.patch.is_in(current):
         rest = [one.target for one in plan.deletions]
         rest += [one.target for one in plan.creations]
         if rest:  # it was not sent
@@ -74,7 +74,7 @@ async def _look_at_created(
     if current is None:
         text = f"{creation.target} was not created so far; look again before you repeat it."
         return replace(result, message=f"{lost.error} {text}")
-    if not is_applied(current, creation.manifest):
+    if not has_change({}, creation.manifest, current):
         text = f"{creation.target} was created by somebody else meanwhile."
         return _failed(result, lost, f"{text} {again(result.operation.kind).capitalize()}.")
     creations = lost.plan.creations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from servedeck.serving.objects.diff import same_value
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
 
@@ -13,7 +14,7 @@ def make_merge_patch(live: JsonObject, wanted: JsonObject) -> JsonObject:
     patch: JsonObject = {}
     for key in {**live, **wanted}:
         before, after = live.get(key), wanted.get(key)
-        if before == after:
+        if same_value(before, after):
             continue
         if isinstance(before, dict) and isinstance(after, dict):
             if inner := make_merge_patch(before, after):
@@ -34,8 +35,3 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:
         else:
             result[key] = apply_merge_patch(result.get(key), value)
     return result
-
-
-def is_applied(current: JsonObject, patch: JsonObject) -> bool:
-    """Whether the object has all that the patch sets."""
-    return not make_merge_patch(current, apply_merge_patch(current, patch))

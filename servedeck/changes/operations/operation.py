@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from servedeck.changes.operations.merge_patch import apply_merge_patch
 from servedeck.cluster.resources import DEPLOYMENT, NODE, POD, Resource
+from servedeck.serving.objects.update_merge import has_change
 from servedeck.serving.text import one_line, sanitize
 
 if TYPE_CHECKING:
@@ -115,6 +117,25 @@ class ObjectPatch:
     live: JsonObject
     """The object that the patch was made from."""
     patch: JsonObject
+    dry_run: JsonObject | None = None
+    """The patched `live` as the API server would store it, with its defaults and what admission
+    webhooks change; None without a dry run."""
+
+    @property
+    def expected(self) -> JsonObject:
+        """The patched object, as far as it is known."""
+        return self.dry_run or self.patched
+
+    @property
+    def patched(self) -> JsonObject:
+        """The patched object, without what the API server makes of it."""
+        found: JsonObject = apply_merge_patch(self.live, self.patch)
+        return found
+
+    def is_in(self, current: JsonObject) -> bool:
+        """Whether an object of the API server has the change."""
+        # A webhook may set something else each time.
+        return any(has_change(self.live, one, current) for one in (self.expected, self.patched))
 
 
 @dataclass(frozen=True, slots=True)

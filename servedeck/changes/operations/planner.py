@@ -24,7 +24,11 @@ from servedeck.changes.operations.execution import (
 )
 from servedeck.changes.operations.kubectl import with_context
 from servedeck.changes.operations.node_plans import plan_cordon
-from servedeck.changes.operations.object_edit import ObjectEdit, plan_object_edit
+from servedeck.changes.operations.object_edit import (
+    ObjectEdit,
+    describe_change,
+    plan_object_edit,
+)
 from servedeck.changes.operations.operation import (
     ObjectCreation,
     Operation,
@@ -95,12 +99,11 @@ async def _make_plan(
         return plan_cordon(operation, target)
     if isinstance(operation, Release):
         return await _plan_release(connection, operation, target)
-    if isinstance(operation, ObjectEdit):
-        return plan_object_edit(operation, target)
     autoscalers: list[JsonObject] = []
     unlisted: list[Resource] = []
     replicasets: list[JsonObject] | None = []
-    if kind in REPLICA_KINDS:
+    scales = isinstance(operation, ObjectEdit) and operation.changes_replicas
+    if kind in REPLICA_KINDS or scales:
         autoscalers, unlisted = await list_autoscalers(connection, operation.namespace)
     elif kind is OperationKind.ROLLBACK:
         replicasets = await list_replicasets(connection, target)
@@ -111,14 +114,17 @@ async def _make_plan(
             if error.code != 403:
                 raise
             replicasets = None
-    plan = plan_deployment_operation(
-        operation,
-        target,
-        autoscalers=autoscalers,
-        replicasets=replicasets,
-        # After the first response, which shows the server's clock.
-        now=now or datetime.now(UTC) + connection.clock.offset,
-    )
+    if isinstance(operation, ObjectEdit):
+        plan = plan_object_edit(operation, target, autoscalers)
+    else:
+        plan = plan_deployment_operation(
+            operation,
+            target,
+            autoscalers=autoscalers,
+            replicasets=replicasets,
+            # After the first response, which shows the server's clock.
+            now=now or datetime.now(UTC) + connection.clock.offset,
+        )
     warnings = [
         f"Without permission to list {one.resource_name}, it is not known whether one sets the "
         "replicas."
@@ -235,7 +241,7 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
     """The plan, blocked if the API server's dry run rejects it: permission, admission webhook.
     Raises OutdatedError."""
     try:
-        changed, warnings = await dry_run_plan(connection, plan)
+        plan = await dry_run_plan(connection, plan)
     except CreationRefusedError as error:
         assert isinstance(error.__cause__, ApiError)
         target, reason = error.creation.target, rejection_text(error.__cause__).rstrip(".")
@@ -249,5 +255,5 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
             return replace(plan, warnings=(*plan.warnings, text))
         return replace(plan, blocked=rejection_text(error))
     if isinstance(plan.operation, (Adoption, Release)):
-        plan = with_dry_run(plan, changed or None)
-    return replace(plan, warnings=(*plan.warnings, *warnings))
+        return with_dry_run(plan, plan.patch.dry_run if plan.patch is not None else None)
+    return describe_change(plan) if isinstance(plan.operation, ObjectEdit) else plan

@@ -13,7 +13,7 @@ from servedeck.serving.edit.entries import (
     list_keys,
     split_spec,
 )
-from servedeck.serving.objects.field_changes import mask_arguments
+from servedeck.serving.objects.secret_values import mask_arguments
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.spec import FIELDS, ServingSpec

@@ -80,7 +80,7 @@ def find_differences(old: Any, new: Any, path: FieldPath = ()) -> Iterator[Diffe
             yield from find_differences(one, other, (*path, str(key)))
     elif isinstance(old, list) and isinstance(new, list):
         yield from _list_differences(old, new, path)
-    elif old is not new and not _equal(old, new):
+    elif old is not new and not same_value(old, new):
         yield Difference(path, old, new)
 
 
@@ -99,7 +99,7 @@ def _list_differences(old: list[Any], new: list[Any], path: FieldPath) -> Iterat
         for at in range(max(len(old), len(new))):
             one, other = (side[at] if at < len(side) else MISSING for side in (old, new))
             yield from find_differences(one, other, (*path, at))
-    elif not _equal(old, new):
+    elif not same_value(old, new):
         yield Difference(path, old, new)
 
 
@@ -142,8 +142,14 @@ def _by_key(entries: Sequence[Any], keys: tuple[str, ...]) -> dict[ListKey, Any]
     return {list_key(one, keys): one for one in entries}
 
 
-def _equal(old: Any, new: Any) -> bool:
-    return bool(old == new) and isinstance(old, bool) == isinstance(new, bool)
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two values are the same as JSON, in which `true` is not 1."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_value(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(same_value(*pair) for pair in pairs)
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def same_quantity(one: Any, other: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
@@ -18,12 +18,14 @@ from servedeck.serving.objects.diff import (
     Difference,
     FieldPath,
     ListKey,
+    PathStep,
     find_differences,
     format_path,
     same_quantity,
+    same_value,
 )
 from servedeck.serving.objects.managed_fields import ForeignField
-from servedeck.serving.spec.env_file import looks_secret
+from servedeck.serving.objects.secret_values import mask_arguments, mask_at
 from servedeck.serving.text import MASK, one_line, sanitize
 
 Manifest = Mapping[str, Any]
@@ -81,11 +83,17 @@ def _field_changes(difference: Difference, max_length: int) -> Iterator[FieldCha
     is_order = bool(path) and path[-1] in LIST_KEYS
     if isinstance(old, list) and isinstance(new, list) and not is_order:
         yield from _word_changes(path, old, new, max_length)
-    elif _is_secret_value(path, old) or _is_secret_value(path, new):
-        masked_old, masked_new = (MISSING if one is MISSING else MASK for one in (old, new))
-        yield _field_change(path, masked_old, masked_new, max_length)
     else:
-        yield _field_change(path, old, new, max_length)
+        yield _field_change(path, *_mask_both(path, old, new), max_length)
+
+
+def _mask_both(path: FieldPath, old: Any, new: Any) -> tuple[Any, Any]:
+    """Both values of a field; if one of them is a secret, so is the other."""
+    old, new = (mask_at(path, one) for one in (old, new))
+    if MASK not in (old, new):
+        return old, new
+    old, new = (one if one is MISSING or one in (None, "") else MASK for one in (old, new))
+    return old, new
 
 
 def _word_changes(
@@ -118,92 +126,7 @@ def _path_text(path: FieldPath) -> str:
 def _format_value(value: Any, max_length: int = MAX_VALUE_LENGTH) -> str:
     if value is MISSING:
         return "none"
-    return '""' if value == "" else _one_line_text(_mask_secrets(value), max_length)
-
-
-# -- masking ------------------------------------------------------------------------------------
-
-
-def _is_secret_env_var(value: Mapping[str, Any]) -> bool:
-    """Whether an entry of `env` contains a value that looks secret."""
-    name, text = value.get("name"), value.get("value")
-    return isinstance(name, str) and isinstance(text, str) and looks_secret(name, text)
-
-
-def _is_secret_value(path: FieldPath, value: Any) -> bool:
-    """Whether the value of an entry of `env` looks secret, or it is that of a probe's HTTP header,
-    whose path does not say which header it is."""
-    entry = path[-2] if len(path) > 1 else ""
-    if path[-1:] == ("value",) and "httpHeaders" in path:
-        return True
-    is_value = isinstance(entry, ListKey) and path[-1] == "value" and isinstance(value, str)
-    return is_value and looks_secret(str(entry), value)
-
-
-def _mask_secrets(value: Any) -> Any:
-    """The value, with MASK instead of the parts that look secret."""
-    if isinstance(value, Mapping):
-        hidden = {"value": MASK} if _is_secret_env_var(value) else {}
-        return {key: _mask_secrets(one) for key, one in value.items()} | hidden
-    if isinstance(value, list):
-        plain = all(not isinstance(one, (Mapping, list)) for one in value)
-        return mask_arguments(value) if plain else [_mask_secrets(one) for one in value]
-    return MASK if isinstance(value, str) and looks_secret("", value) else value
-
-
-def mask_arguments(words: Sequence[Any]) -> list[Any]:
-    """Words of a command line; `--api-key=X` and `--api-key X` mask the value after the flag, also
-    within a word that is a shell script."""
-    found: list[Any] = []
-    before = ""
-    for word in words:
-        if not isinstance(word, str):
-            found.append(word)
-            continue
-        if len(word.split()) > 1 and not _is_secret_word(word, before):
-            found.append(_mask_script(word))
-        else:
-            found.append(_mask_word(word, before))
-        before = word
-    return found
-
-
-def _mask_word(word: str, before: str) -> str:
-    """A word of a command line, masked where the word before it, or its own name, say so."""
-    if _is_secret_word(word, before):
-        return MASK
-    name, equals, value = word.partition("=")
-    return f"{name}={MASK}" if equals and looks_secret(name.lstrip("-"), value) else word
-
-
-def _is_secret_word(word: str, before: str) -> bool:
-    """Whether the whole word looks secret by its shape, or as the value of the flag before it."""
-    flag = before if before.startswith("-") and "=" not in before else ""
-    is_value = bool(flag) and not word.startswith("-")
-    return looks_secret("", word) or (is_value and looks_secret(flag.lstrip("-"), word))
-
-
-_SCRIPT_WORD_PATTERN = re.compile(r"""'[^']*'|"[^"]*"|[^\s'",;]+""")
-
-
-def _mask_script(script: str) -> str:
-    """A shell script, or a value in quotes that may be one, word by word."""
-    before = ""
-
-    def mask(match: re.Match[str]) -> str:
-        nonlocal before
-        word, name = match[0], before.partition("=")
-        before = word
-        quote = word[0] if word[0] in "'\"" else ""
-        inner = word[1:-1] if quote else word
-        if name[1] and not name[2] and match.start() and script[match.start() - 1] == "=":
-            if looks_secret(name[0].lstrip("-"), inner):
-                return f"{quote}{MASK}{quote}"
-        elif _is_secret_word(inner, "".join(name)):
-            return f"{quote}{MASK}{quote}"
-        return f"{quote}{_mask_script(inner)}{quote}" if quote else _mask_word(word, "")
-
-    return _SCRIPT_WORD_PATTERN.sub(mask, script)
+    return '""' if value == "" else _one_line_text(value, max_length)
 
 
 # -- conflicts ----------------------------------------------------------------------------------
@@ -233,10 +156,7 @@ def parse_conflicts(
 
 def foreign_conflict(field: ForeignField) -> FieldConflict:
     """A conflict about a field that others set and a write changes or removes."""
-    old, new = (
-        MASK if _is_secret_value(field.path, value) else _format_value(value)
-        for value in (field.old, field.new)
-    )
+    old, new = (_format_value(one) for one in _mask_both(field.path, field.old, field.new))
     managers = _one_line_text(", ".join(field.managers) or "another manager")
     return FieldConflict(_path_text(field.path), managers, old, new)
 
@@ -244,7 +164,7 @@ def foreign_conflict(field: ForeignField) -> FieldConflict:
 def format_value_at(value: Any, path: str) -> str:
     """Text of the value at a path in the API server's notation, `.spec.containers[name="c"].image`;
     "none" if it does not exist (structured-merge-diff fieldpath/element.go)."""
-    parent: Any = None
+    steps: list[PathStep] = []
     while path:
         if path[0] == "." and isinstance(value, Mapping):
             rest = path[1:]
@@ -253,24 +173,36 @@ def format_value_at(value: Any, path: str) -> str:
             key = max(fits, key=len, default=None)
             if key is None:
                 return "none"
-            parent, value, path = value, value[key], rest[len(key) :]
+            steps.append(key)
+            value, path = value[key], rest[len(key) :]
         elif path[0] == "[" and isinstance(value, list):
             inside, _, path = path[1:].partition("]")
             value = next((one for one in value if _matches_list_key(one, inside)), MISSING)
+            steps.append(ListKey(_list_key_values(inside)))
         else:
             return "none"
-    if isinstance(parent, Mapping) and _is_secret_env_var(parent) and value == parent["value"]:
-        return MASK
-    return _format_value(value)
+    return _format_value(mask_at(tuple(steps), value))
 
 
 def _matches_list_key(item: Any, selector: str) -> bool:
-    keys = _LIST_KEY_PATTERN.findall(selector)
+    keys = _list_key_values(selector)
     return (
         isinstance(item, Mapping)
         and bool(keys)
-        and all(json.dumps(item.get(key)) == text for key, text in keys)
+        and all(same_value(item.get(key), value) for key, value in keys)
     )
+
+
+def _list_key_values(selector: str) -> tuple[tuple[str, Any], ...]:
+    """The keys in `name="server"`, with their values; None for one that is not JSON."""
+    return tuple((key, _read_json(text)) for key, text in _LIST_KEY_PATTERN.findall(selector))
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 # -- what admission does ------------------------------------------------------------------------
@@ -309,6 +241,7 @@ def _is_stored_form(sent: Any, stored: Any) -> bool:
 
 def _admission_change(path: FieldPath, sent: Any, stored: Any) -> AdmissionChange:
     """Sanitize: keys and values of a stored object are untrusted."""
+    sent, stored = _mask_both(path, sent, stored)
     return AdmissionChange(_path_text(path), _one_line_text(sent), _one_line_text(stored))
 
 

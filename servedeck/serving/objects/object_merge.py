@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from servedeck.serving.edit.merge import merge_order
 from servedeck.serving.objects.diff import (
     ATOMIC_MAPS,
     MISSING,
@@ -12,6 +14,7 @@ from servedeck.serving.objects.diff import (
     ListKey,
     list_key,
     list_keys,
+    same_value,
 )
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
@@ -35,7 +38,8 @@ def merge_objects(
     base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> ObjectMerge:
     """Three-way merge of an object, by field, and in associative lists by entry. What one side
-    alone changed is merged; what both changed to the same value is no conflict."""
+    alone changed is merged; what both changed to the same value is no conflict. The order of the
+    entries is a value of its own."""
     conflicts: list[ObjectConflict] = []
     merged = _merge((), base, mine, theirs, conflicts)
     return ObjectMerge(merged, tuple(conflicts))
@@ -44,9 +48,9 @@ def merge_objects(
 def _merge(
     path: FieldPath, base: Any, mine: Any, theirs: Any, conflicts: list[ObjectConflict]
 ) -> Any:
-    if mine in (base, theirs):
+    if same_value(mine, base) or same_value(mine, theirs):
         return theirs
-    if theirs == base:
+    if same_value(theirs, base):
         return mine
     if isinstance(mine, Mapping) and isinstance(theirs, Mapping) and not _is_atomic(path):
         before = base if isinstance(base, Mapping) else {}
@@ -90,4 +94,23 @@ def _merge_lists(
         value = _merge((*path, key), one, own, other, conflicts)
         if value is not MISSING:
             found[key] = value
-    return list(found.values())
+    return [found[key] for key in _merge_order(path, sides, found, conflicts)]
+
+
+def _merge_order(
+    path: FieldPath,
+    sides: Sequence[Mapping[ListKey, Any]],
+    kept: Mapping[ListKey, Any],
+    conflicts: list[ObjectConflict],
+) -> Iterable[ListKey]:
+    """The order of the entries that are kept; of a conflict, mine, then what others added. `sides`
+    are the base, mine and theirs."""
+    # As text: a number and a text cannot be sorted.
+    names = {json.dumps(key): key for side in sides for key in side}
+    base, mine, theirs = ([json.dumps(key) for key in side] for side in sides)
+    order = merge_order(base, theirs, mine, {json.dumps(key) for key in kept})
+    if order is not None:
+        return [names[one] for one in order]
+    shown = ([str(key) for key in side] for side in (sides[0], sides[2], sides[1]))
+    conflicts.append(ObjectConflict(path, *shown))
+    return dict.fromkeys(key for side in (sides[1], sides[2]) for key in side if key in kept)

@@ -1,4 +1,4 @@
-"""Who changes a Deployment or its replicas besides its operator: autoscalers, GitOps controllers,
+"""Who changes an object or its replicas besides its operator: autoscalers, GitOps controllers,
 Helm, and the controllers of other objects."""
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 from servedeck.serving.objects.kserve import SERVICE_KINDS, SERVICE_LABEL
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
 from servedeck.serving.text import one_line, sanitize
+
+DEPLOYMENT = "Deployment"
 
 
 class OwnerKind(StrEnum):
@@ -26,16 +28,18 @@ class OwnerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who changes a Deployment by itself. Text is sanitized and on one line."""
+    """Who changes an object by itself. Text is sanitized and on one line."""
 
     kind: OwnerKind
     name: str
     """With its kind: "Argo CD application chat", "HorizontalPodAutoscaler chat"."""
+    target: str = DEPLOYMENT
+    """Kind of the object that it changes, "Deployment"."""
 
     @property
     def revert_warning(self) -> str:
-        """What it does with a change of the Deployment, and what to do, in one sentence."""
-        return _REVERT_WARNINGS[self.kind].format(name=self.name)
+        """What it does with a change of the object, and what to do, in one sentence."""
+        return _REVERT_WARNINGS[self.kind].format(name=self.name, target=self.target)
 
     @property
     def label_warning(self) -> str:
@@ -55,20 +59,20 @@ class Owner:
 _REVERT_WARNINGS = {
     # Only with selfHeal does it revert a change by itself; otherwise it reports OutOfSync (Argo CD
     # documentation, Automated Sync Policy).
-    OwnerKind.ARGO_CD: "{name} manages this Deployment and reverts the change when it syncs; make "
+    OwnerKind.ARGO_CD: "{name} manages this {target} and reverts the change when it syncs; make "
     "the change in Git, too.",
     # Drift is corrected at each interval (Flux documentation, Kustomization).
-    OwnerKind.FLUX_KUSTOMIZATION: "{name} manages this Deployment and reverts the change when it "
+    OwnerKind.FLUX_KUSTOMIZATION: "{name} manages this {target} and reverts the change when it "
     "reconciles; make the change in Git, too.",
     # Drift detection is off by default (Flux documentation, HelmRelease, spec.driftDetection).
-    OwnerKind.FLUX_HELM_RELEASE: "{name} manages this Deployment and may revert the change when it "
+    OwnerKind.FLUX_HELM_RELEASE: "{name} manages this {target} and may revert the change when it "
     "reconciles; change its values, too.",
     # Only where the chart's own value of the field differs (three-way merge of helm upgrade).
-    OwnerKind.HELM: "{name} created this Deployment, and the next helm upgrade may revert the "
+    OwnerKind.HELM: "{name} created this {target}, and the next helm upgrade may revert the "
     "change; change its values, too.",
-    OwnerKind.HPA: "{name} sets the replicas of this Deployment.",
-    OwnerKind.SCALED_OBJECT: "{name} sets the replicas of this Deployment.",
-    OwnerKind.CONTROLLER: "{name} owns this Deployment, and its controller may revert the change; "
+    OwnerKind.HPA: "{name} sets the replicas of this {target}.",
+    OwnerKind.SCALED_OBJECT: "{name} sets the replicas of this {target}.",
+    OwnerKind.CONTROLLER: "{name} owns this {target}, and its controller may revert the change; "
     "change the {name} instead.",
 }
 
@@ -100,26 +104,26 @@ _PAUSED_ANNOTATION = "autoscaling.keda.sh/paused"
 _PAUSED_REPLICAS_ANNOTATION = "autoscaling.keda.sh/paused-replicas"
 
 _OWNERS_BY_MANAGER = {
-    "argocd-controller": Owner(OwnerKind.ARGO_CD, "Argo CD"),
-    "kustomize-controller": Owner(OwnerKind.FLUX_KUSTOMIZATION, "Flux (kustomize-controller)"),
-    "helm-controller": Owner(OwnerKind.FLUX_HELM_RELEASE, "Flux (helm-controller)"),
-    "helm": Owner(OwnerKind.HELM, "Helm"),
+    "argocd-controller": (OwnerKind.ARGO_CD, "Argo CD"),
+    "kustomize-controller": (OwnerKind.FLUX_KUSTOMIZATION, "Flux (kustomize-controller)"),
+    "helm-controller": (OwnerKind.FLUX_HELM_RELEASE, "Flux (helm-controller)"),
+    "helm": (OwnerKind.HELM, "Helm"),
 }
 """By the field manager, where no label or annotation names the owner."""
 
 
-def find_gitops_owner(deployment: Mapping[str, Any]) -> Owner | None:
-    """Who manages the Deployment by a definition of its own: Argo CD, Flux or Helm, in this order,
-    by labels, annotations and field managers; None if nobody does."""
-    labels, annotations = (
-        as_mapping(deployment, "metadata", one) for one in ("labels", "annotations")
-    )
-    # An annotation that was copied from another object does not count (Argo CD documentation,
-    # Resource Tracking).
+def find_gitops_owner(obj: Mapping[str, Any]) -> Owner | None:
+    """Who manages the object by a definition of its own: Argo CD, Flux or Helm, in this order, by
+    labels, annotations and field managers; None if nobody does. An entry of a list, which has no
+    kind, is taken for a Deployment."""
+    group, kind_of = _group_and_kind(obj)
+    labels, annotations = (as_mapping(obj, "metadata", one) for one in ("labels", "annotations"))
+    # An annotation that was copied from another object does not count. The group of the core API is
+    # "" (Argo CD documentation, Resource Tracking).
     tracked, _, identity = _text(annotations.get(_ARGO_CD_ANNOTATION)).partition(":")
-    own_identity = f"apps/Deployment:{_namespace(deployment)}/{_name(deployment)}"
+    own_identity = f"{group}/{kind_of}:{_namespace(obj)}/{_name(obj)}"
     if tracked and identity == own_identity:
-        return Owner(OwnerKind.ARGO_CD, f"{OwnerKind.ARGO_CD} {tracked}")
+        return Owner(OwnerKind.ARGO_CD, f"{OwnerKind.ARGO_CD} {tracked}", kind_of)
     named = [
         (OwnerKind.ARGO_CD, labels.get(_ARGO_CD_LABEL)),
         (OwnerKind.FLUX_KUSTOMIZATION, labels.get(_KUSTOMIZATION_LABEL)),
@@ -130,15 +134,16 @@ def find_gitops_owner(deployment: Mapping[str, Any]) -> Owner | None:
     is_left_alone = annotations.get(_RECONCILE_ANNOTATION) == "disabled"
     for kind, value in named:
         if (name := _text(value)) and not (is_left_alone and kind is OwnerKind.FLUX_KUSTOMIZATION):
-            return Owner(kind, f"{kind} {name}")
+            return Owner(kind, f"{kind} {name}", kind_of)
     managers = {
         as_str(one.get("manager"))
-        for one in mappings(as_mapping(deployment, "metadata").get("managedFields"))
+        for one in mappings(as_mapping(obj, "metadata").get("managedFields"))
         if not one.get("subresource")
     }
     if is_left_alone:
         managers.discard("kustomize-controller")
-    return next((one for name, one in _OWNERS_BY_MANAGER.items() if name in managers), None)
+    known = next((one for name, one in _OWNERS_BY_MANAGER.items() if name in managers), None)
+    return Owner(*known, kind_of) if known is not None else None
 
 
 def find_replicas_owner(
@@ -162,18 +167,28 @@ def scales_deployment(autoscaler: Mapping[str, Any], deployment: Mapping[str, An
     return _scales(autoscaler, _autoscaler_kind(autoscaler), deployment)
 
 
-def find_controller(deployment: Mapping[str, Any]) -> Owner | None:
-    """The object whose controller made the Deployment, None if there is none. Of a Deployment that
-    Knative made for an InferenceService, it is the InferenceService: a Revision is immutable."""
-    labels = as_mapping(deployment, "metadata", "labels")
+def find_controller(obj: Mapping[str, Any]) -> Owner | None:
+    """The object whose controller made this one, None if there is none. Without a kind, it is taken
+    for a Deployment. Of a Deployment that Knative made for an InferenceService, it is the
+    InferenceService: a Revision is immutable."""
+    target = _group_and_kind(obj)[1]
+    labels = as_mapping(obj, "metadata", "labels") if target == DEPLOYMENT else {}
     service = _text(labels.get(SERVICE_LABEL))
-    for one in mappings(as_mapping(deployment, "metadata").get("ownerReferences")):
+    for one in mappings(as_mapping(obj, "metadata").get("ownerReferences")):
         if one.get("controller") is True:
             kind = _text(one.get("kind"))
             if service and kind not in SERVICE_KINDS:
                 break
-            return Owner(OwnerKind.CONTROLLER, f"{kind} {_text(one.get('name'))}")
-    return Owner(OwnerKind.CONTROLLER, f"InferenceService {service}") if service else None
+            return Owner(OwnerKind.CONTROLLER, f"{kind} {_text(one.get('name'))}", target)
+    name = f"InferenceService {service}"
+    return Owner(OwnerKind.CONTROLLER, name, target) if service else None
+
+
+def _group_and_kind(obj: Mapping[str, Any]) -> tuple[str, str]:
+    kind = _text(obj.get("kind"))
+    if not kind:
+        return "apps", DEPLOYMENT
+    return _text(obj.get("apiVersion")).rpartition("/")[0], kind
 
 
 def _autoscaler_kind(autoscaler: Mapping[str, Any]) -> OwnerKind:

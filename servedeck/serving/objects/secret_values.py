@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from servedeck.serving.objects.diff import MISSING, FieldPath, ListKey
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.text import MASK
-
-"""What a masked value is shown as."""
 
 _WORD_PATTERN = re.compile(r"""([\s'",;]+)""")
 """Between the words of a command line, as in `contains_secret`."""
@@ -24,6 +23,17 @@ _QUOTED_PATTERN = re.compile(
     r"""(?<![\w-])([\w-]++)(=|[ \t]++)(["'])((?:(?!\3).)++)\3""", re.DOTALL
 )
 """A name or a flag, and its value in quotes."""
+
+_HEADER_PATTERN = re.compile(
+    r"""(?<![\w-])([A-Z][\w-]*+)"""
+    r"""(:[ \t]*+(?:(?:Basic|Bearer|Token)[ \t]++)?)([^\s'"?=+-][^\s'"]*)""",
+    re.IGNORECASE,
+)
+"""An HTTP header in a command line, with the scheme of its credentials (RFC 9110, 11.4), and its
+value. `${TOKEN:-default}` is none."""
+
+_NAMELESS_VALUE_LISTS = frozenset({"tolerations"})
+"""Lists whose entries have a `value` and no name that says what it is."""
 
 _COMMAND_KEYS = ("command", "args")
 _TEXT_MAPPINGS = {"ConfigMap": ("data",), "Secret": ("data", "stringData")}
@@ -50,6 +60,34 @@ def mask_secret_values(
         else:
             result[key] = masker.mask(value, key)
     return result, masker.count
+
+
+def mask_at(path: FieldPath, value: Any) -> Any:
+    """The value of the field at a path of an object, with the same values masked as
+    `mask_secret_values` masks in the object. Where the path does not have the name of a variable or
+    a header, because it is there twice or its list has no keys, its value is masked."""
+    if value is MISSING:
+        return value
+    if len(path) > 2 and path[-1] == "value" and isinstance(path[-2], int):
+        is_plain = path[-3] in _NAMELESS_VALUE_LISTS or not isinstance(value, str)
+        return value if is_plain else MASK
+    wrapped = value
+    for step in reversed(path):
+        if isinstance(step, str):
+            wrapped = {step: wrapped}
+        elif isinstance(step, ListKey) and isinstance(wrapped, dict):
+            wrapped = [{**dict(step.values), **wrapped}]
+        else:
+            wrapped = [wrapped]
+    found: Any = _Masker().mask(wrapped, "")
+    for step in path:
+        found = found[step if isinstance(step, str) else 0]
+    return found
+
+
+def mask_arguments(words: Sequence[Any]) -> list[Any]:
+    """The words of a command line with MASK instead of those that look secret."""
+    return _Masker().mask_command(words)
 
 
 class _Masker:
@@ -80,7 +118,7 @@ class _Masker:
             }
         if isinstance(value, list):
             if key in _COMMAND_KEYS:
-                return self._mask_command(value)
+                return self.mask_command(value)
             return [self.mask(one, key) for one in value]
         return value
 
@@ -122,7 +160,7 @@ class _Masker:
             return self._masked() if masker.count else value
         return self.mask(value, "")
 
-    def _mask_command(self, words: list[Any]) -> list[Any]:
+    def mask_command(self, words: Sequence[Any]) -> list[Any]:
         """The words of a command: those that are secret, and the one after a flag such as
         `--api-key`."""
         result: list[Any] = []
@@ -143,6 +181,7 @@ class _Masker:
         """A word of a command, which may be a whole script."""
         if looks_secret("", text):
             return self._masked()
+        text = _HEADER_PATTERN.sub(self._mask_header, text)
         if "=" not in text and not _WORD_PATTERN.search(text):
             return text
         pieces = _WORD_PATTERN.split(_QUOTED_PATTERN.sub(self._mask_quoted, text))
@@ -158,6 +197,11 @@ class _Masker:
                 pieces[at] = f"{name}={self._masked()}"
             before = word
         return "".join(pieces)
+
+    def _mask_header(self, found: re.Match[str]) -> str:
+        name, between, value = found.groups()
+        is_secret = value != MASK and looks_secret(_variable_name(name))
+        return f"{name}{between}{self._masked()}" if is_secret else found[0]
 
     def _mask_quoted(self, found: re.Match[str]) -> str:
         name, between, quote, _value = found.groups()

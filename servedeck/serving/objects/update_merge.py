@@ -14,6 +14,7 @@ from servedeck.serving.objects.diff import (
     format_path,
     same_quantity,
 )
+from servedeck.serving.objects.object_document import editable_part, with_metadata_maps
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
@@ -31,17 +32,17 @@ def find_concurrent_changes(
     live: Mapping[str, Any], body: Mapping[str, Any], current: Mapping[str, Any]
 ) -> list[str]:
     """Paths of what somebody else changed from `live` to `current` and the update `body` would
-    revert, at most three. The status, and metadata that the update leaves alone, do not count."""
+    revert, at most three. The status, what the API server sets, and metadata that the update leaves
+    alone do not count."""
     if as_mapping(live, "metadata").get("uid") != as_mapping(current, "metadata").get("uid"):
         return ["metadata.uid"]
+    before, after, now = (_comparable(one) for one in (live, body, current))
+    touched = [one.path for one in find_differences(before["metadata"], after["metadata"])]
     found = [
         format_path(one.path)
-        for one in find_differences(_without_metadata(live), _without_metadata(current))
+        for one in find_differences(before, now)
+        if one.path[0] != "metadata" or any(_overlap(one.path[1:], path) for path in touched)
     ]
-    for part, key, _ in _metadata_changes(live, body):
-        before, now = (as_mapping(one, "metadata", part).get(key) for one in (live, current))
-        if before != now:
-            found.append(f"metadata.{part}.{key}")
     return [one_line(sanitize(one)) for one in found[:_MAX_PATHS]]
 
 
@@ -64,7 +65,9 @@ def has_change(
     live: Mapping[str, Any], changed: Mapping[str, Any], current: Mapping[str, Any]
 ) -> bool:
     """Whether `current` has what a write of `changed` changes in `live`, also with the defaults
-    that the API server adds to it, and with quantities in another form."""
+    that the API server adds to it, and with quantities in another form. The status and what the API
+    server sets do not count."""
+    live, changed, current = (_comparable(one) for one in (live, changed, current))
     missing = list(find_differences(changed, current))
     return not any(
         _overlap(wanted.path, one.path)
@@ -82,6 +85,12 @@ def _is_default(wanted: Difference, found: Difference) -> bool:
 def _overlap(path: FieldPath, other: FieldPath) -> bool:
     length = min(len(path), len(other))
     return path[:length] == other[:length]
+
+
+def _comparable(obj: Mapping[str, Any]) -> JsonObject:
+    """The object without its status and what the API server sets. No labels or annotations are the
+    same as an empty map of them."""
+    return with_metadata_maps(editable_part(obj))
 
 
 def _own_metadata(obj: Mapping[str, Any]) -> dict[str, Any]:

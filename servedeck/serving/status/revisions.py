@@ -12,9 +12,9 @@ import msgspec
 
 from servedeck.serving.objects.detection import server_container_index
 from servedeck.serving.objects.diff import find_differences
-from servedeck.serving.objects.field_changes import mask_arguments
 from servedeck.serving.objects.managed_fields import owns_any
 from servedeck.serving.objects.records import REVISION_ANNOTATION, Container
+from servedeck.serving.objects.secret_values import mask_arguments
 from servedeck.serving.objects.template_changes import (
     RESTART,
     Template,

@@ -42,6 +42,8 @@ class FakeCluster:
         self.forbidden: set[tuple[str, str]] = set()
         """Verbs and resources that the reviews of the permissions do not have."""
         self.headers: dict[str, str] = {}
+        self.defaults: dict[str, Any] = {}
+        """What the API server sets in the container of a Deployment that is written, by path."""
         self.clock = ServerClock()
         self.options = SimpleNamespace(context=None)
         self.readonly = False
@@ -135,6 +137,9 @@ class FakeCluster:
                 del self.objects[path]
             return {}
         changed = cast(JsonObject, apply_merge_patch(stored, body))
+        if defaults := self.defaults.get(path):
+            containers = changed["spec"]["template"]["spec"]["containers"]
+            containers[0] = apply_merge_patch(containers[0], defaults)
         if changed != stored:
             version = str(int(metadata["resourceVersion"]) + 1)
             generation = metadata.get("generation", 0) + (changed["spec"] != stored["spec"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ from servedeck.changes.operations.operation import (
     OperationResult,
     Outcome,
 )
+from servedeck.changes.operations.patched_plan import patched
 from servedeck.changes.operations.replica_plans import STOPPED_REPLICAS_ANNOTATION
 from servedeck.cluster.http.errors import (
     ApiError,
@@ -86,8 +88,8 @@ async def test_a_plan_that_is_not_possible_is_not_sent(
 
 async def test_warnings_of_admission_webhooks_are_in_the_result(cluster: FakeCluster) -> None:
     cluster.headers = {"Warning": '299 - "policy \\"x\\" is \x1b[31mdeprecated"'}
-    answer = await dry_run_plan(cluster.connection, scale_plan())
-    assert answer.warnings == ('policy "x" is deprecated',)
+    planned = await dry_run_plan(cluster.connection, scale_plan())
+    assert planned.warnings == ('policy "x" is deprecated',)
     result = await run(cluster, scale_plan())
     assert result.warnings == ('policy "x" is deprecated',)
 
@@ -268,6 +270,27 @@ async def test_every_error_after_which_it_may_be_executed_is_looked_into(
     cluster.faults = [fault]
     assert (await run(cluster, restart_plan())).outcome is Outcome.DONE
     assert len(cluster.requests) == 1
+
+
+@pytest.mark.parametrize("with_dry_run", [True, False])
+async def test_a_change_is_found_with_the_defaults_and_in_the_form_of_the_api_server(
+    with_dry_run: bool,
+) -> None:
+    live = deployment(3)
+    wanted = copy.deepcopy(live)
+    server = wanted["spec"]["template"]["spec"]["containers"][0]
+    server["readinessProbe"] = {"httpGet": {"path": "/health", "port": 8000}}
+    server["resources"] = {"limits": {"memory": "1024Mi"}}
+    plan = patched(OperationPlan(Operation(OperationKind.EDIT, "chat", "llama")), live, wanted)
+    cluster = FakeCluster({PATH: live})
+    cluster.defaults = {
+        PATH: {"readinessProbe": {"timeoutSeconds": 1}, "resources": {"limits": {"memory": "1Gi"}}}
+    }
+    if with_dry_run:
+        plan = await dry_run_plan(cluster.connection, plan)
+    cluster.faults = [lose_response]
+    result = await run(cluster, plan)
+    assert result.outcome is Outcome.DONE, result.message
 
 
 async def test_a_request_that_may_still_arrive_is_unknown_and_not_sent_again(

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from servedeck.serving.objects.diff import find_differences
+from servedeck.serving.objects.diff import MISSING, Difference, FieldPath, find_differences
 from servedeck.serving.objects.field_changes import (
     FieldChange,
     FieldConflict,
+    admission_changes,
     find_field_changes,
     format_differences,
     format_value_at,
@@ -89,6 +90,24 @@ def test_changes_are_reported_field_by_field(
             {"livenessProbe": {"httpGet": {"httpHeaders": [{"name": "A", "value": "x"}]}}},
             {"livenessProbe": {"httpGet": {"httpHeaders": [{"name": "A", "value": "hunter2"}]}}},
         ),
+        (
+            {"env": [{"name": "API_TOKEN", "value": "x"}, {"name": "API_TOKEN", "value": "y"}]},
+            {
+                "env": [
+                    {"name": "API_TOKEN", "value": "x"},
+                    {"name": "API_TOKEN", "value": "hunter2"},
+                ]
+            },
+        ),
+        ({}, {"args": ["curl", "-H", "Authorization: Bearer hunter2"]}),
+        (
+            {"lifecycle": {"exec": {"command": ["sh", "-c", "true"]}}},
+            {
+                "lifecycle": {
+                    "exec": {"command": ["sh", "-c", 'curl -H "Authorization: Bearer hunter2" x']}
+                }
+            },
+        ),
         ({"image": "a"}, {"image": "https://me:hunter2@registry.example.com/a"}),
     ],
 )
@@ -98,6 +117,34 @@ def test_what_looks_secret_is_masked(before: dict[str, Any], after: dict[str, An
         assert found
         assert "hunter2" not in repr(found)
         assert MASK in repr(found)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("metadata", "annotations", "example.com/api-token"),
+        ("spec", "triggers", 0, "metadata", "password"),
+        ("spec", "rules", 0, "filters", 0, "requestHeaderModifier", "set", 0, "value"),
+    ],
+)
+def test_the_same_values_are_masked_as_in_the_whole_object(path: FieldPath) -> None:
+    found = format_differences([Difference(path, "hunter2", "hunter3")])
+    assert [(one.old, one.new) for one in found] == [(MASK, MASK)]
+    assert "hunter" not in repr(format_differences([Difference(path, MISSING, "hunter2")]))
+    assert "hunter" not in repr(admission_changes(at(path, "hunter2"), at(path, "hunter3")))
+
+
+def at(path: FieldPath, value: Any) -> Any:
+    """An object with a value at a path."""
+    for step in reversed(path):
+        value = {step: value} if isinstance(step, str) else [value]
+    return value
+
+
+def test_a_toleration_is_not_secret() -> None:
+    path = ("spec", "tolerations", 0, "value")
+    [found] = format_differences([Difference(path, "true", "false")])
+    assert (found.old, found.new) == ("true", "false")
 
 
 def test_what_is_not_secret_in_a_script_stays() -> None:
@@ -156,3 +203,9 @@ def test_a_value_is_found_by_the_path_that_the_server_writes(path: str, value: s
     ]
     env = [{"name": "HF_TOKEN", "value": "hunter2"}]
     assert format_value_at(deployment(image="a:1", ports=ports, env=env), path) == value
+
+
+def test_an_added_secret_is_still_an_addition() -> None:
+    path = ("metadata", "annotations", "api-token")
+    [found] = admission_changes({"metadata": {"annotations": {}}}, at(path, "hunter2"))
+    assert (found.sent, found.admitted) == ("", MASK)

@@ -56,6 +56,35 @@ def test_entries_of_a_list_are_merged_by_their_key() -> None:
     ]
 
 
+A, B, C = ({"name": name, "value": "1"} for name in "ABC")
+
+
+def merge_env(base: Any, mine: Any, theirs: Any) -> tuple[str, int]:
+    """The order of the merged variables, and the number of conflicts."""
+    merged, conflicts = merge_objects({"env": base}, {"env": mine}, {"env": theirs})
+    return "".join(one["name"] for one in merged["env"]), len(conflicts)
+
+
+def test_an_order_that_one_side_changed_is_kept_with_what_the_other_changed() -> None:
+    changed = {"name": "A", "value": "77"}
+    assert merge_env([A, B], [B, A], [changed, B]) == ("BA", 0)
+    assert merge_env([A, B], [changed, B], [B, A]) == ("BA", 0)
+    assert merge_env([A, B], [B, A], [A, B, C]) == ("BCA", 0)
+
+
+def test_two_different_orders_are_a_conflict_and_mine_is_kept() -> None:
+    changed = {"name": "A", "value": "77"}
+    assert merge_env([A, B, C], [B, A, C], [changed, C, B]) == ("BAC", 1)
+    _, [conflict] = merge_objects({"env": [A, B, C]}, {"env": [B, A, C]}, {"env": [A, C, B]})
+    assert conflict[1:] == (["A", "B", "C"], ["A", "C", "B"], ["B", "A", "C"])
+
+
+def test_true_and_1_are_different_values() -> None:
+    assert merge_objects({"a": 1}, {"a": True}, {"a": 1}).merged["a"] is True
+    assert merge_objects({"a": [1]}, {"a": [True]}, {"a": [1]}).merged["a"] == [True]
+    assert merge_objects({"a": 2}, {"a": 1}, {"a": True}).conflicts
+
+
 def test_what_both_changed_is_a_conflict_and_mine_is_kept() -> None:
     merged, [conflict] = merge_objects(BASE, edit(image="mine"), edit(image="theirs"))
     assert merged == edit(image="mine")

@@ -17,6 +17,17 @@ from servedeck.serving.objects.owners import (
 Json = dict[str, Any]
 
 
+def http_route(labels: Json | None = None, annotations: Json | None = None, *more: str) -> Json:
+    return deployment(labels, annotations, *more) | {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+    }
+
+
+def service(labels: Json | None = None, annotations: Json | None = None, *more: str) -> Json:
+    return deployment(labels, annotations, *more) | {"apiVersion": "v1", "kind": "Service"}
+
+
 def deployment(
     labels: Json | None = None, annotations: Json | None = None, *managers: str, **metadata: Any
 ) -> Json:
@@ -189,3 +200,43 @@ def test_the_owner_of_a_deployment_of_knative_is_the_inference_service() -> None
     references[0] |= {"kind": "LLMInferenceService", "name": "llama"}
     owner = find_controller(deployment(labels, ownerReferences=references))
     assert owner == Owner(OwnerKind.CONTROLLER, "LLMInferenceService llama")
+
+
+# -- other objects than Deployments -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("live", "kind"),
+    [
+        (service({}, {f"{ARGO_CD}/tracking-id": "chat:/Service:prod/chat"}), "Service"),
+        (
+            http_route(
+                {}, {f"{ARGO_CD}/tracking-id": "chat:gateway.networking.k8s.io/HTTPRoute:prod/chat"}
+            ),
+            "HTTPRoute",
+        ),
+        (service({"kustomize.toolkit.fluxcd.io/name": "llm"}), "Service"),
+        (http_route({"helm.toolkit.fluxcd.io/name": "llm"}), "HTTPRoute"),
+        (service({}, {}, "helm"), "Service"),
+        (service({}, {}, "argocd-controller"), "Service"),
+    ],
+)
+def test_the_manager_of_any_object_is_found_and_the_object_is_named(live: Json, kind: str) -> None:
+    owner = find_gitops_owner(live)
+    assert owner is not None
+    assert f" this {kind}" in owner.revert_warning
+    assert "Deployment" not in owner.revert_warning
+
+
+def test_the_identity_of_an_object_of_another_kind_does_not_count() -> None:
+    tracking = {f"{ARGO_CD}/tracking-id": "chat:apps/Deployment:prod/chat"}
+    assert find_gitops_owner(service({}, tracking)) is None
+
+
+def test_the_controller_of_any_object_is_named_with_the_object() -> None:
+    live = service()
+    reference = {"kind": "InferenceService", "name": "iris", "controller": True}
+    live["metadata"]["ownerReferences"] = [reference]
+    owner = find_controller(live)
+    assert owner is not None
+    assert "InferenceService iris owns this Service" in owner.revert_warning

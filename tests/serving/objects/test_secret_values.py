@@ -57,6 +57,22 @@ def container(**fields: Any) -> dict[str, Any]:
             {"args": ["--api-key", "--verbose", f"--db={MASK}"]},
             1,
         ),
+        (
+            {"command": ["sh", "-c", "curl -H 'Authorization: Bearer abc' -H X-Api-Key:abc u:80"]},
+            {
+                "command": [
+                    "sh",
+                    "-c",
+                    f"curl -H 'Authorization: Bearer {MASK}' -H X-Api-Key:{MASK} u:80",
+                ]
+            },
+            2,
+        ),
+        (
+            {"args": ["sh", "-c", "echo ${API_TOKEN:-none} ${API_TOKEN:?set it}"]},
+            {"args": ["sh", "-c", "echo ${API_TOKEN:-none} ${API_TOKEN:?set it}"]},
+            0,
+        ),
         ({"args": ["--api-key", 5, None]}, {"args": ["--api-key", 5, None]}, 0),
     ],
 )
