@@ -406,6 +406,77 @@ async def test_a_deleted_deployment_is_not_created_again(
     raise AssertionError("the command does not end")
 
 
+def write_only(connection: Connection, write: Callable[[], None]) -> list[str]:
+    """Calls a writer right before the first write of the Deployment arrives, after all reads;
+    returns the methods of the writes."""
+    methods: list[str] = []
+    request = connection.request
+
+    async def interrupted(method: str, path: str, **options: Any) -> Any:
+        if "/deployments/" in path and method != "GET" and "dryRun" not in str(options["params"]):
+            if not methods:
+                await asyncio.to_thread(write)
+            methods.append(method)
+        return await request(method, path, **options)
+
+    connection.request = interrupted  # type: ignore[method-assign, assignment]
+    return methods
+
+
+async def test_a_serving_of_ours_that_is_deleted_before_the_write_is_not_created_again(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    path = path_of(namespace)
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        methods = write_only(connection, lambda: control_plane.request("DELETE", path))
+        run = await run_set(connection, namespace, "replicas=2")
+    assert methods == ["PATCH"]
+    assert not run.saved
+    assert any("was deleted by somebody else meanwhile" in line for line in run.err), run.err
+    with pytest.raises(RequestError, match="404"):
+        control_plane.request("GET", path)
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+async def test_a_document_is_not_applied_to_a_serving_that_is_not_as_it_was_read(
+    control_plane: ControlPlane, namespace: str, deletes: bool
+) -> None:
+    path = path_of(namespace)
+
+    async def set_replicas() -> None:  # as another servedeck: the field manager is the same
+        async with open_connection(control_plane) as other:
+            assert (await run_set(other, namespace, "replicas=7")).saved
+
+    def write() -> None:
+        if deletes:
+            control_plane.request("DELETE", path)
+        else:
+            asyncio.run(set_replicas())
+
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        spec = (await begin_edit(connection, namespace, NAME)).base.spec
+        methods = write_only(connection, write)
+        lines: list[str] = []
+        applied = await apply_all(
+            connection,
+            [spec.replace(replicas=3)],
+            PlatformSettings(),
+            dry_run=False,
+            stdout=lines.append,
+            stderr=lines.append,
+        )
+    assert methods == ["PATCH"]
+    assert not applied, lines
+    if deletes:
+        with pytest.raises(RequestError, match="404"):
+            control_plane.request("GET", path)
+    else:
+        assert any("changed by somebody else at the same time" in one for one in lines), lines
+        assert control_plane.request("GET", path)["spec"]["replicas"] == 7
+
+
 # -- owners -------------------------------------------------------------------------------------
 
 

@@ -76,10 +76,7 @@ async def write_guarded(
         except ApiError as error:
             rejection = rejection_from_api_error(error)
             if error.code >= 500:  # also a proxy's answer when the server took too long
-                outcome = await _read_back(connection, write, live, changed, str(error))
-                if outcome.state is WriteState.NOT_WRITTEN:
-                    return WriteOutcome(WriteState.REJECTED, rejection=rejection)
-                return outcome
+                return await _read_back(connection, write, live, changed, str(error))
             if not _is_of_another_version(rejection):
                 return WriteOutcome(WriteState.REJECTED, rejection=rejection)
         except _LOST as error:
@@ -89,13 +86,20 @@ async def write_guarded(
         try:
             current = await connection.get_json(write.ref.path)
         except ClusterError as error:
-            return WriteOutcome(WriteState.NOT_WRITTEN, error=str(error))
+            return WriteOutcome(WriteState.NOT_WRITTEN, error=_describe(error, write))
         if find_changes_since(live, current):
             return WriteOutcome(WriteState.CHANGED, rejection=rejection)
         if "resourceVersion" in body["metadata"]:
             body = move_to_version(live, body, current)
         live = current
     return WriteOutcome(WriteState.REJECTED, rejection=rejection)
+
+
+def _describe(error: ClusterError, write: ObjectWrite) -> str:
+    """Why an object cannot be read, in one sentence."""
+    if isinstance(error, ApiError) and error.code == 404:
+        return f"{write.ref} was deleted by somebody else meanwhile."
+    return str(error)
 
 
 def _is_of_another_version(rejection: Rejection) -> bool:
@@ -119,8 +123,8 @@ async def _read_back(
         try:
             current = await connection.get_json(write.ref.path)
         except ApiError as failure:
-            if failure.code == 404:
-                return WriteOutcome(WriteState.NOT_WRITTEN, error=error)
+            if failure.code == 404:  # a write with a uid does not create it again
+                return WriteOutcome(WriteState.NOT_WRITTEN, error=_describe(failure, write))
             continue
         except (ClusterError, TimeoutError):
             continue
