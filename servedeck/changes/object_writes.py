@@ -76,7 +76,9 @@ def _plan_write(ref: ObjectRef, live: JsonObject, changed: JsonObject, force: bo
     if blocked and not force:
         conflicts = tuple(foreign_conflict(one) for one in blocked)
         return ObjectWrite(ref, None, _conflict(ref, conflicts), live)
-    return ObjectWrite(ref, changed if needs_update or blocked else _with_uid(body, live), live=live)
+    return ObjectWrite(
+        ref, changed if needs_update or blocked else _with_uid(body, live), live=live
+    )
 
 
 def _with_uid(body: JsonObject, live: JsonObject) -> JsonObject:

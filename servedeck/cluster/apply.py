@@ -209,9 +209,9 @@ async def apply(
 
     With `create`, an existing object is rejected instead of changed. With `force`, fields owned by
     other managers are taken over. With `version`, there is one manifest, of an object with this
-    resourceVersion: it is rejected if the object has another one. The result lists the objects applied before a rejection. If the
-    connection is lost before a response, the object is read again, so that delete_created can
-    delete it if it was created.
+    resourceVersion: it is rejected if the object has another one. The result lists the objects
+    applied before a rejection. If the connection is lost before a response, the object is read
+    again, so that delete_created can delete it if it was created.
     """
     applied: list[AppliedObject] = []
     for manifest in manifests:

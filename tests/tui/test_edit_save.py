@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.changes.edit.save import LostWrite, SaveResult, SaveState
 from servedeck.cluster.http.errors import ConnectionLostError
 from tests.tui.edit_form import KEY, EditDriver, container_of, image_of, intent
 from tests.tui.helpers import post_keys, screen_text
@@ -95,28 +95,47 @@ async def test_the_api_server_is_lost_before_anything_is_sent(driver: EditDriver
     assert driver.changes.save_count == 1
 
 
+async def lose_answer(driver: EditDriver) -> None:
+    """Save, and lose the answer; the API server answers again afterwards."""
+    dialog = await driver.plan()
+    plan = dialog.plan
+    assert plan is not None
+    version = plan.current.objects.deployment["metadata"]["resourceVersion"]
+    unknown = SaveResult(
+        SaveState.UNKNOWN,
+        plan,
+        "Connection reset. It is not known whether the change was saved.",
+        lost=LostWrite(plan.change_plan.writes[0].ref, version),
+    )
+
+    async def lose(*_arguments: object, **_options: object) -> SaveResult:
+        driver.changes.save_count += 1
+        driver.changes.plan_error = LOST
+        return unknown
+
+    driver.changes.save_edit = lose  # type: ignore[method-assign]
+    await driver.press("y")
+    await driver.wait_for_text("It is not known whether the change was saved", str(LOST))
+    driver.changes.plan_error = None
+
+
 @pytest.mark.parametrize("was_saved", [True, False])
 async def test_after_a_lost_answer_the_dialog_says_what_became_of_it(
     driver: EditDriver, was_saved: bool
 ) -> None:
     await start(driver)
-    dialog = await driver.plan()
-    plan = dialog.plan
-    assert plan is not None
-    message = "Connection reset. It is not known whether the change was saved."
-    unknown = SaveResult(SaveState.UNKNOWN, plan, message)
-
-    async def lose_answer(*_arguments: object, **_options: object) -> SaveResult:
-        driver.changes.save_count += 1
-        driver.changes.plan_error = LOST
-        return unknown
-
-    driver.changes.save_edit = lose_answer  # type: ignore[method-assign]
-    await driver.press("y")
-    await driver.wait_for_text("It is not known whether the change was saved", str(LOST))
-    driver.changes.plan_error = None
-    if was_saved:
-        await driver.set_image("mine:1", manager="servedeck")
+    await lose_answer(driver)
+    await driver.wait_for_text("does not have the change so far", "may still save it")
+    assert "was not saved" not in driver.text
+    assert not driver.dialog.saves
+    await driver.change(
+        lambda one: (
+            container_of(one).update(image="mine:1")
+            if was_saved
+            else one["spec"].update(minReadySeconds=1)
+        ),
+        manager="servedeck",
+    )
     answer = "was saved" if was_saved else "was not saved"
     await driver.wait_for_text(f"The API server answers again: the change {answer}.")
     assert driver.changes.save_count == 1

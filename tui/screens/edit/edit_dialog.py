@@ -93,6 +93,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self.start_worker(self._make_plan(), "plan")
 
     async def _make_plan(self) -> None:
+        listed = self._listed_version
         plan_edit = self._change_service.plan_edit
         self._taken_over, self._takes_over = (), False
         try:
@@ -102,6 +103,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
                 plan = await plan_edit(self._edit, self._inventory, takes_over=True)
                 self._taken_over, self._takes_over = labels, True
             self._show_plan(plan)
+            if self._result is not None and self._result.lost and listed != self._listed_version:
+                self._start_planning()  # what became of it may be known by now
         except ClusterError as error:
             self._error = str(error)
             self._update()
@@ -121,11 +124,10 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self.dismiss(plan)
             return
         if self._result is not None and self._result.state is SaveState.UNKNOWN:
-            if saved := resolve_unknown(self._result, plan):
-                self.dismiss(saved)
+            self._result, self._notice = resolve_unknown(self._result, plan), ""
+            if self._result.state is SaveState.SAVED:
+                self.dismiss(self._result)
                 return
-            self._result = None
-            self._notice = "The API server answers again: the change was not saved."
         self._update()
         self.call_after_refresh(self._note_painted, plan)
 
@@ -156,7 +158,19 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             now is None
             or now.metadata.uid != planned.get("uid")
             or now.metadata.generation > (as_int(planned.get("generation")) or 0)
+            or self._is_lost_write_decided(now.metadata.resource_version)
         )
+
+    @property
+    def _listed_version(self) -> str:
+        """The resourceVersion of the Deployment in the list, "" for none."""
+        now = self.app_context.source.fleet.deployment(self._key)
+        return now.metadata.resource_version if now is not None else ""
+
+    def _is_lost_write_decided(self, version: str) -> bool:
+        """Whether a write whose answer was lost was executed, or cannot be any more."""
+        lost = self._result.lost if self._result is not None else None
+        return lost is not None and lost.ref.kind == "Deployment" and version != lost.version
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -166,7 +180,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if self._confirms is not None:
             return self._confirms
         plan = self.plan
-        if plan is None or self._takes_over or self._notice:
+        if plan is None or self._takes_over or self._notice or self._result is not None:
             return False
         return not (plan.restarts_pods or plan.stops_serving)
 
@@ -243,16 +257,19 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self.start_worker(self._save(self.plan), "save")
 
     async def _save(self, plan: EditPlan) -> None:
+        earlier, result = self._result, None
+        is_lost = earlier is not None and earlier.state is SaveState.UNKNOWN
         try:
-            self._result = await self._change_service.save_edit(
+            result = await self._change_service.save_edit(
                 plan, self._inventory, takes_over=self._takes_over
             )
         except Exception as error:  # any error: it must be known what was done
-            self._result = None
             self._error = describe_error(error)
         self._is_writing = False
         self._confirms = None
-        result = self._result
+        # A plan made again tells what became of an earlier save whose answer was lost.
+        is_replanned = result is not None and result.state is SaveState.REPLANNED
+        self._result = earlier if is_lost and (result is None or is_replanned) else result
         if result is None:
             self._update()
             self.set_timer(RETRY_SECONDS, self._retry)
