@@ -52,6 +52,8 @@ class EditDraft:
         self.began = base
         """The serving as it was read when the edit began."""
         self._undecided: dict[Path, MergeConflict] = {}
+        self._unread_base: frozenset[str] = frozenset()
+        """Texts that were read when the edit began, and are not in the draft's file."""
 
     @property
     def changed_paths(self) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ class EditDraft:
             return False
         return (
             bool(saved.omitted_secrets)
-            or saved.texts != base.texts
+            or any(_changed_texts(saved, base))
             or any(typed_rows(saved, path) != typed_rows(base, path) for path in LIST_FIELDS)
         )
 
@@ -92,10 +94,12 @@ class EditDraft:
         if base is None:
             return edit, []
         before, mine = cls(current), cls(current)
-        for path, text in saved.texts.items():
-            if text != base.texts.get(path, "") and path not in READ_ONLY_FIELDS:
-                mine.draft.texts[path] = text
-                before.draft.texts[path] = base.texts.get(path, "")
+        unread = base.omitted_secrets
+        for path in _changed_texts(saved, base):
+            if path not in READ_ONLY_FIELDS:
+                mine.draft.texts[path] = saved.texts[path]
+                if path not in unread:  # what was read is not known; as it is now
+                    before.draft.texts[path] = base.texts.get(path, "")
         for path in LIST_FIELDS:
             if typed_rows(saved, path) != typed_rows(base, path):
                 mine.draft.rows[path] = _with_secrets(saved.rows[path], edit.draft.rows[path])
@@ -111,6 +115,7 @@ class EditDraft:
         began.draft.base = began.base_draft
         began.draft.texts, began.draft.rows = mine.draft.texts, mine.draft.rows
         conflicts = began.rebase(current)
+        began._unread_base = unread
         _mark_omitted_values(began.draft, mine.draft)
         return began, conflicts
 
@@ -120,7 +125,11 @@ class EditDraft:
         """The wanted serving, None if a field cannot be parsed, and the errors and warnings that
         the change brings."""
         spec, found = self._read()
-        unread = [*self.draft.unread_issues(), *self._omitted_changes()]
+        unread = [
+            *self.draft.unread_issues(),
+            *self._omitted_changes(),
+            *self._unknown_changes(),
+        ]
         if spec is None:
             return None, [*found, *unread]
         return spec, [*new_issues(self.base, spec), *unread]
@@ -134,6 +143,16 @@ class EditDraft:
                     path,
                     "Its change looked like a secret, so it was not saved in the draft: enter it "
                     "again.",
+                )
+
+    def _unknown_changes(self) -> Iterator[Issue]:
+        """What others may have changed since the edit began."""
+        for path in self.changed_paths:
+            if path in self._unread_base:
+                yield warning(
+                    path,
+                    "What it was when the edit began looked like a secret, so it is not in the "
+                    "draft: it is not known whether others have changed it since.",
                 )
 
     def differences(self, spec: ServingSpec) -> tuple[FieldDifference, ...]:
@@ -369,6 +388,15 @@ class EditDraft:
             ):
                 found.append(replace(one, mine=_value_at(wanted, path, self.base)))
         return found
+
+
+def _changed_texts(saved: Draft, base: Draft) -> Iterator[str]:
+    """Paths of the texts that a saved draft changes, and that are in its file."""
+    for path, text in saved.texts.items():
+        if path in saved.unchanged_secrets or (path in saved.omitted_secrets and not text):
+            continue
+        if path in base.omitted_secrets or text != base.texts.get(path, ""):
+            yield path
 
 
 def _value_at(spec: ServingSpec, path: Path, beside: ServingSpec) -> Any:

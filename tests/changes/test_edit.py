@@ -425,7 +425,7 @@ async def test_a_lost_write_was_not_saved_once_the_object_has_another_version(
     plan = await plan_edit(connection, await begin(connection, memory="900Gi"), inventory)
     delayed = DelayedWrite(connection)
     lost = await save_edit(connection, plan, inventory)
-    await patch(connection, server(image="theirs:1"))
+    await patch(connection, {"spec": {"minReadySeconds": 1}})
     result = resolve_unknown(lost, await plan_edit(connection, plan.edit, inventory))
     assert result.state is SaveState.NOT_SAVED
     assert "the change was not saved" in result.message
