@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from time import monotonic
 from typing import ClassVar
 
 from textual import events
@@ -23,6 +25,8 @@ from tui.screens.base import Overlay
 from tui.screens.edit import edit_text
 from widgets.styled_line import Line
 from widgets.text_view import StatusLine, TextView
+
+_log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
 """Seconds until a plan that the API server did not answer is made again."""
@@ -63,6 +67,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         """Why the plan is not the first one, in a sentence."""
         self._is_plan_painted = False
         """Whether the plan has been on the screen, so that it can be confirmed."""
+        self._shown_at = 0.0
+        """When it was: keys that were read before do not refer to it."""
         self._takes_over = False
         self._error = ""
         self._result: SaveResult | None = None
@@ -110,6 +116,10 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self._update()
             if not isinstance(error, (ServingNotFoundError, ServingReplacedError)):
                 self.set_timer(RETRY_SECONDS, self._retry)
+        except Exception as error:  # any error: else the dialog would wait for ever
+            _log.exception("the plan of an edit failed")
+            self._error = describe_error(error)
+            self._update()
 
     def _retry(self) -> None:
         """Plan again: the API server may answer by now. The error is shown until then."""
@@ -138,7 +148,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
 
     def _note_painted(self, plan: EditPlan) -> None:
         if plan is self.plan:
-            self._is_plan_painted = True
+            self._is_plan_painted, self._shown_at = True, monotonic()
+            self.clear_message()  # it says to wait for the plan
             self._update()
 
     def on_changes(self, changes: SourceChanges) -> None:
@@ -221,7 +232,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if self._error:
             return "There is no plan, so nothing can be saved."
         if not self.is_plan_shown:
-            return "The API server is still asked; confirm when the plan is shown."
+            return "Waiting for the API server; confirm when the plan is shown."
         assert self.plan is not None
         if self.plan.is_unchanged:
             return "Nothing changes any more."
@@ -235,13 +246,24 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if event.key in ("y", "n"):
             event.stop()
             event.prevent_default()
-            self._confirms = event.key == "y"
-            if self._confirms and self.plan is None:
-                self._confirms = None  # it would choose for a plan that nobody has seen
-                self.show_message(self._save_disabled_reason(), "warning")
+            if event.key == "y" and self._is_too_early():
                 return
+            self._confirms = event.key == "y"
             self._update()
             await self.action_do("save.confirm")
+
+    def _is_too_early(self) -> bool:
+        """Whether the key that is handled was read before the plan was on the screen: then it
+        confirms and chooses nothing, and the operator is told."""
+        if self._is_writing:
+            return False
+        if not self.is_plan_shown:
+            self.show_message(self._save_disabled_reason(), "warning")
+            return True
+        if self.app_context.input_read_at >= self._shown_at:
+            return False
+        self.show_message("That key was pressed before this was shown; press it again.")
+        return True
 
     def disabled_reason(self, action: Action) -> str:
         return self._save_disabled_reason() if action.name == "confirm" and self.saves else ""
@@ -249,6 +271,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
     def do_confirm(self) -> None:
         if not self.saves:
             self.do_close()
+            return
+        if self._is_too_early():
             return
         assert self.plan is not None
         self._is_writing, self._notice = True, ""
@@ -283,7 +307,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
     def do_move(self, key: str) -> None:
         if key in ("pagedown", "pageup"):
             self.text_view.scroll_pages(1 if key == "pagedown" else -1)
-        else:
+        elif not self._is_too_early():
             self._confirms = not self.saves
             self._update()
 
