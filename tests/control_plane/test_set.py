@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from servedeck.changes.edit.edit import begin_edit
-from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.changes.operations.execution import run_plan
+from servedeck.changes.operations.operation import Operation, OperationKind, Outcome
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
@@ -480,10 +481,7 @@ async def test_a_document_is_not_applied_to_a_serving_that_is_not_as_it_was_read
 # -- owners -------------------------------------------------------------------------------------
 
 
-async def test_the_autoscaler_is_named_that_sets_the_replicas(
-    control_plane: ControlPlane, namespace: str
-) -> None:
-    create(control_plane, namespace, "helm", [foreign_deployment()])
+def create_autoscaler(control_plane: ControlPlane, namespace: str) -> None:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
     control_plane.create(
         f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
@@ -492,6 +490,13 @@ async def test_the_autoscaler_is_named_that_sets_the_replicas(
             "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 3},
         },
     )
+
+
+async def test_the_autoscaler_is_named_that_sets_the_replicas(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create(control_plane, namespace, "helm", [foreign_deployment()])
+    create_autoscaler(control_plane, namespace)
     before = control_plane.request("GET", path_of(namespace))
     async with open_connection(control_plane) as connection:
         run = await run_set(connection, namespace, "replicas=2", force=True)
@@ -502,6 +507,51 @@ async def test_the_autoscaler_is_named_that_sets_the_replicas(
     after = control_plane.request("GET", path_of(namespace))
     paths = [format_path(one.path) for one in find_differences(before["spec"], after["spec"])]
     assert paths == ["template.spec.containers[vllm].env[NEW]"]
+
+
+async def test_an_autoscaler_does_not_prevent_a_stop_and_a_start(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """It leaves a Deployment of 0 replicas alone, as the operations stop and start say."""
+    create(control_plane, namespace, "helm", [foreign_deployment()])
+    create_autoscaler(control_plane, namespace)
+    async with open_connection(control_plane) as connection:
+        for text, warning in (
+            ("replicas=0", "HorizontalPodAutoscaler llm-hpa is off while the serving has 0"),
+            ("replicas=2", "HorizontalPodAutoscaler llm-hpa sets the replicas from then on."),
+        ):
+            run = await run_set(connection, namespace, text, force=True)
+            assert run.saved, run.err
+            assert any(warning in line for line in run.err), run.err
+
+
+NOTE = "servedeck.dev/replicas-before-stop"
+
+
+async def test_a_start_brings_back_the_replicas_from_before_any_stop(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """However the serving came to 0 and away from it."""
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace, replicas=5)
+
+        async def operate(kind: OperationKind) -> Json:
+            operation = Operation(kind, namespace, NAME)
+            plan = await plan_operation(connection, operation)
+            result = await run_plan(connection, plan)
+            assert result.outcome is Outcome.DONE, result.message
+            found: Json = control_plane.request("GET", path_of(namespace))
+            return found
+
+        await operate(OperationKind.STOP)
+        assert (await run_set(connection, namespace, "replicas=2", force=True)).saved
+        stored = control_plane.request("GET", path_of(namespace))
+        assert NOTE not in stored["metadata"]["annotations"]
+        assert (await run_set(connection, namespace, "replicas=0")).saved
+        assert (await operate(OperationKind.START))["spec"]["replicas"] == 2
+        assert (await run_set(connection, namespace, "replicas=6")).saved
+        assert (await run_set(connection, namespace, "replicas=0")).saved
+        assert (await operate(OperationKind.START))["spec"]["replicas"] == 6
 
 
 @pytest.mark.parametrize(

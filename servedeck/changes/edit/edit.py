@@ -34,6 +34,7 @@ from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.owners import (
     Owner,
+    OwnerKind,
     find_controller,
     find_gitops_owner,
     find_replicas_owner,
@@ -189,7 +190,7 @@ async def plan_edit(
     if fields and owner is not None:
         issues.append(warning("", owner.revert_warning))
     if replicas_owner is not None:
-        issues.append(error("replicas", replicas_owner.replicas_error))
+        issues.append(_replicas_issue(replicas_owner, current.spec.replicas, merge.spec.replicas))
     issues += [warning("replicas", sentence) for sentence in unchecked]
     issues += forecast.issues if forecast is not None else ()
     return EditPlan(
@@ -253,6 +254,17 @@ async def _forecast(
     wanted = normalize_template(as_mapping(changed, "spec", "template"))
     reused = sum(one.current for one in revisions if one.uid and one.template == wanted)
     return forecast_restart(live, changed, inventory.node_capacities(), duration, reused)
+
+
+def _replicas_issue(owner: Owner, now: int, wanted: int) -> Issue:
+    """What the autoscaler of a serving does with another number of replicas. A
+    HorizontalPodAutoscaler leaves a workload of 0 replicas alone (kubernetes
+    pkg/controller/podautoscaler/horizontal.go, ScalingDisabled); KEDA scales it up again."""
+    if owner.kind is OwnerKind.SCALED_OBJECT or (now and wanted):
+        return error("replicas", owner.replicas_error)
+    if wanted:
+        return warning("replicas", f"{owner.name} sets the replicas from then on.")
+    return warning("replicas", f"{owner.name} is off while the serving has 0 replicas.")
 
 
 async def _find_replicas_owner(

@@ -210,7 +210,13 @@ async def _plan_again(
     *,
     force: bool,
 ) -> SaveResult:
-    again = await plan_edit(connection, plan.edit, inventory, force=force)
+    try:
+        again = await plan_edit(connection, plan.edit, inventory, force=force)
+    except ClusterError as error:
+        if not applied:
+            raise
+        message = f"{error} {_names(applied)} was saved before; the rest of the change was not."
+        return SaveResult(SaveState.NOT_SAVED, plan, message, applied)
     message = "The serving was changed by somebody else meanwhile; the plan was made again."
     if applied:
         message = f"{_names(applied)} was saved, then {message[:1].lower()}{message[1:]}"
