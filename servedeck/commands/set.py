@@ -180,14 +180,14 @@ def write_plan(plan: EditPlan, stdout: LineWriter) -> None:
         return
     stdout(f"{_serving(plan)}:")
     for one in plan.fields:
-        restarts = " (restarts Pods)" if one.restarts and plan.restarts_pods else ""
+        restarts = " (restarts Pods)" if one.restarts and plan.marks_restarts else ""
         stdout(f"  {one.name}: {shorten(one.old)} -> {shorten(one.new)}{restarts}")
     if plan.forecast is not None:
         stdout(f"  {plan.forecast.summary}")
     elif plan.stops_serving:
         stdout("  All its Pods end.")
     elif any(one.restarts for one in plan.fields):
-        stdout("  No Pods restart: there are none, or the Deployment is paused.")
+        stdout(f"  {plan.no_restart_sentence}")
 
 
 def write_problems(plan: EditPlan, stderr: LineWriter, *, force: bool) -> None:

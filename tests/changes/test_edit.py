@@ -133,7 +133,19 @@ async def test_a_paused_deployment_restarts_nothing(
     await patch(connection, {"spec": {"paused": True}})
     plan = await plan_edit(connection, await begin(connection, image="a:2"), inventory)
     assert not plan.restarts_pods
+    assert not plan.marks_restarts
     assert [one.restarts for one in plan.fields] == [True]
+    assert plan.no_restart_sentence == "No Pod restarts: the Deployment is paused."
+
+
+async def test_a_stopped_serving_restarts_nothing(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    await patch(connection, {"spec": {"replicas": 0}})
+    plan = await plan_edit(connection, await begin(connection, image="a:2"), inventory)
+    assert plan.no_restart_sentence == "No Pod restarts: the serving has 0 replicas."
+    plan = await plan_edit(connection, await begin(connection, description="x"), inventory)
+    assert plan.no_restart_sentence == "No Pod restarts."
 
 
 async def test_the_edit_is_merged_with_what_others_changed(

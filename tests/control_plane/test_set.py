@@ -17,6 +17,8 @@ from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.operation import Operation, OperationKind, Outcome
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ConnectionFailedError
+from servedeck.commands import set as set_command
 from servedeck.commands.apply import apply_all
 from servedeck.commands.errors import CommandError
 from servedeck.commands.set import SetOptions, set_fields
@@ -476,6 +478,57 @@ async def test_a_document_is_not_applied_to_a_serving_that_is_not_as_it_was_read
     else:
         assert any("changed by somebody else at the same time" in one for one in lines), lines
         assert control_plane.request("GET", path)["spec"]["replicas"] == 7
+
+
+def change_service_before_its_write(
+    plane: ControlPlane, connection: Connection, namespace: str, *, stops: bool
+) -> None:
+    """Another client changes the Service, which names the port by its number, between the writes
+    of the Deployment and the Service; with `stops`, the API server cannot be reached afterwards."""
+    service_path = f"/api/v1/namespaces/{namespace}/services/{NAME}"
+    service = plane.request("GET", service_path)
+    for port in service["spec"]["ports"]:
+        port["targetPort"] = 8000
+    plane.request("PUT", service_path, service)
+    request, is_changed = connection.request, False
+
+    async def interrupted(method: str, path: str, **options: Any) -> Any:
+        nonlocal is_changed
+        is_write = method != "GET" and "dryRun" not in str(options.get("params", ()))
+        if is_write and "/services/" in path and not is_changed:
+            is_changed = True
+            body = {"metadata": {"annotations": {"owner": "them"}}}
+            await asyncio.to_thread(plane.request, "PATCH", path, body)
+        elif is_changed and stops and path.endswith(f"/deployments/{NAME}"):
+            raise ConnectionFailedError("Connection refused.")
+        return await request(method, path, **options)
+
+    connection.request = interrupted  # type: ignore[method-assign, assignment]
+
+
+async def test_what_was_saved_before_the_attempts_ended_is_named(
+    control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_command, "_MAX_ATTEMPTS", 1)
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        change_service_before_its_write(control_plane, connection, namespace, stops=False)
+        expected = f"so only Deployment {namespace}/{NAME} was saved; try again"
+        with pytest.raises(CommandError, match=expected):
+            await run_set(connection, namespace, "inferencePort=9000", force=True)
+
+
+async def test_what_was_saved_before_the_connection_failed_is_named(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        change_service_before_its_write(control_plane, connection, namespace, stops=True)
+        run = await run_set(connection, namespace, "inferencePort=9000", force=True)
+    assert not run.saved
+    expected = f"Deployment {namespace}/{NAME} was saved before; the rest of the change was not."
+    assert any(expected in line for line in run.err), run.err
+    assert f"deployment.apps/{NAME} configured" in run.out
 
 
 # -- owners -------------------------------------------------------------------------------------

@@ -207,6 +207,11 @@ async def test_a_deleted_serving_keeps_the_form_and_cannot_be_saved(driver: Edit
     await driver.wait_for_text("The serving was deleted; the draft is kept")
     await driver.press("ctrl+s")
     await driver.wait_for_text("there is nothing to save to")
+    heading = screen_text(driver.app).splitlines()[0]
+    assert "deleted" in heading
+    assert "Ready" not in heading
+    await driver.press("escape")
+    await driver.wait_for_text("A draft is offered again if a serving of this name is created.")
     assert form.form.get_text("image") == "mine:1"
 
 
@@ -272,6 +277,7 @@ async def test_a_plan_of_a_deleted_serving_cannot_be_confirmed(driver: EditDrive
     await driver.plan()
     await driver.delete()
     await driver.wait_for_text("There is no Deployment", "The form is kept")
+    assert "the plan was made again" not in driver.text
     await driver.press("y")
     assert driver.changes.save_count == 0
     await driver.press("n")

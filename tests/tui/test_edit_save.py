@@ -259,8 +259,12 @@ async def test_undo_puts_the_field_back_with_a_plan(driver: EditDriver) -> None:
     before = await driver.read()
     await save(driver)
     await driver.press("u")
-    await driver.wait_for_text(f"Undo the change of {KEY}", "mine:1 →", "n Back")
+    await driver.wait_for_text(f"Undo the change of {KEY}", "mine:1 →", "y Undo", "n Back")
     assert "Back to the form" not in driver.text
+    assert "Save Changes" not in driver.text
+    # The old Pods still run: the new one could not come up in the meantime.
+    restarts = "restarts Pods" in driver.text
+    assert restarts is ("No Pod restarts" not in driver.text)
     await driver.press("y")
     await driver.wait_for_text("The change was saved")
     assert intent(await driver.read()) == intent(before)

@@ -132,6 +132,22 @@ class EditPlan:
         return self.forecast is not None
 
     @property
+    def marks_restarts(self) -> bool:
+        """Whether fields are marked that restart Pods: not if those of an earlier revision go
+        on."""
+        return self.forecast is not None and self.forecast.pods > 0
+
+    @property
+    def no_restart_sentence(self) -> str:
+        """That no Pods restart, and why not if a field of theirs changes."""
+        if any(one.restarts for one in self.fields):
+            if as_mapping(self.change.changed[0], "spec").get("paused"):
+                return "No Pod restarts: the Deployment is paused."
+            if not desired_replicas(self.change.live[0]):
+                return "No Pod restarts: the serving has 0 replicas."
+        return "No Pod restarts."
+
+    @property
     def stops_serving(self) -> bool:
         """Whether it scales to 0."""
         before, after = (

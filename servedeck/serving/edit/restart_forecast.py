@@ -48,11 +48,6 @@ class RestartForecast:
     """Duration of the last rollout; None if it is unknown."""
 
     @property
-    def keeps_capacity(self) -> bool:
-        """Whether as many Pods as desired stay available."""
-        return self.min_available >= self.replicas
-
-    @property
     def summary(self) -> str:
         """In sentences: "3 Pods restart (RollingUpdate, …); at least 2 of 3 stay available. …"."""
         restart = "1 Pod restarts" if self.pods == 1 else f"{self.pods:,} Pods restart"

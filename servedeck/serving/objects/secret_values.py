@@ -15,8 +15,6 @@ from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.text import MASK
 
-"""What a masked value is shown as."""
-
 _WORD_PATTERN = re.compile(r"""([\s'",;]+)""")
 """Between the words of a command line, as in `contains_secret`."""
 

@@ -113,8 +113,11 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
                 self._start_planning()  # what became of it may be known by now
         except ClusterError as error:
             self._error = str(error)
+            is_gone = isinstance(error, (ServingNotFoundError, ServingReplacedError))
+            if is_gone:
+                self._notice = ""  # there is no plan that was made again
             self._update()
-            if not isinstance(error, (ServingNotFoundError, ServingReplacedError)):
+            if not is_gone:
                 self.set_timer(RETRY_SECONDS, self._retry)
         except Exception as error:  # any error: else the dialog would wait for ever
             _log.exception("the plan of an edit failed")
@@ -210,7 +213,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             )
         )
         chosen = (
-            ("y  Save Changes", self.saves),
+            ("y  Undo" if self._undoes else "y  Save Changes", self.saves),
             ("n  Back" if self._undoes else "n  Back to the form", not self.saves),
         )
         self.query_one("#options", StatusLine).set_lines(
