@@ -35,6 +35,9 @@ from servedeck.serving.spec.issues import Issue, errors, warning
 from servedeck.serving.spec.spec import ServingSpec, issues_from_error
 from servedeck.serving.spec.types import EnvVar, Transformer, Volume
 
+_ADD = "add."
+"""Prefix of the path of the button that adds a row to a list."""
+
 READ_ONLY_FIELDS = ("name", "namespace", "template")
 """Fields that an existing serving keeps."""
 
@@ -221,7 +224,10 @@ class EditDraft:
 
     def reset(self, path: str) -> bool:
         """Give a field, or the row of a list that contains it, the value that was read; False if it
-        has it."""
+        has it. At the button that adds a row ("add.env"), the first removed row comes back."""
+        if removed := self.removed_rows(path):
+            self._put_back(path.removeprefix(_ADD), removed[0])
+            return True
         row, index = self.find_row(path)
         if not row:
             before = self.base_draft.texts.get(path)
@@ -239,13 +245,32 @@ class EditDraft:
             rows[index] = dict(same)
         return True
 
+    def removed_rows(self, path: str) -> list[DraftRow]:
+        """The rows that were read and removed, of the list of a button that adds a row."""
+        name = path.removeprefix(_ADD)
+        if not path.startswith(_ADD) or name not in LIST_FIELDS:
+            return []
+        keys = [row_key(name, one) for one in self.draft.rows[name]]
+        return [one for one in self.base_draft.rows[name] if row_key(name, one) not in keys]
+
+    def _put_back(self, name: str, row: DraftRow) -> None:
+        """Insert a removed row after those that were read before it."""
+        read = self.base_draft.rows[name]
+        before = [row_key(name, one) for one in read[: read.index(row)]]
+        rows = self.draft.rows[name]
+        places = [at + 1 for at, one in enumerate(rows) if row_key(name, one) in before]
+        rows.insert(max(places, default=0), dict(row))
+
     def reset_value(self, path: Path) -> None:
         """Give a value of `servedeck.serving.edit.entries` what was read; of a single argument, the
         whole command line."""
         copy_value(self.base_draft, self.draft, path)
 
     def is_changed(self, path: str) -> bool:
-        """Whether a field, or the row of a list that contains it, differs from what was read."""
+        """Whether a field, or the row of a list that contains it, differs from what was read;
+        at the button that adds a row, whether one was removed."""
+        if path.startswith(_ADD):
+            return bool(self.removed_rows(path))
         row, index = self.find_row(path)
         if not row:
             return self.draft.texts.get(path, "") != self.base_draft.texts.get(path, "")

@@ -88,6 +88,19 @@ def test_a_reset_row_is_as_it_was_and_a_new_one_goes() -> None:
     assert edit.changed_paths == ()
 
 
+def test_a_removed_row_comes_back_alone_in_its_place() -> None:
+    edit = EditDraft(make_spec(env=[{"name": name, "value": "1"} for name in "ABC"]))
+    edit.draft.rows["env"][2]["value"] = "changed"
+    del edit.draft.rows["env"][0:2]
+    for names in ("AC", "ABC"):
+        assert edit.is_changed("add.env")
+        assert edit.reset("add.env")
+        assert "".join(row["name"] for row in edit.draft.rows["env"]) == names
+    assert not edit.is_changed("add.env")
+    assert not edit.reset("add.env")
+    assert [one.value for one in wanted(edit).env] == ["1", "1", "changed"]
+
+
 def test_an_empty_row_is_no_change() -> None:
     edit = EditDraft(make_spec())
     edit.draft.rows["env"].append(dict(EMPTY_VARIABLE))

@@ -313,7 +313,7 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def disabled_reason(self, action: Action) -> str:
         if action.name == "reset" and not self.edit.is_changed(self._focused_path()):
-            return "The field under the cursor is unchanged."
+            return edit_lines.unchanged_reason(self.edit, self._focused_path())
         if action.name == "save":
             return self._save_disabled_reason()
         return ""
