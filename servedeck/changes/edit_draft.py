@@ -11,8 +11,6 @@ from pydantic import ValidationError
 
 from servedeck.changes.draft import (
     LIST_FIELDS,
-    VALUE_NOT_SAVED,
-    VALUE_UNCHANGED,
     Draft,
     DraftRow,
     env_var_document,
@@ -27,6 +25,7 @@ from servedeck.changes.draft_merge import (
     typed_rows,
 )
 from servedeck.changes.plan import new_issues
+from servedeck.changes.saved_edit import changed_texts, mark_omitted_values, with_secrets
 from servedeck.serving.edit.assignments import Assignment, assign
 from servedeck.serving.edit.differences import FieldDifference, find_field_differences
 from servedeck.serving.edit.entries import ABSENT, Path, list_entries, split_spec
@@ -84,7 +83,7 @@ class EditDraft:
             return False
         return (
             bool(saved.omitted_secrets)
-            or any(_changed_texts(saved, base))
+            or any(changed_texts(saved, base))
             or any(typed_rows(saved, path) != typed_rows(base, path) for path in LIST_FIELDS)
         )
 
@@ -98,15 +97,15 @@ class EditDraft:
             return edit, []
         before, mine = cls(current), cls(current)
         unread = base.omitted_secrets
-        for path in _changed_texts(saved, base):
+        for path in changed_texts(saved, base):
             if path not in READ_ONLY_FIELDS:
                 mine.draft.texts[path] = saved.texts[path]
                 if path not in unread:  # what was read is not known; as it is now
                     before.draft.texts[path] = base.texts.get(path, "")
         for path in LIST_FIELDS:
             if typed_rows(saved, path) != typed_rows(base, path):
-                mine.draft.rows[path] = _with_secrets(saved.rows[path], edit.draft.rows[path])
-                before.draft.rows[path] = _with_secrets(base.rows[path], edit.draft.rows[path])
+                mine.draft.rows[path] = with_secrets(saved.rows[path], edit.draft.rows[path])
+                before.draft.rows[path] = with_secrets(base.rows[path], edit.draft.rows[path])
         edit.draft.omitted_secrets = saved.omitted_secrets
         edit.draft.focused_field = saved.focused_field
         old, _ = before._read()
@@ -119,7 +118,7 @@ class EditDraft:
         began.draft.texts, began.draft.rows = mine.draft.texts, mine.draft.rows
         conflicts = began.rebase(current)
         began._unread_base = unread
-        _mark_omitted_values(began.draft, mine.draft)
+        mark_omitted_values(began.draft, mine.draft)
         return began, conflicts
 
     # -- the wanted serving ---------------------------------------------------------------------
@@ -415,15 +414,6 @@ class EditDraft:
         return found
 
 
-def _changed_texts(saved: Draft, base: Draft) -> Iterator[str]:
-    """Paths of the texts that a saved draft changes, and that are in its file."""
-    for path, text in saved.texts.items():
-        if path in saved.unchanged_secrets or (path in saved.omitted_secrets and not text):
-            continue
-        if path in base.omitted_secrets or text != base.texts.get(path, ""):
-            yield path
-
-
 def _value_at(spec: ServingSpec, path: Path, beside: ServingSpec) -> Any:
     """A value of a serving, ABSENT if it has none."""
     values = split_spec(spec, beside)
@@ -437,27 +427,6 @@ def _value_at(spec: ServingSpec, path: Path, beside: ServingSpec) -> Any:
 def _row_value(row: DraftRow | None) -> Any:
     """The value of a row that may not be readable."""
     return ABSENT if row is None else row.get("value") or row.get("ref") or row.get("pvc") or ""
-
-
-def _with_secrets(rows: list[DraftRow], current: list[DraftRow]) -> list[DraftRow]:
-    """The rows with the values that are not in the draft's file because they were not changed, from
-    the serving."""
-    by_name = {row["name"]: row for row in current if "value" in row}
-    return [
-        dict(by_name[row["name"]])
-        if row.get("key") == VALUE_UNCHANGED and row["name"] in by_name
-        else dict(row)
-        for row in rows
-    ]
-
-
-def _mark_omitted_values(draft: Draft, typed: Draft) -> None:
-    """Mark the variables of `draft` whose values are not in the draft's file `typed`."""
-    for path in ("env", "transformer.env"):
-        omitted = {row["name"] for row in typed.rows[path] if row["key"] == VALUE_NOT_SAVED}
-        for row in draft.rows[path]:
-            if row["name"] in omitted and not (row["value"] or row["source"]):
-                row["key"] = VALUE_NOT_SAVED
 
 
 def _row_document(path: str, row: DraftRow) -> dict[str, Any]:

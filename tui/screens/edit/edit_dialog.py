@@ -23,6 +23,7 @@ from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.screens.edit import edit_text
+from tui.screens.edit.serving_follower import has_metadata
 from widgets.styled_line import Line
 from widgets.text_view import StatusLine, TextView
 
@@ -70,6 +71,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self._shown_at = 0.0
         """When it was: keys that were read before do not refer to it."""
         self._takes_over = False
+        self._version_at_start = ""
+        """The resourceVersion in the list when the plan was begun."""
         self._error = ""
         self._result: SaveResult | None = None
         """Of the last attempt."""
@@ -99,7 +102,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self.start_worker(self._make_plan(), "plan")
 
     async def _make_plan(self) -> None:
-        listed = self._listed_version
+        self._version_at_start = self._listed_version
         plan_edit = self._change_service.plan_edit
         self._taken_over, self._takes_over = (), False
         try:
@@ -109,8 +112,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
                 plan = await plan_edit(self._edit, self._inventory, takes_over=True)
                 self._taken_over, self._takes_over = labels, True
             self._show_plan(plan)
-            if self._result is not None and self._result.lost and listed != self._listed_version:
-                self._start_planning()  # what became of it may be known by now
+            self._plan_again_if_outdated()  # it may have changed while the plan was made
         except ClusterError as error:
             self._error = str(error)
             is_gone = isinstance(error, (ServingNotFoundError, ServingReplacedError))
@@ -161,17 +163,25 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             return
         if self._error and changes.state_changed:
             self._start_planning()  # the connection may be back
-        elif self.plan is not None and self._is_outdated(self.plan):
+        else:
+            self._plan_again_if_outdated()
+
+    def _plan_again_if_outdated(self) -> None:
+        is_open = self in self.app.screen_stack
+        if is_open and self.plan is not None and self._is_outdated(self.plan):
             self._notice = "The serving was changed meanwhile; the plan was made again."
             self._start_planning()
 
     def _is_outdated(self, plan: EditPlan) -> bool:
+        if self._listed_version == self._version_at_start:
+            return False
         now = self.app_context.source.fleet.deployment(self._key)
         planned = as_mapping(plan.current.objects.deployment, "metadata")
         return (
             now is None
             or now.metadata.uid != planned.get("uid")
             or now.metadata.generation > (as_int(planned.get("generation")) or 0)
+            or not has_metadata(now, plan.current)
             or self._is_lost_write_decided(now.metadata.resource_version)
         )
 
