@@ -30,6 +30,8 @@ VALUE_UNCHANGED = "as it was read"
 """Key of such a variable of an existing serving, where the value was not changed."""
 
 EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
+_TEMPLATE_DEFAULTS = ("image", "accelerator")
+"""Common fields for which a template has a default."""
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
 """Fields that hold rows, each with an empty row."""
 
@@ -47,6 +49,8 @@ class Draft:
         self.texts["namespace"] = namespace
         self.omitted_secrets: frozenset[str] = frozenset()
         """Texts that were not saved in the draft's file because they look secret."""
+        self.unchanged_secrets: frozenset[str] = frozenset()
+        """Such texts of an existing serving that are as they were read."""
         self.step = 1
         """The step of the form when it was closed."""
         self.focused_field = ""
@@ -66,7 +70,7 @@ class Draft:
         before = find_template(self.texts.get("template", ""))
         self.texts["template"] = name
         after = self.template
-        for path in ("image", "accelerator"):
+        for path in _TEMPLATE_DEFAULTS:
             proposed = getattr(before, path) if before else ""
             if self.texts[path] in ("", proposed):
                 self.texts[path] = getattr(after, path)
@@ -199,6 +203,7 @@ class Draft:
             for path, text in self.texts.items()
             if text and not texts[path] and text != base_texts.get(path)
         } | {path for path in self.omitted_secrets if not texts.get(path)}
+        unchanged = {path for path, text in self.texts.items() if text and not texts[path]} - lost
         base_rows = self.base.rows if self.base is not None else {}
         rows = {
             path: [
@@ -213,29 +218,36 @@ class Draft:
             "texts": texts,
             "rows": rows,
             "lost": sorted(lost),
+            "unchanged": sorted(unchanged),
             "step": self.step,
             "field": self.focused_field,
             **({"base": self.base.to_saved_dict(is_base=True)} if self.base is not None else {}),
         }
 
     @classmethod
-    def from_saved_dict(cls, data: object) -> Draft:
+    def from_saved_dict(cls, data: object, *, is_base: bool = False) -> Draft:
         """A draft from its saved form; damaged parts, or parts of another version, get their
-        defaults."""
+        defaults. `is_base` if it is what was read of an existing serving, which has none of the
+        template's defaults."""
         draft = cls()
         if not isinstance(data, Mapping):
             return draft
-        texts, rows, lost = data.get("texts"), data.get("rows"), data.get("lost")
-        if isinstance(lost, list):
-            draft.omitted_secrets = frozenset(path for path in lost if isinstance(path, str))
+        texts, rows = data.get("texts"), data.get("rows")
+        draft.omitted_secrets = _read_paths(data.get("lost"))
+        draft.unchanged_secrets = _read_paths(data.get("unchanged"))
         if isinstance(data.get("base"), Mapping):
-            draft.base = cls.from_saved_dict(data["base"])
+            draft.base = cls.from_saved_dict(data["base"], is_base=True)
         if data.get("step") in (1, 2, 3, 4) and isinstance(data.get("field", ""), str):
             draft.step, draft.focused_field = int(data["step"]), data.get("field", "")
         if isinstance(texts, Mapping):
             given = {k: v for k, v in texts.items() if isinstance(k, str) and isinstance(v, str)}
-            draft.texts.update(given)
-            draft.set_template(draft.texts["template"])
+            draft.set_template(given.get("template", draft.texts["template"]))
+            if is_base:
+                draft.texts |= dict.fromkeys(_TEMPLATE_DEFAULTS, "")
+            draft.texts.update(given)  # also an empty text, where the default was removed
+        if draft.base is not None and "unchanged" not in data:  # a file of an earlier version
+            omitted = draft.base.omitted_secrets - draft.omitted_secrets
+            draft.unchanged_secrets = frozenset(one for one in omitted if not draft.texts.get(one))
         if isinstance(rows, Mapping):
             for path, empty in LIST_FIELDS.items():
                 entries = rows.get(path)
@@ -250,6 +262,11 @@ class Draft:
         return isinstance(other, Draft) and self.to_dict() == other.to_dict()
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _read_paths(saved: object) -> frozenset[str]:
+    found = saved if isinstance(saved, list) else []
+    return frozenset(path for path in found if isinstance(path, str))
 
 
 def env_var_document(row: DraftRow) -> dict[str, Any]:

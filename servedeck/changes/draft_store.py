@@ -205,5 +205,5 @@ def _try_lock(file: TextIO, kind: int) -> bool:
 def _load_draft(file: TextIO) -> Draft | None:
     try:
         return Draft.from_saved_dict(json.load(file))
-    except ValueError:
+    except (ValueError, RecursionError):  # nested too deep for the parser
         return None

@@ -11,8 +11,6 @@ from pydantic import ValidationError
 
 from servedeck.changes.draft import (
     LIST_FIELDS,
-    VALUE_NOT_SAVED,
-    VALUE_UNCHANGED,
     Draft,
     DraftRow,
     env_var_document,
@@ -27,6 +25,7 @@ from servedeck.changes.draft_merge import (
     typed_rows,
 )
 from servedeck.changes.plan import new_issues
+from servedeck.changes.saved_edit import changed_texts, mark_omitted_values, with_secrets
 from servedeck.serving.edit.assignments import Assignment, assign
 from servedeck.serving.edit.differences import FieldDifference, find_field_differences
 from servedeck.serving.edit.entries import ABSENT, Path, list_entries, split_spec
@@ -35,6 +34,9 @@ from servedeck.serving.spec.issues import Issue, errors, warning
 from servedeck.serving.spec.mapping.volumes import OtherMounts
 from servedeck.serving.spec.spec import ServingSpec, issues_from_error
 from servedeck.serving.spec.types import EnvVar, Transformer, Volume
+
+_ADD = "add."
+"""Prefix of the path of the button that adds a row to a list."""
 
 READ_ONLY_FIELDS = ("name", "namespace", "template")
 """Fields that an existing serving keeps."""
@@ -55,6 +57,8 @@ class EditDraft:
         self.began = base
         """The serving as it was read when the edit began."""
         self._undecided: dict[Path, MergeConflict] = {}
+        self._unread_base: frozenset[str] = frozenset()
+        """Texts that were read when the edit began, and are not in the draft's file."""
 
     @property
     def changed_paths(self) -> tuple[str, ...]:
@@ -82,7 +86,7 @@ class EditDraft:
             return False
         return (
             bool(saved.omitted_secrets)
-            or saved.texts != base.texts
+            or any(changed_texts(saved, base))
             or any(typed_rows(saved, path) != typed_rows(base, path) for path in LIST_FIELDS)
         )
 
@@ -97,14 +101,16 @@ class EditDraft:
         if base is None:
             return edit, []
         before, mine = cls(current), cls(current)
-        for path, text in saved.texts.items():
-            if text != base.texts.get(path, "") and path not in READ_ONLY_FIELDS:
-                mine.draft.texts[path] = text
-                before.draft.texts[path] = base.texts.get(path, "")
+        unread = base.omitted_secrets
+        for path in changed_texts(saved, base):
+            if path not in READ_ONLY_FIELDS:
+                mine.draft.texts[path] = saved.texts[path]
+                if path not in unread:  # what was read is not known; as it is now
+                    before.draft.texts[path] = base.texts.get(path, "")
         for path in LIST_FIELDS:
             if typed_rows(saved, path) != typed_rows(base, path):
-                mine.draft.rows[path] = _with_secrets(saved.rows[path], edit.draft.rows[path])
-                before.draft.rows[path] = _with_secrets(base.rows[path], edit.draft.rows[path])
+                mine.draft.rows[path] = with_secrets(saved.rows[path], edit.draft.rows[path])
+                before.draft.rows[path] = with_secrets(base.rows[path], edit.draft.rows[path])
         edit.draft.omitted_secrets = saved.omitted_secrets
         edit.draft.focused_field = saved.focused_field
         old, _ = before._read()
@@ -116,7 +122,8 @@ class EditDraft:
         began.draft.base = began.base_draft
         began.draft.texts, began.draft.rows = mine.draft.texts, mine.draft.rows
         conflicts = began.rebase(current)
-        _mark_omitted_values(began.draft, mine.draft)
+        began._unread_base = unread
+        mark_omitted_values(began.draft, mine.draft)
         return began, conflicts
 
     # -- the wanted serving ---------------------------------------------------------------------
@@ -125,7 +132,11 @@ class EditDraft:
         """The wanted serving, None if a field cannot be parsed, and the errors and warnings that
         the change brings."""
         spec, found = self._read()
-        unread = [*self.draft.unread_issues(), *self._omitted_changes()]
+        unread = [
+            *self.draft.unread_issues(),
+            *self._omitted_changes(),
+            *self._unknown_changes(),
+        ]
         if spec is None:
             return None, [*found, *unread]
         return spec, [*new_issues(self.base, spec, self.mounts), *unread]
@@ -139,6 +150,16 @@ class EditDraft:
                     path,
                     "Its change looked like a secret, so it was not saved in the draft: enter it "
                     "again.",
+                )
+
+    def _unknown_changes(self) -> Iterator[Issue]:
+        """What others may have changed since the edit began."""
+        for path in self.changed_paths:
+            if path in self._unread_base:
+                yield warning(
+                    path,
+                    "What it was when the edit began looked like a secret, so it is not in the "
+                    "draft: it is not known whether others have changed it since.",
                 )
 
     def differences(self, spec: ServingSpec) -> tuple[FieldDifference, ...]:
@@ -207,7 +228,10 @@ class EditDraft:
 
     def reset(self, path: str) -> bool:
         """Give a field, or the row of a list that contains it, the value that was read; False if it
-        has it."""
+        has it. At the button that adds a row ("add.env"), the first removed row comes back."""
+        if removed := self.removed_rows(path):
+            self._put_back(path.removeprefix(_ADD), removed[0])
+            return True
         row, index = self.find_row(path)
         if not row:
             before = self.base_draft.texts.get(path)
@@ -225,13 +249,32 @@ class EditDraft:
             rows[index] = dict(same)
         return True
 
+    def removed_rows(self, path: str) -> list[DraftRow]:
+        """The rows that were read and removed, of the list of a button that adds a row."""
+        name = path.removeprefix(_ADD)
+        if not path.startswith(_ADD) or name not in LIST_FIELDS:
+            return []
+        keys = [row_key(name, one) for one in self.draft.rows[name]]
+        return [one for one in self.base_draft.rows[name] if row_key(name, one) not in keys]
+
+    def _put_back(self, name: str, row: DraftRow) -> None:
+        """Insert a removed row after those that were read before it."""
+        read = self.base_draft.rows[name]
+        before = [row_key(name, one) for one in read[: read.index(row)]]
+        rows = self.draft.rows[name]
+        places = [at + 1 for at, one in enumerate(rows) if row_key(name, one) in before]
+        rows.insert(max(places, default=0), dict(row))
+
     def reset_value(self, path: Path) -> None:
         """Give a value of `servedeck.serving.edit.entries` what was read; of a single argument, the
         whole command line."""
         copy_value(self.base_draft, self.draft, path)
 
     def is_changed(self, path: str) -> bool:
-        """Whether a field, or the row of a list that contains it, differs from what was read."""
+        """Whether a field, or the row of a list that contains it, differs from what was read;
+        at the button that adds a row, whether one was removed."""
+        if path.startswith(_ADD):
+            return bool(self.removed_rows(path))
         row, index = self.find_row(path)
         if not row:
             return self.draft.texts.get(path, "") != self.base_draft.texts.get(path, "")
@@ -389,27 +432,6 @@ def _value_at(spec: ServingSpec, path: Path, beside: ServingSpec) -> Any:
 def _row_value(row: DraftRow | None) -> Any:
     """The value of a row that may not be readable."""
     return ABSENT if row is None else row.get("value") or row.get("ref") or row.get("pvc") or ""
-
-
-def _with_secrets(rows: list[DraftRow], current: list[DraftRow]) -> list[DraftRow]:
-    """The rows with the values that are not in the draft's file because they were not changed, from
-    the serving."""
-    by_name = {row["name"]: row for row in current if "value" in row}
-    return [
-        dict(by_name[row["name"]])
-        if row.get("key") == VALUE_UNCHANGED and row["name"] in by_name
-        else dict(row)
-        for row in rows
-    ]
-
-
-def _mark_omitted_values(draft: Draft, typed: Draft) -> None:
-    """Mark the variables of `draft` whose values are not in the draft's file `typed`."""
-    for path in ("env", "transformer.env"):
-        omitted = {row["name"] for row in typed.rows[path] if row["key"] == VALUE_NOT_SAVED}
-        for row in draft.rows[path]:
-            if row["name"] in omitted and not (row["value"] or row["source"]):
-                row["key"] = VALUE_NOT_SAVED
 
 
 def _row_document(path: str, row: DraftRow) -> dict[str, Any]:

@@ -21,8 +21,12 @@ from servedeck.serving.objects.managed_fields import (
     has_repeated_entries,
     has_update_entry,
 )
-from servedeck.serving.objects.update_merge import find_concurrent_changes, move_to_version
-from servedeck.serving.spec.mapping.json_values import JsonObject
+from servedeck.serving.objects.update_merge import (
+    find_changes_since,
+    find_concurrent_changes,
+    move_to_version,
+)
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 
 _MAX_ATTEMPTS = 10
 """Attempts to update an object while controllers write its status, as they do several times a
@@ -78,7 +82,16 @@ def _plan_write(ref: ObjectRef, live: JsonObject, changed: JsonObject, force: bo
     if blocked and not force:
         conflicts = tuple(foreign_conflict(one) for one in blocked)
         return ObjectWrite(ref, None, _conflict(ref, conflicts), live)
-    return ObjectWrite(ref, changed if needs_update or blocked else body, live=live)
+    return ObjectWrite(
+        ref, changed if needs_update or blocked else _with_uid(body, live), live=live
+    )
+
+
+def _with_uid(body: JsonObject, live: JsonObject) -> JsonObject:
+    """The apply configuration for this object alone: a server-side apply creates an object that is
+    missing, but the API server rejects one with a uid (409)."""
+    uid = as_mapping(live, "metadata").get("uid")
+    return {**body, "metadata": {**body["metadata"], "uid": uid}} if uid else body
 
 
 def _conflict(ref: ObjectRef, conflicts: tuple[FieldConflict, ...]) -> Rejection:
@@ -97,7 +110,7 @@ async def preview_writes(
     """A preview for each object; one that does not change is not sent. Raises ClusterError if the
     server cannot be reached."""
 
-    async def send(body: JsonObject) -> Preview:
+    async def send(body: JsonObject, version: str) -> Preview:
         [found] = await apply.preview(connection, [body], force=force)
         return found
 
@@ -115,11 +128,12 @@ async def preview_writes(
 async def apply_writes(
     connection: Connection, writes: Sequence[ObjectWrite], *, force: bool
 ) -> ApplyResult:
-    """Send the writes in order; stop at the first rejection. Raises ClusterError if an object that
-    changed meanwhile cannot be read."""
+    """Send the writes in order; stop at the first rejection. An object that was read is rejected if
+    it was deleted or changed since. Raises ClusterError if an object that changed meanwhile cannot
+    be read."""
 
-    async def send(body: JsonObject) -> ApplyResult:
-        return await apply.apply(connection, [body], force=force)
+    async def send(body: JsonObject, version: str) -> ApplyResult:
+        return await apply.apply(connection, [body], force=force, version=version)
 
     result = ApplyResult(())
     for one in writes:
@@ -133,14 +147,15 @@ async def _send(
     connection: Connection,
     write: ObjectWrite,
     body: JsonObject,
-    send: Callable[[JsonObject], Awaitable[Result]],
+    send: Callable[[JsonObject, str], Awaitable[Result]],
 ) -> Result:
-    """The result of `send`. An update is sent again if the object has another version but the same
-    spec, because then only a controller wrote its status."""
+    """The result of `send` for the body and the resourceVersion that was read. It is sent again if
+    the object has another version but the same spec, because then only a controller wrote its
+    status."""
     live = write.live
-    result = await send(body)
+    result = await send(body, _version(live))
     for _ in range(_MAX_ATTEMPTS - 1):
-        if live is None or not _is_of_another_version(body, result.rejection):
+        if live is None or not _is_of_another_version(result.rejection):
             break
         try:
             current = await connection.get_json(write.ref.path)
@@ -148,22 +163,32 @@ async def _send(
             if error.code in (403, 404):  # the rejection says enough
                 break
             raise
-        if paths := find_concurrent_changes(live, body, current):
+        is_update = "resourceVersion" in body["metadata"]
+        if paths := (
+            find_concurrent_changes(live, body, current)
+            if is_update
+            else find_changes_since(live, current)
+        ):
             message = (
                 f"{write.ref} was changed by somebody else at the same time "
                 f"({', '.join(paths)}); apply the file again."
             )
             return replace(result, rejection=Rejection(RejectionReason.CONFLICT, message))
-        body, live = move_to_version(live, body, current), current
-        result = await send(body)
+        body = move_to_version(live, body, current) if is_update else body
+        live = current
+        result = await send(body, _version(live))
     return result
 
 
-def _is_of_another_version(body: JsonObject, rejection: Rejection | None) -> bool:
-    """Whether an update was rejected because the object has another resourceVersion."""
+def _version(live: JsonObject | None) -> str:
+    return as_str(as_mapping(live, "metadata").get("resourceVersion")) or ""
+
+
+def _is_of_another_version(rejection: Rejection | None) -> bool:
+    """Whether a write was rejected because the object has another resourceVersion; a conflict with
+    a manager names fields."""
     return (
-        "resourceVersion" in body["metadata"]
-        and rejection is not None
+        rejection is not None
         and rejection.reason is RejectionReason.CONFLICT
         and not (rejection.fields or rejection.conflicts)
     )

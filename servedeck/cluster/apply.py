@@ -202,14 +202,16 @@ async def apply(
     *,
     create: bool = False,
     force: bool = False,
+    version: str = "",
     on_applied: Callable[[AppliedObject], None] = lambda applied: None,
 ) -> ApplyResult:
     """Apply `manifests` in order; stop at the first rejection.
 
     With `create`, an existing object is rejected instead of changed. With `force`, fields owned by
-    other managers are taken over. The result lists the objects applied before a rejection. If the
-    connection is lost before a response, the object is read again, so that delete_created can
-    delete it if it was created.
+    other managers are taken over. With `version`, there is one manifest, of an object with this
+    resourceVersion: it is rejected if the object has another one. The result lists the objects
+    applied before a rejection. If the connection is lost before a response, the object is read
+    again, so that delete_created can delete it if it was created.
     """
     applied: list[AppliedObject] = []
     for manifest in manifests:
@@ -221,7 +223,7 @@ async def apply(
         if uid_before is not None and create:
             return ApplyResult(tuple(applied), _already_exists(ref), ref)
         try:
-            response = await send_object(connection, manifest, force=force)
+            response = await send_object(connection, manifest, force=force, version=version)
             uid = _object_uid(response.json())
         except ApiError as error:
             return ApplyResult(tuple(applied), rejection_from_error(error), ref)
@@ -324,8 +326,9 @@ def send_object(
     force: bool = False,
     version: str = "",
 ) -> Awaitable[ApiResponse]:
-    """Send one write, once. With `version`, the API server rejects it unless the object has this
-    resourceVersion. Raises ClusterError."""
+    """Send one write, once. With `version`, the API server rejects it if the object has another
+    resourceVersion. A server-side apply creates an object that is missing, with or without a
+    version; only one with a metadata.uid is rejected then. Raises ClusterError."""
     params = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
     if dry_run:
         params.append(("dryRun", "All"))

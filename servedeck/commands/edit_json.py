@@ -29,7 +29,7 @@ def edit_json(
                 "label": one.label,
                 "old": one.old,
                 "new": one.new,
-                "restartsPods": one.restarts and plan.restarts_pods,
+                "restartsPods": one.restarts and plan.marks_restarts,
             }
             for one in plan.fields
         ],

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from servedeck.changes.edit.edit import Edit, EditConflict, EditPlan, begin_edit, plan_edit
 from servedeck.changes.edit.save import SaveResult, SaveState, save_edit
 from servedeck.changes.inventory import ClusterInventory
-from servedeck.cluster.apply import PreviewAction
+from servedeck.cluster.apply import ObjectRef, PreviewAction
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ReadOnlyError
 from servedeck.commands.arguments import (
     connection_options,
     load_settings,
@@ -102,20 +103,24 @@ class _Set:
     async def _plan_and_save(self, edit: Edit, inventory: ClusterInventory) -> bool:
         force = self._options.force
         plan = await plan_edit(self._connection, edit, inventory, force=force)
+        applied: tuple[ObjectRef, ...] = ()
         for _ in range(_MAX_ATTEMPTS):
             self._write_plan(plan)
             if plan.is_unchanged or self._options.dry_run or not plan.can_save:
-                return self._finish(plan)
+                return self._finish(plan, applied)
             if not await self._confirm(plan):
-                self._stderr("Not confirmed; nothing was changed.")
+                self._stderr(f"Not confirmed; {_saved_so_far(applied, 'changed')}.")
                 return False
             result = await save_edit(self._connection, plan, inventory, force=force)
+            applied = tuple(dict.fromkeys((*applied, *result.applied)))
+            result = replace(result, applied=applied)
             if result.state is not SaveState.REPLANNED:
                 return self._finish_save(result)
             self._stderr(f"note: {result.message}")
             plan = result.plan
         raise CommandError(
-            f"{_serving(plan)} is changed by others all the time, so nothing was saved; try again."
+            f"{_serving(plan)} is changed by others all the time, so "
+            f"{_saved_so_far(applied, 'saved')}; try again."
         )
 
     async def _confirm(self, plan: EditPlan) -> bool:
@@ -144,12 +149,14 @@ class _Set:
             write_plan(plan, self._stdout)
         write_problems(plan, self._stderr, force=self._options.force)
 
-    def _finish(self, plan: EditPlan) -> bool:
-        """Without a write: unchanged, a dry run, or blocked."""
+    def _finish(self, plan: EditPlan, applied: tuple[ObjectRef, ...]) -> bool:
+        """Without another write: unchanged, a dry run, or blocked. `applied` was written before."""
         if self._options.as_json:
             result = PLANNED if plan.can_save else SaveState.BLOCKED
             result = SaveState.UNCHANGED if plan.is_unchanged else result
-            self._stdout(json.dumps(edit_json(plan, result)))
+            self._stdout(json.dumps(edit_json(plan, result, applied=applied)))
+        elif applied and not plan.is_unchanged:
+            self._stderr(f"error: {plan.spec.name}: {_saved_so_far(applied, 'saved')}.")
         elif plan.is_unchanged or plan.can_save:
             suffix = "" if plan.is_unchanged else " (server dry run)"
             for one in plan.change_plan.previews:
@@ -177,14 +184,14 @@ def write_plan(plan: EditPlan, stdout: LineWriter) -> None:
         return
     stdout(f"{_serving(plan)}:")
     for one in plan.fields:
-        restarts = " (restarts Pods)" if one.restarts and plan.restarts_pods else ""
+        restarts = " (restarts Pods)" if one.restarts and plan.marks_restarts else ""
         stdout(f"  {one.name}: {shorten(one.old)} -> {shorten(one.new)}{restarts}")
     if plan.forecast is not None:
         stdout(f"  {plan.forecast.summary}")
     elif plan.stops_serving:
         stdout("  All its Pods end.")
     elif any(one.restarts for one in plan.fields):
-        stdout("  No Pods restart: there are none, or the Deployment is paused.")
+        stdout(f"  {plan.no_restart_sentence}")
 
 
 def write_problems(plan: EditPlan, stderr: LineWriter, *, force: bool) -> None:
@@ -214,6 +221,13 @@ def _describe_conflict(conflict: EditConflict) -> str:
     return f"{who} changed {conflict.name} meanwhile: {base} -> {theirs}, this change says {mine}."
 
 
+def _saved_so_far(applied: tuple[ObjectRef, ...], verb: str) -> str:
+    """What was written, in a clause."""
+    if not applied:
+        return f"nothing was {verb}"
+    return f"only {' and '.join(map(str, applied))} was {verb}"
+
+
 def _serving(plan: EditPlan) -> str:
     return f"{plan.spec.namespace}/{plan.spec.name}"
 
@@ -230,6 +244,9 @@ def run(args: argparse.Namespace) -> int:
     options = SetOptions(
         args.dry_run, args.yes, args.force_conflicts, as_json=args.output == "json"
     )
+
+    if settings.readonly and not args.dry_run:
+        raise ReadOnlyError
 
     async def change(target: ConnectionOptions) -> int:
         connection = await Connection.open(target)

@@ -147,13 +147,25 @@ def test_the_latest_draft_comes_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"texts": 3, "rows": []}', '{"texts": {"cpu": 5}, "rows": {"env": [1]}}'],
+    [
+        "",
+        "{",
+        "[]",
+        pytest.param("[" * 100_000, id="nested too deep"),
+        '{"texts": 3, "rows": []}',
+        '{"texts": {"cpu": 5}, "rows": {"env": [1]}}',
+    ],
 )
 def test_a_damaged_file_never_keeps_the_form_from_opening(tmp_path: Path, text: str) -> None:
     store = DraftStore("https://a", tmp_path)
+    whole = store.new_file()
+    whole.write(make_draft("llama").to_saved_dict())
+    whole.release()
     store.new_file().path.write_text(text)
+    assert "llama" in [left.draft.texts["name"] for left in store.list_saved()]
     for left in store.list_saved():
-        assert left.draft.texts["cpu"] == "0.5"
+        if left.draft.texts["name"] != "llama":
+            assert left.draft.texts["cpu"] == "0.5"
 
 
 def test_a_disk_that_is_full_keeps_the_last_draft_and_leaves_nothing_else(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -85,6 +86,19 @@ def test_a_reset_row_is_as_it_was_and_a_new_one_goes() -> None:
     assert edit.reset("env.2.name")
     assert not edit.reset("env.1.value")
     assert edit.changed_paths == ()
+
+
+def test_a_removed_row_comes_back_alone_in_its_place() -> None:
+    edit = EditDraft(make_spec(env=[{"name": name, "value": "1"} for name in "ABC"]))
+    edit.draft.rows["env"][2]["value"] = "changed"
+    del edit.draft.rows["env"][0:2]
+    for names in ("AC", "ABC"):
+        assert edit.is_changed("add.env")
+        assert edit.reset("add.env")
+        assert "".join(row["name"] for row in edit.draft.rows["env"]) == names
+    assert not edit.is_changed("add.env")
+    assert not edit.reset("add.env")
+    assert [one.value for one in wanted(edit).env] == ["1", "1", "changed"]
 
 
 def test_an_empty_row_is_no_change() -> None:
@@ -346,3 +360,67 @@ def test_a_rebased_form_changes_what_it_changed(
     assert edit.rebase(now) == []
     assert wanted(edit) == now
     assert edit.changed_paths == ()
+
+
+# -- texts of a saved draft ---------------------------------------------------------------------
+
+
+def reopened(edit: EditDraft, current: ServingSpec | None = None) -> EditDraft:
+    """The form closed, and opened again with its draft."""
+    saved = Draft.from_saved_dict(json.loads(json.dumps(edit.draft.to_saved_dict())))
+    assert EditDraft.has_changes(saved) is bool(edit.changed_paths)
+    found, _ = EditDraft.resume(current or edit.base, saved)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("read", "path", "typed"),
+    [
+        ({"accelerator": "nvidia.com/gpu", "accelerator_count": "1"}, "accelerator", ""),
+        ({"accelerator": ""}, "accelerator", "nvidia.com/gpu"),
+        ({"accelerator": ""}, "accelerator", "amd.com/gpu"),
+        ({}, "image", ""),
+        ({"image": ""}, "image", "vllm:2"),
+        ({"image": ""}, "replicas", "3"),
+    ],
+)
+def test_a_reopened_draft_has_the_template_defaults_nowhere(
+    read: dict[str, Any], path: str, typed: str
+) -> None:
+    edit = EditDraft(make_spec(**read))
+    edit.draft.texts[path] = typed
+    again = reopened(edit)
+    assert again.changed_paths == (path,)
+    assert again.draft.texts[path] == typed
+    assert again.undecided(again.validate()[0]) == []
+
+
+SECRET = "serve --api-key sk-abcdefghijklmnop1234 --port 8000"
+
+
+@pytest.mark.parametrize("typed", ["serve --port 8000", "serve --port 9000", ""])
+def test_a_change_of_a_text_with_a_secret_is_in_its_draft(typed: str) -> None:
+    edit = EditDraft(make_spec(command=SECRET))
+    edit.draft.texts["command"] = typed
+    again = reopened(edit)
+    assert again.changed_paths == ("command",)
+    assert again.draft.texts["command"] == typed
+    assert again.undecided(again.validate()[0]) == []
+    warnings = [one.message for one in again.validate()[1] if one.field == "command"]
+    assert any("it is not known whether others have changed it since" in one for one in warnings)
+    assert again.reset("command")
+    assert not [one for one in again.validate()[1] if one.field == "command"]
+
+
+def test_an_unchanged_text_with_a_secret_stays_as_the_serving_has_it() -> None:
+    edit = EditDraft(make_spec(command=SECRET))
+    edit.draft.texts["replicas"] = "3"
+    others = make_spec(command=SECRET.replace("8000", "9000"))
+    again = reopened(edit, others)
+    assert again.changed_paths == ("replicas",)
+    assert wanted(again).command == others.command
+    saved = edit.draft.to_saved_dict()
+    assert "sk-abc" not in json.dumps(saved)
+    del saved["unchanged"]  # as earlier versions saved it
+    earlier, _ = EditDraft.resume(others, Draft.from_saved_dict(saved))
+    assert earlier.changed_paths == ("replicas",)

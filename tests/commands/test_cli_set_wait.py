@@ -46,6 +46,15 @@ def test_a_field_that_restarts_nothing_is_set_at_once(kubeconfig: Path) -> None:
     assert again.stdout == "deployment.apps/llama-33-70b unchanged\n"
 
 
+def test_a_read_only_set_is_refused_before_it_asks(kubeconfig: Path) -> None:
+    result = run_set(kubeconfig, "image=new:1", "--readonly")
+    assert result.returncode == 1
+    assert "servedeck runs with --readonly" in result.stderr
+    assert "terminal" not in result.stderr
+    assert "new:1" not in result.stdout
+    assert run_set(kubeconfig, "image=new:1", "--readonly", "--dry-run").returncode == 0
+
+
 def test_a_dry_run_shows_the_plan_and_changes_nothing(kubeconfig: Path) -> None:
     before = read_field(kubeconfig, "image")
     result = run_set(kubeconfig, "image=dry:1", "--dry-run")

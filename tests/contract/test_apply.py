@@ -46,6 +46,20 @@ def test_applying_the_same_again_changes_nothing(target: Target, configmaps: str
     assert again.json == first.json
 
 
+@pytest.mark.parametrize("query", ["", "&dryRun=All", "&force=true"])
+def test_apply_with_a_uid_creates_nothing(target: Target, deployments: str, query: str) -> None:
+    body = applied()
+    body["metadata"]["uid"] = "7c0c1a2e-0000-4000-8000-000000000000"
+    path = f"{deployments}/web?fieldManager=a{query}"
+    status = target.rejected(409, "PATCH", path, body, content_type=APPLY)
+    assert status["message"] == (
+        'Operation cannot be fulfilled on deployments.apps "web": uid mismatch: the provided '
+        "object specified uid 7c0c1a2e-0000-4000-8000-000000000000, and no existing object was "
+        "found"
+    )
+    target.rejected(404, "GET", f"{deployments}/web")
+
+
 def test_apply_needs_a_manager(target: Target, deployments: str) -> None:
     status = target.rejected(422, "PATCH", f"{deployments}/web", applied(), content_type=APPLY)
     assert status["message"] == (

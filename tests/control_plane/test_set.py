@@ -13,9 +13,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from servedeck.changes.edit.edit import begin_edit
-from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.changes.operations.execution import run_plan
+from servedeck.changes.operations.operation import Operation, OperationKind, Outcome
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ConnectionFailedError
+from servedeck.commands import set as set_command
 from servedeck.commands.apply import apply_all
 from servedeck.commands.errors import CommandError
 from servedeck.commands.set import SetOptions, set_fields
@@ -411,13 +414,132 @@ async def test_a_deleted_deployment_is_not_created_again(
     raise AssertionError("the command does not end")
 
 
+def write_only(connection: Connection, write: Callable[[], None]) -> list[str]:
+    """Calls a writer right before the first write of the Deployment arrives, after all reads;
+    returns the methods of the writes."""
+    methods: list[str] = []
+    request = connection.request
+
+    async def interrupted(method: str, path: str, **options: Any) -> Any:
+        if "/deployments/" in path and method != "GET" and "dryRun" not in str(options["params"]):
+            if not methods:
+                await asyncio.to_thread(write)
+            methods.append(method)
+        return await request(method, path, **options)
+
+    connection.request = interrupted  # type: ignore[method-assign, assignment]
+    return methods
+
+
+async def test_a_serving_of_ours_that_is_deleted_before_the_write_is_not_created_again(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    path = path_of(namespace)
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        methods = write_only(connection, lambda: control_plane.request("DELETE", path))
+        run = await run_set(connection, namespace, "replicas=2")
+    assert methods == ["PATCH"]
+    assert not run.saved
+    assert any("was deleted by somebody else meanwhile" in line for line in run.err), run.err
+    with pytest.raises(RequestError, match="404"):
+        control_plane.request("GET", path)
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+async def test_a_document_is_not_applied_to_a_serving_that_is_not_as_it_was_read(
+    control_plane: ControlPlane, namespace: str, deletes: bool
+) -> None:
+    path = path_of(namespace)
+
+    async def set_replicas() -> None:  # as another servedeck: the field manager is the same
+        async with open_connection(control_plane) as other:
+            assert (await run_set(other, namespace, "replicas=7")).saved
+
+    def write() -> None:
+        if deletes:
+            control_plane.request("DELETE", path)
+        else:
+            asyncio.run(set_replicas())
+
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        spec = (await begin_edit(connection, namespace, NAME)).base.spec
+        methods = write_only(connection, write)
+        lines: list[str] = []
+        applied = await apply_all(
+            connection,
+            [spec.replace(replicas=3)],
+            PlatformSettings(),
+            dry_run=False,
+            stdout=lines.append,
+            stderr=lines.append,
+        )
+    assert methods == ["PATCH"]
+    assert not applied, lines
+    if deletes:
+        with pytest.raises(RequestError, match="404"):
+            control_plane.request("GET", path)
+    else:
+        assert any("changed by somebody else at the same time" in one for one in lines), lines
+        assert control_plane.request("GET", path)["spec"]["replicas"] == 7
+
+
+def change_service_before_its_write(
+    plane: ControlPlane, connection: Connection, namespace: str, *, stops: bool
+) -> None:
+    """Another client changes the Service, which names the port by its number, between the writes
+    of the Deployment and the Service; with `stops`, the API server cannot be reached afterwards."""
+    service_path = f"/api/v1/namespaces/{namespace}/services/{NAME}"
+    service = plane.request("GET", service_path)
+    for port in service["spec"]["ports"]:
+        port["targetPort"] = 8000
+    plane.request("PUT", service_path, service)
+    request, is_changed = connection.request, False
+
+    async def interrupted(method: str, path: str, **options: Any) -> Any:
+        nonlocal is_changed
+        is_write = method != "GET" and "dryRun" not in str(options.get("params", ()))
+        if is_write and "/services/" in path and not is_changed:
+            is_changed = True
+            body = {"metadata": {"annotations": {"owner": "them"}}}
+            await asyncio.to_thread(plane.request, "PATCH", path, body)
+        elif is_changed and stops and path.endswith(f"/deployments/{NAME}"):
+            raise ConnectionFailedError("Connection refused.")
+        return await request(method, path, **options)
+
+    connection.request = interrupted  # type: ignore[method-assign, assignment]
+
+
+async def test_what_was_saved_before_the_attempts_ended_is_named(
+    control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_command, "_MAX_ATTEMPTS", 1)
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        change_service_before_its_write(control_plane, connection, namespace, stops=False)
+        expected = f"so only Deployment {namespace}/{NAME} was saved; try again"
+        with pytest.raises(CommandError, match=expected):
+            await run_set(connection, namespace, "inferencePort=9000", force=True)
+
+
+async def test_what_was_saved_before_the_connection_failed_is_named(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        change_service_before_its_write(control_plane, connection, namespace, stops=True)
+        run = await run_set(connection, namespace, "inferencePort=9000", force=True)
+    assert not run.saved
+    expected = f"Deployment {namespace}/{NAME} was saved before; the rest of the change was not."
+    assert any(expected in line for line in run.err), run.err
+    assert f"deployment.apps/{NAME} configured" in run.out
+
+
 # -- owners -------------------------------------------------------------------------------------
 
 
-async def test_the_autoscaler_is_named_that_sets_the_replicas(
-    control_plane: ControlPlane, namespace: str
-) -> None:
-    create(control_plane, namespace, "helm", [foreign_deployment()])
+def create_autoscaler(control_plane: ControlPlane, namespace: str) -> None:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
     control_plane.create(
         f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
@@ -426,6 +548,13 @@ async def test_the_autoscaler_is_named_that_sets_the_replicas(
             "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 3},
         },
     )
+
+
+async def test_the_autoscaler_is_named_that_sets_the_replicas(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create(control_plane, namespace, "helm", [foreign_deployment()])
+    create_autoscaler(control_plane, namespace)
     before = control_plane.request("GET", path_of(namespace))
     async with open_connection(control_plane) as connection:
         run = await run_set(connection, namespace, "replicas=2", force=True)
@@ -436,6 +565,51 @@ async def test_the_autoscaler_is_named_that_sets_the_replicas(
     after = control_plane.request("GET", path_of(namespace))
     paths = [format_path(one.path) for one in find_differences(before["spec"], after["spec"])]
     assert paths == ["template.spec.containers[vllm].env[NEW]"]
+
+
+async def test_an_autoscaler_does_not_prevent_a_stop_and_a_start(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """It leaves a Deployment of 0 replicas alone, as the operations stop and start say."""
+    create(control_plane, namespace, "helm", [foreign_deployment()])
+    create_autoscaler(control_plane, namespace)
+    async with open_connection(control_plane) as connection:
+        for text, warning in (
+            ("replicas=0", "HorizontalPodAutoscaler llm-hpa is off while the serving has 0"),
+            ("replicas=2", "HorizontalPodAutoscaler llm-hpa sets the replicas from then on."),
+        ):
+            run = await run_set(connection, namespace, text, force=True)
+            assert run.saved, run.err
+            assert any(warning in line for line in run.err), run.err
+
+
+NOTE = "servedeck.dev/replicas-before-stop"
+
+
+async def test_a_start_brings_back_the_replicas_from_before_any_stop(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """However the serving came to 0 and away from it."""
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace, replicas=5)
+
+        async def operate(kind: OperationKind) -> Json:
+            operation = Operation(kind, namespace, NAME)
+            plan = await plan_operation(connection, operation)
+            result = await run_plan(connection, plan)
+            assert result.outcome is Outcome.DONE, result.message
+            found: Json = control_plane.request("GET", path_of(namespace))
+            return found
+
+        await operate(OperationKind.STOP)
+        assert (await run_set(connection, namespace, "replicas=2", force=True)).saved
+        stored = control_plane.request("GET", path_of(namespace))
+        assert NOTE not in stored["metadata"]["annotations"]
+        assert (await run_set(connection, namespace, "replicas=0")).saved
+        assert (await operate(OperationKind.START))["spec"]["replicas"] == 2
+        assert (await run_set(connection, namespace, "replicas=6")).saved
+        assert (await run_set(connection, namespace, "replicas=0")).saved
+        assert (await operate(OperationKind.START))["spec"]["replicas"] == 6
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,16 @@ class EditDriver:
         """Another client changes the image."""
         await self.change(lambda one: container_of(one).update(image=image), manager=manager)
 
+    async def set_description(self, text: str) -> None:
+        """Another client changes the description, which does not change the generation."""
+        await self.other.request(
+            "PATCH",
+            _path(KEY),
+            params={"fieldManager": "kubectl-annotate"},
+            body={"metadata": {"annotations": {"servedeck.dev/description": text}}},
+            content_type="application/merge-patch+json",
+        )
+
     async def set_replicas(self, replicas: int) -> None:
         """Another client scales the serving."""
         await self.change(lambda one: one["spec"].update(replicas=replicas))

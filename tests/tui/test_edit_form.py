@@ -136,6 +136,19 @@ async def test_a_removed_variable_comes_back_with_undo(driver: EditDriver) -> No
     await driver.wait_for(lambda: form.change_count == 0, "no change")
 
 
+async def test_a_removed_variable_is_reset_where_variables_are_added(driver: EditDriver) -> None:
+    form = await driver.open()
+    name = form.edit.draft.rows["env"][0]["name"]
+    await driver.retype("description", "stays")
+    await driver.focus("env.0.name")
+    await driver.press("ctrl+r")
+    await driver.wait_for(lambda: form.change_count == 2, "both changes")
+    await driver.focus("add.env")
+    await driver.press("ctrl+o")
+    await driver.wait_for(lambda: form.change_count == 1, "the other change")
+    assert form.edit.draft.rows["env"][0]["name"] == name
+
+
 async def test_an_added_row_without_text_is_no_change(driver: EditDriver) -> None:
     form = await driver.open()
     await driver.focus("add.env")

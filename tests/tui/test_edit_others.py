@@ -3,11 +3,15 @@ unseen and nothing typed is lost."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.cluster.http.errors import ConnectionLostError
 from tests.tui.edit_form import KEY, EditDriver, container_of, image_of
 from tests.tui.helpers import post_keys, screen_text
+from tui.ports.change_service import Inventory
 from tui.screens.confirm_dialog import ConfirmDialog
 from tui.screens.edit.edit_dialog import EditDialog
 
@@ -207,6 +211,11 @@ async def test_a_deleted_serving_keeps_the_form_and_cannot_be_saved(driver: Edit
     await driver.wait_for_text("The serving was deleted; the draft is kept")
     await driver.press("ctrl+s")
     await driver.wait_for_text("there is nothing to save to")
+    heading = screen_text(driver.app).splitlines()[0]
+    assert "deleted" in heading
+    assert "Ready" not in heading
+    await driver.press("escape")
+    await driver.wait_for_text("A draft is offered again if a serving of this name is created.")
     assert form.form.get_text("image") == "mine:1"
 
 
@@ -254,6 +263,48 @@ async def test_a_plan_is_made_again_when_others_change_the_serving(driver: EditD
     assert image_of(await driver.read()) == THEIRS
 
 
+async def test_a_description_of_others_is_shown_and_planned_at_once(driver: EditDriver) -> None:
+    """It does not change the generation of the Deployment."""
+    form = await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.set_description("theirs")
+    await driver.wait_for(lambda: form.edit.base.description == "theirs", "the description")
+    assert form.change_count == 1
+    await driver.plan()
+    await driver.set_description("theirs again")
+    await driver.wait_for_text("The serving was changed meanwhile; the plan was made again.")
+    assert (await shown_plan(driver)).spec.description == "theirs again"
+
+
+async def test_a_change_while_the_plan_is_made_is_not_missed(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("cpu", "7")
+    plan_edit = driver.changes.plan_edit
+    planned, answered = asyncio.Event(), asyncio.Event()
+
+    async def plan_slowly(edit: Edit, inventory: Inventory, **options: bool) -> EditPlan:
+        found = await plan_edit(edit, inventory, **options)
+        planned.set()
+        await answered.wait()
+        return found
+
+    driver.changes.plan_edit = plan_slowly  # type: ignore[method-assign]
+    await driver.press("ctrl+s")
+    await driver.wait_for(planned.is_set, "the first plan")
+    await driver.set_image(THEIRS)
+    answered.set()
+    await driver.wait_for_text("The serving was changed meanwhile; the plan was made again.")
+    assert (await shown_plan(driver)).spec.image == THEIRS
+
+
+async def shown_plan(driver: EditDriver) -> EditPlan:
+    """The plan that is shown."""
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan")
+    plan = driver.dialog.plan
+    assert plan is not None
+    return plan
+
+
 async def test_a_conflict_that_comes_while_the_plan_is_open_is_asked_about(
     driver: EditDriver,
 ) -> None:
@@ -272,6 +323,7 @@ async def test_a_plan_of_a_deleted_serving_cannot_be_confirmed(driver: EditDrive
     await driver.plan()
     await driver.delete()
     await driver.wait_for_text("There is no Deployment", "The form is kept")
+    assert "the plan was made again" not in driver.text
     await driver.press("y")
     assert driver.changes.save_count == 0
     await driver.press("n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import pytest
 
-from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.changes.edit.edit import EditPlan
+from servedeck.changes.edit.save import LostWrite, SaveResult, SaveState
 from servedeck.cluster.http.errors import ConnectionLostError
 from tests.tui.edit_form import KEY, EditDriver, container_of, image_of, intent
 from tests.tui.helpers import post_keys, screen_text
@@ -39,7 +41,7 @@ async def test_the_cursor_is_on_save_if_no_pod_restarts(driver: EditDriver) -> N
     assert dialog.saves
 
 
-@pytest.mark.parametrize("key", ["y", "enter"])
+@pytest.mark.parametrize("key", ["y", "down"])
 async def test_a_confirmation_before_the_plan_is_shown_saves_nothing_later(
     driver: EditDriver, key: str
 ) -> None:
@@ -47,14 +49,66 @@ async def test_a_confirmation_before_the_plan_is_shown_saves_nothing_later(
     await start(driver)
     await driver.press("ctrl+s")
     await driver.wait_for_text("Running the API server's dry run")
-    if key == "enter":
-        await driver.press("down")
     await driver.press(key)
     await driver.wait_for_text("confirm when the plan is shown")
     driver.changes.plan_gate.set()
     await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan")
     assert not driver.dialog.saves  # that key has chosen nothing either
     assert driver.changes.save_count == 0
+
+
+async def test_a_key_that_comes_with_the_plan_saves_nothing(
+    driver: EditDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has seen the plan when the key is read."""
+    await start(driver)
+    show_plan = EditDialog._show_plan
+
+    def show_with_key(dialog: EditDialog, plan: EditPlan) -> None:
+        show_plan(dialog, plan)
+        post_keys(driver.pilot, "y")
+
+    monkeypatch.setattr(EditDialog, "_show_plan", show_with_key)
+    dialog = await driver.plan()
+    await driver.wait_for_text("That key was pressed before this was shown; press it again.")
+    assert not dialog.saves
+    assert driver.changes.save_count == 0
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+
+
+@pytest.mark.parametrize(("field", "key"), [("image", "down"), ("description", "enter")])
+async def test_a_key_that_was_read_before_the_plan_was_shown_moves_and_saves_nothing(
+    driver: EditDriver, field: str, key: str
+) -> None:
+    await driver.open()
+    await driver.retype(field, "mine:1")
+    dialog = await driver.plan()
+    saves = dialog.saves
+    dialog._shown_at = monotonic() + 3600  # the key is read before
+    await driver.press(key)
+    await driver.wait_for_text("That key was pressed before this was shown; press it again.")
+    assert dialog.saves is saves
+    assert driver.changes.save_count == 0
+
+
+async def test_any_error_of_the_plan_is_told(driver: EditDriver) -> None:
+    driver.changes.plan_error = ValueError("no such thing")
+    await start(driver)
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("Unexpected ValueError: no such thing. The form is kept.")
+
+
+async def test_the_message_to_wait_for_the_plan_goes_with_the_plan(driver: EditDriver) -> None:
+    driver.changes.plan_gate = asyncio.Event()
+    await start(driver)
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("Running the API server's dry run")
+    await driver.press("y")
+    await driver.wait_for_text("Waiting for the API server; confirm when the plan is shown.")
+    driver.changes.plan_gate.set()
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan")
+    await driver.wait_for(lambda: "confirm when the plan" not in driver.text, "no message")
 
 
 async def test_a_field_that_another_manager_set_is_named_by_its_label(driver: EditDriver) -> None:
@@ -95,28 +149,47 @@ async def test_the_api_server_is_lost_before_anything_is_sent(driver: EditDriver
     assert driver.changes.save_count == 1
 
 
+async def lose_answer(driver: EditDriver) -> None:
+    """Save, and lose the answer; the API server answers again afterwards."""
+    dialog = await driver.plan()
+    plan = dialog.plan
+    assert plan is not None
+    version = plan.current.objects.deployment["metadata"]["resourceVersion"]
+    unknown = SaveResult(
+        SaveState.UNKNOWN,
+        plan,
+        "Connection reset. It is not known whether the change was saved.",
+        lost=LostWrite(plan.change_plan.writes[0].ref, version),
+    )
+
+    async def lose(*_arguments: object, **_options: object) -> SaveResult:
+        driver.changes.save_count += 1
+        driver.changes.plan_error = LOST
+        return unknown
+
+    driver.changes.save_edit = lose  # type: ignore[method-assign]
+    await driver.press("y")
+    await driver.wait_for_text("It is not known whether the change was saved", str(LOST))
+    driver.changes.plan_error = None
+
+
 @pytest.mark.parametrize("was_saved", [True, False])
 async def test_after_a_lost_answer_the_dialog_says_what_became_of_it(
     driver: EditDriver, was_saved: bool
 ) -> None:
     await start(driver)
-    dialog = await driver.plan()
-    plan = dialog.plan
-    assert plan is not None
-    message = "Connection reset. It is not known whether the change was saved."
-    unknown = SaveResult(SaveState.UNKNOWN, plan, message)
-
-    async def lose_answer(*_arguments: object, **_options: object) -> SaveResult:
-        driver.changes.save_count += 1
-        driver.changes.plan_error = LOST
-        return unknown
-
-    driver.changes.save_edit = lose_answer  # type: ignore[method-assign]
-    await driver.press("y")
-    await driver.wait_for_text("It is not known whether the change was saved", str(LOST))
-    driver.changes.plan_error = None
-    if was_saved:
-        await driver.set_image("mine:1", manager="servedeck")
+    await lose_answer(driver)
+    await driver.wait_for_text("does not have the change so far", "may still save it")
+    assert "was not saved" not in driver.text
+    assert not driver.dialog.saves
+    await driver.change(
+        lambda one: (
+            container_of(one).update(image="mine:1")
+            if was_saved
+            else one["spec"].update(minReadySeconds=1)
+        ),
+        manager="servedeck",
+    )
     answer = "was saved" if was_saved else "was not saved"
     await driver.wait_for_text(f"The API server answers again: the change {answer}.")
     assert driver.changes.save_count == 1
@@ -186,8 +259,12 @@ async def test_undo_puts_the_field_back_with_a_plan(driver: EditDriver) -> None:
     before = await driver.read()
     await save(driver)
     await driver.press("u")
-    await driver.wait_for_text(f"Undo the change of {KEY}", "mine:1 →", "n Back")
+    await driver.wait_for_text(f"Undo the change of {KEY}", "mine:1 →", "y Undo", "n Back")
     assert "Back to the form" not in driver.text
+    assert "Save Changes" not in driver.text
+    # The old Pods still run: the new one could not come up in the meantime.
+    restarts = "restarts Pods" in driver.text
+    assert restarts is ("No Pod restarts" not in driver.text)
     await driver.press("y")
     await driver.wait_for_text("The change was saved")
     assert intent(await driver.read()) == intent(before)

@@ -30,6 +30,7 @@ from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.owners import (
     Owner,
+    OwnerKind,
     find_controller,
     find_gitops_owner,
     find_replicas_owner,
@@ -132,6 +133,22 @@ class EditPlan:
         return self.forecast is not None
 
     @property
+    def marks_restarts(self) -> bool:
+        """Whether fields are marked that restart Pods: not if those of an earlier revision go
+        on."""
+        return self.forecast is not None and self.forecast.pods > 0
+
+    @property
+    def no_restart_sentence(self) -> str:
+        """That no Pods restart, and why not if a field of theirs changes."""
+        if any(one.restarts for one in self.fields):
+            if as_mapping(self.change.changed[0], "spec").get("paused"):
+                return "No Pod restarts: the Deployment is paused."
+            if not desired_replicas(self.change.live[0]):
+                return "No Pod restarts: the serving has 0 replicas."
+        return "No Pod restarts."
+
+    @property
     def stops_serving(self) -> bool:
         """Whether it scales to 0."""
         before, after = (
@@ -189,7 +206,7 @@ async def plan_edit(
     if fields and owner is not None:
         issues.append(warning("", owner.revert_warning))
     if replicas_owner is not None:
-        issues.append(error("replicas", replicas_owner.replicas_error))
+        issues.append(_replicas_issue(replicas_owner, current.spec.replicas, merge.spec.replicas))
     issues += [warning("replicas", sentence) for sentence in unchecked]
     return EditPlan(
         edit=edit,
@@ -227,6 +244,17 @@ def _describe(
         mine,
         find_changed_by(base, current, path),
     )
+
+
+def _replicas_issue(owner: Owner, now: int, wanted: int) -> Issue:
+    """What the autoscaler of a serving does with another number of replicas. A
+    HorizontalPodAutoscaler leaves a workload of 0 replicas alone (kubernetes
+    pkg/controller/podautoscaler/horizontal.go, ScalingDisabled); KEDA scales it up again."""
+    if owner.kind is OwnerKind.SCALED_OBJECT or (now and wanted):
+        return error("replicas", owner.replicas_error)
+    if wanted:
+        return warning("replicas", f"{owner.name} sets the replicas from then on.")
+    return warning("replicas", f"{owner.name} is off while the serving has 0 replicas.")
 
 
 async def _find_replicas_owner(

@@ -40,9 +40,11 @@ class WriteState(Enum):
     """Somebody else changed the object; nothing was written."""
     REJECTED = auto()
     NOT_WRITTEN = auto()
-    """The server could not be reached, or the answer was lost and the object was not written."""
+    """The server could not be reached, or the answer was lost and the object has another version,
+    so that the write is not executed any more."""
     UNKNOWN = auto()
-    """The answer was lost, and the object cannot be read."""
+    """The answer was lost, and the object cannot be read or is as it was: the server may still
+    execute the write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class WriteOutcome:
     rejection: Rejection | None = None
     error: str = ""
     """Why there was no answer, in one sentence; "" if there was one."""
+    version: str = ""
+    """If UNKNOWN, the resourceVersion that the write was sent for."""
 
 
 async def write_guarded(
@@ -69,17 +73,13 @@ async def write_guarded(
     assert live is not None
     assert body is not None
     for _ in range(_MAX_ATTEMPTS):
-        version = as_str(as_mapping(live, "metadata").get("resourceVersion"))
         try:
-            sent = await apply.send_object(connection, body, force=force, version=version)
+            sent = await apply.send_object(connection, body, force=force, version=_version(live))
             return WriteOutcome(WriteState.WRITTEN, sent.json())
         except ApiError as error:
             rejection = rejection_from_api_error(error)
-            if error.code >= 500:  # also a proxy's answer when the server took too long
-                outcome = await _read_back(connection, write, live, changed, str(error))
-                if outcome.state is WriteState.NOT_WRITTEN:
-                    return WriteOutcome(WriteState.REJECTED, rejection=rejection)
-                return outcome
+            if error.may_be_executed:
+                return await _read_back(connection, write, live, changed, str(error))
             if not _is_of_another_version(rejection):
                 return WriteOutcome(WriteState.REJECTED, rejection=rejection)
         except _LOST as error:
@@ -89,13 +89,20 @@ async def write_guarded(
         try:
             current = await connection.get_json(write.ref.path)
         except ClusterError as error:
-            return WriteOutcome(WriteState.NOT_WRITTEN, error=str(error))
+            return WriteOutcome(WriteState.NOT_WRITTEN, error=_describe(error, write))
         if find_changes_since(live, current):
             return WriteOutcome(WriteState.CHANGED, rejection=rejection)
         if "resourceVersion" in body["metadata"]:
             body = move_to_version(live, body, current)
         live = current
     return WriteOutcome(WriteState.REJECTED, rejection=rejection)
+
+
+def _describe(error: ClusterError, write: ObjectWrite) -> str:
+    """Why an object cannot be read, in one sentence."""
+    if isinstance(error, ApiError) and error.code == 404:
+        return f"{write.ref} was deleted by somebody else meanwhile."
+    return str(error)
 
 
 def _is_of_another_version(rejection: Rejection) -> bool:
@@ -111,23 +118,25 @@ async def _read_back(
     error: str,
 ) -> WriteOutcome:
     """What became of a write whose answer was lost. Once the object has another version, the write
-    can no longer be executed; while it has the same one, it is read again, because the server may
-    not have come to it yet."""
-    seen = False
+    can no longer be executed; while it has the same one, it is read again, and then it is not
+    known, because the server may still come to it."""
+    version = _version(live)
     for pause in _PAUSES:
         await asyncio.sleep(pause)
         try:
             current = await connection.get_json(write.ref.path)
         except ApiError as failure:
-            if failure.code == 404:
-                return WriteOutcome(WriteState.NOT_WRITTEN, error=error)
+            if failure.code == 404:  # a write with a uid does not create it again
+                return WriteOutcome(WriteState.NOT_WRITTEN, error=_describe(failure, write))
             continue
         except (ClusterError, TimeoutError):
             continue
         if has_change(live, changed, current):
             return WriteOutcome(WriteState.WRITTEN, current, error=error)
-        versions = {as_mapping(one, "metadata").get("resourceVersion") for one in (live, current)}
-        if seen or len(versions) == 2:
+        if _version(current) != version:
             return WriteOutcome(WriteState.NOT_WRITTEN, error=error)
-        seen = True
-    return WriteOutcome(WriteState.UNKNOWN, error=error)
+    return WriteOutcome(WriteState.UNKNOWN, error=error, version=version)
+
+
+def _version(obj: JsonObject) -> str:
+    return as_str(as_mapping(obj, "metadata").get("resourceVersion")) or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from servedeck.changes.edit.edit import Edit, EditPlan, begin_edit, plan_edit
 from servedeck.changes.edit.guarded_writes import WriteOutcome, WriteState, write_guarded
@@ -15,7 +16,11 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.rejection import Rejection
 from servedeck.serving.edit.merge import merge_fields
-from servedeck.serving.objects.update_merge import find_changes_since, move_to_version
+from servedeck.serving.objects.update_merge import (
+    find_changes_since,
+    has_change,
+    move_to_version,
+)
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
 from servedeck.serving.spec.spec import ServingSpec
 
@@ -32,7 +37,8 @@ class SaveState(StrEnum):
     NOT_SAVED = "not saved"
     """The server could not be reached, or the answer was lost and nothing was saved."""
     UNKNOWN = "unknown"
-    """The answer was lost, and what became of it cannot be read."""
+    """The answer was lost, and what became of it cannot be read, or the server may still execute
+    it."""
 
 
 class UndoExpiredError(ClusterError):
@@ -50,6 +56,15 @@ class UndoPoint:
     """metadata.generation of the Deployment that the write left."""
 
 
+class LostWrite(NamedTuple):
+    """A write whose answer was lost."""
+
+    ref: ObjectRef
+    version: str
+    """The resourceVersion that it was sent for: while the object has it, the write may still be
+    executed."""
+
+
 @dataclass(frozen=True, slots=True)
 class SaveResult:
     state: SaveState
@@ -61,6 +76,8 @@ class SaveResult:
     """Objects that were written."""
     rejection: Rejection | None = None
     undo: UndoPoint | None = None
+    lost: LostWrite | None = None
+    """If UNKNOWN: the write; those after it were not sent."""
 
 
 async def save_edit(
@@ -107,18 +124,42 @@ async def save_edit(
     )
 
 
-def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult | None:
-    """What became of a save whose answer was lost, from the plan of the same edit that was made
-    again: SAVED if there is nothing left to change; None if it was not saved."""
-    if not again.is_unchanged:
-        return None
-    return replace(
-        result,
-        state=SaveState.SAVED,
-        message="The API server answers again: the change was saved.",
-        applied=tuple(one.ref for one in result.plan.change_plan.writes if one.body is not None),
-        undo=_undo_point(result.plan, again.current.objects.deployment),
+def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
+    """What became of a save whose answer was lost (UNKNOWN), from the plan of the same edit that
+    was made again: SAVED if there is nothing left to change, NOT_SAVED if the write can no longer
+    be executed, else UNKNOWN as before."""
+    writes, answers = result.plan.change_plan.writes, "The API server answers again:"
+    if again.is_unchanged:
+        return replace(
+            result,
+            state=SaveState.SAVED,
+            message=f"{answers} the change was saved.",
+            applied=tuple(one.ref for one in writes if one.body is not None),
+            undo=_undo_point(result.plan, again.current.objects.deployment),
+            lost=None,
+        )
+    lost = result.lost
+    if lost is None:
+        return result
+    current = next(
+        (one for one in again.change.live if ObjectRef.from_manifest(one) == lost.ref), None
     )
+    if as_mapping(current, "metadata").get("resourceVersion") == lost.version:
+        message = (
+            f"{lost.ref} does not have the change so far, but the API server may still save it: "
+            "look again before you repeat it."
+        )
+        return replace(result, message=message)
+    applied = result.applied
+    for write, changed in zip(writes, result.plan.change.changed, strict=True):
+        if write.ref != lost.ref or write.live is None or current is None:
+            continue
+        if has_change(write.live, changed, current):
+            applied = (*applied, lost.ref)
+    message = f"{answers} the change was not saved."
+    if applied:
+        message = f"{answers} {_names(applied)} was saved, the rest of the change was not."
+    return replace(result, state=SaveState.NOT_SAVED, message=message, applied=applied, lost=None)
 
 
 async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
@@ -169,7 +210,13 @@ async def _plan_again(
     *,
     force: bool,
 ) -> SaveResult:
-    again = await plan_edit(connection, plan.edit, inventory, force=force)
+    try:
+        again = await plan_edit(connection, plan.edit, inventory, force=force)
+    except ClusterError as error:
+        if not applied:
+            raise
+        message = f"{error} {_names(applied)} was saved before; the rest of the change was not."
+        return SaveResult(SaveState.NOT_SAVED, plan, message, applied)
     message = "The serving was changed by somebody else meanwhile; the plan was made again."
     if applied:
         message = f"{_names(applied)} was saved, then {message[:1].lower()}{message[1:]}"
@@ -188,10 +235,11 @@ def _failed(
         message = f"{outcome.error} The change was not saved.{before}"
         return SaveResult(SaveState.NOT_SAVED, plan, message, applied)
     message = (
-        f"{outcome.error} It is not known whether the change was saved: read {write.ref} when the "
-        f"server answers again.{before}"
+        f"{outcome.error} It is not known whether the change was saved, and the API server may "
+        f"still save it: look at {write.ref} before you repeat it.{before}"
     )
-    return SaveResult(SaveState.UNKNOWN, plan, message, applied)
+    lost = LostWrite(write.ref, outcome.version)
+    return SaveResult(SaveState.UNKNOWN, plan, message, applied, lost=lost)
 
 
 def _names(refs: tuple[ObjectRef, ...]) -> str:

@@ -300,18 +300,12 @@ class _Sender:
             )
         except ClusterError as error:
             if isinstance(error, _LOSSES) or (
-                isinstance(error, ApiError) and _may_be_executed(error)
+                isinstance(error, ApiError) and error.may_be_executed
             ):
                 raise _ResponseLostError(error, place or path, version) from error
             raise
         self.warnings += read_warnings(response.headers)
         return response
-
-
-def _may_be_executed(error: ApiError) -> bool:
-    """Whether the request may have been executed all the same: a proxy or the API server gave up
-    waiting (504, or 500 of etcd), but not if a webhook could not be called."""
-    return error.code >= 500 and "failed calling webhook" not in error.message
 
 
 def _with_version(patch: JsonObject, current: Mapping[str, Any]) -> JsonObject:

@@ -12,6 +12,10 @@ from servedeck.changes.operations.operation import Operation, OperationKind, Ope
 from servedeck.changes.operations.patched_plan import patched
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects.owners import Owner, OwnerKind
+from servedeck.serving.objects.stopped_replicas import (
+    STOPPED_REPLICAS_ANNOTATION,
+    note_stopped_replicas,
+)
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -21,9 +25,6 @@ from servedeck.serving.spec.mapping.json_values import (
 )
 from servedeck.serving.status.revisions import count
 from servedeck.serving.text import format_count
-
-STOPPED_REPLICAS_ANNOTATION = "servedeck.dev/replicas-before-stop"
-"""Number of replicas that a serving had before it was scaled to 0, for its start."""
 
 MAX_REPLICAS = 100_000
 """Far more than a cluster can run (kubernetes.io/docs/setup/best-practices/cluster-large: 150,000
@@ -48,13 +49,7 @@ def plan_replicas(
         return replace(plan, blocked=blocked)
     changed = copy.deepcopy(deployment)
     child_mapping(changed, "spec")["replicas"] = wanted
-    annotations = dict(as_mapping(changed, "metadata", "annotations"))
-    if not wanted:
-        annotations[STOPPED_REPLICAS_ANNOTATION] = str(now)
-    else:
-        annotations.pop(STOPPED_REPLICAS_ANNOTATION, None)
-    if annotations or "annotations" in child_mapping(changed, "metadata"):
-        changed["metadata"]["annotations"] = annotations
+    note_stopped_replicas(changed, now, wanted)
     warnings = list(plan.warnings)
     if operation.kind is OperationKind.START and not (operation.replicas or before_stop):
         warnings.append("How many replicas it had before is not known; it starts with 1.")

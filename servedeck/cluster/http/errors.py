@@ -85,6 +85,12 @@ class ApiError(ClusterError):
         self.retry_after = retry_after
         super().__init__(display_message or self._default_message())
 
+    @property
+    def may_be_executed(self) -> bool:
+        """Whether the request may have been executed, or still be, all the same: a proxy or the API
+        server gave up waiting (504, or 500 of etcd), but not if a webhook could not be called."""
+        return self.code >= 500 and "failed calling webhook" not in self.message
+
     def _default_message(self) -> str:
         reason = (self.message or self.reason or "no reason given").rstrip(".?!")
         match self.code:

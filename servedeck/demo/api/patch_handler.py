@@ -152,6 +152,12 @@ def _server_side_apply(store: ObjectStore, call: ApiRequest) -> HandlerResult:
     old = store.find(resource, call.namespace, call.name)
     if old is None and call.subresource:
         raise status.not_found(resource.group, resource.plural, call.name)
+    if old is None and (uid := config["metadata"].get("uid")):
+        why = (
+            f"uid mismatch: the provided object specified uid {uid}, and no existing object was "
+            "found"
+        )
+        raise status.conflict(resource.group, resource.plural, call.name, why)
     version = config["metadata"].get("resourceVersion")
     manager = FieldManager(call.field_manager, "Apply", resource.api_version, call.subresource)
     config = _without_reset_fields(call, config)
@@ -179,7 +185,6 @@ def _server_side_apply(store: ObjectStore, call: ApiRequest) -> HandlerResult:
     check_url(call, obj, named=True)
     prepared = default_and_validate(resource, obj, old, call.subresource)
     if old is None:
-        prepared["metadata"].pop("uid", None)
         return HandlerResult(201, store.create(resource, prepared, dry_run=call.dry_run))
     if version:
         prepared["metadata"]["resourceVersion"] = version

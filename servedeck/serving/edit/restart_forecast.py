@@ -64,11 +64,6 @@ class RestartForecast:
     """The Pod template stays: a rollout that waits goes on, because old Pods may stop now."""
 
     @property
-    def keeps_capacity(self) -> bool:
-        """Whether as many Pods as desired stay available."""
-        return self.min_available >= self.replicas
-
-    @property
     def summary(self) -> str:
         """In sentences: "3 Pods restart (RollingUpdate, …); at least 2 of 3 stay available. …"."""
         restart = "1 Pod restarts" if self.pods == 1 else f"{self.pods:,} Pods restart"
@@ -86,7 +81,7 @@ class RestartForecast:
         text = f"{restart} ({self.strategy}); {capacity}."
         if self.last_duration is not None:
             text += f" The last rollout took {format_duration(self.last_duration.total_seconds())}."
-        if self.has_room and not self.strategy.surge_pods and not self.keeps_capacity:
+        if self.has_room and not self.strategy.surge_pods and self.min_available < self.replicas:
             text += " A node has room for one more Pod: with rollout=surge none stops first."
         return text
 

@@ -12,6 +12,7 @@ from servedeck.serving.objects.import_objects import ImportedServing, read_spec
 from servedeck.serving.objects.missing_objects import RelatedObjects, build_missing_objects
 from servedeck.serving.objects.port_checks import WrittenChange
 from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.objects.stopped_replicas import note_stopped_replicas
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.spec.mapping.transformer import change_predictor_url, default_port
@@ -61,6 +62,8 @@ def change_objects(
         if write not in written:
             written.add(write)
             write(objects, before, wanted)
+    if "replicas" in changed_fields:
+        note_stopped_replicas(objects.deployment, before.replicas, wanted.replicas)
     issues: tuple[Issue, ...] = ()
     if changed_fields:
         resize_shared_memory(objects, before, wanted)

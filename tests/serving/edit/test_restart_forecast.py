@@ -113,13 +113,11 @@ def test_the_strategy_in_numbers(
     found = forecast(deployment(replicas, replicas, strategy=strategy))
     assert (found.strategy.surge_pods, found.strategy.unavailable_pods) == (surge, unavailable)
     assert found.min_available == min_available
-    assert found.keeps_capacity is (min_available == replicas)
 
 
 def test_no_more_stay_available_than_there_are_now() -> None:
     found = forecast(deployment(3, 1))
     assert found.min_available == 1
-    assert not found.keeps_capacity
 
 
 def test_the_numbers_are_those_after_the_change() -> None:

@@ -33,15 +33,19 @@ class EditClosing:
         self._show_message = show_message
         self._close_form = close_form
 
-    def close(self, change_count: int) -> None:
-        """Close the form; with changes, ask what happens to them."""
+    def close(self, change_count: int, *, is_deleted: bool = False) -> None:
+        """Close the form; with changes, ask what happens to them. `is_deleted` if there is no
+        serving to edit any more."""
         if not change_count:
             self._start_worker(self._discard(), "Closing the form")
             return
         what = format_count(change_count, "unsaved change")
+        when = (
+            "if a serving of this name is created" if is_deleted else "when you edit this serving"
+        )
         dialog = ConfirmDialog(
             "Leave the form?",
-            [f"It has {what}. A draft is offered again when you edit this serving."],
+            [f"It has {what}. A draft is offered again {when}."],
             [
                 DialogOption("k", "Keep editing"),
                 DialogOption("s", "Save draft", "and close the form"),

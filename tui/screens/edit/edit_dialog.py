@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from time import monotonic
 from typing import ClassVar
 
 from textual import events
@@ -22,8 +24,11 @@ from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.screens.edit import edit_text
+from tui.screens.edit.serving_follower import has_metadata
 from widgets.styled_line import Line
 from widgets.text_view import StatusLine, TextView
+
+_log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
 """Seconds until a plan that the API server did not answer is made again."""
@@ -46,12 +51,14 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         inventory: Inventory,
         *,
         title: str = "",
+        save_label: str = "Save Changes",
     ) -> None:
         """`title` is that of an edit that was made without a form."""
         super().__init__()
         self._key = key
         self._has_form = not title
         self._title = title or f"Save changes of {key}"
+        self._save_label = save_label
         self._edit = edit
         self._change_service = change_service
         self._inventory = inventory
@@ -64,7 +71,11 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         """Why the plan is not the first one, in a sentence."""
         self._is_plan_painted = False
         """Whether the plan has been on the screen, so that it can be confirmed."""
+        self._shown_at = 0.0
+        """When it was: keys that were read before do not refer to it."""
         self._takes_over = False
+        self._version_at_start = ""
+        """The resourceVersion in the list when the plan was begun."""
         self._error = ""
         self._result: SaveResult | None = None
         """Of the last attempt."""
@@ -94,6 +105,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self.start_worker(self._make_plan(), "plan")
 
     async def _make_plan(self) -> None:
+        self._version_at_start = self._listed_version
         plan_edit = self._change_service.plan_edit
         self._taken_over, self._takes_over = (), False
         try:
@@ -103,11 +115,19 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
                 plan = await plan_edit(self._edit, self._inventory, takes_over=True)
                 self._taken_over, self._takes_over = labels, True
             self._show_plan(plan)
+            self._plan_again_if_outdated()  # it may have changed while the plan was made
         except ClusterError as error:
             self._error = str(error)
+            is_gone = isinstance(error, (ServingNotFoundError, ServingReplacedError))
+            if is_gone:
+                self._notice = ""  # there is no plan that was made again
             self._update()
-            if not isinstance(error, (ServingNotFoundError, ServingReplacedError)):
+            if not is_gone:
                 self.set_timer(RETRY_SECONDS, self._retry)
+        except Exception as error:  # any error: else the dialog would wait for ever
+            _log.exception("the plan of an edit failed")
+            self._error = describe_error(error)
+            self._update()
 
     def _retry(self) -> None:
         """Plan again: the API server may answer by now. The error is shown until then."""
@@ -122,11 +142,10 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self.dismiss(plan)
             return
         if self._result is not None and self._result.state is SaveState.UNKNOWN:
-            if saved := resolve_unknown(self._result, plan):
-                self.dismiss(saved)
+            self._result, self._notice = resolve_unknown(self._result, plan), ""
+            if self._result.state is SaveState.SAVED:
+                self.dismiss(self._result)
                 return
-            self._result = None
-            self._notice = "The API server answers again: the change was not saved."
         self._update()
         self.call_after_refresh(self._note_painted, plan)
 
@@ -137,7 +156,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
 
     def _note_painted(self, plan: EditPlan) -> None:
         if plan is self.plan:
-            self._is_plan_painted = True
+            self._is_plan_painted, self._shown_at = True, monotonic()
+            self.clear_message()  # it says to wait for the plan
             self._update()
 
     def on_changes(self, changes: SourceChanges) -> None:
@@ -146,18 +166,38 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             return
         if self._error and changes.state_changed:
             self._start_planning()  # the connection may be back
-        elif self.plan is not None and self._is_outdated(self.plan):
+        else:
+            self._plan_again_if_outdated()
+
+    def _plan_again_if_outdated(self) -> None:
+        is_open = self in self.app.screen_stack
+        if is_open and self.plan is not None and self._is_outdated(self.plan):
             self._notice = "The serving was changed meanwhile; the plan was made again."
             self._start_planning()
 
     def _is_outdated(self, plan: EditPlan) -> bool:
+        if self._listed_version == self._version_at_start:
+            return False
         now = self.app_context.source.fleet.deployment(self._key)
         planned = as_mapping(plan.current.objects.deployment, "metadata")
         return (
             now is None
             or now.metadata.uid != planned.get("uid")
             or now.metadata.generation > (as_int(planned.get("generation")) or 0)
+            or not has_metadata(now, plan.current)
+            or self._is_lost_write_decided(now.metadata.resource_version)
         )
+
+    @property
+    def _listed_version(self) -> str:
+        """The resourceVersion of the Deployment in the list, "" for none."""
+        now = self.app_context.source.fleet.deployment(self._key)
+        return now.metadata.resource_version if now is not None else ""
+
+    def _is_lost_write_decided(self, version: str) -> bool:
+        """Whether a write whose answer was lost was executed, or cannot be any more."""
+        lost = self._result.lost if self._result is not None else None
+        return lost is not None and lost.ref.kind == "Deployment" and version != lost.version
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -167,7 +207,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if self._confirms is not None:
             return self._confirms
         plan = self.plan
-        if plan is None or self._takes_over or self._notice:
+        if plan is None or self._takes_over or self._notice or self._result is not None:
             return False
         return not (plan.replaces_pods or plan.stops_serving)
 
@@ -186,7 +226,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             )
         )
         chosen = [
-            ("y  Save Changes", self.saves),
+            (f"y  {self._save_label}", self.saves),
             ("n  Back to the form" if self._has_form else "n  Back", not self.saves),
         ]
         if self._way_out:
@@ -212,7 +252,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if self._error:
             return "There is no plan, so nothing can be saved."
         if not self.is_plan_shown:
-            return "The API server is still asked; confirm when the plan is shown."
+            return "Waiting for the API server; confirm when the plan is shown."
         assert self.plan is not None
         if self.plan.is_unchanged:
             return "Nothing changes any more."
@@ -226,11 +266,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if event.key in ("y", "n"):
             event.stop()
             event.prevent_default()
-            self._confirms = event.key == "y"
-            if self._confirms and self.plan is None:
-                self._confirms = None  # it would choose for a plan that nobody has seen
-                self.show_message(self._save_disabled_reason(), "warning")
+            if event.key == "y" and self._is_too_early():
                 return
+            self._confirms = event.key == "y"
             self._update()
             await self.action_do("save.confirm")
 
@@ -240,6 +278,19 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         not wait, or none helps."""
         forecast = self.plan.forecast if self.plan is not None and self.plan.can_save else None
         return forecast.way_out if forecast is not None and forecast.can_replace else ""
+
+    def _is_too_early(self) -> bool:
+        """Whether the key that is handled was read before the plan was on the screen: then it
+        confirms and chooses nothing, and the operator is told."""
+        if self._is_writing:
+            return False
+        if not self.is_plan_shown:
+            self.show_message(self._save_disabled_reason(), "warning")
+            return True
+        if self.app_context.input_read_at >= self._shown_at:
+            return False
+        self.show_message("That key was pressed before this was shown; press it again.")
+        return True
 
     def disabled_reason(self, action: Action) -> str:
         if action.name == "replace":
@@ -257,6 +308,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if not self.saves:
             self.do_close()
             return
+        if self._is_too_early():
+            return
         assert self.plan is not None
         self._is_writing, self._notice = True, ""
         self._update()
@@ -264,16 +317,19 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self.start_worker(self._save(self.plan), "save")
 
     async def _save(self, plan: EditPlan) -> None:
+        earlier, result = self._result, None
+        is_lost = earlier is not None and earlier.state is SaveState.UNKNOWN
         try:
-            self._result = await self._change_service.save_edit(
+            result = await self._change_service.save_edit(
                 plan, self._inventory, takes_over=self._takes_over
             )
         except Exception as error:  # any error: it must be known what was done
-            self._result = None
             self._error = describe_error(error)
         self._is_writing = False
         self._confirms = None
-        result = self._result
+        # A plan made again tells what became of an earlier save whose answer was lost.
+        is_replanned = result is not None and result.state is SaveState.REPLANNED
+        self._result = earlier if is_lost and (result is None or is_replanned) else result
         if result is None:
             self._update()
             self.set_timer(RETRY_SECONDS, self._retry)
@@ -287,7 +343,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
     def do_move(self, key: str) -> None:
         if key in ("pagedown", "pageup"):
             self.text_view.scroll_pages(1 if key == "pagedown" else -1)
-        else:
+        elif not self._is_too_early():
             self._confirms = not self.saves
             self._update()
 

@@ -183,7 +183,7 @@ class EditFlow:
             app.undoable = Undoable()
             return f"Others changed {_labels(plan)} of {key} since; the change is not undone."
 
-        self._open_dialog(key, edit, f"Undo the change of {key}", on_conflicts)
+        self._open_dialog(key, edit, f"Undo the change of {key}", "Undo", on_conflicts)
 
     # -- a blocked rollout --------------------------------------------------------------------
 
@@ -220,13 +220,14 @@ class EditFlow:
         def on_conflicts(plan: EditPlan) -> str:
             return f"Others changed {_labels(plan)} of {key} meanwhile; nothing was changed."
 
-        self._open_dialog(key, edit, f"Unblock the rollout of {key}", on_conflicts)
+        self._open_dialog(key, edit, f"Unblock the rollout of {key}", "Unblock", on_conflicts)
 
     def _open_dialog(
         self,
         key: NamespacedName,
         edit: Edit,
         title: str,
+        save_label: str,
         on_conflicts: Callable[[EditPlan], str],
     ) -> None:
         """Open the dialog of an edit without a form. `on_conflicts` returns the message if others
@@ -243,7 +244,9 @@ class EditFlow:
         if change_service is None or inventory is None:
             self._screen.show_message("Not connected to the API server.", "warning")
             return
-        dialog = EditDialog(key, edit, change_service, inventory, title=title)
+        dialog = EditDialog(
+            key, edit, change_service, inventory, title=title, save_label=save_label
+        )
 
         async def closed(result: SaveResult | EditPlan | None) -> None:
             await inventory.close()

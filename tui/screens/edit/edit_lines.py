@@ -90,9 +90,24 @@ def note_line(draft: EditDraft, path: str, reset_key: str, *, reveal: bool) -> L
     """What a changed field was before; () for an unchanged one."""
     if not draft.is_changed(path):
         return ()
+    if removed := draft.removed_rows(path):
+        names = ", ".join(one_line(sanitize(row.get("name") or row["pvc"])) for row in removed)
+        text = f"removed {truncate(names, MAX_VALUE_LENGTH)}"
+        return ((text, "accent"), (f"  {reset_key} brings it back", "muted"))
     before = _base_text(draft, path, reveal=reveal)
     text = f"was {truncate(before, MAX_VALUE_LENGTH)}" if before else "new"
     return ((text, "accent"), (f"  {reset_key} resets", "muted"))
+
+
+def unchanged_reason(draft: EditDraft, path: str) -> str:
+    """Why the field under the cursor cannot be reset, in a sentence; what was removed from its list
+    can be, at the button that adds a row."""
+    reason = "The field under the cursor is unchanged"
+    name, _ = draft.find_row(path)
+    if not draft.removed_rows(f"add.{name}"):
+        return f"{reason}."
+    button = "+ Add Volume" if name == "volumes" else "+ Add Variable"
+    return f"{reason}; a removed row comes back at {button}."
 
 
 def _base_text(draft: EditDraft, path: str, *, reveal: bool) -> str:

@@ -206,7 +206,10 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def _update_title(self) -> None:
         width = self.title_view.inner_width or self.app.size.width
-        head: Line = ((" ", ""), ("Edit ", "accent"), *title_line(self._view))
+        serving: Line = title_line(self._view)
+        if self._is_deleted:
+            serving = ((str(self.key), "strong"), ("  deleted", "error"))
+        head: Line = ((" ", ""), ("Edit ", "accent"), *serving)
         source = self.app_context.source
         line = status_text.line_with_connection(head, source.state, width, source.context)
         if source.context in plain_text(line) and plain_text(head).rstrip() not in plain_text(line):
@@ -310,7 +313,7 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def disabled_reason(self, action: Action) -> str:
         if action.name == "reset" and not self.edit.is_changed(self._focused_path()):
-            return "The field under the cursor is unchanged."
+            return edit_lines.unchanged_reason(self.edit, self._focused_path())
         if action.name == "save":
             return self._save_disabled_reason()
         return ""
@@ -417,7 +420,7 @@ class EditScreen(FormScreen[EditResult | None]):
     # -- closing ------------------------------------------------------------------------------
 
     def do_close(self) -> None:
-        self._form_closing.close(self._unsaved_count)
+        self._form_closing.close(self._unsaved_count, is_deleted=self._is_deleted)
 
     @property
     def _unsaved_count(self) -> int:

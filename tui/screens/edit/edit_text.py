@@ -86,7 +86,7 @@ def _plan_paragraphs(plan: EditPlan, taken_over: Sequence[tuple[str, str]]) -> I
     yield Paragraph((("  ", ""), (restart_sentence(plan), "strong")), 2)
     yield Paragraph()
     for field in plan.fields:
-        yield _field(field)
+        yield _field(field, restarts=field.restarts and plan.marks_restarts)
     warnings = [one for one in plan.issues if not one.is_error]
     if warnings or taken_over or plan.change_plan.unchecked:
         yield Paragraph()
@@ -118,11 +118,11 @@ def restart_sentence(plan: EditPlan) -> str:
     if plan.stops_serving:
         return "It scales to 0: all Pods stop and nothing is served."
     if plan.forecast is None:
-        return "No Pod restarts."
+        return plan.no_restart_sentence
     return plan.forecast.summary
 
 
-def _field(field: FieldDifference) -> Paragraph:
+def _field(field: FieldDifference, *, restarts: bool) -> Paragraph:
     line: Line = (
         ("  ", ""),
         (f"{field.label}  ", "muted"),
@@ -130,7 +130,7 @@ def _field(field: FieldDifference) -> Paragraph:
         (" → ", "muted"),
         (field.new, "strong"),
     )
-    if field.restarts:
+    if restarts:
         line = (*line, ("  restarts Pods", "warning"))
     return Paragraph(line, 4)
 

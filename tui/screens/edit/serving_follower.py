@@ -6,9 +6,11 @@ from collections.abc import Callable, Coroutine
 
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.conventions import DESCRIPTION_ANNOTATION
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.records import Deployment
-from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
+from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str
+from servedeck.serving.text import sanitize
 from tui.ports.change_service import ChangeService
 
 
@@ -36,6 +38,8 @@ class ServingFollower:
         self._on_read = on_read
         self._on_error = on_error
         self._is_reading = False
+        self._seen_metadata: tuple[object, ...] = ()
+        """Labels and description of the list when they were compared last."""
 
     def read_if_changed(self) -> None:
         """Read the serving if the list has a newer one."""
@@ -43,7 +47,12 @@ class ServingFollower:
         if self._is_reading or deployment is None:
             return
         metadata = deployment.metadata
-        if metadata.uid != _uid(self.read) or metadata.generation > _generation(self.read):
+        is_newer = metadata.uid != _uid(self.read) or metadata.generation > _generation(self.read)
+        seen = (metadata.labels, metadata.annotations.description)
+        if seen != self._seen_metadata:  # they do not change the generation
+            is_newer = is_newer or not has_metadata(deployment, self.read)
+        self._seen_metadata = seen
+        if is_newer:
             self._is_reading = True
             self._start_worker(self._read_again())
 
@@ -51,6 +60,7 @@ class ServingFollower:
         try:
             read = await self._change_service.import_serving(self._key)
         except ClusterError as error:
+            self._seen_metadata = ()
             self._on_error(f"The serving changed and cannot be read: {error}")
         else:
             self._on_read(read)
@@ -70,6 +80,19 @@ class ServingFollower:
             return None
         self.read = read
         return before
+
+
+def has_metadata(deployment: Deployment, read: ImportedServing) -> bool:
+    """Whether the Deployment of the list has the labels and the description of one that was
+    read."""
+    metadata = as_mapping(read.objects.deployment, "metadata")
+    labels = {
+        sanitize(key): sanitize(str(value)) for key, value in as_mapping(metadata, "labels").items()
+    }
+    text = as_mapping(metadata, "annotations").get(DESCRIPTION_ANNOTATION)
+    description = sanitize(as_str(text) or "")
+    listed = deployment.metadata
+    return (listed.labels, listed.annotations.description) == (labels, description)
 
 
 def is_replaced(before: ImportedServing, now: ImportedServing) -> bool:
