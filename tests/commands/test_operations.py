@@ -234,18 +234,22 @@ def test_in_a_production_context_a_deletion_needs_the_name(
         1,
         "",
         "error: chat/precious: demo is a production context, and there is no terminal to ask for "
-        "the name; add --confirm-name precious to delete it.\n",
+        "the name; add --confirm-name chat/precious to delete it.\n",
     )
     assert run("delete", target, "-y") == (
         1,
         "",
         "error: chat/precious: demo is a production context, where -y does not confirm a deletion; "
-        "add --confirm-name precious to delete it.\n",
+        "add --confirm-name chat/precious to delete it.\n",
     )
     assert run("delete", target, "--confirm-name", "preciou") == (
         2,
         "",
         "servedeck: --confirm-name preciou is none of the servings to delete; correct it.\n",
+    )
+    assert run("delete", target, "--confirm-name", "other/precious")[::2] == (
+        2,
+        "servedeck: --confirm-name other/precious is none of the servings to delete; correct it.\n",
     )
     assert run("restart", target, "-y")[0] == 0  # a deletion alone needs the name
     assert run.get("precious") is not None
@@ -259,6 +263,17 @@ def test_one_confirmed_name_confirms_no_other_serving(run: Command) -> None:
     assert (code, out) == (1, "Deployment chat/first is deleted.\n")
     assert err.startswith("error: chat/second: There is no terminal")
     assert run.get("second") is not None
+
+
+def test_a_name_of_several_servings_confirms_none_of_them(run: Command) -> None:
+    target = run.create("twice")
+    assert run("delete", target, "research/twice", "--confirm-name", "twice") == (
+        2,
+        "",
+        "servedeck: --confirm-name twice is the name of 2 of the servings to delete; use "
+        "NAMESPACE/NAME, such as chat/twice.\n",
+    )
+    assert run.get("twice") is not None
 
 
 # -- several servings, JSON, flags --------------------------------------------------------------
@@ -328,9 +343,8 @@ def test_a_missing_permission_names_the_verb(run: Command) -> None:
     target = run.create("viewed")
     for command in (["scale", "--replicas", "3"], ["restart", "-y"], ["delete", "-y"]):
         code, _, err = run(*command, target, "--context", "demo-viewer")
-        verb = "delete" if command[0] == "delete" else "patch"
         assert code == 1
-        assert f"cannot {verb} resource" in err
+        assert ("needs delete on" if command[0] == "delete" else "cannot patch resource") in err
         assert len(err.splitlines()) == 1
     assert run.get("viewed")["spec"]["replicas"] == 2
 
@@ -549,6 +563,15 @@ async def test_an_outdated_plan_is_reported_where_nobody_is_asked(cluster: FakeC
     )
     assert not report.succeeded
     assert cluster.writes == []
+
+
+async def test_an_outdated_deletion_of_a_serving_that_is_not_named_is_asked_again(
+    cluster: FakeCluster,
+) -> None:
+    prompt = Answers("y", "y", before=lambda _: cluster.change(PATH, spec={"replicas": 7}))
+    confirmation = Confirmation(names=frozenset({"chat/other"}))
+    report, _ = await run_operation(cluster, RESTART, prompt, confirmation)
+    assert len(prompt.questions) == 2
 
 
 async def test_a_deployment_that_is_deleted_meanwhile_is_said(cluster: FakeCluster) -> None:
