@@ -71,6 +71,19 @@ class OperationRun:
         return any(one.result and not one.is_done for one in self.targets)
 
     @property
+    def has_error(self) -> bool:
+        """Whether one of the plans could not be made."""
+        return any(one.error for one in self.targets)
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether the plan of one of the targets must not be confirmed by enter alone."""
+        return any(
+            one.plan is not None and one.is_possible and one.plan.needs_confirmation
+            for one in self.targets
+        )
+
+    @property
     def commands(self) -> list[str]:
         """The equivalent commands of kubectl."""
         return [one.plan.command for one in self.targets if one.plan and one.is_possible]

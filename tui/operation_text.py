@@ -63,11 +63,22 @@ def title(operations: Sequence[Operation], *, is_undo: bool = False) -> str:
     return f"{label} {target}"
 
 
-def build_paragraphs(targets: Sequence[OperationTarget]) -> list[Paragraph]:
-    """The text for the targets as they are now."""
-    if len(targets) == 1:
-        return [Paragraph(), *_single(targets[0])]
+def changed_notice(targets: Sequence[OperationTarget]) -> str:
+    """That the plans that were shown are made again, in a sentence."""
+    if len(targets) > 1:
+        return "One of them was changed meanwhile; the plans were made again."
+    kind = targets[0].operation.resource.kind
+    what = "serving" if kind == "Deployment" else kind
+    return f"The {what} was changed meanwhile; the plan was made again."
+
+
+def build_paragraphs(targets: Sequence[OperationTarget], notice: str = "") -> list[Paragraph]:
+    """The text for the targets as they are now; `notice` says why the plan is not the first one."""
     found = [Paragraph()]
+    if notice:
+        found += [_marked("!", "warning", notice, "warning"), Paragraph()]
+    if len(targets) == 1:
+        return [*found, *_single(targets[0])]
     if all(one.plan or one.error for one in targets) and not any(
         one.result or one.is_running for one in targets
     ):

@@ -570,7 +570,7 @@ async def test_an_outdated_deletion_of_a_serving_that_is_not_named_is_asked_agai
 ) -> None:
     prompt = Answers("y", "y", before=lambda _: cluster.change(PATH, spec={"replicas": 7}))
     confirmation = Confirmation(names=frozenset({"chat/other"}))
-    report, _ = await run_operation(cluster, RESTART, prompt, confirmation)
+    await run_operation(cluster, RESTART, prompt, confirmation)
     assert len(prompt.questions) == 2
 
 
