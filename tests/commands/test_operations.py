@@ -58,6 +58,11 @@ class Command:
         written = self._capsys.readouterr()
         return code, written.out, written.err
 
+    @property
+    def kubectl(self) -> str:
+        """The beginning of the commands to copy: they name the cluster."""
+        return f"kubectl --kubeconfig {self._kubeconfig} --context demo"
+
     def create(self, name: str, image: str = "vllm/vllm-openai:v0.33.0", replicas: int = 2) -> str:
         """A serving in the namespace chat, created or changed; returns NAMESPACE/NAME."""
         file = self._folder / "serving.yaml"
@@ -126,7 +131,7 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(run: Command) -> None:
         0,
         "scale Deployment chat/dry (server dry run)\n"
         "  3 new Pods: 2 → 5 replicas.\n"
-        "  same as: kubectl -n chat scale deployment/dry --replicas=5\n",
+        f"  same as: {run.kubectl} -n chat scale deployment/dry --replicas=5\n",
         "",
     )
     for command in (["restart"], ["stop"], ["delete"], ["pause"]):
@@ -312,7 +317,7 @@ def test_json_of_one_serving_is_its_object(run: Command) -> None:
         "kept": [],
         "warnings": [],
         "differences": [],
-        "command": "kubectl -n chat scale deployment/json --replicas=0",
+        "command": f"{run.kubectl} -n chat scale deployment/json --replicas=0",
     }
     assert found["message"].startswith("All 2 Pods stop")
     code, out, _ = run("stop", target, "-o", "json")
@@ -438,7 +443,7 @@ def test_the_plan_is_shown_before_the_question(
     assert found.screen.splitlines() == [
         "stop Deployment chat/terminal",
         found.screen.splitlines()[1],
-        "  same as: kubectl -n chat scale deployment/terminal --replicas=0",
+        f"  same as: {run.kubectl} -n chat scale deployment/terminal --replicas=0",
         "Stop Deployment chat/terminal? [y/N] ",
     ]
     assert "nothing is served until it is started" in found.screen

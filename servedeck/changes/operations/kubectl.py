@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
 from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.serving.text import one_line, sanitize
+
+_KUBECTL = re.compile(r"(?:^|(?<=: ))kubectl(?= )")
+"""The first word of a command, which a sentence has after a colon."""
 
 
 def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
@@ -36,18 +40,21 @@ def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
     return _join(words)
 
 
-def with_context(command: str, context: str) -> str:
-    """The command for a context of the kubeconfig; unchanged for the current one, ""."""
-    if not command or not context:
-        return command
-    return command.replace("kubectl", _join(["kubectl", "--context", context]), 1)
+def for_cluster(text: str, context: str, kubeconfig: str = "") -> str:
+    """The command, or the sentence with a command, for a context: another shell, or the same one
+    later, may have another current context. `context` is "" with a service account, `kubeconfig`
+    the file of the command line, "" for the default ones."""
+    options = ["--kubeconfig", kubeconfig] if kubeconfig else []
+    options += ["--context", context] if context else []
+    return _KUBECTL.sub(lambda _: _join(["kubectl", *options]), text, count=1)
 
 
 def pause_scaled_object_command(namespace: str, name: str) -> str:
     """The command that makes KEDA leave the replicas alone (KEDA documentation, Pause
     autoscaling)."""
     annotation = "autoscaling.keda.sh/paused=true"
-    return _join(["kubectl", "-n", namespace, "annotate", "scaledobject", name, annotation])
+    words = ["kubectl", "-n", namespace, "annotate", "--overwrite", "scaledobject", name]
+    return _join([*words, annotation])
 
 
 def _join(words: Sequence[str]) -> str:

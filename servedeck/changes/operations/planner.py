@@ -10,11 +10,12 @@ from servedeck.changes.object_lists import list_autoscalers, list_replicasets
 from servedeck.changes.operations.deletion_plans import plan_pod_deletion, plan_serving_deletion
 from servedeck.changes.operations.deployment_plans import REPLICA_KINDS, plan_deployment_operation
 from servedeck.changes.operations.execution import OutdatedError, dry_run_plan, rejection_text
-from servedeck.changes.operations.kubectl import with_context
+from servedeck.changes.operations.kubectl import for_cluster
 from servedeck.changes.operations.node_plans import plan_cordon
 from servedeck.changes.operations.object_edit import ObjectEdit, plan_object_edit
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
 from servedeck.cluster.access import AccessChecker
+from servedeck.cluster.auth.kubeconfig import IN_CLUSTER_NAME
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, Resource
@@ -36,10 +37,7 @@ async def plan_operation(
     it cannot be found out."""
     for _ in range(_MAX_PLANS):
         try:
-            plan = await _make_plan(connection, operation, now)
-            plan = replace(
-                plan, command=with_context(plan.command, connection.options.context or "")
-            )
+            plan = _for_cluster(connection, await _make_plan(connection, operation, now))
             return await _dry_run(connection, plan) if plan.is_possible else plan
         except OutdatedError:
             continue
@@ -51,6 +49,19 @@ async def plan_operation(
             raise
     return OperationPlan(
         operation, blocked=f"{operation.target} is being changed by somebody else; try again."
+    )
+
+
+def _for_cluster(connection: Connection, plan: OperationPlan) -> OperationPlan:
+    """The plan with commands that name the cluster."""
+    files = connection.options.kubeconfig
+    is_in_cluster = connection.context_name == IN_CLUSTER_NAME
+    context = "" if is_in_cluster else connection.context_name
+    kubeconfig = str(files[0]) if files else ""
+    return replace(
+        plan,
+        command=for_cluster(plan.command, context, kubeconfig),
+        blocked=for_cluster(plan.blocked, context, kubeconfig),
     )
 
 

@@ -43,7 +43,8 @@ class FakeCluster:
         """Verbs and resources that the reviews of the permissions do not have."""
         self.headers: dict[str, str] = {}
         self.clock = ServerClock()
-        self.options = SimpleNamespace(context=None)
+        self.options = SimpleNamespace(kubeconfig=None)
+        self.context_name = ""
         self.readonly = False
 
     @property

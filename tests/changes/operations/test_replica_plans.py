@@ -166,7 +166,7 @@ def test_a_scaled_object_must_be_paused_first(
 ) -> None:
     found = plan(kind, deployment(now), replicas, scaled_object())
     assert found.blocked.endswith(
-        "pause it first: kubectl -n chat annotate scaledobject llama "
+        "pause it first: kubectl -n chat annotate --overwrite scaledobject llama "
         "autoscaling.keda.sh/paused=true"
     )
     paused = plan(kind, deployment(now), replicas, scaled_object(paused="true"))
