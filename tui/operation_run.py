@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from servedeck.changes.operations.operation import Operation, OperationResult, Outcome
+from servedeck.changes.operations.room_check import room_warnings
 from servedeck.cluster.http.errors import ClusterError, describe_error
-from servedeck.serving.capacity import scheduling_requirements
 from tui.operation_targets import OperationTarget
 from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import ServingViews, SourceChanges
@@ -130,14 +130,10 @@ class OperationRun:
         return target.is_done
 
     def find_room(self, inventory: Inventory | None) -> None:
-        """Find out whether the nodes have room for the new Pods of a single target; that of several
-        together is not known."""
-        [target] = self.targets
-        plan = target.plan
-        target.room = None
-        if plan is not None and inventory is not None and plan.new_pods and plan.wanted is not None:
-            requests, tolerations = scheduling_requirements(plan.wanted)
-            target.room = inventory.check_scheduling(requests, plan.new_pods, tolerations)
+        """Find out what the nodes have no room for, for each target by itself."""
+        nodes = inventory.node_capacities() if inventory is not None else None
+        for target in self.targets:
+            target.room_warnings = room_warnings(target.plan, nodes) if target.plan else ()
 
     async def run(self) -> None:
         """Run what can be done, one after the other, until `stop` is called."""

@@ -21,6 +21,7 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.changes.operations.replica_plans import MAX_REPLICAS
+from servedeck.changes.operations.room_check import with_room_warnings
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError, ReadOnlyError
@@ -110,6 +111,7 @@ class OperationRunner:
         while True:
             try:
                 plan = await plan_operation(self._connection, operation)
+                plan = await with_room_warnings(self._connection, plan)
             except ClusterError as error:
                 return OperationReport(operation, Outcome.REJECTED, str(error))
             if not plan.is_possible:

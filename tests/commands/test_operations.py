@@ -16,7 +16,12 @@ import pytest
 import yaml
 
 from servedeck import cli
-from servedeck.changes.operations.operation import Operation, OperationKind, Outcome
+from servedeck.changes.operations.operation import (
+    Operation,
+    OperationKind,
+    OperationPlan,
+    Outcome,
+)
 from servedeck.commands import operations
 from servedeck.commands.operation_text import OperationReport
 from servedeck.commands.operations import Confirmation, OperationRunner, print_report
@@ -63,14 +68,20 @@ class Command:
         """The beginning of the commands to copy: they name the cluster."""
         return f"kubectl --kubeconfig {self._kubeconfig} --context demo"
 
-    def create(self, name: str, image: str = "vllm/vllm-openai:v0.33.0", replicas: int = 2) -> str:
+    def create(
+        self,
+        name: str,
+        image: str = "vllm/vllm-openai:v0.33.0",
+        replicas: int = 2,
+        accelerator: str = "none",
+    ) -> str:
         """A serving in the namespace chat, created or changed; returns NAMESPACE/NAME."""
         file = self._folder / "serving.yaml"
         file.write_text(
             "apiVersion: servedeck.dev/v1\nkind: Serving\n"
             f"metadata: {{name: {name}, namespace: chat}}\n"
-            f"spec: {{template: vllm, image: '{image}', memory: 32Gi, replicas: {replicas}, "
-            "accelerator: nvidia.com/gpu, settings: {model: org/model}}\n"
+            f"spec: {{template: vllm, image: '{image}', memory: 1Gi, replicas: {replicas}, "
+            f"accelerator: {accelerator}, settings: {{model: org/model}}}}\n"
         )
         code, out, err = self("apply", "-f", file)
         assert code == 0, out + err
@@ -139,6 +150,21 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(run: Command) -> None:
         assert (code, err) == (0, "")
         assert "(server dry run)" in out
     assert run.get("dry")["spec"] == before
+
+
+def test_more_replicas_than_a_quota_has_room_for_are_refused(run: Command) -> None:
+    command = "scale", "research/mistral-7b", "--replicas", 5, "--dry-run"
+    code, out, err = run(*command)
+    assert (code, out) == (1, "")
+    assert "exceeded quota" in err
+
+
+def test_replicas_that_the_nodes_have_no_room_for_are_said(run: Command) -> None:
+    target = run.create("large", replicas=0, accelerator="nvidia.com/gpu")
+    for command in (["scale", "--replicas", 90], ["start", "--replicas", 90]):
+        code, out, _ = run(*command, target, "--dry-run")
+        assert code == 0
+        assert "will stay Pending" in out
 
 
 def test_stopping_and_starting(run: Command) -> None:
@@ -502,7 +528,11 @@ HPAS = "/apis/autoscaling/v2/namespaces/chat/horizontalpodautoscalers"
 
 
 @pytest.fixture
-def cluster() -> FakeCluster:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    async def leave(_connection: object, plan: OperationPlan) -> OperationPlan:
+        return plan  # it has no nodes to watch
+
+    monkeypatch.setattr(operations, "with_room_warnings", leave)
     return FakeCluster({PATH: deployment(3), HPAS: []})
 
 

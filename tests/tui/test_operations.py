@@ -140,8 +140,10 @@ async def test_enter_alone_does_not_resume_a_rollout_that_replaces_pods(service)
 
 
 async def test_a_plan_that_cannot_be_shown_cannot_be_confirmed(service, monkeypatch):
-    plan = patch_plan(RESTART, "Its 2 Pods", new_pods=1, wanted={})
-    service.operation_plans[RESTART] = plan
+    def fail():
+        raise KeyError("unexpected")
+
+    monkeypatch.setattr(service.inventory, "node_capacities", fail)
     app = operations_app(service)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_dialog(pilot, "r", "Unexpected KeyError")

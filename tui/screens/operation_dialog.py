@@ -203,8 +203,8 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             self.input.value = ""
 
     def _on_inventory_change(self) -> None:
-        if self.is_attached and self._operations.is_single and not self._operations.is_writing:
-            self._update()
+        if self.is_attached and not self._operations.is_writing:
+            self._update_soon()
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -220,8 +220,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         self._has_pending_update = False
         if not self.is_attached:
             return
-        if self._operations.is_single:
-            self._operations.find_room(self._inventory)
+        self._operations.find_room(self._inventory)
         notice = "" if self._operations.is_impossible or self._finished else self._notice
         self.text_view.set_paragraphs(
             operation_text.build_paragraphs(self._operations.targets, notice)

@@ -14,12 +14,14 @@ from servedeck.changes.operations.kubectl import for_cluster
 from servedeck.changes.operations.node_plans import plan_cordon
 from servedeck.changes.operations.object_edit import ObjectEdit, plan_object_edit
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
+from servedeck.changes.pod_admission import check_pod_admission
 from servedeck.cluster.access import AccessChecker
 from servedeck.cluster.auth.kubeconfig import IN_CLUSTER_NAME
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, Resource
 from servedeck.serving.spec.mapping.json_values import JsonObject
+from servedeck.serving.status.rollout_status import desired_replicas
 
 _MAX_PLANS = 5
 """Plans that are made again because the object changed before the dry run."""
@@ -38,7 +40,9 @@ async def plan_operation(
     for _ in range(_MAX_PLANS):
         try:
             plan = _for_cluster(connection, await _make_plan(connection, operation, now))
-            return await _dry_run(connection, plan) if plan.is_possible else plan
+            if plan.is_possible:
+                plan = await _dry_run(connection, plan)
+            return await _check_new_pods(connection, plan)
         except OutdatedError:
             continue
         except _NotFoundError:
@@ -162,6 +166,17 @@ async def _describe_missing(connection: Connection, operation: Operation) -> str
                 f"{kind} of that name is read-only here, use kubectl."
             )
     return f"{operation.target} does not exist."
+
+
+async def _check_new_pods(connection: Connection, plan: OperationPlan) -> OperationPlan:
+    """The plan, blocked if its new Pods would be rejected, as an edit is."""
+    if not (plan.is_possible and plan.starts_pods and plan.wanted is not None):
+        return plan
+    needs_more = desired_replicas(plan.wanted) > plan.replicas
+    found = await check_pod_admission(connection, plan.wanted, needs_more=needs_more)
+    if found.rejection is not None:
+        return replace(plan, blocked=found.rejection.message)
+    return replace(plan, warnings=(*plan.warnings, found.waiting)) if found.waiting else plan
 
 
 async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan:

@@ -67,6 +67,7 @@ def plan_replicas(
         effects=_replica_effects(deployment, now, wanted),
         needs_confirmation=not wanted,
         new_pods=max(wanted - now, 0),
+        starts_pods=wanted > now,
         undo=_replica_undo(operation, now, wanted),
         warnings=tuple(warnings),
     )

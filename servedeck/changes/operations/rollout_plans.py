@@ -178,6 +178,7 @@ def with_replacement(plan: OperationPlan, deployment: JsonObject) -> OperationPl
         plan,
         effects=(*plan.effects, *replacement_effects(desired, strategy, available)),
         new_pods=strategy.surge_pods if rolls else 0,
+        starts_pods=desired > 0,
         needs_room=rolls and not strategy.unavailable_pods,
     )
 

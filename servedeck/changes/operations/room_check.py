@@ -1,0 +1,45 @@
+"""Whether the nodes have room for the Pods that an operation starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.operations.operation import OperationPlan
+from servedeck.cluster.http.connection import Connection
+from servedeck.serving.capacity import NodeCapacity
+from servedeck.serving.edit.restart_forecast import forecast_restart, simulate_pods
+from servedeck.serving.spec.mapping.json_values import as_mapping
+from servedeck.serving.status.rollout_status import desired_replicas
+
+
+def room_warnings(plan: OperationPlan, nodes: Sequence[NodeCapacity] | None) -> tuple[str, ...]:
+    """What the nodes have no room for now, in sentences; () if they are unknown. More
+    replicas need room for each new Pod, a rollout only where no old Pod stops before a new one is
+    available."""
+    if nodes is None or plan.patch is None or plan.wanted is None or not plan.is_possible:
+        return ()
+    if desired_replicas(plan.wanted) > plan.replicas:
+        pod_spec = as_mapping(plan.wanted, "spec", "template", "spec")
+        found = simulate_pods(pod_spec, plan.new_pods, nodes)
+        return () if found.schedulable_replicas >= plan.new_pods else (found.summary,)
+    if not plan.needs_room:
+        return ()
+    return tuple(
+        one.message for one in forecast_restart(plan.patch.live, plan.wanted, nodes).issues
+    )
+
+
+async def with_room_warnings(connection: Connection, plan: OperationPlan) -> OperationPlan:
+    """The plan with what the nodes have no room for; as it is if they may not be listed."""
+    if not plan.starts_pods or not plan.is_possible:
+        return plan
+    inventory = ClusterInventory(connection, plan.operation.namespace)
+    inventory.start(nodes_only=True)
+    try:
+        await inventory.wait_until_listed()
+        warnings = room_warnings(plan, inventory.node_capacities())
+    finally:
+        await inventory.close()
+    return replace(plan, warnings=(*plan.warnings, *warnings))
