@@ -196,10 +196,9 @@ class OperationFlow:
             label = UNDO_LABEL if is_undo else LABELS[results[0].operation.kind]
             text, style_name = summary(results, label)
         if done:
-            undoable = tuple(one for one in done if one.undo is not None)
-            app.undoable = Undoable(app.source.context, undoable)
+            app.undoable = Undoable(app.source.context, tuple(done))
             undo_action = f"{self._screen.SCOPE}.undo"
-            if undoable and undo_action in ACTIONS_BY_ID:
+            if any(one.undo is not None for one in done) and undo_action in ACTIONS_BY_ID:
                 text = f"{text} {app.key_display_for(undo_action)} undoes it."
             self._on_done([one.operation for one in done])
         self._screen.show_message(text, style_name, 20)
@@ -218,6 +217,11 @@ class OperationFlow:
             return self.disabled_reason(
                 Operation(OperationKind.RESTART, edit.after.namespace, edit.after.name)
             )
+        if all(one.undo is None for one in results):
+            from tui.operation_text import LABELS  # the first frame needs none of it
+
+            what = LABELS[results[0].operation.kind].lower()
+            return f"The last change, {what}, cannot be undone."
         reason = ""
         for one in results:
             if one.undo is None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from servedeck.changes.operations.adoption import Adoption
 from servedeck.changes.operations.operation import Operation, OperationResult, Outcome
+from servedeck.changes.operations.room_check import room_warnings
 from servedeck.cluster.http.errors import ClusterError, describe_error
-from servedeck.serving.capacity import scheduling_requirements
 from tui.operation_targets import OperationTarget
 from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import ServingViews, SourceChanges
@@ -72,6 +72,19 @@ class OperationRun:
         return any(one.result and not one.is_done for one in self.targets)
 
     @property
+    def has_error(self) -> bool:
+        """Whether one of the plans could not be made."""
+        return any(one.error for one in self.targets)
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether the plan of one of the targets must not be confirmed by enter alone."""
+        return any(
+            one.plan is not None and one.is_possible and one.plan.needs_confirmation
+            for one in self.targets
+        )
+
+    @property
     def commands(self) -> list[str]:
         """The equivalent commands of kubectl."""
         return [one.plan.command for one in self.targets if one.plan and one.is_possible]
@@ -126,14 +139,10 @@ class OperationRun:
         return target.is_done
 
     def find_room(self, inventory: Inventory | None) -> None:
-        """Find out whether the nodes have room for the new Pods of a single target; that of several
-        together is not known."""
-        [target] = self.targets
-        plan = target.plan
-        target.room = None
-        if plan is not None and inventory is not None and plan.new_pods and plan.wanted is not None:
-            requests, tolerations = scheduling_requirements(plan.wanted)
-            target.room = inventory.check_scheduling(requests, plan.new_pods, tolerations)
+        """Find out what the nodes have no room for, for each target by itself."""
+        nodes = inventory.node_capacities() if inventory is not None else None
+        for target in self.targets:
+            target.room_warnings = room_warnings(target.plan, nodes) if target.plan else ()
 
     async def run(self) -> None:
         """Run what can be done, one after the other, until `stop` is called."""

@@ -13,7 +13,6 @@ from servedeck.changes.operations.operation import (
     Outcome,
 )
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ class OperationTarget:
     is_planning: bool = False
     error: str = ""
     """Why there is no plan, one sentence."""
-    room: SchedulingResult | None = None
-    """Whether the nodes have room for the new Pods now; None if that is unknown."""
+    room_warnings: tuple[str, ...] = ()
+    """What the nodes have no room for now, in sentences."""
     result: OperationResult | None = None
     is_running: bool = False
     _planned_version: ObjectVersion | None = field(default=None, init=False)
@@ -77,7 +76,7 @@ class OperationTarget:
         self._planned_version = self._find_version(fleet)
 
     def forget_plan(self) -> None:
-        self.plan, self.error, self.room, self.is_planning = None, "", None, False
+        self.plan, self.error, self.room_warnings, self.is_planning = None, "", (), False
 
     def set_plan(self, plan: OperationPlan) -> None:
         self.is_planning = False

@@ -11,7 +11,6 @@ from servedeck.changes.operations.operation import (
     OperationResult,
     Outcome,
 )
-from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.text import format_count
 from servedeck.serving.yaml_text import object_lines
 from tui.operation_targets import OperationTarget
@@ -66,11 +65,22 @@ def title(operations: Sequence[Operation], *, is_undo: bool = False) -> str:
     return f"{label} {target}"
 
 
-def build_paragraphs(targets: Sequence[OperationTarget]) -> list[Paragraph]:
-    """The text for the targets as they are now."""
-    if len(targets) == 1:
-        return [Paragraph(), *_single(targets[0])]
+def changed_notice(targets: Sequence[OperationTarget]) -> str:
+    """That the plans that were shown are made again, in a sentence."""
+    if len(targets) > 1:
+        return "One of them was changed meanwhile; the plans were made again."
+    kind = targets[0].operation.resource.kind
+    what = "serving" if kind == "Deployment" else kind
+    return f"The {what} was changed meanwhile; the plan was made again."
+
+
+def build_paragraphs(targets: Sequence[OperationTarget], notice: str = "") -> list[Paragraph]:
+    """The text for the targets as they are now; `notice` says why the plan is not the first one."""
     found = [Paragraph()]
+    if notice:
+        found += [_marked("!", "warning", notice, "warning"), Paragraph()]
+    if len(targets) == 1:
+        return [*found, *_single(targets[0])]
     if all(one.plan or one.error for one in targets) and not any(
         one.result or one.is_running for one in targets
     ):
@@ -103,10 +113,10 @@ def _single(target: OperationTarget) -> Iterator[Paragraph]:
     elif target.plan is not None and target.plan.unchanged:
         yield _marked("=", "muted", target.plan.unchanged)
     elif target.plan is not None:
-        yield from _plan(target.plan, target.room)
+        yield from _plan(target.plan, target.room_warnings)
 
 
-def _plan(plan: OperationPlan, room: SchedulingResult | None) -> Iterator[Paragraph]:
+def _plan(plan: OperationPlan, room_warnings: Sequence[str]) -> Iterator[Paragraph]:
     """What would be done."""
     is_deletion = plan.operation.kind is OperationKind.DELETE
     if is_deletion:
@@ -120,36 +130,18 @@ def _plan(plan: OperationPlan, room: SchedulingResult | None) -> Iterator[Paragr
         yield Paragraph((("  These stay:", "muted"),))
         for name in plan.kept:
             yield Paragraph((("  - ", "muted"), (name, "")), 4)
-    yield from _warnings(plan, room)
+    yield from _warnings((*plan.warnings, *room_warnings))
     yield from _differences(plan)
     yield from _creations(plan)
     yield Paragraph()
     yield Paragraph((("  ", ""), (plan.command, "accent")), 4)
 
 
-def _warnings(plan: OperationPlan, room: SchedulingResult | None) -> Iterator[Paragraph]:
-    sentences = [*plan.warnings]
-    if sentence := room_warning(plan, room):
-        sentences.append(sentence)
+def _warnings(sentences: Sequence[str]) -> Iterator[Paragraph]:
     if sentences:
         yield Paragraph()
     for one in sentences:
         yield _marked("!", "warning", one, "warning")
-
-
-def room_warning(plan: OperationPlan, room: SchedulingResult | None) -> str:
-    """What the nodes have no room for, in a sentence; "" for nothing, or if it is unknown."""
-    if room is None or room.schedulable_replicas >= plan.new_pods:
-        return ""
-    if plan.operation.kind not in (OperationKind.SCALE, OperationKind.START):
-        if room.schedulable_replicas or not plan.needs_room:
-            return ""
-        return (
-            "No node has room for a new Pod beside the old ones, and maxUnavailable 0 keeps each "
-            "old Pod until a new one is ready: the rollout waits until there is room. Free it "
-            "first, or set rollout=replace: an old Pod then stops first."
-        )
-    return room.summary
 
 
 def _differences(plan: OperationPlan) -> Iterator[Paragraph]:
@@ -190,7 +182,7 @@ def _row(target: OperationTarget) -> Iterable[Paragraph]:
     if target.result is not None:
         warnings = target.result.warnings
     elif target.plan is not None and target.plan.is_possible:
-        warnings = target.plan.warnings
+        warnings = (*target.plan.warnings, *target.room_warnings)
     for one in warnings:
         yield Paragraph((("      ", ""), (one, "warning")), 6)
     if target.result is None and target.plan is not None and target.plan.kept:

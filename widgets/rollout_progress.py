@@ -27,6 +27,7 @@ WAITING_TEXTS = {
     "ready": "waiting until it is ready",
     "endpoint": "waiting for the route",
 }
+WAITING_FOR_PODS = "waiting until the other new Pods are created"
 FAILURE_TEXTS = {
     "requested": "not requested",
     "scheduled": "not scheduled",
@@ -51,12 +52,15 @@ def stages_of(view: ServingView | None) -> tuple[Stage, ...]:
 def progress_lines(key: NamespacedName, stages: tuple[Stage, ...], width: int) -> tuple[Line, Line]:
     """The current stage in words, and all stages."""
     failed = next((one for one in stages if one.state is StageState.FAILED), None)
-    now = next((one for one in stages if one.state is StageState.IN_PROGRESS), None)
+    in_progress = [one for one in stages if one.state is StageState.IN_PROGRESS]
+    now = next((one for one in in_progress if not one.lacks_pods), None)
     left: list[Span] = [(" ", ""), (str(key), "strong"), ("  ", "")]
     if failed is not None:
         left += [(FAILURE_TEXTS[failed.name], "error"), (": ", ""), (one_line(failed.detail), "")]
     elif now is not None:
         left.append((WAITING_TEXTS[now.name], "muted"))
+    elif in_progress:
+        left.append((WAITING_FOR_PODS, "muted"))
     elif stages[-1].state is StageState.DONE:
         left += [("is served at ", "ready"), (stages[-1].detail, "")]
     else:

@@ -65,6 +65,7 @@ class ClusterInventory:
         self._namespace_pvcs = self._make_reflector(connection, PVCS, namespace)
         self._namespace = namespace
         self._tasks: list[asyncio.Task[None]] = []
+        self._nodes_only = False
         self._node_capacities: list[NodeCapacity] | None = None
 
     def _make_reflector(
@@ -81,6 +82,7 @@ class ClusterInventory:
     def start(self, *, nodes_only: bool = False) -> None:
         """Start to watch everything, or only nodes and the Pods on them. Needs a running event
         loop."""
+        self._nodes_only = nodes_only
         others = () if nodes_only else (self._namespaces, self._all_pvcs)
         for reflector in (self._nodes, self._pods, *others):
             self._tasks.append(asyncio.create_task(reflector.run()))
@@ -119,7 +121,10 @@ class ClusterInventory:
             self._handle_change()
 
     def _active_reflectors(self) -> Iterable[Reflector]:
-        yield from (self._nodes, self._namespaces, self._pods)
+        yield from (self._nodes, self._pods)
+        if self._nodes_only:
+            return
+        yield self._namespaces
         yield (
             self._namespace_pvcs
             if self._all_pvcs.phase is ReflectorPhase.FORBIDDEN

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.object_writes import ObjectWrite, plan_writes, preview_writes
+from servedeck.changes.pod_admission import check_pod_admission
 from servedeck.changes.rollout_forecast import forecast_rollout
 from servedeck.changes.service_checks import find_service_issues
 from servedeck.cluster import apply
@@ -40,10 +41,6 @@ _FIELD_BY_REASON = {
     RejectionReason.QUOTA: "replicas",
 }
 """Field of the form that fixes each kind of rejection, if any."""
-
-_PREVIEW_POD_PATTERN = re.compile(r'^pods? "[^"]*" is (?:forbidden|invalid): ', re.IGNORECASE)
-"""The beginning of the API server's message, with the generated name of the Pod of
-`preview_pod`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +145,15 @@ async def make_plan(
         # Without a change no Pod is created, so a full quota does not matter.
         changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)
         if not rejections and spec.replicas and changing:
-            pod = await apply.preview_pod(connection, objects[0])
-            rejected = [_generalize_pod_rejection(pod, spec.name)] if pod else []
-            if change is not None and not _needs_more_quota(change):
-                blocked = [one for one in rejected if one.reason is RejectionReason.QUOTA]
-                problems += [_quota_warning(one) for one in blocked if _starts_pods(change)]
-                rejected = [one for one in rejected if one not in blocked]
-            rejections += rejected
+            admission = await check_pod_admission(
+                connection,
+                objects[0],
+                needs_more=change is None or _needs_more_quota(change),
+                starts_pods=change is None or _starts_pods(change),
+            )
+            if admission.waiting:
+                problems.append(warning(_FIELD_BY_REASON[RejectionReason.QUOTA], admission.waiting))
+            rejections += [admission.rejection] if admission.rejection else []
         problems += [_rejection_issue(one) for one in dict.fromkeys(rejections)]
         missing, unchecked = await _find_missing_references(connection, spec, present)
         problems += missing
@@ -253,22 +252,8 @@ def _starts_pods(change: ObjectChange) -> bool:
     return restarts_pods(change.live[0], change.changed[0])
 
 
-def _quota_warning(rejection: Rejection) -> Issue:
-    """The quota has no room for one more Pod; old Pods that end leave theirs."""
-    return warning(
-        _FIELD_BY_REASON[RejectionReason.QUOTA],
-        f"{rejection.message.rstrip('.')}; new Pods wait until old ones have ended.",
-    )
-
-
 def _rejection_issue(rejection: Rejection) -> Issue:
     return error(_FIELD_BY_REASON.get(rejection.reason, ""), rejection.message)
-
-
-def _generalize_pod_rejection(rejection: Rejection, name: str) -> Rejection:
-    """The rejection of the previewed Pod, without its generated name."""
-    message = _PREVIEW_POD_PATTERN.sub(f"Pods of {name} are rejected: ", rejection.message)
-    return replace(rejection, message=message)
 
 
 async def _find_missing_references(

@@ -31,6 +31,7 @@ from servedeck.commands.session import find_serving, wait_until_loaded, write_wa
 from servedeck.fleet.history import ServingHistory
 from servedeck.fleet.session import ClusterSession
 from servedeck.fleet.views import ServingView
+from servedeck.paths import expand_home
 from servedeck.serving.duration import parse_duration
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.text import format_count, truncate
@@ -40,6 +41,8 @@ SUFFIX = ".tar.gz"
 _MAX_PROBLEMS = 5
 """Missing parts that are named on standard error; the index names all."""
 _PROGRESS_WIDTH = 79
+_MAX_TAIL_DIGITS = 18
+"""Digits of the largest number of lines: the API server reads an int64."""
 
 
 async def run_bundle(
@@ -97,7 +100,7 @@ async def run_bundle(
 
 def output_path(output: str, view: ServingView, now: datetime) -> Path:
     """The file of the bundle."""
-    path = Path(output or ".").expanduser()
+    path = expand_home(Path(output or "."))
     return path / f"{directory_name(view, now)}{SUFFIX}" if path.is_dir() else path
 
 
@@ -181,6 +184,8 @@ def _parse_tail(text: str) -> tuple[int | None, int | None]:
     """Lines and bytes of each log, None for all."""
     if text == "-1":
         return None, None
+    if text.isdecimal() and len(text) > _MAX_TAIL_DIGITS:
+        raise CommandError("--tail is too large a number; give -1 for all.", USAGE_ERROR)
     if text.isdecimal() and int(text):
         return int(text), None
     size = _parse_size("--tail", text)
@@ -212,12 +217,16 @@ def check_output(output: str, *, overwrite: bool) -> None:
                 "Standard output is a terminal; redirect it, or name a file with -o.", USAGE_ERROR
             )
         return
-    path = Path(output or ".").expanduser()
-    if path.is_dir() or overwrite:
-        return
-    if path.exists():
-        raise _write_error(path, FileExistsError())
-    if not path.parent.is_dir():
+    path = expand_home(Path(output or "."))
+    try:
+        if path.is_dir() or overwrite:
+            return
+        if path.exists():
+            raise FileExistsError
+        has_directory = path.parent.is_dir()
+    except OSError as error:  # a name that is too long, a directory that may not be read
+        raise _write_error(path, error) from error
+    if not has_directory:
         raise CommandError(
             f"Cannot write {output}: there is no directory {path.parent}; name another file with"
             " -o."

@@ -70,28 +70,24 @@ class Confirmation:
     assume_yes: bool = False
     """-y: everything but a deletion in a production context."""
     names: frozenset[str] = frozenset()
-    """--confirm-name: servings whose deletion is confirmed."""
+    """--confirm-name: servings whose deletion is confirmed, as NAMESPACE/NAME."""
     production_context: str = ""
     """Name of the context if it is a production context, in which the name of a serving is typed
     before it is deleted."""
 
     def covers(self, plan: OperationPlan) -> bool:
         """Whether nothing is left to be asked."""
-        operation = plan.operation
-        if not plan.needs_confirmation:
-            return True
-        if self.names & {operation.name, short_name(operation)}:
-            return True
-        return self.assume_yes and not self.needs_name(operation)
+        return not plan.needs_confirmation or self.is_given_for(plan.operation)
 
     def needs_name(self, operation: Operation) -> bool:
         """Whether the name is typed."""
         return bool(self.production_context) and operation.kind is OperationKind.DELETE
 
-    @property
-    def is_given(self) -> bool:
-        """Whether the command line confirms anything: then nothing is asked."""
-        return self.assume_yes or bool(self.names)
+    def is_given_for(self, operation: Operation) -> bool:
+        """Whether the command line confirms the operation, whatever its plan is."""
+        if short_name(operation) in self.names:
+            return True
+        return self.assume_yes and not self.needs_name(operation)
 
 
 class OperationRunner:
@@ -122,8 +118,7 @@ class OperationRunner:
         while True:
             try:
                 plan = await plan_operation(self._connection, operation, platform=self._platform)
-                if plan.is_possible and (self._dry_run or not self._confirmation.covers(plan)):
-                    plan = await with_room_warnings(self._connection, plan)
+                plan = await with_room_warnings(self._connection, plan)
             except ClusterError as error:
                 return OperationReport(operation, Outcome.REJECTED, str(error))
             if not plan.is_possible:
@@ -136,7 +131,7 @@ class OperationRunner:
             result = await self._look_again(await run_plan(self._connection, plan))
             message = result.message
             if result.outcome is Outcome.OUTDATED:
-                if self._prompt.is_terminal and not self._confirmation.is_given:
+                if self._prompt.is_terminal and not self._confirmation.is_given_for(operation):
                     self._stderr(f"{message} This is the plan for it as it is now:")
                     is_outdated = True
                     continue
@@ -153,12 +148,12 @@ class OperationRunner:
         if needs_name and confirmation.assume_yes:
             return (
                 f"{production}, where -y does not confirm a deletion; add --confirm-name "
-                f"{operation.name} to delete it."
+                f"{short_name(operation)} to delete it."
             )
         if not self._prompt.is_terminal and needs_name:
             return (
                 f"{production}, and there is no terminal to ask for the name; add --confirm-name "
-                f"{operation.name} to delete it."
+                f"{short_name(operation)} to delete it."
             )
         if not self._prompt.is_terminal:
             return (
@@ -228,8 +223,7 @@ def run(args: argparse.Namespace) -> int:
     targets = [split_serving_name(one, args.namespace) for one in args.names]
     if any(namespace is None for namespace, _ in targets):
         require_single_namespace(settings)
-    confirmed = frozenset(getattr(args, "confirm_names", ()))
-    _check_confirmed_names(confirmed, (name for _, name in targets))
+    confirmed = getattr(args, "confirm_names", ())
     if settings.readonly and not args.dry_run:
         raise ReadOnlyError
 
@@ -240,10 +234,16 @@ def run(args: argparse.Namespace) -> int:
             platform = None
             if getattr(args, "route", False):
                 platform = await load_platform_settings(connection, settings)
+            default = connection.namespace or "default"
+            operations = [
+                _make_operation(kind, where or default, name, args) for where, name in targets
+            ]
             runner = OperationRunner(
                 connection,
                 Confirmation(
-                    args.yes, confirmed, context if settings.is_production(context) else ""
+                    args.yes,
+                    find_confirmed(confirmed, operations),
+                    context if settings.is_production(context) else "",
                 ),
                 TerminalPrompt(),
                 stderr=_write_error_line,
@@ -251,10 +251,7 @@ def run(args: argparse.Namespace) -> int:
                 platform=platform,
             )
             reports = []
-            for operation in dict.fromkeys(
-                _make_operation(kind, where or connection.namespace or "default", name, args)
-                for where, name in targets
-            ):
+            for operation in dict.fromkeys(operations):
                 reports.append(await runner.run(operation))
                 if args.output == "text":
                     print_report(reports[-1], _write_line, _write_error_line)
@@ -286,11 +283,22 @@ def _write_error_line(line: str) -> None:
     write_lines(sys.stderr, line)
 
 
-def _check_confirmed_names(confirmed: Iterable[str], names: Iterable[str]) -> None:
-    """Raises CommandError if a confirmed name is not among the servings."""
-    known = set(names)
+def find_confirmed(confirmed: Iterable[str], operations: Iterable[Operation]) -> frozenset[str]:
+    """The servings that --confirm-name confirms, each NAME or NAMESPACE/NAME, as NAMESPACE/NAME.
+    Raises CommandError for one that is none of the servings, and for a NAME that several have."""
+    known = {short_name(one): one.name for one in operations}
+    found = set()
     for one in confirmed:
-        if one.rpartition("/")[2] not in known:
+        matching = [full for full, name in known.items() if one in (full, name)]
+        if not matching:
             raise CommandError(
                 f"--confirm-name {one} is none of the servings to delete; correct it.", USAGE_ERROR
             )
+        if len(matching) > 1:
+            raise CommandError(
+                f"--confirm-name {one} is the name of {len(matching)} of the servings to delete; "
+                f"use NAMESPACE/NAME, such as {matching[0]}.",
+                USAGE_ERROR,
+            )
+        found.add(matching[0])
+    return frozenset(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import termios
 
 from servedeck.serving.text import one_line, sanitize
 
@@ -22,13 +23,15 @@ class TerminalPrompt:
         return all(one is not None and one.isatty() for one in (sys.stdin, sys.stderr))
 
     async def ask(self, question: str) -> str:
-        """The line that is typed, without spaces at its ends; "" at the end of the input. The event
-        loop runs meanwhile, so that a connection that the server closes is not used later."""
+        """The line that is typed, without spaces at its ends; "" at the end of the input. What was
+        typed before the question is discarded: it does not refer to it. The event loop runs
+        meanwhile, so that a connection that the server closes is not used later."""
+        number = sys.stdin.fileno()
+        termios.tcflush(number, termios.TCIFLUSH)
         sys.stderr.write(f"{one_line(sanitize(question))} ")
         sys.stderr.flush()
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
-        number = sys.stdin.fileno()
         loop.add_reader(number, readable.set)
         try:
             await readable.wait()

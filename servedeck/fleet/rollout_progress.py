@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from servedeck.fleet.views import PodView, ServingView
 from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.status import WAITING_FOR_CONTROLLER, Status
 
 
 class StageState(StrEnum):
@@ -21,6 +22,8 @@ class Stage(NamedTuple):
     state: StageState
     detail: str
     """"1/3" Pods in progress, or the message if it failed; "" otherwise."""
+    lacks_pods: bool = False
+    """Whether all Pods that exist have passed it, and the others are not created yet."""
 
 
 POD_STAGES = ("scheduled", "image pulled", "started", "ready")
@@ -32,8 +35,16 @@ def rollout_stages(view: ServingView) -> tuple[Stage, ...]:
     pods = [
         pod for pod in view.pods if not pod.old_revision and pod.health != PodHealth.TERMINATING
     ]
+    if view.reason == WAITING_FOR_CONTROLLER:  # its Pods are those of before the change
+        names = (*POD_STAGES, "endpoint")
+        return (
+            Stage("requested", StageState.IN_PROGRESS, ""),
+            *(Stage(name, StageState.PENDING, "") for name in names),
+        )
     stages = [Stage("requested", StageState.DONE, "")]
-    if not pods and view.reason:
+    current = min((_passed_stages(pod) for pod in pods), default=0) + 1
+    lacks_pods = 0 < len(pods) < view.desired
+    if (lacks_pods and _creation_failed(view)) or (not pods and view.reason):
         stages.append(Stage(POD_STAGES[0], StageState.FAILED, view.message or view.reason))
     for level, name in enumerate(POD_STAGES, 1):
         if len(stages) > level:
@@ -46,9 +57,9 @@ def rollout_stages(view: ServingView) -> tuple[Stage, ...]:
             stages.append(Stage(name, StageState.DONE, ""))
         elif stuck:
             stages.append(Stage(name, StageState.FAILED, stuck.message or stuck.reason))
-        elif stages[-1].state is StageState.DONE or passed:
+        elif stages[-1].state is StageState.DONE or passed or level == current:
             count = f"{passed}/{view.desired}" if view.desired > 1 else ""
-            stages.append(Stage(name, StageState.IN_PROGRESS, count))
+            stages.append(Stage(name, StageState.IN_PROGRESS, count, level < current))
         else:
             stages.append(Stage(name, StageState.PENDING, ""))
     stages.append(_endpoint_stage(view))
@@ -60,6 +71,13 @@ def is_rollout_complete(view: ServingView) -> bool:
     change, or the serving is scaled down."""
     stages = rollout_stages(view)
     return not view.desired or all(stage.state is StageState.DONE for stage in stages[:-1])
+
+
+def _creation_failed(view: ServingView) -> bool:
+    """Whether the reason of the status is not one of a Pod: Pods are rejected, by a quota for
+    example, or the progress deadline is over."""
+    has_failed = view.status in (Status.READY, Status.DEGRADED, Status.ERROR)
+    return has_failed and bool(view.reason) and not any(_is_failing(pod) for pod in view.pods)
 
 
 def _endpoint_stage(view: ServingView) -> Stage:

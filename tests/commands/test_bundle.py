@@ -277,3 +277,14 @@ async def test_what_cannot_be_written_is_one_sentence(
     )
     assert caught.value.exit_code == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["~nouser123/x.tgz", "x" * 300, f"{'x' * 300}/y.tgz"])
+def test_a_file_that_cannot_be_written_is_one_sentence(output: str) -> None:
+    with pytest.raises(CommandError, match=r"^Cannot write .*; name another file with -o.$"):
+        bundle.check_output(output, overwrite=False)
+
+
+def test_a_number_of_lines_beyond_any_log_is_one_sentence() -> None:
+    with pytest.raises(CommandError, match=r"^--tail is too large a number; give -1 for all.$"):
+        bundle._parse_tail("9" * 5000)

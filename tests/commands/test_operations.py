@@ -16,7 +16,12 @@ import pytest
 import yaml
 
 from servedeck import cli
-from servedeck.changes.operations.operation import Operation, OperationKind, Outcome
+from servedeck.changes.operations.operation import (
+    Operation,
+    OperationKind,
+    OperationPlan,
+    Outcome,
+)
 from servedeck.commands import operations
 from servedeck.commands.operation_text import OperationReport
 from servedeck.commands.operations import Confirmation, OperationRunner, print_report
@@ -58,14 +63,25 @@ class Command:
         written = self._capsys.readouterr()
         return code, written.out, written.err
 
-    def create(self, name: str, image: str = "vllm/vllm-openai:v0.33.0", replicas: int = 2) -> str:
+    @property
+    def kubectl(self) -> str:
+        """The beginning of the commands to copy: they name the cluster."""
+        return f"kubectl --kubeconfig {self._kubeconfig} --context demo"
+
+    def create(
+        self,
+        name: str,
+        image: str = "vllm/vllm-openai:v0.33.0",
+        replicas: int = 2,
+        accelerator: str = "none",
+    ) -> str:
         """A serving in the namespace chat, created or changed; returns NAMESPACE/NAME."""
         file = self._folder / "serving.yaml"
         file.write_text(
             "apiVersion: servedeck.dev/v1\nkind: Serving\n"
             f"metadata: {{name: {name}, namespace: chat}}\n"
-            f"spec: {{template: vllm, image: '{image}', memory: 32Gi, replicas: {replicas}, "
-            "accelerator: nvidia.com/gpu, settings: {model: org/model}}\n"
+            f"spec: {{template: vllm, image: '{image}', memory: 1Gi, replicas: {replicas}, "
+            f"accelerator: {accelerator}, settings: {{model: org/model}}}}\n"
         )
         code, out, err = self("apply", "-f", file)
         assert code == 0, out + err
@@ -137,7 +153,7 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(run: Command) -> None:
         0,
         "scale Deployment chat/dry (server dry run)\n"
         "  3 new Pods: 2 → 5 replicas.\n"
-        "  same as: kubectl -n chat scale deployment/dry --replicas=5\n",
+        f"  same as: {run.kubectl} -n chat scale deployment/dry --replicas=5\n",
         "",
     )
     for command in (["restart"], ["stop"], ["delete"], ["pause"]):
@@ -145,6 +161,21 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(run: Command) -> None:
         assert (code, err) == (0, "")
         assert "(server dry run)" in out
     assert run.get("dry")["spec"] == before
+
+
+def test_more_replicas_than_a_quota_has_room_for_are_refused(run: Command) -> None:
+    command = "scale", "research/mistral-7b", "--replicas", 5, "--dry-run"
+    code, out, err = run(*command)
+    assert (code, out) == (1, "")
+    assert "exceeded quota" in err
+
+
+def test_replicas_that_the_nodes_have_no_room_for_are_said(run: Command) -> None:
+    target = run.create("large", replicas=0, accelerator="nvidia.com/gpu")
+    for command in (["scale", "--replicas", 90], ["start", "--replicas", 90]):
+        code, out, _ = run(*command, target, "--dry-run")
+        assert code == 0
+        assert "will stay Pending" in out
 
 
 def test_stopping_and_starting(run: Command) -> None:
@@ -245,18 +276,22 @@ def test_in_a_production_context_a_deletion_needs_the_name(
         1,
         "",
         "error: chat/precious: demo is a production context, and there is no terminal to ask for "
-        "the name; add --confirm-name precious to delete it.\n",
+        "the name; add --confirm-name chat/precious to delete it.\n",
     )
     assert run("delete", target, "-y") == (
         1,
         "",
         "error: chat/precious: demo is a production context, where -y does not confirm a deletion; "
-        "add --confirm-name precious to delete it.\n",
+        "add --confirm-name chat/precious to delete it.\n",
     )
     assert run("delete", target, "--confirm-name", "preciou") == (
         2,
         "",
         "servedeck: --confirm-name preciou is none of the servings to delete; correct it.\n",
+    )
+    assert run("delete", target, "--confirm-name", "other/precious")[::2] == (
+        2,
+        "servedeck: --confirm-name other/precious is none of the servings to delete; correct it.\n",
     )
     assert run("restart", target, "-y")[0] == 0  # a deletion alone needs the name
     assert run.get("precious") is not None
@@ -270,6 +305,17 @@ def test_one_confirmed_name_confirms_no_other_serving(run: Command) -> None:
     assert (code, out) == (1, "Deployment chat/first is deleted.\n")
     assert err.startswith("error: chat/second: There is no terminal")
     assert run.get("second") is not None
+
+
+def test_a_name_of_several_servings_confirms_none_of_them(run: Command) -> None:
+    target = run.create("twice")
+    assert run("delete", target, "research/twice", "--confirm-name", "twice") == (
+        2,
+        "",
+        "servedeck: --confirm-name twice is the name of 2 of the servings to delete; use "
+        "NAMESPACE/NAME, such as chat/twice.\n",
+    )
+    assert run.get("twice") is not None
 
 
 # -- several servings, JSON, flags --------------------------------------------------------------
@@ -309,7 +355,7 @@ def test_json_of_one_serving_is_its_object(run: Command) -> None:
         "warnings": [],
         "differences": [],
         "creations": [],
-        "command": "kubectl -n chat scale deployment/json --replicas=0",
+        "command": f"{run.kubectl} -n chat scale deployment/json --replicas=0",
     }
     assert found["message"].startswith("All 2 Pods stop")
     code, out, _ = run("stop", target, "-o", "json")
@@ -340,9 +386,8 @@ def test_a_missing_permission_names_the_verb(run: Command) -> None:
     target = run.create("viewed")
     for command in (["scale", "--replicas", "3"], ["restart", "-y"], ["delete", "-y"]):
         code, _, err = run(*command, target, "--context", "demo-viewer")
-        verb = "delete" if command[0] == "delete" else "patch"
         assert code == 1
-        assert f"cannot {verb} resource" in err
+        assert ("needs delete on" if command[0] == "delete" else "cannot patch resource") in err
         assert len(err.splitlines()) == 1
     assert run.get("viewed")["spec"]["replicas"] == 2
 
@@ -436,7 +481,7 @@ def test_the_plan_is_shown_before_the_question(
     assert found.screen.splitlines() == [
         "stop Deployment chat/terminal",
         found.screen.splitlines()[1],
-        "  same as: kubectl -n chat scale deployment/terminal --replicas=0",
+        f"  same as: {run.kubectl} -n chat scale deployment/terminal --replicas=0",
         "Stop Deployment chat/terminal? [y/N] ",
     ]
     assert "nothing is served until it is started" in found.screen
@@ -495,7 +540,11 @@ HPAS = "/apis/autoscaling/v2/namespaces/chat/horizontalpodautoscalers"
 
 
 @pytest.fixture
-def cluster() -> FakeCluster:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    async def leave(_connection: object, plan: OperationPlan) -> OperationPlan:
+        return plan  # it has no nodes to watch
+
+    monkeypatch.setattr(operations, "with_room_warnings", leave)
     return FakeCluster({PATH: deployment(3), HPAS: []})
 
 
@@ -561,6 +610,15 @@ async def test_an_outdated_plan_is_reported_where_nobody_is_asked(cluster: FakeC
     )
     assert not report.succeeded
     assert cluster.writes == []
+
+
+async def test_an_outdated_deletion_of_a_serving_that_is_not_named_is_asked_again(
+    cluster: FakeCluster,
+) -> None:
+    prompt = Answers("y", "y", before=lambda _: cluster.change(PATH, spec={"replicas": 7}))
+    confirmation = Confirmation(names=frozenset({"chat/other"}))
+    await run_operation(cluster, RESTART, prompt, confirmation)
+    assert len(prompt.questions) == 2
 
 
 async def test_a_deployment_that_is_deleted_meanwhile_is_said(cluster: FakeCluster) -> None:

@@ -14,6 +14,7 @@ from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.changes.edit.save import SaveResult, SaveState, UndoExpiredError, UndoPoint
 from servedeck.changes.operations.operation import (
+    DISRUPTIVE_KINDS,
     Operation,
     OperationPlan,
     OperationResult,
@@ -303,7 +304,12 @@ class FakeChangeService:
             await self.plan_gate.wait()
         if self.connection_error:
             raise ClusterError(self.connection_error)
-        default = OperationPlan(operation, effects=("It changes.",), command="kubectl change")
+        default = OperationPlan(
+            operation,
+            effects=("It changes.",),
+            command="kubectl change",
+            needs_confirmation=operation.kind in DISRUPTIVE_KINDS,
+        )
         return self.operation_plans.get(operation, default)
 
     async def run_operation(self, plan: OperationPlan) -> OperationResult:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from servedeck.changes.operations import room_check
 from servedeck.changes.operations.operation import (
     OperationKind,
     OperationPlan,
@@ -83,11 +84,12 @@ def test_scale_without_room(
         scale,
         "4 more: 2 → 6 replicas.",
         new_pods=4,
-        wanted={"spec": {"template": {"spec": {"containers": []}}}},
+        wanted={"spec": {"replicas": 6, "template": {"spec": {"containers": []}}}},
+        replicas=2,
     )
     service.operation_plans[same] = OperationPlan(same, unchanged="It has 2 replicas already.")
     result = SchedulingResult(4, 1, (), (), ROOM)
-    monkeypatch.setattr(service.inventory, "check_scheduling", lambda *_of: result)
+    monkeypatch.setattr(room_check, "simulate_pods", lambda *_of: result)
     run = press(("s", "It has 2 replicas already."), ("6", "4 more", "0 of 4 nodes"))
     assert snap_compare(operations_app(service), terminal_size=size, run_before=run)
 

@@ -358,6 +358,16 @@ async def test_a_change_that_the_watch_has_not_shown_yet_is_not_overwritten(serv
         assert len(service.run_operations) == 1
 
 
+async def test_what_cannot_be_undone_is_said(service):
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "r", "It changes.", "y  Restart")
+        await pilot.press("y")
+        await wait_for_text(pilot, "is changed")
+        await pilot.press("u")
+        await wait_for_text(pilot, "The last change, restart, cannot be undone.")
+
+
 async def test_nothing_is_undone_in_another_context(service):
     source = make_source()
     app = operations_app(service, source)

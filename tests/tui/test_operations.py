@@ -104,16 +104,46 @@ async def test_a_confirmation_while_the_plan_is_made_is_not_run_later(service):
     async with app.run_test(size=(80, 24)) as pilot:
         await open_dialog(pilot, "r", "Asking the API server")
         await pilot.press("y")
-        await wait_for_text(pilot, "Confirm when the API server has answered")
+        await wait_for_text(pilot, "Waiting for the API server; confirm when the plan is shown.")
         service.plan_gate.set()
         await wait_for_text(pilot, "Its 2 Pods")
+        await wait_for(pilot, lambda: "Waiting for the API" not in screen_text(app), "no message")
         await pilot.press("j")
         assert service.run_operations == []
 
 
+async def test_keys_typed_before_the_plan_is_shown_leave_the_cursor_on_cancel(service):
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "NAME")
+        post_keys(pilot, "r", "y", "down")
+        await wait_for_text(pilot, "Its 2 Pods", "press it again")
+        assert footer(screen_text(app)).startswith("enter cancel")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, ServingsScreen), "the list")
+        assert service.run_operations == []
+
+
+async def test_enter_alone_does_not_resume_a_rollout_that_replaces_pods(service):
+    resume = operation(OperationKind.RESUME)
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "NAME")
+        for needs_confirmation in (True, False):
+            plan = patch_plan(resume, "It goes on.", needs_confirmation=needs_confirmation)
+            service.operation_plans[resume] = plan
+            app.screen.operation_flow.open([resume])
+            await wait_for_text(pilot, "It goes on.")
+            await pilot.press("enter")
+            await wait_for(pilot, lambda: isinstance(app.screen, ServingsScreen), "the list")
+            assert service.run_operations == ([] if needs_confirmation else [resume])
+
+
 async def test_a_plan_that_cannot_be_shown_cannot_be_confirmed(service, monkeypatch):
-    plan = patch_plan(RESTART, "Its 2 Pods", new_pods=1, wanted={})
-    service.operation_plans[RESTART] = plan
+    def fail():
+        raise KeyError("unexpected")
+
+    monkeypatch.setattr(service.inventory, "node_capacities", fail)
     app = operations_app(service)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_dialog(pilot, "r", "Unexpected KeyError")
@@ -155,8 +185,54 @@ async def test_the_plan_is_made_anew_when_the_object_changes(service):
         await pilot.press("y")
         assert service.run_operations == []
         service.plan_gate.set()
-        await wait_for_text(pilot, "Its 7 Pods.")
+        await wait_for_text(
+            pilot, "Its 7 Pods.", "The serving was changed meanwhile; the plan was made again."
+        )
         await pilot.press("y")
+        await wait_for_text(pilot, "is changed")
+
+
+async def test_the_cursor_is_on_cancel_when_the_plan_was_made_again(service):
+    source = make_source()
+    pause = operation(OperationKind.PAUSE)
+    service.operation_plans[pause] = patch_plan(pause, "First.", needs_confirmation=False)
+    app = operations_app(service, source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        for key, made in (("r", RESTART), ("P", pause)):
+            set_generation(source, LLAMA, 1)
+            service.operation_plans[made] = plan = patch_plan(made, "First.")
+            service.operation_plans[made] = replace(plan, needs_confirmation=made is RESTART)
+            await open_dialog(pilot, key, "First.")
+            if made is RESTART:
+                await pilot.press("down")
+            await wait_for_text(pilot, f"enter {app.screen._label.lower()}")
+            service.operation_plans[made] = patch_plan(
+                made, "Second.", generation=2, needs_confirmation=False
+            )
+            set_generation(source, LLAMA, 2)
+            await wait_for_text(
+                pilot, "Second.", "The serving was changed meanwhile", "enter cancel"
+            )
+            await pilot.press("enter")
+            await wait_for(pilot, lambda: isinstance(app.screen, ServingsScreen), "the list")
+        assert service.run_operations == []
+
+
+async def test_a_number_that_was_entered_for_another_plan_is_confirmed_again(service):
+    source = make_source()
+    app = operations_app(service, source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "s", "It has 2 replicas")
+        await pilot.press("5")
+        await wait_for_text(pilot, "2 → 5 replicas")
+        scale = operation(OperationKind.SCALE, replicas=5)
+        service.operation_plans[scale] = patch_plan(scale, "9 → 5 replicas.", generation=2)
+        set_generation(source, LLAMA, 2)
+        await wait_for_text(pilot, "9 → 5 replicas", "The serving was changed meanwhile")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "press enter again to confirm it")
+        assert service.run_operations == []
+        await pilot.press("enter")
         await wait_for_text(pilot, "is changed")
 
 

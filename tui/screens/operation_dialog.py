@@ -42,6 +42,9 @@ PLAN_DELAY = 0.2
 """Seconds from a change of the object to a new plan: several changes in quick succession are
 planned once."""
 
+_WAITING = "Waiting for the API server; confirm when the plan is shown."
+_CONFIRM_AGAIN = "This is the plan as it is now; press enter again to confirm it."
+
 UPDATE_INTERVAL = 0.05
 """Seconds between two updates of the text of several targets."""
 
@@ -93,11 +96,15 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         """What is confirmed, as the first option has it."""
         self._typed_name = typed_name
         self._asks_replicas = asks_replicas
-        self._confirms = not any(
+        self._asks_first = any(
             one.kind in (*DISRUPTIVE_KINDS, *_CONFIRMED_KINDS) or one.replicas == 0
             for one in operations
         )
-        """Whether the cursor is on the operation; otherwise on Cancel."""
+        """Whether the cursor is on Cancel at first, whatever the plan is."""
+        self._choice: bool | None = None
+        """Whether the cursor was put on the operation; None while the plan decides."""
+        self._notice = ""
+        """Why the plan is not the first one, in a sentence."""
         self._finished = False
         self._quits = False
         """Whether the program exits after the response that it waits for."""
@@ -108,6 +115,8 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         it."""
         self._plan_worker: Worker[None] | None = None
         self._has_pending_update = False
+        self._waits_for_plan = False
+        """Whether the message says that the plan is waited for."""
         self._inventory: Inventory | None = None
 
     # -- widgets ------------------------------------------------------------------------------
@@ -170,7 +179,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     # -- planning -----------------------------------------------------------------------------
 
     def _start_planning(self, delay: float = 0.0) -> None:
-        self._is_plan_shown = False
+        self._is_plan_shown, self._choice = False, None
         self._operations.begin_plans(self.app_context.source.fleet)
         self._update()
         self._plan_worker = self.start_worker(self._make_plans(delay), "plan")
@@ -187,11 +196,19 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         if self._operations.is_writing or self._finished:
             return
         if self._operations.is_outdated(changes, self.app_context.source.fleet):
+            if not self._operations.has_error:
+                self._note_change()
             self._start_planning(PLAN_DELAY)
 
+    def _note_change(self) -> None:
+        """The plan that was shown no longer counts, and neither does a name typed for it."""
+        self._notice = operation_text.changed_notice(self._operations.targets)
+        if self._typed_name is not None:
+            self.input.value = ""
+
     def _on_inventory_change(self) -> None:
-        if self.is_attached and self._operations.is_single and not self._operations.is_writing:
-            self._update()
+        if self.is_attached and not self._operations.is_writing:
+            self._update_soon()
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -207,12 +224,16 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         self._has_pending_update = False
         if not self.is_attached:
             return
-        if self._operations.is_single:
-            self._operations.find_room(self._inventory)
-        self.text_view.set_paragraphs(operation_text.build_paragraphs(self._operations.targets))
+        self._operations.find_room(self._inventory)
+        notice = "" if self._operations.is_impossible or self._finished else self._notice
+        self.text_view.set_paragraphs(
+            operation_text.build_paragraphs(self._operations.targets, notice)
+        )
         if not (self._is_plan_shown or self._operations.is_planning):
-            self._is_plan_shown = True
-            self._shown_at = monotonic()
+            self._is_plan_shown, self._shown_at = True, monotonic()
+            if self._waits_for_plan:
+                self._waits_for_plan = False
+                self.clear_message()
         self._update_controls()
 
     def _update_controls(self) -> None:
@@ -230,6 +251,16 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             )
         self.update_message()
         self.update_footer()
+
+    @property
+    def _confirms(self) -> bool:
+        """Whether the cursor is on the operation; otherwise on Cancel."""
+        if self._choice is not None:
+            return self._choice
+        operations = self._operations
+        return not (
+            self._asks_first or self._notice or operations.has_failed or operations.asks_first
+        )
 
     @property
     def _only_closes(self) -> bool:
@@ -300,9 +331,15 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             return
         event.stop()
         event.prevent_default()
-        if not self._operations.is_writing and not self._finished:
-            self._confirms = event.key == "y"
-            self._update_controls()
+        if self._only_closes or self._operations.is_writing:
+            pass  # there is nothing to choose
+        elif event.key == "n":
+            self._choice = False
+        elif not self._is_for_plan():
+            return
+        else:
+            self._choice = True
+        self._update_controls()
         await self.action_do("operation.close" if event.key == "n" else "operation.confirm")
 
     # -- actions ------------------------------------------------------------------------------
@@ -329,7 +366,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         if self._operations.is_impossible:
             return self._operations.impossible_reason
         if not self._is_plan_shown:
-            return "Confirm when the API server has answered what this changes."
+            return _WAITING
         if self._typed_name is not None and self.input.value.strip() != self._typed_name.name:
             return f"Type {self._typed_name.name} to confirm."
         return ""
@@ -337,12 +374,16 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     def do_confirm(self) -> None:
         if self._is_on_cancel and not self._only_closes:
             self.do_close()
-        elif self.app_context.input_read_at < self._shown_at:
-            # Typed ahead: it does not refer to what is shown now.
-            self.show_message("That key was pressed before this was shown; press it again.")
+        elif not self._is_for_plan():
+            return
         elif self._only_closes:
             self.do_close()
+        elif self._has_input and self._notice:
+            self._notice = ""  # it was for the plan before; without a cursor, it is asked once more
+            self._update()
+            self.show_message(_CONFIRM_AGAIN, "warning")
         else:
+            self._notice = ""
             self._operations.is_writing = True
             self._update()
             self.start_worker(self._run_and_close(), "run")
@@ -356,9 +397,23 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         elif self._asks_replicas:
             if key in ("down", "up"):
                 self._step_replicas(1 if key == "up" else -1)
-        elif not self._has_input:
-            self._confirms = not self._confirms
+        elif not self._has_input and self._is_for_plan():
+            self._choice = not self._confirms
             self._update_controls()
+
+    def _is_for_plan(self) -> bool:
+        """Whether the key that is handled was pressed when the plan could be read, or what there is
+        instead of it. If not, a message says so."""
+        if not self._is_plan_shown:
+            self._waits_for_plan = True
+            self.clear_message()
+            self.show_message(self._confirm_disabled_reason() or _WAITING, "warning")
+        elif self.app_context.input_read_at < self._shown_at:
+            # Typed ahead: it does not refer to what is shown now.
+            self.show_message("That key was pressed before this was shown; press it again.")
+        else:
+            return True
+        return False
 
     def _step_replicas(self, step: int) -> None:
         replicas = _read_replicas(self.input.value)
@@ -385,7 +440,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
 
     async def _run_and_close(self) -> None:
         await self._operations.run()
-        self._shown_at = monotonic()
+        self._shown_at, self._choice = monotonic(), None
         first = self._operations.targets[0]
         if self._quits and not self._operations.has_failed:
             await self.app_context.do_quit()

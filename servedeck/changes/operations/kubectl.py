@@ -13,7 +13,8 @@ from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str
 from servedeck.serving.text import one_line, sanitize
 
-_COMMAND_PATTERN = re.compile(r"(^|(?<=&& )|(?<=\| ))kubectl(?= )")
+_KUBECTL = re.compile(r"(?:^|(?<=&& )|(?<=\| )|(?<=: ))kubectl(?= )")
+"""The first word of each command, which a sentence has after a colon."""
 
 
 def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
@@ -43,12 +44,13 @@ def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
     return _join(words)
 
 
-def with_context(command: str, context: str) -> str:
-    """The command for a context of the kubeconfig; unchanged for the current one, ""."""
-    if not command or not context:
-        return command
-    words = _join(["kubectl", "--context", context])
-    return _COMMAND_PATTERN.sub(lambda _found: words, command)
+def for_cluster(text: str, context: str, kubeconfig: str = "") -> str:
+    """The commands, or the sentence with a command, for a context: another shell, or the same one
+    later, may have another current context. `context` is "" with a service account, `kubeconfig`
+    the file of the command line, "" for the default ones."""
+    options = ["--kubeconfig", kubeconfig] if kubeconfig else []
+    options += ["--context", context] if context else []
+    return _KUBECTL.sub(lambda _: _join(["kubectl", *options]), text)
 
 
 def adoption_command(
@@ -110,7 +112,8 @@ def pause_scaled_object_command(namespace: str, name: str) -> str:
     """The command that makes KEDA leave the replicas alone (KEDA documentation, Pause
     autoscaling)."""
     annotation = "autoscaling.keda.sh/paused=true"
-    return _join(["kubectl", "-n", namespace, "annotate", "scaledobject", name, annotation])
+    words = ["kubectl", "-n", namespace, "annotate", "--overwrite", "scaledobject", name]
+    return _join([*words, annotation])
 
 
 def _join(words: Sequence[str]) -> str:

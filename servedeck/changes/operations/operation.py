@@ -196,6 +196,8 @@ class OperationPlan:
     """Pods that must find room on the nodes beside those that run now."""
     needs_room: bool = False
     """Whether no old Pod is stopped before a new one is ready: without room, nothing happens."""
+    starts_pods: bool = False
+    """Whether it starts new Pods, beside the old ones or after them."""
     wanted: JsonObject | None = None
     """The Deployment as it would be; None for other operations."""
     replicas: int = 0

@@ -22,7 +22,7 @@ from servedeck.changes.operations.execution import (
     dry_run_plan,
     rejection_text,
 )
-from servedeck.changes.operations.kubectl import with_context
+from servedeck.changes.operations.kubectl import for_cluster
 from servedeck.changes.operations.node_plans import plan_cordon
 from servedeck.changes.operations.object_edit import (
     ObjectEdit,
@@ -35,13 +35,16 @@ from servedeck.changes.operations.operation import (
     OperationKind,
     OperationPlan,
 )
+from servedeck.changes.pod_admission import check_pod_admission
 from servedeck.cluster.access import AccessChecker
 from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.auth.kubeconfig import IN_CLUSTER_NAME
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, SERVICE, Resource
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.mapping.json_values import JsonObject, mappings
+from servedeck.serving.status.rollout_status import desired_replicas
 
 _MAX_PLANS = 5
 """Plans that are made again because the object changed before the dry run."""
@@ -64,10 +67,10 @@ async def plan_operation(
     for _ in range(_MAX_PLANS):
         try:
             plan = await _make_plan(connection, operation, now, platform)
-            plan = replace(
-                plan, command=with_context(plan.command, connection.options.context or "")
-            )
-            return await _dry_run(connection, plan) if plan.is_possible else plan
+            plan = _for_cluster(connection, plan)
+            if plan.is_possible:
+                plan = await _dry_run(connection, plan)
+            return await _check_new_pods(connection, plan)
         except OutdatedError:
             continue
         except _NotFoundError:
@@ -78,6 +81,19 @@ async def plan_operation(
             raise
     return OperationPlan(
         operation, blocked=f"{operation.target} is being changed by somebody else; try again."
+    )
+
+
+def _for_cluster(connection: Connection, plan: OperationPlan) -> OperationPlan:
+    """The plan with commands that name the cluster."""
+    files = connection.options.kubeconfig
+    is_in_cluster = connection.context_name == IN_CLUSTER_NAME
+    context = "" if is_in_cluster else connection.context_name
+    kubeconfig = str(files[0]) if files else ""
+    return replace(
+        plan,
+        command=for_cluster(plan.command, context, kubeconfig),
+        blocked=for_cluster(plan.blocked, context, kubeconfig),
     )
 
 
@@ -235,6 +251,17 @@ async def _describe_missing(connection: Connection, operation: Operation) -> str
                 f"{kind} of that name is read-only here, use kubectl."
             )
     return f"{operation.target} does not exist."
+
+
+async def _check_new_pods(connection: Connection, plan: OperationPlan) -> OperationPlan:
+    """The plan, blocked if its new Pods would be rejected, as an edit is."""
+    if not (plan.is_possible and plan.starts_pods and plan.wanted is not None):
+        return plan
+    needs_more = desired_replicas(plan.wanted) > plan.replicas
+    found = await check_pod_admission(connection, plan.wanted, needs_more=needs_more)
+    if found.rejection is not None:
+        return replace(plan, blocked=found.rejection.message)
+    return replace(plan, warnings=(*plan.warnings, found.waiting)) if found.waiting else plan
 
 
 async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan:

@@ -62,6 +62,7 @@ def plan_replicas(
         effects=_replica_effects(deployment, now, wanted),
         needs_confirmation=not wanted,
         new_pods=max(wanted - now, 0),
+        starts_pods=wanted > now,
         undo=_replica_undo(operation, now, wanted),
         warnings=tuple(warnings),
     )
@@ -121,9 +122,13 @@ def _autoscaler_blocks(operation: Operation, autoscaler: Owner, now: int) -> str
 
 
 def _replica_effects(deployment: JsonObject, now: int, wanted: int) -> tuple[str, ...]:
-    ready = count(as_mapping(deployment, "status").get("readyReplicas"))
+    status = as_mapping(deployment, "status")
+    ready = count(status.get("readyReplicas"))
     if not wanted:
-        pods = "Its Pod stops" if now == 1 else f"All {format_count(now, 'Pod')} stop"
+        existing = count(status.get("replicas"))  # not `now`: a quota may have rejected some
+        if not existing:
+            return ("It has no Pod now, and gets none until it is started.",)
+        pods = "Its Pod stops" if existing == 1 else f"All {format_count(existing, 'Pod')} stop"
         return (f"{pods} ({ready:,} ready now); nothing is served until it is started.",)
     change = f"{now:,} → {format_count(wanted, 'replica')}"
     if wanted < now:

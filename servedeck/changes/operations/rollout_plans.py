@@ -179,6 +179,7 @@ def with_replacement(plan: OperationPlan, deployment: JsonObject) -> OperationPl
         plan,
         effects=(*plan.effects, *replacement_effects(desired, strategy, available)),
         new_pods=strategy.surge_pods if rolls else 0,
+        starts_pods=desired > 0,
         needs_room=rolls and not strategy.unavailable_pods,
     )
 
@@ -200,6 +201,8 @@ def replacement_effects(desired: int, strategy: Strategy, available: int) -> tup
         # pkg/controller/deployment/rolling.go, reconcileOldReplicaSets).
         are = "is" if available == 1 else "are"
         text = f"{available:,} of {desired:,} {are} available now"
+        if not unavailable:
+            return (sentence, f"{text}; no available Pod stops before a new one is available.")
         return (sentence, f"{text}; available Pods stop only while more than {stays:,} are.")
     if unavailable:
         return (sentence, f"At least {stays:,} of {desired:,} stay available.")

@@ -4,7 +4,7 @@ stays up meanwhile, and whether the nodes have room for it."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,10 +14,12 @@ import msgspec
 from servedeck.serving.capacity import (
     NodeCapacity,
     PlacedPod,
+    SchedulingResult,
     format_requests,
     simulate_scheduling,
 )
 from servedeck.serving.duration import format_duration
+from servedeck.serving.node_selection import may_run_on
 from servedeck.serving.pod_requests import PodRequests, pod_requests
 from servedeck.serving.spec.issues import Issue, warning
 from servedeck.serving.spec.mapping.json_values import (
@@ -228,11 +230,16 @@ def _requests(pod_spec: Any) -> dict[str, Any]:
 
 
 def _has_room(pod_spec: Any, nodes: Sequence[NodeCapacity]) -> bool:
-    selector = as_mapping(pod_spec, "nodeSelector")
-    selected = [one for one in nodes if selector.items() <= one.labels.items()]
+    return simulate_pods(pod_spec, 1, nodes).schedulable_replicas > 0
+
+
+def simulate_pods(
+    pod_spec: Mapping[str, Any], pods: int, nodes: Sequence[NodeCapacity]
+) -> SchedulingResult:
+    """How many of these Pods can be scheduled now on the nodes that they select."""
+    selected = [one for one in nodes if may_run_on(pod_spec, one.name, one.labels)]
     tolerations = mappings(pod_spec.get("tolerations"))
-    found = simulate_scheduling(_requests(pod_spec), 1, selected, tolerations)
-    return found.schedulable_replicas > 0
+    return simulate_scheduling(_requests(pod_spec), pods, selected, tolerations)
 
 
 def _fits_in_place(

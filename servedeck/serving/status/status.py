@@ -15,6 +15,9 @@ from servedeck.serving.status.diagnosis import Diagnosis, PodHealth
 from servedeck.serving.status.pods import is_ready
 from servedeck.serving.status.rollout import find_condition
 
+WAITING_FOR_CONTROLLER = "Waiting for controller"
+"""Reason of the status while the controller has not acted on the latest change."""
+
 
 class Status(StrEnum):
     """In the order of the list: most urgent first."""
@@ -171,7 +174,7 @@ def evaluate(
             return make_status(Status.PENDING, "No Pods", "No Pod exists yet")
     if ready >= desired:
         message = f"The {kind} controller has not acted on the latest change yet"
-        return make_status(Status.STARTING, "Waiting for controller", message)
+        return make_status(Status.STARTING, WAITING_FOR_CONTROLLER, message)
     if not pods_known:
         message = "Its Pods cannot be listed, so nothing more is known"
         return make_status(Status.STARTING, "", message)

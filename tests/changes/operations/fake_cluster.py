@@ -44,8 +44,13 @@ class FakeCluster:
         self.headers: dict[str, str] = {}
         self.defaults: dict[str, Any] = {}
         """What the API server sets in the container of a Deployment that is written, by path."""
+        self.previewed_pods: list[JsonObject] = []
+        """Pods whose creation was tried in a dry run."""
+        self.pod_rejection: ApiError | None = None
+        """Why no Pod is admitted; None if they are."""
         self.clock = ServerClock()
-        self.options = SimpleNamespace(context=None)
+        self.options = SimpleNamespace(kubeconfig=None)
+        self.context_name = ""
         self.readonly = False
 
     @property
@@ -89,6 +94,11 @@ class FakeCluster:
     ) -> ApiResponse:
         if path.endswith("/selfsubjectrulesreviews"):
             return self._review()
+        if method == "POST" and path.endswith("/pods"):
+            self.previewed_pods.append(json.loads(body))
+            if self.pod_rejection is not None:
+                raise self.pod_rejection
+            return ApiResponse(201, {}, b"{}")
         # As a real API server, which ignores the query of a deletion with a body.
         dry_run = (
             body.get("dryRun") == ["All"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
 from servedeck.changes.operations.planner import plan_operation
+from servedeck.cluster.auth.kubeconfig import IN_CLUSTER_NAME
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from tests.changes.operations.factories import (
     PATH,
@@ -274,9 +276,64 @@ async def test_a_restart_is_dated_by_the_clock_of_the_api_server(cluster: FakeCl
     assert datetime.fromisoformat(written) >= local + ahead - timedelta(seconds=5)
 
 
-async def test_the_command_names_a_chosen_context(cluster: FakeCluster) -> None:
-    cluster.options = SimpleNamespace(context="prod; rm")
+async def test_copied_commands_name_the_cluster(cluster: FakeCluster) -> None:
+    cluster.context_name = "prod; rm"
+    scale = "-n chat scale deployment/llama --replicas=5"
     found = await plan(cluster, OperationKind.SCALE, 5)
-    assert found.command == (
-        "kubectl --context 'prod; rm' -n chat scale deployment/llama --replicas=5"
-    )
+    assert found.command == f"kubectl --context 'prod; rm' {scale}"
+    cluster.options = SimpleNamespace(kubeconfig=(Path("/a b"),))
+    found = await plan(cluster, OperationKind.SCALE, 5)
+    assert found.command == f"kubectl --kubeconfig '/a b' --context 'prod; rm' {scale}"
+    cluster.context_name = IN_CLUSTER_NAME
+    found = await plan(cluster, OperationKind.SCALE, 5)
+    assert found.command == f"kubectl --kubeconfig '/a b' {scale}"
+
+
+async def test_the_command_that_pauses_keda_names_the_cluster(cluster: FakeCluster) -> None:
+    cluster.context_name = "prod"
+    cluster.objects[SCALED_OBJECTS] = [listed(scaled_object())]
+    found = await plan(cluster, OperationKind.SCALE, 5)
+    assert "pause it first: kubectl --context prod -n chat annotate --overwrite " in found.blocked
+
+
+QUOTA = ApiError(
+    403,
+    "Forbidden",
+    'pods "llama-preview-x" is forbidden: exceeded quota: gpu, requested: 1, used: 3, limited: 3',
+)
+
+
+async def test_more_replicas_than_the_quota_has_room_for_are_blocked(cluster: FakeCluster) -> None:
+    cluster.pod_rejection = QUOTA
+    found = await plan(cluster, OperationKind.SCALE, 5)
+    assert "exceeded quota: gpu" in found.blocked
+    cluster.objects[PATH] = deployment(0)
+    assert "exceeded quota" in (await plan(cluster, OperationKind.START, 3)).blocked
+
+
+async def test_a_full_quota_lets_a_rollout_wait(cluster: FakeCluster) -> None:
+    cluster.pod_rejection = QUOTA
+    found = await plan(cluster, OperationKind.RESTART)
+    assert found.is_possible
+    assert found.warnings[-1].endswith("; new Pods wait until old ones have ended.")
+
+
+async def test_pods_that_are_rejected_for_another_reason_block_a_rollout(
+    cluster: FakeCluster,
+) -> None:
+    message = 'pods "llama-preview-x" is invalid: spec.containers[0].image: Required value'
+    cluster.pod_rejection = ApiError(422, "Invalid", message)
+    found = await plan(cluster, OperationKind.RESTART)
+    assert "spec.containers[0].image" in found.blocked
+
+
+@pytest.mark.parametrize(
+    ("kind", "replicas"), [(OperationKind.SCALE, 1), (OperationKind.STOP, None)]
+)
+async def test_what_starts_no_pod_needs_no_quota(
+    cluster: FakeCluster, kind: OperationKind, replicas: int | None
+) -> None:
+    cluster.pod_rejection = QUOTA
+    found = await plan(cluster, kind, replicas)
+    assert (found.is_possible, found.warnings) == (True, ())
+    assert cluster.previewed_pods == []

@@ -166,7 +166,7 @@ def test_a_scaled_object_must_be_paused_first(
 ) -> None:
     found = plan(kind, deployment(now), replicas, scaled_object())
     assert found.blocked.endswith(
-        "pause it first: kubectl -n chat annotate scaledobject llama "
+        "pause it first: kubectl -n chat annotate --overwrite scaledobject llama "
         "autoscaling.keda.sh/paused=true"
     )
     paused = plan(kind, deployment(now), replicas, scaled_object(paused="true"))
@@ -202,3 +202,13 @@ def test_a_name_cannot_write_control_sequences() -> None:
     found = plan_deployment_operation(operation, deployment(3), now=NOW)
     assert found.command.isprintable()
     assert operation.target == "Deployment chat/ab"
+
+
+def test_a_stop_names_the_pods_that_exist() -> None:
+    live = deployment(5)
+    live["status"] = {"replicas": 1, "readyReplicas": 1}
+    [effect] = plan(STOP, live).effects
+    assert effect == "Its Pod stops (1 ready now); nothing is served until it is started."
+    live["status"] = {}
+    [effect] = plan(STOP, live).effects
+    assert effect == "It has no Pod now, and gets none until it is started."
