@@ -13,6 +13,7 @@ from servedeck.changes.operations.operation import (
 from servedeck.changes.operations.result_text import done_sentence
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.serving.objects.update_merge import has_change
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 
 
@@ -45,7 +46,9 @@ async def _look_at_patched(
     live_uid = as_mapping(plan.patch.live, "metadata").get("uid")
     if current is None or metadata.get("uid") != live_uid:
         return _failed(result, lost, f"{target} was deleted by somebody else meanwhile.")
-    if plan.patch.is_in(current):
+    # A webhook may set something else each time: either is enough.
+    wanted = (plan.patch.expected, plan.patch.patched)
+    if any(has_change(plan.patch.live, one, current) for one in wanted):
         generation = metadata.get("generation")
         return replace(
             result,
