@@ -150,11 +150,13 @@ def test_a_missing_serving_is_said(kubeconfig: Path) -> None:
     assert result.stderr == "servedeck: There is no Deployment nope in namespace chat.\n"
 
 
-def test_readonly_rejects_the_change_and_shows_the_plan(kubeconfig: Path) -> None:
+def test_readonly_rejects_the_change_at_once(kubeconfig: Path) -> None:
     result = run_set(kubeconfig, "description=readonly", "--readonly")
     assert result.returncode == 1
-    assert "runs with --readonly" in result.stderr
-    assert "readonly" in result.stdout
+    assert "--readonly" in result.stderr
+    assert result.stdout == ""
+    planned = run_set(kubeconfig, "description=readonly", "--readonly", "--dry-run")
+    assert (planned.returncode, "readonly" in planned.stdout) == (0, True)
 
 
 def test_flags_and_changes_come_in_any_order(kubeconfig: Path) -> None:

@@ -51,7 +51,9 @@ async def _look_at_patched(
     live_uid = as_mapping(plan.patch.live, "metadata").get("uid")
     if current is None or metadata.get("uid") != live_uid:
         return _failed(result, lost, f"{target} was deleted by somebody else meanwhile.")
-    if plan.patch.is_in(current):
+    # A webhook may set something else each time: either is enough.
+    wanted = (plan.patch.expected, plan.patch.patched)
+    if any(has_change(plan.patch.live, one, current) for one in wanted):
         rest = [one.target for one in plan.deletions]
         rest += [one.target for one in plan.creations]
         if rest:  # it was not sent

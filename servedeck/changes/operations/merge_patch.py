@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from servedeck.serving.objects.diff import same_value
-from servedeck.serving.spec.mapping.json_values import JsonObject
+
+if TYPE_CHECKING:
+    from servedeck.serving.spec.mapping.json_values import JsonObject
 
 
 def make_merge_patch(live: JsonObject, wanted: JsonObject) -> JsonObject:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from servedeck.changes.operations.merge_patch import apply_merge_patch
 from servedeck.cluster.resources import DEPLOYMENT, NODE, POD, Resource
-from servedeck.serving.objects.update_merge import has_change
 from servedeck.serving.text import one_line, sanitize
 
 if TYPE_CHECKING:
@@ -131,11 +130,6 @@ class ObjectPatch:
         """The patched object, without what the API server makes of it."""
         found: JsonObject = apply_merge_patch(self.live, self.patch)
         return found
-
-    def is_in(self, current: JsonObject) -> bool:
-        """Whether an object of the API server has the change."""
-        # A webhook may set something else each time.
-        return any(has_change(self.live, one, current) for one in (self.expected, self.patched))
 
 
 @dataclass(frozen=True, slots=True)

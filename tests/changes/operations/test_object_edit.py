@@ -172,10 +172,22 @@ async def test_the_plan_is_what_the_api_server_would_store() -> None:
     operation = edit(deployment(3), image="vllm:2")
     found = await plan_operation(cluster.connection, operation, NOW)
     assert [one.new for one in found.differences] == ["vllm:2", "Always"]
+
+
+async def test_a_default_of_the_api_server_does_not_prevent_the_undo() -> None:
+    base = deployment(3)
+    wanted = copy.deepcopy(editable_part(base))
+    probe = {"httpGet": {"path": "/health", "port": 8000}}
+    wanted["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = probe
+    cluster = FakeCluster({PATH: base})
+    cluster.defaults = {PATH: {"readinessProbe": {"timeoutSeconds": 1}}}
+    found = await plan_operation(cluster.connection, ObjectEdit.make(base, wanted), NOW)
     result = await run_plan(cluster.connection, found)
     assert result.undo is not None
-    undone = await plan_operation(cluster.connection, result.undo, NOW)
-    assert undone.is_possible, undone.blocked
+    cluster.defaults = {}
+    back = await plan_operation(cluster.connection, result.undo, NOW)
+    assert (await run_plan(cluster.connection, back)).outcome is Outcome.DONE, back.blocked
+    assert cluster.objects[PATH]["spec"] == base["spec"]
 
 
 def test_a_changed_template_without_pods_restarts_none() -> None:

@@ -83,6 +83,7 @@ def test_true_and_1_are_different_values() -> None:
     assert merge_objects({"a": 1}, {"a": True}, {"a": 1}).merged["a"] is True
     assert merge_objects({"a": [1]}, {"a": [True]}, {"a": [1]}).merged["a"] == [True]
     assert merge_objects({"a": 2}, {"a": 1}, {"a": True}).conflicts
+    assert merge_objects({"a": 1}, {"a": 2}, {"a": True}).conflicts
 
 
 def test_what_both_changed_is_a_conflict_and_mine_is_kept() -> None:
