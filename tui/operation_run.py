@@ -140,8 +140,8 @@ class OperationRun:
 
     def find_room(self, inventory: Inventory | None) -> None:
         """Find out what the nodes have no room for, for each target by itself."""
-        nodes = inventory.node_capacities() if inventory is not None else None
         for target in self.targets:
+            nodes = inventory.node_capacities() if target.plan and inventory else None
             target.room_warnings = room_warnings(target.plan, nodes) if target.plan else ()
 
     async def run(self) -> None:

@@ -100,26 +100,30 @@ def test_what_is_confirmed_is_saved_and_said_as_json(kubeconfig: Path) -> None:
 @pytest.mark.parametrize(("answer", "saved"), [("y", True), ("n", False), ("", False)])
 def test_in_a_terminal_it_asks(kubeconfig: Path, answer: str, saved: bool) -> None:
     image = f"asked:{answer or 'nothing'}"
+    question = f"Restart the Pods of {SERVING}? [y/N] "
     primary, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "servedeck", "set", "--kubeconfig", str(kubeconfig)),
+            *(SERVING, f"image={image}"),
+        ],
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+    )
     try:
+        shown = ""
+        while question not in shown:
+            shown += os.read(primary, 4096).decode()
         os.write(primary, f"{answer}\n".encode())
-        result = subprocess.run(
-            [
-                *(sys.executable, "-m", "servedeck", "set", "--kubeconfig", str(kubeconfig)),
-                *(SERVING, f"image={image}"),
-            ],
-            stdin=terminal,
-            stdout=subprocess.PIPE,
-            stderr=terminal,
-            timeout=WAIT_SECONDS,
-            check=False,
-        )
-        shown = os.read(primary, 10_000).decode()
+        process.communicate(timeout=WAIT_SECONDS)
+        shown += os.read(primary, 10_000).decode()
     finally:
+        process.kill()
+        process.wait()
         os.close(primary)
         os.close(terminal)
-    assert f"Restart the Pods of {SERVING}? [y/N] " in shown
-    assert result.returncode == (0 if saved else 1)
+    assert process.returncode == (0 if saved else 1)
     assert ("Not confirmed; nothing was changed." in shown) is not saved
     assert (read_field(kubeconfig, "image") == f"image: {image}") is saved
 

@@ -48,6 +48,7 @@ COMMON_TYPED = {
     "replicas": "3",
     "inference_port": "9000",
     "command": "/opt/server/bin/serve --name 'two words'",
+    "rollout": "recreate",
     "transformer.image": "registry.example.com/transformer:3",
     "transformer.port": "9001",
     "transformer.command": "python -m transform",
@@ -204,6 +205,7 @@ def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
                 "accelerator": TEMPLATES[template].accelerator,
                 "settings": settings,
                 "inference_port": 8000,
+                "rollout": "replace" if TEMPLATES[template].accelerator else "surge",
             }
             | ({"memory": "100Gi"} if template == "furiosa-llm" else {})
         )
@@ -226,6 +228,7 @@ def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
             "replicas": 3,
             "inference_port": 9000,
             "command": ["/opt/server/bin/serve", "--name", "two words"],
+            "rollout": COMMON_TYPED["rollout"],
             "settings": own,
             "volumes": [{"pvc": "datasets", "mount_path": "/data", "read_only": True}],
             "env": [

@@ -310,7 +310,7 @@ async def test_others_with_the_labels_that_the_service_selects_are_named(
 
 async def test_each_of_the_commands_names_the_context() -> None:
     cluster = make_cluster(serving())
-    cluster.options.context = "prod"
+    cluster.context_name = "prod"
     found = await plan(cluster, Adoption.make("chat", "llama", route=True))
     assert found.command.count("kubectl --context prod -n chat ") == 3
     assert found.command.count("kubectl") == 3
