@@ -139,6 +139,26 @@ async def test_enter_alone_does_not_resume_a_rollout_that_replaces_pods(service)
             assert service.run_operations == ([] if needs_confirmation else [resume])
 
 
+async def test_an_operation_keeps_the_filter_and_the_cursor(service):
+    """Also of a serving that the filter does not show: an undo may be of any."""
+    source = make_source()
+    app = operations_app(service, source)
+
+    def selected():
+        view = app.servings.selected_serving
+        return view.key if view is not None else None
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "NAME")
+        await pilot.press("slash", *"mistral", "enter")
+        await wait_for(pilot, lambda: selected() == MISTRAL, "the filter")
+        app.servings._on_operations_done([RESTART])
+        source.notify_changed([LLAMA])
+        await wait_for_text(pilot, "esc hides this")
+        assert app.servings.filter_line.text == "mistral"
+        assert selected() == MISTRAL
+
+
 async def test_a_plan_that_cannot_be_shown_cannot_be_confirmed(service, monkeypatch):
     def fail():
         raise KeyError("unexpected")

@@ -1,4 +1,4 @@
-"""The progress of a serving that was just created, below the list."""
+"""The progress of a serving that was just created or changed, below the list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROGRESS_HIDE_DELAY = 20.0
 
 
 class NewServingProgress(RolloutProgressView):
-    """Follows a new serving until it is complete, deleted or hidden."""
+    """Follows a serving until it is complete, deleted or hidden."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class NewServingProgress(RolloutProgressView):
         self._hiding_key: NamespacedName | None = None
         """The complete serving whose progress is about to be hidden."""
 
-    def start(self, key: NamespacedName) -> None:
-        """Show the progress of a new serving."""
-        self._pending_key = key
+    def start(self, key: NamespacedName, *, is_new: bool = False) -> None:
+        """Show the progress of a serving, which was just created or changed."""
+        self._pending_key = key if is_new else None
         self.follow(key)
         self.update_progress()
 

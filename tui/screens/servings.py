@@ -476,7 +476,7 @@ class ServingsScreen(ServingActionScreen[None]):
         """Show the progress of a new serving, with the cursor on it as soon as it is there."""
         if self.namespace not in ("", key.namespace):
             self.set_namespace(key.namespace)
-        self.rollout_progress.start(key)
+        self.rollout_progress.start(key, is_new=True)
 
     def _select_serving(self, key: NamespacedName) -> None:
         if not self.table.select(key):
