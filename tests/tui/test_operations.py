@@ -20,6 +20,7 @@ from tests.tui.helpers import post_keys, screen_text, wait_for, wait_for_text
 from tests.tui.operations import (
     CONFIRM,
     LLAMA,
+    MISTRAL,
     make_source,
     open_dialog,
     operation,
