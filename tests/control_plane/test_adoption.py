@@ -24,6 +24,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.objects import detection
+from servedeck.serving.objects.owners import find_controller
 from servedeck.serving.objects.routes import PlatformSettings
 from tests.control_plane.assertions import started_session, wait_for_view
 from tests.control_plane.control_plane import ControlPlane, RequestError, wait_for
@@ -154,6 +155,8 @@ async def test_published_servings_keep_everything_but_get_the_label_and_a_servic
                 "template": {"metadata": metadata, "spec": workload.pod},
             },
         }
+        if find_controller({"kind": "Deployment", **manifest}) is not None:
+            continue  # those of KServe are refused
         foreign.plane.create(f"{foreign.deployments}?fieldManager=platform", manifest)
         names[name] = (title, one)
     assert len(names) >= 25

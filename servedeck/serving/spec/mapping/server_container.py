@@ -20,7 +20,7 @@ from servedeck.serving.spec.mapping.json_values import (
 def container_facts(container: Any) -> ContainerFacts:
     """The same facts as `objects.detection.container_facts` gets from a record."""
     container = as_mapping(container)
-    probes = ("readinessProbe", "livenessProbe")
+    probes = ("readinessProbe", "livenessProbe", "startupProbe")
     actions = [one for probe in probes if (one := as_mapping(container, probe, "httpGet"))]
     env = [
         (as_str(one.get("name")), as_str(one.get("value")))
