@@ -15,7 +15,9 @@ from tests.control_plane.test_app import AppDriver
 from tests.control_plane.test_create_wizard import get_deployment, running_app, wait_for_texts
 from tests.control_plane.test_deploy import grant_role
 from tests.control_plane.test_roles import rules_of
+from tests.tui.helpers import wait_for
 from tests.waiting import wait_until
+from tui.screens.operation_dialog import OperationDialog
 from tui.screens.serving import ServingScreen
 
 KEYS_AND_VERBS = {
@@ -152,7 +154,15 @@ async def test_a_change_by_another_client_gets_a_new_plan(
         await asyncio.to_thread(
             control_plane.kubectl, "scale", "-n", namespace, "deployment/llama", "--replicas=3"
         )
-        await wait_for_texts(driver, "All 3 Pods stop")
+
+        def is_planned_again() -> bool:
+            dialog = driver.app.screen
+            assert isinstance(dialog, OperationDialog)
+            [target] = dialog._operations.targets
+            return dialog._is_plan_shown and target.plan is not None and target.plan.replicas == 3
+
+        await wait_for(driver.pilot, is_planned_again, "the plan for three replicas")
+        await wait_for_texts(driver, "the plan was made again")
         await driver.pilot.press("y")
         await wait_for_texts(driver, "is stopped", "u undoes it.")
         await driver.pilot.press("u")

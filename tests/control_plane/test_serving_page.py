@@ -49,7 +49,7 @@ async def test_every_card_shows_the_objects_that_kubectl_made_and_follows_kubect
         assert card_value(cards, "Status", "Health") == "✓ Ready"
         assert card_value(cards, "Basic Information", "Service Name") == chat
         assert card_value(cards, "Basic Information", "Namespace") == namespace
-        assert "not servedeck" in card_value(cards, "Basic Information", "Created by")
+        assert "another tool" in card_value(cards, "Basic Information", "Created by")
 
         assert card_value(cards, "Container", "Container") == "server"
         assert card_value(cards, "Container", "Image") == "vllm/vllm-openai:v0.10.0"
