@@ -26,6 +26,7 @@ from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.objects import detection
 from servedeck.serving.objects.owners import find_controller
 from servedeck.serving.objects.routes import PlatformSettings
+from tests.control_plane import test_other_workloads as other_workloads
 from tests.control_plane.assertions import started_session, wait_for_view
 from tests.control_plane.control_plane import ControlPlane, RequestError, wait_for
 from tests.control_plane.page import foreign_deployment
@@ -501,13 +502,14 @@ async def test_the_label_of_helm_stays(foreign: Foreign) -> None:
 
 
 async def test_the_deployment_of_a_controller_is_refused(foreign: Foreign) -> None:
-    owner = {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "name": "llama",
-        "uid": "0a1b",
-        "controller": True,
-    }
+    # A real one: without it, the garbage collector deletes the Deployment.
+    service = other_workloads.create(
+        foreign.plane,
+        foreign.namespace,
+        "inferenceservices",
+        other_workloads.inference_service("llama"),
+    )
+    owner = other_workloads.owner_of(service, "InferenceService", "serving.kserve.io/v1beta1")
     foreign.create("llama-predictor", VLLM, ownerReferences=[owner])
     plan = await foreign.plan(Adoption.make(foreign.namespace, "llama-predictor"))
     assert plan.blocked == (
