@@ -117,17 +117,14 @@ def list_entries(spec: ServingSpec, path: Path, value: Any) -> list[tuple[str, A
     return None
 
 
-def join_list(path: Path, entries: Iterable[tuple[str, Any]]) -> tuple[Any, ...] | None:
-    """The list of these entries; None if they are arguments of which the first ones or those after
-    `--` are not where they must be."""
+def join_list(path: Path, entries: Iterable[tuple[str, Any]]) -> tuple[Any, ...]:
+    """The list of these entries. Of arguments, the words before the first flag come first, and
+    those after `--` last: elsewhere they would mean something else."""
     found = list(entries)
-    values = [value for _, value in found]
     if path[-1] == "env" or path == ("volumes",):
-        return tuple(values)
-    keys = [key for key, _ in found]
-    if "" in keys[1:] or "--" in keys[:-1]:
-        return None
-    return tuple(word for words in values for word in words)
+        return tuple(value for _, value in found)
+    found.sort(key=lambda one: (one[0] != "", one[0] == "--"))
+    return tuple(word for _, words in found for word in words)
 
 
 def _by_key(values: Sequence[T], key: Callable[[T], str]) -> list[tuple[str, T]]:

@@ -74,6 +74,24 @@ def test_it_does_not_matter_whose_change_is_whose(specs: Specs) -> None:
     assert first.spec == second.spec
 
 
+def test_what_follows_two_dashes_stays_last_whoever_added_a_flag() -> None:
+    base, mine, theirs = (
+        make(settings={"additional_arguments": one})
+        for one in (
+            ("--",),
+            ("--enforce-eager", "--seed", "1"),
+            ("--enforce-eager", "--max-num-seqs", "8", "--", "x"),
+        )
+    )
+    for merge in (merge_fields(base, mine, theirs), merge_fields(base, theirs, mine)):
+        assert paths(merge) == [("settings", "additional_arguments", "--")]
+        kept = merge.spec.settings["additional_arguments"]
+        assert set(kept) >= {"--enforce-eager", "--seed", "--max-num-seqs"}
+    [conflict] = merge_fields(base, mine, theirs).conflicts
+    result = merge_fields(base, mine, theirs, {conflict: Side.THEIRS}).spec
+    assert result.settings["additional_arguments"][-2:] == ("--", "x")
+
+
 def values(specs: Specs) -> list[dict[tuple[str, ...], Any]]:
     """The values of each spec by path; a list by entry unless one of them has a key twice."""
     split = [split_spec(one, *specs) for one in specs]
