@@ -3,6 +3,7 @@ draws them and has the focus; a widget for each would take ten times as long to 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -149,7 +150,7 @@ class ButtonRow(FormRow):
         self.places = (FieldPlace(self._button, 0, width),)
 
 
-class EditableRow(FormRow):
+class EditableRow(FormRow, ABC):
     """Base of the rows with fields for a value: below them are the errors of the value and what is
     known about it."""
 
@@ -206,9 +207,9 @@ class EditableRow(FormRow):
         self._detail_lines = lines
         self.height = 1 + len(lines)
 
+    @abstractmethod
     def place_fields(self, width: int) -> Sequence[FieldPlace]:
         """Where the fields are in so many cells; sets `indent`."""
-        raise NotImplementedError
 
     def line(self, y: int) -> Line:
         return self._detail_lines[y - 1] if 0 < y <= len(self._detail_lines) else ()
