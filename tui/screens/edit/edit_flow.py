@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from servedeck.changes.edit.save import SaveResult, UndoPoint
     from servedeck.fleet.views import NamespacedName
     from servedeck.serving.objects.import_objects import ImportedServing
+    from tui.ports.change_service import ChangeService
     from tui.screens.base import ActionScreen
     from tui.screens.edit.edit_screen import EditResult
 
@@ -58,9 +59,7 @@ class EditFlow:
         if change_service is None:
             return
         key = view.key
-        operation = Operation(OperationKind.RESTART, key.namespace, key.name)
-        with suppress(ClusterError):  # then the dry run reports it
-            await change_service.refresh_operation_permission(operation)
+        await self._refresh_permission(change_service, key)
         if reason := self.disabled_reason(view):
             self._screen.show_message(reason, "warning")
             return
@@ -94,6 +93,11 @@ class EditFlow:
                 self._screen.start_worker(self._discard(view, read, saved), "edit")
 
         self._screen.app.push_screen(dialog, on_answer)
+
+    async def _refresh_permission(self, change_service: ChangeService, key: NamespacedName) -> None:
+        operation = Operation(OperationKind.RESTART, key.namespace, key.name)
+        with suppress(ClusterError):  # then the dry run reports it
+            await change_service.refresh_operation_permission(operation)
 
     async def _find_saved_draft(self, key: NamespacedName) -> SavedDraft | None:
         """The draft of this serving that was saved last and that no form has open."""
@@ -188,7 +192,7 @@ class EditFlow:
     # -- a blocked rollout --------------------------------------------------------------------
 
     def unblock_disabled_reason(self, view: ServingView | None) -> str:
-        """Why there is no blocked rollout to let go on, in a sentence; "" if there is one."""
+        """Why no rollout can be unblocked, in a sentence; "" if one can."""
         if view is not None and not view.readonly_reason and not view.is_rollout_blocked:
             return f"The old Pods of {view.key} block no rollout."
         return self.disabled_reason(view)
@@ -204,9 +208,7 @@ class EditFlow:
         if change_service is None:
             return
         key = view.key
-        operation = Operation(OperationKind.RESTART, key.namespace, key.name)
-        with suppress(ClusterError):  # then the dry run reports it
-            await change_service.refresh_operation_permission(operation)
+        await self._refresh_permission(change_service, key)
         if reason := self.unblock_disabled_reason(view):
             self._screen.show_message(reason, "warning")
             return
