@@ -48,7 +48,7 @@ def plan_deployment_operation(
     """The plan of an operation that patches a Deployment. `autoscalers` are the
     HorizontalPodAutoscalers and ScaledObjects of its namespace, `replicasets` the ReplicaSets, of
     which others' are ignored, None if they may not be listed; `now` is the time that a restart
-    writes into the Pod template."""
+    writes into the Pod template. Raises ValueError for an operation of another kind."""
     plan = OperationPlan(
         operation,
         command=kubectl_command(operation),
@@ -66,8 +66,10 @@ def plan_deployment_operation(
             plan = plan_pause(plan, deployment)
         case OperationKind.RESUME:
             plan = plan_resume(plan, deployment, replicasets)
-        case _:
+        case OperationKind.SCALE | OperationKind.STOP | OperationKind.START:
             plan = plan_replicas(plan, deployment, find_replicas_owner(deployment, autoscalers))
+        case _:
+            raise ValueError(f"{operation.kind} has a plan of its own, or none")
     return with_gitops_warning(plan, deployment)
 
 

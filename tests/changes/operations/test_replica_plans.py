@@ -212,3 +212,11 @@ def test_a_stop_names_the_pods_that_exist() -> None:
     live["status"] = {}
     [effect] = plan(STOP, live).effects
     assert effect == "It has no Pod now, and gets none until it is started."
+
+
+@pytest.mark.parametrize("kind", [OperationKind.DELETE_POD, OperationKind.EXEC, OperationKind.EDIT])
+def test_an_operation_of_another_kind_is_never_taken_for_a_number_of_replicas(
+    kind: OperationKind,
+) -> None:
+    with pytest.raises(ValueError, match=kind.value):
+        plan(kind, deployment(3), 5)
