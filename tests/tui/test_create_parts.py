@@ -16,7 +16,7 @@ from servedeck.changes.draft_store import DraftStore
 from servedeck.serving.spec.templates import TEMPLATES
 from tests.tui.fake_change_service import PLATFORM, FakeInventory
 from tui import plan_text
-from tui.actions import SECTION_KEYS
+from tui.action_tables.action import SECTION_KEYS
 from tui.screens.create import env_rows, field_options, files, review_text, steps
 from tui.screens.create.draft_autosave import DraftAutosave
 from widgets.styled_line import plain_text

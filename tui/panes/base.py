@@ -14,7 +14,7 @@ from textual.worker import WorkerState
 from servedeck.cluster.http.errors import describe_error
 from servedeck.detail.detail_service import Watch
 from servedeck.fleet.views import NamespacedName, ServingView
-from tui.actions import Action
+from tui.action_tables.action import Action
 from tui.ports.app_context import AppContext
 from tui.ports.serving_source import SourceChanges
 from tui.workers import ActionRunner, Worker, run_exclusive

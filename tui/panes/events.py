@@ -24,7 +24,8 @@ from servedeck.serving.status.event_history import EventEntry, EventKey, count_w
 from servedeck.serving.status.event_query import EventQuery, parse_event_query
 from servedeck.serving.status.events import event_sort_time
 from servedeck.serving.text import format_count
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.deployment_watch import watch_deployment
 from tui.panes.base import Pane

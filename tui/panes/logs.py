@@ -12,7 +12,8 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.logs import NOTICE_PREFIX, LogStreamState
 from servedeck.fleet.views import ContainerView, NamespacedName, PodView
 from servedeck.serving.text import format_count, truncate
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from widgets.status_paragraphs import HEALTH_STYLES

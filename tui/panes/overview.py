@@ -17,7 +17,8 @@ from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.timeline import StatusStart, TimelineEntry, since_text
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.deployment_watch import watch_deployment
 from tui.internals.textual_private import free_drawn_lines

@@ -16,7 +16,8 @@ from servedeck.detail.detail_service import ObjectWatch
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.label_selector import format_label_selector
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges

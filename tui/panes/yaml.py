@@ -27,7 +27,8 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.serving.text import format_count
 from servedeck.serving.yaml_text import YamlText
 from tui import yaml_heading
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from tui.text_search import MAX_LINES_AT_ONCE, TextSearch

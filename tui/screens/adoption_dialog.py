@@ -7,7 +7,8 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from servedeck.changes.operations.adoption import Adoption
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.screens.operation_dialog import OperationDialog
 
 

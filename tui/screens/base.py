@@ -18,7 +18,8 @@ from textual.widget import Widget
 from textual.worker import WorkerState
 
 from servedeck.cluster.http.errors import describe_error
-from tui.actions import ACTIONS_BY_ID, Action, action_bindings, action_key_display, actions_in_scope
+from tui.action_tables.action import Action
+from tui.actions import ACTIONS_BY_ID, action_bindings, action_key_display, actions_in_scope
 from tui.internals.textual_private import (
     is_batching,
     needs_paint,

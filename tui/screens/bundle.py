@@ -12,7 +12,8 @@ from textual.getters import query_one
 from servedeck.cluster.http.errors import describe_error
 from servedeck.fleet.views import ServingView
 from servedeck.serving.text import format_count
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.ports.bundle_service import BundleService
 from tui.screens.base import Overlay

@@ -9,7 +9,8 @@ from textual.binding import BindingType
 from textual.widgets import Input
 
 from servedeck.serving.text import one_line
-from tui.actions import Action, action_key_display, actions_in_scope, bindings
+from tui.action_tables.action import Action
+from tui.actions import action_key_display, actions_in_scope, bindings
 from tui.screens.base import ActionScreen
 from tui.screens.pick import Choice, PickScreen
 from widgets.columns import Column, Row

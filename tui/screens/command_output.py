@@ -13,7 +13,8 @@ from servedeck.cluster.exec import CommandTarget, kubectl_exec_command, parse_co
 from servedeck.cluster.http.errors import describe_error
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import format_count
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.ports.change_service import ChangeService
 from tui.screens.base import Overlay

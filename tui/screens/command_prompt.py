@@ -9,7 +9,8 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.cluster.exec import CommandTarget, kubectl_exec_command, parse_command
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.screens.base import Overlay
 from widgets.line_input import LineInput

@@ -13,7 +13,8 @@ from textual.getters import query_one
 
 from servedeck.fleet.views import ServingView
 from servedeck.serving.client_examples import api_paths, curl_command, primary_api_path
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay

@@ -11,7 +11,8 @@ from textual.getters import query_one
 from servedeck.cluster.watch.debounce import Debouncer
 from servedeck.detail.description import DescriptionWatch, format_description
 from servedeck.fleet.views import ServingView
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay

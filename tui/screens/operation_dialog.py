@@ -23,7 +23,8 @@ from servedeck.changes.operations.operation import (
     OperationResult,
 )
 from tui import operation_text
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.operation_run import OperationRun
 from tui.operation_text import LABELS, UNDO_LABEL

@@ -17,7 +17,8 @@ from servedeck.detail.detail_service import EventWatch, ObjectWatch, Watch
 from servedeck.fleet.views import NamespacedName, PodView
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from tui import status_text
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.command_flow import ask_command, not_running_reason
 from tui.container_shell import Container, find_kubectl, kubectl_environ, open_shell

@@ -14,7 +14,8 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.forwarding.forwards import PortForwards
 from servedeck.forwarding.port_forward import PortForward
 from servedeck.serving.duration import format_signed_duration
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.screens.base import Overlay
 from widgets.columns import AgeCell, Column, Row

@@ -24,7 +24,8 @@ from servedeck.cluster.resources import DEPLOYMENT
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from tui import status_text
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.command_flow import ask_command, not_running_reason
 from tui.container_shell import Container

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from servedeck.changes.operations.operation import OperationKind
 from servedeck.fleet.views import ServingView
-from tui.actions import Action
+from tui.action_tables.action import Action
 from tui.bundle_flow import bundle_disabled_reason, save_bundle
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.port_forward_flow import forward_disabled_reason, open_forwards, start_forward

@@ -27,7 +27,8 @@ from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.text import one_line
 from tui import status_text
-from tui.actions import ACTIONS_BY_ID, POD_KEYS, Action, bindings
+from tui.action_tables.action import POD_KEYS, Action
+from tui.actions import ACTIONS_BY_ID, bindings
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.port_forward_flow import forwards_text

@@ -21,7 +21,8 @@ from servedeck.serving.status.timeline import (
     since_text,
 )
 from tui import status_text
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.deployment_watch import watch_deployment
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay

@@ -8,7 +8,8 @@ from dataclasses import replace
 from textual.binding import BindingType
 
 from servedeck.changes.deployer import DeployState
-from tui.actions import Action, scope_bindings
+from tui.action_tables.action import Action
+from tui.actions import scope_bindings
 
 DEPLOYING_MESSAGE = "Deploying is in progress; wait for its result."
 

@@ -15,7 +15,8 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.draft_store import DraftFile
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.spec import ServingSpec
-from tui.actions import ACTIONS_BY_ID, Action
+from tui.action_tables.action import Action
+from tui.actions import ACTIONS_BY_ID
 from tui.plan_view import PlanView
 from tui.ports.change_service import ChangeService
 from tui.screens.create import create_keys, review_text, steps

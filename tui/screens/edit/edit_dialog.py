@@ -19,7 +19,8 @@ from servedeck.changes.live_objects import ServingNotFoundError
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
-from tui.actions import Action, bindings
+from tui.action_tables.action import Action
+from tui.actions import bindings
 from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay

@@ -27,7 +27,8 @@ from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import format_count
 from tui import status_text
-from tui.actions import ACTIONS_BY_ID, Action, scope_bindings
+from tui.action_tables.action import Action
+from tui.actions import ACTIONS_BY_ID, scope_bindings
 from tui.ports.change_service import ChangeService
 from tui.ports.serving_source import SourceChanges
 from tui.screens.create import steps

@@ -1,0 +1,1 @@
+"""The tables of actions, one file for each part of the screen."""
