@@ -123,6 +123,30 @@ def create_claim(plane: ControlPlane, namespace: str) -> None:
     plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
 
 
+# -- replicas and the Pod template at once -------------------------------------------------------
+
+
+async def test_a_deployment_is_scaled_with_its_old_pod_template_before_pods_are_replaced(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        revision(control_plane, namespace)
+        base = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
+        [old] = control_plane.request("GET", base)["items"]
+        run = await run_set(connection, namespace, "replicas=3", "cpu=2")
+        plan = "\n".join(run.out)
+        assert "2 Pods start with the old Pod template first; then 3 Pods restart" in plan
+        events = f"/api/v1/namespaces/{namespace}/events?fieldSelector=reason=ScalingReplicaSet"
+
+        def scaled_old() -> bool:
+            messages = [one["message"] for one in control_plane.request("GET", events)["items"]]
+            name = old["metadata"]["name"]
+            return any(f"up replica set {name} from 1 to 3" in one for one in messages)
+
+        wait_until_sync(scaled_old, "the old ReplicaSet scaled up")
+
+
 # -- each field ---------------------------------------------------------------------------------
 
 OWN_CHANGES = [

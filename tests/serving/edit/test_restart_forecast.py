@@ -125,6 +125,31 @@ def test_the_numbers_are_those_after_the_change() -> None:
     assert (found.pods, found.replicas, found.strategy.surge_pods) == (2, 8, 2)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (2, 8, "6 Pods start with the old Pod template first; then 8 Pods restart"),
+        (1, 2, "1 Pod starts with the old Pod template first; then 2 Pods restart"),
+        (3, 1, "2 Pods stop first; then 1 Pod restarts"),
+        (3, 2, "1 Pod stops first; then 2 Pods restart"),
+        (3, 3, "3 Pods restart"),
+    ],
+)
+def test_a_deployment_is_scaled_before_its_pods_are_replaced(
+    before: int, after: int, text: str
+) -> None:
+    summary = forecast(deployment(before, before), replicas=after).summary
+    assert summary.partition(" (")[0] == text
+    assert f"at least {min(before, after)} of {after} " in summary
+
+
+def test_pods_that_stop_first_make_room_for_new_ones() -> None:
+    live = deployment(2, 2, strategy=rolling(1, 0))
+    live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"][GPU] = 4
+    assert forecast_of(live, HALF).issues
+    assert forecast_of(live, HALF, replicas=1).issues == ()
+
+
 def test_it_is_said_in_sentences() -> None:
     assert forecast(deployment(1)).summary == (
         "1 Pod restarts (RollingUpdate, maxSurge 25% (1 Pod), maxUnavailable 25% (0 Pods)); "
