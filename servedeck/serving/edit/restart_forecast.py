@@ -34,6 +34,7 @@ from servedeck.serving.status.rollout_status import (
     desired_replicas,
     find_condition,
     read_strategy,
+    was_interrupted,
 )
 from servedeck.serving.status.strategy import Strategy
 from servedeck.serving.text import format_count
@@ -66,8 +67,8 @@ class RestartForecast:
     """The Pod template stays: a rollout that waits goes on, because old Pods may stop now."""
     scaled_by: int = 0
     """Number of replicas after the change less that before. The Deployment controller scales before
-    it replaces Pods (kubernetes pkg/controller/deployment/deployment_controller.go, syncDeployment):
-    more replicas start with the old Pod template, and are replaced, too."""
+    it replaces Pods (kubernetes pkg/controller/deployment/deployment_controller.go,
+    syncDeployment): more replicas start with the old Pod template, and are replaced, too."""
 
     @property
     def summary(self) -> str:
@@ -229,12 +230,14 @@ def _old_pods(live: JsonObject) -> int:
 
 def last_rollout_duration(deployment: JsonObject, current: Revision | None) -> timedelta | None:
     """From the creation of the current ReplicaSet until the controller reported it as available,
-    which it does once (kubernetes pkg/controller/deployment/progress.go). None if it is not
-    complete, or an old ReplicaSet was used again."""
+    which it does once, and again after a pause (kubernetes pkg/controller/deployment/progress.go).
+    None if it is not complete, was interrupted, or an old ReplicaSet was used again."""
     progressing = find_condition(deployment, "Progressing")
     ended = as_time(progressing.get("lastUpdateTime"))
     is_complete = progressing.get("reason") == "NewReplicaSetAvailable"
-    if current is None or current.created is None or current.previous_numbers or not is_complete:
+    if current is None or current.created is None or current.is_reused or not is_complete:
+        return None
+    if was_interrupted(deployment, current.created):
         return None
     return ended - current.created if ended is not None and ended > current.created else None
 

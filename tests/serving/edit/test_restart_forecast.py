@@ -349,14 +349,21 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def rolled_out(
-    reason: str = "NewReplicaSetAvailable", seconds: int = 90, **annotations: str
+    reason: str = "NewReplicaSetAvailable",
+    seconds: int = 90,
+    transition: int = -3600,
+    newer: int | None = None,
+    **annotations: str,
 ) -> Any:
+    """`seconds` and `transition` are the times of the condition, `newer` that of the creation of
+    another ReplicaSet, after the creation of the current one."""
     live = deployment(1)
     live["status"]["conditions"] = [
         {
             "type": "Progressing",
             "reason": reason,
             "lastUpdateTime": (START + timedelta(seconds=seconds)).isoformat(),
+            "lastTransitionTime": (START + timedelta(seconds=transition)).isoformat(),
         }
     ]
     replicaset = {
@@ -369,12 +376,23 @@ def rolled_out(
         },
         "spec": {"template": copy.deepcopy(live["spec"]["template"])},
     }
-    [current] = read_revisions(live, [replicaset])
+    replicasets = [replicaset]
+    if newer is not None:
+        replicasets.append(copy.deepcopy(replicaset))
+        replicasets[1]["metadata"] |= {
+            "name": "chat-2",
+            "uid": "r2",
+            "creationTimestamp": (START + timedelta(seconds=newer)).isoformat(),
+        }
+        replicasets[1]["spec"]["template"]["spec"]["containers"][0]["image"] = "a:9"
+    current, *_ = read_revisions(live, replicasets)
     return last_rollout_duration(live, current)
 
 
 def test_the_last_rollout_took_from_its_replicaset_until_it_was_available() -> None:
     assert rolled_out() == timedelta(seconds=90)
+    assert rolled_out(transition=1) == timedelta(seconds=90)  # the Deployment's first one
+    assert rolled_out(newer=-60) == timedelta(seconds=90)
 
 
 def test_the_duration_is_unknown_where_nothing_tells_it() -> None:
@@ -382,6 +400,12 @@ def test_the_duration_is_unknown_where_nothing_tells_it() -> None:
     assert rolled_out(seconds=0) is None
     assert rolled_out(**{"deployment.kubernetes.io/revision-history": "1,3"}) is None
     assert last_rollout_duration(deployment(), None) is None
+    assert rolled_out(newer=30) is None  # rolled back since
+
+
+@pytest.mark.parametrize("transition", [60, 90])
+def test_a_pause_is_no_part_of_the_duration_which_is_unknown_then(transition: int) -> None:
+    assert rolled_out(transition=transition) is None
 
 
 def test_pods_of_an_earlier_revision_with_the_wanted_template_go_on() -> None:
