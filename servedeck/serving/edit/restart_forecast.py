@@ -4,29 +4,24 @@ stays up meanwhile, and whether the nodes have room for it."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import msgspec
-
 from servedeck.serving.capacity import (
     NodeCapacity,
     PlacedPod,
-    SchedulingResult,
     format_requests,
+    requests_of,
     simulate_scheduling,
 )
 from servedeck.serving.duration import format_duration
-from servedeck.serving.node_selection import may_run_on
-from servedeck.serving.pod_requests import PodRequests, pod_requests
 from servedeck.serving.spec.issues import Issue, warning
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
     as_time,
-    mappings,
 )
 from servedeck.serving.spec.rollouts import REPLACE, unblocking_rollout
 from servedeck.serving.status.revisions import Revision, count, is_observed
@@ -181,7 +176,7 @@ def forecast_restart(
         replicas=replicas,
         strategy=strategy,
         min_available=max(min_available, 0),
-        requests=format_requests(_requests(pod_spec)),
+        requests=format_requests(requests_of(pod_spec)),
         surge_fits=has_room if needs_room else None,
         last_duration=last_duration,
         has_room=has_room,
@@ -246,24 +241,8 @@ def _restart_text(pods: int) -> str:
     return "1 Pod restarts" if pods == 1 else f"{pods:,} Pods restart"
 
 
-def _requests(pod_spec: Any) -> dict[str, Any]:
-    try:
-        return pod_requests(msgspec.convert({"spec": pod_spec}, PodRequests, strict=False))
-    except (msgspec.ValidationError, UnicodeError):  # not our object
-        return {}
-
-
 def _has_room(pod_spec: Any, nodes: Sequence[NodeCapacity]) -> bool:
-    return simulate_pods(pod_spec, 1, nodes).schedulable_replicas > 0
-
-
-def simulate_pods(
-    pod_spec: Mapping[str, Any], pods: int, nodes: Sequence[NodeCapacity]
-) -> SchedulingResult:
-    """How many of these Pods can be scheduled now on the nodes that they select."""
-    selected = [one for one in nodes if may_run_on(pod_spec, one.name, one.labels)]
-    tolerations = mappings(pod_spec.get("tolerations"))
-    return simulate_scheduling(_requests(pod_spec), pods, selected, tolerations)
+    return simulate_scheduling(pod_spec, 1, nodes).schedulable_replicas > 0
 
 
 def _fits_in_place(
