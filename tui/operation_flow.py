@@ -20,7 +20,6 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.status.status import Status
 from tui.actions import ACTIONS_BY_ID
-from tui.ports.app_context import Undoable
 
 if TYPE_CHECKING:
     from tui.screens.base import ActionScreen
@@ -196,10 +195,12 @@ class OperationFlow:
             label = UNDO_LABEL if is_undo else LABELS[results[0].operation.kind]
             text, style_name = summary(results, label)
         if done:
-            app.undoable = Undoable(app.source.context, tuple(done))
+            app.undoable = app.undoable.after(app.source.context, done)
             undo_action = f"{self._screen.SCOPE}.undo"
-            if any(one.undo is not None for one in done) and undo_action in ACTIONS_BY_ID:
-                text = f"{text} {app.key_display_for(undo_action)} undoes it."
+            if not app.undoable.is_empty and undo_action in ACTIONS_BY_ID:
+                is_undone = any(one.undo is not None for one in done)
+                what = "it" if is_undone else "the change before it"
+                text = f"{text} {app.key_display_for(undo_action)} undoes {what}."
             self._on_done([one.operation for one in done])
         self._screen.show_message(text, style_name, 20)
 
@@ -217,7 +218,7 @@ class OperationFlow:
             return self.disabled_reason(
                 Operation(OperationKind.RESTART, edit.after.namespace, edit.after.name)
             )
-        if all(one.undo is None for one in results):
+        if app.undoable.is_empty:
             from tui.operation_text import LABELS  # the first frame needs none of it
 
             what = LABELS[results[0].operation.kind].lower()

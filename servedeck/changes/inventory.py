@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterable
+from typing import cast
 
 from servedeck.cluster import resources
 from servedeck.cluster.http.connection import Connection
@@ -23,8 +23,9 @@ from servedeck.serving.capacity import (
 )
 from servedeck.serving.node_usage import NodeUsage
 from servedeck.serving.objects.records import Namespace, Node
-from servedeck.serving.pod_requests import PodRequests, ResourceList, pod_requests
+from servedeck.serving.pod_requests import PodRequests, pod_requests
 from servedeck.serving.pvcs import PersistentVolumeClaim, Pvc, pvcs
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 
 ACTIVE_PODS = ResourceKind(
     resources.POD,
@@ -175,12 +176,11 @@ class ClusterInventory:
         room = self.node_capacities()
         return None if room is None else accelerator_capacities(room)
 
-    def check_scheduling(
-        self, requests: ResourceList, replicas: int, tolerations: Sequence[Mapping[str, Any]] = ()
-    ) -> SchedulingResult | None:
-        """Whether the nodes could host `replicas` Pods now; None if unknown."""
+    def check_scheduling(self, deployment: JsonObject, replicas: int) -> SchedulingResult | None:
+        """Whether the nodes could host `replicas` Pods of a Deployment now; None if unknown."""
         room = self.node_capacities()
-        return None if room is None else simulate_scheduling(requests, replicas, room, tolerations)
+        pod_spec = as_mapping(deployment, "spec", "template", "spec")
+        return None if room is None else simulate_scheduling(pod_spec, replicas, room)
 
     def pvcs(self, namespace: str) -> dict[str, Pvc] | None:
         """PVCs of a namespace by name, with the Pods that use them if Pods are known; None if PVCs

@@ -19,7 +19,6 @@ from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.cluster.resources import CONFIG_MAP, SECRET, Resource
 from servedeck.serving import pvcs
-from servedeck.serving.capacity import scheduling_requirements
 from servedeck.serving.edit.restart_forecast import RestartForecast, restarts_pods
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.backends import route_backends
@@ -148,11 +147,11 @@ async def make_plan(
             admission = await check_pod_admission(
                 connection,
                 objects[0],
-                needs_more=change is None or _needs_more_quota(change),
+                new_pods=spec.replicas if change is None else _added_replicas(change),
                 starts_pods=change is None or _starts_pods(change),
             )
-            if admission.waiting:
-                problems.append(warning(_FIELD_BY_REASON[RejectionReason.QUOTA], admission.waiting))
+            if admission.warning:
+                problems.append(warning(_FIELD_BY_REASON[RejectionReason.QUOTA], admission.warning))
             rejections += [admission.rejection] if admission.rejection else []
         problems += [_rejection_issue(one) for one in dict.fromkeys(rejections)]
         missing, unchecked = await _find_missing_references(connection, spec, present)
@@ -162,8 +161,7 @@ async def make_plan(
     if change is not None:
         forecast = await forecast_rollout(connection, change, previews, inventory)
     problems += forecast.issues if forecast is not None else ()
-    requested, tolerations = scheduling_requirements(objects[0])
-    scheduling = inventory.check_scheduling(requested, spec.replicas, tolerations)
+    scheduling = inventory.check_scheduling(objects[0], spec.replicas)
     return ChangePlan(
         spec,
         tuple(one.body for one in writes if one.body is not None),
@@ -243,9 +241,9 @@ def _already_exists_message(existing: ExistingObject) -> str:
     return f"{existing.ref} already exists, created by {whose}; choose another name."
 
 
-def _needs_more_quota(change: ObjectChange) -> bool:
-    """Whether more Pods are wanted than before."""
-    return desired_replicas(change.changed[0]) > desired_replicas(change.live[0])
+def _added_replicas(change: ObjectChange) -> int:
+    """Number of Pods that are wanted more than before."""
+    return max(desired_replicas(change.changed[0]) - desired_replicas(change.live[0]), 0)
 
 
 def _starts_pods(change: ObjectChange) -> bool:

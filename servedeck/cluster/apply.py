@@ -163,12 +163,18 @@ async def _rejection_with_conflicts(
     return replace(rejection, conflicts=parse_conflicts(error.causes, manifest, existing))
 
 
-async def preview_pod(connection: Connection, deployment: Manifest) -> Rejection | None:
-    """Dry-run the creation of one Pod of `deployment`. Quotas, limit ranges and Pod security are
-    enforced on Pods only, so the dry run of the Deployment does not cover them.
+class PodPreview(NamedTuple):
+    """The dry run of a Pod."""
 
-    None if the Pod is admitted or the user may not create Pods.
-    """
+    rejection: Rejection | None = None
+    pod: Mapping[str, Any] | None = None
+    """The Pod as it is admitted, with the defaults of limit ranges; None if it is rejected, or if
+    the user may not create Pods."""
+
+
+async def preview_pod(connection: Connection, deployment: Manifest) -> PodPreview:
+    """Dry-run the creation of one Pod of `deployment`. Quotas, limit ranges and Pod security are
+    enforced on Pods only, so the dry run of the Deployment does not cover them."""
     template = deployment["spec"]["template"]
     namespace = deployment["metadata"]["namespace"]
     pod = {
@@ -191,9 +197,9 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> Rejection
         )
     except ApiError as error:
         rejection = rejection_from_api_error(error)
-        return None if rejection.reason is RejectionReason.PERMISSION else rejection
-    response.json()  # raises for anything but a JSON object, such as a proxy's login page
-    return None
+        return PodPreview(None if rejection.reason is RejectionReason.PERMISSION else rejection)
+    # Raises for anything but a JSON object, such as a proxy's login page.
+    return PodPreview(pod=response.json())
 
 
 async def apply(

@@ -7,17 +7,21 @@ from typing import Any
 
 from servedeck.changes.edit.edit import EditPlan
 from servedeck.cluster.apply import ObjectRef
+from servedeck.serving.edit.assignments import assignment_path
 from servedeck.serving.edit.restart_forecast import RestartForecast
-from servedeck.serving.spec.document import document_path
 
 PLANNED = "planned"
 """Result of a dry run; the others are those of `SaveState`."""
 
 
 def edit_json(
-    plan: EditPlan, result: str, message: str = "", applied: Sequence[ObjectRef] = ()
+    plan: EditPlan,
+    result: str,
+    message: str = "",
+    applied: Sequence[ObjectRef] = (),
+    paths: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Values that look secret are masked."""
+    """Values that look secret are masked; `paths` are those of the assignments."""
     return {
         "namespace": plan.spec.namespace,
         "name": plan.spec.name,
@@ -49,7 +53,7 @@ def edit_json(
         "issues": [
             {
                 "severity": str(one.severity),
-                "field": document_path(one.field) if one.field else "",
+                "field": assignment_path(one.field, plan.spec, paths) if one.field else "",
                 "message": one.message,
             }
             for one in plan.issues

@@ -18,9 +18,16 @@ _MAX_VALUE_LENGTH = 60
 OVERRIDE_HINT = "  To make the change anyway, use --force-conflicts."
 
 
-def write_issue(name: str, issue: Issue, severity: Severity, stderr: LineWriter) -> None:
-    """ "error: llama: spec.memory: …" """
-    field = f"{document_path(issue.field)}: " if issue.field else ""
+def write_issue(
+    name: str,
+    issue: Issue,
+    severity: Severity,
+    stderr: LineWriter,
+    *,
+    path_of: Callable[[str], str] = document_path,
+) -> None:
+    """ "error: llama: spec.memory: …"; `path_of` makes the path of the issue's field."""
+    field = f"{path_of(issue.field)}: " if issue.field else ""
     stderr(f"{severity}: {name}: {field}{issue.message}")
 
 

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from servedeck.changes.edit.edit import Edit, EditConflict, EditPlan, begin_edit, plan_edit
 from servedeck.changes.edit.save import SaveResult, SaveState, save_edit
@@ -41,6 +42,7 @@ from servedeck.serving.edit.assignments import (
     Assignment,
     AssignmentError,
     assign,
+    assignment_path,
     parse_assignment,
 )
 
@@ -70,7 +72,8 @@ async def set_fields(
     """Change fields of a serving, with the plan in lines; True if it was saved, or nothing is to be
     changed. Raises CommandError if it is not confirmed, and ClusterError if the serving cannot be
     read or the server not be reached."""
-    command = _Set(connection, options, stdout, stderr)
+    paths = [one.path for one in assignments]
+    command = _Set(connection, options, paths, stdout, stderr)
     edit = await begin_edit(connection, namespace, name)
     try:
         wanted, issues = assign(edit.base.spec, assignments)
@@ -78,17 +81,24 @@ async def set_fields(
         raise CommandError(str(error)) from error
     if wanted is None:
         for one in issues:
-            write_issue(name, one, one.severity, stderr)
+            write_issue(name, one, one.severity, stderr, path_of=str)
         return False
     return await command.run(replace(edit, wanted=wanted))
 
 
 class _Set:
     def __init__(
-        self, connection: Connection, options: SetOptions, stdout: LineWriter, stderr: LineWriter
+        self,
+        connection: Connection,
+        options: SetOptions,
+        paths: Sequence[str],
+        stdout: LineWriter,
+        stderr: LineWriter,
     ) -> None:
+        """`paths` are those of the assignments."""
         self._connection = connection
         self._options = options
+        self._paths = paths
         self._stdout, self._stderr = stdout, stderr
 
     async def run(self, edit: Edit) -> bool:
@@ -147,14 +157,14 @@ class _Set:
     def _write_plan(self, plan: EditPlan) -> None:
         if not self._options.as_json:
             write_plan(plan, self._stdout)
-        write_problems(plan, self._stderr, force=self._options.force)
+        write_problems(plan, self._stderr, self._paths, force=self._options.force)
 
     def _finish(self, plan: EditPlan, applied: tuple[ObjectRef, ...]) -> bool:
         """Without another write: unchanged, a dry run, or blocked. `applied` was written before."""
         if self._options.as_json:
             result = PLANNED if plan.can_save else SaveState.BLOCKED
             result = SaveState.UNCHANGED if plan.is_unchanged else result
-            self._stdout(json.dumps(edit_json(plan, result, applied=applied)))
+            self._stdout(json.dumps(edit_json(plan, result, applied=applied, paths=self._paths)))
         elif applied and not plan.is_unchanged:
             self._stderr(f"error: {plan.spec.name}: {_saved_so_far(applied, 'saved')}.")
         elif plan.is_unchanged or plan.can_save:
@@ -168,7 +178,7 @@ class _Set:
     def _finish_save(self, result: SaveResult) -> bool:
         saved = result.state in (SaveState.SAVED, SaveState.UNCHANGED)
         if self._options.as_json:
-            text = edit_json(result.plan, result.state, result.message, result.applied)
+            text = edit_json(result.plan, result.state, result.message, result.applied, self._paths)
             self._stdout(json.dumps(text))
         else:
             for ref in result.applied:
@@ -194,8 +204,10 @@ def write_plan(plan: EditPlan, stdout: LineWriter) -> None:
         stdout(f"  {plan.no_restart_sentence}")
 
 
-def write_problems(plan: EditPlan, stderr: LineWriter, *, force: bool) -> None:
-    """Conflicts, errors and warnings."""
+def write_problems(
+    plan: EditPlan, stderr: LineWriter, paths: Sequence[str] = (), *, force: bool
+) -> None:
+    """Conflicts, errors and warnings; `paths` are those of the assignments."""
     name = plan.spec.name
     for conflict in plan.conflicts:
         stderr(f"error: {name}: {_describe_conflict(conflict)}")
@@ -208,7 +220,8 @@ def write_problems(plan: EditPlan, stderr: LineWriter, *, force: bool) -> None:
             preview = owned[one.message]
             write_conflicts(name, preview, stderr, source="this change says", hint=hint)
         else:
-            write_issue(name, one, one.severity, stderr)
+            path_of = partial(assignment_path, spec=plan.spec, paths=paths)
+            write_issue(name, one, one.severity, stderr, path_of=path_of)
     if plan.change_plan.overridable and not force:
         stderr(OVERRIDE_HINT)
     for sentence in plan.change_plan.unchecked:

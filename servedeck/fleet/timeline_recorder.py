@@ -14,7 +14,7 @@ from servedeck.fleet.views import (
     ServingView,
     changed_pods,
 )
-from servedeck.serving.status.status import Status
+from servedeck.serving.status.status import WAITING_FOR_CONTROLLER, Status
 from servedeck.serving.status.timeline import (
     MAX_ENTRIES_PER_SERVING,
     TimelineEntry,
@@ -78,6 +78,11 @@ class TimelineRecorder:
             # A changed image is in the Deployment before its ReplicaSet is: the rollout, which
             # follows, names the image that its revision replaces.
             self._views[key] = replace(view, image=before.image)
+        if before is not None and view.reason == WAITING_FOR_CONTROLLER:
+            # For a moment after each change of the Deployment, also one that changes no Pod (a
+            # pause): it has its status since before, unless the controller finds another one.
+            view = replace(view, status=before.status, reason=before.reason)
+            self._views[key] = replace(self._views[key], status=view.status, reason=view.reason)
         pods = changed_pods(before.pods if before is not None else (), view.pods)
         if before is not None:
             for entry in _compare_views(before, view, pods, now):

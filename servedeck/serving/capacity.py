@@ -1,8 +1,8 @@
 """Which nodes could run a replica now, and how many accelerators are free on each.
 
 Free resources are computed as in the scheduler: the node's allocatable resources minus the requests
-of the Pods bound to it (kubernetes pkg/scheduler/framework/plugins/noderesources/fit.go). Node
-affinity, topology spread and volume zones are not checked.
+of the Pods bound to it (kubernetes pkg/scheduler/framework/plugins/noderesources/fit.go). The
+affinity of Pods, topology spread and volume zones are not checked.
 """
 
 from __future__ import annotations
@@ -16,29 +16,22 @@ from typing import Any, NamedTuple
 import msgspec
 
 from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
+from servedeck.serving.node_selection import may_run_on
 from servedeck.serving.objects.records import Node, Taint
 from servedeck.serving.pod_requests import (
-    ContainerRequests,
+    PodRequests,
     ResourceList,
     parse_resource_list,
-    sum_requests,
+    pod_requests,
 )
 from servedeck.serving.quantity import format_quantity
+from servedeck.serving.spec.mapping.json_values import mappings
 from servedeck.serving.spec.names import validate_resource_name
 from servedeck.serving.text import format_count
 
 _ZERO = Fraction(0)
 MAX_REASONS = 3
 """Maximum number of reasons in the summary; for the others only the number of nodes is shown."""
-
-
-def scheduling_requirements(
-    deployment: Mapping[str, Any],
-) -> tuple[ResourceList, Sequence[Mapping[str, Any]]]:
-    """Requests and tolerations of a Pod of a Deployment built by `manifests.build`."""
-    spec = deployment["spec"]["template"]["spec"]
-    containers = msgspec.convert(spec["containers"], tuple[ContainerRequests, ...], strict=False)
-    return sum_requests(one.resources for one in containers), spec.get("tolerations", ())
 
 
 class PlacedPod(NamedTuple):
@@ -199,18 +192,25 @@ def accelerator_capacities(nodes: Sequence[NodeCapacity]) -> list[AcceleratorCap
     return found
 
 
+def requests_of(pod_spec: Mapping[str, Any]) -> ResourceList:
+    """What a Pod with this spec requests; {} if it cannot be read."""
+    try:
+        return pod_requests(msgspec.convert({"spec": pod_spec}, PodRequests, strict=False))
+    except (msgspec.ValidationError, UnicodeError):  # not our object
+        return {}
+
+
 def simulate_scheduling(
-    requests: ResourceList,
-    replicas: int,
-    nodes: Sequence[NodeCapacity],
-    tolerations: Sequence[Mapping[str, Any]] = (),
+    pod_spec: Mapping[str, Any], replicas: int, nodes: Sequence[NodeCapacity]
 ) -> SchedulingResult:
-    """How many of `replicas` identical Pods can be scheduled now, and why the others cannot. The
-    Pods are identical, so the number that fits is the sum over the nodes."""
+    """How many of `replicas` Pods with this spec can be scheduled now on the nodes on which they
+    may run, and why the others cannot. The Pods are identical, so the number that fits is the sum
+    over the nodes."""
+    requests = requests_of(pod_spec)
     placed: dict[str, int] = {}
     reasons: Counter[str] = Counter()
     for room in nodes:
-        reason = _rejection_reason(room, requests, tolerations)
+        reason = _rejection_reason(room, requests, pod_spec)
         if reason:
             reasons[reason] += 1
         else:
@@ -239,13 +239,18 @@ def tolerates(tolerations: Sequence[Mapping[str, Any]], taint: Taint) -> bool:
 
 
 def _rejection_reason(
-    node: NodeCapacity, requests: ResourceList, tolerations: Sequence[Mapping[str, Any]]
+    node: NodeCapacity, requests: ResourceList, pod_spec: Mapping[str, Any]
 ) -> str:
+    """Why the node does not run the Pod, in the order in which the scheduler asks; "" if it
+    does."""
     if node.unschedulable_reason:
         return node.unschedulable_reason
+    tolerations = mappings(pod_spec.get("tolerations"))
     for taint in node.taints:
         if not tolerates(tolerations, taint):
             return f"tainted {taint.key}"
+    if not may_run_on(pod_spec, node.name, node.labels):
+        return "excluded by node selector or affinity"
     # Most specific reason first: an accelerator, then memory and CPU.
     for key in sorted(requests, key=lambda key: (not is_accelerator(key), key == "cpu", key)):
         if requests[key] > node.allocatable.get(key, _ZERO):

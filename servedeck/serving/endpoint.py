@@ -255,7 +255,7 @@ def _with_cluster_url(endpoint: Endpoint, service: Service, port: int, target: _
         service_name=meta.name,
         port=address.port,
         is_grpc=address.is_grpc,
-        pod_port=endpoint.pod_port or address.pod_port,
+        pod_port=address.pod_port or endpoint.pod_port,
         port_forward_command=port_forward_command(
             (meta.namespace, meta.name), address.port, kind="service"
         )

@@ -40,7 +40,8 @@ class ServiceAddress(NamedTuple):
     node_port: int
     """Port of every node, 0 for none."""
     pod_port: int = 0
-    """Port of the Pods that it leads to; 0 if unknown."""
+    """Port of the Pods at which its requests arrive: the entry port, or that of another container,
+    such as a proxy, which is taken to forward them; 0 if unknown."""
 
     @property
     def is_grpc(self) -> bool:
@@ -86,7 +87,14 @@ def find_service_address(
     leads = target == entry
     number = target if service.spec.cluster_ip == "None" and target else chosen.port
     scheme = _scheme(chosen, leads, server, target)
-    return ServiceAddress(number, scheme, leads, chosen.node_port, target)
+    is_proxy = chosen.name not in METRICS_PORT_NAMES and any(
+        target == declared.container_port
+        for container in _long_running_containers(template)
+        if container is not server.container
+        for declared in container.ports
+    )
+    pod_port = target if leads or is_proxy else 0
+    return ServiceAddress(number, scheme, leads, chosen.node_port, pod_port)
 
 
 def _scheme(port: ServicePort, leads: bool, server: DetectedServer, target: int) -> str:

@@ -131,6 +131,27 @@ async def test_quota_is_known_before_anything_is_made(connection: Connection) ->
     assert "preview" not in rejected.message
 
 
+async def test_how_many_pods_of_a_new_serving_the_quota_allows_is_known(
+    connection: Connection,
+) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "own", "namespace": "team-new"},
+        "spec": {"hard": {"requests.nvidia.com/gpu": "3"}},
+    }
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-new"}}
+    await connection.request("POST", "/api/v1/namespaces", body=body)
+    await connection.request("POST", "/api/v1/namespaces/team-new/resourcequotas", body=quota)
+    plan = await plan_for(connection, make_spec(namespace="team-new", replicas="5"))
+    assert plan.can_deploy
+    [found] = [one for one in plan.issues if "Quota" in one.message]
+    assert found.field == "replicas"
+    assert found.message.startswith(
+        "Quota own allows 3 of 5 new Pods (requests.nvidia.com/gpu: 0 of 3 used, 1 for each Pod)"
+    )
+
+
 async def test_a_missing_claim_does_not_hide_that_the_name_is_taken(
     connection: Connection,
 ) -> None:

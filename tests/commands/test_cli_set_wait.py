@@ -132,7 +132,7 @@ def test_in_a_terminal_it_asks(kubeconfig: Path, answer: str, saved: bool) -> No
     ("args", "code", "message"),
     [
         (("imgae=x",), 1, "servedeck: There is no field imgae; use image.\n"),
-        (("memory=x",), 1, "error: llama-33-70b: spec.memory: "),
+        (("memory=x",), 1, "error: llama-33-70b: memory: "),
         (("image",), 2, "servedeck: 'image' is not FIELD=VALUE; "),
         ((), 2, "FIELD=VALUE"),
         (("image=x", "-A"), 2, "in all namespaces"),
@@ -146,6 +146,17 @@ def test_wrong_input_says_what_is_wrong(
     assert result.returncode == code
     assert message in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("path", "value"), [("env.A.secret", "nope/key"), ("volumes./x/", "nope")])
+def test_an_error_of_the_plan_names_the_entry_as_it_was_written(
+    kubeconfig: Path, path: str, value: str
+) -> None:
+    result = run_set(kubeconfig, f"{path}={value}")
+    assert result.returncode == 1
+    assert f"error: llama-33-70b: {path}: " in result.stderr
+    printed = run_set(kubeconfig, f"{path}={value}", "-o", "json")
+    assert path in [one["field"] for one in json.loads(printed.stdout)["issues"]]
 
 
 def test_a_missing_serving_is_said(kubeconfig: Path) -> None:

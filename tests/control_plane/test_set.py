@@ -123,6 +123,58 @@ def create_claim(plane: ControlPlane, namespace: str) -> None:
     plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
 
 
+# -- replicas and the Pod template at once -------------------------------------------------------
+
+
+async def test_a_deployment_is_scaled_with_its_old_pod_template_before_pods_are_replaced(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        revision(control_plane, namespace)
+        base = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
+        [old] = control_plane.request("GET", base)["items"]
+        run = await run_set(connection, namespace, "replicas=3", "cpu=2")
+        plan = "\n".join(run.out)
+        assert "2 Pods start with the old Pod template first; then 3 Pods restart" in plan
+        events = f"/api/v1/namespaces/{namespace}/events?fieldSelector=reason=ScalingReplicaSet"
+
+        def scaled_old() -> bool:
+            messages = [one["message"] for one in control_plane.request("GET", events)["items"]]
+            name = old["metadata"]["name"]
+            return any(f"up replica set {name} from 1 to 3" in one for one in messages)
+
+        wait_until_sync(scaled_old, "the old ReplicaSet scaled up")
+
+
+async def test_a_quota_allows_as_many_new_pods_as_the_plan_says(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    limits = {"type": "Container", "defaultRequest": {"ephemeral-storage": "2Gi"}}
+    control_plane.create(
+        f"/api/v1/namespaces/{namespace}/limitranges",
+        {"metadata": {"name": "default"}, "spec": {"limits": [limits]}},
+    )
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    hard = {"pods": "9", "requests.ephemeral-storage": "7Gi"}
+    control_plane.create(path, {"metadata": {"name": "disk"}, "spec": {"hard": hard}})
+
+    def used() -> str:
+        status = control_plane.request("GET", f"{path}/disk").get("status", {})
+        return str(status.get("used", {}).get("requests.ephemeral-storage", ""))
+
+    wait_until_sync(lambda: used() == "0", "the quota")
+    async with open_connection(control_plane) as connection:
+        await create_own(connection, namespace)
+        wait_until_sync(lambda: used() == "2Gi", "the first Pod")
+        run = await run_set(connection, namespace, "replicas=6")
+    assert (
+        "Quota disk allows 2 of 5 new Pods (requests.ephemeral-storage: 2Gi of 7Gi used, 2Gi for "
+        "each Pod)" in "\n".join(run.err)
+    )
+    wait_until_sync(lambda: used() == "6Gi", "the Pods that it allows")
+
+
 # -- each field ---------------------------------------------------------------------------------
 
 OWN_CHANGES = [

@@ -6,6 +6,7 @@ import pytest
 
 from servedeck.demo.resources import DEPLOYMENTS, PODS
 from servedeck.demo.store.changes import StoreChange
+from servedeck.demo.store.objects import key_of
 from tests.demo.cluster_fixture import ClusterFixture, container_of
 
 Json = dict[str, Any]
@@ -136,6 +137,26 @@ def test_old_revisions_beyond_the_history_limit_are_deleted() -> None:
         cluster.until(cluster.ready)
         cluster.advance(5)
     assert len(cluster.replicasets()) == 3
+
+
+def test_a_revision_that_becomes_current_again_notes_its_earlier_number() -> None:
+    cluster = ClusterFixture()
+    cluster.node()
+    cluster.deploy(replicas=1)
+    cluster.until(cluster.ready)
+    (first,) = cluster.replicasets()
+    before = container_of(cluster.deployment())["image"]
+    for text in ("vllm/vllm-openai:v0.25.0", before):
+        cluster.edit(image(text))
+        cluster.advance(0)
+        cluster.until(cluster.ready)
+    annotations = next(
+        one["metadata"]["annotations"]
+        for one in cluster.replicasets()
+        if key_of(one) == key_of(first)
+    )
+    assert annotations["deployment.kubernetes.io/revision"] == "3"
+    assert annotations["deployment.kubernetes.io/revision-history"] == "1"
 
 
 def test_scaling_keeps_the_oldest_ready_pods() -> None:

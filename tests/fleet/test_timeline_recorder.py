@@ -11,7 +11,7 @@ from servedeck.fleet.timeline_recorder import TimelineRecorder
 from servedeck.fleet.views import ContainerView, NamespacedName, PodView, ServingView
 from servedeck.serving.objects.records import Condition
 from servedeck.serving.status.rollout import BLOCKED_BADGE
-from servedeck.serving.status.status import Status
+from servedeck.serving.status.status import WAITING_FOR_CONTROLLER, Status
 from servedeck.serving.status.timeline import MAX_ENTRIES_PER_SERVING, TimelineKind
 from servedeck.serving.status.timeline_objects import derive_entries
 from tests.fleet.factories import (
@@ -90,6 +90,17 @@ def test_changes_of_one_moment_are_recorded_with_the_status_last() -> None:
     assert entries[-1].status is Status.ERROR
     assert {one.time for one in entries[1:]} == {NOW + timedelta(minutes=1)}
     assert all(one.observed for one in entries)
+
+
+def test_a_change_that_the_controller_has_not_observed_for_a_moment_is_no_other_status() -> None:
+    """Such as a pause, which changes no Pod: the serving is Ready since before."""
+    recorded = Recorded()
+    recorded.change(status=Status.STARTING, reason=WAITING_FOR_CONTROLLER)
+    recorded.change(status=Status.READY, reason="", rollout="paused")
+    assert recorded.texts() == [("rollout", "rollout paused")]
+    recorded.change(status=Status.STARTING, reason=WAITING_FOR_CONTROLLER)
+    recorded.change(status=Status.DEGRADED, reason="")
+    assert recorded.texts()[1:] == [("status", "Ready → Degraded")]
 
 
 def test_a_rollout_names_its_image_when_the_revision_follows_later() -> None:

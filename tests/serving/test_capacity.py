@@ -57,11 +57,31 @@ def node_capacities(nodes: list[Node], pods: list[PodRequests]) -> list[NodeCapa
 def scheduling_summary(
     replicas: int, nodes: list[Node], pods: list[PodRequests], **changes: Any
 ) -> str:
-    asked, tolerations = capacity.scheduling_requirements(
-        manifests.build_manifests(vllm_spec(cpu="1", **changes))[0]
-    )
+    deployment = manifests.build_manifests(vllm_spec(cpu="1", **changes))[0]
     rooms = node_capacities(nodes, pods)
-    return capacity.simulate_scheduling(asked, replicas, rooms, tolerations).summary
+    pod_spec = deployment["spec"]["template"]["spec"]
+    return capacity.simulate_scheduling(pod_spec, replicas, rooms).summary
+
+
+@pytest.mark.parametrize(
+    ("selection", "fits"),
+    [
+        ({}, 2),
+        ({"nodeSelector": {"pool": "a"}}, 1),
+        ({"nodeSelector": {"pool": "c"}}, 0),
+    ],
+)
+def test_only_nodes_on_which_the_pod_may_run_have_room(
+    selection: dict[str, Any], fits: int
+) -> None:
+    rooms = [
+        capacity.NodeCapacity(name, {"pods": Fraction(9)}, {"pods": Fraction(1)}, "", (), labels)
+        for name, labels in (("a", {"pool": "a"}), ("b", {"pool": "b"}))
+    ]
+    found = capacity.simulate_scheduling({"containers": [{}], **selection}, 2, rooms)
+    assert found.schedulable_replicas == fits
+    if fits < 2:
+        assert found.reasons == (("excluded by node selector or affinity", 2 - fits),)
 
 
 def test_what_is_free_is_what_is_allocatable_less_the_requests_of_bound_pods() -> None:

@@ -99,6 +99,33 @@ def test_requests_go_through_the_routing_sidecar_of_llm_d() -> None:
     assert resolve(without, service(*ports)).port == 8200
 
 
+@pytest.mark.parametrize(
+    ("port", "pod_port"),
+    [
+        ({"port": 80, "targetPort": 4180}, 4180),
+        ({"port": 80, "targetPort": "web"}, 4180),
+        ({"name": "metrics", "port": 4180}, 8000),
+        ({"port": 80, "targetPort": 9999}, 8000),  # nothing listens there
+        ({"port": 80, "targetPort": 8000}, 8000),
+    ],
+)
+def test_a_forward_goes_where_the_requests_to_the_service_go(port: Json, pod_port: int) -> None:
+    """Also to a proxy in front of the server that nothing but the Service tells of."""
+    web = {"name": "web", "containerPort": 4180}
+    proxy = {"name": "oauth2-proxy", "image": "oauth2-proxy/oauth2-proxy", "ports": [web]}
+    target = deployment(VLLM, proxy)
+    assert resolve(target).pod_port == 8000
+    assert resolve(target, service(port)).pod_port == pod_port
+
+
+def test_a_forward_goes_through_the_routing_sidecar_and_a_transformer() -> None:
+    server = {**VLLM, "args": ["org/m", "--port", "8200"], "ports": [{"containerPort": 8200}]}
+    routed = deployment(server, initContainers=[ROUTING_SIDECAR])
+    assert resolve(routed, service({"port": 80, "targetPort": 8200})).pod_port == 8000
+    transformer = {"name": "transformer", "image": "t", "ports": [{"containerPort": 8080}]}
+    assert resolve(deployment(VLLM, transformer)).pod_port == 8080
+
+
 def test_requests_go_through_a_transformer() -> None:
     transformer = {"name": "transformer", "image": "t", "ports": [{"containerPort": 8080}]}
     ports = ({"port": 8000}, {"port": 8080})

@@ -32,7 +32,6 @@ from servedeck.serving.capacity import (
     NodeCapacity,
     SchedulingResult,
     accelerator_capacities,
-    scheduling_requirements,
     simulate_scheduling,
 )
 from servedeck.serving.edit.edited_fields import find_edited_fields
@@ -44,7 +43,6 @@ from servedeck.serving.objects.field_changes import AdmissionChange, FieldConfli
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.objects.routes import PlatformSettings
-from servedeck.serving.pod_requests import ResourceList
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, error
@@ -104,13 +102,10 @@ class FakeInventory:
         return self.known_namespaces
 
     def check_scheduling(
-        self, requests: ResourceList, replicas: int, tolerations: Sequence[Mapping[str, Any]] = ()
+        self, deployment: Mapping[str, Any], replicas: int
     ) -> SchedulingResult | None:
-        return (
-            None
-            if self.nodes is None
-            else simulate_scheduling(requests, replicas, self.nodes, tolerations)
-        )
+        pod_spec = deployment["spec"]["template"]["spec"]
+        return None if self.nodes is None else simulate_scheduling(pod_spec, replicas, self.nodes)
 
 
 class FakeChangeService:
@@ -191,8 +186,7 @@ class FakeChangeService:
         built = manifests.build_manifests(spec, self.platform)
         found = [*validation.validate(spec), *self.dry_run_issues]
         found += pvcs.validate_pvcs(spec, inventory.pvcs(spec.namespace) or {})
-        asked, _ = scheduling_requirements(built[0])
-        capacity = inventory.check_scheduling(asked, spec.replicas)
+        capacity = inventory.check_scheduling(built[0], spec.replicas)
         previews = []
         for one in built:
             place = ObjectRef.from_manifest(one)

@@ -63,11 +63,13 @@ async def test_the_progress_and_then_the_file_are_shown(tmp_path: Path) -> None:
     async with app.run_test(size=(120, 30)) as pilot:
         await open_bundle(pilot, service, tmp_path / "x.tar.gz")
         await wait_for_text(pilot, "Reading logs 1 of 2")
+        assert "esc cancel" in screen_text(app)
         service.gate.set()
         await wait_for_text(
             pilot, "Saved as", "1 file; 3 values redacted.", "Log of a/b: It is forbidden."
         )
         assert service.saved == [("llama-70b-chat", tmp_path / "x.tar.gz")]
+        assert "esc close" in screen_text(app)
 
 
 async def test_esc_before_the_end_cancels_it(tmp_path: Path) -> None:

@@ -175,3 +175,11 @@ def test_bindings_are_made_for_each_scope():
 def test_no_key_is_shown_by_its_internal_name():
     for action in ACTIONS:
         assert "_" not in action_key_display(action, {}, all_keys=True), action.id
+
+
+@pytest.mark.parametrize("scope", ["servings", "serving"])
+def test_a_restart_replaces_pods_as_the_strategy_says(scope):
+    """Not one by one: Recreate stops all, and maxSurge may be many."""
+    [action] = [one for one in ACTIONS if one.id == f"{scope}.restart"]
+    assert "strategy" in action.help
+    assert "one by one" not in action.help

@@ -99,7 +99,12 @@ async def test_leaving_with_changes_asks_once_and_escape_changes_nothing(
     form = await driver.open()
     await driver.focus("image")
     await driver.press("x", "escape")
-    await driver.wait_for_text("Leave the form?", "1 unsaved change")
+    await driver.wait_for_text(
+        "Leave the form?",
+        "It has 1 unsaved change.",
+        "offered again when you edit this serving",
+        "the changes are lost",
+    )
     await driver.press("escape")
     await driver.wait_for(lambda: driver.app.screen is form, "the form")
     assert form.edit.changed_paths == ("image",)

@@ -215,7 +215,7 @@ async def test_a_deleted_serving_keeps_the_form_and_cannot_be_saved(driver: Edit
     assert "deleted" in heading
     assert "Ready" not in heading
     await driver.press("escape")
-    await driver.wait_for_text("A draft is offered again if a serving of this name is created.")
+    await driver.wait_for_text("offered again when this name is created again")
     assert form.form.get_text("image") == "mine:1"
 
 

@@ -270,6 +270,20 @@ async def test_undo_puts_the_field_back_with_a_plan(driver: EditDriver) -> None:
     assert intent(await driver.read()) == intent(before)
 
 
+async def test_a_restart_after_an_edit_leaves_the_undo_of_the_edit(driver: EditDriver) -> None:
+    before = await driver.read()
+    await save(driver)
+    await driver.press("r")
+    await driver.wait_for_text("y  Restart")
+    await driver.press("y")
+    await driver.wait_for_text("u undoes the change before it.")
+    await driver.press("u")
+    await driver.wait_for_text(f"Undo the change of {KEY}", "mine:1 →", "y Undo")
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    assert image_of(await driver.read()) == image_of(before)
+
+
 async def test_undo_is_refused_after_a_change_of_others(driver: EditDriver) -> None:
     await save(driver)
     await driver.set_image("theirs:1")

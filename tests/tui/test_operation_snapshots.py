@@ -89,7 +89,7 @@ def test_scale_without_room(
     )
     service.operation_plans[same] = OperationPlan(same, unchanged="It has 2 replicas already.")
     result = SchedulingResult(4, 1, (), (), ROOM)
-    monkeypatch.setattr(room_check, "simulate_pods", lambda *_of: result)
+    monkeypatch.setattr(room_check, "simulate_scheduling", lambda *_of: result)
     run = press(("s", "It has 2 replicas already."), ("6", "4 more", "0 of 4 nodes"))
     assert snap_compare(operations_app(service), terminal_size=size, run_before=run)
 

@@ -32,6 +32,7 @@ from tests.tui.operations import (
 )
 from tui.actions import ACTIONS_BY_ID
 from tui.operation_flow import PERMISSION_MAX_AGE
+from tui.ports.app_context import Undoable
 
 KEYS = {
     "s": OperationKind.SCALE,
@@ -366,6 +367,48 @@ async def test_what_cannot_be_undone_is_said(service):
         await wait_for_text(pilot, "is changed")
         await pilot.press("u")
         await wait_for_text(pilot, "The last change, restart, cannot be undone.")
+
+
+def restart_result(generation: int) -> OperationResult:
+    restart = operation(OperationKind.RESTART)
+    return OperationResult(restart, Outcome.DONE, "It restarts.", generation=generation)
+
+
+async def test_a_restart_leaves_the_undo_of_the_operation_before(service):
+    source = make_source()
+    app = operations_app(service, source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        back = await scale_and_undo(service, source, app, pilot)
+        service.operation_results = [restart_result(3)]
+        await open_dialog(pilot, "r", "It changes.")
+        await pilot.press("y")
+        await wait_for_text(pilot, "It restarts. u undoes the change before it.")
+        set_generation(source, LLAMA, 3)
+        service.operation_plans[back] = patch_plan(back, "5 → 2 replicas.", generation=3)
+        await open_dialog(pilot, "u", "Undo: scale Deployment team-a/llama-8b", "5 → 2 replicas.")
+        await pilot.press("y")
+        await wait_for_text(pilot, "is changed")
+        assert service.run_operations[-1] == back
+
+
+@pytest.mark.parametrize(("restarted", "left"), [(3, 3), (4, 2)])
+def test_an_undo_survives_a_restart_if_nothing_else_has_changed(restarted: int, left: int):
+    scale = operation(OperationKind.SCALE, replicas=5)
+    done = OperationResult(scale, Outcome.DONE, "", undo=scale, generation=2)
+    [found] = Undoable("a", (done,)).after("a", [restart_result(restarted)]).results
+    assert (found.operation, found.generation) == (scale, left)
+
+
+def test_an_undo_does_not_survive_a_deletion_another_context_or_another_undo():
+    scale = operation(OperationKind.SCALE, replicas=5)
+    done = OperationResult(scale, Outcome.DONE, "", undo=scale, generation=2)
+    before = Undoable("a", (done,))
+    deleted = OperationResult(operation(OperationKind.DELETE), Outcome.DONE, "")
+    other = OperationResult(operation(OperationKind.DELETE, QWEN), Outcome.DONE, "")
+    assert before.after("a", [deleted]) == Undoable("a", (deleted,))
+    assert before.after("a", [other]) == before
+    assert before.after("b", [restart_result(3)]) == Undoable("b", (restart_result(3),))
+    assert Undoable("a").after("a", [deleted]) == Undoable("a", (deleted,))
 
 
 async def test_nothing_is_undone_in_another_context(service):

@@ -148,7 +148,7 @@ FORM_ACTIONS: tuple[Action, ...] = (
         "edit.close",
         "escape",
         "leave",
-        "Leave the form; with changes, ask whether to keep or to discard them.",
+        "Leave the form; with changes, ask whether to save them as a draft or to discard them.",
         footer_order=2,
     ),
     Action(

@@ -102,7 +102,7 @@ LIST_ACTIONS: tuple[Action, ...] = (
         "servings.restart",
         "r",
         "restart",
-        "Replace the Pods one by one, as kubectl rollout restart does.",
+        "Replace the Pods by the strategy of the Deployment, as kubectl rollout restart does.",
         footer_order=3,
         command="restart",
     ),

@@ -91,7 +91,7 @@ PAGE_ACTIONS: tuple[Action, ...] = (
         "serving.restart",
         "r",
         "restart",
-        "Replace the Pods one by one, as kubectl rollout restart does.",
+        "Replace the Pods by the strategy of the Deployment, as kubectl rollout restart does.",
         footer_order=13,
         command="restart",
     ),

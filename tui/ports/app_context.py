@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from servedeck.changes.operations.operation import OperationKind
+from servedeck.cluster.resources import DEPLOYMENT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +36,44 @@ class Undoable(NamedTuple):
     results: tuple[OperationResult, ...] = ()
     edit: UndoPoint | None = None
     """A saved edit, in place of operations."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it can be undone."""
+        return self.edit is None and all(one.undo is None for one in self.results)
+
+    def after(self, context: str, done: Sequence[OperationResult]) -> Undoable:
+        """What can be undone after these operations, which were done together: they, or if none of
+        them has an undo (a restart), still what could be undone before. An object that was as that
+        left it and was only restarted since still counts as such: a restart changes nothing that is
+        put back. What was deleted is not put back."""
+        latest = Undoable(context, tuple(done))
+        if not latest.is_empty or self.is_empty or context != self.context:
+            return latest
+        restarted = {
+            one.operation.path: one.generation
+            for one in done
+            if one.operation.kind is OperationKind.RESTART and one.generation is not None
+        }
+        deleted = {one.operation.path for one in done if one.operation.kind is OperationKind.DELETE}
+
+        def generation_now(path: str, left: int) -> int:
+            return left + 1 if restarted.get(path) == left + 1 else left
+
+        edit = self.edit
+        if edit is not None:
+            path = DEPLOYMENT.object_path(edit.after.namespace, edit.after.name)
+            edit = replace(edit, generation=generation_now(path, edit.generation))
+            edit = None if path in deleted else edit
+        results = tuple(
+            one
+            if one.generation is None
+            else replace(one, generation=generation_now(one.operation.path, one.generation))
+            for one in self.results
+            if one.operation.path not in deleted
+        )
+        kept = Undoable(context, results, edit)
+        return latest if kept.is_empty else kept
 
 
 class KeptEdit(NamedTuple):

@@ -18,7 +18,6 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.serving.capacity import AcceleratorCapacity, NodeCapacity, SchedulingResult
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.routes import PlatformSettings
-from servedeck.serving.pod_requests import ResourceList
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
@@ -44,7 +43,7 @@ class Inventory(Protocol):
     def namespaces(self) -> Sequence[str] | None: ...
 
     def check_scheduling(
-        self, requests: ResourceList, replicas: int, tolerations: Sequence[Mapping[str, Any]] = ()
+        self, deployment: JsonObject, replicas: int
     ) -> SchedulingResult | None: ...
 
 

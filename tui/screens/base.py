@@ -30,7 +30,7 @@ from tui.ports.serving_source import SourceChanges
 from tui.workers import Worker, run_exclusive
 from widgets.footer import KeyFooter, KeyHint
 from widgets.line_input import PlainInput
-from widgets.styled_line import Line
+from widgets.styled_line import Line, join_lines, wrap
 from widgets.text_view import StatusLine
 
 Result = TypeVar("Result")
@@ -40,6 +40,9 @@ PAINT_INTERVAL = 1 / 60
 
 MESSAGE_SECONDS = 8.0
 """Seconds that a message stays on the message line, unless a key is pressed."""
+
+MAX_MESSAGE_LINES = 4
+"""Maximum number of lines of a message; fewer on a low terminal."""
 
 
 class ActionOwner(Protocol):
@@ -67,6 +70,8 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         super().__init__()
         self._last_paint_at = 0.0
         self._message_until = 0.0
+        self._message: Line = ()
+        self._message_height = 1
         self._last_focused: Widget | None = None
         self._pending_result: tuple[Result | None] | None = None
         """Result of a screen that was to close while another one was over it."""
@@ -222,13 +227,14 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     def show_message(
         self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
     ) -> None:
-        """Show a sentence on the message line for a while."""
+        """Show a sentence for a while, on several lines if it is long."""
         if not self.children:  # not composed yet, or removed
             if not self.is_mounted:
                 self.call_later(self.show_message, text, style_name, seconds)
             return
         self._message_until = monotonic() + seconds
-        self.message_line.set_lines(((" ", ""), (text, style_name)))
+        self._message = ((" ", ""), (text, style_name))
+        self._show_message_lines()
         self.set_timer(seconds + 0.05, self._expire_message)
 
     def on_plain_input_limit_reached(self, message: PlainInput.LimitReached) -> None:
@@ -250,7 +256,22 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     def update_message(self) -> None:
         """Update the message line."""
         if not self.has_message:
+            self._set_message_height(1)
             self.message_line.set_lines(self.default_message())
+
+    def _show_message_lines(self) -> None:
+        """Wrap the message; what does not fit into the last line is cut there."""
+        most = max(1, min(MAX_MESSAGE_LINES, self.app.size.height // 6))
+        lines = wrap(self._message, self.app.size.width - 1, 1)
+        if len(lines) > most:
+            lines[most - 1 :] = [join_lines(lines[most - 1 :], separator=())]
+        self._set_message_height(max(len(lines), 1))
+        self.message_line.set_lines(*lines)
+
+    def _set_message_height(self, height: int) -> None:
+        if height != self._message_height:
+            self._message_height = height
+            self.message_line.styles.height = height
 
     def default_message(self) -> Line:
         """What the message line shows without a message."""
@@ -311,6 +332,8 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     def adapt_to_size(self, size: Size) -> None:
         """Hide what does not fit into a small terminal."""
         self.message_line.display = size.height >= 8
+        if self.has_message:
+            self._show_message_lines()
         self.key_footer.display = size.height >= 6
 
 

@@ -113,6 +113,9 @@ class BundleScreen(Overlay[None]):
     def _is_running(self) -> bool:
         return self._result is None and not self._error
 
+    def label_for(self, action: Action) -> str:
+        return "cancel" if action.name == "close" and self._is_running else action.label
+
     def disabled_reason(self, action: Action) -> str:
         if action.name == "copy" and self._result is None:
             return "There is no file yet."

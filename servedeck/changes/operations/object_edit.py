@@ -200,7 +200,11 @@ def _describe_pods(plan: OperationPlan) -> OperationPlan:
     plan = replace(plan, wanted=expected, effects=effects, new_pods=added, needs_room=False)
     restarts, resumes = restarts_pods(live, expected), _is_paused(live) > _is_paused(expected)
     if restarts:
-        replaced = with_replacement(replace(plan, replicas=min(now, wanted)), expected)
+        if wanted > now:  # it is scaled first, see `RestartForecast.scaled_by`
+            they = "It starts" if wanted - now == 1 else "They start"
+            text = f"{they} with the old Pod template before Pods are replaced."
+            plan = replace(plan, effects=(*plan.effects, text))
+        replaced = with_replacement(replace(plan, replicas=wanted), expected)
         plan = replace(replaced, new_pods=replaced.new_pods + added)
     elif resumes and now and wanted:
         text = "Its rollout is resumed: Pods of an earlier Pod template are replaced."

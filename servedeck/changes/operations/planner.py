@@ -257,11 +257,11 @@ async def _check_new_pods(connection: Connection, plan: OperationPlan) -> Operat
     """The plan, blocked if its new Pods would be rejected, as an edit is."""
     if not (plan.is_possible and plan.starts_pods and plan.wanted is not None):
         return plan
-    needs_more = desired_replicas(plan.wanted) > plan.replicas
-    found = await check_pod_admission(connection, plan.wanted, needs_more=needs_more)
+    new_pods = max(desired_replicas(plan.wanted) - plan.replicas, 0)
+    found = await check_pod_admission(connection, plan.wanted, new_pods=new_pods)
     if found.rejection is not None:
         return replace(plan, blocked=found.rejection.message)
-    return replace(plan, warnings=(*plan.warnings, found.waiting)) if found.waiting else plan
+    return replace(plan, warnings=(*plan.warnings, found.warning)) if found.warning else plan
 
 
 async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan:

@@ -11,8 +11,8 @@ from servedeck.changes.object_lists import list_replicasets
 from servedeck.changes.operations.operation import OperationPlan
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
-from servedeck.serving.capacity import NodeCapacity, PlacedPod
-from servedeck.serving.edit.restart_forecast import forecast_restart, simulate_pods
+from servedeck.serving.capacity import NodeCapacity, PlacedPod, simulate_scheduling
+from servedeck.serving.edit.restart_forecast import forecast_restart
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.status.rollout_status import desired_replicas
 
@@ -29,7 +29,7 @@ def room_warnings(
         return ()
     if desired_replicas(plan.wanted) > plan.replicas:
         pod_spec = as_mapping(plan.wanted, "spec", "template", "spec")
-        found = simulate_pods(pod_spec, plan.new_pods, nodes)
+        found = simulate_scheduling(pod_spec, plan.new_pods, nodes)
         return () if found.schedulable_replicas >= plan.new_pods else (found.summary,)
     if not plan.needs_room:
         return ()

@@ -20,6 +20,7 @@ from servedeck.demo.controllers.rollout import (
     HASH_LABEL,
     MAX_REPLICAS_ANNOTATION,
     REVISION_ANNOTATION,
+    REVISION_HISTORY_ANNOTATION,
     desired_replicas,
 )
 from servedeck.demo.label_selector import matches_selector
@@ -30,6 +31,7 @@ _NOT_COPIED = frozenset(
     (
         "kubectl.kubernetes.io/last-applied-configuration",
         REVISION_ANNOTATION,
+        REVISION_HISTORY_ANNOTATION,
         DESIRED_ANNOTATION,
         MAX_REPLICAS_ANNOTATION,
     )
@@ -153,6 +155,10 @@ class RolloutSync(DeploymentStatusSync):
             MAX_REPLICAS_ANNOTATION: have.get(MAX_REPLICAS_ANNOTATION),
         }
         wanted = have | self._replicaset_annotations(revision)
+        before = have.get(REVISION_ANNOTATION)
+        if before not in (None, revision):  # made current again (SetNewReplicaSetAnnotations)
+            history = have.get(REVISION_HISTORY_ANNOTATION)
+            wanted[REVISION_HISTORY_ANNOTATION] = f"{history},{before}" if history else before
         wanted |= {name: value for name, value in recorded.items() if value is not None}
         if wanted != have:
 

@@ -7,7 +7,7 @@ case. Entries of lists have their own names: `env.NAME`, `volumes.PATH`, `transf
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -60,8 +60,9 @@ def parse_assignment(text: str) -> Assignment:
 def assign(
     spec: ServingSpec, assignments: Iterable[Assignment]
 ) -> tuple[ServingSpec | None, list[Issue]]:
-    """The spec with the assigned values; or None and what is wrong with them. Raises
-    AssignmentError for a field or an entry that there is not."""
+    """The spec with the assigned values; or None and what is wrong with them, at the paths of the
+    assignments. Raises AssignmentError for a field or an entry that there is not."""
+    assignments = tuple(assignments)
     changes: dict[str, Any] = {}
 
     def current(name: str) -> Any:
@@ -73,11 +74,7 @@ def assign(
         try:
             _assign(one, current, changes, spec)
         except ValidationError as exc:
-            name = one.path.partition(".")[0]
-            found += [
-                error(f"{name}.{problem.field}", problem.message)
-                for problem in issues_from_error(exc)
-            ]
+            found += [error(one.path, problem.message) for problem in issues_from_error(exc)]
     if changes.get("rollout") == "":  # every Deployment has one
         found.append(error("rollout", f"A rollout is missing; choose {join_choices(ROLLOUTS)}."))
     if found:
@@ -85,7 +82,53 @@ def assign(
     try:
         return spec.replace(**changes), []
     except ValidationError as exc:
-        return None, issues_from_error(exc)
+        paths = [one.path for one in assignments]
+        return None, [
+            replace(one, field=_assignment_path(one.field, current, paths))
+            for one in issues_from_error(exc)
+        ]
+
+
+def assignment_path(field: str, spec: ServingSpec, paths: Iterable[str] = ()) -> str:
+    """The path of an issue's field as an assignment names it: "env.NAME" for "env.2.value",
+    "volumes./data" for "volumes.0.mount_path", "settings.maxModelLen"; of those of the
+    assignments, if it is one of them, as it is written."""
+    return _assignment_path(field, lambda name: getattr(spec, name), paths)
+
+
+def _assignment_path(field: str, current: Callable[[str], Any], paths: Iterable[str]) -> str:
+    """See `assignment_path`; `current` has the value of a field of the spec."""
+    prefix, entry = field, ""
+    match field.split("."):
+        case ("env", row, *_) if (found := _entry_at(current("env"), row)) is not None:
+            prefix, entry = "env", found.name
+        case ("volumes", row, *_) if (found := _entry_at(current("volumes"), row)) is not None:
+            prefix, entry = "volumes", normalize_path(found.mount_path)
+        case ("transformer", "env", row, *_) if (
+            transformer := current("transformer")
+        ) is not None and (found := _entry_at(getattr(transformer, "env", ()), row)) is not None:
+            prefix, entry = "transformer.env", found.name
+    for path in paths:
+        if not entry and _normalize(path) == _normalize(field):
+            return path
+        if entry and path.startswith(f"{prefix}.") and _names_entry(path, prefix, entry):
+            return path
+    if entry:
+        return f"{prefix}.{entry}"
+    return ".".join(to_camel_case(part) for part in field.split("."))
+
+
+def _entry_at(entries: Sequence[Any], row: str) -> Any:
+    """The entry in the row with this number; None if there is none."""
+    return entries[int(row)] if row.isdecimal() and int(row) < len(entries) else None
+
+
+def _names_entry(path: str, prefix: str, entry: str) -> bool:
+    """Whether the path of an assignment names this entry of a list."""
+    name = path.removeprefix(f"{prefix}.")
+    if prefix == "volumes":
+        return normalize_path(name) == entry
+    return name in (entry, *(f"{entry}{suffix}" for suffix in _REFERENCES))
 
 
 def _assign(

@@ -4,29 +4,24 @@ stays up meanwhile, and whether the nodes have room for it."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import msgspec
-
 from servedeck.serving.capacity import (
     NodeCapacity,
     PlacedPod,
-    SchedulingResult,
     format_requests,
+    requests_of,
     simulate_scheduling,
 )
 from servedeck.serving.duration import format_duration
-from servedeck.serving.node_selection import may_run_on
-from servedeck.serving.pod_requests import PodRequests, pod_requests
 from servedeck.serving.spec.issues import Issue, warning
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
     as_time,
-    mappings,
 )
 from servedeck.serving.spec.rollouts import REPLACE, unblocking_rollout
 from servedeck.serving.status.revisions import Revision, count, is_observed
@@ -34,6 +29,7 @@ from servedeck.serving.status.rollout_status import (
     desired_replicas,
     find_condition,
     read_strategy,
+    was_interrupted,
 )
 from servedeck.serving.status.strategy import Strategy
 from servedeck.serving.text import format_count
@@ -42,7 +38,7 @@ from servedeck.serving.text import format_count
 @dataclass(frozen=True, slots=True)
 class RestartForecast:
     pods: int
-    """Number of Pods that are replaced."""
+    """Number of Pods that are replaced, of those that exist now."""
     replicas: int
     """Desired number of Pods after the change."""
     strategy: Strategy
@@ -64,11 +60,23 @@ class RestartForecast:
     """Value of the field rollout with which an old Pod stops first."""
     continues: bool = False
     """The Pod template stays: a rollout that waits goes on, because old Pods may stop now."""
+    scaled_by: int = 0
+    """Number of replicas after the change less that before. The Deployment controller scales before
+    it replaces Pods (kubernetes pkg/controller/deployment/deployment_controller.go,
+    syncDeployment): more replicas start with the old Pod template, and are replaced, too."""
 
     @property
     def summary(self) -> str:
         """In sentences: "3 Pods restart (RollingUpdate, …); at least 2 of 3 stay available. …"."""
-        restart = "1 Pod restarts" if self.pods == 1 else f"{self.pods:,} Pods restart"
+        restart = _restart_text(self.pods)
+        if self.scaled_by and self.pods:
+            scaled = format_count(abs(self.scaled_by), "Pod")
+            one = abs(self.scaled_by) == 1
+            if self.scaled_by > 0:
+                start = f"{scaled} {'starts' if one else 'start'} with the old Pod template first"
+                restart = f"{start}; then {_restart_text(self.pods + self.scaled_by)}"
+            else:
+                restart = f"{scaled} {'stops' if one else 'stop'} first; then {restart}"
         if self.continues:
             are = "is" if self.pods == 1 else "are"
             old = format_count(self.pods, "old Pod")
@@ -151,26 +159,31 @@ def forecast_restart(
     min_available = min(available, replicas - strategy.unavailable_pods) if is_rolling else 0
     pod_spec = as_mapping(spec, "template", "spec")
     continues = unblocks_rollout(live, changed)
+    before = desired_replicas(live)
+    scaled_by = replicas - before
     needs_room = is_rolling and reused < replicas and _keeps_old_pods(strategy, replicas, available)
     if strategy.unavailable_pods and (own_pods is None or len(own_pods) > available):
         needs_room = False  # unavailable old Pods stop in any case, and make room
     has_room = replacement_fits = None
     if nodes is not None and is_rolling and (continues or reused < replicas):
         has_room = _has_room(pod_spec, nodes)
+        if not has_room and scaled_by < 0:  # Pods that are not wanted any more stop first
+            has_room = _fits_in_place(pod_spec, nodes, own_pods, -scaled_by)
         if needs_room or strategy.unavailable_pods == 1:
             replacement_fits = has_room or _fits_in_place(pod_spec, nodes, own_pods)
     return RestartForecast(
-        pods=_old_pods(live) if continues else max(desired_replicas(live) - reused, 0),
+        pods=_old_pods(live) if continues else max(min(before, replicas) - reused, 0),
         replicas=replicas,
         strategy=strategy,
         min_available=max(min_available, 0),
-        requests=format_requests(_requests(pod_spec)),
+        requests=format_requests(requests_of(pod_spec)),
         surge_fits=has_room if needs_room else None,
         last_duration=last_duration,
         has_room=has_room,
         replacement_fits=replacement_fits,
         way_out=unblocking_rollout(replicas, max(available, len(own_pods or ()))),
         continues=continues,
+        scaled_by=scaled_by if before and replicas else 0,
     )
 
 
@@ -212,47 +225,39 @@ def _old_pods(live: JsonObject) -> int:
 
 def last_rollout_duration(deployment: JsonObject, current: Revision | None) -> timedelta | None:
     """From the creation of the current ReplicaSet until the controller reported it as available,
-    which it does once (kubernetes pkg/controller/deployment/progress.go). None if it is not
-    complete, or an old ReplicaSet was used again."""
+    which it does once, and again after a pause (kubernetes pkg/controller/deployment/progress.go).
+    None if it is not complete, was interrupted, or an old ReplicaSet was used again."""
     progressing = find_condition(deployment, "Progressing")
     ended = as_time(progressing.get("lastUpdateTime"))
     is_complete = progressing.get("reason") == "NewReplicaSetAvailable"
-    if current is None or current.created is None or current.previous_numbers or not is_complete:
+    if current is None or current.created is None or current.is_reused or not is_complete:
+        return None
+    if was_interrupted(deployment, current.created):
         return None
     return ended - current.created if ended is not None and ended > current.created else None
 
 
-def _requests(pod_spec: Any) -> dict[str, Any]:
-    try:
-        return pod_requests(msgspec.convert({"spec": pod_spec}, PodRequests, strict=False))
-    except (msgspec.ValidationError, UnicodeError):  # not our object
-        return {}
+def _restart_text(pods: int) -> str:
+    return "1 Pod restarts" if pods == 1 else f"{pods:,} Pods restart"
 
 
 def _has_room(pod_spec: Any, nodes: Sequence[NodeCapacity]) -> bool:
-    return simulate_pods(pod_spec, 1, nodes).schedulable_replicas > 0
-
-
-def simulate_pods(
-    pod_spec: Mapping[str, Any], pods: int, nodes: Sequence[NodeCapacity]
-) -> SchedulingResult:
-    """How many of these Pods can be scheduled now on the nodes that they select."""
-    selected = [one for one in nodes if may_run_on(pod_spec, one.name, one.labels)]
-    tolerations = mappings(pod_spec.get("tolerations"))
-    return simulate_scheduling(_requests(pod_spec), pods, selected, tolerations)
+    return simulate_scheduling(pod_spec, 1, nodes).schedulable_replicas > 0
 
 
 def _fits_in_place(
     pod_spec: Any,
     nodes: Sequence[NodeCapacity],
     own_pods: Sequence[PlacedPod] | None,
+    stopping: int = 1,
 ) -> bool | None:
-    """Whether a node has room once one of these Pods has stopped; None if they are unknown."""
+    """Whether a node could have room once so many of these Pods have stopped; None if they are
+    unknown."""
     if own_pods is None:
         return None
-    by_name = {one.name: one for one in nodes}
-    return any(
-        _has_room(pod_spec, [by_name[pod.node].without(pod)])
-        for pod in own_pods
-        if pod.node in by_name
-    )
+    for node in nodes:
+        for pod in [one for one in own_pods if one.node == node.name][:stopping]:
+            node = node.without(pod)
+            if _has_room(pod_spec, [node]):
+                return True
+    return False

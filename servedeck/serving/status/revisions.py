@@ -66,6 +66,9 @@ class Revision:
     """Name of its ReplicaSet; "" if it has none, or none that can be read."""
     created: datetime | None
     """When its ReplicaSet was created."""
+    reused_after: datetime | None
+    """When the newest of the other ReplicaSets was created, if its own is older and is current: it
+    has been made current again since; None if its own is the newest."""
     image: str
     """Image of the inference server."""
     command: tuple[str, ...]
@@ -98,6 +101,12 @@ class Revision:
     def name(self) -> str:
         """ "revision 3", or what it is while it has no number."""
         return f"revision {self.number}" if self.number else "the Deployment's Pod template"
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether a rollback, or a change back, made it current again: its ReplicaSet is older than
+        the rollout."""
+        return bool(self.previous_numbers) or self.reused_after is not None
 
     @property
     def is_restart(self) -> bool:
@@ -159,6 +168,7 @@ class RevisionReader:
         newest = replace(
             current or _template_revision(deployment, wanted, {one.number for one in found}),
             is_current=True,
+            reused_after=_newest_after(current, others) if current is not None else None,
             change_cause=_annotation(deployment, CHANGE_CAUSE_ANNOTATION),
             changed_by=find_template_manager(
                 deployment, others[0].template if others else None, wanted
@@ -284,6 +294,7 @@ def _make_revision(template: JsonObject, **values: Any) -> Revision:
         "previous_numbers": (),
         "replicaset": "",
         "created": None,
+        "reused_after": None,
         "change_cause": "",
     }
     return Revision(
@@ -314,6 +325,14 @@ def _sort_key(one: Revision) -> tuple[int, float, str]:
 
 def _created_key(one: Revision) -> float:
     return one.created.timestamp() if one.created is not None else 0.0
+
+
+def _newest_after(current: Revision, others: Iterable[Revision]) -> datetime | None:
+    """See `Revision.reused_after`."""
+    if current.created is None:
+        return None
+    created = [one.created for one in others if one.created is not None]
+    return max((one for one in created if one > current.created), default=None)
 
 
 def _has_replicaset(deployment: JsonObject) -> bool:

@@ -54,7 +54,8 @@ class RolloutStatus:
     """Pods of other revisions."""
     strategy: Strategy
     started_at: datetime | None
-    """When the template was changed, or its ReplicaSet created; None if it is unknown."""
+    """When the template was changed, or its ReplicaSet created; None if it is unknown, or if the
+    rollout was complete before: it is paused, or was scaled, since."""
     deadline_at: datetime | None
     """When the controller reports it as failed unless it progresses; None where there is no
     deadline or no rollout in progress."""
@@ -77,8 +78,10 @@ def read_rollout_status(deployment: JsonObject, current: Revision | None) -> Rol
     desired = desired_replicas(deployment)
     updated = count(status.get("updatedReplicas"))
     replicas, available = (count(status.get(key)) for key in ("replicas", "availableReplicas"))
+    has_replicaset = current is not None and bool(current.uid)
     progressing = find_condition(deployment, "Progressing")
     reason = progressing.get("reason")
+    old = max(replicas - updated, 0)
     waiting = f'Waiting for deployment "{name}" rollout to finish:'
     phase = RolloutPhase.IN_PROGRESS
     if not is_observed(deployment):
@@ -90,7 +93,7 @@ def read_rollout_status(deployment: JsonObject, current: Revision | None) -> Rol
     elif updated < desired:
         message = f"{waiting} {updated} out of {desired} new replicas have been updated..."
     elif replicas > updated:
-        message = f"{waiting} {replicas - updated} old replicas are pending termination..."
+        message = f"{waiting} {old} old replicas are pending termination..."
     elif available < updated:
         message = f"{waiting} {available} of {updated} updated replicas are available..."
         if reason == "NewReplicaSetAvailable":
@@ -99,6 +102,7 @@ def read_rollout_status(deployment: JsonObject, current: Revision | None) -> Rol
     else:
         phase = RolloutPhase.COMPLETE
         message = f'deployment "{name}" successfully rolled out'
+    is_complete = phase is RolloutPhase.COMPLETE or reason == "NewReplicaSetAvailable"
     if spec.get("paused") is True and phase is not RolloutPhase.NOT_OBSERVED:
         phase, message = RolloutPhase.PAUSED, f'deployment "{name}" is paused'
     return RolloutStatus(
@@ -108,16 +112,16 @@ def read_rollout_status(deployment: JsonObject, current: Revision | None) -> Rol
         updated=updated,
         ready=current.ready if current is not None else 0,
         available=available,
-        old=max(replicas - updated, 0),
+        old=old,
         strategy=read_strategy(deployment),
-        started_at=_started_at(current),
+        started_at=None if is_complete and not old and has_replicaset else _started_at(current),
         deadline_at=_deadline(spec, progressing) if phase is RolloutPhase.IN_PROGRESS else None,
         min_ready_seconds=count(spec.get("minReadySeconds")),
         creation_error=_creation_error(deployment),
     )
 
 
-def find_condition(value: JsonObject, kind: str) -> Mapping[str, Any]:
+def find_condition(value: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """The condition of that type; {} if it is not set."""
     conditions = mappings(as_mapping(value, "status").get("conditions"))
     return next((one for one in conditions if one.get("type") == kind), {})
@@ -130,14 +134,28 @@ def progress_deadline(deployment: JsonObject) -> int:
 
 
 def _started_at(current: Revision | None) -> datetime | None:
-    """The creation of the ReplicaSet, or where a rollback made an old one current again, the last
-    write of the manager who owns the template."""
+    """The creation of the ReplicaSet, or where an old one was made current again, the last write of
+    the manager who owns the template, unless that was before."""
     if current is None:
         return None
+    if current.created is not None and not current.is_reused:
+        return current.created
     changed = current.changed_by.time if current.changed_by is not None else None
-    if current.created is None or (current.previous_numbers and changed is not None):
-        return changed
-    return current.created
+    after = current.reused_after
+    return None if changed is not None and after is not None and changed < after else changed
+
+
+_CONDITION_DELAY = timedelta(seconds=5)
+"""The controller sets the condition Progressing after it has created a ReplicaSet."""
+
+
+def was_interrupted(deployment: Mapping[str, Any], created: datetime) -> bool:
+    """Whether the rollout of a ReplicaSet that was `created` then was paused, or exceeded its
+    progress deadline, before the controller reported progress again: it sets Progressing to Unknown
+    or False meanwhile, which nothing else does (kubernetes pkg/controller/deployment/progress.go
+    and sync.go, checkPausedConditions)."""
+    changed = as_time(find_condition(deployment, "Progressing").get("lastTransitionTime"))
+    return changed is not None and changed > created + _CONDITION_DELAY
 
 
 def _deadline(spec: Mapping[str, Any], progressing: Mapping[str, Any]) -> datetime | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, as_time, mappings
+from servedeck.serving.status.rollout_status import was_interrupted
 from servedeck.serving.status.status_start import UNAVAILABLE_TEXT
 from servedeck.serving.status.timeline import MAX_ENTRIES_PER_SERVING, TimelineEntry, TimelineKind
 from servedeck.serving.status.timeline_texts import (
@@ -44,7 +45,8 @@ def derive_entries(
     that it owns, and its Pods, in no particular order; of the Pods' restarts the newest
     MAX_ENTRIES_PER_SERVING."""
     serving = as_str(as_mapping(deployment, "metadata").get("name"))
-    entries = _deployment_entries(deployment)
+    replicasets = tuple(replicasets)
+    entries = _deployment_entries(deployment, _current_creation(deployment, replicasets))
     entries += _replicaset_entries(replicasets, has_creation=bool(entries))
     return entries + _pod_entries(pods, serving)
 
@@ -56,30 +58,48 @@ def _entry(time: datetime, kind: TimelineKind, text: str, *identity: str) -> Tim
 # -- Deployment ---------------------------------------------------------------------------------
 
 
-def _deployment_entries(deployment: Mapping[str, Any]) -> list[TimelineEntry]:
+def _current_creation(
+    deployment: Mapping[str, Any], replicasets: Iterable[Mapping[str, Any]]
+) -> datetime | None:
+    """When the current ReplicaSet was created; of the Deployment, if that is unknown."""
+    number = _revision(deployment)
+    current = next((one for one in replicasets if number and _revision(one) == number), deployment)
+    return as_time(as_mapping(current, "metadata").get("creationTimestamp"))
+
+
+def _deployment_entries(
+    deployment: Mapping[str, Any], current_created: datetime | None
+) -> list[TimelineEntry]:
     metadata = as_mapping(deployment, "metadata")
     entries: list[TimelineEntry] = []
     created = as_time(metadata.get("creationTimestamp"))
     if created is not None:
         entries.append(_entry(created, TimelineKind.ROLLOUT, "created", "created"))
-    revision = as_str(as_mapping(metadata, "annotations").get(REVISION_ANNOTATION))
+    revision = _revision(deployment)
+    interrupted = current_created is not None and was_interrupted(deployment, current_created)
     for condition in mappings(as_mapping(deployment, "status").get("conditions")):
-        found = _condition_entry(condition, revision)
+        found = _condition_entry(condition, revision, interrupted=interrupted)
         if found is not None:
             entries.append(found)
     return entries
 
 
-def _condition_entry(condition: Mapping[str, Any], revision: str) -> TimelineEntry | None:
+def _condition_entry(
+    condition: Mapping[str, Any], revision: str, *, interrupted: bool
+) -> TimelineEntry | None:
     """The last change that a condition tells. Of the condition Progressing, lastTransitionTime is
     when its status changed, lastUpdateTime when its reason did (kubernetes
-    pkg/controller/deployment/progress.go and util/deployment_util.go, SetDeploymentCondition)."""
+    pkg/controller/deployment/progress.go and util/deployment_util.go, SetDeploymentCondition).
+
+    After a pause, the controller reports a rollout that was complete before as available again,
+    without progress in between: when it finished is not known then."""
     kind, status = as_str(condition.get("type")), as_str(condition.get("status"))
     reason = as_str(condition.get("reason"))
     changed = as_time(condition.get("lastTransitionTime"))
     updated = as_time(condition.get("lastUpdateTime")) or changed
     if kind == "Progressing":
-        if reason == "NewReplicaSetAvailable" and updated is not None:
+        is_reported_again = interrupted and updated == changed
+        if reason == "NewReplicaSetAvailable" and updated is not None and not is_reported_again:
             return _entry(
                 updated, TimelineKind.ROLLOUT, finished_text(revision), "finished", revision
             )
@@ -132,7 +152,11 @@ def _replicaset_entries(
 def _first_revision(replicaset: Mapping[str, Any]) -> str:
     annotations = as_mapping(replicaset, "metadata", "annotations")
     history = as_str(annotations.get(REVISION_HISTORY_ANNOTATION)).split(",")
-    return history[0] or as_str(annotations.get(REVISION_ANNOTATION))
+    return history[0] or _revision(replicaset)
+
+
+def _revision(value: Mapping[str, Any]) -> str:
+    return as_str(as_mapping(value, "metadata", "annotations").get(REVISION_ANNOTATION))
 
 
 def _images(replicaset: Mapping[str, Any]) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ class FakeCluster:
             self.previewed_pods.append(json.loads(body))
             if self.pod_rejection is not None:
                 raise self.pod_rejection
-            return ApiResponse(201, {}, b"{}")
+            return ApiResponse(201, {}, body)
         # As a real API server, which ignores the query of a deletion with a body.
         dry_run = (
             body.get("dryRun") == ["All"]

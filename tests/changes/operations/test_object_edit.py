@@ -96,7 +96,8 @@ def test_other_replicas_are_said_as_scaling_does(
 def test_new_pods_of_both_other_replicas_and_another_template_are_counted() -> None:
     found = plan(edit(deployment(3), replicas=5, image="vllm:2"))
     assert "2 new Pods" in found.effects[0]
-    assert "3 Pods are replaced" in found.effects[1]
+    assert found.effects[1] == "They start with the old Pod template before Pods are replaced."
+    assert "5 Pods are replaced" in found.effects[2]
     assert (found.new_pods, found.replicas) == (3, 3)
 
 

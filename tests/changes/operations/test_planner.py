@@ -31,6 +31,7 @@ APPS = "/apis/apps/v1/namespaces/chat"
 HPAS = "/apis/autoscaling/v2/namespaces/chat/horizontalpodautoscalers"
 SCALED_OBJECTS = "/apis/keda.sh/v1alpha1/namespaces/chat/scaledobjects"
 SERVICES = "/api/v1/namespaces/chat/services"
+QUOTAS = "/api/v1/namespaces/chat/resourcequotas"
 HTTP_ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/chat/httproutes"
 FORBIDDEN = ApiError(403, "Forbidden", 'User "x" cannot list resource')
 
@@ -309,6 +310,31 @@ async def test_more_replicas_than_the_quota_has_room_for_are_blocked(cluster: Fa
     assert "exceeded quota: gpu" in found.blocked
     cluster.objects[PATH] = deployment(0)
     assert "exceeded quota" in (await plan(cluster, OperationKind.START, 3)).blocked
+
+
+@pytest.mark.parametrize(
+    ("replicas", "text"),
+    [
+        (4, ""),
+        (5, ""),
+        (9, "Quota pods allows 2 of 6 new Pods (pods: 5 of 7 used, 1 for each Pod); the others are "
+            "created when it has room."),
+    ],
+)  # fmt: skip
+async def test_how_many_of_several_new_pods_the_quota_allows_is_said(
+    cluster: FakeCluster, replicas: int, text: str
+) -> None:
+    status = {"hard": {"pods": "7"}, "used": {"pods": "5"}}
+    cluster.objects[QUOTAS] = [{"metadata": {"name": "pods"}, "status": status}]
+    found = await plan(cluster, OperationKind.SCALE, replicas)
+    assert found.is_possible
+    assert found.warnings == ((text,) if text else ())
+
+
+async def test_quotas_that_may_not_be_listed_say_nothing(cluster: FakeCluster) -> None:
+    cluster.objects[QUOTAS] = FORBIDDEN
+    found = await plan(cluster, OperationKind.SCALE, 9)
+    assert (found.is_possible, found.warnings) == (True, ())
 
 
 async def test_a_full_quota_lets_a_rollout_wait(cluster: FakeCluster) -> None:

@@ -10,6 +10,7 @@ from servedeck.serving.edit.assignments import (
     Assignment,
     AssignmentError,
     assign,
+    assignment_path,
     parse_assignment,
 )
 from servedeck.serving.edit.differences import find_field_differences
@@ -162,6 +163,36 @@ def test_an_invalid_value_is_an_error_at_its_field(text: str, field: str, messag
     assert spec is None
     assert [one.field for one in issues] == [field]
     assert message in issues[0].message
+
+
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        ("env.0.value", "env.A"),
+        ("env.1.name", "env.X.configMap"),
+        ("volumes.0.mount_path", "volumes./data"),
+        ("transformer.env.0.secret.key", "transformer.env.B"),
+        ("transformer.port", "transformer.port"),
+        ("settings.max_model_len", "settings.maxModelLen"),
+        ("env.9.value", "env.9.value"),
+        ("", ""),
+    ],
+)
+def test_an_issue_is_named_as_an_assignment_names_its_field(field: str, path: str) -> None:
+    assert assignment_path(field, SPEC) == path
+
+
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        ("env.0.secret", "env.A.secret"),
+        ("volumes.0.pvc", "volumes./data/"),
+        ("settings.max_model_len", "settings.max-model-len"),
+        ("memory", "Memory"),
+    ],
+)
+def test_an_issue_of_an_assignment_is_named_as_it_was_written(field: str, path: str) -> None:
+    assert assignment_path(field, SPEC, ["image", path]) == path
 
 
 def test_a_variable_that_is_there_twice_is_not_changed() -> None:

@@ -125,6 +125,31 @@ def test_the_numbers_are_those_after_the_change() -> None:
     assert (found.pods, found.replicas, found.strategy.surge_pods) == (2, 8, 2)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (2, 8, "6 Pods start with the old Pod template first; then 8 Pods restart"),
+        (1, 2, "1 Pod starts with the old Pod template first; then 2 Pods restart"),
+        (3, 1, "2 Pods stop first; then 1 Pod restarts"),
+        (3, 2, "1 Pod stops first; then 2 Pods restart"),
+        (3, 3, "3 Pods restart"),
+    ],
+)
+def test_a_deployment_is_scaled_before_its_pods_are_replaced(
+    before: int, after: int, text: str
+) -> None:
+    summary = forecast(deployment(before, before), replicas=after).summary
+    assert summary.partition(" (")[0] == text
+    assert f"at least {min(before, after)} of {after} " in summary
+
+
+def test_pods_that_stop_first_make_room_for_new_ones() -> None:
+    live = deployment(2, 2, strategy=rolling(1, 0))
+    live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"][GPU] = 4
+    assert forecast_of(live, HALF).issues
+    assert forecast_of(live, HALF, replicas=1).issues == ()
+
+
 def test_it_is_said_in_sentences() -> None:
     assert forecast(deployment(1)).summary == (
         "1 Pod restarts (RollingUpdate, maxSurge 25% (1 Pod), maxUnavailable 25% (0 Pods)); "
@@ -324,14 +349,21 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def rolled_out(
-    reason: str = "NewReplicaSetAvailable", seconds: int = 90, **annotations: str
+    reason: str = "NewReplicaSetAvailable",
+    seconds: int = 90,
+    transition: int = -3600,
+    newer: int | None = None,
+    **annotations: str,
 ) -> Any:
+    """`seconds` and `transition` are the times of the condition, `newer` that of the creation of
+    another ReplicaSet, after the creation of the current one."""
     live = deployment(1)
     live["status"]["conditions"] = [
         {
             "type": "Progressing",
             "reason": reason,
             "lastUpdateTime": (START + timedelta(seconds=seconds)).isoformat(),
+            "lastTransitionTime": (START + timedelta(seconds=transition)).isoformat(),
         }
     ]
     replicaset = {
@@ -344,12 +376,23 @@ def rolled_out(
         },
         "spec": {"template": copy.deepcopy(live["spec"]["template"])},
     }
-    [current] = read_revisions(live, [replicaset])
+    replicasets = [replicaset]
+    if newer is not None:
+        replicasets.append(copy.deepcopy(replicaset))
+        replicasets[1]["metadata"] |= {
+            "name": "chat-2",
+            "uid": "r2",
+            "creationTimestamp": (START + timedelta(seconds=newer)).isoformat(),
+        }
+        replicasets[1]["spec"]["template"]["spec"]["containers"][0]["image"] = "a:9"
+    current, *_ = read_revisions(live, replicasets)
     return last_rollout_duration(live, current)
 
 
 def test_the_last_rollout_took_from_its_replicaset_until_it_was_available() -> None:
     assert rolled_out() == timedelta(seconds=90)
+    assert rolled_out(transition=1) == timedelta(seconds=90)  # the Deployment's first one
+    assert rolled_out(newer=-60) == timedelta(seconds=90)
 
 
 def test_the_duration_is_unknown_where_nothing_tells_it() -> None:
@@ -357,6 +400,12 @@ def test_the_duration_is_unknown_where_nothing_tells_it() -> None:
     assert rolled_out(seconds=0) is None
     assert rolled_out(**{"deployment.kubernetes.io/revision-history": "1,3"}) is None
     assert last_rollout_duration(deployment(), None) is None
+    assert rolled_out(newer=30) is None  # rolled back since
+
+
+@pytest.mark.parametrize("transition", [60, 90])
+def test_a_pause_is_no_part_of_the_duration_which_is_unknown_then(transition: int) -> None:
+    assert rolled_out(transition=transition) is None
 
 
 def test_pods_of_an_earlier_revision_with_the_wanted_template_go_on() -> None:

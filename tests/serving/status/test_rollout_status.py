@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -166,11 +167,44 @@ def test_a_rollout_starts_with_its_replicaset_and_a_rollback_with_the_change():
         replicaset(2, template("i:2"), created=ago(hours=1), history=history)
         for history in ("", "1")
     )
-    assert read(new, managed_fields=managed).started_at == as_time(ago(hours=1))
-    assert read(again, managed_fields=managed).started_at == as_time(ago(minutes=5))
-    assert read(again).started_at == as_time(ago(hours=1))
+    running: dict[str, Any] = {"status": {"updatedReplicas": 1}, "conditions": [UPDATED]}
+    assert read(new, managed_fields=managed, **running).started_at == as_time(ago(hours=1))
+    assert read(again, managed_fields=managed, **running).started_at == as_time(ago(minutes=5))
+    assert read(again, **running).started_at is None
     assert read(managed_fields=managed).started_at == as_time(ago(minutes=5))
     assert read().started_at is None
+
+
+def test_a_replicaset_that_is_older_than_another_one_was_made_current_again():
+    """Also before the controller has numbered it anew."""
+    running: dict[str, Any] = {"status": {"updatedReplicas": 1}, "conditions": [UPDATED]}
+    old = replicaset(1, template("i:2"), created=ago(hours=1))
+    newer = replicaset(2, template("i:3"), created=ago(minutes=10))
+
+    def started_at(**age: float) -> datetime | None:
+        managed = [manager("kubectl", time=ago(**age))]
+        return read(old, newer, managed_fields=managed, **running).started_at
+
+    assert started_at(seconds=5) == as_time(ago(seconds=5))
+    assert started_at(minutes=50) is None  # somebody else who owns no field of the template
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"paused": True}, {"status": {"updatedReplicas": 1, "replicas": 1}}],
+)
+def test_a_rollout_that_was_complete_before_is_not_started_by_a_pause_or_by_scaling(
+    changes: dict[str, Any],
+):
+    current = replicaset(2, template("i:2"), created=ago(days=3))
+    conditions = [progressing("NewReplicaSetAvailable")]
+    assert read(current, conditions=conditions, **changes).started_at is None
+
+
+def test_a_rollout_in_progress_that_is_paused_keeps_its_start():
+    current = replicaset(2, template("i:2"), created=ago(hours=1))
+    found = read(current, paused=True, status={"updatedReplicas": 1}, conditions=[UPDATED])
+    assert found.started_at == as_time(ago(hours=1))
 
 
 def test_pods_that_cannot_be_created():

@@ -202,6 +202,31 @@ def test_conditions_that_tell_nothing(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("transition", "is_known"),
+    [({"days": 2}, True), ({"minutes": 5}, False), ({"minutes": 6}, True)],
+)
+def test_a_rollout_that_a_pause_reports_again_finished_at_an_unknown_time(
+    transition: dict[str, float], is_known: bool
+) -> None:
+    """A resume of a complete rollout sets both times; one in between is followed by progress."""
+    found = condition(
+        "Progressing",
+        reason="NewReplicaSetAvailable",
+        lastUpdateTime=ago(minutes=5),
+        lastTransitionTime=ago(**transition),
+    )
+    entries = derive_entries(deployment(found), [replicaset("15", "a:1", hours=3)], ())
+    assert any("finished" in one.text for one in entries) is is_known
+
+
+def test_a_first_rollout_that_took_no_time_is_finished() -> None:
+    times = {"lastUpdateTime": ago(minutes=5), "lastTransitionTime": ago(minutes=5)}
+    found = condition("Progressing", reason="NewReplicaSetAvailable", **times)
+    entries = derive_entries(deployment(found), [replicaset("15", "a:1", minutes=5)], ())
+    assert any("finished" in one.text for one in entries)
+
+
+@pytest.mark.parametrize(
     ("pod", "kind", "text"),
     [
         (

@@ -9,7 +9,7 @@ from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.rejection import Rejection
-from servedeck.serving.capacity import SchedulingResult, scheduling_requirements
+from servedeck.serving.capacity import SchedulingResult
 from servedeck.serving.spec.spec import ServingSpec
 from tui.ports.change_service import ChangeService
 from tui.screens.create.inventory_watch import InventoryWatch
@@ -43,8 +43,7 @@ def make_create_deployer(
         inventory = inventory_watch.inventory
         if inventory is None or not plan.manifests:
             return None
-        asked, tolerations = scheduling_requirements(plan.manifests[0])
-        return inventory.check_scheduling(asked, plan.spec.replicas, tolerations)
+        return inventory.check_scheduling(plan.manifests[0], plan.spec.replicas)
 
     return Deployer(
         make_plan=make_plan,

@@ -8,7 +8,7 @@ from typing import TypeVar
 from textual.geometry import Size
 from textual.getters import query_one
 
-from tui.screens.base import MESSAGE_SECONDS, Overlay
+from tui.screens.base import Overlay
 from tui.screens.create.draft_autosave import DraftAutosave
 from tui.screens.create.edited_draft import EditedDraft
 from tui.screens.create.file_transfer import FileTransfer
@@ -22,9 +22,6 @@ from widgets.text_view import StatusLine
 
 INVENTORY_UPDATE_SECONDS = 0.25
 """Seconds between two updates of nodes, PVCs and namespaces."""
-
-MAX_MESSAGE_LINES = 4
-"""Maximum number of lines of a message."""
 
 Result = TypeVar("Result")
 
@@ -63,21 +60,7 @@ class FormScreen(Overlay[Result]):
         self.help_bar.display = size.height >= 10
         self.update_field_help(self._focused_path())
 
-    # -- messages -----------------------------------------------------------------------------
-
-    def show_message(
-        self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
-    ) -> None:
-        """Show a sentence, on several lines if it is long."""
-        super().show_message(text, style_name, seconds)
-        lines = wrap(((" ", ""), (text, style_name)), self.size.width - 1, 1)[:MAX_MESSAGE_LINES]
-        self.message_line.styles.height = max(1, len(lines))
-        self.message_line.set_lines(*lines)
-
-    def update_message(self) -> None:
-        if not self.has_message:
-            self.message_line.styles.height = 1
-        super().update_message()
+    # -- help of the fields -------------------------------------------------------------------
 
     def update_field_help(self, path: str) -> None:
         """Show the help of the field at the bottom."""

@@ -40,15 +40,13 @@ class EditClosing:
             self._start_worker(self._discard(), "Closing the form")
             return
         what = format_count(change_count, "unsaved change")
-        when = (
-            "if a serving of this name is created" if is_deleted else "when you edit this serving"
-        )
+        when = "when this name is created again" if is_deleted else "when you edit this serving"
         dialog = ConfirmDialog(
             "Leave the form?",
-            [f"It has {what}. A draft is offered again {when}."],
+            [f"It has {what}."],
             [
                 DialogOption("k", "Keep editing"),
-                DialogOption("s", "Save draft", "and close the form"),
+                DialogOption("s", "Save draft and close", f"offered again {when}"),
                 DialogOption("d", "Discard", "the changes are lost"),
             ],
         )
