@@ -16,11 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import control_plane_setup, demo, log_throughput, micro, page, report
+from benchmarks import control_plane_setup, demo, edit, log_throughput, micro, page, report
 from benchmarks.measure import (
     PROFILE_ENV,
     BenchmarkPlan,
     ClusterAccess,
+    Measurement,
     measure_program,
     measure_start,
     servedeck_path,
@@ -65,6 +66,11 @@ def parse_args() -> argparse.Namespace:
         "--only-alone", action="store_true", help="single parts, the demo and the log; no servers"
     )
     parser.add_argument(
+        "--only-edit",
+        action="store_true",
+        help="the edit form alone; a peer is another servedeck",
+    )
+    parser.add_argument(
         "--settle",
         type=float,
         default=10,
@@ -95,6 +101,11 @@ def measure_without_cluster(plan: BenchmarkPlan) -> dict[str, Any]:
     }
 
 
+async def measure_screens(program: Measurement) -> dict[str, Any]:
+    """All figures of the other screens of servedeck, in a program that shows the list."""
+    return {"page": await page.measure_page(program), "edit": await edit.measure_edit(program)}
+
+
 async def measure_cluster(
     args: argparse.Namespace, plan: BenchmarkPlan, plane: ControlPlane
 ) -> dict[str, Any]:
@@ -104,12 +115,24 @@ async def measure_cluster(
     cluster = ClusterAccess(plane.url, plane.tokens["admin"], plane.write_kubeconfig())
     await asyncio.sleep(args.settle)
     complete = rf"\b{args.servings} Ready\b"
+    peer = shlex.split(args.peer)
+    if peer:
+        peer[0] = shutil.which(peer[0]) or peer[0]
+    result: dict[str, Any] = {
+        "setup": {"servings": args.servings, "pods": args.servings * args.replicas}
+    }
+    if args.only_edit:
+        argvs = {"servedeck": [servedeck_path(), "-A"], "peer": peer}
+        for name, argv in argvs.items():
+            if argv:
+                result[name] = await edit.measure_edit_alone(argv, cluster, plan, complete)
+        return result
     argv = [servedeck_path(), "-A"]
     if args.profile:
         os.environ[PROFILE_ENV] = str(args.profile.resolve())
         argv = [sys.executable, "-m", "benchmarks.run_profiled", "-A"]
     start = await measure_start(argv, cluster.kubeconfig, plan, complete)
-    ours = await measure_program(argv, cluster, plan, complete, page.measure_page)
+    ours = await measure_program(argv, cluster, plan, complete, measure_screens)
     ours |= {"start": start}
     if args.settle >= MINUTE_AGES_AFTER and "quiet" in ours:
         ours["quiet"]["settled_bytes_per_s"] = ours["quiet"]["bytes_per_s"]
@@ -121,11 +144,8 @@ async def measure_cluster(
         ours["large"] = await page.measure_large_serving(
             [servedeck_path(), "-A"], cluster, plan, rf"\b{args.servings + 1} Ready\b"
         )
-    result = {"setup": {"servings": args.servings, "pods": args.servings * args.replicas}}
-    result |= {"servedeck": ours}
-    if args.peer:
-        peer = shlex.split(args.peer)
-        peer[0] = shutil.which(peer[0]) or peer[0]
+    result["servedeck"] = ours
+    if peer:
         result["peer"] = await measure_program(peer, cluster, plan, "")
     return result
 
@@ -134,10 +154,10 @@ def main() -> int:
     args = parse_args()
     result: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-        "servedeck": {"micro": micro.run_all()},
+        "servedeck": {} if args.only_edit else {"micro": micro.run_all()},
     }
     ours, plan = result["servedeck"], build_plan(args)
-    if not args.only_micro:
+    if not args.only_micro and not args.only_edit:
         ours |= measure_without_cluster(plan)
     if not args.only_micro and not args.only_alone:
         if reason := missing_binaries_message():
@@ -152,9 +172,11 @@ def main() -> int:
             plane.stop()
     if args.json:
         args.json.write_text(json.dumps(result, indent=1, ensure_ascii=False))
-    measured = {"micro"} if args.only_micro else {"micro", "demo", "log"}
     budgets = report.BUDGETS
-    if args.only_micro or args.only_alone:
+    if args.only_edit:
+        budgets = tuple(budget for budget in budgets if "edit" in budget.path)
+    elif args.only_micro or args.only_alone:
+        measured = {"micro"} if args.only_micro else {"micro", "demo", "log"}
         budgets = tuple(budget for budget in budgets if budget.path[0] in measured)
     print(report.format_table(ours, result.get("peer"), budgets))
     if "not_reached" in ours:

@@ -206,28 +206,40 @@ async def background_churn(cluster: ClusterAccess, rate: float) -> AsyncIterator
         await process.wait()
 
 
+@asynccontextmanager
+async def running_program(
+    argv: list[str], cluster: ClusterAccess, plan: BenchmarkPlan
+) -> AsyncIterator[Measurement]:
+    """Run a program in a terminal of its own, with a home directory of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        environment = clean_environment(cluster.kubeconfig, home)
+        terminal = BenchmarkTerminal(argv, plan.terminal_size, environment)
+        try:
+            async with open_client(cluster.url, cluster.token) as http:
+                yield Measurement(terminal, http, plan)
+        finally:
+            terminal.close()
+
+
 async def measure_program(
     argv: list[str],
     cluster: ClusterAccess,
     plan: BenchmarkPlan,
     complete_pattern: str,
-    measure_page: Callable[[Measurement], Awaitable[dict[str, Any]]] | None = None,
+    measure_screens: Callable[[Measurement], Awaitable[dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """All measurements of one program. `complete_pattern` matches a line once every serving has its
-    actual status; "" if the program has no such line. `measure_page` measures the page of a
-    serving; None if the program has none."""
-    result: dict[str, Any] = {"command": " ".join([Path(argv[0]).name, *argv[1:]])}
-    with tempfile.TemporaryDirectory() as home:
-        terminal = BenchmarkTerminal(
-            argv, plan.terminal_size, clean_environment(cluster.kubeconfig, home)
-        )
-        try:
-            async with open_client(cluster.url, cluster.token) as http:
-                program = Measurement(terminal, http, plan)
-                await _collect_figures(program, cluster, complete_pattern, result, measure_page)
-        finally:
-            terminal.close()
+    actual status; "" if the program has no such line. `measure_screens` measures its other screens,
+    each under its name; None if the program has none."""
+    result: dict[str, Any] = {"command": format_command(argv)}
+    async with running_program(argv, cluster, plan) as program:
+        await _collect_figures(program, cluster, complete_pattern, result, measure_screens)
     return result
+
+
+def format_command(argv: list[str]) -> str:
+    """A command as it is reported."""
+    return " ".join([Path(argv[0]).name, *argv[1:]])
 
 
 async def _collect_figures(
@@ -235,7 +247,7 @@ async def _collect_figures(
     cluster: ClusterAccess,
     complete_pattern: str,
     result: dict[str, Any],
-    measure_page: Callable[[Measurement], Awaitable[dict[str, Any]]] | None = None,
+    measure_screens: Callable[[Measurement], Awaitable[dict[str, Any]]] | None = None,
 ) -> None:
     terminal, plan = program.terminal, program.plan
     rows = min(15, plan.servings)
@@ -272,10 +284,10 @@ async def _collect_figures(
     result["load"] = busy
     result["rss_end_mib"] = round(terminal.rss_mib())
     result["screen"] = [line.rstrip() for line in terminal.screen_lines()]
-    if measure_page is not None:
-        quiet["page"] = await measure_page(program)
+    if measure_screens is not None:
+        quiet |= await measure_screens(program)
         async with background_churn(cluster, plan.rate):
-            busy["page"] = await measure_page(program)
+            busy |= await measure_screens(program)
 
 
 async def measure_start(

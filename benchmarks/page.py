@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import tempfile
 import time
 from typing import Any
 
-from benchmarks.control_plane_setup import open_client
 from benchmarks.measure import (
     ROW_PATTERN,
     BenchmarkPlan,
     ClusterAccess,
     Measurement,
     background_churn,
-    clean_environment,
     matches_line,
     percentiles,
+    running_program,
 )
-from benchmarks.terminal import BenchmarkTerminal
 from tui.screens.serving import PANES
 
 OPEN_COUNT = 40
@@ -54,27 +51,21 @@ async def measure_large_serving(
     """All figures of the page of the serving with many Pods, quiet and under load, in a program of
     its own. {} if the list or the serving is not shown."""
     wanted = re.compile(complete_pattern)
-    with tempfile.TemporaryDirectory() as home:
-        environment = clean_environment(cluster.kubeconfig, home)
-        terminal = BenchmarkTerminal(argv, plan.terminal_size, environment)
-        try:
-            async with open_client(cluster.url, cluster.token) as http:
-                program = Measurement(terminal, http, plan)
-                if not await program.wait_until_shown(lambda: matches_line(terminal, wanted), 60):
-                    return {}
-                name = f"srv-{LARGE_SERVING_NUMBER}"
-                terminal.send_keys(f"/{name}\r")
-                if not await program.wait_until_shown(
-                    lambda: set(program.visible_names()) == {name}, TIMEOUT
-                ):
-                    return {}
-                measurement = PageMeasurement(program, len(PANES), list_rows=1)
-                result: dict[str, Any] = {"quiet": {"page": await measurement.measure()}}
-                async with background_churn(cluster, plan.rate):
-                    result["load"] = {"page": await measurement.measure()}
-                return result
-        finally:
-            terminal.close()
+    async with running_program(argv, cluster, plan) as program:
+        terminal = program.terminal
+        if not await program.wait_until_shown(lambda: matches_line(terminal, wanted), 60):
+            return {}
+        name = f"srv-{LARGE_SERVING_NUMBER}"
+        terminal.send_keys(f"/{name}\r")
+        if not await program.wait_until_shown(
+            lambda: set(program.visible_names()) == {name}, TIMEOUT
+        ):
+            return {}
+        measurement = PageMeasurement(program, len(PANES), list_rows=1)
+        result: dict[str, Any] = {"quiet": {"page": await measurement.measure()}}
+        async with background_churn(cluster, plan.rate):
+            result["load"] = {"page": await measurement.measure()}
+        return result
 
 
 class PageMeasurement:
@@ -92,12 +83,12 @@ class PageMeasurement:
         result: dict[str, Any] = {}
         before = self._terminal.rss_mib()
         result["open"] = await self._measure_open()
-        await self._open()
+        await self.open()
         await asyncio.sleep(1)
         result["added_mib"] = round(self._terminal.rss_mib() - before, 1)
         result["pod_change"] = await self._measure_pod_changes()
         result["key"] = await self._measure_keys()
-        await self._close()
+        await self.close()
         return result
 
     # -- opening ------------------------------------------------------------------------------
@@ -106,24 +97,25 @@ class PageMeasurement:
         taken: list[float] = []
         lost = 0
         for _ in range(OPEN_COUNT):
-            took = await self._open()
+            took = await self.open()
             if took is None:
                 lost += 1
             else:
                 taken.append(1000 * took)
-            await self._close()
+            await self.close()
             self._terminal.send_keys("j")
             await asyncio.sleep(0.4)
         return percentiles(taken, "p50_ms", "p95_ms") | {"not_seen": lost}
 
-    async def _open(self) -> float | None:
+    async def open(self) -> float | None:
         """Open the page; seconds until it is complete."""
         at = time.monotonic()
         self._terminal.send_keys("\r")
         shown = await self._program.wait_until_shown(self._is_complete, TIMEOUT)
         return None if shown is None else shown - at
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Close the page, and wait for the list."""
         self._terminal.send_keys("\x1b")
         await self._program.wait_until_shown(
             lambda: (

@@ -89,6 +89,29 @@ BUDGETS = (
             ("key to paint on the page, worst", "ms", ("key", "max_ms"), 40),
         )
     ),
+    *(
+        Budget(
+            f"{label}, {'under load' if when == 'load' else when}",
+            "ms",
+            (when, "edit", *path),
+            limit,
+        )
+        for when in ("quiet", "load")
+        for label, path, limit in (
+            ("e to form, median", ("open", "p50_ms"), None),
+            ("e to form, worst", ("open", "max_ms"), 40),
+            ("e to form, CPU, median", ("open", "cpu", "p50_ms"), None),
+            ("reads for the form by another client, median", ("open", "reads", "p50_ms"), None),
+            ("reads for the form by another client, worst", ("open", "reads", "max_ms"), None),
+            ("key typed in the form to paint, median", ("key", "p50_ms"), None),
+            ("key typed in the form to paint, worst", ("key", "max_ms"), 40),
+            ("key typed in the form, CPU, median", ("key", "cpu", "p50_ms"), None),
+            ("plan of a change that restarts Pods, median", ("plan", "p50_ms"), None),
+            ("plan of a change that restarts Pods, worst", ("plan", "max_ms"), 300),
+            ("its dry run by another client, median", ("plan", "dry_run", "p50_ms"), None),
+            ("its dry run by another client, worst", ("plan", "dry_run", "max_ms"), None),
+        )
+    ),
     Budget("log lines followed", "lines/s", ("log", "lines_per_s"), 500_000, is_minimum=True),
     Budget("log lines lost", "lines", ("log", "lost"), 0),
     Budget("key to paint, median, at that speed", "ms", ("log", "fast_key", "p50_ms"), 50),

@@ -86,6 +86,12 @@ def get_message_pumps(app: App[Any]) -> Iterable[MessagePump]:
     return app._registry
 
 
+def mount_ahead(app: App[Any], screen: Screen[Any]) -> None:
+    """Mount an installed screen that is shown later; Textual's own API mounts it when it is
+    pushed."""
+    app._get_screen(screen)
+
+
 def get_pump_task(pump: MessagePump) -> asyncio.Task[None] | None:
     """The task that handles its messages; None before it starts, and for the app itself."""
     return pump._task

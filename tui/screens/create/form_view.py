@@ -83,6 +83,16 @@ class FormView(Form):
 
     # -- what it shows --------------------------------------------------------------------------
 
+    def reset(self, draft: Draft) -> None:
+        """Forget what was shown: `show_step` shows another draft as a new form would."""
+        self.draft = draft
+        self.touched = set()
+        self.reveal = False
+        self._issues = ()
+        self._last_focused_paths = {}
+        if self.rows:
+            self.set_rows(())
+
     def show_step(self, step: int, focus: str = "", *fallbacks: str) -> None:
         """Show the fields of a step; the focus goes to `focus`, or to the last focused field, or to
         the first required one; if that field no longer exists, to another one."""

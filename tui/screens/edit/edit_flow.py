@@ -11,9 +11,13 @@ from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import ServingView
 from servedeck.serving.duration import format_signed_duration
+from tui.internals.textual_private import mount_ahead
 from tui.operation_flow import OperationFlow
 from tui.ports.app_context import Undoable
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
+
+FORM_NAME = "edit"
+"""Name of the installed screen."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from servedeck.serving.objects.import_objects import ImportedServing
     from tui.ports.change_service import ChangeService
     from tui.screens.base import ActionScreen
-    from tui.screens.edit.edit_screen import EditResult
+    from tui.screens.edit.edit_screen import EditResult, EditScreen
 
 
 class EditFlow:
@@ -133,13 +137,31 @@ class EditFlow:
                 await asyncio.to_thread(saved.file.delete)
         self._push_form(view, read)
 
-    def _push_form(self, view: ServingView, read: ImportedServing, **more: Any) -> None:
+    def prepare(self) -> None:
+        """Mount the form before it is opened for the first time: that is half of the time that
+        opening takes."""
+        app = self._screen.app
+        form = self._form()
+        if form is not None and not form.is_attached:
+            mount_ahead(app, form)
+
+    def _form(self) -> EditScreen | None:
+        """The form of the program: it is opened again for each serving. None before there is
+        anything that can be edited."""
         from tui.screens.edit.edit_screen import EditScreen
 
-        change_service = self._screen.app_context.change_service
-        if change_service is not None:
-            form = EditScreen(view, read, change_service, **more)
-            self._screen.app.push_screen(form, lambda result: self._on_closed(view.key, result))
+        app, change_service = self._screen.app, self._screen.app_context.change_service
+        if change_service is None:
+            return None
+        if not app.is_screen_installed(FORM_NAME):
+            app.install_screen(EditScreen(change_service), FORM_NAME)
+        return app.get_screen(FORM_NAME, EditScreen)
+
+    def _push_form(self, view: ServingView, read: ImportedServing, **more: Any) -> None:
+        form, app = self._form(), self._screen.app
+        if form is not None and form not in app.screen_stack:
+            form.open(view, read, **more)
+            app.push_screen(form, lambda result: self._on_closed(view.key, result))
 
     def _on_closed(self, key: NamespacedName, result: EditResult | None) -> None:
         if result is None or self._screen.app_context.exiting:

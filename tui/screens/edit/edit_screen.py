@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
+from textual.timer import Timer
 
 from servedeck.changes.draft_merge import moved_path, rebase_version
 from servedeck.changes.draft_store import DraftFile
@@ -21,7 +23,7 @@ from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.edit.changed_by import find_changed_by
 from servedeck.serving.edit.differences import FieldDifference
 from servedeck.serving.edit.merge import MergeConflict, Side
-from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.owners import find_controller, find_gitops_owner
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.spec import ServingSpec
@@ -64,7 +66,11 @@ class EditResult(NamedTuple):
 
 class EditScreen(FormScreen[EditResult | None]):
     """The form of one serving. While it is open, it follows the serving: what others change is
-    shown at once, and merged where only one side changed a field."""
+    shown at once, and merged where only one side changed a field.
+
+    An installed screen can be opened again, which takes a fraction of the time of mounting another
+    one. While it is closed, it watches, requests and paints nothing.
+    """
 
     SCOPE = "edit"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,21 +82,51 @@ class EditScreen(FormScreen[EditResult | None]):
     banner = query_one("#banner", StatusLine)
     save_bar = query_one("#save-bar", StatusLine)
 
-    def __init__(
+    def __init__(self, change_service: ChangeService) -> None:
+        """It edits nothing until `open` is called."""
+        super().__init__()
+        self._change_service = change_service
+        self._files = FileTransfer(
+            ask=lambda dialog, on_path: self.app.push_screen(dialog, on_path),
+            start_worker=lambda work, label: self.start_worker(work, "file", busy_label=label),
+            show_message=self.show_message,
+        )
+        self._view: ServingView | None = None
+        """The serving as it was last; None before the first one is opened."""
+        self._inventory_ticker: Timer | None = None
+        self._is_watching = False
+        nothing = import_objects(())
+        self.edit = EditDraft(nothing.spec)
+        self.form = FormView(self.edit.draft)
+        self.form.step = steps.EDIT_STEP
+        self.form.masks_texts = True
+        self.form.extra_note = self._field_note
+        self._begin(NamespacedName("", ""), nothing, None)
+
+    def open(
         self,
         view: ServingView,
         read: ImportedServing,
-        change_service: ChangeService,
         *,
         edit: EditDraft | None = None,
         draft_file: DraftFile | None = None,
     ) -> None:
-        """`read` is the serving as it is now; `edit` a saved draft on top of it."""
-        super().__init__()
-        self.key: NamespacedName = view.key
+        """Edit a serving: the screen is shown after this, for the first time or again. `read` is
+        the serving as it is now; `edit` a saved draft on top of it."""
         self._view = view
-        self._change_service = change_service
         self.edit = edit or EditDraft(read.spec, read.mounts)
+        self.form.reset(self.edit.draft)
+        self._begin(view.key, read, draft_file)
+        if self.is_mounted:
+            self._reveal = False
+            self.clear_message()
+            self._show()
+
+    def _begin(
+        self, key: NamespacedName, read: ImportedServing, draft_file: DraftFile | None
+    ) -> None:
+        """Make what belongs to the edit of one serving."""
+        self.key = key
         self._others: list[str] = []
         """What others have changed since the form was opened, in words, the latest last."""
         self._is_deleted = False
@@ -100,10 +136,13 @@ class EditScreen(FormScreen[EditResult | None]):
         self._unread_count = 0
         """Number of changed fields that cannot be read yet."""
         self._follower = ServingFollower(
-            self.key,
+            key,
             read,
-            change_service,
-            get_deployment=lambda: self.app_context.source.fleet.deployment(self.key),
+            self._change_service,
+            get_deployment=lambda: self.app_context.source.fleet.deployment(key),
+            watch_objects=lambda query, on_change: self.app_context.detail_service.watch_objects(
+                query, on_change
+            ),
             start_worker=lambda work: self.start_worker(work, "read"),
             # Handled as a message of the screen, so that keys wait for it.
             on_read=lambda now: self.call_later(self.take_over, now),
@@ -111,33 +150,24 @@ class EditScreen(FormScreen[EditResult | None]):
         )
         draft = self.edit.draft
         draft.step = steps.EDIT_STEP
-        self.inventory_watch = InventoryWatch(change_service.watch_inventory)
+        self.inventory_watch = InventoryWatch(self._change_service.watch_inventory)
         self.autosave = DraftAutosave(
             draft,
-            lambda: change_service.edit_draft_store(self.key),
+            lambda: self._change_service.edit_draft_store(key),
             draft_file,
             lambda problem: self.show_message(problem, "warning"),
         )
         self._edited = EditedDraft(draft, self.autosave, self._on_validated, self.edit.validate)
-        self.form = FormView(draft)
-        self.form.step = steps.EDIT_STEP
-        self.form.masks_texts = True
-        self.form.extra_note = self._field_note
         self._editor = FormEditor(
             self.form,
             self._edited,
             self.inventory_watch,
-            change_service,
+            self._change_service,
             show_message=self.show_message,
             key_display=lambda action_id: self.app_context.key_display_for(action_id),
         )
-        self._files = FileTransfer(
-            ask=lambda dialog, on_path: self.app.push_screen(dialog, on_path),
-            start_worker=lambda work, label: self.start_worker(work, "file", busy_label=label),
-            show_message=self.show_message,
-        )
         self._form_closing = EditClosing(
-            self.key,
+            key,
             self.autosave,
             ask=lambda dialog, on_answer: self.app.push_screen(dialog, on_answer),
             start_worker=lambda work, label: self.start_worker(work, "leave", busy_label=label),
@@ -154,19 +184,51 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def on_mount(self) -> None:
         super().on_mount()
+        self._inventory_ticker = self.set_interval(
+            INVENTORY_UPDATE_SECONDS, lambda: self._editor.update_inventory(), pause=True
+        )
+        if self._view is not None:
+            self._show()
+
+    def _show(self) -> None:
+        """Show the serving that was opened."""
         # It may have changed while the serving was read.
         self._view = self.app_context.source.fleet.view(self.key) or self._view
-        self._editor.watch_inventory()
-        self.set_interval(INVENTORY_UPDATE_SECONDS, self._editor.update_inventory)
-        self._show_form()
-        self._update_title()
-        self._update_banner()
-
-    def _show_form(self) -> None:
         self.form.touched |= set(self.edit.changed_paths)
         self._editor.show_step(steps.EDIT_STEP, self.edit.draft.focused_field)
         self.handle_draft_change()
         self.update_field_help(self._focused_path())
+        self._update_title()
+        self._update_banner()
+        self.call_after_refresh(self._start_watches)  # the first paint does not wait for them
+
+    def _start_watches(self) -> None:
+        """Watch what the form needs of the cluster until it is closed."""
+        if self._is_watching or self not in self.app.screen_stack:
+            return
+        self._is_watching = True
+        self._editor.watch_inventory()
+        self._follower.start()
+        if self._inventory_ticker is not None:
+            self._inventory_ticker.resume()
+
+    def dismiss(self, result: EditResult | None = None) -> AwaitComplete:
+        if self.is_active:
+            self._end()
+        return super().dismiss(result)
+
+    def _end(self) -> None:
+        """The form is closed: nothing goes on for its serving."""
+        self._is_watching = False
+        if self._inventory_ticker is not None:
+            self._inventory_ticker.pause()
+        self.workers.cancel_group(self, "read")
+        self.autosave.close()
+        self.call_later(self.inventory_watch.close)
+        self.call_later(self._follower.close)
+
+    async def on_unmount(self) -> None:
+        await self._follower.close()
 
     # -- the wanted serving -------------------------------------------------------------------
 
@@ -206,6 +268,8 @@ class EditScreen(FormScreen[EditResult | None]):
         self._update_save_bar()
 
     def _update_title(self) -> None:
+        if self._view is None:
+            return
         width = self.title_view.inner_width or self.app.size.width
         serving: Line = title_line(self._view)
         if self._is_deleted:
@@ -245,8 +309,9 @@ class EditScreen(FormScreen[EditResult | None]):
         """What a changed field was before, and who else sets it."""
         key = self.app_context.key_display_for("edit.reset")
         note = edit_lines.note_line(self.edit, path, key, reveal=self._reveal)
-        if path == "replicas" and self._view.autoscaler:
-            owner = f"set by the autoscaler ({self._view.autoscaler})"
+        autoscaler = self._view.autoscaler if self._view is not None else ""
+        if path == "replicas" and autoscaler:
+            owner = f"set by the autoscaler ({autoscaler})"
             note = (*note, *((("  ", ""),) if note else ()), (owner, "warning"))
         return note
 
@@ -256,11 +321,10 @@ class EditScreen(FormScreen[EditResult | None]):
         if self.key not in changes.keys and not changes.state_changed:
             return
         view = self.app_context.source.fleet.view(self.key)
-        if view is not None and view.autoscaler != self._view.autoscaler:
-            self._view = view
-            self.form.update_notes()
         if view is not None:
-            self._view = view
+            before, self._view = self._view, view
+            if before is None or view.autoscaler != before.autoscaler:
+                self.form.update_notes()
         # Nothing is known of a serving while the list is incomplete.
         is_complete = self.app_context.source.state.phase.name == "LIVE"
         if view is not None or is_complete:
@@ -367,6 +431,7 @@ class EditScreen(FormScreen[EditResult | None]):
         if conflicts := self.conflicts:
             self._ask(conflicts[0])
             return
+        self._start_watches()  # a key may be faster than the first paint
         inventory = self.inventory_watch.inventory
         if inventory is None or self._wanted is None:
             self.show_message("Not connected to the API server yet; the form is kept.", "warning")

@@ -1,10 +1,15 @@
-"""Follows the serving that a form edits: it is read again as soon as somebody changes it."""
+"""Follows the serving that a form edits: it is read again as soon as somebody changes it.
+
+The list has the Deployment. The Services and routes are watched here, each by its name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.detail.detail_service import ObjectWatch
+from servedeck.detail.object_watch import ObjectQuery
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import DESCRIPTION_ANNOTATION
 from servedeck.serving.objects.import_objects import ImportedServing
@@ -12,6 +17,7 @@ from servedeck.serving.objects.records import Deployment
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str
 from servedeck.serving.text import sanitize
 from tui.ports.change_service import ChangeService
+from tui.screens.edit.related_objects import RelatedObjectsWatch
 
 
 class ServingFollower:
@@ -24,12 +30,14 @@ class ServingFollower:
         change_service: ChangeService,
         *,
         get_deployment: Callable[[], Deployment | None],
+        watch_objects: Callable[[ObjectQuery, Callable[[], None]], ObjectWatch | None],
         start_worker: Callable[[Coroutine[None, None, None]], object],
         on_read: Callable[[ImportedServing], object],
         on_error: Callable[[str], object],
     ) -> None:
-        """`get_deployment` returns the Deployment of the list; `on_read` is called with a newer
-        serving, which it gives to `advance`; `on_error` with a sentence."""
+        """`get_deployment` returns the Deployment of the list; `watch_objects` starts to watch, and
+        calls its second argument after changes; `on_read` is called with a newer serving, which it
+        gives to `advance`; `on_error` with a sentence."""
         self.read = read
         self._key = key
         self._change_service = change_service
@@ -37,9 +45,18 @@ class ServingFollower:
         self._start_worker = start_worker
         self._on_read = on_read
         self._on_error = on_error
+        self._watches = RelatedObjectsWatch(key, watch_objects, self.read_if_changed)
         self._is_reading = False
         self._seen_metadata: tuple[object, ...] = ()
         """Labels and description of the list when they were compared last."""
+
+    def start(self) -> None:
+        """Start to watch the Services and routes."""
+        self._watches.watch(self.read)
+
+    async def close(self) -> None:
+        """Watch nothing any more."""
+        await self._watches.close()
 
     def read_if_changed(self) -> None:
         """Read the serving if the list has a newer one."""
@@ -52,7 +69,7 @@ class ServingFollower:
         if seen != self._seen_metadata:  # they do not change the generation
             is_newer = is_newer or not has_metadata(deployment, self.read)
         self._seen_metadata = seen
-        if is_newer:
+        if is_newer or self._watches.has_changed(self.read):
             self._is_reading = True
             self._start_worker(self._read_again())
 
@@ -61,6 +78,7 @@ class ServingFollower:
             read = await self._change_service.import_serving(self._key)
         except ClusterError as error:
             self._seen_metadata = ()
+            self._watches.forget_seen()
             self._on_error(f"The serving changed and cannot be read: {error}")
         else:
             self._on_read(read)
@@ -79,6 +97,7 @@ class ServingFollower:
         if is_older:
             return None
         self.read = read
+        self._watches.watch(read)
         return before
 
 
