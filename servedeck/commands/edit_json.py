@@ -7,6 +7,7 @@ from typing import Any
 
 from servedeck.changes.edit.edit import EditPlan
 from servedeck.cluster.apply import ObjectRef
+from servedeck.metrics.load import ServingLoad
 from servedeck.serving.edit.restart_forecast import RestartForecast
 from servedeck.serving.spec.document import document_path
 
@@ -15,9 +16,14 @@ PLANNED = "planned"
 
 
 def edit_json(
-    plan: EditPlan, result: str, message: str = "", applied: Sequence[ObjectRef] = ()
+    plan: EditPlan,
+    result: str,
+    message: str = "",
+    applied: Sequence[ObjectRef] = (),
+    load: ServingLoad | None = None,
 ) -> dict[str, Any]:
-    """Values that look secret are masked."""
+    """Values that look secret are masked. `load` is what the serving has to do before; None if it
+    was not read."""
     return {
         "namespace": plan.spec.namespace,
         "name": plan.spec.name,
@@ -36,6 +42,7 @@ def edit_json(
         "restartsPods": plan.restarts_pods,
         "stopsServing": plan.stops_serving,
         "rollout": _forecast_json(plan.forecast) if plan.forecast is not None else None,
+        "load": load.as_json if load is not None else None,
         "conflicts": [
             {
                 "field": one.name,

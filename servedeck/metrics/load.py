@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.pod_scrape import INTERVAL, scrape
+from servedeck.metrics.pod_scrape import INTERVALS, scrape
 from servedeck.metrics.prometheus import PrometheusClient, single_value
 from servedeck.metrics.queries import WINDOW_SECONDS, Metric, build_query
 from servedeck.metrics.target import MetricsTarget, fetch_target
@@ -51,10 +54,14 @@ class ServingLoad:
         rate, measured = self.requests_per_second, self._measured_text
         if rate == 0:
             text = f"No request was finished {measured}"
+        elif self.source == "pods":
+            count = max(round(rate * self.seconds), 1)
+            text = f"It handles about {format_estimate(rate, count)} requests per second"
+            text += f" ({count:,} {measured})"
         else:
             text = f"It handles {format_rate(rate)} requests per second ({measured})"
         if self.running_requests is not None:
-            text += f"; {self.running_requests:,.0f} in progress"
+            text += f"; {format_number(self.running_requests)} in progress"
         return f"{text}."
 
     @property
@@ -85,41 +92,61 @@ def format_rate(rate: float) -> str:
     return f"{rate:,.{digits}f}"
 
 
+def format_number(number: float) -> str:
+    """A number of requests."""
+    return f"{number:,.0f}" if number else "none"
+
+
+def format_estimate(rate: float, count: int) -> str:
+    """A rate from a count of requests in as many digits as the count bears out: 1 request more or
+    less is 50 % of 2."""
+    digits = 1 if count < 10 else 2
+    rounded = float(f"{rate:.{digits - 1}e}")
+    places = digits - 1 - math.floor(math.log10(rounded))
+    return f"{rounded:,.{max(places, 0)}f}"
+
+
 class LoadReader:
     """Reads the load of servings: from Prometheus where the settings name one, else from their
     Pods. What fails is in the result."""
 
     def __init__(
-        self, connection: Connection, settings: Settings, *, interval: float = INTERVAL
+        self, connection: Connection, settings: Settings, intervals: Sequence[float] = INTERVALS
     ) -> None:
-        """`interval` is that between two readings of a Pod, in seconds."""
+        """`intervals` are those between the readings of a Pod, in seconds."""
         self._connection = connection
         self._options = PrometheusOptions.from_settings(settings)
         self._reads_pods = settings.pod_metrics
-        self._reports_pods = "pod_metrics" in settings.explicit_keys
-        self._interval = interval
-
-    async def read_serving(self, namespace: str, name: str) -> ServingLoad:
-        """The load of a Deployment, whose Pods are listed first."""
-        try:
-            target = await fetch_target(self._connection, namespace, name)
-        except ClusterError as error:
-            return ServingLoad(reason=str(error))
-        return await self.read(target) if target is not None else ServingLoad()
+        self._reports_pods = settings.pod_metrics and "pod_metrics" in settings.explicit_keys
+        self._intervals = intervals
 
     @property
     def is_configured(self) -> bool:
         """Whether the settings ask for metrics, so that their absence is worth a line."""
         return self._options.is_configured or self._reports_pods
 
-    async def read(self, target: MetricsTarget) -> ServingLoad:
-        """The load of a serving or a Pod. The Pods are read where there is no Prometheus, or it
-        does not know them."""
+    async def read_serving(self, namespace: str, name: str) -> ServingLoad:
+        """The first load of a Deployment, whose Pods are listed before."""
+        try:
+            target = await fetch_target(self._connection, namespace, name)
+        except ClusterError as error:
+            return ServingLoad(reason=str(error))
+        if target is None:
+            return ServingLoad()
+        async with aclosing(self.read(target)) as loads:
+            return await anext(loads, ServingLoad())
+
+    async def read(self, target: MetricsTarget) -> AsyncGenerator[ServingLoad, None]:
+        """The load of a serving or a Pod, at least once; another one is more precise. The Pods are
+        read where there is no Prometheus, or it does not know them."""
         load = ServingLoad()
         if self._options.is_configured:
             load = await self._ask_prometheus(target)
-        is_known = load.requests_per_second is not None or load.is_failure
-        return load if is_known or not self._reads_pods else await self._read_pods(target)
+        if load.requests_per_second is None and not load.is_failure and self._reads_pods:
+            async for load in self._read_pods(target):
+                yield load
+        else:
+            yield load
 
     async def _ask_prometheus(self, target: MetricsTarget) -> ServingLoad:
         queries = [build_query(metric, target) for metric in _METRICS]
@@ -142,25 +169,24 @@ class LoadReader:
             await transport.close()
         rate = single_value(found[0])
         if rate is None:
-            reason = f"{transport.display_name} has no metrics of its requests."
-            return ServingLoad(reason=reason)
+            return ServingLoad(reason=f"{transport.display_name} has no metrics of its requests.")
         running = single_value(found[1]) if queries[1] else None
         return ServingLoad(rate, running, "prometheus", WINDOW_SECONDS)
 
-    async def _read_pods(self, target: MetricsTarget) -> ServingLoad:
+    async def _read_pods(self, target: MetricsTarget) -> AsyncIterator[ServingLoad]:
+        ready, is_known = len(target.ready_pods), False
         try:
-            found = await scrape(self._connection, target, _METRICS, interval=self._interval)
+            async for found in scrape(
+                self._connection, target, _METRICS, intervals=self._intervals
+            ):
+                rate = found.values[Metric.REQUEST_RATE]
+                running = found.values[Metric.RUNNING_REQUESTS]
+                if rate is not None:
+                    is_known = True
+                    yield ServingLoad(rate, running, "pods", found.seconds, found.pods, ready)
         except ClusterError as error:
-            return ServingLoad(reason=str(error), is_failure=self._reports_pods)
-        ready = len(target.ready_pods)
-        if found is None or found.values[Metric.REQUEST_RATE] is None:
-            reason = "No Ready Pod has known metrics of requests." if ready else ""
-            return ServingLoad(reason=reason)
-        return ServingLoad(
-            found.values[Metric.REQUEST_RATE],
-            found.values[Metric.RUNNING_REQUESTS],
-            "pods",
-            found.seconds,
-            found.pods,
-            ready,
-        )
+            yield ServingLoad(reason=str(error), is_failure=self._reports_pods)
+            return
+        if not is_known:
+            reason = "No Ready Pod has metrics of requests that are known." if ready else ""
+            yield ServingLoad(reason=reason)

@@ -4,7 +4,7 @@ has to be installed. Needs `get` on `pods/proxy`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from servedeck.cluster.http.connection import Connection
@@ -21,8 +21,8 @@ MAX_PAGE_BYTES = 4 << 20
 CONCURRENT_REQUESTS = 5
 POD_TIMEOUT = 3.0
 """Seconds for one page; a Pod that takes longer does not count."""
-INTERVAL = 2.0
-"""Seconds between the two readings of a counter."""
+INTERVALS = (2.0, 8.0)
+"""Seconds between the readings of a counter: soon a first figure, then one of more requests."""
 
 _ACCEPT = "text/plain;version=0.0.4"
 
@@ -50,25 +50,28 @@ async def scrape(
     target: MetricsTarget,
     metrics: Iterable[Metric],
     *,
-    interval: float = INTERVAL,
+    intervals: Iterable[float] = INTERVALS,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> ScrapedMetrics | None:
-    """Read the Pods twice; None if none of them has metrics. Raises MetricsError without the
-    permission, and other ClusterErrors if the API server cannot be reached."""
+) -> AsyncIterator[ScrapedMetrics]:
+    """Read the Pods once, and again after each of the intervals, in seconds: what has happened
+    since the first reading. Nothing if no Pod has metrics. Raises MetricsError without the
+    permission."""
     asked = tuple(metrics)
     names = [
         name for one in asked for group in metric_names(one, target.template) for name in group
     ]
     pods = target.ready_pods[:MAX_PODS]
     if not names or not pods:
-        return None
+        return
     reader = _PodReader(connection, target, names)
     before = await reader.read(pods)
     if not any(page.samples for page in before.values()):
-        return None
-    await sleep(interval)
-    after = await reader.read(tuple(before))
-    return evaluate(before, after, asked, target.template)
+        return
+    for interval in intervals:
+        await sleep(interval)
+        after = await reader.read(tuple(before))
+        if (found := evaluate(before, after, asked, target.template)) is not None:
+            yield found
 
 
 def evaluate(
@@ -154,7 +157,7 @@ class _PodReader:
             except ApiError as error:
                 if error.code == 403 and error.reason == "Forbidden":
                     raise MetricsError(
-                        f"Needs get on pods/proxy in namespace {target.namespace}."
+                        f"Reading it needs get on pods/proxy in namespace {target.namespace}."
                     ) from error
                 return None  # of this Pod: it does not listen, or has no /metrics
             except ClusterError:

@@ -181,10 +181,10 @@ class ServiceTransport:
         if match is None:
             raise MetricsError("prometheus_service is not namespace/name:port; correct it.")
         self._connection = connection
-        self._namespace = match["namespace"]
+        self._namespace, self._name = match["namespace"], match["name"]
         name = f"{match['scheme'] or ''}{match['name']}:{match['port']}"
         self._base = f"{SERVICE.object_path(self._namespace, name)}/proxy"
-        self.display_name = f"Prometheus in Service {self._namespace}/{match['name']}"
+        self.display_name = f"Prometheus in Service {self._namespace}/{self._name}"
 
     async def get(self, path: str, params: Sequence[tuple[str, str]], max_bytes: int) -> HttpAnswer:
         try:
@@ -206,7 +206,7 @@ class ServiceTransport:
         elif error.code == 403 and error.reason == "Forbidden":
             what = f"needs get on services/proxy in namespace {self._namespace}"
         elif error.code == 404 and error.reason == "NotFound":
-            what = "does not exist"
+            return MetricsError(f"There is no Service {self._namespace}/{self._name}.")
         else:
             what = f"does not answer ({error.code}: {(error.message or error.reason).rstrip('.')})"
         return MetricsError(f"{self.display_name} {what}.")

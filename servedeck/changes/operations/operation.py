@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from servedeck.changes.operations.merge_patch import apply_merge_patch
 from servedeck.cluster.resources import DEPLOYMENT, NODE, POD, Resource
+from servedeck.serving.status.rollout_status import desired_replicas
 from servedeck.serving.text import one_line, sanitize
 
 if TYPE_CHECKING:
@@ -68,6 +69,19 @@ DISRUPTIVE_KINDS = frozenset(
     }
 )
 """Operations that always restart Pods or delete something."""
+
+
+POD_KEEPING_KINDS = frozenset(
+    {
+        OperationKind.START,
+        OperationKind.PAUSE,
+        OperationKind.CORDON,
+        OperationKind.UNCORDON,
+        OperationKind.ADOPT,
+        OperationKind.RELEASE,
+    }
+)
+"""Operations that end no Pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +216,17 @@ class OperationPlan:
     @property
     def is_possible(self) -> bool:
         return not self.blocked and not self.unchanged
+
+    @property
+    def ends_pods(self) -> bool:
+        """Whether Pods that may run now are restarted, deleted or scaled away."""
+        kind = self.operation.kind
+        if kind is OperationKind.DELETE_POD:
+            return self.is_possible
+        if not (self.is_possible and self.replicas) or kind in POD_KEEPING_KINDS:
+            return False
+        is_smaller = self.wanted is not None and desired_replicas(self.wanted) < self.replicas
+        return self.needs_confirmation or is_smaller
 
 
 class Outcome(StrEnum):
