@@ -56,8 +56,9 @@ class ServingLoad:
             text = f"No request was finished {measured}"
         elif self.source == "pods":
             count = max(round(rate * self.seconds), 1)
-            text = f"It handles about {format_estimate(rate, count)} requests per second"
-            text += f" ({count:,} {measured})"
+            about = format_estimate(rate, count)
+            noun = "request" if about == "1" else "requests"
+            text = f"It handles about {about} {noun} per second ({count:,} {measured})"
         else:
             text = f"It handles {format_rate(rate)} requests per second ({measured})"
         if self.running_requests is not None:
@@ -74,7 +75,10 @@ class ServingLoad:
         return text
 
     @property
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any] | None:
+        """For scripts; None if there is nothing to say."""
+        if not (self.source or self.reason):
+            return None
         return {
             "requestsPerSecond": self.requests_per_second,
             "runningRequests": self.running_requests,

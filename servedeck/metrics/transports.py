@@ -200,13 +200,13 @@ class ServiceTransport:
     def _convert(self, error: ApiError) -> MetricsError:
         """An error of the API server, or one of Prometheus that it has passed on."""
         if error.code == 401:
-            what = (
-                "requires a login (401), which the API server does not pass on; set prometheus_url"
-            )
+            what = "requires a login (401) that the API server does not pass on; set prometheus_url"
         elif error.code == 403 and error.reason == "Forbidden":
             what = f"needs get on services/proxy in namespace {self._namespace}"
         elif error.code == 404 and error.reason == "NotFound":
             return MetricsError(f"There is no Service {self._namespace}/{self._name}.")
+        elif error.code in (400, 422):
+            what = f"cannot run the query: {error.message.rstrip('.')}"
         else:
             what = f"does not answer ({error.code}: {(error.message or error.reason).rstrip('.')})"
         return MetricsError(f"{self.display_name} {what}.")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from servedeck.changes.operations.merge_patch import apply_merge_patch
 from servedeck.cluster.resources import DEPLOYMENT, NODE, POD, Resource
-from servedeck.serving.status.rollout_status import desired_replicas
 from servedeck.serving.text import one_line, sanitize
 
 if TYPE_CHECKING:
@@ -225,8 +224,12 @@ class OperationPlan:
             return self.is_possible
         if not (self.is_possible and self.replicas) or kind in POD_KEEPING_KINDS:
             return False
-        is_smaller = self.wanted is not None and desired_replicas(self.wanted) < self.replicas
-        return self.needs_confirmation or is_smaller
+        if self.needs_confirmation or self.wanted is None:
+            return self.needs_confirmation
+        # It imports the spec, which the first frame does not need.
+        from servedeck.serving.status.rollout_status import desired_replicas
+
+        return desired_replicas(self.wanted) < self.replicas
 
 
 class Outcome(StrEnum):
