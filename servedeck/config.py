@@ -24,6 +24,8 @@ PLATFORM_KEYS = (
     "ingress_class",
     "tls_secret",
     "model_cache",
+    "prometheus_url",
+    "prometheus_service",
 )
 
 
@@ -69,6 +71,19 @@ class Settings:
     """Secret of a new Ingress's certificate."""
     model_cache: str = ""
     """PVC of downloaded models in each namespace; none if empty."""
+    prometheus_url: str = ""
+    """URL of Prometheus, or of what speaks its API."""
+    prometheus_service: str = ""
+    """Prometheus as a Service of the cluster, namespace/name:port, reached through the API server;
+    not used with `prometheus_url`."""
+    prometheus_token_file: str = ""
+    """File with the bearer token for an explicit `prometheus_url`."""
+    prometheus_headers: dict[str, str] = field(default_factory=dict, repr=False)
+    """Headers for an explicit `prometheus_url`, such as X-Scope-OrgID."""
+    prometheus_ca_file: str = ""
+    """File with the CA certificates of `prometheus_url`; the system's if empty."""
+    pod_metrics: bool = True
+    """Whether the Pods' own /metrics is read where there is no Prometheus."""
     explicit_keys: frozenset[str] = field(default=frozenset(), compare=False)
     """Keys that were set explicitly, even to their default."""
 

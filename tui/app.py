@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from tui.ports.app_context import AppContext
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
+    from tui.ports.metrics_service import MetricsService
     from tui.screens.pick import PickScreen
 
 _log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class ServedeckApp(TerminalApp):
         columns: Sequence[str] = (),
         change_service: ChangeService | None = None,
         bundle_service: BundleService | None = None,
+        metrics_service: MetricsService | None = None,
         port_forwards: PortForwards | None = None,
         initial_draft: Draft | None = None,
         initial_page: InitialPage | None = None,
@@ -160,6 +162,7 @@ class ServedeckApp(TerminalApp):
         self.command_history: list[str] = []
         self.kept_edits: dict[tuple[str, ObjectRef], KeptEdit] = {}
         self.bundle_service = bundle_service
+        self.metrics_service = metrics_service
         self.port_forwards = port_forwards
         self._change_service = change_service
         self._change_service_ready = asyncio.Event()

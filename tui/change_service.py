@@ -41,6 +41,7 @@ FORM_MODULES = (
     "servedeck.changes.platform_settings",
     "servedeck.changes.inventory",
     "servedeck.changes.operations.planner",
+    "servedeck.metrics.load",
     "tui.screens.create.wizard",
     "servedeck.changes.edit.save",
     "tui.screens.edit.edit_screen",

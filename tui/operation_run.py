@@ -7,7 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from servedeck.changes.operations.adoption import Adoption
-from servedeck.changes.operations.operation import Operation, OperationResult, Outcome
+from servedeck.changes.operations.operation import (
+    Operation,
+    OperationPlan,
+    OperationResult,
+    Outcome,
+)
 from servedeck.changes.operations.room_check import room_warnings
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from tui.operation_targets import OperationTarget
@@ -143,6 +148,11 @@ class OperationRun:
         for target in self.targets:
             nodes = inventory.node_capacities() if target.plan and inventory else None
             target.room_warnings = room_warnings(target.plan, nodes) if target.plan else ()
+
+    def find_loads(self, find: Callable[[OperationPlan | None], str]) -> None:
+        """Set what the servings have to do at the moment, as far as `find` knows it by the plan."""
+        for target in self.targets:
+            target.load = find(target.plan)
 
     async def run(self) -> None:
         """Run what can be done, one after the other, until `stop` is called."""

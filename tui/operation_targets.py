@@ -46,6 +46,9 @@ class OperationTarget:
     """Why there is no plan, one sentence."""
     room_warnings: tuple[str, ...] = ()
     """What the nodes have no room for now, in sentences."""
+    load: str = ""
+    """What the serving or Pod that it ends has to do at the moment, in a sentence; "" if it is not
+    known."""
     result: OperationResult | None = None
     is_running: bool = False
     _planned_version: ObjectVersion | None = field(default=None, init=False)

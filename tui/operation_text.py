@@ -113,10 +113,10 @@ def _single(target: OperationTarget) -> Iterator[Paragraph]:
     elif target.plan is not None and target.plan.unchanged:
         yield _marked("=", "muted", target.plan.unchanged)
     elif target.plan is not None:
-        yield from _plan(target.plan, target.room_warnings)
+        yield from _plan(target.plan, target.room_warnings, target.load)
 
 
-def _plan(plan: OperationPlan, room_warnings: Sequence[str]) -> Iterator[Paragraph]:
+def _plan(plan: OperationPlan, room_warnings: Sequence[str], load: str) -> Iterator[Paragraph]:
     """What would be done."""
     is_deletion = plan.operation.kind is OperationKind.DELETE
     if is_deletion:
@@ -125,6 +125,8 @@ def _plan(plan: OperationPlan, room_warnings: Sequence[str]) -> Iterator[Paragra
         yield Paragraph(
             (("  - " if is_deletion else "  ", "muted"), (sentence, "")), 4 if is_deletion else 2
         )
+    if load:
+        yield Paragraph((("  ", ""), (load, "")), 2)
     if plan.kept:
         yield Paragraph()
         yield Paragraph((("  These stay:", "muted"),))
@@ -183,6 +185,8 @@ def _row(target: OperationTarget) -> Iterable[Paragraph]:
         warnings = target.result.warnings
     elif target.plan is not None and target.plan.is_possible:
         warnings = (*target.plan.warnings, *target.room_warnings)
+    if target.load and target.result is None:
+        yield Paragraph((("      ", ""), (target.load, "muted")), 6)
     for one in warnings:
         yield Paragraph((("      ", ""), (one, "warning")), 6)
     if target.result is None and target.plan is not None and target.plan.kept:

@@ -20,6 +20,7 @@ from tui.app import InitialPage, ServedeckApp
 from tui.bundle_service import ClusterBundleService
 from tui.deferred_source import DeferredSource
 from tui.log_service import ClusterLogService
+from tui.metrics_service import ClusterMetricsService
 from widgets.serving_rows import COLUMNS
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def run(
         is_watched=lambda namespace: app.source.namespace in ("", namespace),
         clock=now,
     )
+    app.metrics_service = ClusterMetricsService(lambda: session)
     app.bundle_service = ClusterBundleService(
         lambda: session, lambda uid: app.history.timeline.entries(uid), now
     )

@@ -49,9 +49,9 @@ async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
     return frozenset(kind for group, kind in route_kinds_by_group.items() if group in names)
 
 
-async def load_platform_settings(connection: Connection, settings: Settings) -> PlatformSettings:
-    """The platform of new servings: settings, completed by the cluster's ConfigMap if it may be
-    read. Raises ClusterError if the server cannot be reached."""
+async def complete_settings(connection: Connection, settings: Settings) -> Settings:
+    """The settings, completed by the cluster's ConfigMap if it may be read. Raises ClusterError if
+    the server cannot be reached."""
     place = CONFIG_MAP.object_path(PLATFORM_NAMESPACE, PLATFORM_CONFIGMAP)
     try:
         data = (await connection.get_json(place)).get("data")
@@ -65,5 +65,12 @@ async def load_platform_settings(connection: Connection, settings: Settings) -> 
         if isinstance(data, dict):
             texts = {key: value for key, value in data.items() if isinstance(value, str)}
             settings, _ = settings.with_platform_configmap(texts)
+    return settings
+
+
+async def load_platform_settings(connection: Connection, settings: Settings) -> PlatformSettings:
+    """The platform of new servings: settings, completed by the cluster's ConfigMap if it may be
+    read. Raises ClusterError if the server cannot be reached."""
+    settings = await complete_settings(connection, settings)
     kinds = await discover_route_kinds(connection)
     return build_platform_settings(settings, kinds.__contains__)

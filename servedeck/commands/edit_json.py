@@ -7,6 +7,7 @@ from typing import Any
 
 from servedeck.changes.edit.edit import EditPlan
 from servedeck.cluster.apply import ObjectRef
+from servedeck.metrics.load import ServingLoad
 from servedeck.serving.edit.assignments import assignment_path
 from servedeck.serving.edit.restart_forecast import RestartForecast
 
@@ -20,8 +21,10 @@ def edit_json(
     message: str = "",
     applied: Sequence[ObjectRef] = (),
     paths: Sequence[str] = (),
+    load: ServingLoad | None = None,
 ) -> dict[str, Any]:
-    """Values that look secret are masked; `paths` are those of the assignments."""
+    """Values that look secret are masked. `paths` are those of the assignments; `load` is what the
+    serving has to do before, None if it was not read."""
     return {
         "namespace": plan.spec.namespace,
         "name": plan.spec.name,
@@ -40,6 +43,7 @@ def edit_json(
         "restartsPods": plan.restarts_pods,
         "stopsServing": plan.stops_serving,
         "rollout": _forecast_json(plan.forecast) if plan.forecast is not None else None,
+        "load": load.as_json if load is not None else None,
         "conflicts": [
             {
                 "field": one.name,

@@ -14,6 +14,7 @@ from servedeck.changes.operations.operation import (
     Outcome,
 )
 from servedeck.fleet.view_json import API_VERSION
+from servedeck.metrics.load import ServingLoad
 from servedeck.serving.text import one_line, sanitize, truncate
 from servedeck.serving.yaml_text import object_lines
 
@@ -36,6 +37,8 @@ class OperationReport:
     """None if it cannot be made."""
     result: OperationResult | None = None
     """None if nothing was sent."""
+    load: ServingLoad | None = None
+    """What the serving had to do before; None if it was not read."""
 
     @property
     def succeeded(self) -> bool:
@@ -59,13 +62,16 @@ def short_name(operation: Operation) -> str:
     return f"{operation.namespace}/{operation.name}"
 
 
-def plan_lines(plan: OperationPlan) -> Iterator[str]:
-    """The plan, indented under what it does with which object."""
+def plan_lines(plan: OperationPlan, load: ServingLoad | None = None) -> Iterator[str]:
+    """The plan, indented under what it does with which object. `load` is what the serving has to do
+    at the moment."""
     operation = plan.operation
     revision = f" to revision {operation.revision}" if operation.revision else ""
     yield f"{verb(operation.kind)} {operation.target}{revision}"
     for sentence in plan.effects:
         yield f"  {sentence}"
+    if load is not None and load.sentence:
+        yield f"  {load.sentence}"
     for name in plan.kept:
         yield f"  stays: {name}"
     for warning in plan.warnings:
@@ -101,6 +107,7 @@ def _report_json(report: OperationReport) -> dict[str, Any]:
         "outcome": str(report.outcome),
         "message": one_line(sanitize(report.message)),
         "effects": list(plan.effects),
+        "load": report.load.as_json if report.load is not None else None,
         "kept": list(plan.kept),
         "warnings": list(report.warnings),
         "differences": [one._asdict() for one in plan.differences],

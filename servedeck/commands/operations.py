@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from servedeck.changes.operations.adoption import Adoption
 from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.lost_writes import look_again
 from servedeck.changes.operations.operation import (
+    POD_KEEPING_KINDS,
     Operation,
     OperationKind,
     OperationPlan,
@@ -44,6 +46,9 @@ from servedeck.commands.operation_text import (
 )
 from servedeck.commands.output import write_lines
 from servedeck.commands.prompt import TerminalPrompt
+from servedeck.commands.serving_load import LoadSource, open_load_reader, reading_load
+from servedeck.config import Settings
+from servedeck.metrics.load import ServingLoad
 from servedeck.serving.objects.routes import PlatformSettings
 
 LOOK_AGAIN_TIMEOUT = 30.0
@@ -102,43 +107,63 @@ class OperationRunner:
         stderr: LineWriter,
         dry_run: bool = False,
         platform: PlatformSettings | None = None,
+        loads: LoadSource | None = None,
     ) -> None:
-        """`platform` is for the route of an adoption."""
+        """`platform` is for the route of an adoption; `loads` says what a serving has to do before
+        its Pods end, None for a plan without that."""
         self._connection = connection
         self._confirmation = confirmation
         self._prompt = prompt
         self._stderr = stderr
         self._dry_run = dry_run
         self._platform = platform
+        self._loads = loads
 
     async def run(self, operation: Operation) -> OperationReport:
         """Run one operation. A plan that is outdated after its confirmation is made again and asked
         for again, or reported where nobody can be asked. Never raises ClusterError."""
         is_outdated = False
+        # Where nobody reads the plan, nothing waits for the load.
+        is_shown = self._dry_run or self._asks(operation)
+        loads = self._loads if is_shown else None
         while True:
-            try:
-                plan = await plan_operation(self._connection, operation, platform=self._platform)
-                plan = await with_room_warnings(self._connection, plan)
-            except ClusterError as error:
-                return OperationReport(operation, Outcome.REJECTED, str(error))
-            if not plan.is_possible:
-                outcome = Outcome.REJECTED if plan.blocked else Outcome.UNCHANGED
-                return OperationReport(operation, outcome, plan.blocked or plan.unchanged, plan)
+            async with reading_load(loads, operation.namespace, operation.name) as pending:
+                try:
+                    plan = await plan_operation(
+                        self._connection, operation, platform=self._platform
+                    )
+                    plan = await with_room_warnings(self._connection, plan)
+                except ClusterError as error:
+                    return OperationReport(operation, Outcome.REJECTED, str(error))
+                if not plan.is_possible:
+                    outcome = Outcome.REJECTED if plan.blocked else Outcome.UNCHANGED
+                    return OperationReport(operation, outcome, plan.blocked or plan.unchanged, plan)
+                is_read = self._dry_run or is_outdated or not self._confirmation.covers(plan)
+                load = None
+                if pending is not None and is_read and plan.ends_pods:
+                    load = await pending.result()
             if self._dry_run:
-                return OperationReport(operation, "planned", " ".join(plan.effects), plan)
-            if refusal := await self._confirm(plan, is_outdated):
-                return OperationReport(operation, "refused", refusal, plan)
+                effects = " ".join(plan.effects)
+                return OperationReport(operation, "planned", effects, plan, load=load)
+            if refusal := await self._confirm(plan, load, is_outdated):
+                return OperationReport(operation, "refused", refusal, plan, load=load)
             result = await self._look_again(await run_plan(self._connection, plan))
             message = result.message
             if result.outcome is Outcome.OUTDATED:
-                if self._prompt.is_terminal and not self._confirmation.is_given_for(operation):
+                if self._asks(operation):
                     self._stderr(f"{message} This is the plan for it as it is now:")
                     is_outdated = True
                     continue
                 message += " Run the command again."
-            return OperationReport(operation, result.outcome, message, plan, result)
+            return OperationReport(operation, result.outcome, message, plan, result, load)
 
-    async def _confirm(self, plan: OperationPlan, is_outdated: bool) -> str:
+    def _asks(self, operation: Operation) -> bool:
+        """Whether a plan that needs a confirmation is shown and asked for."""
+        return self._prompt.is_terminal and not self._confirmation.is_given_for(operation)
+
+    async def _confirm(
+        self, plan: OperationPlan, load: ServingLoad | None, is_outdated: bool
+    ) -> str:
         """Why it is not confirmed, one sentence; "" if it is."""
         confirmation, operation = self._confirmation, plan.operation
         if confirmation.covers(plan) and not is_outdated:
@@ -160,7 +185,7 @@ class OperationRunner:
                 f"There is no terminal to ask for a confirmation; add -y to {verb(operation.kind)} "
                 "it, or --dry-run to see the plan."
             )
-        for line in plan_lines(plan):
+        for line in plan_lines(plan, load):
             self._stderr(line)
         if needs_name:
             answer = await self._prompt.ask(f"{production}. Type {operation.name} to delete it:")
@@ -189,7 +214,7 @@ def print_report(report: OperationReport, stdout: LineWriter, stderr: LineWriter
     """Print the outcome as text."""
     name = short_name(report.operation)
     if report.outcome == "planned" and report.plan is not None:
-        header, *rest = plan_lines(report.plan)
+        header, *rest = plan_lines(report.plan, report.load)
         for line in (f"{header} (server dry run)", *rest):
             stdout(line)
         return
@@ -249,6 +274,7 @@ def run(args: argparse.Namespace) -> int:
                 stderr=_write_error_line,
                 dry_run=args.dry_run,
                 platform=platform,
+                loads=await _open_loads(connection, settings, kind, args),
             )
             reports = []
             for operation in dict.fromkeys(operations):
@@ -264,6 +290,18 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         sys.stdout.write(json.dumps(reports_json(reports), indent=2) + "\n")
     return 0 if all(one.succeeded for one in reports) else 1
+
+
+async def _open_loads(
+    connection: Connection, settings: Settings, kind: OperationKind, args: argparse.Namespace
+) -> LoadSource | None:
+    """What says what a serving has to do; None for operations that end no Pod, and where -y
+    confirms them without a plan."""
+    if kind in POD_KEEPING_KINDS or (args.yes and not args.dry_run):
+        return None
+    with contextlib.suppress(ClusterError):  # the plan reports it
+        return await open_load_reader(connection, settings)
+    return None
 
 
 def _make_operation(

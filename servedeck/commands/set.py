@@ -38,6 +38,9 @@ from servedeck.commands.plan_text import (
     write_issue,
 )
 from servedeck.commands.prompt import TerminalPrompt
+from servedeck.commands.serving_load import LoadSource, open_load_reader, reading_load
+from servedeck.config import Settings
+from servedeck.metrics.load import ServingLoad
 from servedeck.serving.edit.assignments import (
     Assignment,
     AssignmentError,
@@ -68,12 +71,14 @@ async def set_fields(
     *,
     stdout: LineWriter,
     stderr: LineWriter,
+    loads: LoadSource | None = None,
 ) -> bool:
     """Change fields of a serving, with the plan in lines; True if it was saved, or nothing is to be
-    changed. Raises CommandError if it is not confirmed, and ClusterError if the serving cannot be
+    changed. `loads` says what the serving has to do before its Pods end, None for a plan without
+    that. Raises CommandError if it is not confirmed, and ClusterError if the serving cannot be
     read or the server not be reached."""
     paths = [one.path for one in assignments]
-    command = _Set(connection, options, paths, stdout, stderr)
+    command = _Set(connection, options, paths, stdout, stderr, loads)
     edit = await begin_edit(connection, namespace, name)
     try:
         wanted, issues = assign(edit.base.spec, assignments)
@@ -94,12 +99,14 @@ class _Set:
         paths: Sequence[str],
         stdout: LineWriter,
         stderr: LineWriter,
+        loads: LoadSource | None,
     ) -> None:
         """`paths` are those of the assignments."""
         self._connection = connection
         self._options = options
         self._paths = paths
         self._stdout, self._stderr = stdout, stderr
+        self._loads = loads
 
     async def run(self, edit: Edit) -> bool:
         inventory = ClusterInventory(self._connection, edit.wanted.namespace)
@@ -112,12 +119,16 @@ class _Set:
 
     async def _plan_and_save(self, edit: Edit, inventory: ClusterInventory) -> bool:
         force = self._options.force
-        plan = await plan_edit(self._connection, edit, inventory, force=force)
+        wanted, load = edit.wanted, None
+        async with reading_load(self._loads, wanted.namespace, wanted.name) as pending:
+            plan = await plan_edit(self._connection, edit, inventory, force=force)
+            if pending is not None and plan.can_save and plan.ends_pods:
+                load = await pending.result()
         applied: tuple[ObjectRef, ...] = ()
         for _ in range(_MAX_ATTEMPTS):
-            self._write_plan(plan)
+            self._write_plan(plan, load)
             if plan.is_unchanged or self._options.dry_run or not plan.can_save:
-                return self._finish(plan, applied)
+                return self._finish(plan, applied, load)
             if not await self._confirm(plan):
                 self._stderr(f"Not confirmed; {_saved_so_far(applied, 'changed')}.")
                 return False
@@ -154,17 +165,20 @@ class _Set:
 
     # -- output ---------------------------------------------------------------------------------
 
-    def _write_plan(self, plan: EditPlan) -> None:
+    def _write_plan(self, plan: EditPlan, load: ServingLoad | None) -> None:
         if not self._options.as_json:
-            write_plan(plan, self._stdout)
+            write_plan(plan, self._stdout, load)
         write_problems(plan, self._stderr, self._paths, force=self._options.force)
 
-    def _finish(self, plan: EditPlan, applied: tuple[ObjectRef, ...]) -> bool:
+    def _finish(
+        self, plan: EditPlan, applied: tuple[ObjectRef, ...], load: ServingLoad | None
+    ) -> bool:
         """Without another write: unchanged, a dry run, or blocked. `applied` was written before."""
         if self._options.as_json:
             result = PLANNED if plan.can_save else SaveState.BLOCKED
             result = SaveState.UNCHANGED if plan.is_unchanged else result
-            self._stdout(json.dumps(edit_json(plan, result, applied=applied, paths=self._paths)))
+            answer = edit_json(plan, result, applied=applied, paths=self._paths, load=load)
+            self._stdout(json.dumps(answer))
         elif applied and not plan.is_unchanged:
             self._stderr(f"error: {plan.spec.name}: {_saved_so_far(applied, 'saved')}.")
         elif plan.is_unchanged or plan.can_save:
@@ -188,8 +202,9 @@ class _Set:
         return saved
 
 
-def write_plan(plan: EditPlan, stdout: LineWriter) -> None:
-    """The changed fields, what restarts, and what that means now."""
+def write_plan(plan: EditPlan, stdout: LineWriter, load: ServingLoad | None = None) -> None:
+    """The changed fields, what restarts, and what that means now. `load` is what the serving has to
+    do at the moment."""
     if plan.is_unchanged:
         return
     stdout(f"{_serving(plan)}:")
@@ -202,6 +217,8 @@ def write_plan(plan: EditPlan, stdout: LineWriter) -> None:
         stdout("  All its Pods end.")
     elif any(one.restarts for one in plan.fields):
         stdout(f"  {plan.no_restart_sentence}")
+    if load is not None and load.sentence and plan.ends_pods:
+        stdout(f"  {load.sentence}")
 
 
 def write_problems(
@@ -245,6 +262,15 @@ def _serving(plan: EditPlan) -> str:
     return f"{plan.spec.namespace}/{plan.spec.name}"
 
 
+async def _open_loads(
+    connection: Connection, settings: Settings, options: SetOptions
+) -> LoadSource | None:
+    """What says what the serving has to do; None where nobody is asked with the plan."""
+    if not options.dry_run and (options.assume_yes or not TerminalPrompt().is_terminal):
+        return None
+    return await open_load_reader(connection, settings)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     args.namespace, name = split_serving_name(args.name, args.namespace)
@@ -272,6 +298,7 @@ def run(args: argparse.Namespace) -> int:
                 options,
                 stdout=lambda line: write_lines(sys.stdout, line),
                 stderr=lambda line: write_lines(sys.stderr, line),
+                loads=await _open_loads(connection, settings, options),
             )
             return 0 if saved else 1
         finally:

@@ -351,6 +351,7 @@ def test_json_of_one_serving_is_its_object(run: Command) -> None:
         "outcome": "planned",
         "message": found["message"],
         "effects": [found["message"]],
+        "load": None,
         "kept": [],
         "warnings": [],
         "differences": [],

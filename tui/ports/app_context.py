@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from servedeck.serving.spec.mapping.json_values import JsonObject
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
+    from tui.ports.metrics_service import MetricsService
     from tui.ports.serving_source import LogService, ServingSource
     from widgets.status_paragraphs import CrashedContainer, LogTail
 
@@ -92,6 +93,8 @@ class AppContext(Protocol):
     log_service: LogService
     detail_service: DetailService
     bundle_service: BundleService | None
+    """None without a cluster."""
+    metrics_service: MetricsService | None
     """None without a cluster."""
     port_forwards: PortForwards | None
     """None without a cluster."""

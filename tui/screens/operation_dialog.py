@@ -31,6 +31,7 @@ from tui.operation_text import LABELS, UNDO_LABEL
 from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
+from tui.serving_loads import ServingLoads
 from tui.workers import Worker
 from widgets.line_input import PlainInput
 from widgets.styled_line import Line
@@ -119,6 +120,9 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         self._waits_for_plan = False
         """Whether the message says that the plan is waited for."""
         self._inventory: Inventory | None = None
+        self._loads = ServingLoads(
+            lambda: self.app_context.metrics_service, self.start_worker, self._update_soon
+        )
 
     # -- widgets ------------------------------------------------------------------------------
 
@@ -226,6 +230,8 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         if not self.is_attached:
             return
         self._operations.find_room(self._inventory)
+        if not (self._operations.is_writing or self._finished):
+            self._operations.find_loads(self._loads.of_operation)
         notice = "" if self._operations.is_impossible or self._finished else self._notice
         self.text_view.set_paragraphs(
             operation_text.build_paragraphs(self._operations.targets, notice)

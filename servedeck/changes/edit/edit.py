@@ -156,6 +156,14 @@ class EditPlan:
         )
         return bool(before) and not after
 
+    @property
+    def ends_pods(self) -> bool:
+        """Whether Pods that may run now are replaced or scaled away."""
+        before, after = (
+            desired_replicas(one[0]) for one in (self.change.live, self.change.changed)
+        )
+        return bool(before) and (self.replaces_pods or after < before)
+
 
 async def begin_edit(connection: Connection, namespace: str, name: str) -> Edit:
     """An edit of the serving as it is now, that changes nothing. Raises ServingNotFoundError and

@@ -70,6 +70,19 @@ DISRUPTIVE_KINDS = frozenset(
 """Operations that always restart Pods or delete something."""
 
 
+POD_KEEPING_KINDS = frozenset(
+    {
+        OperationKind.START,
+        OperationKind.PAUSE,
+        OperationKind.CORDON,
+        OperationKind.UNCORDON,
+        OperationKind.ADOPT,
+        OperationKind.RELEASE,
+    }
+)
+"""Operations that end no Pod."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     kind: OperationKind
@@ -202,6 +215,21 @@ class OperationPlan:
     @property
     def is_possible(self) -> bool:
         return not self.blocked and not self.unchanged
+
+    @property
+    def ends_pods(self) -> bool:
+        """Whether Pods that may run now are restarted, deleted or scaled away."""
+        kind = self.operation.kind
+        if kind is OperationKind.DELETE_POD:
+            return self.is_possible
+        if not (self.is_possible and self.replicas) or kind in POD_KEEPING_KINDS:
+            return False
+        if self.needs_confirmation or self.wanted is None:
+            return self.needs_confirmation
+        # It imports the spec, which the first frame does not need.
+        from servedeck.serving.status.rollout_status import desired_replicas
+
+        return desired_replicas(self.wanted) < self.replicas
 
 
 class Outcome(StrEnum):

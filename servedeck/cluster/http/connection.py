@@ -453,7 +453,7 @@ class Connection:
             ApiError(
                 api_status.code or code,
                 api_status.reason or "",
-                api_status.message or "",
+                api_status.message or api_status.error or "",
                 details=api_status.details,
                 retry_after=retry_after,
             )
@@ -484,6 +484,8 @@ class _ApiStatus(msgspec.Struct):
     reason: str | None = None
     code: int | None = None
     details: Any = None
+    error: str | None = None
+    """What Prometheus calls its message; the API server passes it on from a Service."""
 
 
 def _is_dry_run(method: str, params: list[tuple[str, str]], body: object) -> bool:

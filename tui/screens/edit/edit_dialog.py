@@ -26,6 +26,7 @@ from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.screens.edit import edit_text
 from tui.screens.edit.serving_follower import has_metadata
+from tui.serving_loads import ServingLoads
 from widgets.styled_line import Line
 from widgets.text_view import StatusLine, TextView
 
@@ -83,6 +84,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self._confirms: bool | None = None
         """Whether the cursor is on Save Changes; None while the plan decides."""
         self._is_writing = False
+        self._loads = ServingLoads(
+            lambda: self.app_context.metrics_service, self.start_worker, self._update
+        )
 
     def compose_body(self) -> ComposeResult:
         title = StatusLine(id="title")
@@ -224,6 +228,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
                 notice=self._notice,
                 is_writing=self._is_writing,
                 has_form=self._has_form,
+                load=self._load,
             )
         )
         chosen = [
@@ -242,6 +247,15 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         )
         self.update_message()
         self.update_footer()
+
+    @property
+    def _load(self) -> str:
+        """What the serving has to do at the moment, in a sentence; "" if no Pod ends, or it is not
+        known."""
+        plan = self.plan
+        if plan is None or self._is_writing or not (plan.can_save and plan.ends_pods):
+            return ""
+        return self._loads.of_serving(self._key)
 
     def default_message(self) -> Line:
         reason = self._save_disabled_reason()

@@ -51,10 +51,11 @@ def build_paragraphs(
     notice: str = "",
     is_writing: bool,
     has_form: bool = True,
+    load: str = "",
 ) -> list[Paragraph]:
     """The text of the dialog: the result of the last attempt, then the plan. `taken_over` are
     labels of fields that other managers have set, each with the manager; `notice` says why the plan
-    is not the first one."""
+    is not the first one; `load` what the serving has to do at the moment."""
     found = [Paragraph()]
     if notice:
         found += [marked("!", "warning", notice, "warning"), Paragraph()]
@@ -70,11 +71,13 @@ def build_paragraphs(
     elif plan is None:
         found.append(marked("↻", "starting", "Running the API server's dry run…"))
     else:
-        found += _plan_paragraphs(plan, taken_over)
+        found += _plan_paragraphs(plan, taken_over, load)
     return found
 
 
-def _plan_paragraphs(plan: EditPlan, taken_over: Sequence[tuple[str, str]]) -> Iterator[Paragraph]:
+def _plan_paragraphs(
+    plan: EditPlan, taken_over: Sequence[tuple[str, str]], load: str
+) -> Iterator[Paragraph]:
     problems = [one for one in plan.issues if one.is_error]
     for one in problems:
         yield _issue(one)
@@ -84,6 +87,8 @@ def _plan_paragraphs(plan: EditPlan, taken_over: Sequence[tuple[str, str]]) -> I
         yield Paragraph((("  Nothing changes any more: the serving is as wanted.", "strong"),), 2)
         return
     yield Paragraph((("  ", ""), (restart_sentence(plan), "strong")), 2)
+    if load:
+        yield Paragraph((("  ", ""), (load, "")), 2)
     yield Paragraph()
     for field in plan.fields:
         yield _field(field, restarts=field.restarts and plan.marks_restarts)

@@ -1,0 +1,1 @@
+"""What the metrics of a serving say: queries to Prometheus, and the Pods' own /metrics."""

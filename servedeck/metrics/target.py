@@ -1,0 +1,116 @@
+"""Whose metrics are read: a serving, or one of its Pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError, InvalidResponseError
+from servedeck.cluster.resources import DEPLOYMENT, POD, REPLICA_SET, Resource
+from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.serving.label_selector import format_label_selector
+from servedeck.serving.objects.detection import detect_deployment
+from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
+from servedeck.serving.spec.mapping.json_values import as_mapping
+from servedeck.serving.status.pods import is_ready
+
+
+class TargetPod(NamedTuple):
+    name: str
+    is_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsTarget:
+    """A serving that is a Deployment, or one of its Pods. Names are as the API server has them: not
+    trusted."""
+
+    namespace: str
+    name: str
+    """Of the Deployment."""
+    template: str
+    """The server, as `serving.servers` names it: "vllm", …, "custom"."""
+    port: int
+    """Of the server, where it also has its /metrics."""
+    is_tls: bool
+    pods: tuple[TargetPod, ...]
+    is_whole: bool = True
+    """Whether the Pods are all those of the Deployment."""
+
+    @property
+    def ready_pods(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.pods if one.is_ready)
+
+
+def make_target(
+    deployment: Deployment, pods: Iterable[TargetPod], *, is_whole: bool = True
+) -> MetricsTarget:
+    """The target for a Deployment and its Pods, or some of them."""
+    server = detect_deployment(deployment)
+    metadata = deployment.metadata
+    return MetricsTarget(
+        metadata.namespace,
+        metadata.name,
+        server.template,
+        server.port,
+        server.is_tls,
+        tuple(pods),
+        is_whole,
+    )
+
+
+class _List(msgspec.Struct):
+    items: list[msgspec.Raw] = []
+
+
+async def fetch_target(connection: Connection, namespace: str, name: str) -> MetricsTarget | None:
+    """The target for a Deployment with the Pods that its ReplicaSets own now; None if it does not
+    exist. Raises ClusterError."""
+    try:
+        raw = await connection.get(DEPLOYMENT.object_path(namespace, name))
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+    deployment: Deployment = RecordDecoder(Deployment).decode(raw).record
+    selector = _selector(raw)
+    sets = await _list(connection, REPLICA_SET, namespace, selector)
+    decode_set = RecordDecoder(ReplicaSet).decode
+    uids = {
+        one.metadata.uid
+        for one in (decode_set(each).record for each in sets)
+        if _is_owned(one, {deployment.metadata.uid})
+    }
+    decode_pod = RecordDecoder(Pod).decode
+    pods = [decode_pod(each).record for each in await _list(connection, POD, namespace, selector)]
+    return make_target(
+        deployment,
+        [TargetPod(one.metadata.name, is_ready(one)) for one in pods if _is_owned(one, uids)],
+    )
+
+
+def _is_owned(record: Pod | ReplicaSet, uids: set[str]) -> bool:
+    return any(one.controller and one.uid in uids for one in record.metadata.owner_references)
+
+
+def _selector(raw: bytes) -> str:
+    spec = as_mapping(msgspec.json.decode(raw), "spec")
+    return format_label_selector(spec.get("selector") or {})
+
+
+async def _list(
+    connection: Connection, resource: Resource, namespace: str, selector: str
+) -> list[msgspec.Raw]:
+    body = await connection.get(
+        resource.collection_path(namespace), params=[("labelSelector", selector)]
+    )
+    try:
+        return msgspec.json.decode(body, type=_List).items
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InvalidResponseError(
+            f"The server answered with no list of {resource.plural}; is it a Kubernetes API?"
+        ) from error

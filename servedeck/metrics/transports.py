@@ -1,0 +1,248 @@
+"""Two ways to Prometheus: its URL, and a Service through the API server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from servedeck.cluster.auth.exec_plugin import Credential
+from servedeck.cluster.auth.kubeconfig import KubeconfigCluster
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError, ClusterError, ConfigError
+from servedeck.cluster.resources import SERVICE
+from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.prometheus import HttpAnswer, PrometheusTransport
+
+if TYPE_CHECKING:
+    import ssl
+
+    import aiohttp
+
+    from servedeck.config import Settings
+
+_CONNECT_TIMEOUT = 5.0
+_READ_TIMEOUT = 30.0
+"""Seconds without data; what asks usually waits for less."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusOptions:
+    """Where Prometheus is, from the settings. Headers and token are secret."""
+
+    url: str = ""
+    service: str = ""
+    """Of Prometheus in the cluster, "namespace/name:port"; used if `url` is empty."""
+    token_file: Path | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: Path | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> PrometheusOptions:
+        """The options. What is secret is sent only to a URL that the operator's own settings name,
+        not to one of the cluster's ConfigMap."""
+        url = settings.prometheus_url
+        if not url or "prometheus_url" not in settings.explicit_keys:
+            return cls(url, settings.prometheus_service)
+        token, ca = settings.prometheus_token_file, settings.prometheus_ca_file
+        return cls(
+            url,
+            "",
+            Path(token).expanduser() if token else None,
+            settings.prometheus_headers,
+            Path(ca).expanduser() if ca else None,
+        )
+
+    @property
+    def is_configured(self) -> bool:
+        return bool(self.url or self.service)
+
+
+def open_transport(connection: Connection, options: PrometheusOptions) -> PrometheusTransport:
+    """The way to the Prometheus of the options; sends nothing. Raises MetricsError if they do not
+    name one."""
+    if options.url:
+        return UrlTransport(options)
+    return ServiceTransport(connection, options.service)
+
+
+class UrlTransport:
+    """Requests to a URL."""
+
+    def __init__(self, options: PrometheusOptions) -> None:
+        """Raises MetricsError for a URL that is none."""
+        self._options = options
+        try:
+            parts = urlsplit(options.url)
+            is_usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+            _ = parts.port
+        except ValueError:
+            is_usable = False
+        if not is_usable:
+            raise MetricsError("prometheus_url is not an http:// or https:// address; correct it.")
+        self._url = options.url.rstrip("/")
+        # A user and a password are for basic authentication, not for a message.
+        self.display_name = f"Prometheus at {parts.netloc.rpartition('@')[2]}"
+        self._session: aiohttp.ClientSession | None = None
+        self._proxy: str | None = None
+
+    async def get(self, path: str, params: Sequence[tuple[str, str]], max_bytes: int) -> HttpAnswer:
+        import aiohttp  # imported late because it is slow
+
+        session = await self._open()
+        try:
+            async with session.get(
+                f"{self._url}{path}?{urlencode(params)}",
+                headers=await asyncio.to_thread(self._headers),
+                proxy=self._proxy,
+                allow_redirects=False,  # to a login, or to a host that the token is not for
+            ) as response:
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > max_bytes:
+                        raise MetricsError(
+                            f"{self.display_name} answers with more than {max_bytes >> 20} MiB."
+                        )
+                return HttpAnswer(response.status, bytes(body))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise MetricsError(f"{self.display_name} {_describe(error)}.") from error
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            import aiohttp
+
+            ssl_context = await asyncio.to_thread(self._make_ssl_context)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=ssl_context or True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_READ_TIMEOUT
+                ),
+            )
+        return self._session
+
+    def _make_ssl_context(self) -> ssl.SSLContext | None:
+        """TLS context with the CA of the settings, and the proxy of the environment. Blocks."""
+        transport = importlib.import_module("servedeck.cluster.http.transport")
+        file, pem = self._options.ca_file, b""
+        if file is not None:
+            try:
+                pem = file.read_bytes()
+            except OSError as error:
+                raise MetricsError(
+                    f"prometheus_ca_file cannot be read: {error.strerror}."
+                ) from error
+        server = KubeconfigCluster("Prometheus", self._url, certificate_authority=pem)
+        try:
+            self._proxy = transport.select_proxy(server, os.environ)
+        except ConfigError as error:
+            raise MetricsError(str(error)) from error
+        try:
+            context: ssl.SSLContext | None = transport.make_ssl_context(server, Credential())
+        except (ConfigError, UnicodeDecodeError) as error:
+            raise MetricsError(
+                "prometheus_ca_file contains no certificate in PEM format."
+            ) from error
+        return context
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json", **self._options.headers}
+        file = self._options.token_file
+        if file is not None:
+            try:
+                token = file.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+                raise MetricsError(f"prometheus_token_file cannot be read: {why}.") from error
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+
+class ServiceTransport:
+    """Requests to a Service of the cluster through the API server, so that a kubeconfig is enough.
+    Needs `get` on `services/proxy`. The API server passes no credentials on."""
+
+    def __init__(self, connection: Connection, service: str) -> None:
+        """`service` is "namespace/name:port", or "namespace/https:name:port". Raises MetricsError
+        for anything else."""
+        match = _SERVICE.fullmatch(service)
+        if match is None:
+            raise MetricsError("prometheus_service is not namespace/name:port; correct it.")
+        self._connection = connection
+        self._namespace, self._name = match["namespace"], match["name"]
+        name = f"{match['scheme'] or ''}{match['name']}:{match['port']}"
+        self._base = f"{SERVICE.object_path(self._namespace, name)}/proxy"
+        self.display_name = f"Prometheus in Service {self._namespace}/{self._name}"
+
+    async def get(self, path: str, params: Sequence[tuple[str, str]], max_bytes: int) -> HttpAnswer:
+        try:
+            response = await self._connection.request(
+                "GET", self._base + path, params=params, max_bytes=max_bytes, timeout=_READ_TIMEOUT
+            )
+        except ApiError as error:
+            raise self._convert(error) from error
+        except ClusterError as error:
+            raise MetricsError(str(error)) from error
+        return HttpAnswer(response.status, response.body)
+
+    def _convert(self, error: ApiError) -> MetricsError:
+        """An error of the API server, or one of Prometheus that it has passed on."""
+        if error.code == 401:
+            what = "requires a login (401) that the API server does not pass on; set prometheus_url"
+        elif error.code == 403 and error.reason == "Forbidden":
+            what = f"needs get on services/proxy in namespace {self._namespace}"
+        elif error.code == 404 and error.reason == "NotFound":
+            return MetricsError(f"There is no Service {self._namespace}/{self._name}.")
+        elif error.code in (400, 422):
+            what = f"cannot run the query: {error.message.rstrip('.')}"
+        else:
+            what = f"does not answer ({error.code}: {(error.message or error.reason).rstrip('.')})"
+        return MetricsError(f"{self.display_name} {what}.")
+
+    async def close(self) -> None:
+        pass  # the connection belongs to the caller
+
+
+def _describe(error: Exception) -> str:
+    """What is wrong with the connection, after the name of Prometheus."""
+    import aiohttp
+
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or "not valid"
+        return f"has a certificate that is not trusted ({reason})"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "does not speak TLS as it should"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"cannot be reached: the proxy refused to connect ({error.status})"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "cannot be reached: there is no such host"
+    if isinstance(cause, ConnectionRefusedError):
+        return "refused the connection"
+    if isinstance(error, TimeoutError):
+        return "does not answer"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot be reached ({error.os_error.strerror or error.os_error})"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "closed the connection in the middle of an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "does not answer in HTTP"
+    return f"cannot be asked ({error or type(error).__name__})"
+
+
+_SERVICE = re.compile(
+    r"(?P<namespace>[a-z0-9][a-z0-9.-]*)/(?P<scheme>https?:)?(?P<name>[a-z0-9][a-z0-9.-]*)"
+    r":(?P<port>[a-z0-9-]+)"
+)

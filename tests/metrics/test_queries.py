@@ -1,0 +1,113 @@
+"""PromQL for each server."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servedeck.metrics import queries
+from servedeck.metrics.queries import Metric, build_query, escape_regex, pod_pattern, quote
+from tests.metrics.targets import PODS, target
+
+SUFFIX = "[bcdfghjklmnpqrstvwxz2456789]{5}"
+LABELS = f'{{namespace="chat",pod=~"llama-6d4f8b7c9-{SUFFIX}|llama-55c7d8f6b-{SUFFIX}"}}'
+WORKLOAD = 'destination_workload="llama",destination_workload_namespace="chat"'
+PROXIES = (
+    f'sum(rate(istio_requests_total{{reporter="destination",{WORKLOAD}}}[120s]))'
+    f' or sum(rate(istio_requests_total{{reporter="source",{WORKLOAD}}}[120s]))'
+    " or sum(rate(envoy_cluster_upstream_rq_total"
+    r'{envoy_cluster_name=~"httproute/chat/llama/rule/\\d+"}[120s]))'
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("vllm", "vllm:request_success_total"),
+        ("furiosa-llm", "furiosa_llm_request_success_total"),
+        ("tgi", "tgi_request_count"),
+    ],
+)
+def test_requests_per_second(template: str, name: str):
+    query = build_query(Metric.REQUEST_RATE, target(template))
+    assert query == f"sum(rate({name}{LABELS}[120s])) or {PROXIES}"
+
+
+def test_the_series_of_two_names_are_joined():
+    query = build_query(Metric.REQUEST_RATE, target("sglang"), 60)
+    new, old = "sglang:num_requests_total", "sglang:e2e_request_latency_seconds_count"
+    assert query.startswith(f"sum(rate({new}{LABELS}[60s]) or rate({old}{LABELS}[60s])) or ")
+
+
+def test_a_custom_serving_may_have_the_metrics_of_any_server():
+    query = build_query(Metric.REQUEST_RATE, target("custom"))
+    for name in ("vllm:request_success_total", "furiosa_llm_request_success_total"):
+        assert f"sum(rate({name}{LABELS}[120s]))" in query
+    assert query.endswith(PROXIES)
+
+
+def test_a_server_without_known_metrics_is_asked_of_the_proxies():
+    assert build_query(Metric.REQUEST_RATE, target("triton")) == PROXIES
+    assert build_query(Metric.RUNNING_REQUESTS, target("triton")) == ""
+
+
+def test_requests_in_progress():
+    query = build_query(Metric.RUNNING_REQUESTS, target())
+    assert query == f"sum(vllm:num_requests_running{LABELS})"
+
+
+def test_one_pod_is_asked_by_its_name_and_not_of_the_proxies():
+    query = build_query(Metric.REQUEST_RATE, target(pods=PODS[:1], is_whole=False))
+    labels = f'{{namespace="chat",pod=~"{PODS[0]}"}}'
+    assert query == f"sum(rate(vllm:request_success_total{labels}[120s]))"
+
+
+def test_the_pattern_of_the_pods_has_none_of_another_deployment():
+    pattern = pod_pattern(target())
+    assert all(re.fullmatch(pattern, one) for one in PODS)
+    assert re.fullmatch(pattern, "llama-6d4f8b7c9-2222x")  # one that has just ended
+    for other in ("llama-v2-6d4f8b7c9-x7k2p", "llama-7d4f8b7c9-x7k2p", "llama-6d4f8b7c9-x7k2p-0"):
+        assert not re.fullmatch(pattern, other)
+
+
+def test_the_pattern_is_as_short_for_many_pods():
+    pods = [f"llama-6d4f8b7c9-{a}{b}xxx" for a in "bcdfgh" for b in "bcdfghjkl"]
+    assert pod_pattern(target(pods=pods)) == f"llama-6d4f8b7c9-{SUFFIX}"
+
+
+hostile = st.text(st.sampled_from('ab-.|()[]{}*+?^$\\"\n =~,#\u202e'), max_size=12)
+
+
+@given(hostile, hostile)
+def test_a_name_cannot_change_the_query(namespace: str, pod: str):
+    query = build_query(Metric.RUNNING_REQUESTS, target(pods=[pod], namespace=namespace))
+    match = re.fullmatch(
+        r"sum\(vllm:num_requests_running\{namespace=(\".*\"),pod=~(\".*\")\}\)", query, re.DOTALL
+    )
+    assert match is not None
+    # The strings of PromQL that are made have the escapes of JSON.
+    assert json.loads(match[1]) == namespace
+    pattern = json.loads(match[2])
+    assert re.fullmatch(pattern, pod)
+
+
+@given(hostile, hostile)
+def test_an_escaped_text_matches_itself_alone(text: str, other: str):
+    assert bool(re.fullmatch(escape_regex(text), other)) == (text == other)
+    assert re.fullmatch(escape_regex(text), text)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_string_ends_where_it_should(text: str):
+    assert re.fullmatch(r'"(?:[^"\\\n]|\\.)*"', quote(text))
+
+
+def test_every_metric_has_a_kind_and_every_name_is_valid():
+    assert set(queries.METRIC_KINDS) == set(Metric)
+    for row in queries.SERVER_METRICS.values():
+        for names in row.values():
+            assert all(re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", name) for name in names)
