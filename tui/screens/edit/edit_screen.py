@@ -185,11 +185,26 @@ class EditScreen(FormScreen[EditResult | None]):
         return self.edit.undecided(self._wanted)
 
     def handle_draft_change(self, path: str = "") -> None:
+        self._keep_autoscaled_replicas()
         self.form.update_notes(path)
         self._update_save_bar()
         if self.edit.has_undecided:
             self._update_banner()
         self.update_footer()
+
+    def _keep_autoscaled_replicas(self) -> None:
+        """Take a change of the replicas that an autoscaler sets out of the edit: it would change
+        them back. Stopping and starting have a key of their own."""
+        if not self._view.autoscaler or not self.edit.reset("replicas"):
+            return
+        self._edited.record_change("replicas")
+        self.form.show_values("replicas")
+        self._editor.validate()
+        self.show_message(
+            f"The autoscaler ({self._view.autoscaler}) sets the replicas; change its minimum and "
+            "maximum instead.",
+            "warning",
+        )
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -257,7 +272,7 @@ class EditScreen(FormScreen[EditResult | None]):
         view = self.app_context.source.fleet.view(self.key)
         if view is not None and view.autoscaler != self._view.autoscaler:
             self._view = view
-            self.form.update_notes()
+            self.handle_draft_change()
         if view is not None:
             self._view = view
         # Nothing is known of a serving while the list is incomplete.
