@@ -61,6 +61,8 @@ def progress_lines(key: NamespacedName, stages: tuple[Stage, ...], width: int) -
         left.append((WAITING_TEXTS[now.name], "muted"))
     elif in_progress:
         left.append((WAITING_FOR_PODS, "muted"))
+    elif stages[1].state is StageState.PENDING:
+        left.append(("is scaled to 0 replicas", "muted"))
     elif stages[-1].state is StageState.DONE:
         left += [("is served at ", "ready"), (stages[-1].detail, "")]
     else:

@@ -42,6 +42,9 @@ def rollout_stages(view: ServingView) -> tuple[Stage, ...]:
             *(Stage(name, StageState.PENDING, "") for name in names),
         )
     stages = [Stage("requested", StageState.DONE, "")]
+    if not view.desired:  # nothing is waited for
+        names = (*POD_STAGES, "endpoint")
+        return (*stages, *(Stage(name, StageState.PENDING, "") for name in names))
     current = min((_passed_stages(pod) for pod in pods), default=0) + 1
     lacks_pods = 0 < len(pods) < view.desired
     if (lacks_pods and _creation_failed(view)) or (not pods and view.reason):

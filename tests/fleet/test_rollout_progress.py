@@ -44,6 +44,12 @@ def test_pods_that_are_rejected_are_the_reason() -> None:
     assert f"not scheduled: {message}" in words(view)
 
 
+def test_a_serving_that_is_scaled_to_0_waits_for_nothing() -> None:
+    view = serving_view(desired=0, ready=0, pods=(), status=Status.SCALED_DOWN)
+    assert words(view).strip().startswith("chat/llama  is scaled to 0 replicas")
+    assert is_rollout_complete(view)
+
+
 def test_the_pods_of_before_a_change_are_not_its_rollout() -> None:
     waiting = rolling(READY, READY, READY, status=Status.STARTING, reason=WAITING_FOR_CONTROLLER)
     stages = rollout_stages(waiting)

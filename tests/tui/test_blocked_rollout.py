@@ -101,8 +101,9 @@ async def test_no_key_stops_an_old_pod_first_where_nothing_waits(driver: EditDri
 
 
 async def test_the_badge_says_what_to_do_and_the_key_does_it(driver: EditDriver) -> None:
+    assert "U unblock rollout" not in driver.text
     await block(driver)
-    await driver.wait_for_text(BLOCKED_BADGE)
+    await driver.wait_for_text(BLOCKED_BADGE, "U unblock rollout")  # in the footer
     await driver.press("space")
     await driver.wait_for_text(
         "A new Pod needs 2 NVIDIA GPU, which 2 old Pods of this serving hold",
@@ -138,6 +139,7 @@ async def test_the_page_says_it_and_has_the_key(driver: EditDriver) -> None:
     await driver.wait_for_text(
         "Rollout A new Pod needs 2 NVIDIA GPU",
         "Recovery U lets an old Pod stop first",
+        "U unblock rollout",
     )
     await driver.press("4")
     await driver.wait_for_text(f"With rollout='{WAY_OUT}' an old Pod stops first.")

@@ -518,6 +518,29 @@ async def test_up_and_down_change_the_number_by_one(service):
         assert footer(screen).startswith("enter scale  ↓/↑ add or subtract 1")
 
 
+async def test_a_number_that_stops_the_serving_is_confirmed_twice(service):
+    scale = operation(OperationKind.SCALE, replicas=0)
+    plan = patch_plan(scale, "All 2 Pods stop.")
+    service.operation_plans[scale] = replace(plan, needs_confirmation=True)
+    app = operations_app(service)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_dialog(pilot, "s", "It has 2 replicas already.")
+        await pilot.press("0")
+        await wait_for_text(pilot, "All 2 Pods stop.")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "This stops the serving; press enter again to confirm it.")
+        await pilot.press("up", "down")  # another plan
+        await wait_for_text(pilot, "All 2 Pods stop.")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "This stops the serving; press enter again to confirm it.")
+        assert service.run_operations == []
+        await pilot.press("enter")
+        await wait_for_text(pilot, "is changed")
+        assert service.run_operations == [scale]
+        assert isinstance(app.screen, ServingsScreen)
+        assert app.screen.rollout_progress.key is None  # nothing is rolled out
+
+
 async def test_a_number_that_is_changed_while_another_is_done_gets_its_own_plan(service):
     service.run_gate = asyncio.Event()
     scale = operation(OperationKind.SCALE, replicas=5)

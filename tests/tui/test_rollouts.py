@@ -135,6 +135,13 @@ async def test_the_revisions_and_the_one_under_the_cursor():
         )
 
 
+async def test_the_key_that_rolls_back_is_in_the_footer_of_a_small_terminal():
+    app = make_app(make_source(), detail_service=make_service())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_tab(pilot, app)
+        await wait_for_text(pilot, "R roll back", "space mark", "e edit")
+
+
 async def test_the_tab_follows_the_watches():
     source, service = make_source(), make_service()
     app = make_app(source, detail_service=service)

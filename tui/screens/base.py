@@ -168,9 +168,13 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         """Scopes of the actions that the footer and the help show now."""
         return (self.SCOPE,)
 
+    def footer_order(self, action: Action) -> int:
+        """Place of the action in the footer now, the smallest first; 0 is not shown there."""
+        return action.footer_order
+
     def in_footer(self, action: Action) -> bool:
         """Whether the footer shows the action now."""
-        return bool(action.footer_order)
+        return bool(self.footer_order(action))
 
     def label_for(self, action: Action) -> str:
         """What the footer calls the action now."""
@@ -203,7 +207,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         actions = [
             one for scope in self.scopes() for one in actions_in_scope(scope) if self.in_footer(one)
         ]
-        actions.sort(key=lambda action: action.footer_order)
+        actions.sort(key=self.footer_order)
         return [
             KeyHint(
                 action.id,

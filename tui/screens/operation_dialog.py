@@ -46,6 +46,7 @@ planned once."""
 
 _WAITING = "Waiting for the API server; confirm when the plan is shown."
 _CONFIRM_AGAIN = "This is the plan as it is now; press enter again to confirm it."
+_CONFIRM_STOP = "This stops the serving; press enter again to confirm it."
 
 UPDATE_INTERVAL = 0.05
 """Seconds between two updates of the text of several targets."""
@@ -107,6 +108,8 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         """Whether the cursor was put on the operation; None while the plan decides."""
         self._notice = ""
         """Why the plan is not the first one, in a sentence."""
+        self._is_stop_asked = False
+        """Whether the number that stops the serving was confirmed once."""
         self._finished = False
         self._quits = False
         """Whether the program exits after the response that it waits for."""
@@ -184,7 +187,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     # -- planning -----------------------------------------------------------------------------
 
     def _start_planning(self, delay: float = 0.0) -> None:
-        self._is_plan_shown, self._choice = False, None
+        self._is_plan_shown, self._choice, self._is_stop_asked = False, None, False
         self._operations.begin_plans(self.app_context.source.fleet)
         self._update()
         self._plan_worker = self.start_worker(self._make_plans(delay), "plan")
@@ -361,6 +364,11 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         return ""
 
     @property
+    def _stops_by_number(self) -> bool:
+        """Whether the number that is entered stops the serving."""
+        return self._asks_replicas and self._operations.targets[0].operation.replicas == 0
+
+    @property
     def _is_on_cancel(self) -> bool:
         return not self._confirms and not self._has_input
 
@@ -389,6 +397,9 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             self._notice = ""  # it was for the plan before; without a cursor, it is asked once more
             self._update()
             self.show_message(_CONFIRM_AGAIN, "warning")
+        elif self._stops_by_number and not self._is_stop_asked:
+            self._is_stop_asked = True  # 0 may be the beginning of another number
+            self.show_message(_CONFIRM_STOP, "warning")
         else:
             self._notice = ""
             self._operations.is_writing = True

@@ -41,7 +41,7 @@ from tui.port_forward_flow import forwards_mark, open_forwards, start_forward
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import ActionOwner
 from tui.screens.edit.edit_flow import EditFlow
-from tui.screens.serving_actions import ServingActionScreen
+from tui.screens.serving_actions import WAY_OUT_ORDER, ServingActionScreen
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
@@ -494,6 +494,11 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, text))
 
     # -- operations ---------------------------------------------------------------------------
+
+    def footer_order(self, action: Action) -> int:
+        if action.name == "rollback" and isinstance(self._mounted_pane, RolloutsPane):
+            return WAY_OUT_ORDER
+        return super().footer_order(action)
 
     def label_for(self, action: Action) -> str:
         if action.name == "delete" and self._selected_pod is not None:

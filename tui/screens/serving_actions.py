@@ -16,6 +16,9 @@ from tui.screens.edit.edit_flow import EditFlow
 
 Result = TypeVar("Result")
 
+WAY_OUT_ORDER = 2
+"""Place in the footer of what the serving, or the tab, calls for: it fits into 80 columns."""
+
 
 class ServingActionScreen(ActionScreen[Result]):
     """A screen with servings that can be changed. A subclass creates the two flows, and says which
@@ -55,6 +58,12 @@ class ServingActionScreen(ActionScreen[Result]):
                     OPERATION_ACTIONS[name], self.operated_servings
                 )
         return ""
+
+    def footer_order(self, action: Action) -> int:
+        view = self.selected_serving
+        if action.name == "unblock" and view is not None and view.is_rollout_blocked:
+            return WAY_OUT_ORDER
+        return super().footer_order(action)
 
     def do_scale(self) -> None:
         self.operation_flow.start(OperationKind.SCALE, self.operated_servings)

@@ -525,12 +525,13 @@ class ServingsScreen(ServingActionScreen[None]):
             self._open_page(view, tab="rollouts")
 
     def _on_operations_done(self, operations: Sequence[Operation]) -> None:
-        """The marks have served their purpose; the progress of a single rollout is shown."""
+        """The marks have served their purpose; the progress of a single rollout is shown. A serving
+        that is scaled to 0 has none."""
         done = {NamespacedName(one.namespace, one.name): one for one in operations}
         if self._row_builder.marked & done.keys():
             self._set_marks(self._row_builder.marked - done.keys())
         for key, operation in done.items():
-            if len(done) == 1 and operation.kind in ROLLOUT_KINDS:
+            if len(done) == 1 and operation.kind in ROLLOUT_KINDS and operation.replicas != 0:
                 self.rollout_progress.start(key)
 
     def do_wide(self) -> None:

@@ -248,11 +248,27 @@ class EditScreen(FormScreen[EditResult | None]):
         return self.edit.undecided(self._wanted)
 
     def handle_draft_change(self, path: str = "") -> None:
+        self._keep_autoscaled_replicas()
         self.form.update_notes(path)
         self._update_save_bar()
         if self.edit.has_undecided:
             self._update_banner()
         self.update_footer()
+
+    def _keep_autoscaled_replicas(self) -> None:
+        """Take a change of the replicas that an autoscaler sets out of the edit: it would change
+        them back. Stopping and starting have a key of their own."""
+        autoscaler = self._view.autoscaler if self._view is not None else ""
+        if not autoscaler or not self.edit.reset("replicas"):
+            return
+        self._edited.record_change("replicas")
+        self.form.show_values("replicas")
+        self._editor.validate()
+        self.show_message(
+            f"The autoscaler ({autoscaler}) sets the replicas; change its minimum and "
+            "maximum instead.",
+            "warning",
+        )
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -324,7 +340,7 @@ class EditScreen(FormScreen[EditResult | None]):
         if view is not None:
             before, self._view = self._view, view
             if before is None or view.autoscaler != before.autoscaler:
-                self.form.update_notes()
+                self.handle_draft_change()
         # Nothing is known of a serving while the list is incomplete.
         is_complete = self.app_context.source.state.phase.name == "LIVE"
         if view is not None or is_complete:
