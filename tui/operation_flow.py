@@ -148,7 +148,8 @@ class OperationFlow:
         asks_replicas: bool,
         undone: Sequence[OperationResult],
     ) -> None:
-        from tui.screens.operation_dialog import OperationDialog, TypedName
+        from tui.screens.operation_dialog import OperationDialog
+        from tui.screens.operation_input import TypedName
 
         app = self._screen.app_context
         change_service = app.change_service

@@ -226,3 +226,19 @@ def summary(results: Sequence[OperationResult], label: str) -> tuple[str, str]:
     parts += [f"{unknown} unknown"] if unknown else []
     parts += [f"{unchanged} not changed"] if unchanged else []
     return f"{label}: {', '.join(parts)}.", "error" if failed or unknown else "ready"
+
+
+def exit_notice(
+    targets: Sequence[OperationTarget], results: Sequence[OperationResult], label: str
+) -> str:
+    """What the operator must know when the program exits with or before the last response; "" for
+    nothing."""
+    sentences = [
+        f"{label} {one.operation.target}: sent, but the API server had not answered; it is not "
+        "known whether it was done."
+        for one in targets
+        if one.is_running
+    ]
+    if len(targets) > 1 and results:
+        sentences.append(summary(results, label)[0])
+    return "\n".join(sentences)

@@ -4,7 +4,7 @@ namespace."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from servedeck.changes.platform_settings import discover_api_groups
 from servedeck.cluster.http.connection import Connection
@@ -45,6 +45,19 @@ async def list_autoscalers(
     ):
         unlisted.remove(SCALED_OBJECT)  # the API server also forbids what does not exist
     return found, unlisted
+
+
+def unlisted_text(what: str, consequence: str) -> str:
+    """The sentence about objects that may not be listed, "deployments.apps"."""
+    return f"Without permission to list {what}, {consequence}."
+
+
+def unknown_owner_texts(unlisted: Iterable[Resource]) -> list[str]:
+    """The same about the autoscalers of a Deployment that may not be listed."""
+    return [
+        unlisted_text(one.resource_name, "it is not known whether one sets the replicas")
+        for one in unlisted
+    ]
 
 
 async def _list_objects(

@@ -11,6 +11,7 @@ from servedeck.cluster.resources import Resource
 from servedeck.detail.object_watch import LiveObject, ObjectQuery
 from servedeck.detail.workloads import ORDINAL
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.serving.label_selector import format_label_selector
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.pod_references import pod_references
 from servedeck.serving.objects.records import REVISION_ANNOTATION
@@ -18,10 +19,8 @@ from servedeck.serving.objects.workload_records import GROUP_LABEL
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
-    as_list,
     as_mapping,
     as_str,
-    mappings,
 )
 from servedeck.serving.text import format_count
 
@@ -56,28 +55,9 @@ def object_queries(key: NamespacedName, deployment: JsonObject | None) -> list[O
         queries.append(ObjectQuery(resources.STATEFUL_SET, key.namespace, label_selector=selector))
     if not key.is_deployment:
         return queries
-    if selector := format_selector(as_mapping(deployment, "spec", "selector")):
+    if selector := format_label_selector(as_mapping(deployment, "spec", "selector")):
         queries.append(ObjectQuery(resources.REPLICA_SET, key.namespace, label_selector=selector))
     return queries
-
-
-def format_selector(selector: Mapping[str, object]) -> str:
-    """The selector of a workload (`matchLabels`, `matchExpressions`) as a label selector; "" if it
-    has none or one that is not understood."""
-    parts = [f"{name}={value}" for name, value in as_mapping(selector, "matchLabels").items()]
-    for one in mappings(selector.get("matchExpressions")):
-        name, operator = as_str(one.get("key")), as_str(one.get("operator"))
-        values = ",".join(as_str(value) for value in as_list(one.get("values")))
-        match operator:
-            case "In" | "NotIn":
-                parts.append(f"{name} {operator.lower()} ({values})")
-            case "Exists":
-                parts.append(name)
-            case "DoesNotExist":
-                parts.append(f"!{name}")
-            case _:
-                return ""
-    return ",".join(parts)
 
 
 def list_object_refs(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from servedeck.serving import name_validation
+from servedeck.serving.spec.mapping.json_values import as_list, as_mapping, mappings
 
 Labels = Mapping[str, str]
 
@@ -86,10 +87,9 @@ def format_label_selector(selector: Mapping[str, Any]) -> str:
 
     Operators as in kubernetes apimachinery pkg/apis/meta/v1/helpers.go (LabelSelectorAsSelector).
     """
-    labels, expressions = selector.get("matchLabels"), selector.get("matchExpressions")
-    parts = [f"{key}={value}" for key, value in labels.items()] if isinstance(labels, dict) else []
-    for one in expressions if isinstance(expressions, list) else []:
-        key, values = one.get("key"), ",".join(map(str, one.get("values") or ()))
+    parts = [f"{key}={value}" for key, value in as_mapping(selector, "matchLabels").items()]
+    for one in mappings(selector.get("matchExpressions")):
+        key, values = one.get("key"), ",".join(map(str, as_list(one.get("values"))))
         match one.get("operator"):
             case "In":
                 parts.append(f"{key} in ({values})")

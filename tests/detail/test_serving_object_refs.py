@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from servedeck.cluster import resources
 from servedeck.cluster.resources import RESOURCES_BY_KIND, Resource
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.detail.object_watch import LiveObject
 from servedeck.detail.serving_object_refs import (
-    format_selector,
     list_object_refs,
     object_queries,
 )
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.label_selector import parse_label_selector
 from servedeck.serving.objects.records import WholeObject
 from tests.tui import fakes
 
@@ -177,27 +173,3 @@ def test_no_secret_is_watched():
     assert queries[-1].resource == resources.REPLICA_SET
     assert queries[-1].label_selector == "app=llama"
     assert resources.REPLICA_SET not in {query.resource for query in object_queries(KEY, None)}
-
-
-@pytest.mark.parametrize(
-    ("selector", "text"),
-    [
-        ({}, ""),
-        ({"matchLabels": {"a": "b", "c": ""}}, "a=b,c="),
-        (
-            {
-                "matchExpressions": [
-                    {"key": "a", "operator": "In", "values": ["x", "y"]},
-                    {"key": "b", "operator": "NotIn", "values": ["z"]},
-                    {"key": "c", "operator": "Exists"},
-                    {"key": "d", "operator": "DoesNotExist"},
-                ]
-            },
-            "a in (x,y),b notin (z),c,!d",
-        ),
-        ({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "New"}]}, ""),
-    ],
-)
-def test_the_selector_of_a_workload(selector: dict[str, Any], text: str):
-    assert format_selector(selector) == text
-    parse_label_selector(text)

@@ -174,7 +174,7 @@ def test_a_plan_that_restarts_pods(
         ("replicas", "3"),
         ("env.0.value", "hf_zyxwvutsrqponmlkjihgfedcba"),
         "ctrl+s",
-        then=("restarts Pods", "2 Pods restart"),
+        then=("restarts Pods", "then 3 Pods restart"),
     )
     assert snap_compare(app, terminal_size=size, run_before=run)
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.getters import query_one
 from textual.widgets import Input
@@ -30,21 +27,18 @@ from tui.operation_run import OperationRun
 from tui.operation_text import LABELS, UNDO_LABEL
 from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import SourceChanges
-from tui.screens.base import Overlay
+from tui.screens.operation_input import OperationInput, TypedName
+from tui.screens.plan_dialog import WAITING, PlanDialog
 from tui.serving_loads import ServingLoads
 from tui.workers import Worker
 from widgets.line_input import PlainInput
 from widgets.styled_line import Line
-from widgets.text_view import StatusLine, TextView
-
-MAX_NAME_LENGTH = 253
-"""Characters of the longest name of an object (RFC 1123 subdomain)."""
+from widgets.text_view import StatusLine
 
 PLAN_DELAY = 0.2
 """Seconds from a change of the object to a new plan: several changes in quick succession are
 planned once."""
 
-_WAITING = "Waiting for the API server; confirm when the plan is shown."
 _CONFIRM_AGAIN = "This is the plan as it is now; press enter again to confirm it."
 _CONFIRM_STOP = "This stops the serving; press enter again to confirm it."
 
@@ -56,24 +50,14 @@ _CONFIRMED_KINDS = (OperationKind.EDIT, OperationKind.ADOPT, OperationKind.RELEA
 """Further operations that enter alone does not confirm."""
 
 
-@dataclass(frozen=True, slots=True)
-class TypedName:
-    """A name that must be typed before anything is deleted."""
-
-    name: str
-    reason: str
-    """ "prod is a production context"."""
-
-
-class OperationDialog(Overlay[tuple[OperationResult, ...]]):
+class OperationDialog(PlanDialog[tuple[OperationResult, ...]]):
     """Plans the operations, and runs them once they are confirmed. Its result are those of the
     operations that were run, in their order."""
 
     SCOPE = "operation"
-    HAS_HELP = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("operation")
-    text_view = query_one(TextView)
     input = query_one(PlainInput)
+    input_line = query_one(OperationInput)
 
     def __init__(
         self,
@@ -104,24 +88,13 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             for one in operations
         )
         """Whether the cursor is on Cancel at first, whatever the plan is."""
-        self._choice: bool | None = None
-        """Whether the cursor was put on the operation; None while the plan decides."""
-        self._notice = ""
-        """Why the plan is not the first one, in a sentence."""
         self._is_stop_asked = False
         """Whether the number that stops the serving was confirmed once."""
         self._finished = False
         self._quits = False
         """Whether the program exits after the response that it waits for."""
-        self._is_plan_shown = False
-        """Whether the plans of all targets are shown: only then can they be confirmed."""
-        self._shown_at = 0.0
-        """When the newest plan or result was shown: keys that were read before do not refer to
-        it."""
         self._plan_worker: Worker[None] | None = None
         self._has_pending_update = False
-        self._waits_for_plan = False
-        """Whether the message says that the plan is waited for."""
         self._inventory: Inventory | None = None
         self._loads = ServingLoads(
             lambda: self.app_context.metrics_service, self.start_worker, self._update_soon
@@ -137,17 +110,8 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         yield StatusLine(id="title")
         if self._has_input:
             yield StatusLine(id="prompt")
-            with Horizontal(id="operation-input"):
-                label = StatusLine(id="input-label")
-                text = "Replicas " if self._asks_replicas else "Name "
-                label.set_lines(((f" {text}", "key"),))
-                label.styles.width = len(text) + 1
-                yield label
-                yield PlainInput(length_limit=MAX_NAME_LENGTH)
-        text_view = TextView()
-        text_view.can_focus = False  # with the focus it would take the arrows, to scroll
-        yield text_view
-        yield StatusLine(id="options")
+            yield OperationInput("Replicas" if self._asks_replicas else "Name")
+        yield from self.compose_plan()
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -155,8 +119,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             self.input.focus()
         replicas = self._operations.targets[0].operation.replicas
         if self._asks_replicas and replicas is not None:
-            self.input.value = str(replicas)
-            self.input.action_select_all()  # a digit replaces it
+            self.input_line.propose_replicas(replicas)
         self._inventory = self._change_service.watch_inventory(
             self._operations.targets[0].operation.namespace,
             self._on_inventory_change,
@@ -205,14 +168,10 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             return
         if self._operations.is_outdated(changes, self.app_context.source.fleet):
             if not self._operations.has_error:
-                self._note_change()
+                self._notice = operation_text.changed_notice(self._operations.targets)
+                if self._typed_name is not None:
+                    self.input.value = ""  # it was for the plan that was shown
             self._start_planning(PLAN_DELAY)
-
-    def _note_change(self) -> None:
-        """The plan that was shown no longer counts, and neither does a name typed for it."""
-        self._notice = operation_text.changed_notice(self._operations.targets)
-        if self._typed_name is not None:
-            self.input.value = ""
 
     def _on_inventory_change(self) -> None:
         if self.is_attached and not self._operations.is_writing:
@@ -240,25 +199,16 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             operation_text.build_paragraphs(self._operations.targets, notice)
         )
         if not (self._is_plan_shown or self._operations.is_planning):
-            self._is_plan_shown, self._shown_at = True, monotonic()
-            if self._waits_for_plan:
-                self._waits_for_plan = False
-                self.clear_message()
-        self._update_controls()
+            self.note_plan_shown()
+        self.update_controls()
 
-    def _update_controls(self) -> None:
-        options = self.query_one("#options", StatusLine)
-        options.display = not self._has_input or self._finished
+    def update_controls(self) -> None:
+        self.query_one("#options", StatusLine).display = not self._has_input or self._finished
         if self._only_closes:
-            options.set_lines((("▌ ", "accent"), ("Close", "strong")))
+            self.set_options(("Close", True))
         else:
-            choices = ((f"y  {self._label}", self._confirms), ("n  Cancel", not self._confirms))
-            options.set_lines(
-                *(
-                    (("▌ " if here else "  ", "accent"), (text, "strong" if here else ""))
-                    for text, here in choices
-                )
-            )
+            confirms = self._confirms
+            self.set_options((f"y  {self._label}", confirms), ("n  Cancel", not confirms))
         self.update_message()
         self.update_footer()
 
@@ -288,7 +238,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             return ((" ", ""), (f"{done} of {len(self._operations.targets)} answered.", "muted"))
         if self._operations.is_writing or self._operations.is_impossible:
             return ()  # the text says it
-        return ((" ", ""), (self._confirm_disabled_reason(), "muted"))
+        return ((" ", ""), (self.confirm_disabled_reason(), "muted"))
 
     def label_for(self, action: Action) -> str:
         if action.name == "confirm":
@@ -318,11 +268,11 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         event.stop()
         if self._asks_replicas and not self._operations.is_writing:
             self._take_replicas()
-        self._update_controls()
+        self.update_controls()
 
     def _take_replicas(self) -> None:
         """Plan for the number that is entered now, if it is another one."""
-        replicas = _read_replicas(self.input.value)
+        replicas = self.input_line.replicas
         if not self._operations.set_replicas(replicas):
             return
         if self._plan_worker is not None:
@@ -336,21 +286,17 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         event.stop()
         await self.action_do("operation.confirm")
 
-    async def on_key(self, event: events.Key) -> None:
-        if self._has_input or event.key not in ("y", "n"):
-            return
-        event.stop()
-        event.prevent_default()
-        if self._only_closes or self._operations.is_writing:
-            pass  # there is nothing to choose
-        elif event.key == "n":
-            self._choice = False
-        elif not self._is_for_plan():
-            return
-        else:
-            self._choice = True
-        self._update_controls()
-        await self.action_do("operation.close" if event.key == "n" else "operation.confirm")
+    @property
+    def is_writing(self) -> bool:
+        return self._operations.is_writing
+
+    @property
+    def takes_letters(self) -> bool:
+        return not self._has_input
+
+    @property
+    def has_choice(self) -> bool:
+        return not (self._only_closes or self.is_writing)
 
     # -- actions ------------------------------------------------------------------------------
 
@@ -358,7 +304,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         if action.name == "confirm" and (
             self._operations.is_writing or not (self._only_closes or self._is_on_cancel)
         ):
-            return self._confirm_disabled_reason()
+            return self.confirm_disabled_reason()
         if action.name == "copy" and not self._operations.commands:
             return "There is no command yet."
         return ""
@@ -372,8 +318,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     def _is_on_cancel(self) -> bool:
         return not self._confirms and not self._has_input
 
-    def _confirm_disabled_reason(self) -> str:
-        """Why it cannot be confirmed now, in a sentence; "" if it can."""
+    def confirm_disabled_reason(self) -> str:
         if self._operations.is_writing:
             return "The request was sent; waiting for the API server."
         if self._asks_replicas and self._operations.targets[0].operation.replicas is None:
@@ -381,7 +326,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         if self._operations.is_impossible:
             return self._operations.impossible_reason
         if not self._is_plan_shown:
-            return _WAITING
+            return WAITING
         if self._typed_name is not None and self.input.value.strip() != self._typed_name.name:
             return f"Type {self._typed_name.name} to confirm."
         return ""
@@ -389,7 +334,7 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
     def do_confirm(self) -> None:
         if self._is_on_cancel and not self._only_closes:
             self.do_close()
-        elif not self._is_for_plan():
+        elif not self.is_for_plan():
             return
         elif self._only_closes:
             self.do_close()
@@ -407,36 +352,17 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
             self.start_worker(self._run_and_close(), "run")
 
     def do_move(self, key: str) -> None:
-        if key in ("pagedown", "pageup"):
-            self.text_view.scroll_pages(1 if key == "pagedown" else -1)
-        elif self._only_closes or self._operations.is_writing:
+        if self.scroll_pages(key):
+            return
+        if self._only_closes or self._operations.is_writing:
             if key in ("down", "up", "j", "k"):
                 self.text_view.scroll_lines(1 if key in ("down", "j") else -1)
         elif self._asks_replicas:
             if key in ("down", "up"):
-                self._step_replicas(1 if key == "up" else -1)
-        elif not self._has_input and self._is_for_plan():
+                self.input_line.step_replicas(1 if key == "up" else -1)
+        elif not self._has_input and self.is_for_plan():
             self._choice = not self._confirms
-            self._update_controls()
-
-    def _is_for_plan(self) -> bool:
-        """Whether the key that is handled was pressed when the plan could be read, or what there is
-        instead of it. If not, a message says so."""
-        if not self._is_plan_shown:
-            self._waits_for_plan = True
-            self.clear_message()
-            self.show_message(self._confirm_disabled_reason() or _WAITING, "warning")
-        elif self.app_context.input_read_at < self._shown_at:
-            # Typed ahead: it does not refer to what is shown now.
-            self.show_message("That key was pressed before this was shown; press it again.")
-        else:
-            return True
-        return False
-
-    def _step_replicas(self, step: int) -> None:
-        replicas = _read_replicas(self.input.value)
-        self.input.value = str(max((replicas or 0) + step, 0))
-        self.input.cursor_position = len(self.input.value)
+            self.update_controls()
 
     async def do_copy(self) -> None:
         commands = self._operations.commands
@@ -486,21 +412,6 @@ class OperationDialog(Overlay[tuple[OperationResult, ...]]):
         return f"{self._label}: it is finished first; press {key} again to quit at once."
 
     def exit_notice(self) -> str:
-        """What the operator must know when the program exits with or before the last response."""
-        targets = self._operations.targets
-        sentences = [
-            f"{self._label} {one.operation.target}: sent, but the API server had not answered; it "
-            "is not known whether it was done."
-            for one in targets
-            if one.is_running
-        ]
-        if len(targets) > 1 and self._operations.results:
-            text, _style_name = operation_text.summary(self._operations.results, self._label)
-            sentences.append(text)
-        return "\n".join(sentences)
-
-
-def _read_replicas(text: str) -> int | None:
-    """A number of replicas as it is typed; None if it is none."""
-    text = text.strip()
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+        return operation_text.exit_notice(
+            self._operations.targets, self._operations.results, self._label
+        )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import LiveObjects, ServingNotFoundError, fetch_live_objects
-from servedeck.changes.object_lists import list_autoscalers
+from servedeck.changes.object_lists import list_autoscalers, unknown_owner_texts
 from servedeck.changes.plan import ChangePlan, make_plan
 from servedeck.cluster.apply import PreviewAction
 from servedeck.cluster.http.connection import Connection
@@ -274,11 +274,7 @@ async def _find_replicas_owner(
     owner = find_replicas_owner(deployment, found)
     if owner is not None:
         return owner, []
-    return None, [
-        f"Without permission to list {one.resource_name}, it is not known whether one sets the "
-        "replicas."
-        for one in unlisted
-    ]
+    return None, unknown_owner_texts(unlisted)
 
 
 def _uid(obj: JsonObject) -> object:

@@ -19,8 +19,9 @@ from servedeck.cluster.http.errors import (
 )
 from servedeck.cluster.rejection import Rejection, RejectionReason, rejection_from_api_error
 from servedeck.serving.objects.update_merge import (
+    LostWriteState,
     find_changes_since,
-    has_change,
+    find_lost_write_state,
     move_to_version,
 )
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
@@ -101,8 +102,12 @@ async def write_guarded(
 def _describe(error: ClusterError, write: ObjectWrite) -> str:
     """Why an object cannot be read, in one sentence."""
     if isinstance(error, ApiError) and error.code == 404:
-        return f"{write.ref} was deleted by somebody else meanwhile."
+        return _deleted_text(write)
     return str(error)
+
+
+def _deleted_text(write: ObjectWrite) -> str:
+    return f"{write.ref} was deleted by somebody else meanwhile."
 
 
 def _is_of_another_version(rejection: Rejection) -> bool:
@@ -123,18 +128,21 @@ async def _read_back(
     version = _version(live)
     for pause in _PAUSES:
         await asyncio.sleep(pause)
+        current: JsonObject | None = None
         try:
             current = await connection.get_json(write.ref.path)
         except ApiError as failure:
-            if failure.code == 404:  # a write with a uid does not create it again
-                return WriteOutcome(WriteState.NOT_WRITTEN, error=_describe(failure, write))
-            continue
+            if failure.code != 404:
+                continue
         except (ClusterError, TimeoutError):
             continue
-        if has_change(live, changed, current):
-            return WriteOutcome(WriteState.WRITTEN, current, error=error)
-        if _version(current) != version:
-            return WriteOutcome(WriteState.NOT_WRITTEN, error=error)
+        match find_lost_write_state(live, [changed], current, version):
+            case LostWriteState.EXECUTED:
+                return WriteOutcome(WriteState.WRITTEN, current, error=error)
+            case LostWriteState.IMPOSSIBLE:
+                return WriteOutcome(WriteState.NOT_WRITTEN, error=error)
+            case LostWriteState.DELETED:  # a write with a uid does not create it again
+                return WriteOutcome(WriteState.NOT_WRITTEN, error=_deleted_text(write))
     return WriteOutcome(WriteState.UNKNOWN, error=error, version=version)
 
 

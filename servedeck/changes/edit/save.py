@@ -17,8 +17,9 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.rejection import Rejection
 from servedeck.serving.edit.merge import merge_fields
 from servedeck.serving.objects.update_merge import (
+    LostWriteState,
     find_changes_since,
-    has_change,
+    find_lost_write_state,
     move_to_version,
 )
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
@@ -144,17 +145,18 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
     current = next(
         (one for one in again.change.live if ObjectRef.from_manifest(one) == lost.ref), None
     )
-    if as_mapping(current, "metadata").get("resourceVersion") == lost.version:
-        message = (
-            f"{lost.ref} does not have the change so far, but the API server may still save it: "
-            "look again before you repeat it."
-        )
-        return replace(result, message=message)
     applied = result.applied
     for write, changed in zip(writes, result.plan.change.changed, strict=True):
-        if write.ref != lost.ref or write.live is None or current is None:
+        if write.ref != lost.ref or write.live is None:
             continue
-        if has_change(write.live, changed, current):
+        state = find_lost_write_state(write.live, [changed], current, lost.version)
+        if state is LostWriteState.POSSIBLE:
+            message = (
+                f"{lost.ref} does not have the change so far, but the API server may still save "
+                "it: look again before you repeat it."
+            )
+            return replace(result, message=message)
+        if state is LostWriteState.EXECUTED:
             applied = (*applied, lost.ref)
     message = f"{answers} the change was not saved."
     if applied:

@@ -15,7 +15,11 @@ from servedeck.changes.operations.operation import (
 from servedeck.changes.operations.result_text import again, done_sentence, undo_generation
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
-from servedeck.serving.objects.update_merge import has_change
+from servedeck.serving.objects.update_merge import (
+    LostWriteState,
+    find_lost_write_state,
+    has_change,
+)
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 
 
@@ -47,20 +51,18 @@ async def _look_at_patched(
     plan, target = lost.plan, result.operation.target
     assert plan.patch is not None
     current = await _read(connection, lost.path)
-    metadata = as_mapping(current, "metadata")
-    live_uid = as_mapping(plan.patch.live, "metadata").get("uid")
-    if current is None or metadata.get("uid") != live_uid:
-        return _failed(result, lost, f"{target} was deleted by somebody else meanwhile.")
     # A webhook may set something else each time: either is enough.
     wanted = (plan.patch.expected, plan.patch.patched)
-    if any(has_change(plan.patch.live, one, current) for one in wanted):
+    state = find_lost_write_state(plan.patch.live, wanted, current, lost.version)
+    if state is LostWriteState.DELETED or current is None:
+        return _failed(result, lost, f"{target} was deleted by somebody else meanwhile.")
+    if state is LostWriteState.EXECUTED:
         rest = [one.target for one in plan.deletions]
         rest += [one.target for one in plan.creations]
         if rest:  # it was not sent
             return _failed(result, lost, f"{target} was changed. {_rest_text(lost, rest)}")
         return _done(result, lost, current)
-    # With another resourceVersion, the API server will not execute it any more.
-    if metadata.get("resourceVersion") == lost.version:
+    if state is LostWriteState.POSSIBLE:
         message = f"{lost.error} {target} has not changed so far; look again before you repeat it."
         return replace(result, message=message)
     if as_mapping(current, "spec") == as_mapping(plan.patch.live, "spec"):

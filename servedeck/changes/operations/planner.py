@@ -6,7 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from servedeck.changes.live_objects import fetch_live_objects, find_other_kind
-from servedeck.changes.object_lists import list_autoscalers, list_replicasets
+from servedeck.changes.object_lists import (
+    list_autoscalers,
+    list_replicasets,
+    unknown_owner_texts,
+    unlisted_text,
+)
 from servedeck.changes.operations.adoption import Adoption, Release
 from servedeck.changes.operations.adoption_plans import (
     plan_adoption,
@@ -141,11 +146,7 @@ async def _make_plan(
             # After the first response, which shows the server's clock.
             now=now or datetime.now(UTC) + connection.clock.offset,
         )
-    warnings = [
-        f"Without permission to list {one.resource_name}, it is not known whether one sets the "
-        "replicas."
-        for one in unlisted
-    ]
+    warnings = unknown_owner_texts(unlisted)
     return replace(plan, warnings=(*plan.warnings, *warnings)) if plan.is_possible else plan
 
 
@@ -167,14 +168,8 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
             return replace(plan, blocked=f"{one.target} cannot be deleted: {reason}")
     # Of these kinds, the object of the serving's own name is known if it may be read.
     names = sorted(RESOURCES_BY_KIND[one].resource_name for one in live.related.unlisted_kinds)
-    warnings = [
-        f"Without permission to list {one}, those of the serving under another name stay."
-        for one in names
-    ]
-    warnings += [
-        f"Without permission to list {one.resource_name}, those of the serving stay."
-        for one in unlisted
-    ]
+    warnings = [unlisted_text(one, "those of the serving under another name stay") for one in names]
+    warnings += [unlisted_text(one.resource_name, "those of the serving stay") for one in unlisted]
     return replace(plan, warnings=(*plan.warnings, *warnings))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum, auto
 from typing import Any
 
 from servedeck.serving.objects.diff import (
@@ -75,6 +76,36 @@ def has_change(
         for one in missing
         if not (_is_default(wanted, one) or same_quantity(one.old, one.new))
     )
+
+
+class LostWriteState(Enum):
+    """What became of a write whose answer was lost, as the object shows it now."""
+
+    EXECUTED = auto()
+    POSSIBLE = auto()
+    """The object is as it was: the API server may still execute it."""
+    IMPOSSIBLE = auto()
+    """The object has another resourceVersion, with which it is not executed any more."""
+    DELETED = auto()
+    """The object is gone, or another one has its name: it is not executed any more."""
+
+
+def find_lost_write_state(
+    live: Mapping[str, Any],
+    wanted: Iterable[Mapping[str, Any]],
+    current: Mapping[str, Any] | None,
+    version: str,
+) -> LostWriteState:
+    """What became of a write that was to turn `live` into one of `wanted`, and was sent for the
+    resourceVersion `version`; `current` is the object now, None if there is none."""
+    metadata = as_mapping(current, "metadata")
+    if current is None or metadata.get("uid") != as_mapping(live, "metadata").get("uid"):
+        return LostWriteState.DELETED
+    if any(has_change(live, one, current) for one in wanted):
+        return LostWriteState.EXECUTED
+    if metadata.get("resourceVersion") == version:
+        return LostWriteState.POSSIBLE
+    return LostWriteState.IMPOSSIBLE
 
 
 def _is_default(wanted: Difference, found: Difference) -> bool:

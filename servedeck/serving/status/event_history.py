@@ -120,7 +120,15 @@ class EventEntry:
 class _Series:
     """The Events of one entry."""
 
-    __slots__ = ("_counts", "_earlier_count", "_earlier_until", "_recorded_at", "entry", "sort_key")
+    __slots__ = (
+        "_counts",
+        "_earlier_count",
+        "_earlier_until",
+        "_event_name",
+        "_recorded_at",
+        "entry",
+        "sort_key",
+    )
 
     def __init__(self, key: EventKey, event: Event) -> None:
         self._counts: dict[str, tuple[int, datetime]] = {}
@@ -141,9 +149,12 @@ class _Series:
         )
         self._recorded_at: datetime | None = None
         """When it happened first, more precisely than the entry says."""
-        self.sort_key = (_MIN_TIME, _MIN_TIME)
-        """The oldest entry first: by last time, then by first time; those without a time are the
-        oldest."""
+        self._event_name = event.metadata.name
+        """The first name of its Events: it ends in the time at which it was recorded, if the client
+        library made it."""
+        self.sort_key = (_MIN_TIME, _MIN_TIME, self._event_name)
+        """The oldest entry first: by last time, then by first time, then by name, so that the order
+        of Events of one moment is always the same; those without a time are the oldest."""
 
     def add(self, event: Event) -> bool:
         """Add an Event, or its new count; returns whether the entry changed."""
@@ -173,9 +184,11 @@ class _Series:
             before.source,
         )
         self._recorded_at = _earliest(self._recorded_at, recorded_at(event))
+        self._event_name = min(self._event_name, event.metadata.name)
         self.sort_key = (
             within_second(last or _MIN_TIME, self._recorded_at),
             within_second(first or _MIN_TIME, self._recorded_at),
+            self._event_name,
         )
         return True
 

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from servedeck.serving.objects.update_merge import find_changes_since, has_change
+from servedeck.serving.objects.update_merge import (
+    LostWriteState,
+    find_changes_since,
+    find_lost_write_state,
+    has_change,
+)
 
 Json = dict[str, Any]
 
@@ -111,3 +116,27 @@ def test_an_object_without_a_part_of_the_change_does_not_have_it(part: str) -> N
 
 def test_the_object_as_it_was_does_not_have_the_change() -> None:
     assert not has_change(deployment(), changed(), deployment())
+
+
+@pytest.mark.parametrize(
+    ("current", "state"),
+    [
+        (None, LostWriteState.DELETED),
+        (deployment(uid="other"), LostWriteState.DELETED),
+        (deployment(resourceVersion="7"), LostWriteState.POSSIBLE),
+        (deployment(resourceVersion="8"), LostWriteState.IMPOSSIBLE),
+        (changed(), LostWriteState.EXECUTED),
+    ],
+)
+def test_what_became_of_a_write_whose_answer_was_lost(
+    current: Json | None, state: LostWriteState
+) -> None:
+    assert find_lost_write_state(deployment(), [changed()], current, "7") is state
+
+
+def test_an_object_of_the_same_name_does_not_have_the_change_of_the_one_before() -> None:
+    """Also if it was created with the wanted values."""
+    again = changed()
+    again["metadata"]["uid"] = "other"
+    found = find_lost_write_state(deployment(), [changed()], again, "7")
+    assert found is LostWriteState.DELETED

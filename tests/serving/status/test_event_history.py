@@ -40,6 +40,21 @@ def test_equal_events_about_one_object_are_one_entry_with_count_first_and_last_t
     assert entry.last == NOW - timedelta(minutes=1)
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_events_of_one_moment_have_an_order_that_does_not_depend_on_their_arrival(
+    turn: int,
+) -> None:
+    events = [
+        kubelet_event("a", f"message {name}", name=name, when=ago(minutes=1))
+        for name in ("chat-x.1", "chat-x.2", "chat-y.1")
+    ]
+    assert [one.message for one in join_events(events[::turn])] == [
+        "message chat-x.1",
+        "message chat-x.2",
+        "message chat-y.1",
+    ]
+
+
 def test_both_formats_are_joined() -> None:
     series = {"count": 4, "lastObservedTime": ago(minutes=1)}
     (entry,) = join_events(

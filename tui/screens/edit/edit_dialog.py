@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from time import monotonic
 from typing import ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.getters import query_one
 
 from servedeck.changes import edit_labels
 from servedeck.changes.edit.edit import Edit, EditPlan, ServingReplacedError
@@ -23,12 +20,12 @@ from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import SourceChanges
-from tui.screens.base import Overlay
 from tui.screens.edit import edit_text
 from tui.screens.edit.serving_follower import has_metadata
+from tui.screens.plan_dialog import WAITING, PlanDialog
 from tui.serving_loads import ServingLoads
 from widgets.styled_line import Line
-from widgets.text_view import StatusLine, TextView
+from widgets.text_view import StatusLine
 
 _log = logging.getLogger(__name__)
 
@@ -36,14 +33,12 @@ RETRY_SECONDS = 2.0
 """Seconds until a plan that the API server did not answer is made again."""
 
 
-class EditDialog(Overlay[SaveResult | EditPlan | None]):
+class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
     """Plans an edit, and saves it once it is confirmed. Its result is that of saving; a plan with
     conflicts that must be decided first; or None if nothing was saved."""
 
     SCOPE = "save"
-    HAS_HELP = False
     BINDINGS: ClassVar[list[BindingType]] = bindings("save")
-    text_view = query_one(TextView)
 
     def __init__(
         self,
@@ -69,20 +64,12 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         self._taken_over: tuple[tuple[str, str], ...] = ()
         """Labels of fields that other managers have set, and that become servedeck's, each with the
         manager."""
-        self._notice = ""
-        """Why the plan is not the first one, in a sentence."""
-        self._is_plan_painted = False
-        """Whether the plan has been on the screen, so that it can be confirmed."""
-        self._shown_at = 0.0
-        """When it was: keys that were read before do not refer to it."""
         self._takes_over = False
         self._version_at_start = ""
         """The resourceVersion in the list when the plan was begun."""
         self._error = ""
         self._result: SaveResult | None = None
         """Of the last attempt."""
-        self._confirms: bool | None = None
-        """Whether the cursor is on Save Changes; None while the plan decides."""
         self._is_writing = False
         self._loads = ServingLoads(
             lambda: self.app_context.metrics_service, self.start_worker, self._update
@@ -92,10 +79,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         title = StatusLine(id="title")
         title.set_lines(((" ", ""), (self._title, "title")))
         yield title
-        text_view = TextView()
-        text_view.can_focus = False  # with the focus it would take the arrows, to scroll
-        yield text_view
-        yield StatusLine(id="options")
+        yield from self.compose_plan()
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -105,7 +89,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
 
     def _start_planning(self) -> None:
         self.plan, self._error = None, ""
-        self._confirms = None
+        self._choice, self._is_plan_shown = None, False
         self._update()
         self.start_worker(self._make_plan(), "plan")
 
@@ -142,7 +126,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
     def _show_plan(self, plan: EditPlan) -> None:
         self.plan, self._error = plan, ""
         # A key that was meant for an earlier plan confirms nothing.
-        self._confirms, self._is_plan_painted = None, False
+        self._choice, self._is_plan_shown = None, False
         if plan.conflicts:
             self.dismiss(plan)
             return
@@ -157,12 +141,11 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
     @property
     def is_plan_shown(self) -> bool:
         """Whether there is a plan that can be read."""
-        return self.plan is not None and self._is_plan_painted
+        return self.plan is not None and self._is_plan_shown
 
     def _note_painted(self, plan: EditPlan) -> None:
         if plan is self.plan:
-            self._is_plan_painted, self._shown_at = True, monotonic()
-            self.clear_message()  # it says to wait for the plan
+            self.note_plan_shown()
             self._update()
 
     def on_changes(self, changes: SourceChanges) -> None:
@@ -209,8 +192,8 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
     @property
     def saves(self) -> bool:
         """Whether the cursor is on Save Changes: not at first if Pods restart."""
-        if self._confirms is not None:
-            return self._confirms
+        if self._choice is not None:
+            return self._choice
         plan = self.plan
         if plan is None or self._takes_over or self._notice or self._result is not None:
             return False
@@ -231,20 +214,17 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
                 load=self._load,
             )
         )
+        self.update_controls()
+
+    def update_controls(self) -> None:
         chosen = [
             (f"y  {self._save_label}", self.saves),
             ("n  Back to the form" if self._has_form else "n  Back", not self.saves),
         ]
         if self._way_out:
             chosen.append((f"r  Use rollout={self._way_out}: an old Pod stops first", False))
-        options = self.query_one("#options", StatusLine)
-        options.styles.height = len(chosen)
-        options.set_lines(
-            *(
-                (("▌ " if here else "  ", "accent"), (text, "strong" if here else ""))
-                for text, here in chosen
-            )
-        )
+        self.query_one("#options", StatusLine).styles.height = len(chosen)
+        self.set_options(*chosen)
         self.update_message()
         self.update_footer()
 
@@ -258,16 +238,16 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         return self._loads.of_serving(self._key)
 
     def default_message(self) -> Line:
-        reason = self._save_disabled_reason()
+        reason = self.confirm_disabled_reason()
         return ((" ", ""), (reason, "muted")) if reason else ()
 
-    def _save_disabled_reason(self) -> str:
+    def confirm_disabled_reason(self) -> str:
         if self._is_writing:
             return "It is being saved."
         if self._error:
             return "There is no plan, so nothing can be saved."
         if not self.is_plan_shown:
-            return "Waiting for the API server; confirm when the plan is shown."
+            return WAITING
         assert self.plan is not None
         if self.plan.is_unchanged:
             return "Nothing changes any more."
@@ -277,15 +257,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
 
     # -- actions ------------------------------------------------------------------------------
 
-    async def on_key(self, event: events.Key) -> None:
-        if event.key in ("y", "n"):
-            event.stop()
-            event.prevent_default()
-            if event.key == "y" and self._is_too_early():
-                return
-            self._confirms = event.key == "y"
-            self._update()
-            await self.action_do("save.confirm")
+    @property
+    def is_writing(self) -> bool:
+        return self._is_writing
 
     @property
     def _way_out(self) -> str:
@@ -294,25 +268,12 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         forecast = self.plan.forecast if self.plan is not None and self.plan.can_save else None
         return forecast.way_out if forecast is not None and forecast.can_replace else ""
 
-    def _is_too_early(self) -> bool:
-        """Whether the key that is handled was read before the plan was on the screen: then it
-        confirms and chooses nothing, and the operator is told."""
-        if self._is_writing:
-            return False
-        if not self.is_plan_shown:
-            self.show_message(self._save_disabled_reason(), "warning")
-            return True
-        if self.app_context.input_read_at >= self._shown_at:
-            return False
-        self.show_message("That key was pressed before this was shown; press it again.")
-        return True
-
     def disabled_reason(self, action: Action) -> str:
         if action.name == "replace":
             if self._is_writing or not self.is_plan_shown:
-                return self._save_disabled_reason()
+                return self.confirm_disabled_reason()
             return "" if self._way_out else "No new Pod is known to wait for an old one."
-        return self._save_disabled_reason() if action.name == "confirm" and self.saves else ""
+        return self.confirm_disabled_reason() if action.name == "confirm" and self.saves else ""
 
     def do_replace(self) -> None:
         wanted = self._edit.wanted.replace(rollout=self._way_out)
@@ -323,7 +284,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         if not self.saves:
             self.do_close()
             return
-        if self._is_too_early():
+        if not self.is_for_plan():
             return
         assert self.plan is not None
         self._is_writing, self._notice = True, ""
@@ -341,7 +302,7 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
         except Exception as error:  # any error: it must be known what was done
             self._error = describe_error(error)
         self._is_writing = False
-        self._confirms = None
+        self._choice = None
         # A plan made again tells what became of an earlier save whose answer was lost.
         is_replanned = result is not None and result.state is SaveState.REPLANNED
         self._result = earlier if is_lost and (result is None or is_replanned) else result
@@ -356,11 +317,9 @@ class EditDialog(Overlay[SaveResult | EditPlan | None]):
             self._start_planning()
 
     def do_move(self, key: str) -> None:
-        if key in ("pagedown", "pageup"):
-            self.text_view.scroll_pages(1 if key == "pagedown" else -1)
-        elif not self._is_too_early():
-            self._confirms = not self.saves
-            self._update()
+        if not self.scroll_pages(key) and self.is_for_plan():
+            self._choice = not self.saves
+            self.update_controls()
 
     def do_close(self) -> None:
         if self._is_writing:
