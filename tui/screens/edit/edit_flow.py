@@ -147,13 +147,12 @@ class EditFlow:
                 await asyncio.to_thread(saved.file.delete)
         self._push_form(view, read)
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Mount the form before it is opened for the first time: that is half of the time that
         opening takes."""
-        app = self._screen.app
         form = self._form()
         if form is not None and not form.is_attached:
-            mount_ahead(app, form)
+            await mount_ahead(self._screen.app, form)
 
     def _form(self) -> EditScreen | None:
         """The form of the program: it is opened again for each serving. None before there is
