@@ -51,7 +51,7 @@ MAX_SHOWN_CHANGES = 3
 """Changes of others, and lines of them, that are shown."""
 
 MIN_HEIGHT_OF_BANNER = 16
-"""Lines of a terminal in which the banner may take more than one."""
+"""Lines of a terminal in which the banner and the save bar may take more than one."""
 
 
 class EditResult(NamedTuple):
@@ -301,8 +301,18 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def _update_save_bar(self) -> None:
         width = self.save_bar.inner_width or self.app.size.width
-        line = edit_lines.save_bar_line(self.change_count, self.differences, self._issues)
-        self.save_bar.set_lines(fit_line(line, width))
+        lines = edit_lines.save_bar_lines(
+            self.change_count,
+            self.differences,
+            self._issues,
+            width,
+            save_key=self.app_context.key_display_for("edit.save"),
+            close_key=self.app_context.key_display_for("edit.close"),
+        )
+        if self.app.size.height < MIN_HEIGHT_OF_BANNER:
+            del lines[1:]
+        self.save_bar.styles.height = len(lines)
+        self.save_bar.set_lines(*(fit_line(one, width) for one in lines))
 
     def _field_note(self, path: str) -> Line:
         """What a changed field was before, and who else sets it."""
