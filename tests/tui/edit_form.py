@@ -44,8 +44,10 @@ class GatedChangeService(ClusterChangeService):
     import_error: Exception | None = None
     save_error: Exception | None = None
     save_count = 0
+    import_count = 0
 
     async def import_serving(self, key: NamespacedName) -> Any:
+        self.import_count += 1
         if self.import_error is not None:
             raise self.import_error
         return await super().import_serving(key)
@@ -170,6 +172,12 @@ class EditDriver:
             return known is not None and known.metadata.generation >= generation
 
         await self.wait_for(is_seen, "the change in the list")
+
+    async def change_object(self, path: str, change: Callable[[Json], object]) -> None:
+        """Another client changes an object of the serving."""
+        found = await self.other.get_json(path)
+        change(found)
+        await self.other.request("PUT", path, params={"fieldManager": "kubectl-edit"}, body=found)
 
     async def set_image(self, image: str, *, manager: str = "kubectl-edit") -> None:
         """Another client changes the image."""

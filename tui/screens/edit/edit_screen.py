@@ -42,6 +42,7 @@ from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
 from tui.screens.edit import edit_lines
 from tui.screens.edit.edit_closing import EditClosing
+from tui.screens.edit.related_objects import find_related_changes
 from tui.screens.edit.serving_follower import ServingFollower, is_replaced
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, plain_text
@@ -352,6 +353,7 @@ class EditScreen(FormScreen[EditResult | None]):
         if is_replaced(before, read):
             self._others.append("The serving was deleted and created again")
         self._others += edit_lines.find_others_changes(before, read)
+        self._others += find_related_changes(before, read)
         self.edit.mounts = read.mounts
         if read.spec != self.edit.base:
             self._rebase(read.spec)
