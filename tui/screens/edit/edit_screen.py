@@ -94,6 +94,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self._view: ServingView | None = None
         """The serving as it was last; None before the first one is opened."""
         self._inventory_ticker: Timer | None = None
+        """None before it is mounted."""
         self._is_watching = False
         nothing = import_objects(())
         self.edit = EditDraft(nothing.spec)
@@ -117,7 +118,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self.edit = edit or EditDraft(read.spec, read.mounts)
         self.form.reset(self.edit.draft)
         self._begin(view.key, read, draft_file)
-        if self.is_mounted:
+        if self._inventory_ticker is not None:
             self._reveal = False
             self.clear_message()
             self._show()
