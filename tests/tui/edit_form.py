@@ -53,13 +53,18 @@ class GatedChangeService(ClusterChangeService):
         return await super().import_serving(key)
 
     async def plan_edit(
-        self, edit: Edit, inventory: Inventory, *, takes_over: bool = False
+        self,
+        edit: Edit,
+        inventory: Inventory,
+        *,
+        takes_over: bool = False,
+        earlier: EditPlan | None = None,
     ) -> EditPlan:
         if self.plan_gate is not None:
             await self.plan_gate.wait()
         if self.plan_error is not None:
             raise self.plan_error
-        return await super().plan_edit(edit, inventory, takes_over=takes_over)
+        return await super().plan_edit(edit, inventory, takes_over=takes_over, earlier=earlier)
 
     async def save_edit(
         self, plan: EditPlan, inventory: Inventory, *, takes_over: bool = False

@@ -4,6 +4,7 @@ unseen and nothing typed is lost."""
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -334,7 +335,7 @@ async def test_a_change_while_the_plan_is_made_is_not_missed(driver: EditDriver)
     plan_edit = driver.changes.plan_edit
     planned, answered = asyncio.Event(), asyncio.Event()
 
-    async def plan_slowly(edit: Edit, inventory: Inventory, **options: bool) -> EditPlan:
+    async def plan_slowly(edit: Edit, inventory: Inventory, **options: Any) -> EditPlan:
         found = await plan_edit(edit, inventory, **options)
         planned.set()
         await answered.wait()
