@@ -251,13 +251,19 @@ class ClusterChangeService:
         return DraftStore(f"{connection.server} edit of {key}", self._drafts_dir)
 
     async def plan_edit(
-        self, edit: Edit, inventory: Inventory, *, takes_over: bool = False
+        self,
+        edit: Edit,
+        inventory: Inventory,
+        *,
+        takes_over: bool = False,
+        earlier: EditPlan | None = None,
     ) -> EditPlan:
         from servedeck.changes.edit.edit import plan_edit
 
         known = cast("ClusterInventory", inventory)
         await known.wait_until_listed()
-        return await plan_edit(self._require_connection(), edit, known, force=takes_over)
+        connection = self._require_connection()
+        return await plan_edit(connection, edit, known, force=takes_over, earlier=earlier)
 
     async def save_edit(
         self, plan: EditPlan, inventory: Inventory, *, takes_over: bool = False

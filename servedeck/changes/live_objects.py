@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -46,17 +47,21 @@ class _Listing(NamedTuple):
 
 async def fetch_live_objects(connection: Connection, namespace: str, name: str) -> LiveObjects:
     """The Deployment, the Services that select its Pods, and the routes of its namespace to
-    these Services, or to a Service of the serving's name that does not exist.
+    these Services, or to a Service of the serving's name that does not exist; all are requested at
+    the same time.
 
     Of a kind that may not be listed, the object of the serving's name is read, if that is allowed.
     Raises ClusterError if the Deployment cannot be read.
     """
-    deployment = await _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name))
+    deployment, found, *route_lists = await asyncio.gather(
+        _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name)),
+        _list_objects(connection, resources.SERVICE, namespace, name),
+        *(_list_objects(connection, one, namespace, name) for one in _ROUTE_RESOURCES),
+    )
     if deployment is None:
         return LiveObjects()
     unlisted: set[str] = set()
     others: list[JsonObject] = []
-    found = await _list_objects(connection, resources.SERVICE, namespace, name)
     if not found.complete:
         unlisted.add("Service")
     services = [one for one in found.objects if _selects_pods(one, deployment)]
@@ -64,8 +69,7 @@ async def fetch_live_objects(connection: Connection, namespace: str, name: str) 
     # Routes to a Service that is to be created again are the serving's.
     service_names = {_name(one) for one in services} | ({name} if not others else set())
     routes: list[JsonObject] = []
-    for resource in _ROUTE_RESOURCES:
-        found = await _list_objects(connection, resource, namespace, name)
+    for resource, found in zip(_ROUTE_RESOURCES, route_lists, strict=True):
         if not found.complete:
             unlisted.add(resource.kind)
         own = [one for one in found.objects if _routes_to(one, namespace, service_names)]

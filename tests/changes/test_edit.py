@@ -288,7 +288,8 @@ async def test_a_field_of_another_manager_is_rejected_at_the_plan(
     edit = await begin(connection, image="mine:1")
     plan = await plan_edit(connection, edit, inventory)
     assert not plan.can_save
-    forced = await plan_edit(connection, edit, inventory, force=True)
+    forced = await plan_edit(connection, edit, inventory, force=True, earlier=plan)
+    assert forced.current is plan.current  # not read a second time
     result = await save_edit(connection, forced, inventory, force=True)
     assert result.state is SaveState.SAVED
     assert (await read_spec(connection)).image == "mine:1"

@@ -417,3 +417,38 @@ async def test_an_autoscaler_made_by_another_client_takes_replicas_out_of_the_ed
         control_plane.kubectl("autoscale", "-n", namespace, "deployment/chat", "--min=1", "--max=4")
         await driver.pilot.press("n")
         await wait_for_texts(driver, "set by the autoscaler (HPA 1-4)", "No changes")
+
+
+async def test_changes_of_services_and_routes_by_others_are_shown_at_once(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    create_foreign(control_plane, namespace)
+    deployment = get_deployment(control_plane, namespace, "chat")
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "front"},
+        "spec": {"selector": selector, "ports": [{"port": 80, "targetPort": 8000}]},
+    }
+    backend = {"service": {"name": "front", "port": {"number": 80}}}
+    paths = [{"path": "/chat", "pathType": "Prefix", "backend": backend}]
+    ingress = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "door"},
+        "spec": {"rules": [{"host": "a.test", "http": {"paths": paths}}]},
+    }
+    apply(control_plane, namespace, to_list(service, ingress))
+    async with running_app(control_plane, namespace) as driver:
+        form = await open_form(driver, namespace, "chat")
+        await retype(driver, "cpu", "3")
+        control_plane.kubectl(
+            *("annotate", "-n", namespace, "ingress/door", "nginx.ingress.kubernetes.io/x=1")
+        )
+        await wait_for_texts(driver, "kubectl-annotate changed Ingress door")
+        control_plane.kubectl("label", "-n", namespace, "service/front", "team=chat")
+        await wait_for_texts(driver, "kubectl-label changed Service front")
+        control_plane.kubectl("delete", "-n", namespace, "service/front")
+        await wait_for_texts(driver, "Service front was deleted")
+        assert form.form.get_text("cpu") == "3"

@@ -44,20 +44,27 @@ class GatedChangeService(ClusterChangeService):
     import_error: Exception | None = None
     save_error: Exception | None = None
     save_count = 0
+    import_count = 0
 
     async def import_serving(self, key: NamespacedName) -> Any:
+        self.import_count += 1
         if self.import_error is not None:
             raise self.import_error
         return await super().import_serving(key)
 
     async def plan_edit(
-        self, edit: Edit, inventory: Inventory, *, takes_over: bool = False
+        self,
+        edit: Edit,
+        inventory: Inventory,
+        *,
+        takes_over: bool = False,
+        earlier: EditPlan | None = None,
     ) -> EditPlan:
         if self.plan_gate is not None:
             await self.plan_gate.wait()
         if self.plan_error is not None:
             raise self.plan_error
-        return await super().plan_edit(edit, inventory, takes_over=takes_over)
+        return await super().plan_edit(edit, inventory, takes_over=takes_over, earlier=earlier)
 
     async def save_edit(
         self, plan: EditPlan, inventory: Inventory, *, takes_over: bool = False
@@ -170,6 +177,12 @@ class EditDriver:
             return known is not None and known.metadata.generation >= generation
 
         await self.wait_for(is_seen, "the change in the list")
+
+    async def change_object(self, path: str, change: Callable[[Json], object]) -> None:
+        """Another client changes an object of the serving."""
+        found = await self.other.get_json(path)
+        change(found)
+        await self.other.request("PUT", path, params={"fieldManager": "kubectl-edit"}, body=found)
 
     async def set_image(self, image: str, *, manager: str = "kubectl-edit") -> None:
         """Another client changes the image."""

@@ -243,7 +243,12 @@ class FakeChangeService:
         return DraftStore(f"https://127.0.0.1:6443 edit of {key}", self.drafts_dir)
 
     async def plan_edit(
-        self, edit: Edit, inventory: FakeInventory, *, takes_over: bool = False
+        self,
+        edit: Edit,
+        inventory: FakeInventory,
+        *,
+        takes_over: bool = False,
+        earlier: EditPlan | None = None,
     ) -> EditPlan:
         if self.connection_error:
             raise ClusterError(self.connection_error)

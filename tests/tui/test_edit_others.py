@@ -4,6 +4,7 @@ unseen and nothing typed is lost."""
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -247,6 +248,58 @@ async def test_a_change_that_cannot_be_read_is_read_with_the_next_one(driver: Ed
     await driver.wait_for(lambda: form.edit.base.image == THEIRS, "the new image")
 
 
+# -- Services and routes ------------------------------------------------------------------------
+
+SERVICE_PATH = f"/api/v1/namespaces/{KEY.namespace}/services/{KEY.name}"
+ROUTE_PATH = f"/apis/gateway.networking.k8s.io/v1/namespaces/{KEY.namespace}/httproutes/{KEY.name}"
+
+
+async def test_a_change_of_the_service_or_the_route_is_shown_at_once(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.change_object(SERVICE_PATH, lambda one: one["spec"]["ports"][0].update(port=81))
+    await driver.wait_for_text(f"kubectl-edit changed Service {KEY.name}: spec.ports[80]")
+    await driver.change_object(ROUTE_PATH, lambda one: one["spec"].update(hostnames=["a.test"]))
+    await driver.wait_for_text(f"kubectl-edit changed HTTPRoute {KEY.name} spec.hostnames")
+    assert form.form.get_text("cpu") == "7"
+    assert form.change_count == 1
+
+
+async def test_a_deleted_service_is_shown_at_once(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.other.request("DELETE", SERVICE_PATH)
+    await driver.wait_for_text(f"Service {KEY.name} was deleted or does not lead to the serving")
+
+
+async def test_the_status_of_a_route_does_not_read_the_serving_again(driver: EditDriver) -> None:
+    await driver.open()
+    count = driver.changes.import_count
+    route = await driver.other.get_json(ROUTE_PATH)
+    route["status"] = {"parents": []}
+    await driver.other.request("PUT", f"{ROUTE_PATH}/status", body=route)
+    # A change that is read: by then the status was seen, too.
+    await driver.change_object(ROUTE_PATH, lambda one: one["spec"].update(hostnames=["a.test"]))
+    await driver.wait_for_text(f"kubectl-edit changed HTTPRoute {KEY.name} spec.hostnames")
+    assert driver.changes.import_count == count + 1
+
+
+async def test_a_closed_form_watches_nothing_and_is_opened_again_empty(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.retype("cpu", "7")
+    follower = form._follower
+    await driver.press("escape")
+    await driver.wait_for_text("Leave the form?")
+    await driver.press("d")
+    await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+    await driver.wait_for(lambda: not follower.is_watching, "the end of the watches")
+    assert form.inventory_watch.inventory is None
+    assert await driver.open() is form
+    assert form.change_count == 0
+    assert form.form.get_text("cpu") != "7"
+    await driver.press("ctrl+z")
+    await driver.wait_for_text("Nothing to undo.")
+
+
 # -- the plan is open ---------------------------------------------------------------------------
 
 
@@ -282,7 +335,7 @@ async def test_a_change_while_the_plan_is_made_is_not_missed(driver: EditDriver)
     plan_edit = driver.changes.plan_edit
     planned, answered = asyncio.Event(), asyncio.Event()
 
-    async def plan_slowly(edit: Edit, inventory: Inventory, **options: bool) -> EditPlan:
+    async def plan_slowly(edit: Edit, inventory: Inventory, **options: Any) -> EditPlan:
         found = await plan_edit(edit, inventory, **options)
         planned.set()
         await answered.wait()

@@ -21,6 +21,7 @@ from textual.app import App, ComposeResult
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region, Size
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Static
@@ -104,6 +105,30 @@ async def test_the_drawn_lines_are_freed() -> None:
     async with running():
         private.free_drawn_lines()
         assert StylesCache.get_inner_outer.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize(
+    ("style", "value"),
+    [("height", 2), ("border", ("round", "red")), ("padding", (0, 1)), ("opacity", 0.5)],
+)
+async def test_plainly_drawn_lines_are_those_of_textual(style: str, value: object) -> None:
+    async with running() as (app, pilot):
+        widget = app.query_one(Static)
+        setattr(widget.styles, style, value)
+        await pilot.pause()
+        expected = widget.render_lines(widget.size.region)
+        private.draw_lines_plainly(widget)
+        assert widget.render_lines(widget.size.region) == expected
+
+
+async def test_a_screen_is_mounted_and_laid_out_ahead() -> None:
+    async with running() as (app, _):
+        screen: Screen[None] = Screen()
+        app.install_screen(screen, "ahead")
+        await private.mount_ahead(app, screen)
+        assert screen.is_mounted
+        assert screen.size == app.size
+        assert screen not in app.screen_stack
 
 
 def test_the_colors_of_a_console() -> None:

@@ -105,10 +105,16 @@ class ChangeService(Protocol):
         """The saved drafts of edits of a serving; None while there is no connection."""
 
     async def plan_edit(
-        self, edit: Edit, inventory: Inventory, *, takes_over: bool = False
+        self,
+        edit: Edit,
+        inventory: Inventory,
+        *,
+        takes_over: bool = False,
+        earlier: EditPlan | None = None,
     ) -> EditPlan:
         """What saving the edit would do now; with `takes_over`, also to fields that other managers
-        have set."""
+        have set. `earlier` is a plan that was made just now without it: the serving is not read a
+        second time."""
 
     async def save_edit(
         self, plan: EditPlan, inventory: Inventory, *, takes_over: bool = False

@@ -51,6 +51,9 @@ OPENING_SECONDS = 0.04
 """Seconds that the first paint of another serving waits for its data at most. An API server that is
 near responds within 15 ms: the first picture is the whole one, and half as much is painted."""
 
+PREPARE_SECONDS = 1.0
+"""Seconds after the first page was opened until the edit form is mounted ahead."""
+
 Shown = TypeVar("Shown")
 """Result of a screen over the page."""
 
@@ -157,6 +160,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         self._opened_target = self._current_target()
         self.call_later(self._show_pane, PANES.index(self._first_pane), self._first_log)
         self.update_header()
+        self.set_timer(PREPARE_SECONDS, self.edit_flow.prepare)
 
     @property
     def active_pane(self) -> Pane | None:

@@ -28,6 +28,7 @@ from servedeck.serving.edit.restart_forecast import (
 )
 from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
+from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.owners import (
     Owner,
     OwnerKind,
@@ -94,6 +95,8 @@ class EditPlan:
     """Who manages the Deployment by a definition of its own."""
     replicas_owner: Owner | None
     """Who sets the replicas; looked up only where they change."""
+    related: RelatedObjects = field(default_factory=RelatedObjects)
+    """What is known about the objects beside `current`."""
 
     @property
     def spec(self) -> ServingSpec:
@@ -179,18 +182,23 @@ async def plan_edit(
     inventory: ClusterInventory,
     *,
     force: bool = False,
+    earlier: EditPlan | None = None,
 ) -> EditPlan:
     """Read the serving again, merge the edit with what others changed, and run all checks. With
     `force`, fields of other managers are overwritten; conflicts of the edit must be decided all the
-    same. Raises ClusterError if the API server cannot be reached or the serving is gone."""
+    same. `earlier` is a plan that was made just now, without `force`: the serving is not read a
+    second time. Raises ClusterError if the API server cannot be reached or the serving is gone."""
     spec = edit.base.spec
-    live = await _fetch(connection, spec.namespace, spec.name)
-    if _uid(live.objects[0]) != _uid(edit.base.objects.deployment):
-        raise ServingReplacedError(
-            f"Deployment {spec.namespace}/{spec.name} was deleted and created again since the edit "
-            "began; begin again."
-        )
-    current = import_objects(live.objects)
+    if earlier is not None:
+        current, related = earlier.current, earlier.related
+    else:
+        live = await _fetch(connection, spec.namespace, spec.name)
+        if _uid(live.objects[0]) != _uid(edit.base.objects.deployment):
+            raise ServingReplacedError(
+                f"Deployment {spec.namespace}/{spec.name} was deleted and created again since the "
+                "edit began; begin again."
+            )
+        current, related = import_objects(live.objects), live.related
     merge = merge_fields(spec, edit.wanted, current.spec, edit.choices)
     change_plan = await make_plan(
         connection,
@@ -198,7 +206,7 @@ async def plan_edit(
         PlatformSettings(),
         inventory,
         existing=current,
-        related=live.related,
+        related=related,
         force=force,
         create_missing=False,
     )
@@ -226,6 +234,7 @@ async def plan_edit(
         forecast=change_plan.forecast,
         owner=owner,
         replicas_owner=replicas_owner,
+        related=related,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from servedeck.demo.api import field_set, status
 from servedeck.demo.api.field_set import FieldPath, FieldPaths
 from servedeck.demo.api.schema import ANY, SchemaNode
-from servedeck.demo.store.objects import copy_json
+from servedeck.serving.json_copy import copy_json
 
 Json = dict[str, Any]
 

@@ -22,8 +22,8 @@ from servedeck.demo.api.request_decoding import (
 from servedeck.demo.api.schema import SCALE, SchemaNode, schema_by_name, schema_of
 from servedeck.demo.api.status import StatusCause, StatusError
 from servedeck.demo.api.write_handlers import HandlerResult, put_scale
-from servedeck.demo.store.objects import copy_json
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.json_copy import copy_json
 
 Json = dict[str, Any]
 

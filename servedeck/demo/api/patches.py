@@ -9,7 +9,7 @@ import jsonpatch
 
 from servedeck.demo.api import status
 from servedeck.demo.api.schema import ANY, SchemaNode
-from servedeck.demo.store.objects import copy_json
+from servedeck.serving.json_copy import copy_json
 
 Json = dict[str, Any]
 

@@ -13,8 +13,8 @@ from servedeck.demo.api.schema import schema_of
 from servedeck.demo.api.status import StatusCause
 from servedeck.demo.api.validation import object_validation
 from servedeck.demo.resources import BY_KIND, Resource
-from servedeck.demo.store.objects import copy_json
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.json_copy import copy_json
 
 Json = dict[str, Any]
 

@@ -15,7 +15,8 @@ from servedeck.demo.controllers.base import (
 )
 from servedeck.demo.controllers.rollout import desired_replicas
 from servedeck.demo.resources import DEPLOYMENTS, REPLICA_SETS
-from servedeck.demo.store.objects import Json, copy_json, key_of
+from servedeck.demo.store.objects import Json, key_of
+from servedeck.serving.json_copy import copy_json
 
 
 class DeploymentStatusSync:

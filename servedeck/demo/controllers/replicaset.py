@@ -21,7 +21,8 @@ from servedeck.demo.controllers.base import (
 )
 from servedeck.demo.resources import PODS, REPLICA_SETS
 from servedeck.demo.store.changes import StoreChange
-from servedeck.demo.store.objects import Json, Key, copy_json, key_of
+from servedeck.demo.store.objects import Json, Key, key_of
+from servedeck.serving.json_copy import copy_json
 
 _BACKOFF_INITIAL_SECONDS = 0.005
 _BACKOFF_MAX_SECONDS = 1000.0

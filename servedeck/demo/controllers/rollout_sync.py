@@ -25,7 +25,8 @@ from servedeck.demo.controllers.rollout import (
 )
 from servedeck.demo.label_selector import matches_selector
 from servedeck.demo.resources import DEPLOYMENTS, PODS, REPLICA_SETS
-from servedeck.demo.store.objects import Json, copy_json, key_of
+from servedeck.demo.store.objects import Json, key_of
+from servedeck.serving.json_copy import copy_json
 
 _NOT_COPIED = frozenset(
     (

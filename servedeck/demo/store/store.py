@@ -15,7 +15,7 @@ from typing import Protocol
 from servedeck.demo.api import status
 from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
 from servedeck.demo.store.changes import ChangeLog, Listener, StoreChange, Subscription
-from servedeck.demo.store.objects import Json, Key, copy_json, format_datetime, key_of
+from servedeck.demo.store.objects import Json, Key, format_datetime, key_of
 from servedeck.demo.store.preconditions import (
     check_current,
     check_delete_preconditions,
@@ -27,6 +27,7 @@ from servedeck.demo.store.update_strategy import (
     grace_period,
     merge_update,
 )
+from servedeck.serving.json_copy import copy_json
 
 _NAME_ALPHABET = (
     "bcdfghjklmnpqrstvwxz2456789"  # apimachinery pkg/util/rand: no vowels, no bad words

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from servedeck.serving.edit.entries import Path, join_values, split_spec
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.diff import FieldPath, find_differences
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.managed_fields import owns_any
-from servedeck.serving.spec.mapping.json_values import as_mapping, mappings
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
 from servedeck.serving.status.revisions import FieldManager, read_manager
 
 
@@ -16,14 +18,17 @@ def find_changed_by(
 ) -> tuple[FieldManager, ...]:
     """The field managers that own the value now, the one that wrote last first; () if it is not
     known. Nobody owns a value that was removed."""
-    places = _field_places(base, current, path)
+    return find_owners(current.objects.deployment, _field_places(base, current, path))
+
+
+def find_owners(obj: JsonObject, places: Collection[FieldPath]) -> tuple[FieldManager, ...]:
+    """The field managers that own one of the fields of an object, the one that wrote last first."""
     if not places:
         return ()
-    deployment = current.objects.deployment
     found = {
         read_manager(one)
-        for one in mappings(as_mapping(deployment, "metadata").get("managedFields"))
-        if one.get("subresource") != "status" and owns_any(one, deployment, places)
+        for one in mappings(as_mapping(obj, "metadata").get("managedFields"))
+        if one.get("subresource") != "status" and owns_any(one, obj, places)
     }
     return tuple(sorted(found, key=_newest_first))
 

@@ -3,7 +3,6 @@ shape."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 
 from servedeck.serving.conventions import TEMPLATE_LABEL
@@ -55,7 +54,7 @@ def change_objects(
     before = _spec_with_template(current, wanted.template)
     wanted = resolve_open_fields(current, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
-    objects = copy.deepcopy(current.objects)
+    objects = current.objects.copy()
     written = set()
     for name in changed_fields:
         write = FIELDS[name].access.write

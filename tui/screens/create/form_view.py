@@ -13,6 +13,7 @@ from servedeck.changes.draft import EMPTY_VARIABLE, EMPTY_VOLUME, Draft
 from servedeck.serving.objects.manifests import SystemVolume
 from servedeck.serving.spec.env_file import contains_secret
 from servedeck.serving.spec.issues import Issue
+from tui.internals.textual_private import draw_lines_plainly
 from tui.ports.change_service import Inventory
 from tui.screens.create import env_rows, field_options, steps
 from tui.screens.create.draft_values import get_row, get_text, moved_path, set_text
@@ -63,6 +64,7 @@ class FormView(Form):
 
     def __init__(self, draft: Draft, id: str | None = None) -> None:
         super().__init__(id=id)
+        draw_lines_plainly(self)
         self.draft = draft
         self.step = 1
         self.touched: set[str] = set()

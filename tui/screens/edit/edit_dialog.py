@@ -101,7 +101,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
             plan = await plan_edit(self._edit, self._inventory)
             if edit_text.needs_takeover(plan):
                 labels = edit_labels.conflict_labels(plan, edit_text.find_conflicts(plan))
-                plan = await plan_edit(self._edit, self._inventory, takes_over=True)
+                plan = await plan_edit(self._edit, self._inventory, takes_over=True, earlier=plan)
                 self._taken_over, self._takes_over = labels, True
             self._show_plan(plan)
             self._plan_again_if_outdated()  # it may have changed while the plan was made

@@ -63,16 +63,17 @@ class EditFlow:
         if change_service is None:
             return
         key = view.key
-        await self._refresh_permission(change_service, key)
+        # At the same time: the operator waits for all of it.
+        _, read, saved = await asyncio.gather(
+            self._refresh_permission(change_service, key),
+            self._read_serving(change_service, key),
+            self._find_saved_draft(key),
+        )
         if reason := self.disabled_reason(view):
             self._screen.show_message(reason, "warning")
             return
-        try:
-            read, saved = await asyncio.gather(
-                change_service.import_serving(key), self._find_saved_draft(key)
-            )
-        except ClusterError as error:
-            self._screen.show_message(f"{key} cannot be edited: {error}", "error", 20)
+        if isinstance(read, ClusterError):
+            self._screen.show_message(f"{key} cannot be edited: {read}", "error", 20)
             return
         if saved is None:
             self._push_form(view, read)
@@ -102,6 +103,15 @@ class EditFlow:
         operation = Operation(OperationKind.RESTART, key.namespace, key.name)
         with suppress(ClusterError):  # then the dry run reports it
             await change_service.refresh_operation_permission(operation)
+
+    async def _read_serving(
+        self, change_service: ChangeService, key: NamespacedName
+    ) -> ImportedServing | ClusterError:
+        """The serving as it is now, or why it cannot be read."""
+        try:
+            return await change_service.import_serving(key)
+        except ClusterError as error:
+            return error
 
     async def _find_saved_draft(self, key: NamespacedName) -> SavedDraft | None:
         """The draft of this serving that was saved last and that no form has open."""
@@ -137,13 +147,12 @@ class EditFlow:
                 await asyncio.to_thread(saved.file.delete)
         self._push_form(view, read)
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Mount the form before it is opened for the first time: that is half of the time that
         opening takes."""
-        app = self._screen.app
         form = self._form()
         if form is not None and not form.is_attached:
-            mount_ahead(app, form)
+            await mount_ahead(self._screen.app, form)
 
     def _form(self) -> EditScreen | None:
         """The form of the program: it is opened again for each serving. None before there is

@@ -23,10 +23,13 @@ from servedeck.serving.text import MASK, format_count, one_line, sanitize, trunc
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.review_text import is_masked
 from widgets.form_rows import SOURCE_KIND_NAMES
-from widgets.styled_line import Line
+from widgets.styled_line import Line, line_width
 
 MAX_VALUE_LENGTH = 120
 """Cells of one value in a line beside others."""
+
+CHANGE_LENGTHS = (MAX_VALUE_LENGTH, 48, 32, 24, 16, 8)
+"""Cells of one value of a change in the save bar; the first with which all changes fit."""
 
 
 def banner_line(
@@ -64,25 +67,47 @@ def _describe_conflict(draft: EditDraft, conflict: MergeConflict) -> str:
     return f"{label} was {before}, is {now} now"
 
 
-def save_bar_line(
-    count: int, differences: Sequence[FieldDifference], issues: Sequence[Issue]
-) -> Line:
-    """The number of changes and of errors, and each change."""
-    wrong = errors(issues)
+def save_bar_lines(
+    count: int,
+    differences: Sequence[FieldDifference],
+    issues: Sequence[Issue],
+    width: int,
+    *,
+    save_key: str,
+    close_key: str,
+) -> list[Line]:
+    """The number of changes and of errors, and what can be done with them; then each change, on a
+    line of its own where it does not fit beside them."""
     if not count:
-        return ((" No changes", "muted"),)
-    line: Line = ((f" {format_count(count, 'change')}", "accent"), ("  ", ""))
+        return [((" No changes", "muted"),)]
+    wrong = len(errors(issues))
+    head: Line = ((f" {format_count(count, 'change')}", "accent"), ("  ", ""))
     if wrong:
-        line = (*line, (format_count(len(wrong), "error"), "error"), ("  ", ""))
-    for at, one in enumerate(differences):
-        line = (
-            *line,
-            ("  " if at else "", ""),
-            (f"{one.label} ", "muted"),
-            (truncate(one.old, MAX_VALUE_LENGTH), ""),
-            (" → ", "muted"),
-            (truncate(one.new, MAX_VALUE_LENGTH), "strong"),
-        )
+        head = (*head, (format_count(wrong, "error"), "error"), ("  ", ""))
+    head = (
+        *head,
+        *((save_key, "key"), (" Save", ""), ("  ", "")),
+        *((close_key, "key"), (" Discard or keep as a draft", "")),
+    )
+    if not differences:
+        return [head]
+    for length in CHANGE_LENGTHS:
+        changes = _changes_line(differences, length)
+        if line_width(head) + line_width(changes) + 3 < width:
+            return [(*head, ("   ", ""), *changes)]
+        if line_width(changes) + 1 < width:
+            break
+    return [head, ((" ", ""), *changes)]
+
+
+def _changes_line(differences: Sequence[FieldDifference], length: int) -> Line:
+    """Each change, its values in at most `length` cells; its label alone if what differs is cut."""
+    line: Line = ()
+    for one in differences:
+        old, new = (truncate(text, length) for text in (one.old, one.new))
+        line = (*line, ("  " if line else "", ""), (one.label, "muted"))
+        if old != new:
+            line = (*line, (" ", ""), (old, ""), (" → ", "muted"), (new, "strong"))
     return line
 
 

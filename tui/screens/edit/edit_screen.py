@@ -43,6 +43,7 @@ from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
 from tui.screens.edit import edit_lines
 from tui.screens.edit.edit_closing import EditClosing
+from tui.screens.edit.related_objects import find_related_changes
 from tui.screens.edit.serving_follower import ServingFollower, is_replaced
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, plain_text
@@ -52,7 +53,7 @@ MAX_SHOWN_CHANGES = 3
 """Changes of others, and lines of them, that are shown."""
 
 MIN_HEIGHT_OF_BANNER = 16
-"""Lines of a terminal in which the banner may take more than one."""
+"""Lines of a terminal in which the banner and the save bar may take more than one."""
 
 
 class EditResult(NamedTuple):
@@ -94,6 +95,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self._view: ServingView | None = None
         """The serving as it was last; None before the first one is opened."""
         self._inventory_ticker: Timer | None = None
+        """None before it is mounted."""
         self._is_watching = False
         nothing = import_objects(())
         self.edit = EditDraft(nothing.spec)
@@ -117,7 +119,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self.edit = edit or EditDraft(read.spec, read.mounts)
         self.form.reset(self.edit.draft)
         self._begin(view.key, read, draft_file)
-        if self.is_mounted:
+        if self._inventory_ticker is not None:
             self._reveal = False
             self.clear_message()
             self._show()
@@ -318,8 +320,18 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def _update_save_bar(self) -> None:
         width = self.save_bar.inner_width or self.app.size.width
-        line = edit_lines.save_bar_line(self.change_count, self.differences, self._issues)
-        self.save_bar.set_lines(fit_line(line, width))
+        lines = edit_lines.save_bar_lines(
+            self.change_count,
+            self.differences,
+            self._issues,
+            width,
+            save_key=self.app_context.key_display_for("edit.save"),
+            close_key=self.app_context.key_display_for("edit.close"),
+        )
+        if self.app.size.height < MIN_HEIGHT_OF_BANNER:
+            del lines[1:]
+        self.save_bar.styles.height = len(lines)
+        self.save_bar.set_lines(*(fit_line(one, width) for one in lines))
 
     def _field_note(self, path: str) -> Line:
         """What a changed field was before, and who else sets it."""
@@ -359,6 +371,7 @@ class EditScreen(FormScreen[EditResult | None]):
         if is_replaced(before, read):
             self._others.append("The serving was deleted and created again")
         self._others += edit_lines.find_others_changes(before, read)
+        self._others += find_related_changes(before, read)
         self.edit.mounts = read.mounts
         if read.spec != self.edit.base:
             self._rebase(read.spec)

@@ -1,21 +1,33 @@
-"""Watches the Services and routes of the serving that a form edits, each by its name."""
+"""The Services and routes of the serving that a form edits: watched, each by its name, and what
+others change in them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from servedeck.cluster import resources
 from servedeck.cluster.resources import RESOURCES_BY_KIND
 from servedeck.detail.detail_service import ObjectWatch
 from servedeck.detail.object_watch import ObjectQuery
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.edit.changed_by import find_owners
+from servedeck.serving.objects.diff import find_differences
+from servedeck.serving.objects.field_changes import format_differences
 from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.object_document import editable_part
 from servedeck.serving.objects.update_merge import find_changes_since
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
+from servedeck.serving.text import format_count, one_line, sanitize
 
 ObjectKey = tuple[str, str]
 """Kind and name."""
+
+MAX_VALUE_LENGTH = 60
+"""Characters of a value that is shown."""
+
+MAX_PATHS = 2
+"""Changed fields of an object that are named."""
 
 
 class RelatedObjectsWatch:
@@ -39,9 +51,14 @@ class RelatedObjectsWatch:
         """The resourceVersions when the objects were compared last; None for one that does not
         exist."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is watched."""
+        return bool(self._watches)
+
     def watch(self, read: ImportedServing) -> None:
         """Watch the objects of the serving as it was read, and no others."""
-        wanted = {*_objects_by_key(read), (resources.SERVICE.kind, self._key.name)}
+        wanted = {*objects_by_key(read), (resources.SERVICE.kind, self._key.name)}
         for gone in self._watches.keys() - wanted:
             self._closing.append(self._watches.pop(gone))
             self._seen.pop(gone, None)
@@ -53,7 +70,7 @@ class RelatedObjectsWatch:
     def has_changed(self, read: ImportedServing) -> bool:
         """Whether an object is not as it was read, in more than its status. An object is compared
         once: a watch may be behind what was read."""
-        known = _objects_by_key(read)
+        known = objects_by_key(read)
         return any(self._compare(key, known.get(key)) for key in self._watches)
 
     def _compare(self, key: ObjectKey, known: JsonObject | None) -> bool:
@@ -81,10 +98,41 @@ class RelatedObjectsWatch:
         await asyncio.gather(*(one.close() for one in watches))
 
 
-def _objects_by_key(read: ImportedServing) -> Mapping[ObjectKey, JsonObject]:
+def objects_by_key(read: ImportedServing) -> Mapping[ObjectKey, JsonObject]:
     """The Services and routes of a serving."""
     found = (*read.objects.services, *read.objects.routes)
     return {
         (str(one.get("kind")), as_str(as_mapping(one, "metadata").get("name")) or ""): one
         for one in found
     }
+
+
+def find_related_changes(before: ImportedServing, now: ImportedServing) -> Iterator[str]:
+    """What others have changed in the Services and routes, each in a few words. Text is sanitized,
+    and secrets are masked."""
+    old, new = objects_by_key(before), objects_by_key(now)
+    for key in dict.fromkeys((*old, *new)):
+        title = one_line(sanitize(" ".join(key)))
+        if key not in new:
+            yield f"{title} was deleted or does not lead to the serving any more"
+        elif key not in old:
+            yield f"{title} leads to the serving now"
+        else:
+            yield from _object_change(title, old[key], new[key])
+
+
+def _object_change(title: str, old: JsonObject, new: JsonObject) -> Iterator[str]:
+    differences = list(find_differences(editable_part(old), editable_part(new)))
+    if not differences:
+        return
+    managers = find_owners(new, [one.path for one in differences])
+    who = managers[0].name if managers else "Somebody else"
+    changes = format_differences(differences)
+    [first, *others] = changes
+    if not others and max(len(first.old), len(first.new)) <= MAX_VALUE_LENGTH:
+        yield f"{who} changed {title} {first.path.lstrip('.')}: {first.old} → {first.new}"
+        return
+    paths = ", ".join(one.path.lstrip(".") for one in changes[:MAX_PATHS])
+    more = len(changes) - MAX_PATHS
+    rest = f" and {format_count(more, 'more field')}" if more > 0 else ""
+    yield f"{who} changed {title}: {paths}{rest}"

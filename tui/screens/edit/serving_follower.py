@@ -54,6 +54,11 @@ class ServingFollower:
         """Start to watch the Services and routes."""
         self._watches.watch(self.read)
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether Services and routes are watched."""
+        return self._watches.is_open
+
     async def close(self) -> None:
         """Watch nothing any more."""
         await self._watches.close()

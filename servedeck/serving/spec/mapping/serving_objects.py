@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, TRANSFORMER_CONTAINER
+from servedeck.serving.json_copy import copy_json
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
@@ -77,6 +78,13 @@ class ServingObjects:
         )
 
     # -- for writing ----------------------------------------------------------------------------
+
+    def copy(self) -> ServingObjects:
+        """The same objects, of which every part may be changed."""
+        services, routes = copy_json(self.services), copy_json(self.routes)
+        return replace(
+            self, deployment=copy_json(self.deployment), services=services, routes=routes
+        )
 
     @property
     def writable_pod_spec(self) -> JsonObject:
