@@ -55,6 +55,11 @@ def _add_common_flags(
     add("--kubeconfig", metavar="FILE", type=Path, help="kubeconfig file; default: KUBECONFIG")
     add("--readonly", action="store_true", help="reject every change")
     add("--demo", action="store_true", help="use the built-in demo cluster")
+    add(
+        "--prometheus-url",
+        metavar="URL",
+        help="Prometheus with the metrics of the servings; default: as the settings say",
+    )
     add("--log-file", metavar="FILE", type=Path, help="write a log to this file; default: none")
 
 

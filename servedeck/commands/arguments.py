@@ -30,6 +30,7 @@ def load_settings(args: argparse.Namespace) -> Settings:
             "namespace": args.namespace,
             "all_namespaces": True if args.all_namespaces else None,
             "readonly": True if args.readonly else None,
+            "prometheus_url": args.prometheus_url,
         }
     )
 

@@ -125,6 +125,7 @@ def run(
 ) -> Command:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv(PRODUCTION, raising=False)
+    monkeypatch.setenv("SERVEDECK_POD_METRICS", "false")  # tested in test_serving_load.py
     return Command(kubeconfig, tmp_path, capsys)
 
 

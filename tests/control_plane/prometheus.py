@@ -1,0 +1,136 @@
+"""A real Prometheus that scrapes an exporter, both on loopback."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.control_plane.processes import (
+    ProcessSpawner,
+    ReservedPort,
+    find_binary,
+    terminate,
+)
+from tests.waiting import WAIT_SECONDS, wait_until_sync
+
+SCRAPE_INTERVAL = 0.2
+"""Seconds between two scrapes."""
+
+
+class Exporter:
+    """Serves the pages of Pods, each at /NAMESPACE/POD. `counters` are the names of counters with
+    their labels, that increase by so many per second of the clock; `lines` are constant."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, dict[str, float]] = {}
+        self.lines: dict[str, str] = {}
+        self.url = ""
+        self._began = time.time()
+
+    def render(self, path: str) -> bytes:
+        seconds = time.time() - self._began
+        lines = [f"{name} {rate * seconds}" for name, rate in self.counters.get(path, {}).items()]
+        return "\n".join([*lines, self.lines.get(path, ""), ""]).encode()
+
+    @contextmanager
+    def serve(self) -> Iterator[None]:
+        exporter = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page = exporter.render(self.path)
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(page)))
+                self.end_headers()
+                self.wfile.write(page)
+
+            def log_message(self, *_: object) -> None: ...
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+def require_prometheus() -> str:
+    """Path of the program. Skips, or fails where SERVEDECK_REQUIRE_SERVERS is 1, without it."""
+    found = find_binary("prometheus")
+    if found is None:
+        reason = "no prometheus (Debian package prometheus) on the PATH"
+        if os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@contextmanager
+def run_prometheus(exporter: Exporter, pods: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Run Prometheus, which scrapes the exporter for each path with these labels; yields its
+    URL."""
+    program = require_prometheus()
+    spawner, port = ProcessSpawner(), ReservedPort()
+    with tempfile.TemporaryDirectory(prefix="servedeck-prometheus-") as folder:
+        config = {
+            "global": {
+                "scrape_interval": f"{SCRAPE_INTERVAL * 1000:.0f}ms",
+                "scrape_timeout": f"{SCRAPE_INTERVAL * 1000:.0f}ms",
+            },
+            "scrape_configs": [
+                {
+                    "job_name": path,
+                    "metrics_path": path,
+                    "static_configs": [{"targets": [exporter.url], "labels": dict(labels)}],
+                }
+                for path, labels in pods.items()
+            ],
+        }
+        (Path(folder) / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+        url = f"http://127.0.0.1:{port.number}"
+        log = Path(folder) / "log"
+        process = spawner.start(
+            [
+                program,
+                f"--config.file={folder}/prometheus.yml",
+                f"--storage.tsdb.path={folder}/data",
+                f"--web.listen-address=127.0.0.1:{port.number}",
+            ],
+            log,
+        )
+        try:
+            wait_until_sync(
+                lambda: _is_ready(url) or process.poll() is not None,
+                "a ready Prometheus",
+                WAIT_SECONDS,
+            )
+            assert process.poll() is None, log.read_text()
+            yield url
+        finally:
+            terminate(process, signal.SIGTERM)
+            spawner.close()
+            port.close()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=WAIT_SECONDS) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
