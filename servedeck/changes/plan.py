@@ -150,6 +150,7 @@ async def make_plan(
                 objects[0],
                 needs_more=change is None or _needs_more_quota(change),
                 starts_pods=change is None or _starts_pods(change),
+                new_pods=spec.replicas if change is None else _additional_pods(change),
             )
             if admission.waiting:
                 problems.append(warning(_FIELD_BY_REASON[RejectionReason.QUOTA], admission.waiting))
@@ -246,6 +247,14 @@ def _already_exists_message(existing: ExistingObject) -> str:
 def _needs_more_quota(change: ObjectChange) -> bool:
     """Whether more Pods are wanted than before."""
     return desired_replicas(change.changed[0]) > desired_replicas(change.live[0])
+
+
+def _additional_pods(change: ObjectChange) -> int:
+    """Pods that are started beside those that run now. Pods that are replaced leave their quota, so
+    a change that restarts Pods has none that are known."""
+    if _starts_pods(change):
+        return 0
+    return desired_replicas(change.changed[0]) - desired_replicas(change.live[0])
 
 
 def _starts_pods(change: ObjectChange) -> bool:

@@ -257,8 +257,10 @@ async def _check_new_pods(connection: Connection, plan: OperationPlan) -> Operat
     """The plan, blocked if its new Pods would be rejected, as an edit is."""
     if not (plan.is_possible and plan.starts_pods and plan.wanted is not None):
         return plan
-    needs_more = desired_replicas(plan.wanted) > plan.replicas
-    found = await check_pod_admission(connection, plan.wanted, needs_more=needs_more)
+    more = desired_replicas(plan.wanted) - plan.replicas
+    found = await check_pod_admission(
+        connection, plan.wanted, needs_more=more > 0, new_pods=max(more, 0)
+    )
     if found.rejection is not None:
         return replace(plan, blocked=found.rejection.message)
     return replace(plan, warnings=(*plan.warnings, found.waiting)) if found.waiting else plan

@@ -311,6 +311,19 @@ async def test_more_replicas_than_the_quota_has_room_for_are_blocked(cluster: Fa
     assert "exceeded quota" in (await plan(cluster, OperationKind.START, 3)).blocked
 
 
+async def test_a_quota_with_room_for_some_of_the_new_pods_is_named(cluster: FakeCluster) -> None:
+    counts = {"used": {"pods": "2"}, "hard": {"pods": "4"}}
+    cluster.objects["/api/v1/namespaces/chat/resourcequotas"] = [
+        {"metadata": {"name": "small"}, "status": counts}
+    ]
+    found = await plan(cluster, OperationKind.SCALE, 6)
+    assert found.is_possible
+    assert found.warnings == (
+        "The quota has room for 2 of 3 new Pods now: quota small, pods used 2 of 4.",
+    )
+    assert (await plan(cluster, OperationKind.SCALE, 4)).warnings == ()
+
+
 async def test_a_full_quota_lets_a_rollout_wait(cluster: FakeCluster) -> None:
     cluster.pod_rejection = QUOTA
     found = await plan(cluster, OperationKind.RESTART)
