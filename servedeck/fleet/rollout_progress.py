@@ -28,6 +28,10 @@ class Stage(NamedTuple):
 
 POD_STAGES = ("scheduled", "image pulled", "started", "ready")
 
+_AFTER_PULL = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+"""Reasons of a container that the kubelet has pulled the image of (kubernetes
+pkg/kubelet/kuberuntime/kuberuntime_container.go, startContainer)."""
+
 
 def rollout_stages(view: ServingView) -> tuple[Stage, ...]:
     """Stages in order. A Pod stage is done when the desired number of Pods has passed it; it has
@@ -98,7 +102,11 @@ def _passed_stages(pod: PodView) -> int:
     main_containers = [one for one in pod.containers if not one.init]
     if main_containers and all(one.state == "Running" for one in main_containers):
         return 3
-    pulled = pod.restarts or any(one.state in ("Running", "Terminated") for one in main_containers)
+    pulled = (
+        pod.restarts
+        or pod.reason in _AFTER_PULL
+        or any(one.state in ("Running", "Terminated") for one in main_containers)
+    )
     return 2 if pulled else 1
 
 

@@ -38,6 +38,14 @@ def test_a_pod_without_a_node_waits_for_one() -> None:
     assert "waiting for a node" in words(rolling(UNSCHEDULED))
 
 
+def test_a_container_that_cannot_be_created_has_its_image() -> None:
+    reason, message = "CreateContainerConfigError", 'secret "hf" not found'
+    pod = pod_view(
+        "new", is_ready=False, node="gpu-1", health=PodHealth.ERROR, reason=reason, message=message
+    )
+    assert f"not started: {message}" in words(rolling(pod))
+
+
 def test_pods_that_are_rejected_are_the_reason() -> None:
     message = "exceeded quota: gpu"
     view = rolling(READY, status=Status.DEGRADED, reason="QuotaExceeded", message=message)

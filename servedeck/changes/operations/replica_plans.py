@@ -132,8 +132,12 @@ def _replica_effects(deployment: JsonObject, now: int, wanted: int) -> tuple[str
         return (f"{pods} ({ready:,} ready now); nothing is served until it is started.",)
     change = f"{now:,} → {format_count(wanted, 'replica')}"
     if wanted < now:
-        stop = "stops" if now - wanted == 1 else "stop"
-        return (f"{format_count(now - wanted, 'Pod')} {stop}: {change}.",)
+        # Not `now`: a quota may have rejected some.
+        stopped = max(min(now, count(status.get("replicas", now))) - wanted, 0)
+        if not stopped:
+            return (f"No Pod stops: {change}.",)
+        stop = "stops" if stopped == 1 else "stop"
+        return (f"{format_count(stopped, 'Pod')} {stop}: {change}.",)
     return (f"{format_count(wanted - now, 'new Pod')}: {change}.",)
 
 

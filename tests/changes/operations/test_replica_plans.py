@@ -51,6 +51,13 @@ def test_scaling_down_says_how_many_pods_stop(wanted: int, text: str) -> None:
     assert effect.startswith(text)
 
 
+def test_pods_that_were_never_created_do_not_stop() -> None:
+    live = deployment(5)
+    live["status"]["replicas"] = 3
+    assert plan(SCALE, live, 2).effects == ("1 Pod stops: 5 → 2 replicas.",)
+    assert plan(SCALE, live, 4).effects == ("No Pod stops: 5 → 4 replicas.",)
+
+
 @pytest.mark.parametrize("replicas", [None, -1, 100_001])
 def test_an_impossible_number_is_blocked(replicas: int | None) -> None:
     found = plan(SCALE, deployment(3), replicas)
