@@ -12,7 +12,7 @@ from tui.ports.metrics_service import MetricsService
 
 MAX_AGE = 30.0
 """Seconds after which a sentence is read again when the dialog is updated."""
-CONCURRENT_READINGS = 3
+CONCURRENT_READINGS = 8
 """Servings that are read at the same time."""
 
 StartWorker = Callable[[Coroutine[None, None, None], str], object]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
+from urllib.parse import quote
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
@@ -142,7 +143,8 @@ class _PodReader:
     async def _read_page(self, pod: str) -> PodPage | None:
         target = self._target
         scheme = "https:" if target.is_tls else ""
-        path = POD.object_path(target.namespace, f"{scheme}{pod}:{target.port}")
+        name = f"{scheme}{quote(pod, safe='')}:{target.port}"
+        path = f"{POD.collection_path(target.namespace)}/{name}"
         async with self._slots:
             try:
                 async with asyncio.timeout(POD_TIMEOUT):

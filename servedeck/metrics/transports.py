@@ -183,7 +183,7 @@ class ServiceTransport:
         self._connection = connection
         self._namespace, self._name = match["namespace"], match["name"]
         name = f"{match['scheme'] or ''}{match['name']}:{match['port']}"
-        self._base = f"{SERVICE.object_path(self._namespace, name)}/proxy"
+        self._base = f"{SERVICE.collection_path(self._namespace)}/{name}/proxy"
         self.display_name = f"Prometheus in Service {self._namespace}/{self._name}"
 
     async def get(self, path: str, params: Sequence[tuple[str, str]], max_bytes: int) -> HttpAnswer:
@@ -199,12 +199,15 @@ class ServiceTransport:
 
     def _convert(self, error: ApiError) -> MetricsError:
         """An error of the API server, or one of Prometheus that it has passed on."""
+        service = f"Service {self._namespace}/{self._name}"
+        if error.details.get("kind") == "endpoints" or "no endpoints" in error.message:
+            return MetricsError(f"{service} leads to no Ready Pod.")
         if error.code == 401:
             what = "requires a login (401) that the API server does not pass on; set prometheus_url"
         elif error.code == 403 and error.reason == "Forbidden":
             what = f"needs get on services/proxy in namespace {self._namespace}"
         elif error.code == 404 and error.reason == "NotFound":
-            return MetricsError(f"There is no Service {self._namespace}/{self._name}.")
+            return MetricsError(f"There is no {service}, or it leads to no Pod.")
         elif error.code in (400, 422):
             what = f"cannot run the query: {error.message.rstrip('.')}"
         else:

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes an exporter, both on loopback."""
+"""A real Prometheus that scrapes an exporter."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -44,7 +45,7 @@ class Exporter:
         return "\n".join([*lines, self.lines.get(path, ""), ""]).encode()
 
     @contextmanager
-    def serve(self) -> Iterator[None]:
+    def serve(self, host: str = "127.0.0.1") -> Iterator[None]:
         exporter = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -58,8 +59,8 @@ class Exporter:
 
             def log_message(self, *_: object) -> None: ...
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"127.0.0.1:{server.server_port}"
+        server = http.server.ThreadingHTTPServer((host, 0), Handler)
+        self.url = f"{host}:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -82,7 +83,9 @@ def require_prometheus() -> str:
 
 
 @contextmanager
-def run_prometheus(exporter: Exporter, pods: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def run_prometheus(
+    exporter: Exporter, pods: Mapping[str, Mapping[str, str]], host: str = "127.0.0.1"
+) -> Iterator[str]:
     """Run Prometheus, which scrapes the exporter for each path with these labels; yields its
     URL."""
     program = require_prometheus()
@@ -103,14 +106,14 @@ def run_prometheus(exporter: Exporter, pods: Mapping[str, Mapping[str, str]]) ->
             ],
         }
         (Path(folder) / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
-        url = f"http://127.0.0.1:{port.number}"
+        url = f"http://{host}:{port.number}"
         log = Path(folder) / "log"
         process = spawner.start(
             [
                 program,
                 f"--config.file={folder}/prometheus.yml",
                 f"--storage.tsdb.path={folder}/data",
-                f"--web.listen-address=127.0.0.1:{port.number}",
+                f"--web.listen-address={host}:{port.number}",
             ],
             log,
         )
@@ -134,3 +137,17 @@ def _is_ready(url: str) -> bool:
             return answer.status == 200
     except OSError:
         return False
+
+
+def own_address() -> str:
+    """An address of this machine that the API server connects to as a Pod's: it refuses those of
+    the loopback interface. Skips if there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address besides the loopback")
+        host: str = probe.getsockname()[0]
+    if host.startswith("127."):
+        pytest.skip("this machine has no address besides the loopback")
+    return host

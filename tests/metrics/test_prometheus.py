@@ -265,13 +265,23 @@ async def test_a_service_of_the_cluster(api: FakeApiServer, connection: Connecti
         (
             404,
             make_status(404, "NotFound", "not found"),
-            "There is no Service monitoring/prometheus.",
+            "There is no Service monitoring/prometheus, or it leads to no Pod.",
         ),
         (
             503,
             make_status(503, "ServiceUnavailable", "no endpoints available"),
-            "Prometheus in Service monitoring/prometheus does not answer (503: no endpoints "
-            "available).",
+            "Service monitoring/prometheus leads to no Ready Pod.",
+        ),
+        (
+            404,
+            make_status(404, "NotFound", "not found", kind="endpoints"),
+            "Service monitoring/prometheus leads to no Ready Pod.",
+        ),
+        (
+            503,
+            make_status(503, "ServiceUnavailable", "error trying to reach service: EOF"),
+            "Prometheus in Service monitoring/prometheus does not answer (503: error trying to "
+            "reach service: EOF).",
         ),
         (
             422,

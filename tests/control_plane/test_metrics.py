@@ -1,0 +1,131 @@
+"""Metrics through a real API server: its proxy to Pods and Services, and what it forbids."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from servedeck.cluster.http.connection import Connection
+from servedeck.config import Settings
+from servedeck.metrics.load import LoadReader, ServingLoad
+from tests.control_plane import pod_statuses
+from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.prometheus import Exporter, own_address, run_prometheus
+from tests.control_plane.test_deploy import grant_role, open_connection
+from tests.control_plane.test_roles import rules_of
+from tests.waiting import WAIT_SECONDS
+
+RATE = 400.0
+COUNTER = 'vllm:request_success_total{finished_reason="stop"}'
+RUNNING = "vllm:num_requests_running 7"
+
+
+@pytest.fixture
+def exporter() -> Iterator[Exporter]:
+    exporter = Exporter()
+    exporter.counters["/metrics"] = {COUNTER: RATE}
+    exporter.lines["/metrics"] = RUNNING
+    with exporter.serve(own_address()):
+        yield exporter
+
+
+def create_serving(plane: ControlPlane, namespace: str, exporter: Exporter) -> str:
+    """A serving with one Pod, whose server is the exporter; returns the name of the Pod."""
+    host, _, port = exporter.url.partition(":")
+    container = {
+        "name": "inference-server",
+        "image": "vllm/vllm-openai:v0.33.0",
+        "args": ["--model", "org/model", "--port", port],
+    }
+    plane.create_deployment(namespace, "llama", hold=True, pod_spec={"containers": [container]})
+    [pod] = plane.wait_for_pods(namespace, "llama", 1)
+    status = pod_statuses.ready_status() | {"podIP": host, "podIPs": [{"ip": host}]}
+    plane.set_pod_status(pod, status)
+    name: str = pod["metadata"]["name"]
+    return name
+
+
+async def read(connection: Connection, namespace: str, **settings: Any) -> ServingLoad:
+    values = Settings(**settings, explicit_keys=frozenset(settings))
+    return await LoadReader(connection, values, (1.0,)).read_serving(namespace, "llama")
+
+
+async def wait_for_load(
+    connection: Connection, namespace: str, condition: Callable[[ServingLoad], bool], **setting: Any
+) -> ServingLoad:
+    """Read until the condition holds."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition(load := await read(connection, namespace, **setting)):
+        assert time.monotonic() < deadline, load
+    return load
+
+
+async def test_an_operator_reads_the_pods(
+    control_plane: ControlPlane, namespace: str, exporter: Exporter
+) -> None:
+    create_serving(control_plane, namespace, exporter)
+    grant_role(control_plane, namespace, "member", rules_of("viewer", "operator"))
+    async with open_connection(control_plane, user="member", namespace=namespace) as connection:
+        load = await read(connection, namespace)
+        assert (load.source, load.pods, load.ready_pods, load.running_requests) == ("pods", 1, 1, 7)
+        assert load.requests_per_second == pytest.approx(RATE, rel=0.5)
+
+
+async def test_a_viewer_is_told_the_permission(
+    control_plane: ControlPlane, namespace: str, exporter: Exporter
+) -> None:
+    create_serving(control_plane, namespace, exporter)
+    grant_role(control_plane, namespace, "member", rules_of("viewer"))
+    async with open_connection(control_plane, user="member", namespace=namespace) as connection:
+        load = await read(connection, namespace, pod_metrics=True)
+        assert load.sentence == (
+            "Requests per second unknown: Reading it needs get on pods/proxy in namespace "
+            f"{namespace}."
+        )
+        load = await read(connection, namespace, prometheus_service=f"{namespace}/prometheus:9090")
+        assert load.reason == (
+            f"Prometheus in Service {namespace}/prometheus needs get on services/proxy in "
+            f"namespace {namespace}."
+        )
+
+
+async def test_prometheus_is_asked_through_its_service(
+    control_plane: ControlPlane, namespace: str, exporter: Exporter
+) -> None:
+    pod = create_serving(control_plane, namespace, exporter)
+    setting = {"prometheus_service": f"{namespace}/prometheus:9090"}
+    async with open_connection(control_plane, namespace=namespace) as connection:
+        load = await read(connection, namespace, **setting)
+        service = f"Service {namespace}/prometheus"
+        assert load.reason == f"There is no {service}, or it leads to no Pod."
+        spec = {"ports": [{"port": 9090}]}
+        path = f"/api/v1/namespaces/{namespace}"
+        body = {"metadata": {"name": "prometheus"}, "spec": spec}
+        control_plane.create(f"{path}/services", body)
+        labels = {"/metrics": {"namespace": namespace, "pod": pod}}
+        host = exporter.url.partition(":")[0]
+        with run_prometheus(exporter, labels, host) as url:
+            port = int(url.rpartition(":")[2])
+            # The API server connects only to the addresses of Pods.
+            reference = {"kind": "Pod", "namespace": namespace, "name": pod}
+            endpoints = {
+                "metadata": {"name": "prometheus"},
+                "subsets": [
+                    {
+                        "addresses": [{"ip": host, "targetRef": reference}],
+                        "ports": [{"port": port}],
+                    }
+                ],
+            }
+            control_plane.create(f"{path}/endpoints", endpoints)
+            # Services and endpoints reach the API server's proxy by a watch.
+            load = await wait_for_load(
+                connection, namespace, lambda load: load.source == "prometheus", **setting
+            )
+            assert load.running_requests == 7
+            rate = load.requests_per_second
+            assert rate is not None and 0 < rate <= 1.5 * RATE
+            assert load.sentence.endswith("(in the last 2 minutes); 7 in progress.")
