@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import dropwhile
 from typing import NamedTuple
 
 from servedeck.changes.edit.edit import Edit, EditPlan, begin_edit, plan_edit
@@ -20,6 +21,7 @@ from servedeck.serving.objects.update_merge import (
     LostWriteState,
     find_changes_since,
     find_lost_write_state,
+    has_change,
     move_to_version,
 )
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
@@ -129,24 +131,32 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
     """What became of a save whose answer was lost (UNKNOWN), from the plan of the same edit that
     was made again: SAVED if there is nothing left to change, NOT_SAVED if the write can no longer
     be executed, else UNKNOWN as before."""
-    writes, answers = result.plan.change_plan.writes, "The API server answers again:"
-    if again.is_unchanged:
-        return replace(
-            result,
-            state=SaveState.SAVED,
-            message=f"{answers} the change was saved.",
-            applied=tuple(one.ref for one in writes if one.body is not None),
-            undo=_undo_point(result.plan, again.current.objects.deployment),
-            lost=None,
-        )
+    answers = "The API server answers again:"
     lost = result.lost
+    if again.is_unchanged:
+        # Nothing is left to change in the fields, but what another object gets follows from them.
+        unsent = _find_unsent(result, again)
+        writes = [one.ref for one in result.plan.change_plan.writes if one.body is not None]
+        applied = tuple(one for one in writes if one not in unsent)
+        if not unsent:
+            return replace(
+                result,
+                state=SaveState.SAVED,
+                message=f"{answers} the change was saved.",
+                applied=applied,
+                undo=_undo_point(result.plan, again.current.objects.deployment),
+                lost=None,
+            )
+        message = f"{answers} {_names(applied)} was saved, {_names(unsent)} was not."
+        return replace(
+            result, state=SaveState.NOT_SAVED, message=message, applied=applied, lost=None
+        )
     if lost is None:
         return result
-    current = next(
-        (one for one in again.change.live if ObjectRef.from_manifest(one) == lost.ref), None
-    )
+    current = _find_current(again, lost.ref)
     applied = result.applied
-    for write, changed in zip(writes, result.plan.change.changed, strict=True):
+    writes = zip(result.plan.change_plan.writes, result.plan.change.changed, strict=True)
+    for write, changed in writes:
         if write.ref != lost.ref or write.live is None:
             continue
         state = find_lost_write_state(write.live, [changed], current, lost.version)
@@ -162,6 +172,28 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
     if applied:
         message = f"{answers} {_names(applied)} was saved, the rest of the change was not."
     return replace(result, state=SaveState.NOT_SAVED, message=message, applied=applied, lost=None)
+
+
+def _find_unsent(result: SaveResult, again: EditPlan) -> tuple[ObjectRef, ...]:
+    """The objects after that of the lost write, which were not sent, that do not have the change
+    as the newer plan read them."""
+    lost, plan = result.lost, result.plan
+    if lost is None:
+        return ()
+    found: list[ObjectRef] = []
+    writes = zip(plan.change_plan.writes, plan.change.changed, strict=True)
+    for write, changed in dropwhile(lambda one: one[0].ref != lost.ref, writes):
+        if write.body is None or write.ref == lost.ref:
+            continue
+        current = _find_current(again, write.ref)
+        if current is None or write.live is None or not has_change(write.live, changed, current):
+            found.append(write.ref)
+    return tuple(found)
+
+
+def _find_current(plan: EditPlan, ref: ObjectRef) -> JsonObject | None:
+    """An object as the plan read it; None if it is not there."""
+    return next((one for one in plan.change.live if ObjectRef.from_manifest(one) == ref), None)
 
 
 async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:

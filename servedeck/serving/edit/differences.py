@@ -60,9 +60,23 @@ def find_field_differences(before: ServingSpec, after: ServingSpec) -> tuple[Fie
         if first == second:
             continue
         entries = _entry_differences(before, after, path, first, second)
-        found += entries or [_difference(after, path, first, second)]
+        found += entries or [
+            _difference(
+                after, path, _with_default(before, path, first), _with_default(after, path, second)
+            )
+        ]
     order = list(FIELDS)
     return tuple(sorted(found, key=lambda one: order.index(one.field)))
+
+
+def _with_default(spec: ServingSpec, path: Path, value: Any) -> Any:
+    """The value of a field that the template sets if the spec does not."""
+    match path:
+        case ("readiness_path",) if value is None:
+            return spec.effective_readiness_path
+        case ("liveness_path",) if value is None:
+            return spec.effective_liveness_path
+    return value
 
 
 def _entry_differences(

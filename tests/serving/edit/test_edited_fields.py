@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, note
 from hypothesis import strategies as st
 
+from servedeck.serving.edit.differences import find_field_differences
 from servedeck.serving.edit.edited_fields import find_edited_fields
 from servedeck.serving.edit.entries import split_spec
 from servedeck.serving.objects.change import change_objects
@@ -65,3 +66,11 @@ def test_an_edit_of_one_field_is_one_of_its_values(objects: list[Json], edit: An
     found = {one.field for one in find_edited_fields(current, wanted)}
     assert found <= ({name, "accelerator_count"} if name == "accelerator" else {name})
     assert bool(found) == (split_spec(wanted) != split_spec(current.spec))
+
+
+def test_a_probe_path_of_the_template_is_named() -> None:
+    spec = ServingSpec.model_validate({"name": "llama", "namespace": "chat", "template": "vllm"})
+    [changed] = find_field_differences(spec, spec.replace(readiness_path="/ready"))
+    assert (changed.old, changed.new) == ("/health", "/ready")
+    [removed] = find_field_differences(spec, spec.replace(liveness_path=""))
+    assert (removed.old, removed.new) == ("/health", "none")

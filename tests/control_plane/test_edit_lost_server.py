@@ -1,0 +1,144 @@
+"""The API server is killed at each step of a save, before or after it executed the request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from servedeck.changes.edit.edit import Edit, EditPlan, begin_edit, plan_edit
+from servedeck.changes.edit.save import SaveResult, SaveState, resolve_unknown, save_edit
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ClusterError, ConnectionLostError
+from servedeck.serving.objects.update_merge import has_change
+from servedeck.serving.spec.types import Transformer
+from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.test_deploy import open_connection
+from tests.control_plane.test_foreign_servings import NAME
+from tests.control_plane.test_set import create_own
+from tests.waiting import with_timeout
+
+TRANSFORMER = Transformer(image="example.com/transformer:1", port=8080)
+"""What is added: it is written to the Deployment and to the Service."""
+
+
+class KilledServer:
+    """Kills the API server at the request number `at` of a connection."""
+
+    def __init__(
+        self, plane: ControlPlane, connection: Connection, at: int, *, executes: bool
+    ) -> None:
+        self.happened = False
+        self.writes: list[str] = []
+        """Methods and paths of what was sent and is no dry run."""
+        self._count = 0
+        request = connection.request
+
+        async def killed(method: str, path: str, **options: Any) -> Any:
+            if method != "GET" and ("dryRun", "All") not in options.get("params", ()):
+                self.writes.append(f"{method} {path}")
+            is_last, self._count = self._count == at, self._count + 1
+            if is_last:
+                self.happened = True
+                if executes:
+                    await request(method, path, **options)
+                await asyncio.to_thread(plane.kill, "kube-apiserver")
+                if executes:
+                    raise ConnectionLostError("The connection was lost.")
+            return await request(method, path, **options)
+
+        connection.request = killed  # type: ignore[method-assign]
+
+
+async def make_plan(connection: Connection, edit: Edit) -> EditPlan:
+    inventory = ClusterInventory(connection, edit.base.spec.namespace)
+    inventory.start()
+    try:
+        await inventory.wait_until_listed()
+        return await plan_edit(connection, edit, inventory)
+    finally:
+        await inventory.close()
+
+
+async def save_and_kill(
+    plane: ControlPlane, plan: EditPlan, at: int, *, executes: bool
+) -> tuple[SaveResult | None, KilledServer]:
+    """The result of a save in which the API server is killed, None if it raised an error."""
+    async with open_connection(plane) as connection:
+        inventory = ClusterInventory(connection, plan.edit.base.spec.namespace)
+        server = KilledServer(plane, connection, at, executes=executes)
+        try:
+            return await save_edit(connection, plan, inventory), server
+        except ClusterError:
+            return None, server
+
+
+async def restart(plane: ControlPlane, connection: Connection, namespace: str) -> None:
+    """Start the API server again; a moment after it is ready it answers for all kinds."""
+    await asyncio.to_thread(plane.start)
+
+    async def wait() -> None:
+        while True:
+            try:
+                await begin_edit(connection, namespace, NAME)
+            except ClusterError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+    await with_timeout(wait())
+
+
+def changed_kinds(plan: EditPlan) -> set[str]:
+    """Kinds of the objects that the plan writes."""
+    return {one.ref.kind for one in plan.change_plan.writes if one.body is not None}
+
+
+def written_kinds(plane: ControlPlane, plan: EditPlan) -> set[str]:
+    """Kinds of the objects of the plan that have its change."""
+    return {
+        write.ref.kind
+        for write, changed in zip(plan.change_plan.writes, plan.change.changed, strict=True)
+        if write.body is not None
+        and write.live is not None
+        and has_change(write.live, changed, plane.request("GET", write.ref.path))
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executes", [False, True], ids=["before", "after"])
+async def test_what_is_said_of_a_save_is_true_at_whichever_step_the_server_is_lost(
+    control_plane: ControlPlane, namespace: str, executes: bool
+) -> None:
+    states = set()
+    for at in range(100):
+        async with open_connection(control_plane) as connection:
+            await create_own(connection, namespace, accelerator="", replicas=0)
+            edit = await begin_edit(connection, namespace, NAME)
+            wanted = edit.base.spec.replace(transformer=TRANSFORMER)
+            plan = await make_plan(connection, Edit(edit.base, wanted))
+            assert plan.can_save, plan.issues
+            assert changed_kinds(plan) == {"Deployment", "Service"}
+            result, server = await save_and_kill(control_plane, plan, at, executes=executes)
+            await restart(control_plane, connection, namespace)
+            assert len(set(server.writes)) == len(server.writes), "a write was sent twice"
+            again = await make_plan(connection, plan.edit)
+            written = written_kinds(control_plane, plan)
+            if result is None:
+                assert (written, server.writes) == (set(), [])
+                states.add("an error")
+            else:
+                if result.state is SaveState.UNKNOWN:
+                    result = resolve_unknown(result, again)
+                states.add(result.state)
+                assert result.state in (SaveState.SAVED, SaveState.NOT_SAVED, SaveState.UNKNOWN)
+                assert (result.state is SaveState.SAVED) == (written == changed_kinds(plan))
+                assert {one.kind for one in result.applied} == written, result.message
+            for kind in ("apis/apps/v1/namespaces/{}/deployments", "api/v1/namespaces/{}/services"):
+                control_plane.request("DELETE", f"/{kind.format(namespace)}/{NAME}")
+        if not server.happened:
+            break
+    assert SaveState.SAVED in states
+    assert len(states) > 1
