@@ -136,8 +136,8 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
     if again.is_unchanged:
         # Nothing is left to change in the fields, but what another object gets follows from them.
         unsent = _find_unsent(result, again)
-        writes = [one.ref for one in result.plan.change_plan.writes if one.body is not None]
-        applied = tuple(one for one in writes if one not in unsent)
+        sent = [one.ref for one in result.plan.change_plan.writes if one.body is not None]
+        applied = tuple(one for one in sent if one not in unsent)
         if not unsent:
             return replace(
                 result,
