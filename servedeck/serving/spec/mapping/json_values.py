@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from servedeck.serving.spec.types import Quantity
-
 JsonObject = dict[str, Any]
 
 
@@ -60,15 +58,6 @@ def as_time(value: object) -> datetime | None:
     except ValueError:
         return None
     return time if time is not None and time.tzinfo is not None else None
-
-
-def as_quantity(value: object) -> Quantity | None:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    try:
-        return Quantity(str(value))
-    except ValueError:  # not a field: it stays as it is
-        return None
 
 
 def child_mapping(parent: JsonObject, key: str) -> JsonObject:

@@ -8,7 +8,6 @@ from servedeck.serving.spec.mapping.json_values import (
     as_int,
     as_list,
     as_mapping,
-    as_quantity,
     child_list,
     child_mapping,
     set_or_remove,
@@ -20,6 +19,16 @@ from servedeck.serving.spec.types import Quantity
 
 NO_LIMIT = Quantity("0")
 """Memory Limit of a container without one."""
+
+
+def as_quantity(value: object) -> Quantity | None:
+    """The amount; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        return Quantity(str(value))
+    except ValueError:  # not a field: it stays as it is
+        return None
 
 
 # -- CPU and memory -----------------------------------------------------------------------------

@@ -17,13 +17,13 @@ from servedeck.serving.conventions import (
 from servedeck.serving.spec.mapping.json_values import (
     as_list,
     as_mapping,
-    as_quantity,
     as_str,
     child_list,
     mappings,
     merge_entries,
     set_or_remove,
 )
+from servedeck.serving.spec.mapping.resources import as_quantity
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
 from servedeck.serving.spec.names import validate_label
 from servedeck.serving.spec.templates.base import SpecLike
