@@ -28,7 +28,7 @@ async def test_a_changed_field_shows_what_it_was_and_counts_as_a_change(
     before = image_of(await driver.read())
     await driver.focus("image")
     await driver.press("x")
-    await driver.wait_for_text(f"was {before}", f"1 change Image {before} → {before}x")
+    await driver.wait_for_text(f"was {before}", "1 change ctrl+s Save", f"Image {before} → {before}x")
 
 
 async def test_saving_changes_that_field_alone(driver: EditDriver) -> None:
@@ -64,7 +64,7 @@ async def test_a_field_is_reset_alone(driver: EditDriver) -> None:
     await driver.retype("memory", "77Gi")
     await driver.wait_for_text("2 changes")
     await driver.press("ctrl+o")
-    await driver.wait_for_text("1 change CPU")
+    await driver.wait_for_text("1 change ", " CPU 8 → 7")
     assert form.edit.changed_paths == ("cpu",)
 
 
