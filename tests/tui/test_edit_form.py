@@ -16,6 +16,7 @@ from tests.tui.edit_form import (
 )
 from tests.tui.helpers import screen_text
 from tui.screens.confirm_dialog import ConfirmDialog
+from tui.screens.edit.edit_flow import FORM_NAME
 from tui.screens.edit.edit_screen import EditScreen
 
 SECRET = "sk-abcdefghijklmnopqrstuvwxyz0123"
@@ -28,7 +29,18 @@ async def test_a_changed_field_shows_what_it_was_and_counts_as_a_change(
     before = image_of(await driver.read())
     await driver.focus("image")
     await driver.press("x")
-    await driver.wait_for_text(f"was {before}", f"1 change Image {before} → {before}x")
+    await driver.wait_for_text(
+        f"was {before}", "1 change ctrl+s Save", f"Image {before} → {before}x"
+    )
+
+
+async def test_a_form_that_was_mounted_ahead_shows_its_serving(driver: EditDriver) -> None:
+    await driver.app.servings.edit_flow.prepare()
+    ahead = driver.app.get_screen(FORM_NAME)
+    assert ahead.is_attached
+    assert ahead not in driver.app.screen_stack
+    assert await driver.open() is ahead
+    await driver.wait_for_text(f"Edit {KEY}", image_of(await driver.read()), "No changes")
 
 
 async def test_saving_changes_that_field_alone(driver: EditDriver) -> None:
@@ -64,7 +76,7 @@ async def test_a_field_is_reset_alone(driver: EditDriver) -> None:
     await driver.retype("memory", "77Gi")
     await driver.wait_for_text("2 changes")
     await driver.press("ctrl+o")
-    await driver.wait_for_text("1 change CPU")
+    await driver.wait_for_text("1 change ", " CPU 8 → 7")
     assert form.edit.changed_paths == ("cpu",)
 
 

@@ -4,6 +4,7 @@ way out of a blocked rollout."""
 from __future__ import annotations
 
 import asyncio
+import importlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,7 @@ class EditFlow:
     async def prepare(self) -> None:
         """Mount the form before it is opened for the first time: that is half of the time that
         opening takes."""
+        await asyncio.to_thread(importlib.import_module, "tui.screens.edit.edit_screen")
         form = self._form()
         if form is not None and not form.is_attached:
             await mount_ahead(self._screen.app, form)
