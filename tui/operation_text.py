@@ -126,6 +126,8 @@ def _plan(plan: OperationPlan, room_warnings: Sequence[str], load: str) -> Itera
             (("  - " if is_deletion else "  ", "muted"), (sentence, "")), 4 if is_deletion else 2
         )
     if load:
+        if is_deletion:
+            yield Paragraph()  # it is not one of what is deleted
         yield Paragraph((("  ", ""), (load, "")), 2)
     if plan.kept:
         yield Paragraph()

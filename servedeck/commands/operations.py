@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -46,8 +45,7 @@ from servedeck.commands.operation_text import (
 )
 from servedeck.commands.output import write_lines
 from servedeck.commands.prompt import TerminalPrompt
-from servedeck.commands.serving_load import LoadSource, open_load_reader, reading_load
-from servedeck.config import Settings
+from servedeck.commands.serving_load import CommandLoads, LoadSource, reading_load
 from servedeck.metrics.load import ServingLoad
 from servedeck.serving.objects.routes import PlatformSettings
 
@@ -274,7 +272,7 @@ def run(args: argparse.Namespace) -> int:
                 stderr=_write_error_line,
                 dry_run=args.dry_run,
                 platform=platform,
-                loads=await _open_loads(connection, settings, kind, args),
+                loads=None if kind in POD_KEEPING_KINDS else CommandLoads(connection, settings),
             )
             reports = []
             for operation in dict.fromkeys(operations):
@@ -290,18 +288,6 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         sys.stdout.write(json.dumps(reports_json(reports), indent=2) + "\n")
     return 0 if all(one.succeeded for one in reports) else 1
-
-
-async def _open_loads(
-    connection: Connection, settings: Settings, kind: OperationKind, args: argparse.Namespace
-) -> LoadSource | None:
-    """What says what a serving has to do; None for operations that end no Pod, and where -y
-    confirms them without a plan."""
-    if kind in POD_KEEPING_KINDS or (args.yes and not args.dry_run):
-        return None
-    with contextlib.suppress(ClusterError):  # the plan reports it
-        return await open_load_reader(connection, settings)
-    return None
 
 
 def _make_operation(

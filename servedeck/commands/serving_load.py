@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from servedeck.changes.platform_settings import complete_settings
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.config import Settings
 from servedeck.metrics.load import LoadReader, ServingLoad
+
+_log = logging.getLogger(__name__)
 
 LOAD_TIMEOUT = 3.0
 """Seconds from the beginning of a plan after which it does without."""
@@ -28,18 +32,36 @@ class LoadSource(Protocol):
         """Whether the settings ask for metrics."""
 
 
-async def open_load_reader(connection: Connection, settings: Settings) -> LoadReader:
-    """The reader with the settings completed by the cluster's ConfigMap. Raises ClusterError if the
-    server cannot be reached."""
-    completed = await complete_settings(connection, settings)
-    return LoadReader(connection, completed, POD_INTERVALS)
+class CommandLoads:
+    """The `LoadSource` of a command: its settings, completed by the cluster's ConfigMap when they
+    are first needed."""
+
+    def __init__(self, connection: Connection, settings: Settings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._is_completed = False
+
+    @property
+    def is_configured(self) -> bool:
+        return self._reader.is_configured
+
+    async def read_serving(self, namespace: str, name: str) -> ServingLoad:
+        if not self._is_completed:
+            with suppress(ClusterError):  # what is set without it may do
+                self._settings = await complete_settings(self._connection, self._settings)
+            self._is_completed = True
+        return await self._reader.read_serving(namespace, name)
+
+    @property
+    def _reader(self) -> LoadReader:
+        return LoadReader(self._connection, self._settings, POD_INTERVALS)
 
 
 class PendingLoad:
     """A load that is being read."""
 
     def __init__(self, source: LoadSource, namespace: str, name: str) -> None:
-        self._is_configured = source.is_configured
+        self._source = source
         self._task = asyncio.ensure_future(source.read_serving(namespace, name))
         self._deadline = asyncio.get_running_loop().time() + LOAD_TIMEOUT
 
@@ -50,12 +72,14 @@ class PendingLoad:
                 return await asyncio.shield(self._task)
         except TimeoutError:
             reason = f"The metrics did not arrive within {LOAD_TIMEOUT:.0f} s."
-            return ServingLoad(reason=reason, is_failure=self._is_configured)
+            return ServingLoad(reason=reason, is_failure=self._source.is_configured)
+        except Exception as error:  # any error: the plan does not depend on the metrics
+            _log.exception("the load could not be read")
+            return ServingLoad(reason=describe_error(error), is_failure=self._source.is_configured)
 
     async def close(self) -> None:
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ from servedeck.commands.plan_text import (
     write_issue,
 )
 from servedeck.commands.prompt import TerminalPrompt
-from servedeck.commands.serving_load import LoadSource, open_load_reader, reading_load
+from servedeck.commands.serving_load import CommandLoads, LoadSource, reading_load
 from servedeck.config import Settings
 from servedeck.metrics.load import ServingLoad
 from servedeck.serving.edit.assignments import (
@@ -262,13 +262,12 @@ def _serving(plan: EditPlan) -> str:
     return f"{plan.spec.namespace}/{plan.spec.name}"
 
 
-async def _open_loads(
+def _make_loads(
     connection: Connection, settings: Settings, options: SetOptions
 ) -> LoadSource | None:
     """What says what the serving has to do; None where nobody is asked with the plan."""
-    if not options.dry_run and (options.assume_yes or not TerminalPrompt().is_terminal):
-        return None
-    return await open_load_reader(connection, settings)
+    is_shown = options.dry_run or (not options.assume_yes and TerminalPrompt().is_terminal)
+    return CommandLoads(connection, settings) if is_shown else None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -298,7 +297,7 @@ def run(args: argparse.Namespace) -> int:
                 options,
                 stdout=lambda line: write_lines(sys.stdout, line),
                 stderr=lambda line: write_lines(sys.stderr, line),
-                loads=await _open_loads(connection, settings, options),
+                loads=_make_loads(connection, settings, options),
             )
             return 0 if saved else 1
         finally:

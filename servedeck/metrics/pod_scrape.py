@@ -133,11 +133,15 @@ class _PodReader:
         self._target = target
         self._names = tuple(names)
         self._slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
+        self._denial = ""
+        """The missing permission, in a sentence; then nothing more is requested."""
 
     async def read(self, pods: Iterable[str]) -> dict[str, PodPage]:
-        """The pages of the Pods that answer."""
+        """The pages of the Pods that answer. Raises MetricsError without the permission."""
         asked = tuple(pods)
         pages = await asyncio.gather(*map(self._read_page, asked))
+        if self._denial:
+            raise MetricsError(self._denial)
         return {pod: page for pod, page in zip(asked, pages, strict=True) if page is not None}
 
     async def _read_page(self, pod: str) -> PodPage | None:
@@ -146,6 +150,8 @@ class _PodReader:
         name = f"{scheme}{quote(pod, safe='')}:{target.port}"
         path = f"{POD.collection_path(target.namespace)}/{name}"
         async with self._slots:
+            if self._denial:
+                return None
             try:
                 async with asyncio.timeout(POD_TIMEOUT):
                     response = await self._connection.request(
@@ -158,9 +164,8 @@ class _PodReader:
                 return None
             except ApiError as error:
                 if error.code == 403 and error.reason == "Forbidden":
-                    raise MetricsError(
-                        f"Reading it needs get on pods/proxy in namespace {target.namespace}."
-                    ) from error
+                    where = f"in namespace {target.namespace}"
+                    self._denial = f"Reading it needs get on pods/proxy {where}."
                 return None  # of this Pod: it does not listen, or has no /metrics
             except ClusterError:
                 return None

@@ -46,10 +46,15 @@ class PrometheusOptions:
     @classmethod
     def from_settings(cls, settings: Settings) -> PrometheusOptions:
         """The options. What is secret is sent only to a URL that the operator's own settings name,
-        not to one of the cluster's ConfigMap."""
-        url = settings.prometheus_url
-        if not url or "prometheus_url" not in settings.explicit_keys:
-            return cls(url, settings.prometheus_service)
+        not to one of the cluster's ConfigMap. Of URL and Service, one that the operator names comes
+        before one of the ConfigMap."""
+        url, service, explicit = (
+            settings.prometheus_url,
+            settings.prometheus_service,
+            settings.explicit_keys,
+        )
+        if not url or "prometheus_url" not in explicit:
+            return cls("" if service and "prometheus_service" in explicit else url, service)
         token, ca = settings.prometheus_token_file, settings.prometheus_ca_file
         return cls(
             url,

@@ -121,6 +121,18 @@ async def test_metrics_that_do_not_arrive_are_not_waited_for(
     assert await plan(loads, dry_run=True) == [said]
 
 
+async def test_an_unexpected_error_does_not_stop_the_plan(monkeypatch: pytest.MonkeyPatch):
+    loads = Loads(is_configured=True)
+
+    async def fail(*_: str) -> ServingLoad:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(loads, "read_serving", fail)
+    assert await plan(loads, dry_run=True) == [
+        "report: Requests per second unknown: Unexpected RuntimeError: a bug."
+    ]
+
+
 # -- on the demo --------------------------------------------------------------------------------
 
 

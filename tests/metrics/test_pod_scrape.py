@@ -174,10 +174,14 @@ async def test_few_of_many_pods_are_read(api: FakeApiServer, connection: Connect
     assert path(C) not in [one.path for one in api.requests]
 
 
-async def test_a_missing_permission_is_said(api: FakeApiServer, connection: Connection):
+async def test_a_missing_permission_is_said_after_one_request(
+    api: FakeApiServer, connection: Connection, monkeypatch
+):
     api.add_route(path(A), answer_with(403, make_status(403, "Forbidden", "pods is forbidden")))
+    monkeypatch.setattr(pod_scrape, "CONCURRENT_REQUESTS", 1)
     with pytest.raises(MetricsError) as raised:
-        await read(connection, target(pods=[A]))
+        await read(connection, target(pods=[A, B, C]))
+    assert [one.path for one in api.requests] == [path(A)]
     assert str(raised.value) == "Reading it needs get on pods/proxy in namespace chat."
 
 

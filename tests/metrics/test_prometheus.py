@@ -212,6 +212,20 @@ def test_the_address_of_the_configmap_gets_no_token():
     assert PrometheusOptions.from_settings(settings) == PrometheusOptions("http://other")
 
 
+def test_what_the_operator_names_comes_before_the_configmap():
+    own = explicit(prometheus_service="own/prometheus:9090")
+    settings, _ = own.with_platform_configmap({"prometheus_url": "http://other"})
+    assert PrometheusOptions.from_settings(settings) == PrometheusOptions(
+        service="own/prometheus:9090"
+    )
+    own = explicit(prometheus_url="http://own")
+    settings, _ = own.with_platform_configmap({"prometheus_service": "other/prometheus:9090"})
+    assert PrometheusOptions.from_settings(settings) == PrometheusOptions("http://own")
+    own = explicit(prometheus_url="")  # turned off
+    settings, _ = own.with_platform_configmap({"prometheus_url": "http://other"})
+    assert not PrometheusOptions.from_settings(settings).is_configured
+
+
 async def test_files_that_cannot_be_read(prometheus: FakePrometheus, tmp_path: Path):
     options = PrometheusOptions(prometheus.url, token_file=tmp_path / "no")
     said = await failure(options)
