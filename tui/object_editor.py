@@ -148,7 +148,7 @@ class ObjectEditor:
                 text = with_comments(end.text, _comments(ref, [reason]))
                 continue
             if operation is not None:
-                self._operation_flow.open([operation])
+                self._operation_flow.open([operation], on_left=lambda: self._end_unsaved(ref, ""))
                 return
             if not problems:
                 self._drop(ref, is_same=True)

@@ -133,11 +133,12 @@ class OperationFlow:
         *,
         asks_replicas: bool = False,
         undone: Sequence[OperationResult] = (),
+        on_left: Callable[[], None] = lambda: None,
     ) -> None:
         """Open the dialog as soon as the permissions are known. `undone` are the results that the
-        operations put back."""
+        operations put back; `on_left` is called if the dialog is closed and nothing was done."""
         self._screen.start_worker(
-            self._open(operations, asks_replicas, undone),
+            self._open(operations, asks_replicas, undone, on_left),
             "operation",
             busy_label="Checking your permissions",
         )
@@ -147,6 +148,7 @@ class OperationFlow:
         operations: Sequence[Operation],
         asks_replicas: bool,
         undone: Sequence[OperationResult],
+        on_left: Callable[[], None],
     ) -> None:
         from tui.screens.operation_dialog import OperationDialog
         from tui.screens.operation_input import TypedName
@@ -181,11 +183,21 @@ class OperationFlow:
             asks_replicas=asks_replicas,
             undone=undone,
         )
-        self._screen.app.push_screen(dialog, partial(self._on_closed, is_undo=bool(undone)))
+        on_closed = partial(self._on_closed, is_undo=bool(undone), on_left=on_left)
+        self._screen.app.push_screen(dialog, on_closed)
 
-    def _on_closed(self, results: tuple[OperationResult, ...] | None, *, is_undo: bool) -> None:
+    def _on_closed(
+        self,
+        results: tuple[OperationResult, ...] | None,
+        *,
+        is_undo: bool,
+        on_left: Callable[[], None],
+    ) -> None:
         done = [one for one in results or () if one.outcome is Outcome.DONE]
         app = self._screen.app_context
+        unclear = any(one.outcome is Outcome.UNKNOWN for one in results or ())
+        if not (done or unclear or app.exiting):
+            on_left()
         if not results or app.exiting or (len(results) == 1 and not done):
             return
         from tui.operation_text import LABELS, UNDO_LABEL, summary

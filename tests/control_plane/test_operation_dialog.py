@@ -27,6 +27,11 @@ KEYS_AND_VERBS = {
     "P": "patch on deployments.apps",
     "R": "patch on deployments.apps",
     "ctrl+d": "delete on deployments.apps",
+    "e": "patch on deployments.apps",
+}
+PAGE_KEYS_AND_VERBS = KEYS_AND_VERBS | {
+    "E": "patch on deployments.apps",
+    "x": "create on pods/exec",
 }
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 
@@ -109,11 +114,29 @@ async def test_a_viewer_is_told_the_missing_verb_and_nothing_forbidden_is_sent(
         assert driver.app.screen is driver.app.servings
         await driver.pilot.press("enter")
         await wait_until(lambda: isinstance(driver.app.screen, ServingScreen), "the page")
-        for key, verb in KEYS_AND_VERBS.items():
+        for key, verb in PAGE_KEYS_AND_VERBS.items():
             on_pod = key == "ctrl+d" and driver.app.screen._selected_pod is not None  # type: ignore[attr-defined]
             await driver.pilot.press(key)
             verb = "delete on pods" if on_pod else verb
             await wait_for_texts(driver, f"Needs {verb} in namespace {namespace}.")
+    assert forbidden == []
+
+
+async def test_no_key_of_an_operator_sends_what_is_forbidden(
+    control_plane: ControlPlane, namespace: str, forbidden: list[str]
+) -> None:
+    grant_role(control_plane, namespace, "member", rules_of("viewer", "operator"))
+    async with app_with_llama(control_plane, namespace, user="member") as driver:
+        servings, pilot = driver.app.servings, driver.pilot
+        for key in ("s", "r", "S", "P", "ctrl+d", "e"):
+            await pilot.press(key)
+            await wait_until(lambda: driver.app.screen is not servings, f"what {key} opens")
+            if isinstance(dialog := driver.app.screen, OperationDialog):
+                await wait_for(pilot, lambda dialog=dialog: dialog._is_plan_shown, "the plan")
+                assert dialog._operations.targets[0].plan is not None
+                assert not dialog._operations.targets[0].plan.blocked, key
+            await pilot.press("escape")
+            await wait_until(lambda: driver.app.screen is servings, "the list")
     assert forbidden == []
 
 

@@ -217,7 +217,7 @@ async def test_quitting_while_it_is_saved_waits_for_the_result_once(driver: Edit
     await driver.press("y")
     await driver.wait_for_text("Waiting for the API server")
     post_keys(driver.pilot, "ctrl+c")
-    await driver.wait_for_text("Saving is in progress; wait for the result.")
+    await driver.wait_for_text("It is being saved; wait, or press ctrl+c again to quit")
     assert f"Whether the change of {KEY} was saved is not known" in dialog.exit_notice()
     driver.changes.save_gate.set()
     await driver.wait_for_text("The change was saved")

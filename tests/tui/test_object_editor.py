@@ -368,6 +368,7 @@ async def test_a_change_that_was_not_confirmed_is_offered_again(edit_with: Any) 
             assert len(editor.texts) == count
             await pilot.press("escape")
             await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
+            await wait_for_text(pilot, "Your changes are kept, not saved: E opens them again")
         assert "replicas: 3" in editor.texts[1]
 
 

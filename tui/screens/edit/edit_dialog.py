@@ -328,7 +328,10 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
             self.dismiss(None)
 
     async def exit_blocker(self) -> str:
-        return "Saving is in progress; wait for the result." if self._is_writing else ""
+        if not self._is_writing:
+            return ""
+        key = self.app_context.key_display_for("app.quit")
+        return f"It is being saved; wait, or press {key} again to quit without the answer."
 
     def exit_notice(self) -> str:
         if not self._is_writing:
