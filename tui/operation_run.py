@@ -150,7 +150,7 @@ class OperationRun:
             target.room_warnings = room_warnings(target.plan, nodes) if target.plan else ()
 
     def find_loads(self, find: Callable[[OperationPlan | None], str]) -> None:
-        """Set what the servings have to do at the moment, as far as `find` knows it by the plan."""
+        """Set the load of the servings at the moment, as far as `find` knows it by the plan."""
         for target in self.targets:
             target.load = find(target.plan)
 

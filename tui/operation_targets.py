@@ -47,7 +47,7 @@ class OperationTarget:
     room_warnings: tuple[str, ...] = ()
     """What the nodes have no room for now, in sentences."""
     load: str = ""
-    """What the serving or Pod that it ends has to do at the moment, in a sentence; "" if it is not
+    """The load of the serving or Pod that it ends at the moment, in a sentence; "" if it is not
     known."""
     result: OperationResult | None = None
     is_running: bool = False

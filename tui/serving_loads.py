@@ -1,4 +1,4 @@
-"""What the servings of a dialog have to do at the moment, in sentences that come after the plan."""
+"""The load of the servings of a dialog at the moment, in sentences that come after the plan."""
 
 from __future__ import annotations
 

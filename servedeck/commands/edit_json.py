@@ -23,8 +23,8 @@ def edit_json(
     paths: Sequence[str] = (),
     load: ServingLoad | None = None,
 ) -> dict[str, Any]:
-    """Values that look secret are masked. `paths` are those of the assignments; `load` is what the
-    serving has to do before, None if it was not read."""
+    """Values that look secret are masked. `paths` are those of the assignments; `load` is the
+    load of the serving before, None if it was not read."""
     return {
         "namespace": plan.spec.namespace,
         "name": plan.spec.name,

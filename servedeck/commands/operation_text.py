@@ -63,7 +63,7 @@ def short_name(operation: Operation) -> str:
 
 
 def plan_lines(plan: OperationPlan, load: ServingLoad | None = None) -> Iterator[str]:
-    """The plan, indented under what it does with which object. `load` is what the serving has to do
+    """The plan, indented under what it does with which object. `load` is the load of the serving
     at the moment."""
     operation = plan.operation
     revision = f" to revision {operation.revision}" if operation.revision else ""

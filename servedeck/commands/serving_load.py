@@ -1,4 +1,4 @@
-"""What a serving has to do at the moment, read beside the plan of what ends its Pods."""
+"""The load of a serving at the moment, read beside the plan of what ends its Pods."""
 
 from __future__ import annotations
 

@@ -74,8 +74,8 @@ async def set_fields(
     loads: LoadSource | None = None,
 ) -> bool:
     """Change fields of a serving, with the plan in lines; True if it was saved, or nothing is to be
-    changed. `loads` says what the serving has to do before its Pods end, None for a plan without
-    that. Raises CommandError if it is not confirmed, and ClusterError if the serving cannot be
+    changed. `loads` reads the load of the serving before its Pods end, None for a plan without
+    it. Raises CommandError if it is not confirmed, and ClusterError if the serving cannot be
     read or the server not be reached."""
     paths = [one.path for one in assignments]
     command = _Set(connection, options, paths, stdout, stderr, loads)
@@ -265,7 +265,7 @@ def _serving(plan: EditPlan) -> str:
 def _make_loads(
     connection: Connection, settings: Settings, options: SetOptions
 ) -> LoadSource | None:
-    """What says what the serving has to do; None where nobody is asked with the plan."""
+    """What reads the load of the serving; None where nobody is asked with the plan."""
     is_shown = options.dry_run or (not options.assume_yes and TerminalPrompt().is_terminal)
     return CommandLoads(connection, settings) if is_shown else None
 

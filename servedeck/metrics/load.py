@@ -1,4 +1,4 @@
-"""How much a serving has to do at the moment: for the plan of what restarts or ends its Pods."""
+"""The load of a serving at the moment, for the plan of what restarts or ends its Pods."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class MetricsService(Protocol):
     """Reads metrics; what fails is in the result."""
 
     def read_load(self, key: NamespacedName) -> AsyncIterator[ServingLoad]:
-        """What a serving has to do at the moment: after seconds, and then more precisely."""
+        """The load of a serving at the moment: after seconds, and then more precisely."""
 
     def read_pod_load(self, namespace: str, pod: str) -> AsyncIterator[ServingLoad]:
         """The same for one Pod of a serving."""

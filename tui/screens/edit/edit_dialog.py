@@ -230,7 +230,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
 
     @property
     def _load(self) -> str:
-        """What the serving has to do at the moment, in a sentence; "" if no Pod ends, or it is not
+        """The load of the serving at the moment, in a sentence; "" if no Pod ends, or it is not
         known."""
         plan = self.plan
         if plan is None or self._is_writing or not (plan.can_save and plan.ends_pods):

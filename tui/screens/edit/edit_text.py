@@ -55,7 +55,7 @@ def build_paragraphs(
 ) -> list[Paragraph]:
     """The text of the dialog: the result of the last attempt, then the plan. `taken_over` are
     labels of fields that other managers have set, each with the manager; `notice` says why the plan
-    is not the first one; `load` what the serving has to do at the moment."""
+    is not the first one; `load` the load of the serving at the moment."""
     found = [Paragraph()]
     if notice:
         found += [marked("!", "warning", notice, "warning"), Paragraph()]
