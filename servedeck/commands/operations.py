@@ -107,8 +107,8 @@ class OperationRunner:
         platform: PlatformSettings | None = None,
         loads: LoadSource | None = None,
     ) -> None:
-        """`platform` is for the route of an adoption; `loads` reads the load of a serving before its
-        Pods end, None for a plan without it."""
+        """`platform` is for the route of an adoption; `loads` reads the load of a serving before
+        its Pods end, None for a plan without it."""
         self._connection = connection
         self._confirmation = confirmation
         self._prompt = prompt
