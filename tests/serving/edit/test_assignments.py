@@ -59,7 +59,7 @@ def differences(*texts: str) -> list[tuple[str, str, str]]:
         ("acceleratorCount=4", ("acceleratorCount", "2", "4")),
         ("accelerator_count=4", ("acceleratorCount", "2", "4")),
         ("inferencePort=9000", ("inferencePort", "8000", "9000")),
-        ("readinessPath=/ready", ("readinessPath", "none", "/ready")),
+        ("readinessPath=/ready", ("readinessPath", "/health", "/ready")),
         ("command=python -m 'a b'", ("command[0]", "none", "python")),
         ("settings.maxModelLen=16k", ("settings.maxModelLen", "8k", "16k")),
         ("settings.max_model_len=16k", ("settings.maxModelLen", "8k", "16k")),
