@@ -51,8 +51,8 @@ class EditDraft:
         """The serving as it was read."""
         self.mounts = mounts or OtherMounts()
         """What it mounts beside its volumes."""
-        self.base_draft = Draft.from_spec(base)
-        self.draft = Draft.from_spec(base)
+        self.base_draft = Draft.from_serving(base)
+        self.draft = Draft.from_serving(base)
         self.draft.base = self.base_draft
         self.began = base
         """The serving as it was read when the edit began."""
@@ -321,9 +321,9 @@ class EditDraft:
             one: Side.THEIRS if one.path == ("template",) else Side.MINE
             for one in conflicts
         }
-        merged = Draft.from_spec(merge_fields(before, mine, current, keep).spec)
-        own = Draft.from_spec(mine)
-        self.base, self.base_draft = current, Draft.from_spec(current)
+        merged = Draft.from_serving(merge_fields(before, mine, current, keep).spec)
+        own = Draft.from_serving(mine)
+        self.base, self.base_draft = current, Draft.from_serving(current)
         for path, text in typed.texts.items():
             is_typed = text != before_draft.texts.get(path, "") and path not in unread
             if is_typed and merged.texts.get(path) == own.texts.get(path, ""):

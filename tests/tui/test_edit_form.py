@@ -59,6 +59,24 @@ async def test_saving_changes_that_field_alone(driver: EditDriver) -> None:
     assert intent(after) == expected
 
 
+async def test_the_readiness_path_of_the_template_can_be_changed_alone(
+    driver: EditDriver,
+) -> None:
+    form = await driver.open()
+    await driver.focus("readiness_path")
+    await driver.wait_for_text("Readiness Path /health", "Liveness Path")
+    await driver.retype("readiness_path", "/ready")
+    dialog = await driver.plan()
+    assert dialog.plan is not None
+    assert [(one.path, one.old, one.new) for one in dialog.plan.fields] == [
+        (("readiness_path",), "/health", "/ready")
+    ]
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is form, "the form")
+    await driver.retype("readiness_path", "/health")
+    await driver.wait_for_text("No changes")
+
+
 async def test_an_unchanged_form_has_nothing_to_save_and_closes_without_a_question(
     driver: EditDriver,
 ) -> None:
