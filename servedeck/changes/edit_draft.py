@@ -57,6 +57,8 @@ class EditDraft:
         self.began = base
         """The serving as it was read when the edit began."""
         self._undecided: dict[Path, MergeConflict] = {}
+        self._first_bases: dict[Path, Any] = {}
+        """What the values of decided conflicts were before others changed them the first time."""
         self._unread_base: frozenset[str] = frozenset()
         """Texts that were read when the edit began, and are not in the draft's file."""
 
@@ -400,7 +402,13 @@ class EditDraft:
         if side is Side.THEIRS:
             self.reset_value(conflict.path)
         self._undecided.pop(conflict.path, None)
+        self._first_bases.setdefault(conflict.path, conflict.base)
         self._note_undecided(())
+
+    def first_base(self, conflict: MergeConflict) -> Any:
+        """The value of a conflict when the edit began, also after an earlier conflict about it was
+        decided."""
+        return self._first_bases.get(conflict.path, conflict.base)
 
     def undecided(self, wanted: ServingSpec | None) -> list[MergeConflict]:
         """The conflicts that are not decided, with what is wanted now; None if that cannot be
