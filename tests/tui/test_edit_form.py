@@ -88,6 +88,21 @@ async def test_an_unchanged_form_has_nothing_to_save_and_closes_without_a_questi
     assert saved_drafts(driver) == []
 
 
+async def test_an_error_is_counted_when_it_is_shown_at_its_field(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("cpu", "x")
+    await driver.wait_for_text("1 change ctrl+s Save")
+    await driver.press("tab")
+    await driver.wait_for_text('"x" is not a quantity', "1 change 1 error ctrl+s Save")
+
+
+async def test_an_error_is_counted_at_once_where_saving_shows_it(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("cpu", "x")
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("Not saved, 1 error", "1 change 1 error ctrl+s Save")
+
+
 async def test_a_field_is_reset_alone(driver: EditDriver) -> None:
     form = await driver.open()
     await driver.retype("cpu", "7")
