@@ -139,7 +139,10 @@ def fit_text(text: str, width: int) -> str:
     """`text` in exactly `width` cells, ending in "…" if it was cut."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
-    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+    if width <= 0:
+        return ""
+    kept = set_cell_size(text, width - 1)
+    return kept + (" " if kept.endswith("…") else "…")
 
 
 def line_width(line: Line) -> int:

@@ -187,6 +187,17 @@ class Draft:
             draft.rows["transformer.env"] = [_env_var_row(one) for one in spec.transformer.env]
         return draft
 
+    @classmethod
+    def from_serving(cls, spec: ServingSpec) -> Draft:
+        """The draft of an existing serving, with all fields: a limit that it does not have is
+        empty, and a probe path that the template sets is what it sets."""
+        draft = cls.from_spec(spec)
+        for name in OPTIONAL_FIELDS:
+            draft.texts.setdefault(name, "")
+        draft.texts["readiness_path"] = spec.effective_readiness_path
+        draft.texts["liveness_path"] = spec.effective_liveness_path
+        return draft
+
     # -- to and from a file ---------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:

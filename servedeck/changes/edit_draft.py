@@ -51,12 +51,14 @@ class EditDraft:
         """The serving as it was read."""
         self.mounts = mounts or OtherMounts()
         """What it mounts beside its volumes."""
-        self.base_draft = Draft.from_spec(base)
-        self.draft = Draft.from_spec(base)
+        self.base_draft = Draft.from_serving(base)
+        self.draft = Draft.from_serving(base)
         self.draft.base = self.base_draft
         self.began = base
         """The serving as it was read when the edit began."""
         self._undecided: dict[Path, MergeConflict] = {}
+        self._first_bases: dict[Path, Any] = {}
+        """What the values of decided conflicts were before others changed them the first time."""
         self._unread_base: frozenset[str] = frozenset()
         """Texts that were read when the edit began, and are not in the draft's file."""
 
@@ -321,9 +323,9 @@ class EditDraft:
             one: Side.THEIRS if one.path == ("template",) else Side.MINE
             for one in conflicts
         }
-        merged = Draft.from_spec(merge_fields(before, mine, current, keep).spec)
-        own = Draft.from_spec(mine)
-        self.base, self.base_draft = current, Draft.from_spec(current)
+        merged = Draft.from_serving(merge_fields(before, mine, current, keep).spec)
+        own = Draft.from_serving(mine)
+        self.base, self.base_draft = current, Draft.from_serving(current)
         for path, text in typed.texts.items():
             is_typed = text != before_draft.texts.get(path, "") and path not in unread
             if is_typed and merged.texts.get(path) == own.texts.get(path, ""):
@@ -400,7 +402,13 @@ class EditDraft:
         if side is Side.THEIRS:
             self.reset_value(conflict.path)
         self._undecided.pop(conflict.path, None)
+        self._first_bases.setdefault(conflict.path, conflict.base)
         self._note_undecided(())
+
+    def first_base(self, conflict: MergeConflict) -> Any:
+        """The value of a conflict when the edit began, also after an earlier conflict about it was
+        decided."""
+        return self._first_bases.get(conflict.path, conflict.base)
 
     def undecided(self, wanted: ServingSpec | None) -> list[MergeConflict]:
         """The conflicts that are not decided, with what is wanted now; None if that cannot be

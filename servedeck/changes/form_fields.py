@@ -28,7 +28,7 @@ def _section_fields(section: Section) -> tuple[Field, ...]:
 FIELDS_BY_SECTION = {section: _section_fields(section) for section in Section}
 COMMON_FIELDS = tuple(field for one in FIELDS_BY_SECTION.values() for field in one)
 OPTIONAL_FIELDS = frozenset(name for name, one in FIELDS.items() if one.only_if_set)
-"""Fields that the form shows only if the serving has a value."""
+"""Fields that the form of a new serving shows only if they have a value."""
 
 
 def visible_fields(section: Section, texts: Container[str]) -> tuple[Field, ...]:

@@ -75,19 +75,22 @@ async def set_fields(
 ) -> bool:
     """Change fields of a serving, with the plan in lines; True if it was saved, or nothing is to be
     changed. `loads` reads the load of the serving before its Pods end, None for a plan without
-    it. Raises CommandError if it is not confirmed, and ClusterError if the serving cannot be
-    read or the server not be reached."""
+    it. Raises CommandError if an assignment is wrong or it is not confirmed, and ClusterError if
+    the serving cannot be read or the server not be reached."""
     paths = [one.path for one in assignments]
     command = _Set(connection, options, paths, stdout, stderr, loads)
     edit = await begin_edit(connection, namespace, name)
     try:
         wanted, issues = assign(edit.base.spec, assignments)
     except AssignmentError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(str(error), USAGE_ERROR) from error
     if wanted is None:
-        for one in issues:
-            write_issue(name, one, one.severity, stderr, path_of=str)
-        return False
+        raise CommandError(
+            "\n".join(
+                f"{one.field}: {one.message}" if one.field else one.message for one in issues
+            ),
+            USAGE_ERROR,
+        )
     return await command.run(replace(edit, wanted=wanted))
 
 

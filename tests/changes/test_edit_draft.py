@@ -57,6 +57,38 @@ def test_a_changed_text_changes_that_field_alone(spec: ServingSpec, field: str) 
     assert str(getattr(changed, field)) == value
 
 
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("readiness_path", "/ready", "/ready"),
+        ("readiness_path", "", ""),  # no probe
+        ("liveness_path", "/live", "/live"),
+        ("cpu_limit", "4", "4"),
+        ("memory_limit", "8Gi", "8Gi"),
+    ],
+)
+def test_a_field_that_the_serving_has_no_value_of_can_be_set(
+    field: str, text: str, value: str
+) -> None:
+    edit = EditDraft(make_spec(cpu="2", memory="4Gi"))
+    edit.draft.texts[field] = text
+    changed = wanted(edit)
+    assert str(getattr(changed, field)) == value
+    assert [one.path for one in edit.differences(changed)] == [(field,)]
+    assert edit.reset(field)
+    assert wanted(edit) == edit.base
+
+
+def test_the_path_of_a_probe_of_the_template_is_shown_and_stays_absent() -> None:
+    edit = EditDraft(make_spec())
+    assert edit.draft.texts["readiness_path"] == edit.base.effective_readiness_path == "/health"
+    edit.draft.texts["readiness_path"] = "/ready"
+    edit.rebase(make_spec(replicas=2))
+    assert edit.draft.texts["readiness_path"] == "/ready"
+    edit.draft.texts["readiness_path"] = "/health"
+    assert wanted(edit).readiness_path is None
+
+
 @given(SPECS, st.data())
 def test_a_changed_variable_keeps_the_others_as_they_are(spec: ServingSpec, data: Any) -> None:
     edit = EditDraft(spec)

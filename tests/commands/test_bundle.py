@@ -217,10 +217,14 @@ async def test_ctrl_c_leaves_no_file(kubeconfig: Path, tmp_path: Path, step: str
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_to_end_cancels(number: signal.Signals) -> None:
     task = asyncio.ensure_future(asyncio.Event().wait())
-    with cancel_on_signals(task) as received:
-        os.kill(os.getpid(), number)
-        with pytest.raises(asyncio.CancelledError):
-            await with_timeout(task)
+    before = signal.signal(number, signal.SIG_DFL)  # nohup has it ignored
+    try:
+        with cancel_on_signals(task) as received:
+            os.kill(os.getpid(), number)
+            with pytest.raises(asyncio.CancelledError):
+                await with_timeout(task)
+    finally:
+        signal.signal(number, before)
     assert received == [number]
 
 

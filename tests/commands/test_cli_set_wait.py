@@ -131,8 +131,11 @@ def test_in_a_terminal_it_asks(kubeconfig: Path, answer: str, saved: bool) -> No
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (("imgae=x",), 1, "servedeck: There is no field imgae; use image.\n"),
-        (("memory=x",), 1, "error: llama-33-70b: memory: "),
+        (("imgae=x",), 2, "servedeck: There is no field imgae; use image.\n"),
+        (("nofield=1",), 2, "servedeck: There is no field nofield; "),
+        (("env.NOPE-",), 2, "servedeck: There is no variable NOPE to remove.\n"),
+        (("memory=x",), 2, "servedeck: memory: "),
+        (("env.A.secret=x",), 2, "servedeck: The value of env.A.secret is a name and a key"),
         (("image",), 2, "servedeck: 'image' is not FIELD=VALUE; "),
         ((), 2, "FIELD=VALUE"),
         (("image=x", "-A"), 2, "in all namespaces"),

@@ -59,6 +59,24 @@ async def test_saving_changes_that_field_alone(driver: EditDriver) -> None:
     assert intent(after) == expected
 
 
+async def test_the_readiness_path_of_the_template_can_be_changed_alone(
+    driver: EditDriver,
+) -> None:
+    form = await driver.open()
+    await driver.focus("readiness_path")
+    await driver.wait_for_text("Readiness Path /health", "Liveness Path")
+    await driver.retype("readiness_path", "/ready")
+    dialog = await driver.plan()
+    assert dialog.plan is not None
+    assert [(one.path, one.old, one.new) for one in dialog.plan.fields] == [
+        (("readiness_path",), "/health", "/ready")
+    ]
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is form, "the form")
+    await driver.retype("readiness_path", "/health")
+    await driver.wait_for_text("No changes")
+
+
 async def test_an_unchanged_form_has_nothing_to_save_and_closes_without_a_question(
     driver: EditDriver,
 ) -> None:
@@ -68,6 +86,21 @@ async def test_an_unchanged_form_has_nothing_to_save_and_closes_without_a_questi
     await driver.press("escape")
     await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
     assert saved_drafts(driver) == []
+
+
+async def test_an_error_is_counted_when_it_is_shown_at_its_field(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("cpu", "x")
+    await driver.wait_for_text("1 change ctrl+s Save")
+    await driver.press("tab")
+    await driver.wait_for_text('"x" is not a quantity', "1 change 1 error ctrl+s Save")
+
+
+async def test_an_error_is_counted_at_once_where_saving_shows_it(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("cpu", "x")
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("Not saved, 1 error", "1 change 1 error ctrl+s Save")
 
 
 async def test_a_field_is_reset_alone(driver: EditDriver) -> None:

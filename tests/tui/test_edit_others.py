@@ -10,12 +10,14 @@ import pytest
 
 from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.cluster.http.errors import ConnectionLostError
+from servedeck.fleet.views import NamespacedName
 from tests.tui.edit_form import KEY, EditDriver, container_of, image_of
 from tests.tui.helpers import post_keys, screen_text
 from tui.ports.change_service import Inventory
 from tui.screens.confirm_dialog import ConfirmDialog
 from tui.screens.edit.edit_dialog import EditDialog
 
+WITHOUT_AUTOSCALER = NamespacedName("chat", "llama-33-70b")
 THEIRS = "vllm/vllm-openai:theirs"
 
 
@@ -104,6 +106,28 @@ async def test_an_answer_to_a_question_that_changed_meanwhile_asks_again(
     await driver.press("m")
     await driver.wait_for_text("Now: again:2", "Yours: mine:1")
     assert image_of(await driver.read()) == "again:2"
+
+
+@pytest.mark.parametrize("answer", ["m", "t"])
+async def test_a_second_question_about_a_field_has_the_value_when_the_edit_began(
+    driver: EditDriver, answer: str
+) -> None:
+    form = await driver.open()
+    before = image_of(await driver.read())
+    await driver.retype("cpu", "7")
+    await driver.retype("image", "mine:1")
+    await driver.set_image(THEIRS)
+    await driver.wait_for_text("that you changed, too")
+    await wait_until_asked(driver)
+    await driver.press(answer)
+    await shown_plan(driver)
+    await driver.press("n")
+    await driver.wait_for(lambda: driver.app.screen is form, "the form")
+    await driver.retype("image", "mine:2")
+    await driver.set_image("again:2")
+    await driver.wait_for_text(f"Image was {before}, is again:2 now")
+    await wait_until_asked(driver)
+    assert f"When you began: {before} Now: again:2" in driver.text
 
 
 async def test_a_value_that_others_change_back_is_not_asked_about(driver: EditDriver) -> None:
@@ -327,6 +351,36 @@ async def test_a_description_of_others_is_shown_and_planned_at_once(driver: Edit
     await driver.set_description("theirs again")
     await driver.wait_for_text("The serving was changed meanwhile; the plan was made again.")
     assert (await shown_plan(driver)).spec.description == "theirs again"
+
+
+async def test_a_plan_is_made_again_when_the_serving_gets_an_autoscaler(
+    driver: EditDriver,
+) -> None:
+    """Which changes no object of the serving."""
+    await driver.open(WITHOUT_AUTOSCALER)
+    await driver.retype("replicas", "5")
+    await driver.plan()
+    await driver.other.request(
+        "POST",
+        f"/apis/autoscaling/v2/namespaces/{WITHOUT_AUTOSCALER.namespace}/horizontalpodautoscalers",
+        body={
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "llm-hpa"},
+            "spec": {
+                "scaleTargetRef": {
+                    "apiVersion": "apps/v1",
+                    "kind": "Deployment",
+                    "name": WITHOUT_AUTOSCALER.name,
+                },
+                "minReplicas": 2,
+                "maxReplicas": 6,
+            },
+        },
+    )
+    await driver.wait_for_text("llm-hpa sets the replicas")
+    await driver.press("y")
+    assert driver.changes.save_count == 0
 
 
 async def test_a_change_while_the_plan_is_made_is_not_missed(driver: EditDriver) -> None:

@@ -10,7 +10,14 @@ import pytest
 from servedeck.changes.edit.edit import EditPlan
 from servedeck.changes.edit.save import LostWrite, SaveResult, SaveState
 from servedeck.cluster.http.errors import ConnectionLostError
-from tests.tui.edit_form import KEY, EditDriver, container_of, image_of, intent
+from tests.tui.edit_form import (
+    KEY,
+    EditDriver,
+    container_of,
+    image_of,
+    intent,
+    saved_drafts,
+)
 from tests.tui.helpers import post_keys, screen_text
 from tui.ports.app_context import Undoable
 from tui.screens.edit.edit_dialog import EditDialog
@@ -210,16 +217,56 @@ async def test_a_second_key_while_it_is_saved_writes_nothing_twice(driver: EditD
     assert driver.changes.save_count == 1
 
 
-async def test_quitting_while_it_is_saved_waits_for_the_result_once(driver: EditDriver) -> None:
+async def test_quitting_while_it_is_saved_finishes_it_first(driver: EditDriver) -> None:
     await start(driver)
     dialog = await driver.plan()
     driver.changes.save_gate = asyncio.Event()
     await driver.press("y")
     await driver.wait_for_text("Waiting for the API server")
     post_keys(driver.pilot, "ctrl+c")
-    await driver.wait_for_text("It is being saved; wait, or press ctrl+c again to quit")
+    await driver.wait_for_text(
+        "It is being saved: it is finished first; press ctrl+c again to quit at once."
+    )
     assert f"Whether the change of {KEY} was saved is not known" in dialog.exit_notice()
+    assert not driver.app.exiting
+    form = driver.form
     driver.changes.save_gate.set()
+    await driver.wait_for(lambda: driver.app.exiting, "the exit")
+    assert driver.app.return_code == 0
+    assert form.exit_notice() == ""  # nothing is kept as a draft
+    assert saved_drafts(driver) == []
+    assert image_of(await driver.read()) == "mine:1"
+
+
+async def test_a_second_request_to_quit_does_not_wait_for_the_save(driver: EditDriver) -> None:
+    await start(driver)
+    await driver.plan()
+    driver.changes.save_gate = asyncio.Event()
+    await driver.press("y")
+    await driver.wait_for_text("Waiting for the API server")
+    post_keys(driver.pilot, "ctrl+c", "ctrl+c")
+    await driver.wait_for(lambda: driver.app.exiting, "the exit")
+    assert driver.app.return_code == 1
+
+
+async def test_it_stays_open_after_a_request_to_quit_if_it_is_not_saved(
+    driver: EditDriver,
+) -> None:
+    await start(driver)
+    await driver.plan()
+    driver.changes.save_gate = asyncio.Event()
+    await driver.press("y")
+    await driver.wait_for_text("Waiting for the API server")
+    post_keys(driver.pilot, "ctrl+c")
+    await driver.wait_for_text("it is finished first")
+    driver.changes.save_error = ValueError("no such thing")
+    driver.changes.save_gate.set()
+    await driver.wait_for_text("Unexpected ValueError: no such thing")
+    driver.changes.save_error = None
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is driver.form, "the form")
+    await driver.plan()
+    await driver.press("y")
     await driver.wait_for_text("The change was saved")
     assert not driver.app.exiting
 

@@ -38,6 +38,11 @@ def test_a_cut_text_has_exactly_its_width(text, width):
     assert cell_len(fit_text(text, width)) == width
 
 
+def test_a_text_that_is_cut_after_an_ellipsis_has_one() -> None:
+    assert fit_text("Reading chat/qwen…; esc cancels it.", 19) == "Reading chat/qwen… "
+    assert fit_text("Reading chat/qwen…; esc cancels it.", 18) == "Reading chat/qwen…"
+
+
 def test_words_are_not_broken_where_a_blank_is_near():
     line = (("Back-off restarting failed container", "muted"),)
     assert [plain_text(each).rstrip() for each in wrap(line, 20, indent=2)] == [

@@ -190,7 +190,8 @@ def replacement_effects(desired: int, strategy: Strategy, available: int) -> tup
         return ("It has 0 replicas, so no Pod restarts.",)
     pods = "Its Pod is" if desired == 1 else f"Its {desired:,} Pods are"
     if strategy.type == "Recreate":
-        return (f"{pods} stopped before new ones start (Recreate): nothing is served meanwhile.",)
+        when = "meanwhile" if available else "now"
+        return (f"{pods} stopped before new ones start (Recreate): nothing is served {when}.",)
     surge, unavailable = strategy.surge_pods, strategy.unavailable_pods
     sentence = f"{pods} replaced, at most {surge:,} more and {unavailable:,} fewer at a time."
     stays = desired - unavailable

@@ -51,6 +51,8 @@ class RestartForecast:
     not matter, because an old Pod may stop first."""
     last_duration: timedelta | None = None
     """Duration of the last rollout; None if it is unknown."""
+    has_available: bool = True
+    """Whether a Pod is available now."""
     has_room: bool | None = None
     """Whether a node has room for one more Pod now; None if it is unknown."""
     replacement_fits: bool | None = None
@@ -87,7 +89,9 @@ class RestartForecast:
             stay = "stays" if self.replicas == 1 else "stay"
             capacity = f"at least {self.min_available} of {self.replicas} {stay} available"
         else:
-            capacity = "none is available meanwhile"
+            capacity = (
+                "none is available meanwhile" if self.has_available else "none is available now"
+            )
         text = f"{restart} ({self.strategy}); {capacity}."
         if self.last_duration is not None:
             text += f" The last rollout took {format_duration(self.last_duration.total_seconds())}."
@@ -102,13 +106,14 @@ class RestartForecast:
         if self.surge_fits is False:
             return (warning("rollout", self._no_room_beside),)
         if self.surge_fits is None and self.replacement_fits is False:
-            meanwhile = "one Pod fewer serves" if self.min_available else "nothing is served"
+            meanwhile = "one Pod fewer serves meanwhile"
+            if not self.min_available:
+                meanwhile = f"nothing is served {'meanwhile' if self.has_available else 'now'}"
             return (
                 warning(
                     "rollout",
                     f"No node has room for a new Pod ({self.requests}), not even in place of an "
-                    f"old one: it will wait, and {meanwhile} meanwhile. Free these resources "
-                    "first.",
+                    f"old one: it will wait, and {meanwhile}. Free these resources first.",
                 ),
             )
         return ()
@@ -132,7 +137,8 @@ class RestartForecast:
         if not self.can_replace:
             return f"{text}; an old Pod that stops does not make enough room."
         text += f", or set rollout={shlex.quote(self.way_out)}: an old Pod then stops first"
-        return f"{text}, and nothing is served meanwhile." if self.replicas == 1 else f"{text}."
+        stops_serving = self.replicas == 1 and self.has_available
+        return f"{text}, and nothing is served meanwhile." if stops_serving else f"{text}."
 
 
 def forecast_restart(
@@ -179,6 +185,7 @@ def forecast_restart(
         requests=format_requests(requests_of(pod_spec)),
         surge_fits=has_room if needs_room else None,
         last_duration=last_duration,
+        has_available=available > 0,
         has_room=has_room,
         replacement_fits=replacement_fits,
         way_out=unblocking_rollout(replicas, max(available, len(own_pods or ()))),

@@ -102,7 +102,7 @@ class CommonField:
     inputs: tuple[Field, ...] = ()
     """The inputs of each row, or of the parts, of a field that is no single input."""
     only_if_set: bool = False
-    """The form shows it only if the serving has a value."""
+    """The form of a new serving shows it only if it has a value, as that of a clone may have."""
     always_in_document: bool = False
     """Documents contain it even if it has its default."""
     restarts: bool = True

@@ -166,6 +166,25 @@ def test_it_is_said_in_sentences() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("available", "text"),
+    [(1, "none is available meanwhile"), (0, "none is available now")],
+)
+def test_where_none_stays_available_it_is_said_whether_one_is_now(
+    available: int, text: str
+) -> None:
+    found = forecast(deployment(1, available, strategy=rolling(0, 1)))
+    assert found.summary == (
+        f"1 Pod restarts (RollingUpdate, maxSurge 0, maxUnavailable 1); {text}."
+    )
+
+
+def test_a_new_pod_that_waits_stops_nothing_where_none_is_available() -> None:
+    live = deployment(1, 0, strategy=rolling(0, 1))
+    [issue] = forecast_of(live, HALF).issues
+    assert "it will wait, and nothing is served now." in issue.message
+
+
 # -- room on the nodes --------------------------------------------------------------------------
 
 

@@ -188,13 +188,24 @@ class FormView(Form):
         self._issues = issues
         self._update_issues()
 
+    @property
+    def shown_issues(self) -> list[Issue]:
+        """The issues that are shown: all but those of fields that have not lost the focus yet."""
+        hidden = [
+            row.path
+            for row in self.rows
+            if isinstance(row, EditableRow) and row.path not in self.touched
+        ]
+        return [one for one in self._issues if not any(_is_issue_of(one, path) for path in hidden)]
+
     def _update_issues(self) -> None:
         changed = False
         for row in self.rows:
             if isinstance(row, EditableRow):
                 shown = self._issues if row.path in self.touched else ()
-                own = [one for one in shown if f"{one.field}.".startswith(f"{row.path}.")]
-                changed = row.set_issues(own) or changed
+                changed = (
+                    row.set_issues([one for one in shown if _is_issue_of(one, row.path)]) or changed
+                )
         if changed:
             self.update_layout()
 
@@ -405,3 +416,7 @@ class FormView(Form):
         """Remove the focused row of the field at `path` if it is empty."""
         if env_rows.is_blank(get_row(self.draft, path.rpartition(".")[0])):
             self.remove_row()
+
+
+def _is_issue_of(issue: Issue, row: str) -> bool:
+    return f"{issue.field}.".startswith(f"{row}.")

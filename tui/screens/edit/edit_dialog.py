@@ -67,10 +67,14 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         self._takes_over = False
         self._version_at_start = ""
         """The resourceVersion in the list when the plan was begun."""
+        self._autoscaler_at_start = ""
+        """The autoscaler of the serving in the list then."""
         self._error = ""
         self._result: SaveResult | None = None
         """Of the last attempt."""
         self._is_writing = False
+        self._quits = False
+        """Whether quitting was requested while it was saved."""
         self._loads = ServingLoads(
             lambda: self.app_context.metrics_service, self.start_worker, self._update
         )
@@ -95,6 +99,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
 
     async def _make_plan(self) -> None:
         self._version_at_start = self._listed_version
+        self._autoscaler_at_start = self._listed_autoscaler
         plan_edit = self._change_service.plan_edit
         self._taken_over, self._takes_over = (), False
         try:
@@ -164,6 +169,8 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
             self._start_planning()
 
     def _is_outdated(self, plan: EditPlan) -> bool:
+        if self._listed_autoscaler != self._autoscaler_at_start:
+            return True
         if self._listed_version == self._version_at_start:
             return False
         now = self.app_context.source.fleet.deployment(self._key)
@@ -181,6 +188,12 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         """The resourceVersion of the Deployment in the list, "" for none."""
         now = self.app_context.source.fleet.deployment(self._key)
         return now.metadata.resource_version if now is not None else ""
+
+    @property
+    def _listed_autoscaler(self) -> str:
+        """The autoscaler of the serving in the list, "" for none."""
+        view = self.app_context.source.fleet.view(self._key)
+        return view.autoscaler if view is not None else ""
 
     def _is_lost_write_decided(self, version: str) -> bool:
         """Whether a write whose answer was lost was executed, or cannot be any more."""
@@ -306,11 +319,13 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         # A plan made again tells what became of an earlier save whose answer was lost.
         is_replanned = result is not None and result.state is SaveState.REPLANNED
         self._result = earlier if is_lost and (result is None or is_replanned) else result
+        if result is not None and result.state is SaveState.SAVED:
+            self.dismiss(result)
+            return
+        self._quits = False  # what was not saved must be read first
         if result is None:
             self._update()
             self.set_timer(RETRY_SECONDS, self._retry)
-        elif result.state is SaveState.SAVED:
-            self.dismiss(result)
         elif result.state is SaveState.REPLANNED and not self._takes_over:
             self._show_plan(result.plan)
         else:
@@ -330,8 +345,14 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
     async def exit_blocker(self) -> str:
         if not self._is_writing:
             return ""
+        self._quits = True
         key = self.app_context.key_display_for("app.quit")
-        return f"It is being saved; wait, or press {key} again to quit without the answer."
+        return f"It is being saved: it is finished first; press {key} again to quit at once."
+
+    async def quit_if_requested(self) -> None:
+        """Quit after the save for which it waited. The dialog and its form are closed."""
+        if self._quits:
+            await self.app_context.do_quit()
 
     def exit_notice(self) -> str:
         if not self._is_writing:

@@ -292,6 +292,7 @@ class EditFlow:
                 self._show_result(key, result.message, "ready", result.undo)
                 if result.plan.replaces_pods:
                     self._on_saved(key)
+            await dialog.quit_if_requested()
 
         self._screen.app.push_screen(dialog, closed)
 

@@ -62,7 +62,7 @@ def _describe_conflict(draft: EditDraft, conflict: MergeConflict) -> str:
     label = entry_label(draft.base, conflict.path)
     before, now = (
         truncate(format_entry(conflict.path, one), MAX_VALUE_LENGTH)
-        for one in (conflict.base, conflict.theirs)
+        for one in (draft.first_base(conflict), conflict.theirs)
     )
     return f"{label} was {before}, is {now} now"
 
@@ -172,7 +172,8 @@ def conflict_dialog(
     """The question about a value that both changed: base, theirs with who changed it, and mine. Its
     answer is "m" for mine or "t" for theirs."""
     base, theirs, mine = (
-        format_entry(conflict.path, one) for one in (conflict.base, conflict.theirs, conflict.mine)
+        format_entry(conflict.path, one)
+        for one in (draft.first_base(conflict), conflict.theirs, conflict.mine)
     )
     who = f", changed by {describe_manager(managers[0], now)}" if managers else ""
     texts = [f"When you began: {base}", f"Now: {theirs}{who}", f"Yours: {mine}"]

@@ -323,7 +323,7 @@ class EditScreen(FormScreen[EditResult | None]):
         lines = edit_lines.save_bar_lines(
             self.change_count,
             self.differences,
-            self._issues,
+            self.form.shown_issues,
             width,
             save_key=self.app_context.key_display_for("edit.save"),
             close_key=self.app_context.key_display_for("edit.close"),
@@ -442,6 +442,7 @@ class EditScreen(FormScreen[EditResult | None]):
         """Plan the change; what is wrong is shown at its field first."""
         self._editor.validate()
         self.form.mark_all_touched()
+        self._update_save_bar()
         wrong = errors(self._issues)
         if self._wanted is None or wrong:
             first = wrong[0]
@@ -468,9 +469,13 @@ class EditScreen(FormScreen[EditResult | None]):
         from tui.screens.edit.edit_dialog import EditDialog
 
         edit = Edit(self._follower.read, self._wanted)
-        self.app.push_screen(
-            EditDialog(self.key, edit, self._change_service, inventory), self._on_dialog_closed
-        )
+        dialog = EditDialog(self.key, edit, self._change_service, inventory)
+
+        async def on_closed(result: SaveResult | EditPlan | None) -> None:
+            await self._on_dialog_closed(result)
+            await dialog.quit_if_requested()
+
+        self.app.push_screen(dialog, on_closed)
 
     def _ask(self, conflict: MergeConflict) -> None:
         """Let the operator decide a conflict."""
