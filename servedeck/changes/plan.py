@@ -85,13 +85,15 @@ async def make_plan(
     own_objects: Collection[ObjectRef] = (),
     force: bool = False,
     create_missing: bool = True,
+    unwritten: Mapping[str, JsonObject] | None = None,
 ) -> ChangePlan:
     """Run all checks. Without `existing`, the serving is new, and a name that is taken is an error;
     otherwise the objects of `existing` are changed where the spec differs, with what is known
     about `related` objects. `own_objects` are those that a previous attempt created: they are
     changed. With `force`, fields of other managers are overwritten, and Services that others use
     are changed. Without `create_missing`, a Service or route that the serving lacks is not created
-    again. Raises ClusterError only if the API server cannot be reached.
+    again. `unwritten` as for `change_objects`. Raises ClusterError only if the API server cannot be
+    reached.
     """
     unknown = list(inventory.unavailable_reasons)
     overridable: list[Issue] = []
@@ -104,7 +106,12 @@ async def make_plan(
         related_objects = related or RelatedObjects()
         wanted = resolve_open_fields(existing, spec)
         change = change_objects(
-            existing, wanted, platform, related_objects, create_missing=create_missing
+            existing,
+            wanted,
+            platform,
+            related_objects,
+            create_missing=create_missing,
+            unwritten=unwritten,
         )
         objects, writes = list(change.changed), plan_writes(change, force=force)
         found = await find_service_issues(

@@ -34,6 +34,7 @@ from servedeck.commands.plan_text import (
     write_changes,
     write_conflicts,
     write_issue,
+    write_rest,
 )
 from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.change import resolve_open_fields
@@ -160,6 +161,13 @@ async def _apply_one(
         stderr(f"error: {outcome.failed_ref}: {outcome.rejection.message}")
         if outcome.rejection.fields and is_conflict(outcome.rejection) and not force:
             stderr(_CONFLICT_HINT)
+        if any(one.kind == "Deployment" for one in applied):
+            unwritten = [
+                one.ref
+                for one in plan.writes
+                if one.live is not None and one.body is not None and one.ref not in applied
+            ]
+            write_rest(spec.name, unwritten, stderr)
     return outcome.rejection is None
 
 

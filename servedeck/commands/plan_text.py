@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import ObjectRef, Preview, PreviewAction
@@ -82,6 +82,16 @@ def write_conflicts(
 
 def is_conflict(rejection: Rejection | None) -> bool:
     return rejection is not None and rejection.reason is RejectionReason.CONFLICT
+
+
+def write_rest(name: str, unwritten: Iterable[ObjectRef], stderr: LineWriter) -> None:
+    """That the Services and routes that were not written after their Deployment are not changed by
+    the same command: the Deployment has the wanted values, so they are no change any more."""
+    for ref in unwritten:
+        stderr(
+            f"note: {name}: The same command does not change {ref} any more; look at it with "
+            f"kubectl edit -n {ref.namespace} {object_name(ref)}"
+        )
 
 
 def object_name(ref: ObjectRef) -> str:

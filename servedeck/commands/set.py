@@ -36,6 +36,7 @@ from servedeck.commands.plan_text import (
     write_admission_changes,
     write_conflicts,
     write_issue,
+    write_rest,
 )
 from servedeck.commands.prompt import TerminalPrompt
 from servedeck.commands.serving_load import CommandLoads, LoadSource, reading_load
@@ -202,6 +203,8 @@ class _Set:
                 self._stdout(f"{object_name(ref)} configured")
         if not saved:
             self._stderr(f"error: {result.plan.spec.name}: {result.message}")
+        if result.applied:
+            write_rest(result.plan.spec.name, result.unwritten, self._stderr)
         return saved
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from typing import Any
 
 import pytest
 
 from servedeck.changes.edit.edit import EditPlan
 from servedeck.changes.edit.save import LostWrite, SaveResult, SaveState
-from servedeck.cluster.http.errors import ConnectionLostError
+from servedeck.cluster.http.errors import ConnectionFailedError, ConnectionLostError
 from tests.tui.edit_form import (
     KEY,
     EditDriver,
@@ -21,6 +22,7 @@ from tests.tui.edit_form import (
 from tests.tui.helpers import post_keys, screen_text
 from tui.ports.app_context import Undoable
 from tui.screens.edit.edit_dialog import EditDialog
+from tui.screens.edit.edit_screen import EditScreen
 
 LOST = ConnectionLostError("Connection refused by the API server.")
 
@@ -290,6 +292,71 @@ async def test_a_change_between_confirmation_and_answer_is_planned_again(
     stored = await driver.read()
     assert image_of(stored) == "theirs:1"
     assert container_of(stored)["resources"]["requests"]["cpu"] == "7"
+
+
+SERVICE_PATH = f"/api/v1/namespaces/{KEY.namespace}/services/{KEY.name}"
+
+
+REST = f"Left of the last change: ~ changes 1 field of Service {KEY}"
+
+
+async def save_in_part(driver: EditDriver) -> EditScreen:
+    """Save another port, of which the Service is not written; its target is a number."""
+    await driver.change_object(
+        SERVICE_PATH, lambda one: one["spec"]["ports"][0].update(targetPort=8000)
+    )
+    form = await driver.open()
+    await driver.retype("inference_port", "8123")
+    await driver.plan()
+    connection = driver.changes._require_connection()
+    request = connection.request
+
+    async def fail(method: str, path: str, **options: Any) -> Any:
+        is_dry_run = ("dryRun", "All") in options.get("params", ())
+        if method == "PATCH" and path == SERVICE_PATH and not is_dry_run:
+            raise ConnectionFailedError("Connection refused.")
+        return await request(method, path, **options)
+
+    connection.request = fail  # type: ignore[method-assign]
+    await driver.press("y")
+    await driver.wait_for_text(f"Service {KEY} was not saved. Deployment {KEY} was saved", REST)
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan of the rest")
+    connection.request = request  # type: ignore[method-assign]
+    return form
+
+
+async def go_back_to(driver: EditDriver, form: EditScreen) -> None:
+    """Close the dialog, and wait until the form has the Deployment as it is now."""
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is form, "the form")
+    await driver.wait_for(lambda: not form.change_count, "the Deployment as it is now")
+    await driver.wait_for_text("Saved in part", "Save the rest")
+
+
+@pytest.mark.parametrize("from_form", [False, True], ids=["dialog", "form"])
+async def test_the_rest_of_a_change_that_was_saved_in_part_is_saved_from_the_same_form(
+    driver: EditDriver, from_form: bool
+) -> None:
+    form = await save_in_part(driver)
+    if from_form:
+        await go_back_to(driver, form)
+        await driver.plan()
+        await driver.wait_for_text(REST)
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    service = await driver.other.get_json(SERVICE_PATH)
+    assert service["spec"]["ports"][0]["targetPort"] == 8123
+    # The form does not remember it for the next serving.
+    await driver.open()
+    await driver.wait_for_text("No changes")
+
+
+async def test_a_form_that_is_closed_names_what_was_not_saved(driver: EditDriver) -> None:
+    await go_back_to(driver, await save_in_part(driver))
+    await driver.press("escape")
+    await driver.wait_for_text(
+        f"Service {KEY} was not saved with the last change; correct it with kubectl edit."
+    )
 
 
 # -- undo ---------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
 from servedeck.serving.edit.restart_forecast import (
     RestartForecast,
 )
-from servedeck.serving.objects.change import ObjectChange
+from servedeck.serving.objects.change import ObjectChange, object_uid
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.owners import (
@@ -57,6 +57,9 @@ class Edit:
     wanted: ServingSpec
     choices: Mapping[MergeConflict, Side] = field(default_factory=dict)
     """Decided conflicts."""
+    unwritten: Mapping[str, JsonObject] = field(default_factory=dict)
+    """The Services and routes that a save of this edit was to write after the Deployment and did
+    not, by uid, each with the Deployment before that save, which it fits."""
 
 
 class EditConflict(NamedTuple):
@@ -193,13 +196,14 @@ async def plan_edit(
         current, related = earlier.current, earlier.related
     else:
         live = await _fetch(connection, spec.namespace, spec.name)
-        if _uid(live.objects[0]) != _uid(edit.base.objects.deployment):
+        if object_uid(live.objects[0]) != object_uid(edit.base.objects.deployment):
             raise ServingReplacedError(
                 f"Deployment {spec.namespace}/{spec.name} was deleted and created again since the "
                 "edit began; begin again."
             )
         current, related = import_objects(live.objects), live.related
     merge = merge_fields(spec, edit.wanted, current.spec, edit.choices)
+    uid = object_uid(current.objects.deployment)
     change_plan = await make_plan(
         connection,
         merge.spec,
@@ -209,6 +213,8 @@ async def plan_edit(
         related=related,
         force=force,
         create_missing=False,
+        # what fitted a Deployment that was replaced since is not known to fit this one
+        unwritten={key: one for key, one in edit.unwritten.items() if object_uid(one) == uid},
     )
     change = change_plan.change
     assert change is not None  # the serving exists
@@ -284,7 +290,3 @@ async def _find_replicas_owner(
     if owner is not None:
         return owner, []
     return None, unknown_owner_texts(unlisted)
-
-
-def _uid(obj: JsonObject) -> object:
-    return as_mapping(obj, "metadata").get("uid")

@@ -17,6 +17,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.rejection import Rejection
 from servedeck.serving.edit.merge import merge_fields
+from servedeck.serving.objects.change import object_uid
 from servedeck.serving.objects.update_merge import (
     LostWriteState,
     find_changes_since,
@@ -72,7 +73,8 @@ class LostWrite(NamedTuple):
 class SaveResult:
     state: SaveState
     plan: EditPlan
-    """What was saved; the new plan if the serving changed meanwhile."""
+    """What was saved; the new plan if the serving changed meanwhile. Its edit is the one to plan
+    again: it knows what was not written."""
     message: str
     """What happened, in one sentence."""
     applied: tuple[ObjectRef, ...] = ()
@@ -81,6 +83,17 @@ class SaveResult:
     undo: UndoPoint | None = None
     lost: LostWrite | None = None
     """If UNKNOWN: the write; those after it were not sent."""
+
+    @property
+    def unwritten(self) -> tuple[ObjectRef, ...]:
+        """The Services and routes that were not written, or may not be, after their Deployment was,
+        or may be."""
+        known = self.plan.edit.unwritten if self.state is not SaveState.SAVED else {}
+        return tuple(
+            ObjectRef.from_manifest(one)
+            for one in self.plan.change.live
+            if object_uid(one) in known
+        )
 
 
 async def save_edit(
@@ -128,9 +141,9 @@ async def save_edit(
 
 
 def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
-    """What became of a save whose answer was lost (UNKNOWN), from the plan of the same edit that
-    was made again: SAVED if there is nothing left to change, NOT_SAVED if the write can no longer
-    be executed, else UNKNOWN as before."""
+    """What became of a save whose answer was lost (UNKNOWN), from the plan of its edit that was
+    made again: SAVED if there is nothing left to change, NOT_SAVED if the write can no longer be
+    executed, else UNKNOWN as before."""
     answers = "The API server answers again:"
     lost = result.lost
     if again.is_unchanged:
@@ -171,6 +184,8 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
     message = f"{answers} the change was not saved."
     if applied:
         message = f"{answers} {_names(applied)} was saved, the rest of the change was not."
+        if rest := tuple(one for one in result.unwritten if one not in applied):
+            message = f"{answers} {_names(applied)} was saved, {_names(rest)} was not."
     return replace(result, state=SaveState.NOT_SAVED, message=message, applied=applied, lost=None)
 
 
@@ -201,7 +216,7 @@ async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
     since, and other ClusterErrors."""
     edit = await begin_edit(connection, point.after.namespace, point.after.name)
     deployment = edit.base.objects.deployment
-    if (_uid(deployment), _generation(deployment)) != (point.uid, point.generation):
+    if (object_uid(deployment), _generation(deployment)) != (point.uid, point.generation):
         raise UndoExpiredError(
             f"Deployment {point.after.namespace}/{point.after.name} was changed since; the change "
             "cannot be undone."
@@ -244,6 +259,7 @@ async def _plan_again(
     *,
     force: bool,
 ) -> SaveResult:
+    plan = _note_unwritten(plan, applied)
     try:
         again = await plan_edit(connection, plan.edit, inventory, force=force)
     except ClusterError as error:
@@ -261,12 +277,15 @@ def _failed(
     plan: EditPlan, write: ObjectWrite, outcome: WriteOutcome, applied: tuple[ObjectRef, ...]
 ) -> SaveResult:
     before = f" {_names(applied)} was saved before." if applied else ""
+    is_unknown = outcome.state is WriteState.UNKNOWN
+    plan = _note_unwritten(plan, applied, write.ref if is_unknown else None)
     if outcome.state is WriteState.REJECTED:
         assert outcome.rejection is not None
         message = f"{write.ref}: {outcome.rejection.message}{before}"
         return SaveResult(SaveState.REJECTED, plan, message, applied, rejection=outcome.rejection)
     if outcome.state is WriteState.NOT_WRITTEN:
-        message = f"{outcome.error} The change was not saved.{before}"
+        what = f"{write.ref}" if applied else "The change"
+        message = f"{outcome.error} {what} was not saved.{before}"
         return SaveResult(SaveState.NOT_SAVED, plan, message, applied)
     message = (
         f"{outcome.error} It is not known whether the change was saved, and the API server may "
@@ -276,16 +295,34 @@ def _failed(
     return SaveResult(SaveState.UNKNOWN, plan, message, applied, lost=lost)
 
 
+def _note_unwritten(
+    plan: EditPlan, applied: tuple[ObjectRef, ...], lost: ObjectRef | None = None
+) -> EditPlan:
+    """The plan, whose edit has what is still to be written once the Deployment is written, or may
+    be (the write `lost`): the fields of the serving alone do not say so, because they have their
+    wanted values then."""
+    unwritten = dict(plan.edit.unwritten)
+    deployment = plan.current.objects.deployment
+    ref = ObjectRef.from_manifest(deployment)
+    for write in plan.change_plan.writes:
+        uid = object_uid(write.live or {})
+        if write.ref in applied:
+            unwritten.pop(uid, None)
+        elif uid and write.ref != ref and write.body is not None and ref in (*applied, lost):
+            unwritten.setdefault(uid, deployment)
+    return replace(plan, edit=replace(plan.edit, unwritten=unwritten))
+
+
 def _names(refs: tuple[ObjectRef, ...]) -> str:
     return " and ".join(map(str, refs))
 
 
-def _undo_point(plan: EditPlan, deployment: JsonObject) -> UndoPoint:
-    return UndoPoint(plan.current.spec, plan.spec, _uid(deployment), _generation(deployment))
-
-
-def _uid(obj: JsonObject) -> str:
-    return str(as_mapping(obj, "metadata").get("uid"))
+def _undo_point(plan: EditPlan, deployment: JsonObject) -> UndoPoint | None:
+    """None where no field changes: the plan wrote the rest of an earlier save."""
+    if not plan.fields:
+        return None
+    uid, generation = object_uid(deployment), _generation(deployment)
+    return UndoPoint(plan.current.spec, plan.spec, uid, generation)
 
 
 def _generation(obj: JsonObject) -> int:

@@ -3,17 +3,23 @@ shape."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from servedeck.serving.conventions import TEMPLATE_LABEL
 from servedeck.serving.objects.change_checks import check_change
-from servedeck.serving.objects.import_objects import ImportedServing, read_spec
+from servedeck.serving.objects.import_objects import (
+    ImportedServing,
+    import_objects,
+    read_spec,
+)
 from servedeck.serving.objects.missing_objects import RelatedObjects, build_missing_objects
 from servedeck.serving.objects.port_checks import WrittenChange
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.stopped_replicas import note_stopped_replicas
 from servedeck.serving.spec.issues import Issue
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
+from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import change_predictor_url, default_port
 from servedeck.serving.spec.mapping.volumes import resize_shared_memory
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
@@ -46,11 +52,13 @@ def change_objects(
     related: RelatedObjects | None = None,
     *,
     create_missing: bool = True,
+    unwritten: Mapping[str, JsonObject] | None = None,
 ) -> ObjectChange:
     """The objects of `current` with the fields of `wanted` that differ. Without a difference they
-    are unchanged, whoever made them. `platform` is for the parts that a serving of servedeck lacks
-    (a Service, a route): with `create_missing` they are created again unless `related` says why
-    not."""
+    are unchanged, whoever made them; but the Services and routes of `unwritten` (by uid), which an
+    earlier save did not write, get all that differs from the Deployment given with each. `platform`
+    is for the parts that a serving of servedeck lacks (a Service, a route): with `create_missing`
+    they are created again unless `related` says why not."""
     before = _spec_with_template(current, wanted.template)
     wanted = resolve_open_fields(current, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
@@ -61,6 +69,7 @@ def change_objects(
         if write not in written:
             written.add(write)
             write(objects, before, wanted)
+    _finish_objects(objects, current, wanted, unwritten or {})
     if "replicas" in changed_fields:
         note_stopped_replicas(objects.deployment, before.replicas, wanted.replicas)
     issues: tuple[Issue, ...] = ()
@@ -83,6 +92,28 @@ def change_objects(
         (*issues, *missing.issues),
         tuple(missing.unchecked),
     )
+
+
+def _finish_objects(
+    objects: ServingObjects,
+    current: ImportedServing,
+    wanted: ServingSpec,
+    unwritten: Mapping[str, JsonObject],
+) -> None:
+    """Change the unwritten Services and routes from what fits the Deployment given with each to
+    what fits the wanted spec: between the Deployment as it is now and the wanted spec there may be
+    no difference left."""
+    for uid, deployment in unwritten.items():
+        others = (*current.objects.services, *current.objects.routes)
+        change = change_objects(import_objects((deployment, *others)), wanted, create_missing=False)
+        changed = [one for one in change.changed if object_uid(one) == uid]
+        for some in (objects.services, objects.routes):
+            some[:] = [changed[0] if changed and object_uid(one) == uid else one for one in some]
+
+
+def object_uid(obj: Mapping[str, object]) -> str:
+    """metadata.uid, "" for none."""
+    return as_str(as_mapping(obj, "metadata").get("uid"))
 
 
 def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:

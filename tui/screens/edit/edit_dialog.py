@@ -56,7 +56,8 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         self._has_form = not title
         self._title = title or f"Save changes of {key}"
         self._save_label = save_label
-        self._edit = edit
+        self.edit = edit
+        """What is planned; after a save that failed, with what was not written."""
         self._change_service = change_service
         self._inventory = inventory
         self.plan: EditPlan | None = None
@@ -103,10 +104,10 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         plan_edit = self._change_service.plan_edit
         self._taken_over, self._takes_over = (), False
         try:
-            plan = await plan_edit(self._edit, self._inventory)
+            plan = await plan_edit(self.edit, self._inventory)
             if edit_text.needs_takeover(plan):
                 labels = edit_labels.conflict_labels(plan, edit_text.find_conflicts(plan))
-                plan = await plan_edit(self._edit, self._inventory, takes_over=True, earlier=plan)
+                plan = await plan_edit(self.edit, self._inventory, takes_over=True, earlier=plan)
                 self._taken_over, self._takes_over = labels, True
             self._show_plan(plan)
             self._plan_again_if_outdated()  # it may have changed while the plan was made
@@ -289,8 +290,8 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         return self.confirm_disabled_reason() if action.name == "confirm" and self.saves else ""
 
     def do_replace(self) -> None:
-        wanted = self._edit.wanted.replace(rollout=self._way_out)
-        self._edit = replace(self._edit, wanted=wanted)
+        wanted = self.edit.wanted.replace(rollout=self._way_out)
+        self.edit = replace(self.edit, wanted=wanted)
         self._start_planning()
 
     def do_confirm(self) -> None:
@@ -314,6 +315,8 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
             )
         except Exception as error:  # any error: it must be known what was done
             self._error = describe_error(error)
+        else:
+            self.edit = result.plan.edit
         self._is_writing = False
         self._choice = None
         # A plan made again tells what became of an earlier save whose answer was lost.

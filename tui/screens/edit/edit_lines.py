@@ -73,11 +73,16 @@ def save_bar_lines(
     issues: Sequence[Issue],
     width: int,
     *,
+    is_partly_saved: bool = False,
     save_key: str,
     close_key: str,
 ) -> list[Line]:
     """The number of changes and of errors, and what can be done with them; then each change, on a
-    line of its own where it does not fit beside them."""
+    line of its own where it does not fit beside them. `is_partly_saved` if an object is left that
+    the last save did not write."""
+    if not count and is_partly_saved:
+        state: Line = ((" Saved in part", "warning"), ("  ", ""))
+        return [(*state, (save_key, "key"), (" Save the rest", ""))]
     if not count:
         return [((" No changes", "muted"),)]
     wrong = len(errors(issues))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
@@ -19,13 +19,16 @@ from servedeck.changes.draft_store import DraftFile
 from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.changes.edit.save import SaveResult, UndoPoint
 from servedeck.changes.edit_draft import EditDraft
+from servedeck.cluster.apply import ObjectRef
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.edit.changed_by import find_changed_by
 from servedeck.serving.edit.differences import FieldDifference
 from servedeck.serving.edit.merge import MergeConflict, Side
+from servedeck.serving.objects.change import object_uid
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.owners import find_controller, find_gitops_owner
 from servedeck.serving.spec.issues import Issue, errors
+from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import format_count
 from tui import status_text
@@ -137,6 +140,8 @@ class EditScreen(FormScreen[EditResult | None]):
         self.differences: tuple[FieldDifference, ...] = ()
         self._unread_count = 0
         """Number of changed fields that cannot be read yet."""
+        self._unwritten: Mapping[str, JsonObject] = {}
+        """As of an `Edit`: what the last save did not write."""
         self._follower = ServingFollower(
             key,
             read,
@@ -174,7 +179,7 @@ class EditScreen(FormScreen[EditResult | None]):
             ask=lambda dialog, on_answer: self.app.push_screen(dialog, on_answer),
             start_worker=lambda work, label: self.start_worker(work, "leave", busy_label=label),
             show_message=self.show_message,
-            close_form=lambda text: self.dismiss(EditResult(text, "") if text else None),
+            close_form=self._close_form,
         )
 
     def compose_body(self) -> ComposeResult:
@@ -325,6 +330,7 @@ class EditScreen(FormScreen[EditResult | None]):
             self.differences,
             self.form.shown_issues,
             width,
+            is_partly_saved=bool(self._unwritten),
             save_key=self.app_context.key_display_for("edit.save"),
             close_key=self.app_context.key_display_for("edit.close"),
         )
@@ -415,7 +421,7 @@ class EditScreen(FormScreen[EditResult | None]):
     def _save_disabled_reason(self) -> str:
         if self._is_deleted:
             return "The serving was deleted; there is nothing to save to."
-        if not self.change_count:
+        if not (self.change_count or self._unwritten):
             return "Nothing is changed."
         return ""
 
@@ -451,7 +457,7 @@ class EditScreen(FormScreen[EditResult | None]):
                 f"Not saved, {format_count(len(wrong), 'error')}: {first.message}", "warning"
             )
             return
-        if not self.differences:
+        if not (self.differences or self._unwritten):
             self.show_message("Nothing is changed.")
             return
         self._decide_next()
@@ -468,10 +474,11 @@ class EditScreen(FormScreen[EditResult | None]):
             return
         from tui.screens.edit.edit_dialog import EditDialog
 
-        edit = Edit(self._follower.read, self._wanted)
+        edit = Edit(self._follower.read, self._wanted, unwritten=self._unwritten)
         dialog = EditDialog(self.key, edit, self._change_service, inventory)
 
         async def on_closed(result: SaveResult | EditPlan | None) -> None:
+            self._unwritten = dialog.edit.unwritten
             await self._on_dialog_closed(result)
             await dialog.quit_if_requested()
 
@@ -516,11 +523,29 @@ class EditScreen(FormScreen[EditResult | None]):
             await self.autosave.delete_draft()
             restarts = result.plan.replaces_pods
             self.dismiss(EditResult(result.message, "ready", result.undo, restarts))
+        else:
+            self._update_save_bar()
+            self.update_footer()
 
     # -- closing ------------------------------------------------------------------------------
 
     def do_close(self) -> None:
         self._form_closing.close(self._unsaved_count, is_deleted=self._is_deleted)
+
+    def _close_form(self, text: str) -> None:
+        """Close it with a sentence, "" for none. What the last save did not write is known to this
+        form alone: then that is the sentence."""
+        rest = [
+            one for one in self._follower.read.objects.all if object_uid(one) in self._unwritten
+        ]
+        if text:
+            self.dismiss(EditResult(text, ""))
+        elif rest and not self._unsaved_count:
+            names = " and ".join(str(ObjectRef.from_manifest(one)) for one in rest)
+            text = f"{names} was not saved with the last change; correct it with kubectl edit."
+            self.dismiss(EditResult(text, "warning"))
+        else:
+            self.dismiss()
 
     @property
     def _unsaved_count(self) -> int:

@@ -90,10 +90,13 @@ def _plan_paragraphs(
     if load:
         yield Paragraph((("  ", ""), (load, "")), 2)
     yield Paragraph()
+    is_rest = not plan.fields and bool(plan.edit.unwritten)
+    if is_rest:
+        yield Paragraph((("  Left of the last change:", "muted"),), 2)
     for field in plan.fields:
         yield _field(field, restarts=field.restarts and plan.marks_restarts)
     warnings = [one for one in plan.issues if not one.is_error]
-    if warnings or taken_over or plan.change_plan.unchecked:
+    if not is_rest and (warnings or taken_over or plan.change_plan.unchecked):
         yield Paragraph()
     by_manager: dict[str, dict[str, None]] = {}
     for label, manager in taken_over:
