@@ -107,9 +107,10 @@ def test_what_stays_available_is_said_of_what_is_available_now(
     assert plan(RESTART, live).effects[1].startswith(expected)
 
 
-def test_recreate_serves_nothing_meanwhile() -> None:
-    assert replacement_effects(2, Strategy("Recreate"), 2) == (
-        "Its 2 Pods are stopped before new ones start (Recreate): nothing is served meanwhile.",
+@pytest.mark.parametrize(("available", "when"), [(2, "meanwhile"), (0, "now")])
+def test_recreate_serves_nothing_meanwhile(available: int, when: str) -> None:
+    assert replacement_effects(2, Strategy("Recreate"), available) == (
+        f"Its 2 Pods are stopped before new ones start (Recreate): nothing is served {when}.",
     )
 
 
