@@ -297,7 +297,7 @@ async def test_a_change_between_confirmation_and_answer_is_planned_again(
 SERVICE_PATH = f"/api/v1/namespaces/{KEY.namespace}/services/{KEY.name}"
 
 
-REST = f"Left of the last change: ~ changes 1 field of Service {KEY}"
+REST = ("Left of the last change:", f"changes 1 field of Service {KEY}")
 
 
 async def save_in_part(driver: EditDriver) -> EditScreen:
@@ -319,7 +319,7 @@ async def save_in_part(driver: EditDriver) -> EditScreen:
 
     connection.request = fail  # type: ignore[method-assign]
     await driver.press("y")
-    await driver.wait_for_text(f"Service {KEY} was not saved. Deployment {KEY} was saved", REST)
+    await driver.wait_for_text(f"Service {KEY} was not saved. Deployment {KEY} was saved", *REST)
     await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan of the rest")
     connection.request = request  # type: ignore[method-assign]
     return form
@@ -341,7 +341,7 @@ async def test_the_rest_of_a_change_that_was_saved_in_part_is_saved_from_the_sam
     if from_form:
         await go_back_to(driver, form)
         await driver.plan()
-        await driver.wait_for_text(REST)
+        await driver.wait_for_text(*REST)
     await driver.press("y")
     await driver.wait_for_text("The change was saved")
     service = await driver.other.get_json(SERVICE_PATH)
