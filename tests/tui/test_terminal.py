@@ -103,7 +103,7 @@ ALLOWED_SEQUENCES = re.compile(
     rb"|\x1b\]22;[a-z]*\x07"  # the shape of the mouse pointer
 )
 
-LIST, ALL = "/ filter", "w goes back"
+LIST, ALL = "space status", "w goes back"
 KEY_SEQUENCE = (
     *(("j", LIST), (" ", "esc close"), *[("\x1b[6~", "esc close")] * 8, ("G", ""), ("q", LIST)),
     *(("c", "Connect to"), ("G", ""), ("q", LIST)),
