@@ -3,6 +3,7 @@ and which keys refer to what is shown."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from time import monotonic
 from typing import TypeVar
 
@@ -48,9 +49,9 @@ class PlanDialog(Overlay[Result]):
     # -- for a subclass -----------------------------------------------------------------------
 
     @property
+    @abstractmethod
     def is_writing(self) -> bool:
         """Whether something was sent that is not answered yet."""
-        raise NotImplementedError
 
     @property
     def takes_letters(self) -> bool:
@@ -62,13 +63,13 @@ class PlanDialog(Overlay[Result]):
         """Whether there are two options to choose from now."""
         return not self.is_writing
 
+    @abstractmethod
     def confirm_disabled_reason(self) -> str:
         """Why the plan cannot be confirmed now, in a sentence; "" if it can."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update_controls(self) -> None:
         """Draw the options, and what depends on them."""
-        raise NotImplementedError
 
     # -- what is shown ------------------------------------------------------------------------
 
