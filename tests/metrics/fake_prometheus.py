@@ -1,4 +1,4 @@
-"""A server on loopback that answers as Prometheus, or as told."""
+"""An HTTP server on loopback with the API of Prometheus, whose answers a test sets."""
 
 from __future__ import annotations
 
