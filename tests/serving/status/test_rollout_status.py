@@ -176,7 +176,7 @@ def test_a_rollout_starts_with_its_replicaset_and_a_rollback_with_the_change():
 
 
 def test_a_replicaset_that_is_older_than_another_one_was_made_current_again():
-    """Also before the controller has numbered it anew."""
+    """Also before the controller has given it a new revision number."""
     running: dict[str, Any] = {"status": {"updatedReplicas": 1}, "conditions": [UPDATED]}
     old = replicaset(1, template("i:2"), created=ago(hours=1))
     newer = replicaset(2, template("i:3"), created=ago(minutes=10))
