@@ -10,6 +10,7 @@ import pty
 import re
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import threading
@@ -21,6 +22,8 @@ from queue import SimpleQueue
 
 import psutil
 import pyte
+
+from benchmarks import terminal_reader
 
 QUERY_REPLIES = (
     (b"\x1b[?2026$p", b"\x1b[?2026;2$y"),  # synchronized output: supported
@@ -47,12 +50,11 @@ def read_lines(screen: pyte.Screen) -> list[str]:
 class BenchmarkTerminal:
     """Start `argv` and read its output until `close`.
 
-    One thread reads the bytes with their arrival time, another renders them with pyte: a full
+    A process reads the bytes with their arrival time, and a thread renders them with pyte: a full
     screen takes tens of milliseconds, which must not delay reading.
     """
 
     def __init__(self, argv: list[str], size: tuple[int, int], env: dict[str, str]) -> None:
-        sys.setswitchinterval(0.0005)  # the render thread must not block the read thread
         self.screen = pyte.Screen(*size)
         self._stream = pyte.Stream(self.screen)
         self.bytes_written = 0
@@ -66,26 +68,35 @@ class BenchmarkTerminal:
         self._condition: Callable[[], bool] | None = None
         """The condition that `wait` waits for."""
         self._output_queue: SimpleQueue[tuple[bytes, float]] = SimpleQueue()
-        self.started_at = time.monotonic()
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execvpe(argv[0], argv, env)
+        self.fd, program_side = pty.openpty()
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+        self._reader = subprocess.Popen(
+            [sys.executable, terminal_reader.__file__, str(self.fd)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            pass_fds=[self.fd],
+        )
+        assert self._reader.stdout is not None
+        self._chunks = terminal_reader.read_chunks(self._reader.stdout.fileno())
+        next(self._chunks)  # it is ready
+        self.started_at = time.monotonic()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.login_tty(program_side)
+            os.execvpe(argv[0], argv, env)
+        os.close(program_side)
         self.process = psutil.Process(self.pid)
-        threading.Thread(target=self._read_output, daemon=True).start()
+        self._receiver = threading.Thread(target=self._receive_output, daemon=True)
+        self._receiver.start()
         threading.Thread(target=self._render_output, daemon=True).start()
 
-    def _read_output(self) -> None:
-        data = b"more"
-        while data:
-            try:
-                data = os.read(self.fd, 1 << 16)
-            except OSError:
-                data = b""
-            self._output_queue.put((data, time.monotonic()))
+    def _receive_output(self) -> None:
+        for data, at in self._chunks:
+            self._output_queue.put((data, at))
             for query, reply in QUERY_REPLIES:
                 if query in data:
                     os.write(self.fd, reply)
+        self._output_queue.put((b"", time.monotonic()))  # the reader was stopped
 
     def _render_output(self) -> None:
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -164,3 +175,6 @@ class BenchmarkTerminal:
             os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.fd)
+        self._reader.kill()
+        self._receiver.join()
+        self._reader.communicate()

@@ -229,11 +229,14 @@ class ClusterChangeService:
 
         return await apply.delete_created(self._require_connection(), created)
 
-    async def import_serving(self, key: NamespacedName) -> ImportedServing:
+    async def import_serving(
+        self, key: NamespacedName, *, from_cache: bool = False
+    ) -> ImportedServing:
         from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects
         from servedeck.serving.objects import import_objects
 
-        live = await fetch_live_objects(self._require_connection(), key.namespace, key.name)
+        connection = self._require_connection()
+        live = await fetch_live_objects(connection, key.namespace, key.name, from_cache=from_cache)
         if not live.objects:
             raise ServingNotFoundError(
                 f"Deployment {key.name} no longer exists in namespace {key.namespace}."

@@ -45,18 +45,26 @@ class _Listing(NamedTuple):
     """False if the kind may not be listed: at most the object of the serving's name is known."""
 
 
-async def fetch_live_objects(connection: Connection, namespace: str, name: str) -> LiveObjects:
+async def fetch_live_objects(
+    connection: Connection, namespace: str, name: str, *, from_cache: bool = False
+) -> LiveObjects:
     """The Deployment, the Services that select its Pods, and the routes of its namespace to
     these Services, or to a Service of the serving's name that does not exist; all are requested at
     the same time.
 
+    With `from_cache`, Services and routes are those of the API server's watch cache, which may be
+    a moment behind: for a caller that watches them from then on. Without it, each list waits until
+    the cache has caught up, 50 to 100 ms on a cluster where other objects change all the time.
+
     Of a kind that may not be listed, the object of the serving's name is read, if that is allowed.
     Raises ClusterError if the Deployment cannot be read.
     """
+    lists = (
+        _list_objects(connection, one, namespace, name, from_cache=from_cache)
+        for one in (resources.SERVICE, *_ROUTE_RESOURCES)
+    )
     deployment, found, *route_lists = await asyncio.gather(
-        _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name)),
-        _list_objects(connection, resources.SERVICE, namespace, name),
-        *(_list_objects(connection, one, namespace, name) for one in _ROUTE_RESOURCES),
+        _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name)), *lists
     )
     if deployment is None:
         return LiveObjects()
@@ -112,11 +120,12 @@ async def _existing_kinds(connection: Connection, kinds: set[str]) -> set[str]:
 
 
 async def _list_objects(
-    connection: Connection, resource: Resource, namespace: str, name: str
+    connection: Connection, resource: Resource, namespace: str, name: str, *, from_cache: bool
 ) -> _Listing:
     """The objects of a kind, that of the given name first."""
+    params = [("resourceVersion", "0")] if from_cache else []
     try:
-        response = await connection.get_json(resource.collection_path(namespace))
+        response = await connection.get_json(resource.collection_path(namespace), params=params)
     except ApiError as error:
         if error.code == 404:  # the cluster does not have the kind
             return _Listing([], True)

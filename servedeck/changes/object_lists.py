@@ -21,12 +21,18 @@ from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, m
 _AUTOSCALERS = (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT)
 
 
-async def list_replicasets(connection: Connection, deployment: JsonObject) -> list[JsonObject]:
-    """The ReplicaSets that the Deployment selects. Raises ClusterError."""
+async def list_replicasets(
+    connection: Connection, deployment: JsonObject, *, from_cache: bool = False
+) -> list[JsonObject]:
+    """The ReplicaSets that the Deployment selects; `from_cache` as for `fetch_live_objects`. Raises
+    ClusterError."""
     namespace = as_mapping(deployment, "metadata").get("namespace")
     selector = format_label_selector(as_mapping(deployment, "spec").get("selector") or {})
     path = REPLICA_SET.collection_path(str(namespace))
-    response = await connection.get_json(path, params=[("labelSelector", selector)])
+    params = [("labelSelector", selector)]
+    if from_cache:
+        params.append(("resourceVersion", "0"))
+    response = await connection.get_json(path, params=params)
     return mappings(response.get("items"))
 
 

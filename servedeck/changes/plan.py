@@ -3,6 +3,7 @@ quota and the nodes."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -274,22 +275,20 @@ async def _find_missing_references(
     if spec.transformer:
         variables += [(f"transformer.env.{at}", one) for at, one in enumerate(spec.transformer.env)]
     old = _variables_of(present)
-    keys: dict[tuple[str, str], frozenset[str] | None] = {}
+    references = dict.fromkeys(
+        (resource, ref.name) for _, one in variables for resource, ref in _key_references(one)
+    )
+    answers = await asyncio.gather(
+        *(_fetch_keys(connection, resource, spec.namespace, name) for resource, name in references)
+    )
+    keys = dict(zip(references, answers, strict=True))
     for path, one in variables:
         for resource, ref in _key_references(one):
-            if (resource.kind, ref.name) not in keys:
-                try:
-                    keys[resource.kind, ref.name] = await _fetch_keys(
-                        connection, resource, spec.namespace, ref.name
-                    )
-                except ApiError as rejected:
-                    if rejected.code != 404:
-                        if one not in old:
-                            text = f"{resource.kind} {ref.name} was not checked: {rejected}"
-                            unchecked[text] = None
-                        continue
-                    keys[resource.kind, ref.name] = None
-            there = keys[resource.kind, ref.name]
+            there = keys[resource, ref.name]
+            if isinstance(there, ApiError):
+                if one not in old:
+                    unchecked[f"{resource.kind} {ref.name} was not checked: {there}"] = None
+                continue
             if there is not None and ref.key in there:
                 continue
             if one in old:
@@ -322,8 +321,13 @@ def _key_references(env_var: EnvVar) -> list[tuple[Resource, KeyRef]]:
 
 async def _fetch_keys(
     connection: Connection, resource: Resource, namespace: str, name: str
-) -> frozenset[str]:
-    stored = await connection.get_json(resource.object_path(namespace, name))
+) -> frozenset[str] | ApiError | None:
+    """The keys of a Secret or ConfigMap; None if it does not exist, an error if that is not
+    known."""
+    try:
+        stored = await connection.get_json(resource.object_path(namespace, name))
+    except ApiError as rejected:
+        return None if rejected.code == 404 else rejected
     return frozenset(
         key
         for part in ("data", "binaryData")

@@ -40,7 +40,7 @@ async def forecast_rollout(
         return None
     replicasets: list[JsonObject] | None = None
     with contextlib.suppress(ApiError):  # without them, the duration is not known
-        replicasets = await list_replicasets(connection, live)
+        replicasets = await list_replicasets(connection, live, from_cache=True)
     revisions = read_revisions(live, replicasets or [])
     current = next(one for one in revisions if one.is_current)
     wanted = normalize_template(as_mapping(changed, "spec", "template"))

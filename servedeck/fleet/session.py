@@ -333,6 +333,7 @@ class ClusterSession:
                         await self._retry_event.wait()
                 wait = min(2 * wait, longest)
         self._connect_error = ""
+        self.connection.is_held = lambda: self._is_held()
         self.connection.clock.on_change = self._apply_clock_change
         self._contexts = self.connection.kubeconfig.context_names
         self._start_reflectors(self._select_namespace(self.connection))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,7 +26,7 @@ from servedeck.changes.edit.save import (
     save_edit,
 )
 from servedeck.changes.inventory import ClusterInventory
-from servedeck.changes.live_objects import ServingNotFoundError
+from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import (
@@ -87,6 +87,35 @@ def server(**fields: Any) -> Any:
 
 async def read_spec(connection: Connection) -> Any:
     return (await begin_edit(connection, "chat", "llama-33-70b")).base.spec
+
+
+class CountedConnection:
+    """Passes requests on, and notes the lists."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.list_versions: dict[str, str] = {}
+        """The resourceVersion of each list by plural, "" for none."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def get_json(self, path: str, params: Any = ()) -> Any:
+        if "/" not in (plural := path.partition("/namespaces/chat/")[2]):
+            self.list_versions[plural] = dict(params).get("resourceVersion", "")
+        return await self._connection.get_json(path, params)
+
+
+@pytest.mark.parametrize(("from_cache", "version"), [(True, "0"), (False, "")])
+async def test_services_and_routes_are_as_new_as_asked_for(
+    connection: Connection, from_cache: bool, version: str
+) -> None:
+    counted = CountedConnection(connection)
+    await fetch_live_objects(
+        cast("Connection", counted), "chat", "llama-33-70b", from_cache=from_cache
+    )
+    plurals = ("services", "httproutes", "virtualservices", "ingresses")
+    assert counted.list_versions == dict.fromkeys(plurals, version)
 
 
 # -- plans --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ moment."""
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,7 @@ from tests.waiting import wait_until_sync, with_timeout
 
 Json = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
+REVISION = "deployment.kubernetes.io/revision"
 
 
 class SetRun:
@@ -73,17 +75,43 @@ def path_of(namespace: str) -> str:
 
 
 def revision(plane: ControlPlane, namespace: str) -> str:
-    """The Deployment's revision, once the controller has observed the last change: it is another
-    one if and only if a ReplicaSet of another template is the current one, a new or an old one."""
+    """The Deployment's revision, once its Pod template has a ReplicaSet: it is another one if and
+    only if a ReplicaSet of another template is the current one, a new or an old one.
 
-    def observed() -> Json | None:
+    The observed generation does not say that: with strategy Recreate the controller observes a
+    change, deletes the old Pods, and creates the new ReplicaSet only when they are gone.
+    """
+
+    def current() -> str | None:
         deployment: Json = plane.request("GET", path_of(namespace))
-        seen = deployment.get("status", {}).get("observedGeneration", 0)
-        return deployment if seen >= deployment["metadata"]["generation"] else None
+        status = deployment.get("status", {})
+        if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
+            return None
+        found: str | None = deployment["metadata"]["annotations"].get(REVISION)
+        sets = plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/replicasets")["items"]
+        owned = [one for one in sets if is_controlled_by(one, deployment)]
+        same = [one for one in owned if template_of(one) == template_of(deployment)]
+        return (
+            found
+            if any(one["metadata"]["annotations"][REVISION] == found for one in same)
+            else None
+        )
 
-    deployment = wait_until_sync(observed, "the controller")
-    assert deployment is not None
-    return str(deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
+    found = wait_until_sync(current, "the ReplicaSet of the Pod template")
+    assert found is not None
+    return found
+
+
+def is_controlled_by(replica_set: Json, deployment: Json) -> bool:
+    owners = replica_set["metadata"].get("ownerReferences", [])
+    return deployment["metadata"]["uid"] in [one["uid"] for one in owners]
+
+
+def template_of(workload: Json) -> Json:
+    """Its Pod template without the hash that the controller adds."""
+    template: Json = copy.deepcopy(workload["spec"]["template"])
+    template["metadata"].get("labels", {}).pop("pod-template-hash", None)
+    return template
 
 
 async def create_own(connection: Connection, namespace: str, **fields: Any) -> None:

@@ -46,11 +46,11 @@ class GatedChangeService(ClusterChangeService):
     save_count = 0
     import_count = 0
 
-    async def import_serving(self, key: NamespacedName) -> Any:
+    async def import_serving(self, key: NamespacedName, *, from_cache: bool = False) -> Any:
         self.import_count += 1
         if self.import_error is not None:
             raise self.import_error
-        return await super().import_serving(key)
+        return await super().import_serving(key, from_cache=from_cache)
 
     async def plan_edit(
         self,

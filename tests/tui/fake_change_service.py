@@ -232,7 +232,9 @@ class FakeChangeService:
             del self.applied_objects[one.ref]
         return ()
 
-    async def import_serving(self, key: NamespacedName) -> ImportedServing:
+    async def import_serving(
+        self, key: NamespacedName, *, from_cache: bool = False
+    ) -> ImportedServing:
         if self.connection_error:
             raise ClusterError(self.connection_error)
         return import_objects.import_objects(self.objects[key])

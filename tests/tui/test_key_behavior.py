@@ -303,7 +303,7 @@ async def test_esc_stops_what_keys_wait_for(
     monkeypatch.setattr("tui.key_queue.BUSY_MESSAGE_DELAY", 0.05)
     monkeypatch.setattr("tui.key_queue.QUIT_TIMEOUT", 0.05)
 
-    async def never(_self: FakeChangeService, _key: object) -> object:
+    async def never(_self: FakeChangeService, _key: object, **_: object) -> object:
         return await asyncio.Event().wait()
 
     monkeypatch.setattr(FakeChangeService, "import_serving", never)

@@ -30,8 +30,11 @@ async def open_dialog(driver: EditDriver) -> PortForwardDialog:
     await select(driver)
     await driver.press("F")
     await driver.wait_for_text(TITLE, "New connections go to Pod", "kubectl port-forward -n chat")
-    assert isinstance(driver.app.screen, PortForwardDialog)
-    return driver.app.screen
+    dialog = driver.app.screen
+    assert isinstance(dialog, PortForwardDialog)
+    # It is suggested from a thread, and would replace what a test sets before.
+    await driver.wait_for(lambda: dialog.line_input.text, "the suggested port")
+    return dialog
 
 
 async def start(driver: EditDriver) -> PortForward:

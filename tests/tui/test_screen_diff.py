@@ -11,7 +11,16 @@ from tui.internals.screen_diff import ScreenBuffer, strip_cells
 from tui.internals.textual_private import LayoutUpdate
 
 SIZE = Size(24, 4)
-STYLES = [None, Style(), Style(bold=True), Style(color="red"), Style(bgcolor="blue", italic=True)]
+STYLES = [
+    None,
+    Style(),
+    Style(bold=True),
+    Style(color="red"),
+    Style(bgcolor="blue", italic=True),
+    Style(color="#102030", bgcolor="#405060", bold=True, underline=True),
+    Style(color="#102030", bgcolor="#405060", reverse=True),
+    Style(color="default", bgcolor="blue"),
+]
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
 
 
@@ -91,3 +100,30 @@ def test_all_is_sent_again_for_another_size():
 def test_a_combined_character_takes_the_cells_that_the_terminal_gives_it():
     cells = strip_cells(Strip([Segment("e\u0301x서", None)]))
     assert [text for text, _style in cells] == ["e\u0301", "x", "서", ""]
+
+
+def test_only_what_differs_from_the_style_before_is_sent():
+    frame = ScreenBuffer()
+    parts = [
+        ("a", Style(color="#102030", bgcolor="#405060")),
+        ("b", Style(color="#112233", bgcolor="#405060")),
+        ("c", Style(color="#112233", bgcolor="#405060", bold=True)),
+        ("d", Style(color="#112233", bgcolor="#405060")),
+    ]
+    line = Strip([Segment(text, style) for text, style in parts])
+    sent = frame.make_patch(make_update(0, line), SIZE).render_segments(CONSOLE)
+    assert sent == (
+        "\x1b[1;1H"
+        "\x1b[38;2;16;32;48;48;2;64;80;96ma"
+        "\x1b[38;2;17;34;51mb"
+        "\x1b[1mc"
+        "\x1b[0;38;2;17;34;51;48;2;64;80;96md"
+        "\x1b[m"
+    )
+
+
+def test_no_link_is_sent():
+    frame = ScreenBuffer()
+    line = Strip([Segment("docs", Style(link="https://example.com", bold=True))])
+    sent = frame.make_patch(make_update(0, line), SIZE).render_segments(CONSOLE)
+    assert sent == "\x1b[1;1H\x1b[1mdocs\x1b[m"

@@ -14,12 +14,12 @@ from itertools import repeat
 from typing import NamedTuple, TypeGuard
 
 from rich.cells import split_graphemes
-from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 from textual.geometry import Size
 from textual.strip import Strip
 
+from tui.internals.style_codes import DEFAULT_CODES, change_style, style_codes
 from tui.internals.textual_private import (
     ChopsUpdate,
     CompositorUpdate,
@@ -53,20 +53,16 @@ class ScreenPatch(CompositorUpdate):
         """Escape sequences and text to write to the terminal."""
         colors = get_color_system(console)
         output: list[str] = []
+        style, codes = None, DEFAULT_CODES
         for x, y, cells in self.runs:
             output.append(f"\x1b[{y + 1};{x + 1}H")
-            style, text = cells[0][1], ""
             for character, its_style in cells:
                 if its_style is not style:
-                    output.append(_render_styled(text, style, colors))
-                    style, text = its_style, ""
-                text += character
-            output.append(_render_styled(text, style, colors))
+                    before, style, codes = codes, its_style, style_codes(its_style, colors)
+                    output.append(change_style(before, codes))
+                output.append(character)
+        output.append(change_style(codes, DEFAULT_CODES))
         return "".join(output)
-
-
-def _render_styled(text: str, style: Style | None, colors: ColorSystem) -> str:
-    return text if style is None else Strip.render_style(style, text, colors)
 
 
 class ScreenBuffer:

@@ -96,8 +96,10 @@ class ChangeService(Protocol):
         self, created: Sequence[AppliedObject]
     ) -> Sequence[tuple[ObjectRef, Rejection]]: ...
 
-    async def import_serving(self, key: NamespacedName) -> ImportedServing:
-        """A serving, read from its objects."""
+    async def import_serving(
+        self, key: NamespacedName, *, from_cache: bool = False
+    ) -> ImportedServing:
+        """A serving, read from its objects. `from_cache` as for `fetch_live_objects`."""
 
     # -- edits of existing servings ---------------------------------------------------------------
 

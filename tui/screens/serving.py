@@ -51,9 +51,6 @@ OPENING_SECONDS = 0.04
 """Seconds that the first paint of another serving waits for its data at most. An API server that is
 near responds within 15 ms: the first picture is the whole one, and half as much is painted."""
 
-PREPARE_SECONDS = 1.0
-"""Seconds after the first page was opened until the edit form is mounted ahead."""
-
 Shown = TypeVar("Shown")
 """Result of a screen over the page."""
 
@@ -124,6 +121,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
     ) -> None:
         """Show a serving as a new screen would; the page was closed, and is shown after this."""
         self._set_serving(view)
+        self.edit_flow.follow(view)
         self._opened_target = self._current_target()
         self._wait_for_data()
         if self._ticker is not None:
@@ -160,7 +158,10 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         self._opened_target = self._current_target()
         self.call_later(self._show_pane, PANES.index(self._first_pane), self._first_log)
         self.update_header()
-        self.set_timer(PREPARE_SECONDS, self.edit_flow.prepare)
+        self.edit_flow.follow(self._view)
+
+    async def on_unmount(self) -> None:
+        await self.edit_flow.close()
 
     @property
     def active_pane(self) -> Pane | None:
@@ -334,6 +335,8 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             return
         if self.key in changes.keys or changes.state_changed:
             self.update_header()
+        if self.key in changes.keys:
+            self.edit_flow.handle_changes()
         if self._active is not None and self._active.is_active:
             self._active.on_changes(changes)
 
@@ -430,6 +433,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
 
     def _close(self) -> None:
         self._leave_pane()
+        self.edit_flow.stop_following()
         self._active = self._opened_target = None
         self.app_context.source.prioritize(None)
         if self._ticker is not None:
@@ -480,6 +484,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         if active is not None:
             active.deactivate()
         self._set_serving(view)
+        self.edit_flow.follow(view)
         self._wait_for_data()
         self.update_header()
         if active is not None:

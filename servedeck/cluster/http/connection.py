@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -97,6 +97,8 @@ class Connection:
         """False once this server rejected a streamed list (WatchList)."""
         self.clock = ServerClock()
         """The API server's clock, as far as its responses show it."""
+        self.is_held: Callable[[], bool] = lambda: False
+        """Whether watches leave the event loop to something else for a moment."""
         self._context = context
         self._credentials = credentials
         self._environ = environ

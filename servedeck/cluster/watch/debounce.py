@@ -6,8 +6,16 @@ import asyncio
 from collections.abc import Callable
 
 MAX_HOLD_SECONDS = 0.1
-"""A flush is held so long at most."""
+"""Changes are held so long at most."""
 _HOLD_STEP_SECONDS = 0.005
+
+
+async def wait_while_held(is_held: Callable[[], bool]) -> None:
+    """Wait while `is_held` returns true, at most MAX_HOLD_SECONDS."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + MAX_HOLD_SECONDS
+    while is_held() and loop.time() < end:  # noqa: ASYNC110 - a paint says nothing
+        await asyncio.sleep(_HOLD_STEP_SECONDS)
 
 
 class Debouncer:

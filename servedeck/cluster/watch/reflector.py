@@ -25,6 +25,7 @@ from servedeck.cluster.http.errors import (
     describe_error,
 )
 from servedeck.cluster.watch.backoff import Backoff, ReflectorConfig, ReflectorPhase
+from servedeck.cluster.watch.debounce import wait_while_held
 from servedeck.cluster.watch.kinds import ResourceKind
 from servedeck.cluster.watch.list_watch_types import parse_bookmark, parse_watch_event
 from servedeck.cluster.watch.paging import list_pages
@@ -193,6 +194,7 @@ class Reflector:
                 if page is None:
                     records = {}
                     continue
+                await wait_while_held(self.connection.is_held)
                 self._slice_deadline = perf_counter() + self._config.time_slice
                 for raw in page.items or ():
                     self._store.add_to_list(raw, records)
@@ -276,6 +278,7 @@ class Reflector:
             async for batch in stream.line_batches():
                 self._record_contact()
                 self._read_timeouts = 0
+                await wait_while_held(self.connection.is_held)
                 self._slice_deadline = perf_counter() + self._config.time_slice
                 for line in batch:
                     if line:
@@ -482,4 +485,5 @@ class Reflector:
         """Yield to the event loop after each time slice."""
         if perf_counter() > self._slice_deadline:
             await asyncio.sleep(0)
+            await wait_while_held(self.connection.is_held)
             self._slice_deadline = perf_counter() + self._config.time_slice

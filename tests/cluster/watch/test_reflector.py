@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.watch import debounce
 from servedeck.cluster.watch.kinds import EVENTS, PODS
 from servedeck.cluster.watch.reflector import (
     RecordChange,
@@ -343,3 +344,34 @@ async def test_a_listener_of_the_state_that_fails_ends_no_reflector(
     assert not task.done()
     task.cancel()
     assert "callback" in caplog.text
+
+
+async def test_changes_wait_while_something_else_comes_first(
+    api: FakeApiServer, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debounce, "MAX_HOLD_SECONDS", 3600.0)
+    await add_pods(api)
+    async with run_reflector(connection) as watched:
+        await watched.wait_until_equal(api)
+        asked: list[str] = []
+        is_held = True
+
+        def hold() -> bool:
+            asked.append("held")
+            return is_held
+
+        connection.is_held = hold
+        await api.put(make_pod("new"))
+        await wait_until(lambda: asked)
+        assert "uid-new" not in watched.reflector.records
+        is_held = False
+        await watched.wait_until_equal(api)
+
+
+async def test_changes_are_not_held_for_long(api: FakeApiServer, connection: Connection) -> None:
+    connection.is_held = lambda: True
+    await add_pods(api)
+    async with run_reflector(connection) as watched:
+        await watched.wait_until_equal(api)
+        await api.put(make_pod("new"))
+        await watched.wait_until_equal(api)

@@ -149,10 +149,10 @@ def display_value(path: str, text: str) -> tuple[str, str]:
 
 def field_note(path: str, draft: Draft, inventory: Inventory | None) -> Line:
     """What is known about the value in the cluster, shown below the field; () for nothing."""
-    if inventory is None:
-        return ()
     if path == "accelerator":
         return _accelerator_note(draft, inventory)
+    if inventory is None:
+        return ()
     if path.endswith(".pvc"):
         known = inventory.pvcs(draft.texts["namespace"])
         at = int(path.split(".")[1])
@@ -161,13 +161,12 @@ def field_note(path: str, draft: Draft, inventory: Inventory | None) -> Line:
     return ()
 
 
-def _accelerator_note(draft: Draft, inventory: Inventory) -> Line:
-    supplies = inventory.accelerator_capacities()
+def _accelerator_note(draft: Draft, inventory: Inventory | None) -> Line:
+    supplies = inventory.accelerator_capacities() if inventory is not None else None
     if supplies is None:
-        reason = next(
-            (one for one in inventory.unavailable_reasons if "accelerators" in one or "use" in one),
-            "",
-        )
+        reasons = inventory.unavailable_reasons if inventory is not None else ()
+        reason = next((one for one in reasons if "accelerators" in one or "use" in one), "")
+        # Also before it is read: the rows below stay where they are.
         return ((reason or "Reading which nodes have free ones…", "muted"),)
     resource = draft.texts["accelerator"]
     if not resource:

@@ -19,9 +19,15 @@ from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 
 FORM_NAME = "edit"
 """Name of the installed screen."""
+PREPARE_SECONDS = 1.0
+"""Seconds that a serving is shown until its form is prepared."""
+PREPARING = "prepare-edit"
+"""Group of the workers that read a serving before its form is opened."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from textual.timer import Timer
 
     from servedeck.changes.draft_store import SavedDraft
     from servedeck.changes.edit.edit import Edit, EditPlan
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from tui.ports.change_service import ChangeService
     from tui.screens.base import ActionScreen
     from tui.screens.edit.edit_screen import EditResult, EditScreen
+    from tui.screens.edit.prepared_serving import PreparedServing
 
 
 class EditFlow:
@@ -47,6 +54,11 @@ class EditFlow:
         self._screen = screen
         self._operation_flow = operation_flow
         self._on_saved = on_saved
+        self._followed: ServingView | None = None
+        """The serving whose form is prepared; None for none."""
+        self._prepared: PreparedServing | None = None
+        """What was read of it; None until it was read."""
+        self._timer: Timer | None = None
 
     def disabled_reason(self, view: ServingView | None) -> str:
         """Why a serving cannot be edited, in a sentence; "" if it can, as far as known."""
@@ -57,6 +69,10 @@ class EditFlow:
 
     def start(self, view: ServingView) -> None:
         """Open the form, with a saved draft if the operator chooses it."""
+        prepared = self._prepared
+        if prepared is not None and prepared.key == view.key and (read := prepared.take()):
+            self._push_form(view, read)
+            return
         self._screen.start_worker(self._open(view), "edit", busy_label=f"Reading {view.key}")
 
     async def _open(self, view: ServingView) -> None:
@@ -108,9 +124,10 @@ class EditFlow:
     async def _read_serving(
         self, change_service: ChangeService, key: NamespacedName
     ) -> ImportedServing | ClusterError:
-        """The serving as it is now, or why it cannot be read."""
+        """The serving as it is now, or why it cannot be read. The form watches what the cache may
+        not have yet."""
         try:
-            return await change_service.import_serving(key)
+            return await change_service.import_serving(key, from_cache=True)
         except ClusterError as error:
             return error
 
@@ -148,13 +165,81 @@ class EditFlow:
                 await asyncio.to_thread(saved.file.delete)
         self._push_form(view, read)
 
+    # -- before it is opened ----------------------------------------------------------------------
+
+    def follow(self, view: ServingView) -> None:
+        """The screen shows this serving: its form is prepared, unless another one is shown soon."""
+        self.stop_following()
+        self._followed = view
+        self._timer = self._screen.set_timer(PREPARE_SECONDS, self.prepare)
+
+    def stop_following(self) -> None:
+        """The screen shows no serving, or its form is open: nothing goes on for it."""
+        self._followed = None
+        if self._timer is not None:
+            self._timer.stop()
+        self._screen.workers.cancel_group(self._screen, PREPARING)
+        if (prepared := self._prepared) is not None:
+            self._prepared = None
+            self._screen.call_later(prepared.close)
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the form of the serving that the screen shows opens without a request."""
+        return self._prepared is not None and self._prepared.take() is not None
+
+    def handle_changes(self) -> None:
+        """The list has changed."""
+        if self._prepared is not None:
+            self._prepared.read_if_changed()
+
+    async def close(self) -> None:
+        """The screen ends."""
+        if self._prepared is not None:
+            await self._prepared.close()
+
     async def prepare(self) -> None:
-        """Mount the form before it is opened for the first time: that is half of the time that
-        opening takes."""
+        """Mount the form, and read what it shows, before it is opened: that takes most of the time
+        of an opening."""
         await asyncio.to_thread(importlib.import_module, "tui.screens.edit.edit_screen")
         form = self._form()
         if form is not None and not form.is_attached:
             await mount_ahead(self._screen.app, form)
+        if (view := self._followed) is not None:
+            self._screen.start_worker(self._prepare_serving(view), PREPARING)
+
+    async def _prepare_serving(self, view: ServingView) -> None:
+        from tui.screens.edit.prepared_serving import PreparedServing
+
+        app, key = self._screen.app_context, view.key
+        change_service = app.change_service
+        if change_service is None or not app.source.fleet.view(key):
+            return
+        _, read, saved = await asyncio.gather(
+            self._refresh_permission(change_service, key),
+            self._read_serving(change_service, key),
+            self._find_saved_draft(key),
+        )
+        if isinstance(read, ClusterError) or saved is not None or self.disabled_reason(view):
+            return  # `start` says what there is to say
+        self._prepared = PreparedServing(
+            key,
+            read,
+            change_service,
+            get_deployment=lambda: app.source.fleet.deployment(key),
+            watch_objects=lambda query, on_change: app.detail_service.watch_objects(
+                query, on_change
+            ),
+            start_worker=lambda work: self._screen.start_worker(work, PREPARING),
+            on_read=lambda now: self._open_ahead(view, now),
+        )
+        self._prepared.start()
+
+    def _open_ahead(self, view: ServingView, read: ImportedServing) -> None:
+        """Open the form of a serving, which is not shown yet."""
+        form = self._form()
+        if form is not None and form not in self._screen.app.screen_stack:
+            form.open(view, read)
 
     def _form(self) -> EditScreen | None:
         """The form of the program: it is opened again for each serving. None before there is
@@ -171,10 +256,17 @@ class EditFlow:
     def _push_form(self, view: ServingView, read: ImportedServing, **more: Any) -> None:
         form, app = self._form(), self._screen.app
         if form is not None and form not in app.screen_stack:
-            form.open(view, read, **more)
-            app.push_screen(form, lambda result: self._on_closed(view.key, result))
+            followed = self._followed
+            self.stop_following()
+            if more or not form.shows(read):
+                form.open(view, read, **more)
+            app.push_screen(form, lambda result: self._on_closed(view.key, result, followed))
 
-    def _on_closed(self, key: NamespacedName, result: EditResult | None) -> None:
+    def _on_closed(
+        self, key: NamespacedName, result: EditResult | None, followed: ServingView | None
+    ) -> None:
+        if followed is not None:
+            self.follow(followed)
         if result is None or self._screen.app_context.exiting:
             return
         self._show_result(key, result.message, result.style_name, result.undo)

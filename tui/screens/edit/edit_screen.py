@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
+from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
@@ -127,11 +128,18 @@ class EditScreen(FormScreen[EditResult | None]):
             self.clear_message()
             self._show()
 
+    def shows(self, read: ImportedServing) -> bool:
+        """Whether it was opened with this, and not shown since: then it need not be opened
+        again."""
+        return self._follower.read is read and not self._was_shown
+
     def _begin(
         self, key: NamespacedName, read: ImportedServing, draft_file: DraftFile | None
     ) -> None:
         """Make what belongs to the edit of one serving."""
         self.key = key
+        self._was_shown = False
+        """Whether it was shown since it was opened."""
         self._others: list[str] = []
         """What others have changed since the form was opened, in words, the latest last."""
         self._is_deleted = False
@@ -197,17 +205,27 @@ class EditScreen(FormScreen[EditResult | None]):
         if self._view is not None:
             self._show()
 
+    def on_screen_resume(self, event: events.ScreenResume) -> None:
+        # Textual calls that of the base class too.
+        if not self._was_shown:
+            self._was_shown = True
+            self._update_serving()
+            self.call_after_refresh(self._start_watches)  # the first paint does not wait for them
+
     def _show(self) -> None:
         """Show the serving that was opened."""
-        # It may have changed while the serving was read.
-        self._view = self.app_context.source.fleet.view(self.key) or self._view
+        self._update_serving()
         self.form.touched |= set(self.edit.changed_paths)
         self._editor.show_step(steps.EDIT_STEP, self.edit.draft.focused_field)
         self.handle_draft_change()
         self.update_field_help(self._focused_path())
+
+    def _update_serving(self) -> None:
+        """Show the serving's status in the title, and who manages it; it may have changed since the
+        serving was read."""
+        self._view = self.app_context.source.fleet.view(self.key) or self._view
         self._update_title()
         self._update_banner()
-        self.call_after_refresh(self._start_watches)  # the first paint does not wait for them
 
     def _start_watches(self) -> None:
         """Watch what the form needs of the cluster until it is closed."""

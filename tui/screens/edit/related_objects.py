@@ -46,6 +46,8 @@ class RelatedObjectsWatch:
         self._watch_objects = watch_objects
         self._on_change = on_change
         self._watches: dict[ObjectKey, ObjectWatch] = {}
+        self._wanted: frozenset[ObjectKey] | None = None
+        """What should be watched; None before that is known."""
         self._closing: list[ObjectWatch] = []
         self._seen: dict[ObjectKey, str | None] = {}
         """The resourceVersions when the objects were compared last; None for one that does not
@@ -56,9 +58,17 @@ class RelatedObjectsWatch:
         """Whether anything is watched."""
         return bool(self._watches)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that should be watched is known."""
+        return self._wanted == self._watches.keys() and all(
+            one.is_settled and not one.missing_permission for one in self._watches.values()
+        )
+
     def watch(self, read: ImportedServing) -> None:
         """Watch the objects of the serving as it was read, and no others."""
         wanted = {*objects_by_key(read), (resources.SERVICE.kind, self._key.name)}
+        self._wanted = frozenset(wanted)
         for gone in self._watches.keys() - wanted:
             self._closing.append(self._watches.pop(gone))
             self._seen.pop(gone, None)

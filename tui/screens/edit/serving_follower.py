@@ -59,6 +59,16 @@ class ServingFollower:
         """Whether Services and routes are watched."""
         return self._watches.is_open
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the serving is as the list and the watches have it, and all of them are
+        complete."""
+        return (
+            not self._is_reading
+            and self._get_deployment() is not None
+            and self._watches.is_complete
+        )
+
     async def close(self) -> None:
         """Watch nothing any more."""
         await self._watches.close()
