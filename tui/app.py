@@ -189,6 +189,8 @@ class ServedeckApp(TerminalApp):
             lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback)
         )
         self._painted_at = 0.0
+        self._first_unpainted_at = self._last_unpainted_at = 0.0
+        """Input since the last paint, of keys in quick succession."""
         self.input_read_at = 0.0
         self._last_exit_blocker = ""
         """Why the last request to quit was rejected."""
@@ -393,9 +395,16 @@ class ServedeckApp(TerminalApp):
 
     def _has_unpainted_input(self) -> bool:
         """Whether the effect of a key is still to be painted. A key takes several turns of the
-        event loop, each of which changes of the cluster may use."""
+        event loop, each of which changes of the cluster may use. A key that repeats without an
+        effect counts once."""
         read_at = self.last_input_at()
-        return read_at > self._painted_at and monotonic() - read_at < INPUT_SECONDS
+        if read_at <= self._painted_at:
+            return False
+        is_repeated = read_at - self._last_unpainted_at <= INPUT_SECONDS
+        self._last_unpainted_at = read_at
+        if not is_repeated or self._first_unpainted_at <= self._painted_at:
+            self._first_unpainted_at = read_at
+        return monotonic() - self._first_unpainted_at < INPUT_SECONDS
 
     def post_display_hook(self) -> None:
         self._painted_at = monotonic()

@@ -27,6 +27,7 @@ from tests.tui.create_form import (
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.waiting import wait_until
+from tui import app as app_module
 from tui.actions import ACTIONS
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.undo_history import UndoHistory
@@ -580,3 +581,20 @@ async def test_changes_of_the_cluster_wait_until_a_key_has_its_effect(monkeypatc
         assert source.is_busy()
         monkeypatch.setattr("tui.app.INPUT_SECONDS", 0.0)
         assert not source.is_busy(), "a key without an effect"
+
+
+async def test_a_key_that_repeats_without_an_effect_holds_changes_up_once(monkeypatch):
+    source = fakes.FakeSource().add_views(*fakes.fleet())
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "llama-70b-chat")
+        now = read_at = 1e9  # later than the last paint
+        monkeypatch.setattr("tui.app.monotonic", lambda: now)
+        monkeypatch.setattr(app, "last_input_at", lambda: read_at)
+        held = []
+        for _ in range(5):
+            held.append(source.is_busy())
+            now = read_at = now + 0.6 * app_module.INPUT_SECONDS
+        assert held == [True, True, False, False, False]
+        now = read_at = now + 100.0
+        assert source.is_busy(), "another key"
