@@ -340,6 +340,20 @@ async def test_a_plan_is_made_again_when_others_change_the_serving(driver: EditD
     assert image_of(await driver.read()) == THEIRS
 
 
+async def test_a_plan_is_made_again_when_others_change_the_service(driver: EditDriver) -> None:
+    await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.plan()
+    await driver.change_object(SERVICE_PATH, lambda one: one["spec"]["ports"][0].update(port=81))
+    await driver.wait_for_text("The serving was changed meanwhile; the plan was made again.")
+    await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan")
+    assert not driver.dialog.saves
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    service = await driver.other.get_json(SERVICE_PATH)
+    assert service["spec"]["ports"][0]["port"] == 81
+
+
 async def test_a_description_of_others_is_shown_and_planned_at_once(driver: EditDriver) -> None:
     """It does not change the generation of the Deployment."""
     form = await driver.open()

@@ -89,7 +89,7 @@ class Write:
     def _changes_as(self, operation: Operation) -> bool:
         if operation.kind in (OperationKind.ADOPT, OperationKind.RELEASE):
             value = operation.name if operation.kind is OperationKind.ADOPT else None
-            labels = self.body["metadata"]["labels"]
+            labels = self.body["metadata"].get("labels")
             return bool("spec" not in self.body and labels == {SERVING_LABEL: value})
         spec = self.body["spec"]
         match operation.kind:
@@ -134,10 +134,11 @@ class Recorder:
             finally:
                 self.pending -= 1
             body = await request.read()  # as the server has read it
+            if request.method in ("GET", "HEAD"):
+                return response
             path = request.path[request.path.index("/api") :]
             if (
-                request.method not in ("GET", "HEAD")
-                and request.query.get("dryRun") != "All"
+                request.query.get("dryRun") != "All"
                 and path.rpartition("/")[2] not in REVIEWS
                 and response.status < 400
             ):
@@ -201,9 +202,9 @@ class Auditor:
         """Whether a key confirms what is on the screen."""
         if list(dialog.query("PlainInput")):
             [first, *_] = dialog._operations.targets
-            value = dialog.input.value.strip()
-            name = dialog._typed_name.name if dialog._typed_name is not None else ""
-            return key == "enter" and value in (name, str(first.operation.replicas))
+            if dialog._typed_name is None:  # "05" are 5 replicas
+                return key == "enter" and dialog.input_line.replicas == first.operation.replicas
+            return key == "enter" and dialog.input.value.strip() == dialog._typed_name.name
         return key == "y" or (key == "enter" and "▌ y  " in screen_text(self.app))
 
     def send(self, key: str) -> None:

@@ -15,12 +15,14 @@ from servedeck.changes.edit.save import SaveResult, SaveState, resolve_unknown
 from servedeck.changes.live_objects import ServingNotFoundError
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
 from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import SourceChanges
 from tui.screens.edit import edit_text
+from tui.screens.edit.related_objects import find_related_changes
 from tui.screens.edit.serving_follower import has_metadata
 from tui.screens.plan_dialog import WAITING, PlanDialog
 from tui.serving_loads import ServingLoads
@@ -70,6 +72,8 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         """The resourceVersion in the list when the plan was begun."""
         self._autoscaler_at_start = ""
         """The autoscaler of the serving in the list then."""
+        self._latest_read: ImportedServing | None = None
+        """The serving as the form has read it since the plan was begun."""
         self._error = ""
         self._result: SaveResult | None = None
         """Of the last attempt."""
@@ -99,6 +103,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         self.start_worker(self._make_plan(), "plan")
 
     async def _make_plan(self) -> None:
+        self._latest_read = None
         self._version_at_start = self._listed_version
         self._autoscaler_at_start = self._listed_autoscaler
         plan_edit = self._change_service.plan_edit
@@ -163,6 +168,12 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         else:
             self._plan_again_if_outdated()
 
+    def handle_read(self, read: ImportedServing) -> None:
+        """The form under it has read the serving again, because somebody changed it."""
+        self._latest_read = read
+        if not self._is_writing:
+            self._plan_again_if_outdated()
+
     def _plan_again_if_outdated(self) -> None:
         is_open = self in self.app.screen_stack
         if is_open and self.plan is not None and self._is_outdated(self.plan):
@@ -171,6 +182,9 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
 
     def _is_outdated(self, plan: EditPlan) -> bool:
         if self._listed_autoscaler != self._autoscaler_at_start:
+            return True
+        read = self._latest_read
+        if read is not None and any(find_related_changes(plan.current, read)):
             return True
         if self._listed_version == self._version_at_start:
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import events
 from textual.app import ComposeResult
@@ -52,6 +52,9 @@ from tui.screens.edit.serving_follower import ServingFollower, is_replaced
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, plain_text
 from widgets.text_view import StatusLine
+
+if TYPE_CHECKING:
+    from tui.screens.edit.edit_dialog import EditDialog
 
 MAX_SHOWN_CHANGES = 3
 """Changes of others, and lines of them, that are shown."""
@@ -140,6 +143,8 @@ class EditScreen(FormScreen[EditResult | None]):
         self.key = key
         self._was_shown = False
         """Whether it was shown since it was opened."""
+        self._dialog: EditDialog | None = None
+        """The dialog with the plan, while it is open."""
         self._others: list[str] = []
         """What others have changed since the form was opened, in words, the latest last."""
         self._is_deleted = False
@@ -400,6 +405,8 @@ class EditScreen(FormScreen[EditResult | None]):
         if read.spec != self.edit.base:
             self._rebase(read.spec)
         self._update_banner()
+        if self._dialog is not None:
+            self._dialog.handle_read(read)
         self._follower.read_if_changed()
 
     def _rebase(self, spec: ServingSpec) -> None:
@@ -493,9 +500,10 @@ class EditScreen(FormScreen[EditResult | None]):
         from tui.screens.edit.edit_dialog import EditDialog
 
         edit = Edit(self._follower.read, self._wanted, unwritten=self._unwritten)
-        dialog = EditDialog(self.key, edit, self._change_service, inventory)
+        self._dialog = dialog = EditDialog(self.key, edit, self._change_service, inventory)
 
         async def on_closed(result: SaveResult | EditPlan | None) -> None:
+            self._dialog = None
             self._unwritten = dialog.edit.unwritten
             await self._on_dialog_closed(result)
             await dialog.quit_if_requested()
