@@ -127,6 +127,7 @@ async def test_nothing_is_reported_while_the_operator_waits_for_a_key(
         session.prioritize(LLAMA)
         session.hold_while(lambda: is_busy)
         assert session.connection is not None
+        assert session.connection.is_held(), "its watches wait too"
         session.connection.is_held = lambda: False  # what is known already is not reported either
         watched.changes.clear()
         cluster.put(pod(status=crashing_status()))

@@ -20,14 +20,20 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edit_flow, "PREPARE_SECONDS", 0.01)
 
 
-async def open_page(driver: EditDriver) -> ServingScreen:
-    """Open the page of the serving, and wait until its form is prepared."""
+async def show_page(driver: EditDriver) -> ServingScreen:
+    """Open the page of the serving."""
     servings = driver.app.servings
     await driver.wait_for(lambda: servings.table.select(KEY), f"{KEY} in the list")
     await driver.press("enter")
     await driver.wait_for(lambda: isinstance(driver.app.screen, ServingScreen), "the page")
     page = driver.app.screen
     assert isinstance(page, ServingScreen)
+    return page
+
+
+async def open_page(driver: EditDriver) -> ServingScreen:
+    """Open the page of the serving, and wait until its form is prepared."""
+    page = await show_page(driver)
     await wait_until_prepared(driver, page)
     return page
 
@@ -140,6 +146,26 @@ async def test_a_closed_page_prepares_nothing(driver: EditDriver) -> None:
     assert driver.changes.import_count == reads
 
 
+async def test_a_page_that_closed_under_its_form_prepares_nothing(driver: EditDriver) -> None:
+    page = await open_page(driver)
+    form = await open_form(driver)
+    page.edit_flow.stop_following()  # as when the context is switched
+    form.dismiss()
+    await driver.wait_for(lambda: driver.app.screen is page, "the page")
+    reads = driver.changes.import_count
+    await page.edit_flow.prepare()
+    assert driver.changes.import_count == reads
+    assert not page.edit_flow.is_prepared
+
+
+async def test_a_serving_is_prepared_once(driver: EditDriver) -> None:
+    page = await open_page(driver)
+    reads = driver.changes.import_count
+    await page.edit_flow.prepare()  # a timer that ends late
+    await driver.pilot.pause()
+    assert driver.changes.import_count == reads
+
+
 async def test_the_next_serving_of_a_page_is_prepared(driver: EditDriver) -> None:
     page = await open_page(driver)
     await driver.press("right_square_bracket")
@@ -158,12 +184,7 @@ async def test_without_permission_nothing_is_prepared(
         return "Not permitted: patch deployments.apps."
 
     monkeypatch.setattr(type(driver.changes), "operation_disabled_reason", reason)
-    servings = driver.app.servings
-    await driver.wait_for(lambda: servings.table.select(KEY), f"{KEY} in the list")
-    await driver.press("enter")
-    await driver.wait_for(lambda: isinstance(driver.app.screen, ServingScreen), "the page")
-    page = driver.app.screen
-    assert isinstance(page, ServingScreen)
+    page = await show_page(driver)
     await page.edit_flow.prepare()
     await driver.pilot.app.workers.wait_for_complete(
         [one for one in driver.pilot.app.workers if one.group == edit_flow.PREPARING]

@@ -169,13 +169,16 @@ class EditFlow:
 
     def follow(self, view: ServingView) -> None:
         """The screen shows this serving: its form is prepared, unless another one is shown soon."""
-        self.stop_following()
+        self._stop_preparing()
         self._followed = view
         self._timer = self._screen.set_timer(PREPARE_SECONDS, self.prepare)
 
     def stop_following(self) -> None:
-        """The screen shows no serving, or its form is open: nothing goes on for it."""
+        """The screen shows no serving: nothing goes on for it."""
         self._followed = None
+        self._stop_preparing()
+
+    def _stop_preparing(self) -> None:
         if self._timer is not None:
             self._timer.stop()
         self._screen.workers.cancel_group(self._screen, PREPARING)
@@ -205,7 +208,9 @@ class EditFlow:
         form = self._form()
         if form is not None and not form.is_attached:
             await mount_ahead(self._screen.app, form)
-        if (view := self._followed) is not None:
+        # Since the timer ended, another serving may be shown and prepared, or the form be open.
+        is_open = form in self._screen.app.screen_stack
+        if (view := self._followed) is not None and self._prepared is None and not is_open:
             self._screen.start_worker(self._prepare_serving(view), PREPARING)
 
     async def _prepare_serving(self, view: ServingView) -> None:
@@ -256,17 +261,14 @@ class EditFlow:
     def _push_form(self, view: ServingView, read: ImportedServing, **more: Any) -> None:
         form, app = self._form(), self._screen.app
         if form is not None and form not in app.screen_stack:
-            followed = self._followed
-            self.stop_following()
+            self._stop_preparing()  # the form follows the serving itself
             if more or not form.shows(read):
                 form.open(view, read, **more)
-            app.push_screen(form, lambda result: self._on_closed(view.key, result, followed))
+            app.push_screen(form, lambda result: self._on_closed(view.key, result))
 
-    def _on_closed(
-        self, key: NamespacedName, result: EditResult | None, followed: ServingView | None
-    ) -> None:
-        if followed is not None:
-            self.follow(followed)
+    def _on_closed(self, key: NamespacedName, result: EditResult | None) -> None:
+        if self._followed is not None:
+            self.follow(self._followed)
         if result is None or self._screen.app_context.exiting:
             return
         self._show_result(key, result.message, result.style_name, result.undo)
