@@ -42,6 +42,13 @@ async def wait_until_prepared(driver: EditDriver, page: ServingScreen) -> None:
     await driver.wait_for(lambda: page.edit_flow.is_prepared, "the prepared form")
 
 
+async def prepare(driver: EditDriver, page: ServingScreen) -> None:
+    """Do what the timer of a page does, and wait until it is done."""
+    await page.edit_flow.prepare()
+    workers = driver.app.workers
+    await workers.wait_for_complete([one for one in workers if one.group == edit_flow.PREPARING])
+
+
 async def open_form(driver: EditDriver) -> EditScreen:
     await driver.press("e")
     await driver.wait_for(lambda: driver.is_open, "the form")
@@ -153,7 +160,7 @@ async def test_a_page_that_closed_under_its_form_prepares_nothing(driver: EditDr
     form.dismiss()
     await driver.wait_for(lambda: driver.app.screen is page, "the page")
     reads = driver.changes.import_count
-    await page.edit_flow.prepare()
+    await prepare(driver, page)
     assert driver.changes.import_count == reads
     assert not page.edit_flow.is_prepared
 
@@ -161,8 +168,7 @@ async def test_a_page_that_closed_under_its_form_prepares_nothing(driver: EditDr
 async def test_a_serving_is_prepared_once(driver: EditDriver) -> None:
     page = await open_page(driver)
     reads = driver.changes.import_count
-    await page.edit_flow.prepare()  # a timer that ends late
-    await driver.pilot.pause()
+    await prepare(driver, page)  # a timer that ends late
     assert driver.changes.import_count == reads
 
 
@@ -185,8 +191,5 @@ async def test_without_permission_nothing_is_prepared(
 
     monkeypatch.setattr(type(driver.changes), "operation_disabled_reason", reason)
     page = await show_page(driver)
-    await page.edit_flow.prepare()
-    await driver.pilot.app.workers.wait_for_complete(
-        [one for one in driver.pilot.app.workers if one.group == edit_flow.PREPARING]
-    )
+    await prepare(driver, page)
     assert not page.edit_flow.is_prepared
