@@ -1,0 +1,1 @@
+"""Container logs: merged and resumed streams; buffer, search, filter, histogram, levels."""
