@@ -3,6 +3,8 @@ progress bar only its last state."""
 
 from __future__ import annotations
 
+import re
+
 from servedeck.serving.text import TERMINAL_ESCAPE, sanitize
 
 _TAB = "    "
@@ -13,9 +15,15 @@ _BELL = "\x07"
 # is much faster than one by one.
 _DROPPED = bytes(code for code in range(32) if code not in b"\t\n\x07\r\x1b") + b"\x7f"
 
-# In a line this long that is not text, each character is no longer looked up: it would take a
-# tenth of a second a megabyte.
-_LONGEST_LOOKED_UP = 1 << 18
+# In a line this long that is not text, characters are no longer looked at one by one: that would
+# take 30 ms a megabyte.
+_LONGEST_BINARY = 1 << 16
+_NOT_ASCII_AS_MARK = bytes(range(128)) + b"?" * 128
+
+_ASCII = bytes(range(128))
+
+# Most escapes in a log are colours, and a pattern that begins with fixed text is faster.
+_COLOR = re.compile(r"\x1b\[[0-9;]*+m")
 
 
 def plain_text(raw: bytes) -> str:
@@ -23,7 +31,7 @@ def plain_text(raw: bytes) -> str:
     character of zero width is in it; invalid UTF-8 is shown as U+FFFD.
 
     Of a line with carriage returns (progress bars write them), the last part that is not blank, as
-    a terminal would show it. In a binary line of more than 256 KiB, what is not ASCII is shown as
+    a terminal would show it. In a binary line of more than 64 KiB, what is not ASCII is shown as
     "?".
     """
     if raw.isascii():
@@ -32,34 +40,62 @@ def plain_text(raw: bytes) -> str:
             return text
     text = decode_line(raw)
     if not text.isprintable():
-        text = TERMINAL_ESCAPE.sub("", text)
+        text = _without_escapes(text)
         start, end = shown_part(text)
         text = text[start:end].replace("\t", _TAB).replace(_BELL, "")
-        if len(text) > _LONGEST_LOOKED_UP and not text.isprintable():
+        if len(text) > _LONGEST_BINARY and not text.isprintable():
             text = text.encode("ascii", "replace").translate(None, b"\x1b\r").decode("ascii")
     return sanitize(text).replace("\n", " ")
 
 
 def plain_block(data: bytes) -> str:
     """The visible text of lines that are joined with newlines: as many lines, in the same order,
-    each as `plain_text` has it. Printable ASCII, by far the most common case, is decoded in one
-    step, and so are lines with colours and tabs."""
+    each as `plain_text` has it. What is printable, by far the most common case, is decoded in one
+    step, and so are lines in ASCII with colours and tabs."""
     if data.isascii():
         text = data.decode("ascii")
         if text.replace("\n", "").isprintable():
             return text
         text = data.translate(None, _DROPPED).decode("ascii").replace("\r\n", "\n")
         if "\r" not in text:
-            text = TERMINAL_ESCAPE.sub("", text)
+            text = _without_escapes(text)
             # What is left of an escape without an end is rare, and left to `plain_text`.
             if "\x1b" not in text:
                 return text.replace("\t", _TAB).replace(_BELL, "")
+    elif (printable := _printable_block(data)) is not None:
+        return printable
     return "\n".join([plain_text(line) for line in data.split(b"\n")])
+
+
+def _printable_block(data: bytes) -> str | None:
+    """`data` decoded, if nothing in it has to be replaced; None if that is not sure."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    # Without the ASCII between them, accents only stand closer together.
+    others = data.translate(None, _ASCII).decode("utf-8")
+    if sanitize(others) != others or not text.replace("\n", "").isprintable():
+        return None
+    return text
+
+
+def _without_escapes(text: str) -> str:
+    text = _COLOR.sub("", text)
+    if text.isascii() and "\x1b" not in text:
+        return text
+    return TERMINAL_ESCAPE.sub("", text)
 
 
 def decode_line(raw: bytes) -> str:
     """The characters of a line, its terminal escapes, tabs and carriage returns included."""
-    return raw.translate(None, _DROPPED).decode("utf-8", "replace")
+    raw = raw.translate(None, _DROPPED)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        if len(raw) > _LONGEST_BINARY:
+            return raw.translate(_NOT_ASCII_AS_MARK).decode("ascii")
+        return raw.decode("utf-8", "replace")
 
 
 def shown_part(text: str) -> tuple[int, int]:
