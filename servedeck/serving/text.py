@@ -13,11 +13,12 @@ import unicodedata
 # two-character escapes, each in its 7-bit and 8-bit form. Of an unterminated control string only
 # the introducer is removed, so it cannot hide the rest of a line. Possessive and bounded by C1 and
 # ESC, so the search is linear in the text.
-_TERMINAL_ESCAPE_PATTERN = re.compile(
+TERMINAL_ESCAPE = re.compile(
     r"(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x80-\x9f\n]*+(?:\x07|\x1b\\|\x9c)"
     r"|(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"
     r"|\x1b[ -/]*+[0-~]"
 )
+"""One terminal escape, never longer than its line."""
 
 # Printable according to Unicode, but terminals differ in their width or draw nothing: grapheme
 # joiner, Hangul and Khmer fillers, Mongolian and general variation selectors, emoji skin tones.
@@ -52,7 +53,7 @@ def sanitize(text: str) -> str:
         if text.isascii():
             return text
     else:
-        text = _CARRIAGE_RETURN.sub("", _TERMINAL_ESCAPE_PATTERN.sub("", text))
+        text = _CARRIAGE_RETURN.sub("", TERMINAL_ESCAPE.sub("", text))
         if not text.isprintable():
             text = "".join(
                 [char if char.isprintable() else _replace_unprintable(char) for char in text],
