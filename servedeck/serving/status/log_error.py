@@ -1,0 +1,28 @@
+"""What a known error in a container's log is recognized by, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class LogError(NamedTuple):
+    """One row of the table of known errors.
+
+    In `text` and `advice`, {name} is a named group of `pattern`; a part in square brackets is left
+    out if a group in it matched nothing.
+    """
+
+    id: str
+    """Stable name, "cuda-out-of-memory"."""
+    pattern: str
+    """Regular expression that is searched in one sanitized line."""
+    title: str
+    """Short reason, "CUDA out of memory"."""
+    text: str
+    """The predicate that follows the container's name."""
+    advice: str
+    """What to change, in one or two sentences: fields of a serving, options of its server."""
+    source: str
+    """A public report of the line, or the file and version that writes it."""
+    words: tuple[str, ...]
+    """Texts of which each match contains one, so that other lines need no regular expression."""
