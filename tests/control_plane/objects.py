@@ -11,6 +11,9 @@ TEMPLATE_LABEL = "servedeck.dev/template"
 KWOK_ANNOTATION = "kwok.x-k8s.io/node"
 HOLD_ANNOTATION = "tests.servedeck.dev/hold"
 """Annotation of Pods that kwok does not manage after scheduling: tests write their status."""
+KEEP_ANNOTATION = "tests.servedeck.dev/keep"
+"""Annotation of Pods that kwok does not remove once they are deleted: their containers may write
+until the test removes them."""
 
 
 def timestamp(seconds_ago: float = 0) -> str:
@@ -71,7 +74,10 @@ POD_STAGES = (
     ),
     _make_stage(
         "pod-delete",
-        [{"key": ".metadata.deletionTimestamp", "operator": "Exists"}],
+        [
+            {"key": ".metadata.deletionTimestamp", "operator": "Exists"},
+            {"key": f'.metadata.annotations["{KEEP_ANNOTATION}"]', "operator": "DoesNotExist"},
+        ],
         {"finalizers": {"empty": True}, "delete": True},
     ),
 )
@@ -99,6 +105,7 @@ def deployment(
     *,
     replicas: int = 1,
     hold: bool = False,
+    keep: bool = False,
     managed: bool = True,
     accelerator: str = "",
     count: int = 1,
@@ -107,9 +114,12 @@ def deployment(
     pod_spec: JsonObject | None = None,
     **spec: Any,
 ) -> JsonObject:
-    """A serving's Deployment. `hold` keeps kwok from making its Pods ready; `managed=False` omits
-    servedeck's labels; `pod_spec` and `spec` override fields of the Pods' and the Deployment's
-    spec."""
+    """A serving's Deployment. `hold` keeps kwok from making its Pods ready, and `keep` from
+    removing deleted ones; `managed=False` omits servedeck's labels; `pod_spec` and `spec` override
+    fields of the Pods' and the Deployment's spec."""
+    annotations = {HOLD_ANNOTATION: "true"} if hold else {}
+    if keep:
+        annotations[KEEP_ANNOTATION] = "true"
     labels = {"app": name}
     if managed:
         labels |= {
@@ -140,7 +150,7 @@ def deployment(
             "template": {
                 "metadata": {
                     "labels": labels,
-                    "annotations": {HOLD_ANNOTATION: "true"} if hold else {},
+                    "annotations": annotations,
                 },
                 "spec": pod,
             },
