@@ -16,8 +16,8 @@ from servedeck.logs.time_counts import Bucket, TimeCounts
 
 __all__ = ["Bucket", "LevelIndex"]
 
-# Lines that are looked at between two looks at the clock: at most about a millisecond.
-_SLICE_LINES = 512
+# Lines that are looked at between two looks at the clock: at most about half a millisecond.
+_SLICE_LINES = 256
 
 
 class _Span:

@@ -14,7 +14,7 @@ _NANOSECONDS = 10**9
 _SECOND_BYTES = 19
 _MINUTE_BYTES = 17
 
-_MOST_SLOTS = 4096
+_MOST_SLOTS = 2048
 # Seconds of a slot. When there are too many slots, they become the next larger ones, which are
 # still finer than the columns of any terminal.
 _RESOLUTIONS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 21_600, 86_400, 604_800, 2_592_000)
@@ -55,8 +55,8 @@ class _Slot:
 
 
 class TimeCounts:
-    """Counts for each second; for several seconds together where a log is long. Lines may be added
-    in any order."""
+    """Counts for each second; for several seconds together where a log is long, so that no more
+    than 2,048 spans of time are counted. Lines may be added in any order."""
 
     def __init__(self) -> None:
         self._slots: dict[int, _Slot] = {}
@@ -77,32 +77,46 @@ class TimeCounts:
     ) -> None:
         """Count consecutive lines from number `first`, with `STAMP_BYTES` and a source each.
         `levels` are those of `Level.WARNING` and above, by index. Notices are not counted."""
-        seconds = [
-            stamps[at : at + _SECOND_BYTES]
-            for at in range(0, len(sources) * STAMP_BYTES, STAMP_BYTES)
-        ]
-        numbers: Sequence[int] = range(first, first + len(seconds))
-        counted = seconds
-        if NOTICE_SOURCE in sources:
-            counted = list(compress(seconds, sources))
-            numbers = list(compress(numbers, sources))
-        counts = Counter(counted)
-        last = dict(zip(counted, numbers, strict=True))
-        firsts = dict(zip(reversed(counted), reversed(numbers), strict=True))
-        slots = {}
-        for second, count in counts.items():
-            slot = slots[second] = self._slot(second, firsts[second], last[second])
+        count = len(sources)
+        second = stamps[:_SECOND_BYTES]
+        if stamps.count(second) == count and NOTICE_SOURCE not in sources:
+            # All are of one second: so it is where lines are many.
+            slot = self._slot(second, first, first + count - 1)
             slot.lines += count
+            slots = {second: slot}
+        else:
+            slots = self._count_seconds(first, stamps, sources)
         for index, level in levels:
             if sources[index] == NOTICE_SOURCE:
                 continue
-            slot = slots[seconds[index]]
+            at = index * STAMP_BYTES
+            slot = slots[stamps[at : at + _SECOND_BYTES]]
             if level >= Level.ERROR:
                 slot.errors += 1
             else:
                 slot.warnings += 1
         while len(self._slots) > _MOST_SLOTS and self._resolution != _RESOLUTIONS[-1]:
             self._coarsen()
+
+    def _count_seconds(
+        self, first: int, stamps: bytes, sources: Sequence[int]
+    ) -> dict[bytes, _Slot]:
+        """Count lines without their levels; the slot of each second."""
+        seconds = [
+            stamps[at : at + _SECOND_BYTES]
+            for at in range(0, len(sources) * STAMP_BYTES, STAMP_BYTES)
+        ]
+        numbers: Sequence[int] = range(first, first + len(seconds))
+        if NOTICE_SOURCE in sources:
+            numbers = list(compress(numbers, sources))
+            seconds = list(compress(seconds, sources))
+        last = dict(zip(seconds, numbers, strict=True))
+        firsts = dict(zip(reversed(seconds), reversed(numbers), strict=True))
+        slots = {}
+        for second, count in Counter(seconds).items():
+            slot = slots[second] = self._slot(second, firsts[second], last[second])
+            slot.lines += count
+        return slots
 
     def drop_before(self, first: int) -> None:
         """Forget slots all lines of which have a smaller number. Of a slot that has lines before

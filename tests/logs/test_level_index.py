@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -208,25 +207,78 @@ def test_the_line_at_a_time(buffer: LogBuffer) -> None:
     assert index.line_at_time(_START + 10**5 * _SECOND) == 5001
 
 
-def test_dropped_lines_leave_the_index(tmp_path: Path) -> None:
-    buffer = LogBuffer(memory_bytes=64 << 10, spill_bytes=0, directory=tmp_path)
+@pytest.mark.parametrize("steps", [0, 1, 3, 1000])
+def test_dropped_lines_leave_the_index(steps: int) -> None:
+    buffer = LogBuffer(memory_bytes=64 << 10, spill_bytes=0)
     try:
         index = LevelIndex(buffer)
         for batch in range(50):
             at = _START + batch * 100 * _SECOND
-            buffer.append(_batch([(1, b"ERROR:    a", 0), (1, b"INFO:     b" * 300, 1)] * 10, at))
-            index.advance(0.0)
+            buffer.append(_batch([(1, b"ERROR:    a", 0), (1, b"INFO:     b" * 100, 1)] * 6, at))
+            for _ in range(steps):
+                index.advance(0.0)
             assert all(number >= buffer.first for number in index.errors)
+            if index.complete:
+                assert _total(index) == buffer.end - buffer.first
+                assert index.histogram(1000)[0].first_line == buffer.first
         _finish(index)
         assert buffer.first > 0
         assert list(index.errors) == [n for n in range(buffer.first, buffer.end) if n % 2 == 0]
         buckets = index.histogram(1000)
         assert buckets[0].first_line == buffer.first
-        total = sum(bucket.errors + bucket.others for bucket in buckets)
-        assert total == buffer.end - buffer.first
+        assert _total(index) == buffer.end - buffer.first
         assert index.line_at_time(0) == buffer.first
     finally:
         buffer.close()
+
+
+def test_a_block_is_dropped_while_it_is_looked_at() -> None:
+    buffer = LogBuffer(memory_bytes=1 << 20, spill_bytes=0)
+    try:
+        buffer.append(_batch([(1, b"ERROR: a", 1), (1, b"INFO: b", 1)] * 1500))
+        while buffer.memory_used < 1 << 19:
+            buffer.append(_batch([(1, b"INFO: c" * 1000, 0)] * 50, _START + 10 * _SECOND))
+        index = LevelIndex(buffer)
+        index.advance(0.0)
+        while not index.errors and not index.histogram(10)[0].errors:
+            index.advance(0.0)
+        assert 0 < index.histogram(10)[0].errors < 1500
+        while buffer.first == 0:
+            buffer.append(_batch([(1, b"INFO: c" * 1000, 0)] * 50, _START + 10 * _SECOND))
+        _finish(index)
+        assert _total(index) == buffer.end - buffer.first
+        assert all(number >= buffer.first for number in index.errors)
+    finally:
+        buffer.close()
+
+
+def _total(index: LevelIndex) -> int:
+    return sum(bucket.errors + bucket.warnings + bucket.others for bucket in index.histogram(1000))
+
+
+def test_an_error_goes_on_after_blocks_of_another_source() -> None:
+    buffer = LogBuffer(memory_bytes=1024)
+    try:
+        index = LevelIndex(buffer)
+        buffer.append(_batch([(1, b"ERROR:    a", 0), (2, b"INFO:     b" * 9, 0)]))
+        buffer.append(_batch([(2, b"INFO:     b" * 9, 0)] * 20))
+        buffer.append(_batch([(1, b"ValueError: a", 0), (2, b"ERROR:    c", 0)]))
+        _finish(index)
+        assert list(index.errors) == [0, 23]
+        backwards = LevelIndex(buffer)
+        _finish(backwards)
+        assert list(backwards.errors) == [0, 23]
+    finally:
+        buffer.close()
+
+
+def test_lines_of_one_second_that_arrive_at_different_times(buffer: LogBuffer) -> None:
+    index = LevelIndex(buffer)
+    for part in range(3):
+        buffer.append(_batch([(1, b"INFO:     a", 1)] * 10, _START + part * 100))
+        _finish(index)
+    assert index.line_at_time(_START + 205) == 24
+    assert index.line_at_time(_START + 211) == 30
 
 
 def test_a_long_time_takes_little_memory() -> None:
