@@ -18,6 +18,9 @@ from servedeck.logs.lines import NOTICE_SOURCE
 from servedeck.logs.query import LineQuery
 from servedeck.logs.records import is_continuation
 
+_DENSE = 8
+"""Where more than one line in so many meets a condition, all lines are looked at."""
+
 _Hits = list[set[int]]
 """For each condition the indices of the lines that meet it, in one block."""
 
@@ -199,6 +202,11 @@ class _BlockStep:
         self._any_hit = sorted(set().union(*hits))
 
     def decide(self) -> None:
+        if len(self._any_hit) > self._block.count // _DENSE and not any(
+            map(is_continuation, self._texts)
+        ):
+            self._decide_single_lines()
+            return
         by_source = self._group()
         if (notices := by_source.pop(NOTICE_SOURCE, None)) is not None:
             self._show(notices)
@@ -208,6 +216,23 @@ class _BlockStep:
             hits_of.setdefault(sources[index], []).append(index)
         for source, indices in by_source.items():
             self._decide_source(source, indices, hits_of.get(source, []))
+
+    def _decide_single_lines(self) -> None:
+        """Decide a block in which no line continues another."""
+        block, needed = self._block, self._conditions.needed
+        shown = set(range(block.count)).intersection(*self._hits[:needed])
+        shown.difference_update(*self._hits[needed:])
+        last_lines = dict(zip(block.sources, range(block.count), strict=True))
+        if NOTICE_SOURCE in last_lines:
+            del last_lines[NOTICE_SOURCE]
+            shown.update(
+                index for index, source in enumerate(block.sources) if source == NOTICE_SOURCE
+            )
+        shown.difference_update(last_lines.values())
+        self._show(list(shown))
+        for source, index in last_lines.items():
+            self._open[source] = record = _OpenRecord()
+            self._go_on(record, (index,))
 
     def _group(self) -> dict[int, Sequence[int]]:
         """The indices of the lines of each source."""
