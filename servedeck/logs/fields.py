@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
 from typing import Any
 
 import msgspec
 
+from servedeck.logs.block import LogBlock
 from servedeck.logs.levels import LEVEL_KEYS, PROCESS_TAG, Level, level_named, level_of
+from servedeck.logs.query import LineQuery, QueryError
 from servedeck.serving.text import sanitize
 
 MOST_FIELDS = 64
@@ -42,13 +46,11 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-_LONGEST_MATCHED = 4096
-# A repetition of a group that itself repeats may take time exponential in the text.
-_NESTED_REPETITION = re.compile(r"\((?:[^()\\]|\\.)*[+*}](?:[^()\\]|\\.)*\)[+*{]")
+_STEP_SECONDS = 0.001
 
 
-class FieldQueryError(ValueError):
-    """A filter by field that cannot be understood; the text is one sentence for the operator."""
+class FieldQueryError(QueryError):
+    """Why a filter by field is refused, as a sentence for the operator."""
 
 
 def parse_fields(text: str) -> dict[str, str] | None:
@@ -92,8 +94,9 @@ def format_fields(text: str) -> str:
 
 @dataclass(frozen=True)
 class FieldQuery:
-    """A filter by one field. Its operators: `=` and `!=` (numbers are equal by value), `=~` and
-    `!~` (a regular expression, found anywhere in the value), and `<`, `<=`, `>`, `>=` of numbers.
+    """A filter by one field, which has the methods of a `LineQuery`. Its operators: `=` and `!=`
+    (numbers are equal by value), `=~` and `!~` (text or a regular expression as in a `LineQuery`,
+    found anywhere in the value), and `<`, `<=`, `>`, `>=` of numbers.
 
     The field `level`, under whatever name a line has it, is compared as a level (`level>=warning`),
     and lines without fields have that of their format. A line without the field does not match,
@@ -104,10 +107,12 @@ class FieldQuery:
     operation: str
     value: str
     inverse: bool = False
+    """Whether a filter hides the lines that match. The methods here say what matches."""
 
     @classmethod
     def parse(cls, text: str, *, inverse: bool = False) -> FieldQuery:
-        """Raises FieldQueryError if `text` is not a key, an operator and a value."""
+        """Raises QueryError if `text` is not a key, an operator and a value: FieldQueryError, or
+        that of the regular expression."""
         query = _QUERY.match(text)
         if query is None:
             raise FieldQueryError(
@@ -115,7 +120,7 @@ class FieldQuery:
             )
         key, operation, value = query[1], query[2].replace("==", "="), _unquoted(query[3])
         if operation in ("=~", "!~"):
-            _compile(value)
+            LineQuery.parse(value)
         elif operation in _ORDER and _number(value) is None:
             if key.lower() not in LEVEL_KEYS:
                 raise FieldQueryError(f"“{operation}” compares numbers, and “{value}” is none.")
@@ -126,7 +131,7 @@ class FieldQuery:
         return cls(key, operation, value, inverse)
 
     def matches(self, text: str) -> bool:
-        """Whether the line has the field with such a value; never of `inverse`."""
+        """Whether the line, given as its visible text, has the field with such a value."""
         wanted = self._wanted_level()
         if wanted != Level.UNKNOWN:
             level = level_of(text)
@@ -145,9 +150,25 @@ class FieldQuery:
         start = line.find(value, line.find(self.key) + len(self.key)) if value else -1
         return [] if start < 0 else [(start, start + len(value))]
 
-    def find_lines(self, block_text: str) -> list[int]:
-        """The matching lines of a block as `plain_block` has it, by their index."""
-        return [index for index, line in enumerate(block_text.split("\n")) if self.matches(line)]
+    def find_lines(self, block: LogBlock) -> list[int]:
+        """The indices of the lines of a block that match, ascending."""
+        return [index for index, line in enumerate(block.texts()) if self.matches(line)]
+
+    def steps(self, block: LogBlock) -> Generator[None, None, list[int]]:
+        """`find_lines` in steps: yields about each millisecond of work."""
+        found: list[int] = []
+        until = perf_counter() + _STEP_SECONDS
+        for index, line in enumerate(block.texts()):
+            if self.matches(line):
+                found.append(index)
+            if perf_counter() >= until:
+                yield
+                until = perf_counter() + _STEP_SECONDS
+        return found
+
+    @cached_property
+    def _pattern(self) -> LineQuery:
+        return LineQuery.parse(self.value)
 
     def _wanted_level(self) -> Level:
         if self.key.lower() not in LEVEL_KEYS or self.operation in ("=~", "!~"):
@@ -161,21 +182,11 @@ class FieldQuery:
 
     def _holds(self, value: str) -> bool:
         if self.operation in ("=~", "!~"):
-            found = _compile(self.value).search(value, 0, _LONGEST_MATCHED) is not None
-            return found is (self.operation == "=~")
+            return self._pattern.matches(value) is (self.operation == "=~")
         number, wanted = _number(value), _number(self.value)
         if number is not None and wanted is not None:
             return self._compares(number, wanted)
         return self.operation not in _ORDER and (value == self.value) is (self.operation == "=")
-
-
-def _compile(pattern: str) -> re.Pattern[str]:
-    if _NESTED_REPETITION.search(pattern):
-        raise FieldQueryError("The regular expression repeats a repetition, which may never end.")
-    try:
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise FieldQueryError(f"The regular expression is not valid: {error}.") from None
 
 
 def _number(value: str) -> float | None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from array import array
 from unicodedata import category
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servedeck.logs.block import LogBlock
+from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.fields import (
     LONGEST_LINE,
     MOST_FIELDS,
     FieldQuery,
-    FieldQueryError,
     format_fields,
     parse_fields,
 )
+from servedeck.logs.filter import LogFilter
+from servedeck.logs.lines import LineBatch, ns_to_stamp
+from servedeck.logs.query import QueryError
 
 _JSON = (
     '{"level":"error","message":"no answer","status":503,"user":{"id":7,"name":"a b"},"ok":null}'
@@ -121,7 +126,17 @@ def test_the_level_of_other_formats_is_a_field() -> None:
 
 def test_matching_lines_of_a_block_and_where() -> None:
     query = FieldQuery.parse("status>=500")
-    assert query.find_lines(f"x\n{_JSON}\nstatus=200 a=b\nstatus=501 a=b") == [1, 3]
+    lines = ["x", _JSON, "status=200 a=b", "status=501 a=b"]
+    stamp = ns_to_stamp(0)
+    block = LogBlock(0, "\n".join(lines).encode(), stamp * 4, array("H", [1] * 4))
+    assert query.find_lines(block) == [1, 3]
+    steps = query.steps(block)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            assert end.value == [1, 3]
+            break
     start, end = query.spans(_JSON)[0]
     assert _JSON[start:end] == "503"
     assert query.spans("status=200 a=b") == []
@@ -135,11 +150,12 @@ def test_matching_lines_of_a_block_and_where() -> None:
         ("status>=many", "compares numbers"),
         ("level>=loud", "no level"),
         ("model=~(", "not valid"),
-        ("model=~(a+)+", "repeats a repetition"),
+        ("model=~(a+)+", "repeats what is repeated"),
+        ("model=~", "Type the text"),
     ],
 )
 def test_what_is_no_filter_is_said(query: str, message: str) -> None:
-    with pytest.raises(FieldQueryError, match=message):
+    with pytest.raises(QueryError, match=message):
         FieldQuery.parse(query)
 
 
@@ -176,3 +192,18 @@ def test_bounds() -> None:
     depth = 5000
     assert parse_fields('{"a":' * depth + "1" + "}" * depth) is None
     assert parse_fields('{"a":' * 20 + "1" + "}" * 20) is not None
+
+
+async def test_a_log_is_filtered_by_field() -> None:
+    buffer = LogBuffer()
+    try:
+        texts = [b"status=200 a=b", b"status=503 a=b", b"  goes on", b"INFO: x", b"status=500 a=b"]
+        buffer.append(LineBatch([ns_to_stamp(0)] * 5, texts, [1] * 5))
+        shown = LogFilter(buffer, (FieldQuery.parse("status>=500"),))
+        hidden = LogFilter(buffer, (FieldQuery.parse("status>=500", inverse=True),))
+        while shown.advance(0.0) or hidden.advance(0.0):
+            pass
+        assert shown.numbers(0, 9) == [1, 2, 4]
+        assert hidden.numbers(0, 9) == [0, 3]
+    finally:
+        buffer.close()
