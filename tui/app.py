@@ -423,19 +423,22 @@ class ServedeckApp(TerminalApp):
                 await self.source.close()
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
-        """The last lines of a crashed container, or the reason why there are none."""
+        """The last lines of a crashed container with the known error in them or in those before,
+        or the reason why there are none."""
+        from servedeck.serving.status.log_errors import CAUSE_LINES, find_log_error
+
         try:
             async with asyncio.timeout(LOG_TAIL_TIMEOUT):
                 read = await self.log_service.read_last_lines(
                     crash.namespace,
                     crash.pod,
                     crash.container,
-                    tail=lines,
+                    tail=max(lines, CAUSE_LINES),
                     previous=crash.previous,
                 )
         except (ClusterError, OSError, TimeoutError) as error:
             return LogTail(crash, error=describe_error(error), loading=False)
-        return LogTail(crash, tuple(read), loading=False)
+        return LogTail(crash, tuple(read[-lines:]), loading=False, cause=find_log_error(read))
 
     # -- output to the terminal ---------------------------------------------------------------
 

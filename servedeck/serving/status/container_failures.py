@@ -17,7 +17,8 @@ from servedeck.serving.status.cause import Finding, Signal
 from servedeck.serving.status.cause_lookup import find_main_cause, to_diagnosis
 from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.events import newest_first
-from servedeck.serving.status.log_errors import LogErrorMatch, find_log_error
+from servedeck.serving.status.log_error import LogErrorMatch
+from servedeck.serving.status.log_errors import find_log_error
 from servedeck.serving.status.pod_fields import (
     add_delay,
     concerns_container,

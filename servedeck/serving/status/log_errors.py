@@ -12,14 +12,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from servedeck.serving.status.accelerator_log_errors import (
     ACCELERATOR_ERRORS,
     COMMUNICATION_ERRORS,
     MEMORY_ERRORS,
 )
-from servedeck.serving.status.log_error import LogError
+from servedeck.serving.status.log_error import LogError, LogErrorMatch
 from servedeck.serving.status.model_log_errors import (
     ACCESS_ERRORS,
     MODEL_ERRORS,
@@ -49,23 +48,6 @@ _MAX_LINE_LENGTH = 4096
 """Characters of a line that are searched: its beginning."""
 _MAX_VALUE_WIDTH = 160
 """Terminal cells of one value in a sentence."""
-
-
-class LogErrorMatch(NamedTuple):
-    """A known error that was found in a log."""
-
-    error: LogError
-    line: int
-    """Index of the line that says it."""
-    text: str
-    """The predicate after the container's name, sanitized and of bounded length."""
-    advice: str
-    """What to change, one or two sentences."""
-
-    @property
-    def sentence(self) -> str:
-        """The predicate and the advice, without the container's name."""
-        return f"{self.text}. {self.advice}"
 
 
 def find_log_error(lines: Sequence[str]) -> LogErrorMatch | None:
