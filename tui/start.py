@@ -84,7 +84,10 @@ def run(
         from tui.change_service import FORM_MODULES, ClusterChangeService
 
         session = made = ClusterSession(
-            connection_options, settings, default_all_namespaces=default_all_namespaces
+            connection_options,
+            settings,
+            default_all_namespaces=default_all_namespaces,
+            read_last_lines=read_last_lines,
         )
         app.change_service = ClusterChangeService(connection, lambda: made.settings, drafts_dir)
         import_after_first_list(made, (*PAGE_MODULES, *FORM_MODULES))
@@ -118,6 +121,17 @@ def run(
     )
     app.run()
     return app.return_code or 0
+
+
+async def read_last_lines(
+    connection: Connection, namespace: str, pod: str, container: str, *, tail: int, previous: bool
+) -> list[str]:
+    """`servedeck.fleet.session.ReadLastLines`; what it needs is imported when a log is read."""
+    from servedeck.cluster import logs
+
+    return await logs.read_last_lines(
+        connection, namespace, pod, container, tail=tail, previous=previous
+    )
 
 
 def import_after_first_list(session: ClusterSession, modules: Sequence[str]) -> None:

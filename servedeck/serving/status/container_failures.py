@@ -14,7 +14,7 @@ from servedeck.serving.objects.records import (
 )
 from servedeck.serving.status import reasons
 from servedeck.serving.status.cause import Finding, Signal
-from servedeck.serving.status.cause_lookup import find_main_cause, to_diagnosis
+from servedeck.serving.status.cause_lookup import RankedCause, find_main_cause, to_diagnosis
 from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.events import newest_first
 from servedeck.serving.status.log_error import LogErrorMatch
@@ -66,7 +66,12 @@ def diagnose_containers(pod: Pod, events: Sequence[Event], now: datetime) -> Dia
         message += f" ({restart_count_text(status)})"
     if advice := finding.values.get("advice"):
         message += f". {advice}"
-    return to_diagnosis(found, message)
+    return to_diagnosis(found, message)._replace(is_unexplained=_is_unexplained(found))
+
+
+def _is_unexplained(found: RankedCause) -> bool:
+    """Whether only the exit code says how the container ended, or a signal."""
+    return found.finding.signal is Signal.TERMINATED and found.cause.reasons.startswith("Error")
 
 
 def _container_findings(pod: Pod, events: Sequence[Event], now: datetime) -> Iterator[Finding]:
