@@ -187,6 +187,19 @@ class ContainerLog:
             self._cuts.append(_Cut(byte_count, clean))
             self._changed.notify_all()
 
+    @property
+    def pending_cuts(self) -> int:
+        """Cuts of `cut_after` that no response has met yet."""
+        with self._changed:
+            return len(self._cuts)
+
+    def cancel_cuts(self) -> int:
+        """Forget the cuts that no response has met; returns how many."""
+        with self._changed:
+            count = len(self._cuts)
+            self._cuts.clear()
+            return count
+
     def cut_all(self, *, clean: bool = False) -> None:
         """End all responses in progress now."""
         with self._changed:
