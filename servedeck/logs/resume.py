@@ -183,6 +183,11 @@ class ResumeCut:
         """Whether it is known which lines are new."""
         return self._phase is _Phase.DONE
 
+    @property
+    def held_lines(self) -> int:
+        """Number of lines that are held until it is known whether they are new."""
+        return sum(len(lines.raw) for lines in self._held)
+
     def feed(self, lines: ParsedLines) -> list[ParsedLines]:
         """The new ones of these lines, and of those before that were held. Raises
         ResumeMismatchError."""
@@ -208,10 +213,9 @@ class ResumeCut:
         """The new lines that were held until the end of the response: messages of the kubelet
         instead of a log. With `is_final`, also all other held lines: this is the end of the log,
         and the last line received is not in it."""
-        held, self._held = self._held, []
         if self._has_stamped and (self._phase is not _Phase.SEEK or not is_final):
             return []  # broken off before the position
-        return held
+        return self._held
 
     def _skip(self, lines: ParsedLines) -> list[ParsedLines]:
         kept = _stamped_indices(lines)
