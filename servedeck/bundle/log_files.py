@@ -12,7 +12,7 @@ from servedeck.bundle.options import BundleOptions, LogStream
 from servedeck.bundle.reader import ClusterReader, TimeLimitError
 from servedeck.bundle.redaction import LogRedactor, Redactor
 from servedeck.cluster.http.errors import ApiError, ClusterError, ReadTimeoutError
-from servedeck.cluster.logs import NOTICE_PREFIX, read_log
+from servedeck.logs.pod_log import NOTICE_PREFIX, read_log
 from servedeck.serving.text import format_count
 
 READ_TIMEOUT = 15.0
@@ -23,6 +23,8 @@ _MEMORY_BYTES = 256 << 10
 """Bytes of a log that are kept in memory; a longer one is in a file without a name."""
 _MIN_LINE_BYTES = 22
 """Bytes of an empty line: its timestamp in seconds, a blank and the newline."""
+_MAX_LINE_BYTES = 64 << 10
+"""Maximum length of a line: what looks secret is sought in whole lines."""
 _COPY_BYTES = 1 << 20
 
 
@@ -147,6 +149,7 @@ async def read_log_stream(
             previous=stream.previous,
             since=options.since,
             read_timeout=READ_TIMEOUT,
+            max_line_bytes=_MAX_LINE_BYTES,
         )
         async for batch in batches:
             await asyncio.to_thread(_store, spool, lines, batch)

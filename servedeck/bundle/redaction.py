@@ -31,7 +31,7 @@ ordinary words and numbers."""
 _MIN_BEGUN_LENGTH = 4
 """Characters of the begin of a known value that are masked at the end of a cut line."""
 _CUT_LINE = re.compile(r"(?s)(.*)( \u2026 \[\d+ more bytes\])")
-"""A long line, as `servedeck.cluster.log_parsing` cuts it."""
+"""A long line, as `servedeck.logs.line_splitter` cuts it."""
 _MAX_ENCODED_LENGTH = 16 << 10
 """Characters of a value that is also sought in its encodings; no log line has a longer one."""
 _MIN_BASE64_LENGTH = 7

@@ -29,7 +29,7 @@ from servedeck.serving.status import pods
 from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.events import event_count, event_time, latest_distinct
 from servedeck.serving.status.pod_fields import container_statuses
-from servedeck.serving.status.reasons import termination_reason
+from servedeck.serving.status.reasons import shell_exit_code, termination_reason
 from servedeck.serving.status.status import Status
 from servedeck.serving.text import one_line, sanitize
 
@@ -190,7 +190,7 @@ def _build_container_view(
     else:
         state = ""
     finished = status.state.terminated or status.last_state.terminated
-    running = status.state.running
+    running, waiting = status.state.running, status.state.waiting
     return ContainerView(
         name=_interned(spec.name),
         state=state,
@@ -202,6 +202,8 @@ def _build_container_view(
         started_at=running.started_at if running is not None else None,
         finished_at=finished.finished_at if finished is not None else None,
         finish_reason=_interned(_finish_reason(finished)) if finished is not None else "",
+        exit_code=shell_exit_code(finished) if finished is not None else None,
+        waiting_reason=_interned(waiting.reason) if waiting is not None else "",
     )
 
 

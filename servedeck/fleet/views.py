@@ -73,6 +73,10 @@ class ContainerView:
     """When the last terminated instance finished."""
     finish_reason: str = ""
     """Why it finished, "OOMKilled" or "exit code 1"; "" if none has."""
+    exit_code: int | None = None
+    """The exit code of the last terminated instance; None if none has."""
+    waiting_reason: str = ""
+    """Why it waits, "CrashLoopBackOff"; "" if it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 from servedeck.bundle.log_files import LogSpool, requested_lines
 from servedeck.bundle.options import BundleOptions
-from servedeck.cluster.logs import NOTICE_PREFIX
+from servedeck.logs.pod_log import NOTICE_PREFIX
 
 
 def read(spool: LogSpool, limit: int) -> list[str]:
