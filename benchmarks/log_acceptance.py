@@ -85,7 +85,12 @@ async def read(kubeconfig: Path, namespace: str, serving: str) -> None:
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "memory_mib": usage.ru_maxrss >> 10,
     }
-    print(json.dumps(result | {"last_notices": reader.notices[-60:]}), flush=True)
+    wrong = [
+        f"{pod}, instance {instance}: {counts}"
+        for (pod, instance), counts in reader.check.compare_each(written).items()
+        if not counts.is_exact
+    ]
+    print(json.dumps(result | {"wrong": wrong, "last_notices": reader.notices[-60:]}), flush=True)
 
 
 def _is_complete(reader: ServingReader, written: Mapping[Instance, int]) -> bool:
@@ -174,6 +179,7 @@ class Disturbances:
 
     def _restart_api_server(self) -> None:
         self._plane.restart("kube-apiserver")
+        self._plane.restart_waiting_controllers()
         self.done.append("restart of the API server")
 
 
@@ -256,6 +262,7 @@ def print_table(result: Mapping[str, Any]) -> None:
     }
     for name, label in rows.items():
         print(f"{result[name]:>12,}  {label}")
+    print("".join(f"{each}\n" for each in result["wrong"]), end="")
 
 
 def main(arguments: Sequence[str]) -> int:
