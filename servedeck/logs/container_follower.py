@@ -21,6 +21,7 @@ from servedeck.logs.merge import Channel
 from servedeck.logs.pod_log import LogRefusedError, RefusalKind
 from servedeck.logs.resume import ResumePoint
 from servedeck.logs.slots import SlotPool
+from servedeck.logs.turns import Turns
 from servedeck.serving.text import one_line, sanitize
 
 
@@ -31,6 +32,7 @@ class FollowerServices:
     connection: Connection
     config: LogConfig
     slots: SlotPool
+    turns: Turns
     server_time: Callable[[], float]
     """Unix time of the API server's clock."""
     add_source: Callable[[ContainerInstance, int], int]
@@ -198,6 +200,7 @@ class ContainerFollower:
                 services.add_source(self._latest, number),
                 self._channel,
                 services.config,
+                services.turns,
                 start=start,
                 doubtful_point=doubtful,
                 on_status=self._set_status,

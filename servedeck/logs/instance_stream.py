@@ -28,6 +28,7 @@ from servedeck.logs.pod_log import (
     removed_sentence,
 )
 from servedeck.logs.resume import ResumeCut, ResumeMismatchError, ResumePoint
+from servedeck.logs.turns import Turns
 from servedeck.serving.objects.records import Pod
 
 _SECOND_BYTES = 19
@@ -97,6 +98,7 @@ class InstanceStream:
         source: int,
         channel: Channel,
         config: LogConfig,
+        turns: Turns,
         *,
         start: StreamStart = WHOLE_LOG,
         doubtful_point: ResumePoint | None = None,
@@ -114,6 +116,7 @@ class InstanceStream:
         self._source = source
         self._channel = channel
         self._config = config
+        self._turns = turns
         self._start = start
         self._point = doubtful_point or self._new_point()
         self._is_doubtful = doubtful_point is not None
@@ -257,7 +260,7 @@ class InstanceStream:
             self._opened_stamp = ns_to_stamp(int(server_time(self._connection) * 1e9))
             self._channel.start()
         self._is_open, self._partial_line = False, b""
-        response = LogResponse(on_open=self._note_open)
+        response = LogResponse(on_open=self._note_open, turns=self._turns)
         parser = StampParser(self._point.last_stamp)
         is_checked = cut is None
         stream = response.batches(self._connection, request, self._config.read_timeout)

@@ -19,7 +19,9 @@ from servedeck.logs.instances import (
 )
 from servedeck.logs.lines import NOTICE_SOURCE, LineBatch, LogSource, ns_to_stamp
 from servedeck.logs.merge import Merger
+from servedeck.logs.pod_log import PIECE_BYTES
 from servedeck.logs.slots import SlotPool
+from servedeck.logs.turns import Turns
 
 _SECOND_BYTES = 19
 
@@ -87,6 +89,7 @@ class LogStreams:
             connection=connection,
             config=config,
             slots=SlotPool(max_open),
+            turns=Turns(PIECE_BYTES),
             server_time=lambda: server_time(connection),
             add_source=self._add_source,
             refuse=self._refuse,

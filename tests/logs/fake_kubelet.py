@@ -211,7 +211,9 @@ class FakeKubelet:
         self.failing: set[str] = set()
         self.finished: set[str] = set()
 
-    def add(self, pod: str = "web", container: str = "main", *, init: bool = False) -> FakeContainer:
+    def add(
+        self, pod: str = "web", container: str = "main", *, init: bool = False
+    ) -> FakeContainer:
         found = FakeContainer(self, pod, container, init)
         self.containers[pod, container] = found
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}"
@@ -247,9 +249,7 @@ class FakeKubelet:
                 namespace=NAMESPACE,
                 health=PodHealth.ERROR if name in self.failing else PodHealth.OK,
                 finished=name in self.finished,
-                containers=tuple(
-                    [one.view for one in self.containers.values() if one.pod == name]
-                ),
+                containers=tuple([one.view for one in self.containers.values() if one.pod == name]),
             )
             for name in names
         ]
