@@ -124,7 +124,8 @@ class ContainerFollower:
             if self._pod_is_gone():
                 break
             if self._latest.restart_count == number:
-                await self._say_end()
+                if not stream.is_superseded:
+                    await self._say_end()
                 self.is_done = self._latest.pod_finished or (
                     self._latest.init and self._latest.terminated and not self._latest.exit_code
                 )
@@ -134,7 +135,7 @@ class ContainerFollower:
             latest = self._latest.restart_count
             self.is_done = False
             if stream.is_lost:
-                await self._say(f"{self.label}: its last lines were deleted before they were read")
+                await self._say(f"{self.label}: lines may be missing here, it restarted meanwhile")
             missed = latest - number - 1
             if missed > 0:
                 # of those in between the node keeps the last one

@@ -134,6 +134,9 @@ class InstanceStream:
         self._opened_stamp = b""
         self.doubtful_point: ResumePoint | None = None
         """What was received before it turned out that it may be of the next instance."""
+        self.is_superseded = False
+        """Whether the kubelet has shown that another instance has started, perhaps before the API
+        server knows of it."""
         self.is_lost = False
         """Whether its last lines could not be read, as later instances have replaced it."""
 
@@ -153,7 +156,7 @@ class InstanceStream:
         self._on_status(StreamStatus.CONNECTING, "")
         undecided_responses = 0
         while not self._is_gone:
-            behind = max(0, self._latest.restart_count - self._number)
+            behind = max(self.is_superseded, self._latest.restart_count - self._number)
             if behind > 1:
                 self.is_lost = True
                 return
@@ -197,7 +200,8 @@ class InstanceStream:
     def _has_ended(self) -> bool:
         latest = self._latest
         return (
-            latest.restart_count != self._number
+            self.is_superseded
+            or latest.restart_count != self._number
             or latest.terminated
             or (latest.pod_finished and not latest.running)
         )
@@ -331,12 +335,33 @@ class InstanceStream:
                     self.doubtful_point, self._point = self._point, self._new_point()
                     raise _OtherInstanceError
         else:
+            if await self._is_in_previous_log(request):
+                self.is_superseded = True
+                raise _OtherInstanceError
             for delay in (0.0, self._config.confirm_delay):
                 await asyncio.sleep(delay)
                 if not await self._is_latest():
                     self._retries = max(1, self._retries)
                     raise _OtherInstanceError
         await self._on_missing()
+
+    async def _is_in_previous_log(self, request: LogRequest) -> bool:
+        """Whether the last line received is in the log of the instance before the current one: then
+        this instance is that one, whatever the API server shows. The kubelet knows best."""
+        cut = self._point.begin(seek=True)
+        request = request._replace(follow=False, previous=True, since_time=cut.since_time)
+        response = LogResponse(turns=self._turns)
+        parser = StampParser()
+        stream = response.batches(self._connection, request, self._config.read_timeout)
+        try:
+            async with aclosing(stream) as batches:
+                async for lines in batches:
+                    cut.feed(parser.parse(lines))
+                    if cut.is_decided:
+                        break
+        except LogRefusedError:
+            return False  # there is none before
+        return cut.is_found
 
     async def _is_latest(self) -> bool:
         """Whether the API server knows of no later instance."""
