@@ -8,19 +8,14 @@ from dataclasses import dataclass
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import describe_error
-from servedeck.logs.instance_stream import (
-    WHOLE_LOG,
-    InstanceStream,
-    LogConfig,
-    StreamStart,
-    StreamStatus,
-)
+from servedeck.logs.instance_stream import InstanceStream
 from servedeck.logs.instances import ContainerInstance
 from servedeck.logs.lines import NOTICE_SOURCE, ns_to_stamp
 from servedeck.logs.merge import Channel
 from servedeck.logs.pod_log import LogRefusedError, RefusalKind
 from servedeck.logs.resume import ResumePoint
 from servedeck.logs.slots import SlotPool
+from servedeck.logs.stream_types import WHOLE_LOG, LogConfig, StreamStart, StreamStatus
 from servedeck.logs.turns import Turns
 from servedeck.serving.text import one_line, sanitize
 

@@ -7,8 +7,6 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from enum import Enum
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, ReadTimeoutError
@@ -28,59 +26,15 @@ from servedeck.logs.pod_log import (
     removed_sentence,
 )
 from servedeck.logs.resume import ResumeCut, ResumeMismatchError, ResumePoint
+from servedeck.logs.stream_types import WHOLE_LOG, LogConfig, StreamStart, StreamStatus
 from servedeck.logs.turns import Turns
 from servedeck.serving.objects.records import Pod
 
 _SECOND_BYTES = 19
 _MAX_UNDECIDED = 5
 """Responses that break off before the last line received, after which a log is given up."""
-_RETRIED = (RefusalKind.WAITING, RefusalKind.NODE)
+_RETRIED = (RefusalKind.WAITING, RefusalKind.NODE, RefusalKind.BUSY)
 _decode_pod = RecordDecoder(Pod).decode
-
-
-@dataclass(frozen=True)
-class LogConfig:
-    """Times in seconds."""
-
-    read_timeout: float = 60.0
-    """Time without data after which the connection is replaced and the log resumed."""
-    poll_delay: tuple[float, float] = (0.5, 5.0)
-    """Initial and maximum delay before an attempt; the first one after an interruption is made at
-    once."""
-    confirm_delay: float = 1.0
-    """Time after which the Pod is read again where it is in doubt of which instance a log is: the
-    kubelet knows of a restart before the API server does."""
-    window: float = 0.15
-    """Time that a new line waits for earlier ones of other streams."""
-
-
-class StreamStatus(Enum):
-    """What a stream does."""
-
-    QUEUED = "queued"
-    """As many streams are open as may be."""
-    CONNECTING = "connecting"
-    OPEN = "open"
-    """Lines arrive as they are written."""
-    WAITING = "waiting"
-    """The container is not running; its next start is awaited."""
-    RECONNECTING = "reconnecting"
-    """The connection was lost; lines that were missed will follow."""
-    DONE = "done"
-    """No more lines follow."""
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamStart:
-    """Where the log of an instance is begun: at its last lines, at a time, or at its begin."""
-
-    tail: int | None = None
-    since: bytes = b""
-    """A second, as in a timestamp."""
-
-
-WHOLE_LOG = StreamStart()
 
 
 class _OtherInstanceError(Exception):

@@ -69,6 +69,8 @@ class RefusalKind(Enum):
     """The node has deleted the log, after a rotation or together with the container."""
     NODE = "node"
     """The kubelet does not answer."""
+    BUSY = "busy"
+    """The API server limits the rate of requests."""
     FORBIDDEN = "forbidden"
     POD_DELETED = "Pod deleted"
     OTHER = "other"
@@ -187,6 +189,8 @@ def _describe(error: ApiError, request: LogRequest) -> tuple[RefusalKind, str]:
         return RefusalKind.OTHER, f"No log: {message}."
     if error.code == 400:
         return RefusalKind.WAITING, f"No log of container {container} yet: {message}."
+    if error.code == 429:
+        return RefusalKind.BUSY, str(error)
     if error.code >= 500:
         return RefusalKind.NODE, f"The node does not return the log ({error.code}: {message})."
     return RefusalKind.OTHER, str(error)

@@ -30,6 +30,17 @@ def make_line(second: float, text: str, nanosecond: int = 0) -> bytes:
     return make_stamp(second, nanosecond) + b" " + text.encode()
 
 
+def numbered(first: int, count: int, *, per_second: int = 10) -> list[bytes]:
+    return [
+        make_line(at // per_second, f"line {at}", at % per_second // 3)
+        for at in range(first, first + count)
+    ]
+
+
+def numbered_texts(first: int, count: int) -> list[str]:
+    return [f"line {at}" for at in range(first, first + count)]
+
+
 @dataclass
 class Cut:
     """Ends a response after this number of bytes: with a reset, or as if the log ended."""
