@@ -12,11 +12,11 @@ from typing import Any
 
 from textual.app import App, ComposeResult
 
-from servedeck.cluster.log_parsing import LineSplitter
 from servedeck.cluster.watch import kinds
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import Fleet
+from servedeck.logs.line_splitter import LineSplitter
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import sanitize
 from tests.control_plane import objects, pod_statuses

@@ -8,19 +8,15 @@ from dataclasses import dataclass
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import describe_error
-from servedeck.logs.instance_stream import (
-    WHOLE_LOG,
-    InstanceStream,
-    LogConfig,
-    StreamStart,
-    StreamStatus,
-)
+from servedeck.logs.instance_stream import InstanceStream
 from servedeck.logs.instances import ContainerInstance
 from servedeck.logs.lines import NOTICE_SOURCE, ns_to_stamp
 from servedeck.logs.merge import Channel
 from servedeck.logs.pod_log import LogRefusedError, RefusalKind
 from servedeck.logs.resume import ResumePoint
 from servedeck.logs.slots import SlotPool
+from servedeck.logs.stream_types import WHOLE_LOG, LogConfig, StreamStart, StreamStatus
+from servedeck.logs.turns import Turns
 from servedeck.serving.text import one_line, sanitize
 
 
@@ -31,6 +27,7 @@ class FollowerServices:
     connection: Connection
     config: LogConfig
     slots: SlotPool
+    turns: Turns
     server_time: Callable[[], float]
     """Unix time of the API server's clock."""
     add_source: Callable[[ContainerInstance, int], int]
@@ -122,7 +119,8 @@ class ContainerFollower:
             if self._pod_is_gone():
                 break
             if self._latest.restart_count == number:
-                await self._say_end()
+                if not stream.is_superseded:
+                    await self._say_end()
                 self.is_done = self._latest.pod_finished or (
                     self._latest.init and self._latest.terminated and not self._latest.exit_code
                 )
@@ -132,7 +130,7 @@ class ContainerFollower:
             latest = self._latest.restart_count
             self.is_done = False
             if stream.is_lost:
-                await self._say(f"{self.label}: its last lines were deleted before they were read")
+                await self._say(f"{self.label}: lines may be missing here, it restarted meanwhile")
             missed = latest - number - 1
             if missed > 0:
                 # of those in between the node keeps the last one
@@ -198,6 +196,7 @@ class ContainerFollower:
                 services.add_source(self._latest, number),
                 self._channel,
                 services.config,
+                services.turns,
                 start=start,
                 doubtful_point=doubtful,
                 on_status=self._set_status,

@@ -7,8 +7,6 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from enum import Enum
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, ReadTimeoutError
@@ -28,58 +26,15 @@ from servedeck.logs.pod_log import (
     removed_sentence,
 )
 from servedeck.logs.resume import ResumeCut, ResumeMismatchError, ResumePoint
+from servedeck.logs.stream_types import WHOLE_LOG, LogConfig, StreamStart, StreamStatus
+from servedeck.logs.turns import Turns
 from servedeck.serving.objects.records import Pod
 
 _SECOND_BYTES = 19
 _MAX_UNDECIDED = 5
 """Responses that break off before the last line received, after which a log is given up."""
-_RETRIED = (RefusalKind.WAITING, RefusalKind.NODE)
+_RETRIED = (RefusalKind.WAITING, RefusalKind.NODE, RefusalKind.BUSY)
 _decode_pod = RecordDecoder(Pod).decode
-
-
-@dataclass(frozen=True)
-class LogConfig:
-    """Times in seconds."""
-
-    read_timeout: float = 60.0
-    """Time without data after which the connection is replaced and the log resumed."""
-    poll_delay: tuple[float, float] = (0.5, 5.0)
-    """Initial and maximum delay before an attempt; the first one after an interruption is made at
-    once."""
-    confirm_delay: float = 1.0
-    """Time after which the Pod is read again where it is in doubt of which instance a log is: the
-    kubelet knows of a restart before the API server does."""
-    window: float = 0.15
-    """Time that a new line waits for earlier ones of other streams."""
-
-
-class StreamStatus(Enum):
-    """What a stream does."""
-
-    QUEUED = "queued"
-    """As many streams are open as may be."""
-    CONNECTING = "connecting"
-    OPEN = "open"
-    """Lines arrive as they are written."""
-    WAITING = "waiting"
-    """The container is not running; its next start is awaited."""
-    RECONNECTING = "reconnecting"
-    """The connection was lost; lines that were missed will follow."""
-    DONE = "done"
-    """No more lines follow."""
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamStart:
-    """Where the log of an instance is begun: at its last lines, at a time, or at its begin."""
-
-    tail: int | None = None
-    since: bytes = b""
-    """A second, as in a timestamp."""
-
-
-WHOLE_LOG = StreamStart()
 
 
 class _OtherInstanceError(Exception):
@@ -97,6 +52,7 @@ class InstanceStream:
         source: int,
         channel: Channel,
         config: LogConfig,
+        turns: Turns,
         *,
         start: StreamStart = WHOLE_LOG,
         doubtful_point: ResumePoint | None = None,
@@ -114,6 +70,7 @@ class InstanceStream:
         self._source = source
         self._channel = channel
         self._config = config
+        self._turns = turns
         self._start = start
         self._point = doubtful_point or self._new_point()
         self._is_doubtful = doubtful_point is not None
@@ -131,6 +88,9 @@ class InstanceStream:
         self._opened_stamp = b""
         self.doubtful_point: ResumePoint | None = None
         """What was received before it turned out that it may be of the next instance."""
+        self.is_superseded = False
+        """Whether the kubelet has shown that another instance has started, perhaps before the API
+        server knows of it."""
         self.is_lost = False
         """Whether its last lines could not be read, as later instances have replaced it."""
 
@@ -150,7 +110,7 @@ class InstanceStream:
         self._on_status(StreamStatus.CONNECTING, "")
         undecided_responses = 0
         while not self._is_gone:
-            behind = max(0, self._latest.restart_count - self._number)
+            behind = max(self.is_superseded, self._latest.restart_count - self._number)
             if behind > 1:
                 self.is_lost = True
                 return
@@ -194,7 +154,8 @@ class InstanceStream:
     def _has_ended(self) -> bool:
         latest = self._latest
         return (
-            latest.restart_count != self._number
+            self.is_superseded
+            or latest.restart_count != self._number
             or latest.terminated
             or (latest.pod_finished and not latest.running)
         )
@@ -257,7 +218,7 @@ class InstanceStream:
             self._opened_stamp = ns_to_stamp(int(server_time(self._connection) * 1e9))
             self._channel.start()
         self._is_open, self._partial_line = False, b""
-        response = LogResponse(on_open=self._note_open)
+        response = LogResponse(on_open=self._note_open, turns=self._turns)
         parser = StampParser(self._point.last_stamp)
         is_checked = cut is None
         stream = response.batches(self._connection, request, self._config.read_timeout)
@@ -328,12 +289,33 @@ class InstanceStream:
                     self.doubtful_point, self._point = self._point, self._new_point()
                     raise _OtherInstanceError
         else:
+            if await self._is_in_previous_log(request):
+                self.is_superseded = True
+                raise _OtherInstanceError
             for delay in (0.0, self._config.confirm_delay):
                 await asyncio.sleep(delay)
                 if not await self._is_latest():
                     self._retries = max(1, self._retries)
                     raise _OtherInstanceError
         await self._on_missing()
+
+    async def _is_in_previous_log(self, request: LogRequest) -> bool:
+        """Whether the last line received is in the log of the instance before the current one: then
+        this instance is that one, whatever the API server shows. The kubelet knows best."""
+        cut = self._point.begin(seek=True)
+        request = request._replace(follow=False, previous=True, since_time=cut.since_time)
+        response = LogResponse(turns=self._turns)
+        parser = StampParser()
+        stream = response.batches(self._connection, request, self._config.read_timeout)
+        try:
+            async with aclosing(stream) as batches:
+                async for lines in batches:
+                    cut.feed(parser.parse(lines))
+                    if cut.is_decided:
+                        break
+        except LogRefusedError:
+            return False  # there is none before
+        return cut.is_found
 
     async def _is_latest(self) -> bool:
         """Whether the API server knows of no later instance."""

@@ -10,7 +10,7 @@ from operator import is_
 from servedeck.cluster.http.connection import Connection
 from servedeck.fleet.views import PodView
 from servedeck.logs.container_follower import ContainerFollower, FollowerServices
-from servedeck.logs.instance_stream import LogConfig, StreamStart, StreamStatus, server_time
+from servedeck.logs.instance_stream import server_time
 from servedeck.logs.instances import (
     ContainerInstance,
     ContainerKey,
@@ -19,7 +19,10 @@ from servedeck.logs.instances import (
 )
 from servedeck.logs.lines import NOTICE_SOURCE, LineBatch, LogSource, ns_to_stamp
 from servedeck.logs.merge import Merger
+from servedeck.logs.pod_log import PIECE_BYTES
 from servedeck.logs.slots import SlotPool
+from servedeck.logs.stream_types import LogConfig, StreamStart, StreamStatus
+from servedeck.logs.turns import Turns
 
 _SECOND_BYTES = 19
 
@@ -87,6 +90,7 @@ class LogStreams:
             connection=connection,
             config=config,
             slots=SlotPool(max_open),
+            turns=Turns(PIECE_BYTES),
             server_time=lambda: server_time(connection),
             add_source=self._add_source,
             refuse=self._refuse,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from servedeck.cluster.http.connection import Connection
-from servedeck.logs.instance_stream import LogConfig
 from servedeck.logs.instances import LogSelection
 from servedeck.logs.lines import NOTICE_SOURCE, LineBatch
+from servedeck.logs.stream_types import LogConfig
 from servedeck.logs.streams import LogSince, LogStreams
 from tests.cluster.fake_api_server import FakeApiServer, open_connection, serve, write_kubeconfig
 from tests.logs.fake_kubelet import FakeKubelet

@@ -30,6 +30,17 @@ def make_line(second: float, text: str, nanosecond: int = 0) -> bytes:
     return make_stamp(second, nanosecond) + b" " + text.encode()
 
 
+def numbered(first: int, count: int, *, per_second: int = 10) -> list[bytes]:
+    return [
+        make_line(at // per_second, f"line {at}", at % per_second // 3)
+        for at in range(first, first + count)
+    ]
+
+
+def numbered_texts(first: int, count: int) -> list[str]:
+    return [f"line {at}" for at in range(first, first + count)]
+
+
 @dataclass
 class Cut:
     """Ends a response after this number of bytes: with a reset, or as if the log ended."""
@@ -211,7 +222,9 @@ class FakeKubelet:
         self.failing: set[str] = set()
         self.finished: set[str] = set()
 
-    def add(self, pod: str = "web", container: str = "main", *, init: bool = False) -> FakeContainer:
+    def add(
+        self, pod: str = "web", container: str = "main", *, init: bool = False
+    ) -> FakeContainer:
         found = FakeContainer(self, pod, container, init)
         self.containers[pod, container] = found
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}"
@@ -247,9 +260,7 @@ class FakeKubelet:
                 namespace=NAMESPACE,
                 health=PodHealth.ERROR if name in self.failing else PodHealth.OK,
                 finished=name in self.finished,
-                containers=tuple(
-                    [one.view for one in self.containers.values() if one.pod == name]
-                ),
+                containers=tuple([one.view for one in self.containers.values() if one.pod == name]),
             )
             for name in names
         ]
