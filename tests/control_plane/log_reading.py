@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.fleet.session import ClusterSession, SessionChanges
@@ -19,31 +20,42 @@ EVERYTHING = LogSince(tail=None)
 ALL_LOGS = LogSelection()
 
 
-class ServingReader:
-    """What was received from all Pods of a serving."""
+class ReceivedLine(NamedTuple):
+    source: int
+    stamp: bytes
+    text: bytes
 
-    def __init__(self) -> None:
+
+class ServingReader:
+    """What was received from all Pods of a serving: counts of numbered lines; or, with
+    `keeps_lines`, the lines themselves."""
+
+    def __init__(self, *, keeps_lines: bool = False) -> None:
+        self._keeps_lines = keeps_lines
         self.check = LineCheck()
         self.notices: list[str] = []
         """What the streams said of themselves."""
-        self.texts: list[bytes] = []
-        """All lines but notices, if `keeps_texts`."""
-        self.keeps_texts = False
+        self.lines: list[ReceivedLine] = []
+        """All lines, notices included, in the order in which they are shown."""
+
+    @property
+    def texts(self) -> list[bytes]:
+        """The lines that containers wrote."""
+        return [line.text for line in self.lines if line.source != NOTICE_SOURCE]
 
     async def add(self, batch: LineBatch) -> None:
         """Receive a batch of `LogStreams`."""
-        if NOTICE_SOURCE not in batch.sources:
-            texts = batch.texts
-        else:
+        if self._keeps_lines:
+            self.lines.extend(map(ReceivedLine, batch.sources, batch.stamps, batch.texts))
+        texts = batch.texts
+        if NOTICE_SOURCE in batch.sources:
             texts = []
             for text, source in zip(batch.texts, batch.sources, strict=True):
                 if source == NOTICE_SOURCE:
                     self.notices.append(text.decode())
                 else:
                     texts.append(text)
-        if self.keeps_texts:
-            self.texts.extend(texts)
-        else:
+        if not self._keeps_lines:
             self.check.add(texts)
 
 
