@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.fleet.session import ClusterSession, SessionChanges
@@ -26,7 +26,15 @@ class ReceivedLine(NamedTuple):
     text: bytes
 
 
-class ServingReader:
+class LineReceiver(Protocol):
+    """What lines are delivered to."""
+
+    async def add(self, batch: LineBatch) -> None:
+        """Receive a batch of `LogStreams`."""
+        ...
+
+
+class ServingReader(LineReceiver):
     """What was received from all Pods of a serving: counts of numbered lines; or, with
     `keeps_lines`, the lines themselves."""
 
@@ -64,7 +72,7 @@ async def read_serving(
     kubeconfig: Path,
     namespace: str,
     serving: str,
-    reader: ServingReader,
+    reader: LineReceiver,
     *,
     since: LogSince = EVERYTHING,
     selection: LogSelection = ALL_LOGS,

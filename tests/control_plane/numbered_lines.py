@@ -88,6 +88,11 @@ class LineCheck:
     def count(self) -> int:
         return sum(each.count for each in self._received.values())
 
+    @property
+    def instances(self) -> list[Instance]:
+        """Those of which lines were received."""
+        return list(self._received)
+
     def add(self, texts: Iterable[bytes]) -> None:
         """Lines in the order in which the reader got them."""
         key, current = b"", _Received()

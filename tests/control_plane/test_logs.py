@@ -518,7 +518,7 @@ async def test_a_pod_that_is_deleted(serving: Serving) -> None:
         await wait_until(lambda: len(serving.reader.texts) == 2, "both Pods")
         path = f"/api/v1/namespaces/{serving.namespace}/pods/{serving.pod}"
         await asyncio.to_thread(serving.plane.request, "DELETE", path)
-        await wait_until(
-            lambda: any(serving.pod in notice for notice in serving.reader.notices), "the notice"
-        )
-    assert sorted(serving.reader.texts) == [b"pod 0", b"pod 1"]
+        serving.log().write("last words")
+        serving.log().finish()
+        await serving.wait_for_notice(f"{serving.pod} was deleted")
+    assert sorted(serving.reader.texts) == [b"last words", b"pod 0", b"pod 1"]
