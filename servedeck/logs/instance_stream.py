@@ -17,6 +17,7 @@ from servedeck.logs.line_splitter import ParsedLines, StampParser
 from servedeck.logs.lines import ns_to_stamp
 from servedeck.logs.merge import Channel
 from servedeck.logs.pod_log import (
+    PIECE_BYTES,
     LogRefusedError,
     LogRequest,
     LogResponse,
@@ -214,6 +215,7 @@ class InstanceStream:
             tail=start.tail if cut is None else None,
             since_time=since if cut is None else cut.since_time,
         )
+        await self._turns.wait(PIECE_BYTES)  # to open many connections takes as long as much data
         if not self._opened_stamp:
             self._opened_stamp = ns_to_stamp(int(server_time(self._connection) * 1e9))
             self._channel.start()

@@ -30,7 +30,11 @@ _MIN_QUEUED_BYTES = 512 << 10
 _JOIN_SECONDS = 0.02
 """Lines that arrive within this time are joined."""
 _QUIET_SECONDS = 0.3
-"""Time without a line after which a stream is taken to have read what was written before."""
+"""Time without a line of any stream that reads what was written before, after which they are taken
+to have read it."""
+_STALLED_SECONDS = 2.0
+"""Time without a line of one stream, while others have some, after which it is taken to have read
+what was written before: where many share a slow connection, each waits for the others."""
 _ANSWER_SECONDS = 3.0
 """Time that other streams wait for one that has not been answered yet."""
 _POLL_SECONDS = 0.02
@@ -105,6 +109,8 @@ class Channel:
         self._lines += len(stamps)
         self._bytes += sum(map(len, texts))
         self._active_at, self._quiet_after = now, _QUIET_SECONDS
+        if self._is_catching_up:
+            self._merger.history_at = now
         self._merger.notice_lines(is_full=self.is_full)
         while self.is_full and not self.is_closed:
             self._room.clear()
@@ -162,12 +168,13 @@ class Channel:
         return len(self._segments) > 1
 
     def is_catching_up(self, now: float) -> bool:
-        if (
-            self._is_catching_up
-            and not self._is_blocked
-            and now - self._active_at >= self._quiet_after
-        ):
-            self._is_catching_up = False
+        if self._is_catching_up and not self._is_blocked:
+            silence = now - self._active_at
+            is_busy = now - self._merger.history_at < _QUIET_SECONDS
+            if silence >= (
+                max(self._quiet_after, _STALLED_SECONDS) if is_busy else self._quiet_after
+            ):
+                self._is_catching_up = False
         return self._is_catching_up
 
     def due_key(self, before: float) -> bytes:
@@ -221,6 +228,8 @@ class Merger:
         self._wake = asyncio.Event()
         self._waits_for_lines = False
         self.queued_bytes_per_channel = _MAX_QUEUED_BYTES
+        self.history_at = 0.0
+        """When the last line came of a stream that reads what was written before."""
 
     def open_channel(self) -> Channel:
         """A channel for one more stream."""

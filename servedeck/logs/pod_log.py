@@ -22,6 +22,9 @@ PIECE_BYTES = 128 << 10
 """Bytes processed without yielding to the event loop. A fast log delivers several times as many at
 once, which would delay key presses."""
 
+_READ_BUFFER_BYTES = 128 << 10
+"""With more, eighty fast logs would fill hundreds of megabytes, and hold up the event loop as all
+of them receive at once."""
 _ACCEPT_HEADER = {"Accept": "*/*"}
 
 
@@ -121,7 +124,11 @@ class LogResponse:
         """
         try:
             async with connection.stream(
-                request.path, request.params, read_timeout, _ACCEPT_HEADER
+                request.path,
+                request.params,
+                read_timeout,
+                _ACCEPT_HEADER,
+                read_buffer_bytes=_READ_BUFFER_BYTES,
             ) as stream:
                 if stream.status == 204:
                     raise ApiError(400, "", "the Pod is not scheduled yet")
