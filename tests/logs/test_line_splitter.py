@@ -73,6 +73,8 @@ def test_times_and_texts_are_separated(texts: list[bytes]) -> None:
                     STAMP[:-1] + b"-03:30 west",
                     b"2026-11-29T01:02:03Z short",
                     b"2026-99-29T01:02:03.123456789+09:00 no date",
+                    b"2026-99-99T01:02:03.123456789Z no date either",
+                    b"2026-W01-1T01:02:03.123456789Z a week",
                     b"2026-11-29T01:02:03.12345678xZ no digits",
                     b"2026-11-29T01:02:03.123456789Zx no zone",
                     b"unable to retrieve container logs for containerd://0123",

@@ -153,6 +153,21 @@ async def test_new_lines_wait_for_those_of_other_streams() -> None:
     assert merged.texts == [b"first", b"second", b"too", b"late"]
 
 
+async def test_what_follows_in_one_stream_may_come_before_lines_of_others() -> None:
+    skip = TimeSkipper(asyncio.get_running_loop())
+    async with merging(window=1000.0) as merged:
+        channels = [merged.merger.open_channel() for _ in range(2)]
+        for channel in channels:
+            channel.caught_up()
+        await channels[0].put([make_stamp(1)], [b"1"], 1)
+        skip(10)  # so they are not joined
+        await channels[0].put([make_stamp(4)], [b"4"], 1)
+        await channels[1].put([make_stamp(5)], [b"5"], 2)
+        skip(1001)
+        await merged.wait_for(3)
+    assert merged.texts == [b"1", b"4", b"5"]
+
+
 async def test_a_stream_that_is_silent_holds_up_no_other() -> None:
     skip = TimeSkipper(asyncio.get_running_loop())
     async with merging() as merged:

@@ -145,8 +145,11 @@ async def test_a_quiet_log_is_reconnected_silently(
     config = LogConfig(read_timeout=0.2, poll_delay=(0.01, 0.05))
     async with follow(kubelet, connection, config=config, since=LogSince(tail=5)) as followed:
         await followed.wait_for(lambda: len(container.queries) >= 3)
-        # it was empty, so what was written since then is new, however much it is
+        # it was empty, so what is written from now on is new, however much it is
+        container.refusal = (502, "dial tcp: connection refused")
+        await followed.wait_for(lambda: followed.streams.state.reconnecting)
         await container.write(*numbered(0, 20))
+        container.refusal = None
         await followed.wait_for_text("line 19")
         seen = len(container.queries)
         await followed.wait_for(lambda: len(container.queries) >= seen + 2)

@@ -219,6 +219,18 @@ def test_what_is_held_while_the_place_is_sought_is_bounded(
     assert [part.texts for part in cut.feed(StampParser().parse(file[2000:]))] == [[b"new"]]
 
 
+def test_a_number_of_lines_that_does_not_fit_is_not_relied_on() -> None:
+    """The kubelet leaves out a record of the file that it cannot read any more."""
+    file = [make_line(5, text, at) for at, text in enumerate("abcdefg")]
+    for left_out in range(3):
+        for written in range(4, 8):
+            reader = Reader(ResumePoint())
+            reader.begin(respond(file[:4], "1970-01-01T00:00:00Z"))
+            reader.resume([*file[:left_out], *file[left_out + 1 : written]])
+            assert reader.received == file[:written]
+            assert reader.is_found or written == 4  # nothing came of which it could be told
+
+
 def test_nothing_received_is_nothing_to_go_on_from() -> None:
     with pytest.raises(ValueError, match="nothing was received"):
         ResumePoint().begin()
