@@ -192,8 +192,11 @@ class InstanceStream:
             initial, maximum = self._config.poll_delay
             delay = min(maximum, initial * 2 ** min(self._retries - 1, 10))
             delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no security
+            # not wait_for(), which forgets a cancellation that comes together with the event
+            # (Python 3.11)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._changed.wait()
         self._retries += 1
 
     # -- one response -----------------------------------------------------------------------------

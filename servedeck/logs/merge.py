@@ -257,8 +257,11 @@ class Merger:
             if delay is None:
                 await self._wake.wait()
             elif not self._wake.is_set():
+                # not wait_for(), which forgets a cancellation that comes together with the event
+                # (Python 3.11)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), delay)
+                    async with asyncio.timeout(delay):
+                        await self._wake.wait()
 
     async def _pass_on(self) -> float | None:
         """Pass on what may be. Returns the seconds until more may be, None without queued lines."""

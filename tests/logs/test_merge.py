@@ -228,3 +228,19 @@ async def test_what_was_deselected_is_forgotten() -> None:
         await merged.wait_for(1)
         assert merged.texts == [b"0"]
         assert merged.merger.is_empty
+
+
+async def test_it_can_be_cancelled_while_lines_arrive() -> None:
+    merger = Merged(window=1000.0).merger
+    channels = [merger.open_channel() for _ in range(2)]
+    for channel in channels:
+        channel.caught_up()
+    task = asyncio.create_task(merger.run())
+    await channels[0].put([make_stamp(1)], [b"a"], 1)
+    for _ in range(10):
+        await asyncio.sleep(0)  # it waits for lines of the other channel
+    merger.notice_lines(is_full=True)
+    await asyncio.sleep(0)  # the waiting task is about to go on
+    task.cancel()
+    await wait_until(task.done, "the end of the task", 60)
+    assert task.cancelled()
