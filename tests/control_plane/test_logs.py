@@ -447,12 +447,11 @@ async def test_more_pods_than_streams(serving: Serving) -> None:
 
 async def test_a_role_without_pods_log_is_named_once(serving: Serving) -> None:
     serving.create(3)
-    rules = [
-        {
-            "apiGroups": ["", "apps"],
-            "resources": ["pods", "events", "services", "deployments", "replicasets"],
-            "verbs": ["get", "list", "watch"],
-        }
+    kinds = {"": ("pods", "events", "services"), "apps": ("deployments", "replicasets")}
+    rules: list[dict[str, Any]] = [
+        {"apiGroups": [group], "resources": [name], "verbs": ["get", "list", "watch"]}
+        for group, names in kinds.items()
+        for name in names
     ]
     serving.plane.grant("viewer", rules, namespace=serving.namespace)
     serving.user = "viewer"
