@@ -100,8 +100,8 @@ async def measure_append(buffer: LogBuffer) -> dict[str, Any]:
 
 
 def measure_steps(work: LogSearch | LogFilter) -> dict[str, float]:
-    """Milliseconds until the first line is found, seconds until all are, and CPU time of the longest
-    step: the one figure that other programs on the machine hardly change."""
+    """Milliseconds until the first line is found, seconds until all are, and the CPU time of the
+    longest step, which other programs on the machine hardly change."""
     begin, first, worst, more = time.perf_counter(), 0.0, 0.0, True
     while more:
         start = time.thread_time()
