@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import log_buffer
 from benchmarks.micro import LOG_LINES_FIGURE
 
 Figures = dict[str, Any]
@@ -126,6 +127,28 @@ BUDGETS = (
         ("micro", LOG_LINES_FIGURE),
         500_000,
         is_minimum=True,
+    ),
+    Budget(
+        "log lines kept in the buffer alone",
+        "thousand lines/s",
+        ("log_buffer", "append_thousand_lines_per_s"),
+        1_500,
+        is_minimum=True,
+    ),
+    Budget("memory of 1,000,000 lines, a line", "B", ("log_buffer", "memory_bytes_per_line"), 150),
+    *(
+        Budget(f"{work} of 1,000,000 lines, {query}, {label}", unit, path, limit)
+        for query in log_buffer.QUERIES
+        for work in ("search", "filter")
+        for label, unit, path, limit in (
+            ("first line", "ms", ("log_buffer", query, work, "first_ms"), 100),
+            (
+                "all",
+                "s",
+                ("log_buffer", query, work, "all_s"),
+                2 if query in log_buffer.BOUNDED_QUERIES else None,
+            ),
+        )
     ),
     Budget("start of the demo to its first complete table", "s", ("demo", "complete_s"), 1.5),
     Budget("CPU of the demo at rest", "%", ("demo", "cpu_percent"), 10),

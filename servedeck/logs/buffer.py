@@ -44,8 +44,9 @@ class _SealedBlock:
 class LogBuffer:
     """Lines that are numbered from 0 in the order in which they were appended.
 
-    Used from one thread. Lines `first` to `end` are held; `first` advances when the oldest are
-    dropped, which happens only when the file may not or cannot grow.
+    Used from one thread. Lines `first` to before `end` are held. `first` advances when the oldest
+    are dropped, because the file may not or cannot grow: in `append` and `wait_for_room`, and where
+    a line cannot be read back.
     """
 
     def __init__(
@@ -190,7 +191,6 @@ class LogBuffer:
         """The block that holds a line; raises IndexError if the line is not held. `keep` it for the
         next calls, which a search of all blocks does not need. A block that still grows is a copy
         of what it has."""
-        self._take_results()
         if not self.first <= number < self.end:
             raise IndexError(f"line {number} is not held")
         if number >= self._growing.first:

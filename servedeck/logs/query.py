@@ -7,7 +7,8 @@ here can take the screen's time for long:
   stands before `.*` in other regular expressions is found on its own as well, if it has one length.
 - Of any other regular expression the time is bounded by the length of what is searched: the first
   `MAX_CHARS` characters of each line, fewer the more repeats it has that depend on one another
-  (`LineQuery.searched_chars`). Where it can take exponential time, as `(a+)+b` does, it is refused.
+  (`LineQuery.searched_chars`). It is refused where it can take exponential time, as `(a+)+b` does,
+  and with more than four such repeats.
 - `LineQuery.steps` stops within a block.
 """
 
@@ -23,9 +24,10 @@ from typing import Protocol
 from servedeck.logs.block import LogBlock
 from servedeck.logs.regex_shape import has_alternatives, read_shape
 
-MAX_CHARS = (1 << 20, 8 << 10, 1 << 10, 256)
+MAX_CHARS = (1 << 20, 8 << 10, 1 << 10, 256, 96)
 """Characters of each line in which a regular expression is searched, by the number of its repeats
-that can each take any length (`RegexShape.degree`). The worst of lines takes about a second."""
+that can each take any length (`RegexShape.degree`); more are refused. The worst of lines takes
+about a second."""
 MAX_QUERY_CHARS = 2_000
 _MAX_SPANS = 1_000
 _STEP_SECONDS = 0.001
@@ -33,6 +35,10 @@ _STEP_SECONDS = 0.001
 _NESTED_REPEATS = (
     "The regular expression repeats what is repeated in it, as (a+)+ does, which can take forever;"
     " (a++)+ does not."
+)
+_TOO_MANY_REPEATS = (
+    "The regular expression has too many repeats that depend on one another, which can take"
+    " forever; several filters do not."
 )
 _NOT_LETTERS = re.compile(r"\\.|\(\?P?[<=>]\w*|\(\?[a-zA-Z-]+", re.S)
 """Parts of a regular expression whose letters are no text."""
@@ -132,9 +138,10 @@ def _make_matcher(text: str) -> _Matcher:
         raise QueryError("The regular expression is too large.") from error
     if shape.is_exponential:
         raise QueryError(_NESTED_REPEATS)
-    limit = MAX_CHARS[min(degree, len(MAX_CHARS) - 1)]
+    if degree >= len(MAX_CHARS):
+        raise QueryError(_TOO_MANY_REPEATS)
     patterns = [*(re.compile(front, flags) for front in fronts), pattern]
-    return _RegexMatcher(patterns, shape.literals, limit)
+    return _RegexMatcher(patterns, shape.literals, MAX_CHARS[degree])
 
 
 def _literals_in_order(pattern: str) -> list[str] | None:
@@ -248,7 +255,10 @@ class _RegexMatcher:
     def spans(self, line: str) -> list[tuple[int, int]]:
         found: list[tuple[int, int]] = []
         at = 0
-        while len(found) < _MAX_SPANS and (span := self._find(line, at)) is not None:
+        while at <= len(line) and len(found) < _MAX_SPANS:
+            span = self._find(line, at)
+            if span is None:
+                break
             start, at = span
             if at > start:
                 found.append(span)

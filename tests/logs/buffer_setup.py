@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from servedeck.logs.buffer import LogBuffer
+from servedeck.logs.buffer import LogBlock, LogBuffer
 from servedeck.logs.lines import LineBatch, ns_to_stamp
 
 SMALL: dict[str, Any] = {"memory_bytes": 2_000, "spill_bytes": 1_500}
@@ -30,3 +31,9 @@ async def append_all(
     """Append lines, and wait until those that are to leave memory have left it."""
     buffer.append(make_batch(list(texts), sources, buffer.end))
     await buffer.wait_for_room()
+
+
+def make_block(texts: Sequence[bytes], first: int = 0) -> LogBlock:
+    """A block of lines of source 1."""
+    stamps = b"".join(map(make_stamp, range(len(texts))))
+    return LogBlock(first, b"\n".join(texts), stamps, array("H", [1] * len(texts)))
