@@ -16,7 +16,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import control_plane_setup, demo, edit, log_throughput, micro, page, report
+from benchmarks import (
+    control_plane_setup,
+    demo,
+    edit,
+    log_buffer,
+    log_throughput,
+    micro,
+    page,
+    report,
+)
 from benchmarks.measure import (
     PROFILE_ENV,
     BenchmarkPlan,
@@ -94,10 +103,13 @@ def build_plan(args: argparse.Namespace) -> BenchmarkPlan:
 
 
 def measure_without_cluster(plan: BenchmarkPlan) -> dict[str, Any]:
-    """Benchmarks without a control plane: the demo, and the maximum log throughput."""
+    """Benchmarks without a control plane: the demo, the maximum log throughput, and the buffer of a
+    log."""
     return {
         "demo": asyncio.run(demo.measure_demo(plan)),
         "log": log_throughput.measure_log(plan.terminal_size),
+        "log_pods": log_throughput.measure_log(plan.terminal_size, pods=log_throughput.MERGED_PODS),
+        "log_buffer": log_buffer.measure_buffer(),
     }
 
 
@@ -176,7 +188,9 @@ def main() -> int:
     if args.only_edit:
         budgets = tuple(budget for budget in budgets if "edit" in budget.path)
     elif args.only_micro or args.only_alone:
-        measured = {"micro"} if args.only_micro else {"micro", "demo", "log"}
+        measured = (
+            {"micro"} if args.only_micro else {"micro", "demo", "log", "log_pods", "log_buffer"}
+        )
         budgets = tuple(budget for budget in budgets if budget.path[0] in measured)
     print(report.format_table(ours, result.get("peer"), budgets))
     if "not_reached" in ours:

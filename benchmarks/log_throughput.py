@@ -39,6 +39,8 @@ PACED_LINES = 5_000_000
 """Lines after them, at `paced_rate`."""
 PACED_RATE = 500_000
 """Lines per second of one Pod after the unpaced lines."""
+MERGED_PODS = 80
+"""Pods whose logs are merged."""
 MERGED_PACED_RATE = 200_000
 """Lines per second of several Pods together."""
 _LINES_PER_CHUNK = 1000
@@ -136,6 +138,7 @@ def measure_log(size: tuple[int, int], pods: int = 1) -> dict[str, Any]:
                     return {}
                 terminal.send_keys("l")
                 began = float(output.readline())
+                terminal.wait(lambda: count_lines(terminal) > 0, 30)
                 keys, at = _measure_keys(terminal, UNPACED_LINES, began + _TIMEOUT)
                 result: dict[str, Any] = {"fast_key": percentiles(keys, "p50_ms", "p99_ms")}
                 result["lines_per_s"] = round(UNPACED_LINES / (at - began)) if at else None

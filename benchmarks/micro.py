@@ -12,16 +12,17 @@ from typing import Any
 
 from textual.app import App, ComposeResult
 
-from servedeck.cluster.log_parsing import LineSplitter
 from servedeck.cluster.watch import kinds
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import Fleet
+from servedeck.logs.line_splitter import LineSplitter
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import sanitize
 from tests.control_plane import objects, pod_statuses
+from widgets.log_view import LogView
+from widgets.recent_lines import RecentLines
 from widgets.serving_rows import COLUMNS, ServingRowBuilder
-from widgets.stream_log import StreamLog
 from widgets.table import KeyedTable
 
 SERVINGS, PODS = 500, 10
@@ -110,7 +111,7 @@ class LogApp(App[None]):
     """An app with only a log."""
 
     def compose(self) -> ComposeResult:
-        yield StreamLog()
+        yield LogView()
 
 
 async def measure_log(line_count: int = 500_000) -> float:
@@ -120,17 +121,17 @@ async def measure_log(line_count: int = 500_000) -> float:
     chunks = [data[at : at + 65_536] for at in range(len(line))]
     app, splitter = LogApp(), LineSplitter()
     async with app.run_test(size=(160, 50)):
-        log = app.query_one(StreamLog)
+        log, lines = app.query_one(LogView), RecentLines(10_000)
+        log.show(lines, lines.row)
         start, taken, chunk = time.perf_counter(), 0, 0
         while taken < line_count:
-            lines = [sanitize(raw.decode()) for raw in splitter.feed(chunks[chunk % len(chunks)])]
-            log.write_lines(lines)
-            taken += len(lines)
+            texts = [sanitize(raw.decode()) for raw in splitter.feed(chunks[chunk % len(chunks)])]
+            lines.extend(texts)
+            log.note_appended()
+            taken += len(texts)
             chunk += 1
             await asyncio.sleep(0)
-        while len(log.lines) + log.dropped_count < taken:
-            await asyncio.sleep(0.01)
-        assert len(log.lines) + log.dropped_count == taken
+        assert lines.count + lines.dropped_count == taken
         return round(taken / (time.perf_counter() - start))
 
 

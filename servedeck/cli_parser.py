@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_set_command(commands)
     _add_operation_commands(commands)
     _add_wait_command(commands)
+    _add_logs_command(commands)
     _add_port_forward_command(commands)
     _add_demo_command(commands)
     return parser
@@ -76,6 +77,11 @@ def _add_open_command(commands: Any) -> None:
         metavar="TAB",
         default="",
         help="overview, logs, events, rollouts or yaml; default: overview",
+    )
+    open_.add_argument("--pod", metavar="POD", help="show the log of this Pod")
+    open_.add_argument("--container", metavar="NAME", help="of this container of the Pod")
+    open_.add_argument(
+        "--time", metavar="TIME", help="at the first line at or after 2026-01-31T14:05:30Z"
     )
     open_.add_argument(
         "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
@@ -377,6 +383,73 @@ def _add_wait_command(commands: Any) -> None:
     )
     _add_common_flags(wait, single_namespace=True)
     wait.set_defaults(run="servedeck.commands.wait:run")
+
+
+def _line_count(text: str) -> int:
+    """A number of lines. Raises argparse.ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines; write 0, 100, ...")
+    return int(text)
+
+
+def _add_logs_command(commands: Any) -> None:
+    logs = commands.add_parser(
+        "logs",
+        help="print the logs of a serving's Pods, merged by time",
+        description="Prints the logs of the Pods of a serving, merged by time: of the inference"
+        " server, unless another container is named. With -f it goes on with new lines, new Pods"
+        " and restarted containers until ctrl+c; a lost connection is resumed without a gap.",
+        epilog="What happens to Pods and containers is written to standard error. Exit codes: 0"
+        " everything was printed, 1 a log cannot be read, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    logs.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with new lines")
+    begin = logs.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--tail",
+        metavar="N",
+        type=_line_count,
+        default=200,
+        help="last lines of each container; default: %(default)s",
+    )
+    begin.add_argument("--since", metavar="TIME", help="lines of the last 30s, 5m, 1h, ...")
+    begin.add_argument("--all", action="store_true", help="the whole log of each container")
+    logs.add_argument(
+        "-p", "--previous", action="store_true", help="the instance before the last restart"
+    )
+    logs.add_argument(
+        "--pod", metavar="POD", action="append", help="only this Pod; may be repeated"
+    )
+    chosen = logs.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "-c",
+        "--container",
+        metavar="NAME",
+        action="append",
+        help="this container; may be repeated; default: the inference server",
+    )
+    chosen.add_argument(
+        "--all-containers", action="store_true", help="all containers, init containers too"
+    )
+    logs.add_argument(
+        "--grep",
+        metavar="REGEX",
+        help="only lines with a match, and what continues them; lower case finds both cases",
+    )
+    logs.add_argument(
+        "--level",
+        choices=("debug", "info", "warning", "error", "critical"),
+        help="only lines of this and higher levels, and what continues them",
+    )
+    logs.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="json: one object a line"
+    )
+    logs.add_argument(
+        "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
+    )
+    _add_common_flags(logs, single_namespace=True)
+    logs.set_defaults(run="servedeck.commands.logs:run")
 
 
 def _add_port_forward_command(commands: Any) -> None:

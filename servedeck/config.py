@@ -28,6 +28,9 @@ PLATFORM_KEYS = (
     "prometheus_service",
 )
 
+LOG_MEMORY_RANGE = (4, 4096)
+"""Least and greatest value of `log_memory_mib`."""
+
 
 class SettingsError(Exception):
     """A setting cannot be used; str() is one sentence with its place and the expected value."""
@@ -84,6 +87,8 @@ class Settings:
     """File with the CA certificates of `prometheus_url`; the system's if empty."""
     pod_metrics: bool = True
     """Whether the Pods' own /metrics is read where there is no Prometheus."""
+    log_memory_mib: int = 64
+    """Memory of a log's newest lines in MiB; older ones are compressed in a temporary file."""
     explicit_keys: frozenset[str] = field(default=frozenset(), compare=False)
     """Keys that were set explicitly, even to their default."""
 
@@ -133,6 +138,8 @@ def _validate(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, A
 
     fields: dict[str, Any] = {key: (kind, None) for key, kind in _FIELD_TYPES.items()}
     fields["favorites"] = (_FIELD_TYPES["favorites"], Field(default=None, max_length=9))
+    least, most = LOG_MEMORY_RANGE
+    fields["log_memory_mib"] = (int, Field(default=None, ge=least, le=most))
     model = create_model("Settings", __config__=ConfigDict(extra="forbid"), **fields)
     try:
         read = model.model_validate(values, strict=strict)
@@ -223,6 +230,8 @@ def _describe_expected(key: str) -> str:
     kind = _FIELD_TYPES[key]
     if kind is bool:
         return "true or false"
+    if kind is int:
+        return f"a whole number from {LOG_MEMORY_RANGE[0]} to {LOG_MEMORY_RANGE[1]}"
     if kind is str:
         return 'a string, "..."'
     if kind == tuple[str, ...]:

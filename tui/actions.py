@@ -48,6 +48,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "operation": "Dialog of an operation",
     "adoption": "Dialog of an adoption",
     "pick": "Picker",
+    "pick_pods": "Picker of Pods",
     "table": "List navigation",
     "help": "Help",
     "app": "Everywhere",
@@ -103,6 +104,10 @@ def _iter_bindings(action: Action) -> Iterator[Binding]:
 
 _KEY_DISPLAY = {
     "slash": "/",
+    "ampersand": "&",
+    "comma": ",",
+    "full_stop": ".",
+    "at": "@",
     "equals_sign": "=",
     "colon": ":",
     "question_mark": "?",

@@ -36,8 +36,10 @@ from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
 from tui.internals.textual_private import free_drawn_lines
 from tui.key_queue import ORDERED_EVENTS, KeyQueue
+from tui.log_target import LogTarget
 from tui.ports.app_context import KeptEdit, Undoable
-from tui.ports.serving_source import LogService, ServingSource, SourceChanges
+from tui.ports.log_service import LogService
+from tui.ports.serving_source import ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
 from widgets.status_paragraphs import CrashedContainer, LogTail
@@ -89,6 +91,8 @@ class InitialPage(NamedTuple):
     """Title of the tab, in any case; "" for the first."""
     kind: str = ""
     """Kind of the workload, in any case; "" for a Deployment, or any if there is none."""
+    log: LogTarget | None = None
+    """The log that the tab Logs shows; None for that of all Pods."""
 
 
 class ServedeckApp(TerminalApp):
@@ -125,6 +129,7 @@ class ServedeckApp(TerminalApp):
         is_production_context: Callable[[str], bool] = lambda _context: False,
         wide: bool = False,
         columns: Sequence[str] = (),
+        log_memory_bytes: int = 64 << 20,
         change_service: ChangeService | None = None,
         bundle_service: BundleService | None = None,
         metrics_service: MetricsService | None = None,
@@ -135,7 +140,8 @@ class ServedeckApp(TerminalApp):
     ) -> None:
         """`keymap` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
-        that are shown, empty for all. `kubeconfig` are its files, None for
+        that are shown, empty for all; `log_memory_bytes` is the memory of a log's newest lines.
+        `kubeconfig` are its files, None for
         those of the environment. `is_production_context` says of the name of a context whether
         it is one. With `initial_draft`, the form of a new serving is open at
         the start, filled with that draft, as soon as there is a `change_service`; with
@@ -170,6 +176,7 @@ class ServedeckApp(TerminalApp):
         self._initial_page = initial_page
         self.wide = wide
         self.columns = tuple(columns)
+        self.log_memory_bytes = log_memory_bytes
         self.clock = clock
         self.servings = ServingsScreen()
         for known in THEMES:
@@ -261,7 +268,7 @@ class ServedeckApp(TerminalApp):
         self.source.subscribe(self._on_changes)
         if self.port_forwards is not None:
             self.port_forwards.subscribe(self._on_port_forwards_changed)
-        self.source.hold_while(self._has_unpainted_input)
+        self.source.hold_while(self.has_unpainted_input)
         self.app_resume_signal.subscribe(self, lambda _app: self.screen_buffer.invalidate())
         # After the first paint: the source's imports take longer than drawing the screen.
         self.call_after_refresh(self._start_source)
@@ -308,7 +315,7 @@ class ServedeckApp(TerminalApp):
         finally:
             unsubscribe()
         if len(found) == 1:
-            self.servings.open_page(found[0], page.tab)
+            self.servings.open_page(found[0], page.tab, page.log)
         elif found:
             self.show_message(describe_ambiguous_name(found), "warning")
         elif self.source.state.phase.name == "LIVE":
@@ -393,7 +400,7 @@ class ServedeckApp(TerminalApp):
             if isinstance(screen, ActionScreen) and screen.children:
                 screen.on_port_forwards_changed()
 
-    def _has_unpainted_input(self) -> bool:
+    def has_unpainted_input(self) -> bool:
         """Whether the effect of a key is still to be painted. A key takes several turns of the
         event loop, each of which changes of the cluster may use. A key that repeats without an
         effect counts once."""
@@ -423,19 +430,22 @@ class ServedeckApp(TerminalApp):
                 await self.source.close()
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
-        """The last lines of a crashed container, or the reason why there are none."""
+        """The last lines of a crashed container with the known error in them or in those before,
+        or the reason why there are none."""
+        from servedeck.serving.status.log_errors import CAUSE_LINES, find_log_error
+
         try:
             async with asyncio.timeout(LOG_TAIL_TIMEOUT):
                 read = await self.log_service.read_last_lines(
                     crash.namespace,
                     crash.pod,
                     crash.container,
-                    tail=lines,
+                    tail=max(lines, CAUSE_LINES),
                     previous=crash.previous,
                 )
         except (ClusterError, OSError, TimeoutError) as error:
             return LogTail(crash, error=describe_error(error), loading=False)
-        return LogTail(crash, tuple(read), loading=False)
+        return LogTail(crash, tuple(read[-lines:]), loading=False, cause=find_log_error(read))
 
     # -- output to the terminal ---------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from servedeck.commands.errors import USAGE_ERROR, CommandError
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
     from tui.app import InitialPage
+    from tui.log_target import LogTarget
 
 
 def run_dashboard(
@@ -61,9 +62,28 @@ def run_open(args: argparse.Namespace) -> int:
     if args.tab and find_pane(args.tab) is None:
         tabs = ", ".join(pane.TITLE.lower() for pane in PANES)
         raise CommandError(f"There is no tab {args.tab}; choose one of {tabs}.", USAGE_ERROR)
-    return run_dashboard(
-        args, initial_page=InitialPage(name, args.namespace or "", args.tab, args.kind)
-    )
+    page = InitialPage(name, args.namespace or "", args.tab, args.kind, _log_target(args))
+    return run_dashboard(args, initial_page=page)
+
+
+def _log_target(args: argparse.Namespace) -> LogTarget | None:
+    """The log that the options name; None without any. Raises CommandError."""
+    from servedeck.logs.lines import normalize_stamp, stamp_to_ns
+    from tui.log_target import LogTarget
+
+    if args.pod is None:
+        if args.container is not None or args.time is not None:
+            raise CommandError("--container and --time need --pod.", USAGE_ERROR)
+        return None
+    time_ns = None
+    if args.time is not None:
+        stamp = normalize_stamp(args.time.encode())
+        if stamp is None:
+            raise CommandError(
+                f"--time: {args.time!r} is not a time such as 2026-01-31T14:05:30Z.", USAGE_ERROR
+            )
+        time_ns = stamp_to_ns(stamp)
+    return LogTarget(args.pod, args.container or "", time_ns)
 
 
 def run_create(args: argparse.Namespace) -> int:

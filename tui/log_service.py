@@ -6,7 +6,7 @@ Its modules are imported when they are needed, after the first frame.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from servedeck.cluster.http.errors import ConnectionLostError, InvalidResponseError
@@ -14,47 +14,38 @@ from servedeck.serving.text import one_line
 
 if TYPE_CHECKING:
     from servedeck.cluster.http.connection import Connection
-    from servedeck.cluster.logs import LogStreamState
+    from servedeck.logs.lines import LineBatch
+    from servedeck.logs.streams import LogSince, LogStreams
 
 
 _PAGE_LIMIT = ("limit", "500")
 
 
 class ClusterLogService:
-    """`tui.ports.serving_source.LogService` through the current connection."""
+    """`tui.ports.log_service.LogService` through the current connection."""
 
     def __init__(self, connection: Callable[[], Connection | None]) -> None:
         """`connection` returns the current one, which changes with the context."""
         self._connection = connection
 
-    def follow_log(
+    def open_streams(
         self,
-        namespace: str,
-        pod: str,
-        container: str,
-        *,
-        tail: int,
-        on_state: Callable[[LogStreamState], None],
-        previous: bool = False,
-    ) -> AsyncIterator[list[str]]:
-        from servedeck.cluster import logs
+        since: LogSince,
+        on_batch: Callable[[LineBatch], Awaitable[None]],
+        on_change: Callable[[], None],
+    ) -> LogStreams:
+        from servedeck.logs.streams import LogStreams
 
-        return logs.follow_log(
-            self._require_connection(),
-            namespace,
-            pod,
-            container,
-            tail=tail,
-            previous=previous,
-            on_state=on_state,
+        return LogStreams(
+            self._require_connection(), since=since, on_batch=on_batch, on_change=on_change
         )
 
     async def read_last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> list[str]:
-        from servedeck.cluster import logs
+        from servedeck.logs.pod_log import read_last_lines
 
-        return await logs.read_last_lines(
+        return await read_last_lines(
             self._require_connection(), namespace, pod, container, tail=tail, previous=previous
         )
 

@@ -84,7 +84,10 @@ def run(
         from tui.change_service import FORM_MODULES, ClusterChangeService
 
         session = made = ClusterSession(
-            connection_options, settings, default_all_namespaces=default_all_namespaces
+            connection_options,
+            settings,
+            default_all_namespaces=default_all_namespaces,
+            read_last_lines=read_container_end,
         )
         app.change_service = ClusterChangeService(connection, lambda: made.settings, drafts_dir)
         import_after_first_list(made, (*PAGE_MODULES, *FORM_MODULES))
@@ -102,6 +105,7 @@ def run(
         is_production_context=settings.is_production,
         wide=settings.wide,
         columns=settings.columns,
+        log_memory_bytes=settings.log_memory_mib << 20,
         initial_draft=initial_draft,
         initial_page=initial_page,
         clock=now,
@@ -118,6 +122,17 @@ def run(
     )
     app.run()
     return app.return_code or 0
+
+
+async def read_container_end(
+    connection: Connection, namespace: str, pod: str, container: str, *, tail: int, previous: bool
+) -> list[str]:
+    """`servedeck.fleet.session.ReadLastLines`; what it needs is imported when a log is read."""
+    from servedeck.logs.pod_log import read_last_lines
+
+    return await read_last_lines(
+        connection, namespace, pod, container, tail=tail, previous=previous
+    )
 
 
 def import_after_first_list(session: ClusterSession, modules: Sequence[str]) -> None:

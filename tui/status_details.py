@@ -66,7 +66,11 @@ class StatusDetails:
             self.log_tail = None
         elif tail is None or tail.container != crash or tail.error:
             known = tail if tail and tail.container[:3] == crash[:3] else None
-            self.log_tail = LogTail(crash, known.lines if known else ())
+            self.log_tail = (
+                LogTail(crash)
+                if known is None
+                else known._replace(container=crash, error="", loading=True)
+            )
             self._start_worker(self._read_log_tail(crash), "tail")
 
     async def _read_log_tail(self, crash: CrashedContainer) -> None:

@@ -1,4 +1,4 @@
-"""The input of a search: found as it is typed, enter keeps the hits, esc clears them."""
+"""The input of a search or filter: found as it is typed, enter keeps it, esc clears it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class SearchLine(LineInput):
     class Cleared(Message):
         """The search was given up."""
 
-    def __init__(self, id: str | None = None) -> None:
-        super().__init__("/", id=id)
+    def __init__(self, prompt: str = "/", placeholder: str = "", id: str | None = None) -> None:
+        super().__init__(prompt, placeholder, id=id)
 
     def open(self) -> None:
         """Show it without text. What was found before stays until something is typed."""

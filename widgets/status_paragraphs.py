@@ -17,6 +17,7 @@ from servedeck.fleet.views import (
 )
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.log_error import LogErrorMatch
 from servedeck.serving.text import format_count, one_line, truncate
 from widgets.serving_rows import rollout_style, status_span
 from widgets.styled_line import Line, Span, sanitized
@@ -69,6 +70,8 @@ class LogTail(NamedTuple):
     error: str = ""
     """Why there are none, in one sentence; "" while they are being read or after success."""
     loading: bool = True
+    cause: LogErrorMatch | None = None
+    """The known error in the lines, or in those before them."""
 
 
 def find_crashed_container(view: ServingView) -> CrashedContainer | None:
@@ -161,13 +164,14 @@ def reason_paragraphs(
     if capacity_hint:
         result.append(Paragraph(((_shorten(capacity_hint), ""),)))
     if log_tail is not None and compact:
-        result += log_tail_paragraphs(log_tail, COMPACT_TAIL_LINES)
+        result += log_tail_paragraphs(log_tail, COMPACT_TAIL_LINES, shown_message=view.message)
     if view.rollout_message:
         result += [Paragraph(), Paragraph(((_shorten(view.rollout_message), "strong"),))]
     if step := recovery or view.recovery:
         result.append(Paragraph((("→ ", "accent"), (_shorten(step), "accent")), indent=2))
     if log_tail is not None and not compact:
-        result += [Paragraph(), *log_tail_paragraphs(log_tail)]
+        result.append(Paragraph())
+        result += log_tail_paragraphs(log_tail, shown_message=view.message)
     return result
 
 
@@ -288,8 +292,19 @@ def _event_section(title: str, events: Sequence[EventView], now: datetime) -> li
     ]
 
 
-def log_tail_paragraphs(log_tail: LogTail, max_lines: int = 0) -> list[Paragraph]:
-    """The last lines; at most `max_lines` of them and cut at the edge if it is not 0."""
+def log_tail_paragraphs(
+    log_tail: LogTail, max_lines: int = 0, *, shown_message: str = ""
+) -> list[Paragraph]:
+    """The known error that they say, unless the message shown above says it, and the last lines; at
+    most `max_lines` of them and cut at the edge if it is not 0."""
+    cause, crash = log_tail.cause, log_tail.container
+    lines = _tail_line_paragraphs(log_tail, max_lines)
+    if cause is None or cause.text in shown_message:
+        return lines
+    return [Paragraph(((_shorten(f"{crash.container} {cause.sentence}"), "strong"),)), *lines]
+
+
+def _tail_line_paragraphs(log_tail: LogTail, max_lines: int) -> list[Paragraph]:
     crash = log_tail.container
     whose = "Last lines before the restart" if crash.previous else "Last lines"
     head: Line = ((_shorten(f"{whose} of {crash.container} in {crash.pod}"), "muted"),)

@@ -15,7 +15,7 @@ from servedeck.detail.cards import CardRow
 from servedeck.detail.description import Description
 from servedeck.fleet.views import PodView
 from servedeck.serving.duration import format_duration
-from servedeck.serving.text import format_count, sanitize
+from servedeck.serving.text import format_count, format_size, sanitize
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em;
@@ -82,15 +82,6 @@ def build_index(content: IndexContent, max_rows: int = 2_000) -> str:
         "</ul></body></html>",
     ]
     return "\n".join(parts) + "\n"
-
-
-def format_size(size: int) -> str:
-    """ "812 B", "14.2 KiB", "3.0 MiB"."""
-    if size < 1 << 10:
-        return f"{size} B"
-    if size < 1 << 20:
-        return f"{size / (1 << 10):.1f} KiB"
-    return f"{size / (1 << 20):.1f} MiB"
 
 
 def _text(value: object) -> str:

@@ -20,7 +20,6 @@ from servedeck.bundle.bundle import (
     make_bundle,
     save_bundle,
 )
-from servedeck.bundle.index import format_size
 from servedeck.bundle.options import MIN_SIZE, BundleOptions, describe_estimate
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.errors import ClusterError
@@ -34,7 +33,7 @@ from servedeck.fleet.views import ServingView
 from servedeck.paths import expand_home
 from servedeck.serving.duration import parse_duration
 from servedeck.serving.quantity import parse_quantity
-from servedeck.serving.text import format_count, truncate
+from servedeck.serving.text import format_count, format_size, truncate
 
 STANDARD_OUTPUT = "-"
 SUFFIX = ".tar.gz"

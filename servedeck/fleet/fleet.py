@@ -56,6 +56,7 @@ from servedeck.serving.objects.records import (
 )
 from servedeck.serving.status import rollout, status
 from servedeck.serving.status.blocked_rollout import BlockedRollout, find_blocked_rollout
+from servedeck.serving.status.ended_instances import EndedInstance, LogFinding
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +109,8 @@ class Fleet:
         self._serving_pods: dict[NamespacedName, ServingPods] = {}
         self._stale_pods: set[str] = set()
         """uids of Pods about which an Event was added or deleted since they were evaluated."""
+        self._log_findings: dict[str, dict[str, LogFinding]] = {}
+        """By uid of the Pod and container."""
         self._endpoints: dict[NamespacedName, Endpoint] = {}
         self._workload_facts: dict[NamespacedName, WorkloadFacts] = {}
         self._keys_needing_unlabeled: set[NamespacedName] = set()
@@ -174,6 +177,12 @@ class Fleet:
             uids += [uid, *self._pods.owned_by(uid)]
         return [event for uid in uids for event in self._events.lookup(uid)]
 
+    def unexplained_ends(self, key: NamespacedName) -> list[EndedInstance]:
+        """Instances of a serving's containers that crashed and of which only the exit code is
+        known; at most one of a Pod, in no particular order."""
+        pods = self._serving_pods.get(key)
+        return pods.unexplained_ends if pods is not None else []
+
     # -- changes --------------------------------------------------------------------------------
 
     def apply(self, change: RecordChange) -> None:
@@ -216,6 +225,19 @@ class Fleet:
         for pods in self._serving_pods.values():
             pods.mark_all_stale()
         self._mark_all()
+
+    def set_log_line(self, instance: EndedInstance, line: str) -> None:
+        """Set the line with a known error in the log of an instance, "" for none: it is part of the
+        failure cause with the next flush."""
+        uid = instance.pod_uid
+        pod = self._pods.get(uid)
+        if pod is None and self._others.get_pod(uid) is None:
+            return
+        findings = self._log_findings.setdefault(uid, {})
+        before = findings.get(instance.container)
+        findings[instance.container] = LogFinding(instance.id, instance.exit_code, line)
+        if line or (before is not None and before.line):
+            self._mark_pod(uid, pod)
 
     @property
     def needs_unlabeled(self) -> bool:
@@ -319,7 +341,7 @@ class Fleet:
     def _apply_other(self, record: Any, deleted: bool, _: bool) -> None:
         self._mark_others(self._others.update(record, deleted=deleted))
         if deleted:
-            self._stale_pods.discard(record_uid(record))
+            self._forget_pod(record_uid(record))
 
     def _mark_others(self, keys: Iterable[NamespacedName]) -> None:
         """Mark servings of other kinds whose own objects have changed."""
@@ -332,7 +354,11 @@ class Fleet:
     def _apply_stateful_set_pod(self, pod: Pod, deleted: bool) -> None:
         self._mark_existing(self._others.update_pod(pod, deleted=deleted))
         if deleted:
-            self._stale_pods.discard(record_uid(pod))
+            self._forget_pod(record_uid(pod))
+
+    def _forget_pod(self, uid: str) -> None:
+        self._stale_pods.discard(uid)
+        self._log_findings.pop(uid, None)
 
     def _apply_replicaset(self, replicaset: ReplicaSet, deleted: bool, unlabeled: bool) -> None:
         for owner in self._replicasets.update(replicaset, deleted=deleted, unlabeled=unlabeled):
@@ -342,19 +368,25 @@ class Fleet:
         for owner in self._pods.update(pod, deleted=deleted, unlabeled=unlabeled):
             self._mark_replicaset(owner)
         if self._pods.get(uid := record_uid(pod)) is None:
-            self._stale_pods.discard(uid)
+            self._forget_pod(uid)
 
     def _apply_event(self, event: Event, deleted: bool, _: bool) -> None:
         for uid in self._events.update(event, deleted=deleted):
-            if (pod := self._pods.get(uid)) is not None:
-                self._stale_pods.add(uid)
-                self._mark_replicaset(controller_uid(pod, "ReplicaSet"))
-            else:
-                if self._others.get_pod(uid) is not None:
-                    self._stale_pods.add(uid)
+            pod = self._pods.get(uid)
+            if pod is not None or self._others.get_pod(uid) is not None:
+                self._mark_pod(uid, pod)
+            if pod is None:
                 self._mark_replicaset(uid)
                 self._mark_deployment(uid)
                 self._mark_existing(self._others.keys_of_object(uid))
+
+    def _mark_pod(self, uid: str, pod: Pod | None) -> None:
+        """Evaluate a Pod again with the next flush; `pod` is it if a ReplicaSet owns it."""
+        self._stale_pods.add(uid)
+        if pod is not None:
+            self._mark_replicaset(controller_uid(pod, "ReplicaSet"))
+        else:
+            self._mark_existing(self._others.keys_of_object(uid))
 
     def _apply_service(self, service: Service, deleted: bool, _: bool) -> None:
         self._invalidate_endpoints(self._services.update(service, deleted=deleted))
@@ -532,7 +564,9 @@ class Fleet:
     def _serving_pods_of(self, key: NamespacedName) -> ServingPods:
         pods = self._serving_pods.get(key)
         if pods is None:
-            pods = self._serving_pods[key] = ServingPods(key.namespace, self._events_of)
+            pods = self._serving_pods[key] = ServingPods(
+                key.namespace, self._events_of, lambda uid: self._log_findings.get(uid, {})
+            )
         return pods
 
     def _evaluate_pods(

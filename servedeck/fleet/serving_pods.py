@@ -16,6 +16,12 @@ from servedeck.fleet.view_builder import build_pod_view
 from servedeck.fleet.views import PodView
 from servedeck.serving.objects.records import Event, Pod
 from servedeck.serving.status.diagnosis import Diagnosis
+from servedeck.serving.status.ended_instances import (
+    EndedInstance,
+    LogFinding,
+    add_log_findings,
+    find_ended_instance,
+)
 from servedeck.serving.status.pod_diagnosis import diagnose
 from servedeck.serving.status.pods import PodSortKey, pod_sort_key
 from servedeck.serving.status.status import serves_requests
@@ -45,15 +51,24 @@ class _PodEntry(NamedTuple):
     diagnosis: Diagnosis
     view: PodView
     sort_key: PodSortKey
+    unexplained: EndedInstance | None
+    """The instance whose log may tell more than the Pod does."""
 
 
 class ServingPods:
     """The Pods of one serving, as of the last update."""
 
-    def __init__(self, namespace: str, events_of: Callable[[str], Sequence[Event]]) -> None:
-        """`events_of` returns the Events about the object with that uid."""
+    def __init__(
+        self,
+        namespace: str,
+        events_of: Callable[[str], Sequence[Event]],
+        log_findings_of: Callable[[str], Mapping[str, LogFinding]] = lambda _uid: {},
+    ) -> None:
+        """`events_of` returns the Events about the object with that uid, `log_findings_of` what the
+        logs of the containers of the Pod with that uid say, by container."""
         self._namespace = namespace
         self._events_of = events_of
+        self._log_findings_of = log_findings_of
         self._entries: dict[str, _PodEntry] = {}
         self._sort_keys: list[PodSortKey] = []
         self._sorted_views: list[PodView] = []
@@ -64,6 +79,8 @@ class ServingPods:
         self._reevaluate_at: dict[str, datetime] = {}
         self._not_serving: dict[str, None] = {}
         """uids of the Pods that do not serve requests."""
+        self._unexplained: dict[str, EndedInstance] = {}
+        """By uid of the Pod."""
         self.views: tuple[PodView, ...] = ()
         """Failing ones first; the same tuple until a Pod changes."""
         self.restart_count = 0
@@ -88,6 +105,12 @@ class ServingPods:
             for entry in entries
             if entry.diagnosis.insufficient_resources and not entry.view.old_revision
         ]
+
+    @property
+    def unexplained_ends(self) -> list[EndedInstance]:
+        """Instances of containers whose logs may tell why their Pods fail; at most one of a Pod, in
+        no particular order."""
+        return list(self._unexplained.values())
 
     def old_pods(self) -> Iterator[Pod]:
         """Pods of other revisions than the current one."""
@@ -162,7 +185,13 @@ class ServingPods:
     def _evaluate(self, uid: str, owner: OwnedPods, now: datetime) -> _PodEntry:
         pod, before = owner.pods[uid], self._entries.get(uid)
         events = self._events_of(pod.metadata.uid)
-        diagnosis = diagnose(pod, events, now)
+        evaluated, is_guessed = pod, False
+        if findings := self._log_findings_of(uid):
+            evaluated, is_guessed = add_log_findings(pod, findings)
+        diagnosis = diagnose(evaluated, events, now)
+        unexplained = None
+        if diagnosis.is_unexplained or is_guessed:
+            unexplained = find_ended_instance(pod, diagnosis.container)
         view = build_pod_view(
             pod,
             diagnosis,
@@ -172,13 +201,15 @@ class ServingPods:
             revision=owner.revision,
             previous=before.view if before is not None else None,
         )
-        return _PodEntry(pod, diagnosis, view, pod_sort_key(pod, diagnosis.health))
+        return _PodEntry(pod, diagnosis, view, pod_sort_key(pod, diagnosis.health), unexplained)
 
     def _add(self, uid: str, entry: _PodEntry, *, reorder: bool) -> None:
         self._entries[uid] = entry
         self.restart_count += entry.view.restarts
         if not serves_requests(entry.pod, entry.diagnosis):
             self._not_serving[uid] = None
+        if entry.unexplained is not None:
+            self._unexplained[uid] = entry.unexplained
         if entry.diagnosis.reevaluate_at is not None:
             self._reevaluate_at[uid] = entry.diagnosis.reevaluate_at
         if reorder:
@@ -192,6 +223,7 @@ class ServingPods:
             return
         self.restart_count -= entry.view.restarts
         self._not_serving.pop(uid, None)
+        self._unexplained.pop(uid, None)
         self._reevaluate_at.pop(uid, None)
         if reorder:
             at = bisect_left(self._sort_keys, entry.sort_key)

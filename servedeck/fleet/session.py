@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
@@ -45,6 +45,7 @@ from servedeck.cluster.watch.reflector import (
     ReflectorPhase,
 )
 from servedeck.config import PLATFORM_NAMESPACE, Settings
+from servedeck.fleet.crash_logs import CrashLogReader
 from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
 from servedeck.fleet.platform_config import PLATFORM_CONFIGMAP_KIND, PlatformConfigMap
 from servedeck.fleet.state import (
@@ -56,6 +57,8 @@ from servedeck.fleet.state import (
 )
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.status.ended_instances import EndedInstance
+from servedeck.serving.status.log_errors import CAUSE_LINES
 
 _log = logging.getLogger(__name__)
 
@@ -108,12 +111,29 @@ class SessionChanges(NamedTuple):
     """Whether the state changed."""
 
 
+class ReadLastLines(Protocol):
+    """Reads the last `tail` lines of a container, sanitized; with `previous`, those of its previous
+    instance. Raises ClusterError."""
+
+    async def __call__(
+        self,
+        connection: Connection,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail: int,
+        previous: bool,
+    ) -> list[str]: ...
+
+
 class ClusterSession:
     """Create one on the event loop, `subscribe`, then `start`; `close` releases all resources.
 
     `default_all_namespaces`: if neither the options nor the context set a namespace, show all
     instead of "default". `namespace_fallback`: if listing all namespaces is forbidden, show the
     namespace of the context. `tune_gc`: tune the garbage collector after the initial lists.
+    `read_last_lines`: read the logs of crashed containers whose Pods do not say why.
     """
 
     def __init__(
@@ -127,6 +147,7 @@ class ClusterSession:
         reflector_config: ReflectorConfig | None = None,
         connect: Callable[[ConnectionOptions], Awaitable[Connection]] = Connection.open,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        read_last_lines: ReadLastLines | None = None,
     ) -> None:
         self.connection_options = connection_options
         self._base_settings = settings or Settings()
@@ -143,6 +164,8 @@ class ClusterSession:
         self._reflector_config = reflector_config or ReflectorConfig()
         self._connect = connect
         self._now = now
+        self._read_last_lines = read_last_lines
+        self._crash_logs = CrashLogReader(self._read_crash_log, self._set_log_line)
         self._subscribers: list[Callable[[SessionChanges], None]] = []
         self._reflectors: dict[ResourceKind, Reflector] = {}
         self._tasks: dict[ResourceKind, asyncio.Task[None]] = {}
@@ -392,6 +415,7 @@ class ClusterSession:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._crash_logs.stop()
 
     async def _disconnect(self) -> None:
         connection, self.connection = self.connection, None
@@ -566,6 +590,33 @@ class ClusterSession:
                 self.fleet.apply(RecordChange(kind, "DELETED", record))
         self._update_load_state()
 
+    # -- logs of crashed containers -------------------------------------------------------------
+
+    def _request_crash_logs(self, keys: frozenset[NamespacedName]) -> None:
+        if self._read_last_lines is not None:
+            for key in keys:
+                if ends := self.fleet.unexplained_ends(key):
+                    self._crash_logs.request(ends)
+
+    async def _read_crash_log(self, instance: EndedInstance) -> list[str]:
+        assert self._read_last_lines is not None
+        connection = self.connection
+        if connection is None:
+            return []
+        return await self._read_last_lines(
+            connection,
+            instance.namespace,
+            instance.pod,
+            instance.container,
+            tail=CAUSE_LINES,
+            previous=instance.is_previous,
+        )
+
+    def _set_log_line(self, instance: EndedInstance, line: str) -> None:
+        self.fleet.set_log_line(instance, line)
+        if self.fleet.has_pending:
+            self._request_flush()
+
     # -- publishing -----------------------------------------------------------------------------
 
     def _request_flush(self, *, urgent: bool = False) -> None:
@@ -628,6 +679,7 @@ class ClusterSession:
         return True
 
     def _notify(self, changes: SessionChanges) -> None:
+        self._request_crash_logs(changes.keys)
         for callback in tuple(self._subscribers):
             try:
                 callback(changes)

@@ -20,10 +20,8 @@ __all__ = ["LogBlock", "LogBuffer"]
 
 _BLOCK_BYTES = 256 << 10
 """Text of a block. Small enough that one is decompressed and searched well within a frame."""
-_BLOCK_LINES = 8_192
-"""Lines of a block, so that many empty ones do not become a large block."""
 _PART_LINES = 2_048
-"""Lines that are appended at a time."""
+"""Most lines that are appended at a time."""
 _CACHED_BLOCKS = 8
 _CACHED_BYTES = 4 << 20
 
@@ -46,8 +44,9 @@ class _SealedBlock:
 class LogBuffer:
     """Lines that are numbered from 0 in the order in which they were appended.
 
-    Used from one thread. Lines `first` to `end` are held; `first` advances when the oldest are
-    dropped, which happens only when the file may not or cannot grow.
+    Used from one thread. Lines `first` to before `end` are held. `first` advances when the oldest
+    are dropped, because the file may not or cannot grow: in `append` and `wait_for_room`, and where
+    a line cannot be read back.
     """
 
     def __init__(
@@ -71,6 +70,8 @@ class LogBuffer:
         self._spill_bytes = spill_bytes
         # small limits, as tests have them, need small blocks
         self._block_bytes = max(64, min(_BLOCK_BYTES, memory_bytes // 16))
+        self._block_lines = self._block_bytes // 32  # empty lines have 32 bytes beside their text
+        self._part_lines = min(_PART_LINES, self._block_lines)
         self._spill_above = memory_bytes - memory_bytes // 8 if spill_bytes > 0 else memory_bytes
         self._spiller = Spiller(directory, max(4 * self._block_bytes, spill_bytes // 32))
         self._firsts: list[int] = []
@@ -101,11 +102,11 @@ class LogBuffer:
         if self._closed:
             return
         stamps, texts, sources = batch
-        if len(texts) <= _PART_LINES:
+        if len(texts) <= self._part_lines:
             self._append_part(texts, stamps, array("H", sources))
             return
-        for at in range(0, len(texts), _PART_LINES):
-            until = at + _PART_LINES
+        for at in range(0, len(texts), self._part_lines):
+            until = at + self._part_lines
             self._append_part(texts[at:until], stamps[at:until], array("H", sources[at:until]))
 
     def _append_part(self, texts: list[bytes], stamps: list[bytes], sources: array[int]) -> None:
@@ -141,7 +142,7 @@ class LogBuffer:
         growing.add(data, stamps, sources)
         self.end += len(sources)
         self._snapshot = None
-        if growing.text_size > self._block_bytes or len(growing.sources) >= _BLOCK_LINES:
+        if growing.text_size > self._block_bytes or len(growing.sources) >= self._block_lines:
             sealed = _SealedBlock(growing.first, growing.content())
             self._firsts.append(sealed.first)
             self._sealed.append(sealed)
@@ -190,7 +191,6 @@ class LogBuffer:
         """The block that holds a line; raises IndexError if the line is not held. `keep` it for the
         next calls, which a search of all blocks does not need. A block that still grows is a copy
         of what it has."""
-        self._take_results()
         if not self.first <= number < self.end:
             raise IndexError(f"line {number} is not held")
         if number >= self._growing.first:

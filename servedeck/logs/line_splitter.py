@@ -125,6 +125,8 @@ class StampParser:
     def __init__(self, last: bytes = b"") -> None:
         """`last` is the timestamp of the line before."""
         self._last = last
+        self._seconds: set[bytes] = set()
+        """Seconds that are known to be times: of a hostile text, 2026-99-99 is none."""
         self._utc_seconds: dict[bytes, bytes] = {}
         """The second in UTC, by the local second and the zone: few nodes have another zone, but
         all lines of such a node do."""
@@ -134,11 +136,22 @@ class StampParser:
         common case, are checked together."""
         heads = [line[:_HEAD_BYTES] for line in lines]
         shape = b"".join(heads).translate(_DIGITS_TO_ZERO)
-        if lines and shape == _HEAD_SHAPE * len(lines):
+        if lines and shape == _HEAD_SHAPE * len(lines) and self._are_times(heads):
             stamps = [head[:STAMP_BYTES] for head in heads]
             self._last = stamps[-1]
             return ParsedLines(lines, stamps, [line[_HEAD_BYTES:] for line in lines], ())
         return self._parse_each(lines)
+
+    def _are_times(self, heads: list[bytes]) -> bool:
+        unknown = {head[:_FRACTION_AT] for head in heads} - self._seconds
+        if not unknown:
+            return True
+        if any(normalize_stamp(second + b"Z") is None for second in unknown):
+            return False
+        if len(self._seconds) >= _MAX_CACHED_SECONDS:
+            self._seconds.clear()
+        self._seconds |= unknown
+        return True
 
     def _parse_each(self, lines: list[bytes]) -> ParsedLines:
         stamps: list[bytes] = []

@@ -16,6 +16,8 @@ NOTICE_SOURCE = 0
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANOSECONDS = 10**9
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
+_STAMP_SHAPE = b"0000-00-00T00:00:00.000000000Z"
 
 
 class LogSource(NamedTuple):
@@ -54,7 +56,11 @@ class LogLine(NamedTuple):
 def normalize_stamp(word: bytes) -> bytes | None:
     """An RFC 3339 time as `STAMP_BYTES` bytes in UTC; None if it is none. The kubelet writes the
     time zone of its node."""
-    if len(word) == STAMP_BYTES and word[-1:] == b"Z" and word[10:11] == b"T":
+    if word.translate(_DIGITS_TO_ZERO) == _STAMP_SHAPE:
+        try:
+            datetime.fromisoformat(word[:19].decode("ascii"))
+        except ValueError:
+            return None
         return word
     if len(word) < 20 or word[10:11] != b"T":
         return None

@@ -30,7 +30,11 @@ _MIN_QUEUED_BYTES = 512 << 10
 _JOIN_SECONDS = 0.02
 """Lines that arrive within this time are joined."""
 _QUIET_SECONDS = 0.3
-"""Time without a line after which a stream is taken to have read what was written before."""
+"""Time without a line of any stream that reads what was written before, after which they are taken
+to have read it."""
+_STALLED_SECONDS = 2.0
+"""Time without a line of one stream, while others have some, after which it is taken to have read
+what was written before: where many share a slow connection, each waits for the others."""
 _ANSWER_SECONDS = 3.0
 """Time that other streams wait for one that has not been answered yet."""
 _POLL_SECONDS = 0.02
@@ -105,6 +109,8 @@ class Channel:
         self._lines += len(stamps)
         self._bytes += sum(map(len, texts))
         self._active_at, self._quiet_after = now, _QUIET_SECONDS
+        if self._is_catching_up:
+            self._merger.history_at = now
         self._merger.notice_lines(is_full=self.is_full)
         while self.is_full and not self.is_closed:
             self._room.clear()
@@ -162,12 +168,13 @@ class Channel:
         return len(self._segments) > 1
 
     def is_catching_up(self, now: float) -> bool:
-        if (
-            self._is_catching_up
-            and not self._is_blocked
-            and now - self._active_at >= self._quiet_after
-        ):
-            self._is_catching_up = False
+        if self._is_catching_up and not self._is_blocked:
+            silence = now - self._active_at
+            is_busy = now - self._merger.history_at < _QUIET_SECONDS
+            if silence >= (
+                max(self._quiet_after, _STALLED_SECONDS) if is_busy else self._quiet_after
+            ):
+                self._is_catching_up = False
         return self._is_catching_up
 
     def due_key(self, before: float) -> bytes:
@@ -211,28 +218,47 @@ class Merger:
     """Passes the lines of all channels on, in the order of time."""
 
     def __init__(
-        self, on_batch: Callable[[LineBatch], Awaitable[None]], *, window: float = 0.15
+        self,
+        on_batch: Callable[[LineBatch], Awaitable[None]],
+        *,
+        window: float = 0.15,
+        on_caught_up: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_batch` is awaited with each batch; meanwhile lines wait. `window` is the time in
-        seconds that a new line waits for earlier ones of other streams."""
+        seconds that a new line waits for earlier ones of other streams. `on_caught_up` is called
+        when `is_caught_up` has become true."""
         self._on_batch = on_batch
+        self._on_caught_up = on_caught_up
+        self._was_caught_up = True
         self._window = window
         self._channels: list[Channel] = []
         self._wake = asyncio.Event()
         self._waits_for_lines = False
         self.queued_bytes_per_channel = _MAX_QUEUED_BYTES
+        self.history_at = 0.0
+        """When the last line came of a stream that reads what was written before."""
 
     def open_channel(self) -> Channel:
         """A channel for one more stream."""
         channel = Channel(self)
         self._channels.append(channel)
         self._share_room()
+        self._wake.set()
         return channel
 
     @property
     def is_empty(self) -> bool:
         """Whether no lines wait."""
         return all(channel.head is None for channel in self._channels)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all channels have read what was written before they were opened, and it was
+        passed on."""
+        now = asyncio.get_running_loop().time()
+        return not any(channel.is_catching_up(now) for channel in self._channels) and not any(
+            channel.head is not None for channel in self._channels
+        )
 
     def notice_lines(self, *, is_full: bool) -> None:
         """A channel has new lines; with `is_full` they cannot wait."""
@@ -245,11 +271,20 @@ class Merger:
             self._wake.clear()
             delay = await self._pass_on()
             self._waits_for_lines = delay is None
+            is_caught_up = self.is_caught_up
+            if is_caught_up and not self._was_caught_up:
+                self._on_caught_up()
+            self._was_caught_up = is_caught_up
+            if delay is None and not is_caught_up:
+                delay = _QUIET_SECONDS
             if delay is None:
                 await self._wake.wait()
             elif not self._wake.is_set():
+                # not wait_for(), which forgets a cancellation that comes together with the event
+                # (Python 3.11)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), delay)
+                    async with asyncio.timeout(delay):
+                        await self._wake.wait()
 
     async def _pass_on(self) -> float | None:
         """Pass on what may be. Returns the seconds until more may be, None without queued lines."""

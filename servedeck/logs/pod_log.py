@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from enum import Enum
@@ -13,6 +12,7 @@ from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.resources import POD
 from servedeck.logs.line_splitter import MAX_LINE_BYTES, LineSplitter, StampParser
 from servedeck.logs.text import plain_block
+from servedeck.logs.turns import Turns
 from servedeck.serving.text import one_line, sanitize
 
 NOTICE_PREFIX = "── "
@@ -22,6 +22,9 @@ PIECE_BYTES = 128 << 10
 """Bytes processed without yielding to the event loop. A fast log delivers several times as many at
 once, which would delay key presses."""
 
+_READ_BUFFER_BYTES = 128 << 10
+"""With more, eighty fast logs would fill hundreds of megabytes, and hold up the event loop as all
+of them receive at once."""
 _ACCEPT_HEADER = {"Accept": "*/*"}
 
 
@@ -69,6 +72,8 @@ class RefusalKind(Enum):
     """The node has deleted the log, after a rotation or together with the container."""
     NODE = "node"
     """The kubelet does not answer."""
+    BUSY = "busy"
+    """The API server limits the rate of requests."""
     FORBIDDEN = "forbidden"
     POD_DELETED = "Pod deleted"
     OTHER = "other"
@@ -93,10 +98,15 @@ class LogResponse:
     """Reads the lines of one response. Iterate `batches` once."""
 
     def __init__(
-        self, max_line_bytes: int = MAX_LINE_BYTES, on_open: Callable[[], None] | None = None
+        self,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        on_open: Callable[[], None] | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        """`on_open` is called when the kubelet has answered, which may be long before a line."""
+        """`on_open` is called when the kubelet has answered, which may be long before a line;
+        `turns` are shared by the responses that are read at the same time."""
         self._splitter = LineSplitter(max_line_bytes)
+        self._turns = turns or Turns(PIECE_BYTES)
         self._on_open = on_open
         self.is_open = False
         """Whether the kubelet has answered."""
@@ -114,7 +124,11 @@ class LogResponse:
         """
         try:
             async with connection.stream(
-                request.path, request.params, read_timeout, _ACCEPT_HEADER
+                request.path,
+                request.params,
+                read_timeout,
+                _ACCEPT_HEADER,
+                read_buffer_bytes=_READ_BUFFER_BYTES,
             ) as stream:
                 if stream.status == 204:
                     raise ApiError(400, "", "the Pod is not scheduled yet")
@@ -123,9 +137,9 @@ class LogResponse:
                     self._on_open()
                 async for chunk in stream.chunks():
                     for at in range(0, len(chunk), PIECE_BYTES):
-                        if at:
-                            await asyncio.sleep(0)
-                        if lines := self._splitter.feed(chunk[at : at + PIECE_BYTES]):
+                        piece = chunk[at : at + PIECE_BYTES]
+                        await self._turns.wait(len(piece))
+                        if lines := self._splitter.feed(piece):
                             yield lines
                 self.partial_line = self._splitter.finish()
         except ApiError as error:
@@ -182,6 +196,8 @@ def _describe(error: ApiError, request: LogRequest) -> tuple[RefusalKind, str]:
         return RefusalKind.OTHER, f"No log: {message}."
     if error.code == 400:
         return RefusalKind.WAITING, f"No log of container {container} yet: {message}."
+    if error.code == 429:
+        return RefusalKind.BUSY, str(error)
     if error.code >= 500:
         return RefusalKind.NODE, f"The node does not return the log ({error.code}: {message})."
     return RefusalKind.OTHER, str(error)

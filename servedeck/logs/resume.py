@@ -177,11 +177,21 @@ class ResumeCut:
         self._held_bytes = 0
         self._hashes: list[int] = []
         """Hashes of the lines with a time that came, while the position is sought."""
+        self._best = (0, -1)
+        """The line that is most likely the last one received, while not all compared lines agree:
+        how many do, and its index in `_hashes`."""
+        self._dropped = 0
+        """Number of lines with a time that are held no more."""
 
     @property
     def is_decided(self) -> bool:
         """Whether it is known which lines are new."""
         return self._phase is _Phase.DONE
+
+    @property
+    def held_lines(self) -> int:
+        """Number of lines that are held until it is known whether they are new."""
+        return sum(len(lines.raw) for lines in self._held)
 
     def feed(self, lines: ParsedLines) -> list[ParsedLines]:
         """The new ones of these lines, and of those before that were held. Raises
@@ -208,10 +218,9 @@ class ResumeCut:
         """The new lines that were held until the end of the response: messages of the kubelet
         instead of a log. With `is_final`, also all other held lines: this is the end of the log,
         and the last line received is not in it."""
-        held, self._held = self._held, []
         if self._has_stamped and (self._phase is not _Phase.SEEK or not is_final):
             return []  # broken off before the position
-        return held
+        return self._held_rest() if self._has_stamped else self._held
 
     def _skip(self, lines: ParsedLines) -> list[ParsedLines]:
         kept = _stamped_indices(lines)
@@ -238,12 +247,32 @@ class ResumeCut:
         self._held.append(lines)
         self._held_bytes += sum(map(len, lines.raw))
         if kept and max(lines.stamps) > self._limit:
-            held = self._held
+            new = self._held_rest()
             self._finish_seek()
-            return held
+            return new
         while self._held_bytes > _MAX_HELD_BYTES and len(self._held) > 1:
-            self._held_bytes -= sum(map(len, self._held.pop(0).raw))
+            oldest = self._held.pop(0)
+            self._held_bytes -= sum(map(len, oldest.raw))
+            self._dropped += len(oldest.raw) - len(oldest.unstamped)
         return []
+
+    def _held_rest(self) -> list[ParsedLines]:
+        """The held lines after the one that is most likely the last one received; all of them if
+        that is not in the response."""
+        agreeing, last = self._best
+        if not agreeing:
+            return self._held
+        self.is_found = True
+        rest: list[ParsedLines] = []
+        before = self._dropped
+        for lines in self._held:
+            kept = _stamped_indices(lines)
+            if last < before:
+                rest.append(lines)
+            elif last < before + len(kept) and (part := lines.since(kept[last - before] + 1)).raw:
+                rest.append(part)
+            before += len(kept)
+        return rest
 
     def _find(self, start: int) -> int:
         """Index of the last line received among the lines of the response since `start`; -1 if it
@@ -256,6 +285,10 @@ class ResumeCut:
                 begin = max(0, at + 1 - len(recent))
                 if hashes[begin : at + 1] == recent[begin - at - 1 :]:
                     return at
+                agreeing = 1
+                while hashes[at - agreeing] == recent[-1 - agreeing]:
+                    agreeing += 1
+                self._best = max(self._best, (agreeing, at))
         except ValueError:
             return -1
 

@@ -21,6 +21,7 @@ _LONGEST_BINARY = 1 << 16
 _NOT_ASCII_AS_MARK = bytes(range(128)) + b"?" * 128
 
 _ASCII = bytes(range(128))
+_PRINTABLE_ASCII = bytes(range(32, 127)) + b"\n"
 
 # Most escapes in a log are colours, and a pattern that begins with fixed text is faster.
 _COLOR = re.compile(r"\x1b\[[0-9;]*+m")
@@ -53,9 +54,8 @@ def plain_block(data: bytes) -> str:
     each as `plain_text` has it. What is printable, by far the most common case, is decoded in one
     step, and so are lines in ASCII with colours and tabs."""
     if data.isascii():
-        text = data.decode("ascii")
-        if text.replace("\n", "").isprintable():
-            return text
+        if not data.translate(None, _PRINTABLE_ASCII):
+            return data.decode("ascii")
         text = data.translate(None, _DROPPED).decode("ascii").replace("\r\n", "\n")
         if "\r" not in text:
             text = _without_escapes(text)

@@ -137,3 +137,14 @@ def format_count(number: int, noun: str, plural: str = "") -> str:
     """`number` with its noun in singular or plural: "1 restart", "1,200 lines"; `plural` if it is
     not the noun plus "s"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def format_size(size: int) -> str:
+    """ "812 B", "14.2 KiB", "3.0 MiB"."""
+    if size < 1 << 10:
+        return f"{size} B"
+    if size < 1 << 20:
+        return f"{size / (1 << 10):.1f} KiB"
+    if size < 1 << 30:
+        return f"{size / (1 << 20):.1f} MiB"
+    return f"{size / (1 << 30):.1f} GiB"

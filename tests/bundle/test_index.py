@@ -9,13 +9,14 @@ from urllib.parse import unquote
 import pytest
 
 from servedeck.bundle.archive import ArchiveEntry
-from servedeck.bundle.index import IndexContent, build_index, format_size
+from servedeck.bundle.index import IndexContent, build_index
 from servedeck.bundle.index_texts import describe_limits
 from servedeck.bundle.options import BundleOptions
 from servedeck.bundle.reader import Problem
 from servedeck.detail.cards import CardRow
 from servedeck.detail.description import Description
 from servedeck.serving.status.timeline import TimelineEntry, TimelineKind
+from servedeck.serving.text import format_size
 from tests.tui import fakes
 from tests.tui.fakes import NOW
 
@@ -105,7 +106,7 @@ def test_a_pod_links_its_yaml_if_it_is_there() -> None:
         (1023, "1023 B"),
         (1024, "1.0 KiB"),
         (1 << 20, "1.0 MiB"),
-        (5 << 30, "5120.0 MiB"),
+        (5 << 30, "5.0 GiB"),
     ],
 )
 def test_a_size(size: int, text: str) -> None:

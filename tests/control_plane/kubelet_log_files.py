@@ -165,6 +165,11 @@ class LogReader:
         self.is_done = self._entries_left == 0
         """Nothing follows, whatever is written."""
 
+    @property
+    def unread_chunks(self) -> int:
+        """Chunks of its file that were not returned yet."""
+        return len(self._file.chunks) - self._at
+
     def read(self) -> bytes:
         """The next bytes; b"" at the end of what has been written. A reader that follows continues
         in the newest file once it has read its own to the end; it misses files in between."""
@@ -177,9 +182,11 @@ class LogReader:
                 self._file, self._at = self._log.file, 0
                 continue
             chunk = self._file.chunks[self._at]
-            part = chunk.data if self._is_returned_whole(chunk) else self._select(chunk)
-            if part is chunk.data:
+            if self._is_returned_whole(chunk):
+                part = chunk.data
                 self._is_new_line = not chunk.is_partial
+            else:
+                part = self._select(chunk)
             parts.append(part)
             size += len(part)
             self._at, self._skipped = self._at + 1, 0

@@ -67,6 +67,7 @@ class ContainerLog:
         self._generation = 0
         """Increased when all open responses are to end."""
         self._ends_cleanly = True
+        self._readers: set[LogReader] = set()
         self.requests: list[Mapping[str, str]] = []
         """Query strings of the requests so far."""
         self.open_count = 0
@@ -151,6 +152,14 @@ class ContainerLog:
                 self._previous.is_removed = True
 
     @property
+    def unread_chunks(self) -> int:
+        """Chunks of the current file that a response in progress has not sent yet; of several
+        responses, the one that has sent least. All if there is none."""
+        with self._changed:
+            total = len(self._current.file.chunks) if self._current else 0
+            return max((reader.unread_chunks for reader in self._readers), default=total)
+
+    @property
     def line_count(self) -> int:
         """Complete lines that the current instance has written."""
         with self._changed:
@@ -186,6 +195,19 @@ class ContainerLog:
         with self._changed:
             self._cuts.append(_Cut(byte_count, clean))
             self._changed.notify_all()
+
+    @property
+    def pending_cuts(self) -> int:
+        """Cuts of `cut_after` that no response has met yet."""
+        with self._changed:
+            return len(self._cuts)
+
+    def cancel_cuts(self) -> int:
+        """Forget the cuts that no response has met; returns how many."""
+        with self._changed:
+            count = len(self._cuts)
+            self._cuts.clear()
+            return count
 
     def cut_all(self, *, clean: bool = False) -> None:
         """End all responses in progress now."""
@@ -262,6 +284,21 @@ class ContainerLog:
     ) -> None:
         with self._changed:
             reader = LogReader(instance, options)
+            self._readers.add(reader)
+        try:
+            self._send_lines(handler, instance, options, reader, generation)
+        finally:
+            with self._changed:
+                self._readers.discard(reader)
+
+    def _send_lines(
+        self,
+        handler: BaseHTTPRequestHandler,
+        instance: InstanceLog,
+        options: LogOptions,
+        reader: LogReader,
+        generation: int,
+    ) -> None:
         while True:
             with self._changed:
                 data = reader.read()

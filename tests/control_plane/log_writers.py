@@ -171,19 +171,16 @@ class ServingWriter:
             self._failure = error
 
     def _write_lines(self) -> None:
-        started, count = time.monotonic(), 0
+        started, count, turn = time.monotonic(), 0, 0
         while not self._stopped.is_set():
             with self._lock:
                 running = [each for each in self._containers.values() if each.is_running]
-                due = self._rate * (time.monotonic() - started)
+                due = int(self._rate * (time.monotonic() - started))
                 if not running or self._paused.is_set():
-                    count = int(due)  # what is not written now is not made up for
+                    count = due  # what is not written now is not made up for
                 while count < due:
-                    for each in running:
-                        count += each.write()
-                        if count >= due:
-                            break
-                    running = running[::-1]  # else the first ones write more
+                    turn += 1  # they take turns from one round to the next
+                    count += running[turn % len(running)].write()
             self._stopped.wait(_WRITE_SECONDS)
 
     def _follow_pods(self) -> None:

@@ -88,6 +88,11 @@ class LineCheck:
     def count(self) -> int:
         return sum(each.count for each in self._received.values())
 
+    @property
+    def instances(self) -> list[Instance]:
+        """Those of which lines were received."""
+        return list(self._received)
+
     def add(self, texts: Iterable[bytes]) -> None:
         """Lines in the order in which the reader got them."""
         key, current = b"", _Received()
@@ -118,16 +123,26 @@ class LineCheck:
     def compare(self, written: Mapping[Instance, int]) -> LineCounts:
         """Counts against the number of lines that each instance wrote. A line of an instance that
         wrote none, or fewer, counts as doubled."""
-        lost = surplus = 0
-        for key in written.keys() | self._received.keys():
+        each = self.compare_each(written).values()
+        return LineCounts(
+            written=sum(counts.written for counts in each),
+            received=sum(counts.received for counts in each),
+            lost=sum(counts.lost for counts in each),
+            doubled=sum(counts.doubled for counts in each),
+            out_of_order=sum(counts.out_of_order for counts in each),
+        )
+
+    def compare_each(self, written: Mapping[Instance, int]) -> dict[Instance, LineCounts]:
+        """The same for each container instance."""
+        found: dict[Instance, LineCounts] = {}
+        for key in sorted(written.keys() | self._received.keys()):
             count = written.get(key, 0)
             each = self._received.get(key, _Received())
-            lost += len(each.missing) + max(0, count - each.expected)
-            surplus += max(0, each.expected - count)
-        return LineCounts(
-            written=sum(written.values()),
-            received=self.count,
-            lost=lost,
-            doubled=surplus + sum(each.doubled for each in self._received.values()),
-            out_of_order=sum(each.out_of_order for each in self._received.values()),
-        )
+            found[key] = LineCounts(
+                written=count,
+                received=each.count,
+                lost=len(each.missing) + max(0, count - each.expected),
+                doubled=each.doubled + max(0, each.expected - count),
+                out_of_order=each.out_of_order,
+            )
+        return found

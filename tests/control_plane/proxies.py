@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ class TcpProxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._sent: dict[asyncio.StreamWriter, int] = {}
+        """Bytes sent to each client."""
         self._server: asyncio.Server | None = None
         self.connections = 0
         """Connections accepted so far."""
@@ -53,6 +56,14 @@ class TcpProxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def reset_busiest(self) -> bool:
+        """Reset the connection of the client that has received most since it connected; false if
+        there is none."""
+        if not self._sent:
+            return False
+        max(self._sent, key=self._sent.__getitem__).transport.abort()
+        return True
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.add(writer)
@@ -63,11 +74,13 @@ class TcpProxy:
             writer.transport.abort()
             return
         self._writers.add(onward_writer)
+        self._sent[writer] = 0
         try:
             await asyncio.gather(
                 self._pump(reader, onward_writer), self._pump(onward_reader, writer)
             )
         finally:
+            del self._sent[writer]
             for each in (writer, onward_writer):
                 self._writers.discard(each)
                 each.close()
@@ -77,8 +90,48 @@ class TcpProxy:
             while data := await reader.read(65536):
                 await self._flowing.wait()
                 writer.write(data)
+                if writer in self._sent:
+                    self._sent[writer] += len(data)
                 await writer.drain()
         writer.close()
+
+
+class TcpProxyThread:
+    """A TcpProxy with an event loop on a thread of its own; use as a context manager."""
+
+    def __init__(self, target: str) -> None:
+        self._proxy = TcpProxy(target)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopped = asyncio.Event()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), daemon=True)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with self._proxy.serve():
+            self._started.set()
+            await self._stopped.wait()
+
+    def _call(self, function: Callable[[], object]) -> None:
+        assert self._loop
+        self._loop.call_soon_threadsafe(function)
+
+    @property
+    def url(self) -> str:
+        return self._proxy.url
+
+    def __enter__(self) -> TcpProxyThread:
+        self._thread.start()
+        self._started.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._call(self._stopped.set)
+        self._thread.join()
+
+    def reset_busiest(self) -> None:
+        """As of `TcpProxy`, soon."""
+        self._call(self._proxy.reset_busiest)
 
 
 FaultRule = Callable[[web.Request], "web.Response | None"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from servedeck.cluster.logs import LogStreamState
+from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import ContainerView, EventView, NamespacedName, PodView, ServingView
+from servedeck.logs.instances import LogSelection
+from servedeck.logs.lines import NOTICE_SOURCE, LineBatch, LogSource, ns_to_stamp
+from servedeck.logs.streams import LogSince, StreamsState
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import Deployment, Event, ObjectReference
 from servedeck.serving.status.diagnosis import PodHealth
@@ -134,6 +137,90 @@ class FakeSource:
         self.switch_calls.append((context, namespace))
 
 
+class FakeLogStreams:
+    """Streams of a FakeLogService: what it has of each chosen container, then what is written."""
+
+    def __init__(
+        self,
+        service: FakeLogService,
+        since: LogSince,
+        on_batch: Callable[[LineBatch], Awaitable[None]],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.since = since
+        self.sources = [LogSource(NOTICE_SOURCE, "", "", "")]
+        self.state = StreamsState(wanted=0, open=0, caught_up=False)
+        self.selection: LogSelection | None = None
+        self.closed = False
+        self._service, self._on_batch, self._on_change = service, on_batch, on_change
+        self._tasks: dict[tuple[str, str, str, bool], asyncio.Task[None]] = {}
+
+    def set_state(self, **changes: Any) -> None:
+        """Whether lines arrive, as the screen is told."""
+        self.state = replace(self.state, **changes)
+        self._on_change()
+
+    def update(self, pods: Sequence[PodView], selection: LogSelection) -> None:
+        self.selection = selection
+        for pod in pods:
+            for one in pod.containers:
+                key = (pod.namespace, pod.name, one.name, False)
+                if key in self._tasks or not _is_selected(pod, one, selection):
+                    continue
+                if selection.previous:
+                    self._tasks[*key[:3], True] = asyncio.create_task(self._read(key, True))
+                self._tasks[key] = asyncio.create_task(self._read(key, False))
+        count = sum(not key[3] for key in self._tasks)
+        self.set_state(wanted=count, open=count)
+
+    async def _read(self, key: tuple[str, str, str, bool], previous: bool) -> None:
+        service, number = self._service, len(self.sources)
+        self.sources.append(LogSource(number, *key[:3], restart_count=0 if previous else 1))
+        key = (*key[:3], previous)
+        if isinstance(service.error, ClusterError):
+            self.set_state(refusals=(str(service.error),), open=0)
+            return
+        service.open_streams_now.append(key)
+        try:
+            lines = service.lines.get(key, [])
+            tail = self.since.tail
+            await self.write(number, lines if tail is None else lines[-tail:])
+            self.set_state(caught_up=True)
+            while not previous:
+                batch = await service.queue(key).get()
+                if batch is None:
+                    self.set_state(finished=True)
+                    return
+                await self.write(number, batch)
+        finally:
+            service.open_streams_now.remove(key)
+
+    async def write(self, number: int, lines: Sequence[str | bytes]) -> None:
+        """Lines of a source arrive, a second apart from those before."""
+        if not lines:
+            return
+        stamps = []
+        for _ in lines:
+            self._service.seconds += 1
+            stamps.append(ns_to_stamp(int((NOW.timestamp() + self._service.seconds) * 1e9)))
+        texts = [line.encode() if isinstance(line, str) else line for line in lines]
+        await self._on_batch(LineBatch(stamps, texts, [number] * len(lines)))
+
+    async def close(self) -> None:
+        self.closed = True
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._on_change = lambda: None  # a closed screen is not kept
+        del self._on_batch
+
+
+def _is_selected(pod: PodView, one: ContainerView, selection: LogSelection) -> bool:
+    return (selection.pods is None or pod.name in selection.pods) and (
+        selection.containers is None or one.name in selection.containers
+    )
+
+
 class FakeLogService:
     """Logs by (namespace, pod, container, previous); a live one can be written to."""
 
@@ -141,11 +228,13 @@ class FakeLogService:
         self.lines: dict[tuple[str, str, str, bool], list[str]] = {}
         self.requested_logs: list[tuple[str, str, str, bool]] = []
         self.queues: dict[tuple[str, str, str, bool], asyncio.Queue[list[str] | None]] = {}
-        self.open_streams: list[tuple[str, str, str, bool]] = []
+        self.open_streams_now: list[tuple[str, str, str, bool]] = []
         self.error: Exception | None = None
         self.namespace_names: list[str] = []
-        self.on_state: Callable[[LogStreamState], None] = lambda _stream: None
-        """Says what becomes of new lines of the log that was opened last."""
+        self.opened: list[FakeLogStreams] = []
+        """The streams that were opened, the newest last."""
+        self.seconds = -1000
+        """Time of the newest line, from NOW on."""
 
     async def list_namespaces(self) -> list[str]:
         return self.namespace_names
@@ -153,32 +242,16 @@ class FakeLogService:
     def queue(self, key: tuple[str, str, str, bool]) -> asyncio.Queue[list[str] | None]:
         return self.queues.setdefault(key, asyncio.Queue())
 
-    async def follow_log(
+    def open_streams(
         self,
-        namespace: str,
-        pod: str,
-        container: str,
-        *,
-        tail: int,
-        on_state: Callable[[LogStreamState], None],
-        previous: bool = False,
-    ) -> AsyncIterator[list[str]]:
-        key = (namespace, pod, container, previous)
-        self.on_state = on_state
-        if self.error is None:
-            on_state(LogStreamState.OPEN)
-        self.open_streams.append(key)
-        try:
-            yield await self.read_last_lines(
-                namespace, pod, container, tail=tail, previous=previous
-            )
-            while not previous:
-                batch = await self.queue(key).get()
-                if batch is None:
-                    return
-                yield batch
-        finally:
-            self.open_streams.remove(key)
+        since: LogSince,
+        on_batch: Callable[[LineBatch], Awaitable[None]],
+        on_change: Callable[[], None],
+    ) -> FakeLogStreams:
+        if self.error is not None and not isinstance(self.error, ClusterError):
+            raise self.error
+        self.opened.append(FakeLogStreams(self, since, on_batch, on_change))
+        return self.opened[-1]
 
     async def read_last_lines(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False

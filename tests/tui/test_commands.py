@@ -7,8 +7,8 @@ from tui.actions import ACTIONS, SCOPE_TITLES, action_key_display, actions_in_sc
 from tui.screens.command import CommandScreen
 from tui.screens.help import HelpScreen, build_paragraphs
 from tui.screens.pick import Choice, rank_choices
+from widgets.log_view import LogView
 from widgets.status_popover import StatusPopover
-from widgets.stream_log import StreamLog
 from widgets.table import KeyedTable
 
 
@@ -22,7 +22,7 @@ def test_every_action_is_named_once_and_bound_once_in_its_scope():
 
 @pytest.mark.parametrize(
     ("widget", "scope"),
-    [(KeyedTable, "table"), (StatusPopover, "status"), (StreamLog, "log")],
+    [(KeyedTable, "table"), (StatusPopover, "status"), (LogView, "log")],
 )
 def test_keys_that_a_widget_binds_are_in_the_help(widget, scope):
     listed = {

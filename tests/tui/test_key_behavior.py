@@ -34,9 +34,9 @@ from tui.screens.create.undo_history import UndoHistory
 from tui.screens.help import HelpScreen
 from widgets.footer import KeyFooter
 from widgets.line_input import EDITING_ACTIONS
+from widgets.log_view import LogView
 from widgets.review_list import ReviewList
 from widgets.status_popover import StatusPopover
-from widgets.stream_log import StreamLog
 from widgets.table import KeyedTable
 
 MULTIPLEXER_KEYS = {"ctrl+a", "ctrl+b"}
@@ -47,7 +47,7 @@ ALIASED_KEYS = {"ctrl+i", "ctrl+m", "ctrl+h", "ctrl+left_square_bracket"}
 
 def test_no_key_is_used_that_does_not_arrive_or_arrives_as_another() -> None:
     keys = {key for action in ACTIONS for key in action.keys.split(",")}
-    for widget in (KeyedTable, StatusPopover, StreamLog, ReviewList):
+    for widget in (KeyedTable, StatusPopover, LogView, ReviewList):
         for one in widget.BINDINGS:
             assert isinstance(one, Binding)
             keys |= set(one.key.split(","))

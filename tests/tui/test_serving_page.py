@@ -19,6 +19,7 @@ from tests.tui.test_log import shown_log
 from tests.waiting import wait_until
 from tui.actions import actions_in_scope
 from tui.panes.events import EventsPane
+from tui.panes.logs import LogsPane
 from tui.panes.overview import OverviewPane
 from tui.screens import base as screen_base
 from tui.screens import serving as serving_screen
@@ -69,7 +70,7 @@ async def test_keys_in_the_same_packet_go_to_the_page():
     async with app.run_test(size=(120, 40)) as pilot:
         await wait_for_text(pilot, "llama-70b-chat")
         post_keys(pilot, "j", "enter", "j", "l")
-        await wait_for_text(pilot, SECOND_POD, "Pod 2 of 2")
+        await wait_for_text(pilot, SECOND_POD, "1 of 2 Pods")
         assert shown_log(app) is not None
 
 
@@ -78,7 +79,7 @@ async def test_the_log_of_the_pod_under_the_cursor():
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
         await pilot.press("j", "l")
-        await wait_for_text(pilot, SECOND_POD, "Pod 2 of 2")
+        await wait_for_text(pilot, SECOND_POD, "1 of 2 Pods")
         await pilot.press("1")
         await wait_for_text(pilot, FIRST_POD, "STATUS")
 
@@ -151,16 +152,16 @@ async def test_a_hidden_pane_requests_nothing():
         await open_page(pilot, app, "j")
         pane = app.screen.active_pane
         assert isinstance(pane, OverviewPane)
-        assert not logs.open_streams
+        assert not logs.open_streams_now
         await pilot.press("2")
-        await wait_for(pilot, lambda: len(logs.open_streams) == 1, "the stream")
+        await wait_for(pilot, lambda: len(logs.open_streams_now) == 2, "the stream")
         assert not pane.is_active
         await pilot.press("1")
-        await wait_for(pilot, lambda: not logs.open_streams, "the stream to end")
+        await wait_for(pilot, lambda: not logs.open_streams_now, "the stream to end")
         await pilot.press("2")
-        await wait_for(pilot, lambda: len(logs.open_streams) == 1, "the stream again")
+        await wait_for(pilot, lambda: len(logs.open_streams_now) == 2, "the stream again")
         await pilot.press("escape")
-        await wait_for(pilot, lambda: not logs.open_streams, "the stream to end with the page")
+        await wait_for(pilot, lambda: not logs.open_streams_now, "the stream to end with the page")
 
 
 async def test_the_page_is_live_and_keeps_what_a_deleted_serving_was():
@@ -205,7 +206,7 @@ async def test_the_next_serving_after_its_log_was_opened_first():
         await pilot.press("l")
         await wait_for_text(pilot, "following")
         await pilot.press("right_square_bracket")
-        await wait_for_text(pilot, "team-a/b-second", "b-second-7d9c-x2x1q")
+        await wait_for_text(pilot, "team-a/b-second", "2 Pods  inference-server", "following")
         await pilot.press("1")
         await wait_for_text(pilot, "STATUS", "b-second-7d9c-b8k2m")
 
@@ -233,10 +234,10 @@ async def test_the_footer_has_the_keys_of_the_pane_and_its_reasons():
             pilot, "esc close  enter open  l logs  p all Pods  e edit  y YAML  1-9 tab"
         )
         await pilot.press("2")
-        screen = await wait_for_text(pilot, "p previous  o container  n next Pod")
+        screen = await wait_for_text(pilot, "p previous  o container  i Pods")
         assert "l logs" not in screen.splitlines()[-1]
         await pilot.press("o")
-        await wait_for_text(pilot, "The Pod has no other container.")
+        await wait_for_text(pilot, "The Pods have no other container.")
 
 
 async def test_a_serving_without_pods_has_no_log_until_it_has_one():
@@ -314,8 +315,10 @@ def test_no_pane_takes_a_key_of_the_page_or_of_the_app():
     def keys(scope: str) -> set[str]:
         return {key for action in actions_in_scope(scope) for key in action.keys.split(",")}
 
+    errors = {"e", "E"}  # in a log, they go to errors; edit is a key of every other tab
     for pane in PANES:
-        assert not keys(pane.SCOPE) & (keys("serving") | keys("app")), pane.SCOPE
+        taken = keys(pane.SCOPE) & (keys("serving") | keys("app"))
+        assert taken == (errors if pane is LogsPane else set()), pane.SCOPE
 
 
 async def test_a_double_click_on_a_pod_opens_it():

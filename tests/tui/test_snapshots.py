@@ -142,7 +142,7 @@ def test_the_page_of_a_crashing_serving(snap_compare: Compare, size: tuple[int, 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
 def test_the_log(snap_compare: Compare, size: tuple[int, int]) -> None:
-    run = press_keys("j", "l", "p", then=("pid 412", "ended"))
+    run = press_keys("j", "l", "p", then=("pid 412", "paused"))
     assert snap_compare(make_app(), terminal_size=size, run_before=run)
 
 

@@ -122,6 +122,25 @@ async def test_it_follows_its_row():
         )
 
 
+async def test_the_known_error_far_above_the_last_lines_is_named():
+    logs = fakes.crash_log_service()
+    key = ("team-a", FIRST_POD, fakes.CRASHED_CONTAINER, True)
+    logs.lines[key] = [
+        "RuntimeError: CUDA error: no kernel image is available for execution on the device",
+        *(f"(APIServer pid=1)   frame {number}" for number in range(120)),
+    ]
+    app = make_app(fakes.FakeSource().add_views(*fakes.fleet()), logs)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await pilot.press("j", "space")
+        screen = await wait_for_text(
+            pilot,
+            "inference-server contains no code for this model of GPU",
+            "Use an image that is built for the GPU's architecture",
+            "frame 119",
+        )
+        assert "frame 90" not in screen, "the last lines only"
+
+
 async def test_the_last_lines_are_in_sight_at_80x24_and_before_the_events():
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:

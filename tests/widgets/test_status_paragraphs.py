@@ -6,11 +6,12 @@ from typing import Any
 
 from servedeck.fleet.views import ServingView
 from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.log_errors import find_log_error
 from servedeck.serving.status.status import Status
 from tests.fleet.factories import pod_view
 from tests.fleet.failing_pods import GROUP_LINE, NOW, crashing, rejected, rejected_serving
 from widgets.serving_rows import reason_text
-from widgets.status_paragraphs import status_paragraphs
+from widgets.status_paragraphs import CrashedContainer, LogTail, status_paragraphs
 from widgets.text_view import Paragraph
 
 KEYS = tuple("123456789")
@@ -71,3 +72,23 @@ def test_a_few_pods_stay_in_their_order_with_their_own_lines() -> None:
     named = [line.split()[1] for line in lines if line[:2].strip() in KEYS and line[:2].strip()]
     assert named == ["crashing-1", "crashing-2", "crashing-3", "rejected-9", "ready"]
     assert reason_text(rejected_serving(reason="OOMKilled", pods=pods)) == "OOMKilled"
+
+
+def test_the_known_error_in_the_last_lines_is_named_above_them_once() -> None:
+    lines = ("vllm: error: unrecognized arguments: --omni",)
+    crash = CrashedContainer("team-a", "crashing-1", "inference-server", False, ("id", 0))
+    tail = LogTail(crash, lines, loading=False, cause=find_log_error(lines))
+    named = "inference-server does not know the arguments --omni. Correct the command: "
+
+    def shown_with(message: str, **more: bool) -> list[str]:
+        view = rejected_serving(crashing(1), message=message)
+        paragraphs = status_paragraphs(view, NOW, tail, KEYS, **more)
+        return ["".join(text for text, _ in one.line) for one in paragraphs]
+
+    for compact in (False, True):
+        texts_shown = shown_with("inference-server exited with code 2", compact=compact)
+        at = next(i for i, line in enumerate(texts_shown) if line.startswith(named))
+        assert texts_shown[at + 1].startswith("Last lines of inference-server")
+        assert texts_shown[at + 2].endswith(lines[0])
+    known = "inference-server does not know the arguments --omni (restarted once). Correct"
+    assert not any(line.startswith(named) for line in shown_with(known))

@@ -26,7 +26,7 @@ LIST_ACTIONS: tuple[Action, ...] = (
         "servings.logs",
         "l",
         "logs",
-        "Follow the log of the serving's first failing Pod.",
+        "Follow the log of the serving's first failing Pod, or of all Pods merged by time.",
         footer_order=2,
         command="logs",
     ),

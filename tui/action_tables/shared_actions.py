@@ -16,6 +16,13 @@ SHARED_ACTIONS: tuple[Action, ...] = (
         passes_key=True,
     ),
     Action(
+        "pick_pods.mark",
+        "tab",
+        "mark",
+        "Mark the Pod under the cursor, or remove its mark; enter chooses the marked ones.",
+        footer_order=4,
+    ),
+    Action(
         "table.move",
         "j,k,down,up",
         "move",

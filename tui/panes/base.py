@@ -78,6 +78,15 @@ class Pane(Vertical):
         name: str = ""
 
     @dataclass
+    class ChoiceRequested(Message):
+        """One of some names is to be chosen."""
+
+        title: str
+        names: tuple[str, ...]
+        selected: str
+        on_chosen: Callable[[str], None]
+
+    @dataclass
     class PathRequested(Message):
         """The path of a file to write is to be asked for."""
 
@@ -135,6 +144,10 @@ class Pane(Vertical):
 
     def update_ages(self) -> None:
         """A second has passed."""
+
+    def link_options(self) -> list[str]:
+        """Options of `servedeck open` that lead to what is under the cursor."""
+        return []
 
     # -- actions ------------------------------------------------------------------------------
 

@@ -1,77 +1,144 @@
-"""The tab Logs: the log of one container, its last lines, then new ones while it is shown."""
+"""The tab Logs: the logs of the serving's Pods, merged by time and followed while it is shown."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
+from textual.message import Message
+from textual.widgets import Input
 
-from servedeck.cluster.http.errors import ClusterError
-from servedeck.cluster.logs import NOTICE_PREFIX, LogStreamState
-from servedeck.fleet.views import ContainerView, NamespacedName, PodView
-from servedeck.serving.text import format_count, truncate
+from servedeck.cluster.http.errors import describe_error
+from servedeck.fleet.views import NamespacedName, PodView
+from servedeck.logs.lines import NOTICE_SOURCE, LogLine
+from servedeck.serving.text import format_count
 from tui.action_tables.action import Action
 from tui.actions import bindings
+from tui.log_cause import find_landing
+from tui.log_choice import (
+    SINCE_CHOICES,
+    LogChoice,
+    container_names,
+    next_container,
+    since_for,
+)
+from tui.log_export import LogSaver, copy_lines
+from tui.log_feed import LogFeed
+from tui.log_find import InputKind, LogFind
+from tui.log_heading import cause_lines, state_line, stream_span, title_line
+from tui.log_lines import LineFormatter
+from tui.log_marks import bar_marks
+from tui.log_strip import LogStrip
+from tui.log_target import LogTarget
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
-from widgets.status_paragraphs import HEALTH_STYLES
-from widgets.stream_log import StreamLog
-from widgets.styled_line import Line, Span, line_width, wrap
+from widgets.log_view import LogView, Mark
+from widgets.search_line import SearchLine
+from widgets.styled_line import Line, wrap
 from widgets.text_view import StatusLine
 
-INITIAL_LINES = 200
-"""Number of earlier lines that are shown."""
+EMPTY_LINE = LogLine(0, b"", b"", NOTICE_SOURCE)
 
-MAX_STATE_LINES = 3
-"""Maximum number of lines of the state."""
+MAX_COPIED_LINES = 10_000
+"""Maximum number of lines that are copied; a terminal takes fewer."""
 
-MIN_NAME_WIDTH = 12
-"""Minimum width of a name in cells."""
+LINK_MARGIN_SECONDS = 5.0
+"""Seconds before the line of a link that are shown at least."""
 
-_STREAM_LABELS = {
-    LogStreamState.CONNECTING: "connecting",
-    LogStreamState.WAITING: "waiting for the container to start",
-    LogStreamState.RECONNECTING: "reconnecting",
-}
-"""The state of a log without new lines."""
+STATE_SECONDS = 0.1
+"""Seconds after which a change of the state of the streams is shown."""
+
+MAX_HEADING_LINES = 6
+"""Maximum number of lines above the log."""
 
 
 class LogsPane(Pane):
-    """Follows one container of one Pod of a serving."""
+    """Follows the chosen containers of one serving."""
 
     TITLE = "Logs"
     SCOPE = "log"
     BINDINGS: ClassVar[list[BindingType]] = bindings("log")
     heading = query_one("#log-heading", StatusLine)
-    log_view = query_one(StreamLog)
+    histogram = query_one("#log-histogram", StatusLine)
+    log_view = query_one(LogView)
+
+    @dataclass
+    class PodPickRequested(Message):
+        """The Pods whose logs are shown are to be chosen."""
+
+        pods: tuple[PodView, ...]
+        chosen: frozenset[str] | None
+        on_chosen: Callable[[frozenset[str] | None], None]
 
     def __init__(self, key: NamespacedName) -> None:
         super().__init__(key)
-        self._pod_name = ""
-        """"" until a Pod is chosen, or the serving has one."""
-        self._container_name = ""
-        self._shows_previous = False
+        self._choice = LogChoice()
+        self._feed: LogFeed | None = None
+        """None while the tab is hidden."""
         self._error = ""
-        self._ended = False
-        self._stream_state = LogStreamState.CONNECTING
+        self._lands_on_error = False
+        """Whether the view is to go to the first error when the log was read."""
+        self._lands_at_ns: int | None = None
+        """Unix time of the line to go to then; None for none."""
+        self._cause: tuple[str, str] = ("", "")
+        """A known cause that was found, and what to change."""
+        self._state_changed = False
+        """Whether the state of the streams is other than what is shown."""
+        self._strip = LogStrip(lambda: self.histogram)
+        self._formatter = LineFormatter(
+            lambda number: self._feed.line(number) if self._feed else EMPTY_LINE,
+            lambda: self._feed.sources if self._feed else (),
+            lambda: self.app_context.clock(),
+        )
+        self._find = LogFind(
+            lambda: self._feed.scan if self._feed else None,
+            lambda: self.log_view,
+            lambda kind: self.query_one(f"#log-{kind.value}", SearchLine),
+            clock=lambda: self.app_context.clock(),
+            on_change=self._on_found,
+        )
 
     def compose(self) -> ComposeResult:
         yield StatusLine(id="log-heading")
-        yield StreamLog(marker=NOTICE_PREFIX)
+        yield StatusLine(id="log-histogram")
+        yield LogView()
+        yield SearchLine(id="log-search")
+        yield SearchLine("&", "error & !health & .status>=500", id="log-filter")
+        yield SearchLine("@", "14:05, 2026-01-31 14:05:30, 14:05 UTC, -5m", id="log-time")
+
+    def on_mount(self) -> None:
+        self.histogram.display = False
+
+    # -- start and end ------------------------------------------------------------------------
 
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
-        self._pod_name = self._container_name = ""
-        self._shows_previous = False
+        self._choice, self._lands_at_ns = LogChoice(), None
 
-    def choose_pod(self, pod: str, container: str = "") -> None:
+    def choose_pod(self, target: LogTarget) -> None:
         """Show the log of a Pod, now or when the tab is shown."""
-        self._pod_name, self._container_name = pod, container
-        self._shows_previous = False
-        if self.is_active:
-            self._open_log()
+        choice = LogChoice(frozenset((target.pod,)), target.container or None)
+        if target.time_ns is not None:
+            age = self.app_context.clock().timestamp() - target.time_ns / 1e9
+            choice = replace(choice, since=since_for(age + LINK_MARGIN_SECONDS))
+        self._lands_at_ns = target.time_ns
+        self._choose(choice)
+
+    def link_options(self) -> list[str]:
+        feed, cursor = self._feed, self.log_view.cursor
+        if feed is None or cursor is None:
+            return []
+        line = feed.line(cursor)
+        if line.source == NOTICE_SOURCE:
+            return []
+        source = feed.sources[line.source]
+        words = ["--pod", source.pod, "--container", source.container]
+        return [*words, "--time", line.stamp.decode("ascii", "replace")]
 
     def activate(self) -> None:
         super().activate()
@@ -80,174 +147,297 @@ class LogsPane(Pane):
 
     def deactivate(self) -> None:
         super().deactivate()
-        self.workers.cancel_group(self, "log")
+        self._find.close()
+        self._close_log()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._update_heading)
 
-    # -- what is followed ---------------------------------------------------------------------
+    def _choose(self, choice: LogChoice) -> None:
+        """Show other logs."""
+        self._choice = choice
+        if self.is_active:
+            self._open_log()
+
+    def _open_log(self) -> None:
+        """Read what is chosen, from the start."""
+        self._close_log()
+        self._error, self._cause = "", ("", "")
+        feed = self._feed = LogFeed(
+            self.app_context.log_memory_bytes,
+            on_lines=self.log_view.note_appended,
+            on_found=self._on_scanned,
+            on_state=self._on_state,
+            is_held=self.app_context.has_unpainted_input,
+        )
+        self.log_view.is_held = self.app_context.has_unpainted_input
+        self._formatter.reset_labels()
+        self._formatter.marks = frozenset()
+        self.log_view.show(feed.scan.lines, self._formatter.row, self._bar_marks)
+        self.log_view.clear()
+        self._find.restart()
+        self.start_worker(feed.scan.run(), "scan")
+        self._lands_on_error = any(pod.reason and pod.restarts for pod in self._chosen)
+        self._update_all()
+        # After the first paint: a log that floods in would hold it up.
+        self.call_after_refresh(self._update_streams)
+
+    def _close_log(self) -> None:
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            self.workers.cancel_group(self, "scan")
+            # A worker of the app: one of the pane would be cancelled when the page closes.
+            self.app.run_worker(feed.close(), group="logs", exit_on_error=False)
+
+    def _update_streams(self) -> None:
+        """The Pods of the serving may have changed."""
+        if (feed := self._feed) is None:
+            return
+        pods = self.pods
+        try:
+            feed.update(
+                self.app_context.log_service,
+                self._choice.log_since,
+                pods,
+                self._choice.selection(pods, self._server_container),
+            )
+        except Exception as error:  # any error: the operator must know why there are no lines
+            self._error = describe_error(error)
+            return
+        self._error = ""
+        self._update_labels()
+
+    # -- what is shown ------------------------------------------------------------------------
 
     @property
     def pods(self) -> tuple[PodView, ...]:
+        """The Pods of the serving."""
         return self.view.pods if self.view is not None else ()
+
+    @property
+    def _chosen(self) -> list[PodView]:
+        return self._choice.chosen_pods(self.pods)
 
     @property
     def _server_container(self) -> str:
         return self.view.server_container if self.view is not None else ""
 
     @property
-    def pod(self) -> PodView | None:
-        """The Pod, None if it was deleted."""
-        return next((pod for pod in self.pods if pod.name == self._pod_name), None)
-
-    @property
-    def container(self) -> ContainerView | None:
-        pod = self.pod
-        if pod is None:
-            return None
-        return next((each for each in pod.containers if each.name == self._container_name), None)
-
-    def _open_log(self) -> None:
-        """Start the log of the chosen Pod and container."""
-        if not self._pod_name and self.pods:
-            self._pod_name, self._container_name = self.pods[0].name, self.pods[0].container
-        pod = self.pod
-        if pod is not None and self.container is None:
-            self._container_name = default_container(pod, self._server_container)
-        self.log_view.clear()
-        self._error = ""
-        self._ended = False
-        self._stream_state = LogStreamState.CONNECTING
-        self._update_heading()
-        self.post_message(self.ActionsChanged())
-        if self._pod_name:
-            self.start_worker(self._follow_log(), "log")
-
-    async def _follow_log(self) -> None:
-        """Append lines until no more can follow."""
-        try:
-            async for batch in self.app_context.log_service.follow_log(
-                self.key.namespace,
-                self._pod_name,
-                self._container_name,
-                tail=INITIAL_LINES,
-                previous=self._shows_previous,
-                on_state=self._on_stream,
-            ):
-                self.log_view.write_lines(batch)
-        except ClusterError as error:
-            self._error = str(error)
-        self._ended = True
-        self._update_heading()
-
-    def _on_stream(self, stream: LogStreamState) -> None:
-        self._stream_state = stream
-        self._update_heading()
-
-    # -- what is shown ------------------------------------------------------------------------
+    def _container(self) -> str:
+        return self._choice.container_name(self.pods, self._server_container)
 
     def on_changes(self, changes: SourceChanges) -> None:
-        if self.key in changes.keys:
-            if not self._pod_name and self.pods:
-                self._open_log()
-            self._update_heading()
-            self.post_message(self.ActionsChanged())
+        is_open = self._feed is not None and self._feed.is_open
+        if self.key in changes.keys or (changes.state_changed and not is_open):
+            self._update_streams()
+            self._update_all()
+
+    def _on_state(self) -> None:
+        """The state of the streams has changed: eighty of them may do so at once."""
+        if not self._state_changed:
+            self._state_changed = True
+            self.set_timer(STATE_SECONDS, self._show_state)
+
+    def _show_state(self) -> None:
+        self._state_changed = False
+        self._update_labels()
+        self._update_heading()
+
+    def _on_scanned(self) -> None:
+        """More was found in the lines."""
+        self._find.note_progress()
+        self._land()
+        if self._feed is not None and self._feed.scan.filter is not None:
+            self.log_view.note_appended()
+        self._update_heading()
+
+    def _land(self) -> None:
+        """When the log was read, go to the line that was asked for, or to the first error of the
+        last run of a crashed Pod."""
+        feed = self._feed
+        if feed is None or feed.state is None or not feed.state.caught_up:
+            return
+        if self._lands_at_ns is not None:
+            if feed.scan.levels.complete:
+                self.log_view.go_to(feed.scan.levels.line_at_time(self._lands_at_ns))
+                self._lands_at_ns, self._lands_on_error = None, False
+        elif self._lands_on_error:
+            self._lands_on_error = False
+            pods = frozenset(pod.name for pod in self._chosen)
+            landing = find_landing(feed.buffer, feed.scan.levels, feed.sources, pods)
+            if landing is not None and self.log_view.following:
+                self.log_view.go_to(landing.number)
+                self._cause = landing.text, landing.advice
+
+    def _on_found(self) -> None:
+        """Other lines are shown or marked than before."""
+        query = self._find.query
+        self._formatter.find_hits = query.spans if query is not None else None
+        self.log_view.repaint_lines()
+        self._update_all()
+
+    def _update_labels(self) -> None:
+        """Whose lines they are is said where it is not clear."""
+        known = self._feed.sources if self._feed is not None else ()
+        sources = [one for one in known if one.number != NOTICE_SOURCE]
+        shows_pods = len({one.pod for one in sources}) > 1
+        shows_containers = len({one.container for one in sources}) > 1
+        formatter = self._formatter
+        if (formatter.shows_pods, formatter.shows_containers) != (shows_pods, shows_containers):
+            formatter.shows_pods, formatter.shows_containers = shows_pods, shows_containers
+            self.log_view.repaint_lines()
+
+    def _bar_marks(self, height: int) -> Sequence[Mark | None]:
+        if (feed := self._feed) is None:
+            return ()
+        return bar_marks(feed.scan, feed.scan.lines, self._formatter.marks, height)
+
+    def on_log_view_viewport_changed(self) -> None:
+        view = self.log_view
+        hit = view.cursor if self._find.query is not None else None
+        if hit != self._formatter.current_hit:
+            self._formatter.current_hit = hit
+            view.repaint_lines()
+        self._update_heading()
+
+    def _update_all(self) -> None:
+        self._update_heading()
+        self.post_message(self.ActionsChanged())
 
     def _update_heading(self) -> None:
         if not self.is_attached or not (width := self.heading.inner_width):
             return
-        state = wrap(self._state_line(width), width, indent=1)[:MAX_STATE_LINES]
-        self.heading.styles.height = 1 + len(state)
-        self.heading.set_lines(self._title_line(width), *state)
-
-    def _title_line(self, width: int) -> Line:
-        """The Pod and its state in one line; a long name loses its beginning, as its end
-        distinguishes Pods."""
-        pod, pods = self.pod, self.pods
-        rest: list[Span] = []
-        if not self._pod_name:
-            view = self.view
-            text = view.no_pods_text if view is not None else "The serving has no Pods."
-            return ((" ", ""), (text, "muted"))
-        if pod is None:
-            rest.append(("  Pod deleted", "pending"))
+        lines: list[Line] = []
+        if self._choice.pods is None and not self.pods:
+            text = self.view.no_pods_text if self.view is not None else "The serving has no Pods."
+            lines.append(((" ", ""), (text, "muted")))
         else:
-            rest += [("  ", ""), (pod.status, HEALTH_STYLES[pod.health])]
-            if pod.restarts:
-                rest.append((f"  {format_count(pod.restarts, 'restart')}", "warning"))
-            if len(pods) > 1:
-                at = [each.name for each in pods].index(self._pod_name) + 1
-                rest.append((f"  Pod {at} of {len(pods)}", "muted"))
-        room = max(width - 1 - line_width(tuple(rest)), MIN_NAME_WIDTH)
-        name = self._pod_name
-        if len(name) > room:
-            name = f"…{name[1 - room :]}"
-        return ((" ", ""), (name, "strong"), *rest)
+            lines.append(
+                title_line(self._choice, self._chosen, len(self.pods), self._container, width)
+            )
+        feed = self._feed
+        if feed is not None:
+            lines += wrap(self._state_line(feed), width, indent=1)
+        lines += cause_lines(*self._cause, width)
+        self.heading.styles.height = len(lines[:MAX_HEADING_LINES])
+        self.heading.set_lines(*lines[:MAX_HEADING_LINES])
+        if feed is not None:
+            self._strip.update(feed, self.log_view.current)
 
-    def _state_line(self, width: int) -> Line:
-        """The container, whether new lines arrive and are visible, and the number of lines."""
-        log = self.log_view
-        if not self._pod_name:
-            return ()
-        state: list[Span] = [("  ", "")]
-        if self._shows_previous:
-            state.append(("previous instance  ", "pending"))
-        if self._error:
-            state.append((self._error, "error"))
-        elif self._ended:
-            state.append(("ended", "muted"))
-        elif waiting := waiting_reason(self.pod, self.container) if not log.lines else "":
-            state.append((waiting, "pending"))
-        elif self._stream_state is not LogStreamState.OPEN:
-            state.append((_STREAM_LABELS[self._stream_state], "pending"))
-        elif log.following:
-            state.append(("✓ following", "ready"))
-        if not log.following:
-            between = "  " if len(state) > 1 else ""
-            below = format_count(log.lines_below, "line")
-            state.append((f"{between}paused, {below} below", "pending"))
-        state.append((f"  {format_count(len(log.lines), 'line')}", "muted"))
-        if log.dropped_count:
-            state.append((f", {log.dropped_count:,} older dropped", "muted"))
-        room = max(width - 1 - line_width(tuple(state)), MIN_NAME_WIDTH)
-        return ((" ", ""), (truncate(self._container_name, room), "accent"), *state)
+    def _state_line(self, feed: LogFeed) -> Line:
+        stream = stream_span(
+            feed,
+            self._chosen,
+            self._container,
+            error=self._error,
+            following=self.log_view.following,
+        )
+        found = (self._find.search_span(), self._find.filter_span())
+        return state_line(feed, self.log_view, stream, found)
 
-    def on_stream_log_viewport_changed(self) -> None:
-        self._update_heading()
+    # -- inputs -------------------------------------------------------------------------------
 
-    # -- actions ------------------------------------------------------------------------------
+    def scopes(self) -> tuple[str, ...]:
+        return ("search",) if self._find.kind is not None else super().scopes()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._find.typed(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if self._find.submitted(event.value):
+            self._leave_input()
+
+    def on_search_line_cleared(self) -> None:
+        self._find.given_up()
+        self._leave_input()
+
+    def _leave_input(self) -> None:
+        self.log_view.focus()
+        self._update_all()
+
+    def go_back(self) -> bool:
+        if self.log_view.selection_start is not None:
+            self.log_view.toggle_selection()
+        elif self._find.needle:
+            self._find.clear_search()
+        elif self._find.filter_text:
+            self._find.set_filter("")
+        else:
+            return False
+        return True
+
+    def _open_input(self, kind: InputKind) -> None:
+        self._find.open(kind)
+        self.post_message(self.ActionsChanged())
+
+    def do_search(self) -> None:
+        self._open_input(InputKind.SEARCH)
+
+    def do_filter(self) -> None:
+        self._open_input(InputKind.FILTER)
+
+    def do_time(self) -> None:
+        self._open_input(InputKind.TIME)
+
+    def do_next_hit(self) -> None:
+        self._find.move(1)
+
+    def do_previous_hit(self) -> None:
+        self._find.move(-1)
+
+    # -- which logs ---------------------------------------------------------------------------
 
     def disabled_reason(self, action: Action) -> str:
-        pod = self.pod
-        if action.name == "previous" and not self._shows_previous:
-            container = self.container
-            if container is None or not container.has_previous:
-                return f"{self._container_name or 'The container'} has not been restarted."
-        if action.name == "container" and (pod is None or len(pod.containers) < 2):
-            return "The Pod has no other container."
-        if action.name == "pod" and len(self.pods) < 2:
+        name = action.name
+        if name == "previous" and not self._choice.previous:
+            containers = [one for pod in self._chosen for one in pod.containers]
+            shown = self._container
+            if not any(one.has_previous for one in containers if shown in (one.name, "")):
+                return f"{shown or 'No container'} has not been restarted."
+        if name == "container" and len(container_names(self._chosen)) < 2:
+            return "The Pods have no other container."
+        if name == "pods" and len(self.pods) < 2:
             return "The serving has no other Pod."
+        if name in ("next_hit", "previous_hit") and not self._find.needle:
+            key = self.app_context.key_display_for("log.search")
+            return f"Nothing was searched yet; {key} searches."
+        if name in ("next_mark",) and not self._formatter.marks:
+            key = self.app_context.key_display_for("log.mark")
+            return f"No line is marked; {key} marks one."
+        if name in ("earlier", "later") and not self._strip.is_shown:
+            key = self.app_context.key_display_for("log.histogram")
+            return f"The histogram is not shown; {key} shows it."
         return ""
 
     def do_previous(self) -> None:
-        self._shows_previous = not self._shows_previous
-        self._open_log()
+        self._choose(replace(self._choice, previous=not self._choice.previous))
 
     def do_container(self) -> None:
-        if (pod := self.pod) is not None:
-            names = [container.name for container in pod.containers]
-            at = names.index(self._container_name) if self._container_name in names else -1
-            self._container_name = names[(at + 1) % len(names)]
-            self._shows_previous = False
-            self._open_log()
+        name = next_container(self._container, container_names(self._chosen))
+        self._choose(replace(self._choice, container=name, previous=False))
 
-    def do_pod(self) -> None:
-        names = [pod.name for pod in self.pods]
-        at = names.index(self._pod_name) if self._pod_name in names else -1
-        self._pod_name = names[(at + 1) % len(names)]
-        self._container_name = ""
-        self._shows_previous = False
-        self._open_log()
+    def do_pods(self) -> None:
+        self.post_message(self.PodPickRequested(self.pods, self._choice.pods, self._show_pods))
+
+    def _show_pods(self, pods: frozenset[str] | None) -> None:
+        """Show the logs of these Pods, or of all."""
+        if pods != self._choice.pods:
+            self._choose(replace(self._choice, pods=pods, previous=False))
+
+    def do_since(self) -> None:
+        names = tuple(name for name, _ in SINCE_CHOICES)
+        self.post_message(
+            self.ChoiceRequested("Log since", names, self._choice.since, self._show_since)
+        )
+
+    def _show_since(self, since: str) -> None:
+        """Begin the log at another time."""
+        if since != self._choice.since:
+            self._choose(replace(self._choice, since=since))
+
+    # -- reading ------------------------------------------------------------------------------
 
     def do_follow(self) -> None:
         self.log_view.set_following(not self.log_view.following)
@@ -255,23 +445,104 @@ class LogsPane(Pane):
     def do_wrap(self) -> None:
         self.log_view.set_wrapping(not self.log_view.wrapping)
 
+    def do_times(self) -> None:
+        self._formatter.time_mode = self._formatter.time_mode.next
+        self.log_view.repaint_lines()
+        self.show_message(f"Times of lines: {self._formatter.time_mode.value}.")
 
-def default_container(pod: PodView, server_container: str) -> str:
-    """The first container to show: the one that fails, else the inference server."""
-    names = [container.name for container in pod.containers]
-    for wanted in (pod.container, server_container):
-        if wanted in names:
-            return wanted
-    of_the_pod = [container.name for container in pod.containers if not container.init]
-    return (of_the_pod or names or [""])[0]
+    def do_fields(self) -> None:
+        self._formatter.shows_fields = not self._formatter.shows_fields
+        self.log_view.repaint_lines()
 
+    def do_next_error(self) -> None:
+        self._go_to_error(1)
 
-def waiting_reason(pod: PodView | None, container: ContainerView | None) -> str:
-    """Why there are no lines yet, in a few words; "" if there is no reason."""
-    if pod is None:
-        return "Pod deleted"
-    if container is None or not container.state:
-        return f"waiting for the Pod to be started: {pod.reason or pod.status}"
-    if container.state == "Waiting":
-        return f"waiting for the container to start: {pod.reason or pod.status}"
-    return ""
+    def do_previous_error(self) -> None:
+        self._go_to_error(-1)
+
+    def _go_to_error(self, step: int) -> None:
+        current, feed = self.log_view.current, self._feed
+        if current is None or feed is None:
+            return
+        levels = feed.scan.levels
+        if self.log_view.following:  # below the end there is none yet
+            error = levels.previous_error(feed.buffer.end)
+        else:
+            error = levels.next_error(current) if step > 0 else levels.previous_error(current)
+        if error is not None:
+            self.log_view.go_to(error)
+        else:
+            where = "" if self.log_view.following else " below" if step > 0 else " above"
+            self.show_message(f"No error{where}.")
+
+    def do_mark(self) -> None:
+        current = self.log_view.current
+        if current is not None:
+            self._formatter.marks = self._formatter.marks ^ {current}
+            self.log_view.go_to(current)
+            self.log_view.repaint_lines()
+            self._update_all()
+
+    def do_next_mark(self) -> None:
+        marks = sorted(self._formatter.marks)
+        current = self.log_view.current
+        if marks and current is not None:
+            self.log_view.go_to(next((one for one in marks if one > current), marks[0]))
+
+    def do_histogram(self) -> None:
+        self._strip.toggle()
+        self.call_after_refresh(self._update_heading)
+        self._update_all()
+
+    def do_earlier(self) -> None:
+        self._move_in_time(-1)
+
+    def do_later(self) -> None:
+        self._move_in_time(1)
+
+    def _move_in_time(self, step: int) -> None:
+        """Go to the next bar of the histogram that has lines."""
+        if self._feed is not None:
+            number = self._strip.neighbor(self._feed, self.log_view.current, step)
+            if number is not None:
+                self.log_view.go_to(number)
+
+    def do_select(self) -> None:
+        self.log_view.toggle_selection()
+
+    # -- taking away --------------------------------------------------------------------------
+
+    async def do_copy(self) -> None:
+        """Copy the selected lines, or the one at the cursor."""
+        feed, current = self._feed, self.log_view.current
+        if feed is None or current is None:
+            return
+        first, last = self.log_view.selected or (current, current)
+        shown = feed.scan.lines
+        numbers = shown.numbers(shown.position(first), shown.position(last + 1))
+        texts = [self._formatter.text(feed.line(one)) for one in numbers[:MAX_COPIED_LINES]]
+        self.show_message(*await copy_lines(texts, self.app_context))
+
+    def do_save(self) -> None:
+        """Ask for the file to save the log to."""
+        feed = self._feed
+        if feed is None:
+            return
+        buffer = feed.buffer
+        saver = LogSaver(buffer, feed.sources, self.show_message)
+        key = self.app_context.key_display_for("log.since")
+        self.post_message(
+            self.PathRequested(
+                f"Save the log of {self.key.name}",
+                f"{self.key.name}.log",
+                f"{format_count(buffer.end - buffer.first, 'line')} as they were written, each"
+                f" with its time; {key} reads older ones first. Only you can read the file.",
+                lambda path: self._start_saving(saver, path),
+            )
+        )
+
+    def _start_saving(self, saver: LogSaver, path: Path) -> None:
+        self.start_worker(self._save(saver, path), "save")
+
+    async def _save(self, saver: LogSaver, path: Path) -> None:
+        self.show_message(*await saver.save(path))

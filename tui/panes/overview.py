@@ -311,7 +311,7 @@ class OverviewPane(Pane):
             count = COMPACT_TAIL_LINES if height >= TALL_SCREEN_HEIGHT // 2 else SHORT_TAIL_LINES
             count = 0 if height >= TALL_SCREEN_HEIGHT else count
             key = ("log", tail.container.pod)
-            paragraphs = log_tail_paragraphs(tail, count)
+            paragraphs = log_tail_paragraphs(tail, count, shown_message=view.message)
             wrapped = wrap_paragraphs(paragraphs, max(width - 2, 1))
             lines[-1:] = [CardLine((("  ", ""), *line), key) for line in wrapped]
             lines.append(CardLine())

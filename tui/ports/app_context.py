@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from servedeck.serving.spec.mapping.json_values import JsonObject
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
+    from tui.ports.log_service import LogService
     from tui.ports.metrics_service import MetricsService
-    from tui.ports.serving_source import LogService, ServingSource
+    from tui.ports.serving_source import ServingSource
     from widgets.status_paragraphs import CrashedContainer, LogTail
 
 
@@ -110,6 +111,8 @@ class AppContext(Protocol):
     wide: bool
     columns: tuple[str, ...]
     """Keys of the only columns to show; empty for all."""
+    log_memory_bytes: int
+    """Memory of a log's newest lines."""
     command_history: list[str]
     """Commands that were run in containers, the newest last."""
     undoable: Undoable
@@ -146,6 +149,9 @@ class AppContext(Protocol):
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
         """The last lines of a crashed container, or the reason why there are none."""
+
+    def has_unpainted_input(self) -> bool:
+        """Whether the effect of a key is still to be painted: work that can wait does."""
 
     def note_removed(self) -> None:
         """A screen or a tab was closed: its memory can be freed."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from servedeck.fleet.views import NamespacedName, ServingView
 
 if TYPE_CHECKING:
-    from servedeck.cluster.logs import LogStreamState
     from servedeck.serving.objects.records import Deployment, Event, ObjectReference
 
 
@@ -113,28 +112,3 @@ class ServingSource(Protocol):
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         """Switch to another context or namespace ("" for all); None keeps the current one."""
-
-
-class LogService(Protocol):
-    """What the screens need of the cluster besides the list."""
-
-    async def list_namespaces(self) -> list[str]:
-        """Names of all namespaces. Raises ClusterError."""
-
-    def follow_log(
-        self,
-        namespace: str,
-        pod: str,
-        container: str,
-        *,
-        tail: int,
-        on_state: Callable[[LogStreamState], None],
-        previous: bool = False,
-    ) -> AsyncIterator[list[str]]:
-        """The last lines, then new ones; ends when no more can follow. `on_state` is called with
-        whether new lines arrive. Raises ClusterError."""
-
-    async def read_last_lines(
-        self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
-    ) -> list[str]:
-        """The last lines. Raises ClusterError if they cannot be read."""

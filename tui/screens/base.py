@@ -211,9 +211,13 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     def footer_hints(self) -> list[KeyHint]:
         """What the footer shows, the most important first."""
         keymap = self.app_context.keymap
-        actions = [
-            one for scope in self.scopes() for one in actions_in_scope(scope) if self.in_footer(one)
-        ]
+        actions: list[Action] = []
+        taken: set[str] = set()
+        for scope in self.scopes():  # a key means what the innermost scope says
+            keys = {one: keymap.get(one.id, one.keys).split(",") for one in actions_in_scope(scope)}
+            known = [one for one in keys if not taken.issuperset(keys[one])]
+            actions += filter(self.in_footer, known)
+            taken.update(key for one in known for key in keys[one])
         actions.sort(key=self.footer_order)
         return [
             KeyHint(

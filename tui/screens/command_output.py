@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import monotonic
 from typing import ClassVar
 
@@ -20,7 +21,8 @@ from tui.ports.change_service import ChangeService
 from tui.screens.base import Overlay
 from tui.screens.command_prompt import target_text
 from tui.workers import Worker
-from widgets.stream_log import StreamLog
+from widgets.log_view import LogView
+from widgets.recent_lines import RecentLines
 from widgets.styled_line import Line
 from widgets.table import TICK_SECONDS
 from widgets.text_view import StatusLine
@@ -34,7 +36,7 @@ class CommandOutputScreen(Overlay[bool]):
 
     SCOPE = "output"
     BINDINGS: ClassVar[list[BindingType]] = bindings("output", "app")
-    log_view = query_one(StreamLog)
+    log_view = query_one(LogView)
     status_view = query_one("#command-status", StatusLine)
 
     def __init__(
@@ -53,6 +55,7 @@ class CommandOutputScreen(Overlay[bool]):
         """How long it ran; None while it runs."""
         self._exit_code: int | None = None
         self._error = ""
+        self._lines = RecentLines(MAX_LINES)
 
     def compose_body(self) -> ComposeResult:
         title = StatusLine(id="title")
@@ -60,10 +63,11 @@ class CommandOutputScreen(Overlay[bool]):
         title.set_lines(((" $ ", "key"), (self._text, "title"), (f"  in {where}", "muted")))
         yield title
         yield StatusLine(id="command-status")
-        yield StreamLog(MAX_LINES)
+        yield LogView()
 
     def on_mount(self) -> None:
         super().on_mount()
+        self.log_view.show(self._lines, self._lines.row)
         self.log_view.focus()
         self._worker = self.start_worker(self._run(), "command")
         self.set_interval(TICK_SECONDS, self._update_status)
@@ -72,13 +76,17 @@ class CommandOutputScreen(Overlay[bool]):
     async def _run(self) -> None:
         try:
             self._exit_code = await self._service.run_command(
-                self._target, self._words, self.log_view.write_lines
+                self._target, self._words, self._add_lines
             )
         except Exception as error:  # any error: the operator must know that it did not end well
             self._error = describe_error(error)
         self._seconds = monotonic() - self._started_at
         self._update_status()
         self.update_footer()
+
+    def _add_lines(self, lines: Iterable[str]) -> None:
+        self._lines.extend(lines)
+        self.log_view.note_appended()
 
     def _update_status(self) -> None:
         if self.is_attached and self.is_current:
@@ -97,7 +105,7 @@ class CommandOutputScreen(Overlay[bool]):
         return ((f" {mark} ", style_name), (text, style_name), (f" {took}", ""), *self._dropped())
 
     def _dropped(self) -> Line:
-        count = self.log_view.dropped_count
+        count = self._lines.dropped_count
         if not count:
             return ()
         return ((f"  the first {format_count(count, 'line')} are not kept", "warning"),)
@@ -107,7 +115,7 @@ class CommandOutputScreen(Overlay[bool]):
     def disabled_reason(self, action: Action) -> str:
         if action.name == "again" and self._seconds is None:
             return "The command still runs; esc ends it."
-        if action.name == "copy" and not self.log_view.lines:
+        if action.name == "copy" and not self._lines.count:
             return "There is no output yet." if self._seconds is None else "There is no output."
         return ""
 
@@ -115,7 +123,7 @@ class CommandOutputScreen(Overlay[bool]):
         return "end" if action.name == "close" and self._seconds is None else action.label
 
     async def do_copy(self) -> None:
-        text = "\n".join(self.log_view.lines)
+        text = "\n".join(self._lines.texts)
         self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal))
 
     async def do_copy_command(self) -> None:

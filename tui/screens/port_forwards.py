@@ -9,11 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
-from servedeck.bundle.index import format_size
 from servedeck.fleet.views import NamespacedName
 from servedeck.forwarding.forwards import PortForwards
 from servedeck.forwarding.port_forward import PortForward
 from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.text import format_size
 from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.clipboard import copy_with_message

@@ -29,6 +29,7 @@ from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.command_flow import ask_command, not_running_reason
 from tui.container_shell import Container
+from tui.log_target import LogTarget
 from tui.object_editor import ObjectEditor
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.panes.base import Pane
@@ -88,11 +89,11 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         view: ServingView,
         *,
         pane: type[Pane] = PANES[0],
-        log: tuple[str, str] | None = None,
+        log: LogTarget | None = None,
         find_neighbor: Callable[[NamespacedName, int], NamespacedName | None],
     ) -> None:
-        """`pane` is the tab that is shown first; `log` the Pod and container whose log it shows
-        then. `find_neighbor` gives the serving before (-1) or after (1) another one in the list."""
+        """`pane` is the tab that is shown first, `log` what log it shows then. `find_neighbor`
+        gives the serving before (-1) or after (1) another one in the list."""
         super().__init__()
         self.key = view.key
         self._view = view
@@ -117,7 +118,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         view: ServingView,
         *,
         pane: type[Pane] = PANES[0],
-        log: tuple[str, str] | None = None,
+        log: LogTarget | None = None,
     ) -> None:
         """Show a serving as a new screen would; the page was closed, and is shown after this."""
         self._set_serving(view)
@@ -186,7 +187,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
 
     # -- tabs ---------------------------------------------------------------------------------
 
-    async def _show_pane(self, number: int, log: tuple[str, str] | None = None) -> None:
+    async def _show_pane(self, number: int, log: LogTarget | None = None) -> None:
         """Show a tab; its pane is mounted when it is shown first."""
         if self._opened_target is None:
             return  # closed meanwhile
@@ -199,16 +200,16 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
                     return  # another tab was chosen with the mouse, or the page was closed
             self._activate_pane(pane, log)
         elif log is not None and isinstance(pane, LogsPane):
-            pane.choose_pod(*log)
+            pane.choose_pod(log)
 
     def _select_pane(self, number: int) -> None:
         self._leave_pane()
         self._active = self._panes[number]
         self.tabs.active = _tab_id(number)
 
-    def _activate_pane(self, pane: Pane, log: tuple[str, str] | None) -> None:
+    def _activate_pane(self, pane: Pane, log: LogTarget | None) -> None:
         if log is not None and isinstance(pane, LogsPane):
-            pane.choose_pod(*log)
+            pane.choose_pod(log)
         pane.activate()
         self.update_message()
         self.update_footer()
@@ -223,7 +224,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             await self._show_pane(int((event.pane.id or "tab-0").removeprefix("tab-")))
 
     async def on_pane_log_requested(self, message: Pane.LogRequested) -> None:
-        await self._show_pane(PANES.index(LogsPane), (message.pod, message.container))
+        await self._show_pane(PANES.index(LogsPane), LogTarget(message.pod, message.container))
 
     def on_pane_timeline_requested(self) -> None:
         self.do_timeline()
@@ -242,7 +243,9 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
 
         async def closed(result: PodResult | None) -> None:
             if result is not None and result.action == "logs":
-                await self._show_pane(PANES.index(LogsPane), (result.pod, result.container))
+                await self._show_pane(
+                    PANES.index(LogsPane), LogTarget(result.pod, result.container)
+                )
             elif result is not None and result.action == "yaml":
                 await self._show_yaml("Pod", result.pod)
 
@@ -297,6 +300,25 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         """An object was picked."""
         if title is not None:
             self.post_message(Pane.YamlRequested(*title.split("/", 1)))
+
+    def on_pane_choice_requested(self, message: Pane.ChoiceRequested) -> None:
+        from tui.screens.pick import Choice, PickScreen
+
+        def on_closed(name: str | None) -> None:
+            if name is not None:
+                message.on_chosen(name)
+
+        choices = [Choice(name, name) for name in message.names]
+        self.app.push_screen(PickScreen(message.title, choices, message.selected), on_closed)
+
+    def on_logs_pane_pod_pick_requested(self, message: LogsPane.PodPickRequested) -> None:
+        from tui.screens.pick_pods import PodPicker, chosen_names
+
+        def on_closed(names: str | None) -> None:
+            if names is not None:
+                message.on_chosen(chosen_names(names))
+
+        self.app.push_screen(PodPicker(message.pods, message.chosen), on_closed)
 
     def on_pane_path_requested(self, message: Pane.PathRequested) -> None:
         from tui.screens.file_dialog import FileDialog
@@ -491,10 +513,10 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             active.activate()
 
     async def do_copy_link(self) -> None:
-        """Copy the command line that opens this tab."""
+        """Copy the command line that opens this tab, at the line of a log under the cursor."""
         pane = self._active or self._panes[0]
         path = f"{self.key.namespace}/{self.key.name}"
-        words = ["servedeck", "open", path, "--tab", pane.TITLE.lower()]
+        words = ["servedeck", "open", path, "--tab", pane.TITLE.lower(), *pane.link_options()]
         if not self.key.is_deployment:
             words += ["--kind", self.key.kind]
         if context := self.app_context.source.context:

@@ -23,12 +23,14 @@ from servedeck.fleet.query import (
     sort_views,
     toggle_status,
 )
-from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.text import one_line
 from tui import status_text
 from tui.action_tables.action import POD_KEYS, Action
 from tui.actions import ACTIONS_BY_ID, bindings
+from tui.log_target import LogTarget
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.port_forward_flow import forwards_text
@@ -421,26 +423,28 @@ class ServingsScreen(ServingActionScreen[None]):
             self._open_page(view)
 
     def do_logs(self) -> None:
+        """The log of the first failing Pod; of all Pods where none fails."""
         if view := self.selected_serving:
-            self._open_page(view, view.pods[0])
+            first = view.pods[0]  # failing Pods are first
+            if first.health is PodHealth.OK:
+                self._open_page(view, tab="logs")
+            else:
+                self._open_page(view, LogTarget(first.name, first.container))
 
-    def open_page(self, view: ServingView, tab: str = "") -> None:
-        """Open the page of a serving on the tab with that title, "" for the first."""
+    def open_page(self, view: ServingView, tab: str = "", log: LogTarget | None = None) -> None:
+        """Open the page of a serving on the tab with that title, "" for the first, or on a log."""
         self.table.select(view.key)
-        self._open_page(view, tab=tab)
+        self._open_page(view, log, tab=tab)
 
     def do_yaml(self) -> None:
         if view := self.selected_serving:
             self._open_page(view, tab="yaml")
 
-    def _open_page(
-        self, view: ServingView, log_of: PodView | None = None, *, tab: str = ""
-    ) -> None:
+    def _open_page(self, view: ServingView, log: LogTarget | None = None, *, tab: str = "") -> None:
         from tui.panes.logs import LogsPane
         from tui.screens.serving import PANES, ServingScreen, find_pane
 
-        pane = find_pane(tab) or PANES[0] if log_of is None else LogsPane
-        log = None if log_of is None else (log_of.name, log_of.container)
+        pane = find_pane(tab) or PANES[0] if log is None else LogsPane
         page = self._page
         if page is None:
             page = ServingScreen(view, pane=pane, log=log, find_neighbor=self._find_neighbor)
@@ -681,4 +685,4 @@ class ServingsScreen(ServingActionScreen[None]):
 
     def on_status_popover_log_requested(self, message: StatusPopover.LogRequested) -> None:
         if self.popover.view is not None:
-            self._open_page(self.popover.view, message.pod)
+            self._open_page(self.popover.view, LogTarget(message.pod.name, message.pod.container))

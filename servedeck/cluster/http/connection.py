@@ -187,8 +187,11 @@ class Connection:
         params: Params = (),
         read_timeout: float = 90.0,
         headers: Mapping[str, str] | None = None,
+        *,
+        read_buffer_bytes: int | None = None,
     ) -> AsyncIterator[ResponseStream]:
-        """A streaming GET, such as a watch or a log.
+        """A streaming GET, such as a watch or a log. No more is received while twice
+        `read_buffer_bytes` (None: 1 MiB) wait to be read.
 
         Raises like `request`, on entering and while reading; ReadTimeoutError after `read_timeout`
         seconds without data.
@@ -202,6 +205,7 @@ class Connection:
             None,
             read_timeout,
             is_stream=True,
+            read_buffer_bytes=read_buffer_bytes,
         ) as response:
             yield self._make_stream(response, read_timeout)
 
@@ -267,6 +271,7 @@ class Connection:
         read_timeout: float,
         *,
         is_stream: bool = False,
+        read_buffer_bytes: int | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         credential: Credential | None = await self._credentials.current()
         last = False
@@ -285,6 +290,7 @@ class Connection:
                     read_timeout,
                     credential,
                     is_stream=is_stream,
+                    read_buffer_bytes=read_buffer_bytes,
                 )
                 if response.status == 401 and not last:
                     credential = await self._credentials.renew(credential)
@@ -312,6 +318,7 @@ class Connection:
         credential: Credential,
         *,
         is_stream: bool,
+        read_buffer_bytes: int | None,
     ) -> aiohttp.ClientResponse:
         import aiohttp  # imported late because it is slow
 
@@ -324,7 +331,14 @@ class Connection:
             async with asyncio.timeout(max(_RESPONSE_HEADERS_TIMEOUT, _CONNECT_TIMEOUT)):
                 sent_at = self.clock.local_time()
                 response = await transport.send(
-                    method, path, params, headers, body, timeout, is_stream=is_stream
+                    method,
+                    path,
+                    params,
+                    headers,
+                    body,
+                    timeout,
+                    is_stream=is_stream,
+                    read_buffer_bytes=read_buffer_bytes,
                 )
                 self.clock.add_response(response.headers, sent_at)
                 return response

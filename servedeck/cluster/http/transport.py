@@ -82,10 +82,14 @@ class Transport:
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's, with several limits
         *,
         is_stream: bool = False,
+        read_buffer_bytes: int | None = None,
     ) -> aiohttp.ClientResponse:
         """Send one request; returns once the response headers have arrived. Raises aiohttp's
-        errors. A stream, whose connection is closed at its end, takes none that another request
-        has left open: the next one need not wait for a new connection, two to three round trips."""
+        errors. No more is received while twice `read_buffer_bytes` (None: 1 MiB) wait to be read.
+
+        A stream, whose connection is closed at its end, takes none that another request has left
+        open: the next one need not wait for a new connection, two to three round trips.
+        """
         session = self._stream_session if is_stream else self._session
         return await session.request(
             method,
@@ -95,6 +99,7 @@ class Transport:
             proxy=self._proxy,
             server_hostname=self._tls_server_name,
             timeout=timeout,
+            read_bufsize=read_buffer_bytes,
         )
 
     async def open_websocket(

@@ -145,7 +145,11 @@ def _format_line(time: float, location: str, text: str) -> str:
 
 
 def _crash_error(instance: SimulatedInstance) -> str | None:
-    server, total = instance.server, instance.device_memory
+    server = instance.server
+    memory = (
+        f"RuntimeError: insufficient DRAM (required: {round(server.weights_gib * 2**30)} bytes, "
+        f"available: {round(instance.device_memory * 2**30)} bytes)"
+    )
     return {
         FailureCause.GATED: (
             "huggingface_hub.errors.GatedRepoError: 401 Client Error. Cannot access gated repo for "
@@ -155,15 +159,10 @@ def _crash_error(instance: SimulatedInstance) -> str | None:
             f"OSError: {server.model_name} is not a local folder and is not a valid model "
             "identifier listed on 'https://huggingface.co/models'"
         ),
-        FailureCause.NO_DEVICE: "furiosa_llm.errors.DeviceError: no RNGD device was found",
-        FailureCause.DEVICE_MEMORY: (
-            "RuntimeError: failed to allocate device memory: out of DRAM on npu:0 "
-            f"(requested {server.weights_gib:.1f} GiB, total {total:.1f} GiB)"
-        ),
-        FailureCause.KV_CACHE: (
-            "ValueError: no memory is left for the KV cache after loading the weights; reduce "
-            "--max-model-len or use more devices"
-        ),
+        # furiosa-llm-native 2026.4.0
+        FailureCause.NO_DEVICE: "RuntimeError: failed to open any NPU: No such device",
+        FailureCause.DEVICE_MEMORY: memory,
+        FailureCause.KV_CACHE: memory,
         FailureCause.DEVICE_ERROR: (
             "RuntimeError: npu:0: device error: PE fault (status 0x2c), the device was reset"
         ),

@@ -131,6 +131,7 @@ class ContainerStateTerminated(Record):
     message: str = ""
     started_at: Time | None = None
     finished_at: Time | None = None
+    container_id: str = msgspec.field(default="", name="containerID")
 
 
 class ContainerState(Record):

@@ -15,6 +15,7 @@ class Signal(StrEnum):
 
     POD_STATUS = "status.reason and status.message of a Pod"
     TERMINATED = "a terminated container: its reason, exit code and message"
+    LOG_ERROR = "a terminated container: a known error in the last lines of its log"
     KILLED_BY_PROBE = "a terminated container, and an Event about its startup or liveness probe"
     WAITING = "a waiting container: its reason and message"
     IMAGE = "a container that waits for its image: its reason and message"

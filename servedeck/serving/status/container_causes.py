@@ -115,6 +115,9 @@ CONTAINER_CAUSES: tuple[Cause, ...] = (
     Cause(_START, _START_ERRORS, "", "{start_failed}: {why}", _CONTAINER, requires="why"),
     Cause(_ENDED, _START_ERRORS, "", "{start_failed}", _CONTAINER),
     Cause(
+        Signal.LOG_ERROR, "", "", "{known}", "servedeck/serving/status/log_errors.py, with sources",
+    ),
+    Cause(
         Signal.KILLED_BY_PROBE, "startup", "",
         "was killed because its startup probe failed{detail}; it allows {allowed} for "
         "the start",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from servedeck.serving.objects.records import (
     ContainerStateTerminated,
@@ -13,9 +14,11 @@ from servedeck.serving.objects.records import (
 )
 from servedeck.serving.status import reasons
 from servedeck.serving.status.cause import Finding, Signal
-from servedeck.serving.status.cause_lookup import find_main_cause, to_diagnosis
+from servedeck.serving.status.cause_lookup import RankedCause, find_main_cause, to_diagnosis
 from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.events import newest_first
+from servedeck.serving.status.log_error import LogErrorMatch
+from servedeck.serving.status.log_errors import find_log_error
 from servedeck.serving.status.pod_fields import (
     add_delay,
     concerns_container,
@@ -61,7 +64,14 @@ def diagnose_containers(pod: Pod, events: Sequence[Event], now: datetime) -> Dia
     status = next((one for one in statuses if one.name == finding.container), None)
     if status is not None and status.restart_count and finding.signal is not Signal.WAITING:
         message += f" ({restart_count_text(status)})"
-    return to_diagnosis(found, message)
+    if advice := finding.values.get("advice"):
+        message += f". {advice}"
+    return to_diagnosis(found, message)._replace(is_unexplained=_is_unexplained(found))
+
+
+def _is_unexplained(found: RankedCause) -> bool:
+    """Whether only the exit code says how the container ended, or a signal."""
+    return found.finding.signal is Signal.TERMINATED and found.cause.reasons.startswith("Error")
 
 
 def _container_findings(pod: Pod, events: Sequence[Event], now: datetime) -> Iterator[Finding]:
@@ -107,6 +117,7 @@ def termination_findings(
 ) -> Iterator[Finding]:
     """How an instance of the container ended, and the probe that killed it, if one did.
 
+    A known error at the end of its log tells more than its exit code and a probe that killed it.
     OOMKilled is only reported if the kernel killed the container's first process: a killed worker
     process appears as an ordinary exit code.
     """
@@ -135,6 +146,13 @@ def termination_findings(
         time=terminated.finished_at,
     )
     yield ended
+    known = _find_log_error(terminated.message) if terminated.exit_code else None
+    if known is not None:
+        yield ended._replace(
+            signal=Signal.LOG_ERROR,
+            values={"known": known.text, "advice": known.advice},
+            shown_reason=known.error.title,
+        )
     killer = find_probe_kill(pod, container.name, terminated, events)
     if killer is not None:
         yield ended._replace(
@@ -146,6 +164,14 @@ def termination_findings(
             },
             shown_reason=f"{killer.kind} probe failed",
         )
+
+
+@lru_cache(maxsize=512)
+def _find_log_error(message: str) -> LogErrorMatch | None:
+    """The known error in the last lines of a container's log, which the kubelet puts in its message
+    (terminationMessagePolicy FallbackToLogsOnError). A Pod is evaluated more often than its
+    containers end."""
+    return find_log_error(message.splitlines())
 
 
 def describe_end(

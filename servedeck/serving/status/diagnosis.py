@@ -35,6 +35,8 @@ class Diagnosis(NamedTuple):
     """The cluster's full text for `message`; "" if there is none."""
     insufficient_resources: tuple[InsufficientResource, ...] = ()
     """Resources of which nodes have too little free."""
+    is_unexplained: bool = False
+    """Nothing but an exit code is known of how the container ended: its log may tell more."""
     is_history: bool = False
     """The Pod ended long ago, so it says nothing about the Pods that have replaced it."""
 

@@ -26,3 +26,20 @@ class LogError(NamedTuple):
     """A public report of the line, or the file and version that writes it."""
     words: tuple[str, ...]
     """Texts of which each match contains one, so that other lines need no regular expression."""
+
+
+class LogErrorMatch(NamedTuple):
+    """A known error that was found in a log."""
+
+    error: LogError
+    line: int
+    """Index of the line that says it."""
+    text: str
+    """The predicate after the container's name, sanitized and of bounded length."""
+    advice: str
+    """What to change, one or two sentences."""
+
+    @property
+    def sentence(self) -> str:
+        """The predicate and the advice, without the container's name."""
+        return f"{self.text}. {self.advice}"

@@ -523,9 +523,9 @@ async def test_socks_proxies_are_rejected(tmp_path: Path) -> None:
 # -- imports --------------------------------------------------------------------------------------
 
 
-def test_importing_the_cluster_package_imports_no_http_client() -> None:
+def test_importing_the_cluster_package_and_the_logs_imports_no_http_client() -> None:
     code = (
-        "import sys; from servedeck.cluster import access, logs;"
+        "import sys; from servedeck.cluster import access; from servedeck.logs import streams;"
         "from servedeck.cluster.auth import kubeconfig;"
         "from servedeck.cluster.http import connection, errors;"
         "from servedeck.cluster.watch import decode, kinds, reflector;"

@@ -29,7 +29,7 @@ from tests.serving.status.test_failure_reasons import CASES
 VALUES = {
     *("node", "Node", "Its_node", "why", "colon_why", "start_failed", "limit", "no_limit"),
     *("detail", "comma_detail", "shown", "exit_code", "signal_name", "Image", "fit"),
-    *("allowed", "reason", "free"),
+    *("allowed", "reason", "free", "known"),
 }
 """What the findings know besides the groups of the pattern."""
 
@@ -81,6 +81,12 @@ EXAMPLES: tuple[tuple[Pod, tuple[Event, ...], str], ...] = (
         (),
         "inference-server exited with code 126: its command cannot be executed: /bin/sh: "
         "/mnt/run.sh: Permission denied (restarted 3 times)",
+    ),
+    (
+        crashing_pod(1, message="ValueError: bad\nvllm: error: unrecognized arguments: --omni\n"),
+        (),
+        "inference-server does not know the arguments --omni (restarted 3 times). Correct the "
+        "command: a wrong name, an option of another version, or one that is written twice.",
     ),
     (
         crashing_pod(137, message="worker 3 was killed"),
@@ -195,6 +201,13 @@ def test_what_tells_more_wins_whatever_the_order_of_the_containers() -> None:
     for given in (pod(exited, oom, unknown), pod(unknown, oom, exited)):
         assert diagnose(given, (), NOW).reason == "OOMKilled"
     assert diagnose(pod(unknown, exited), (), NOW).reason == "exit code 1"
+
+
+def test_a_known_error_in_the_log_tells_more_than_the_exit_code_but_not_than_the_kernel() -> None:
+    message = "vllm: error: unrecognized arguments: --omni"
+    assert diagnose(crashing_pod(2, message=message), (), NOW).reason == "Unknown argument"
+    assert diagnose(crashing_pod(137, "OOMKilled", message), (), NOW).reason == "OOMKilled"
+    assert diagnose(crashing_pod(0, "Completed", message), (), NOW).reason == "exit code 0"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,248 @@
+"""Lines per second that servedeck's streams and buffer take from a real API server, without a
+screen; of one Pod and of many merged, beside `kubectl logs -f` of the same lines.
+
+    python -m benchmarks.log_streams --lines 3000000 --pods 1 80
+
+"history" was written before it is read, "live" is written as fast as it is read. Kubelet, API
+server and reader share the machine. The exit code is 1 if a line was lost or doubled.
+
+    python -m benchmarks.log_streams read KUBECONFIG PODS LINES
+
+is the reader, a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.control_plane_setup import start_control_plane
+from servedeck.logs.buffer import LogBuffer
+from servedeck.logs.lines import LineBatch
+from tests.control_plane.control_plane import ControlPlane, wait_for
+from tests.control_plane.log_reading import LineReceiver, read_serving
+from tests.control_plane.numbered_lines import LineCheck, NumberedLines
+from tests.control_plane.processes import find_binary
+
+NAMESPACE, SERVING = "lab", "chat"
+_CHUNK_LINES = 1000
+_UNREAD_CHUNKS = 4
+"""How far a live log is written ahead of what was read."""
+_IDLE_SECONDS = 30.0
+
+
+# -- the reader ------------------------------------------------------------------------------------
+
+
+class BufferedReader(LineReceiver):
+    """Keeps the lines as the program does."""
+
+    def __init__(self) -> None:
+        self.buffer = LogBuffer()
+        self.last = 0.0
+        """When the last lines came (monotonic clock)."""
+        self.by_source: Counter[int] = Counter()
+
+    async def add(self, batch: LineBatch) -> None:
+        self.last = time.monotonic()
+        self.by_source.update(batch.sources)
+        self.buffer.append(batch)
+        await self.buffer.wait_for_room()
+
+
+async def read(kubeconfig: Path, pods: int, line_count: int) -> None:
+    """Read so many lines, then look at all that are still held one by one."""
+    reader = BufferedReader()
+    async with read_serving(kubeconfig, NAMESPACE, SERVING, reader) as streams:
+        while reader.buffer.end < line_count and (
+            not reader.last or time.monotonic() - reader.last < _IDLE_SECONDS
+        ):
+            await asyncio.sleep(0.02)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        result: dict[str, Any] = {
+            "last": reader.last,
+            "received": reader.buffer.end,
+            "streams": len(streams.sources) - 1,
+            "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+            "memory_mib": _peak_memory() >> 20,
+        }
+        each = line_count // pods
+        result["counts_differ"] = sum(
+            reader.by_source[source.number] != each for source in streams.sources[1:]
+        )
+    check = LineCheck()
+    buffer = reader.buffer
+    for first in range(buffer.first, buffer.end, 10_000):
+        check.add(line.text for line in buffer.lines(first, min(first + 10_000, buffer.end)))
+    counts = check.compare(dict.fromkeys(check.instances, each))
+    result["lost"] = counts.lost
+    result["dropped"] = f"; {buffer.first:,} not kept: {buffer.error}" if buffer.first else ""
+    result["doubled"] = counts.doubled + counts.out_of_order
+    print(json.dumps(result), flush=True)
+    buffer.close()
+
+
+def _peak_memory() -> int:
+    """Most resident memory of this program in bytes. `ru_maxrss` includes that of the program that
+    started it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+# -- the run ---------------------------------------------------------------------------------------
+
+
+class _Source:
+    """The logs of the Pods."""
+
+    def __init__(self, plane: ControlPlane, line_count: int) -> None:
+        kubelet = plane.kubelet
+        assert kubelet
+        names = [pod["metadata"]["name"] for pod in plane.list_pods(NAMESPACE, SERVING)]
+        self.line_count = line_count // (len(names) * _CHUNK_LINES) * len(names) * _CHUNK_LINES
+        """Lines of all Pods; as many of each."""
+        self.logs = [kubelet.log(NAMESPACE, name) for name in names]
+        self._names = names
+
+    def renew(self) -> None:
+        """Empty logs."""
+        for log in self.logs:
+            log.restart()
+        self._lines = [NumberedLines(name, 0, _CHUNK_LINES) for name in self._names]
+
+    def finish(self) -> None:
+        """The containers end."""
+        for log in self.logs:
+            log.finish()
+
+    def write(self, *, live: bool) -> None:
+        """Write all lines; if `live`, no further ahead than is read."""
+        unfinished = list(zip(self.logs, self._lines, strict=True))
+        each = self.line_count // len(self.logs)
+        while unfinished:
+            written = 0
+            for log, lines in unfinished:
+                if not live or log.unread_chunks < _UNREAD_CHUNKS:
+                    log.write_chunk(lines.next_chunk(time.time_ns()))
+                    written += 1
+            unfinished = [(log, lines) for log, lines in unfinished if lines.count < each]
+            if not written:
+                time.sleep(0.0005)
+
+
+def run(pods: int, line_count: int) -> list[dict[str, Any]]:
+    """The figures of one number of Pods."""
+    plane = start_control_plane(None, 4)
+    try:
+        plane.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        plane.create_deployment(NAMESPACE, SERVING, replicas=pods)
+        plane.wait_until_ready(NAMESPACE, SERVING, pods)
+        source = _Source(plane, line_count)
+        kubeconfig = plane.write_kubeconfig()
+        found = []
+        for live in (False, True):
+            name = f"{'live' if live else 'history'}, {pods} Pods"
+            found.append(
+                {"what": f"{name}, servedeck"} | _measure_servedeck(source, kubeconfig, live)
+            )
+            found.append({"what": f"{name}, kubectl"} | _measure_kubectl(source, kubeconfig, live))
+        return found
+    finally:
+        plane.stop()
+
+
+def _measure(
+    source: _Source, command: Sequence[str], env: Mapping[str, str], live: bool, *, ends: bool
+) -> tuple[str, float, float]:
+    """Write all lines and run a reader of them. Returns its output, when the first line could be
+    read, and when the reader ended (monotonic clock). `ends`: the containers end, as this reader
+    reads until then."""
+    source.renew()
+    if not live:
+        source.write(live=False)
+        if ends:
+            source.finish()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as reader:
+        try:
+            first = any if not live else all
+            requested = [len(log.requests) for log in source.logs]
+            wait_for(
+                lambda: first(
+                    len(log.requests) > count
+                    for log, count in zip(source.logs, requested, strict=True)
+                ),
+                "the reader",
+            )
+            began = time.monotonic()
+            if live:
+                wait_for(lambda: all(log.open_count for log in source.logs), "all streams")
+                began = time.monotonic()
+                source.write(live=True)
+                if ends:
+                    source.finish()
+            output, _ = reader.communicate()
+        finally:
+            reader.kill()
+    return output, began, time.monotonic()
+
+
+def _measure_servedeck(source: _Source, kubeconfig: Path, live: bool) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.log_streams", "read", str(kubeconfig)]
+    command += [str(len(source.logs)), str(source.line_count)]
+    output, began, _ = _measure(source, command, os.environ, live, ends=False)
+    result: dict[str, Any] = json.loads(output)
+    result["lines_per_s"] = round(result["received"] / (result["last"] - began))
+    return result
+
+
+def _measure_kubectl(source: _Source, kubeconfig: Path, live: bool) -> dict[str, Any]:
+    binary = find_binary("kubectl")
+    assert binary
+    logs = f"logs -f --timestamps -n {NAMESPACE} -l app={SERVING} --tail=-1"
+    arguments = f"{binary} {logs} --max-log-requests={len(source.logs)} 2>&1 >/dev/null"
+    env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    _, began, ended = _measure(source, ["sh", "-c", f"exec {arguments}"], env, live, ends=True)
+    return {"lines_per_s": round(source.line_count / (ended - began))}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code."""
+    if arguments[:1] == ["read"]:
+        _, kubeconfig, pods, lines = arguments
+        asyncio.run(read(Path(kubeconfig), int(pods), int(lines)))
+        return 0
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--lines", type=int, default=3_000_000)
+    parser.add_argument("--pods", type=int, nargs="+", default=[1, 80])
+    args = parser.parse_args(arguments)
+    wrong = 0
+    for pods in args.pods:
+        for figures in run(pods, args.lines):
+            print(f"{figures['lines_per_s']:>12,} lines/s  {figures['what']}")
+            if "received" in figures:
+                print(
+                    f"{'':12}   {figures['received']:,} lines of {figures['streams']} streams, "
+                    f"{figures['lost']} lost, {figures['doubled']} doubled; "
+                    f"{figures['cpu_seconds']} s of CPU, {figures['memory_mib']} MiB"
+                    f"{figures['dropped']}"
+                )
+                wrong += figures["lost"] + figures["doubled"] + figures["counts_differ"]
+    return int(wrong != 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""Repeated lines, told apart by everything but their numbers, and shown once with a count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from servedeck.logs.records import is_progress
+
+# Beyond this, lines are repeated only if they are equal.
+_LONGEST_HEAD = 2048
+
+_NUMBER = "#"
+
+# What differs from line to line. The first character is a set by itself, by which the pattern is
+# found twice as fast.
+_VARYING = re.compile(
+    r"""
+    [\da-fA-F](?:
+     (?<=\b.)(?:
+      [\da-fA-F]{7}-(?:[\da-fA-F]{4}-){3}[\da-fA-F]{12}\b            # a UUID
+      |(?<=0)[xX][\da-fA-F]++                                       # an address in memory
+      |(?:(?<=\d)|(?=[a-fA-F]*+\d))[\da-fA-F]{6,}+\b                # an id: a commit, a request
+      |(?:(?<=\d)|(?=[a-fA-F:]{0,39}\d))[\da-fA-F]{0,3}:            # an IPv6 address
+       (?:[\da-fA-F]{0,4}:){2,6}[\da-fA-F]{1,4}\b
+     )
+    |(?<=\d)\d*+(?:[.,:/T_-]\d++)*+Z?(?:e[+-]?\d++)?               # a number, date, time, IP
+     (?:\ ?(?:[KMGTP]i?B?|k?B|ns|[uµm]?s|ms|min|h)(?:/s)?\b)?        # its unit
+    )
+    """,
+    re.VERBOSE,
+)
+_MANY = re.compile(r"#(?:[,. ]*#)+")
+
+
+def fold_key(text: str) -> str:
+    """What is the same in all repetitions of a line: the text with "#" in place of each time,
+    number, size, duration, UUID, hexadecimal id and IP address. Of a progress bar, what it counts.
+    """
+    if is_progress(text):
+        text = text[: text.index("%")].rstrip("0123456789. ")
+    head = _VARYING.sub(_NUMBER, text[:_LONGEST_HEAD])
+    return _MANY.sub(_NUMBER, head) + text[_LONGEST_HEAD:]
+
+
+def fold_runs(lines: Sequence[tuple[int, str]]) -> list[tuple[int, int]]:
+    """Runs of consecutive lines (source, text) of one source that are the same but for their
+    numbers, as (index of the first, count); together, all lines."""
+    runs: list[tuple[int, int]] = []
+    start = 0
+    previous_source, previous_text, previous_key = -1, "", ""
+    for index, (source, text) in enumerate(lines):
+        same = index > 0 and source == previous_source
+        # Equal lines need no key, and lines that begin with other letters have other keys.
+        if not same or text != previous_text:
+            key = fold_key(text)
+            same = same and key == previous_key
+            previous_source, previous_text, previous_key = source, text, key
+        if not same and index > 0:
+            runs.append((start, index - start))
+            start = index
+    if lines:
+        runs.append((start, len(lines) - start))
+    return runs

@@ -1,0 +1,524 @@
+"""A log that may be long and fast, of which only the visible lines are read and drawn. It follows
+the end until the operator moves up; then the visible lines stay in place, whatever arrives below or
+is dropped above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.message import Message
+from textual.strip import Strip
+
+from widgets.scroll_bindings import SCROLL_BINDINGS
+from widgets.styled_line import Line, Span, StyledLineView, fit_line, line_width, sanitized, wrap
+from widgets.text_search import slice_cells
+
+FLUSH_SECONDS = 0.25
+"""Seconds between two paints of a log that is written continuously. A scrolled log is repainted as
+a whole (18 kB at 120x40), so more than four paints per second would overload a slow connection;
+lines after a pause are painted at once."""
+
+HOLD_SECONDS = 0.02
+"""Seconds between two questions whether a paint is still held."""
+
+MAX_LINE_LENGTH = 4096
+"""Maximum number of characters that are shown of a line; some servers log whole prompts."""
+
+SIDEWAYS_CELLS = 20
+"""Cells of one step to the side."""
+
+_TRACK, _THUMB = "│", "█"
+_ANSI_PREFIX = "ansi "
+
+
+class ShownLines(Protocol):
+    """The lines that are shown, oldest first, by their numbers; a filter leaves numbers out."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def numbers(self, start: int, stop: int) -> Sequence[int]:
+        """The numbers of the lines at these positions."""
+
+    def position(self, number: int) -> int:
+        """The position of the first line with this or a higher number."""
+
+
+class NoLines:
+    """Nothing is shown."""
+
+    count = 0
+
+    def numbers(self, start: int, stop: int) -> Sequence[int]:
+        return ()
+
+    def position(self, number: int) -> int:
+        return 0
+
+
+class LogRow(NamedTuple):
+    """How one line is shown."""
+
+    head: Line = ()
+    """What stays at the left edge: the time, the Pod."""
+    text: Line = ()
+    """The line itself; style names that begin with "ansi " are colors of the terminal."""
+
+
+class Mark(NamedTuple):
+    """What a part of the log contains, beside it."""
+
+    glyph: str
+    style_name: str
+
+
+def _no_marks(height: int) -> Sequence[Mark | None]:
+    return (None,) * height
+
+
+@lru_cache(maxsize=64)
+def _ansi_style(name: str) -> Style:
+    """Style of a name such as "ansi bold red"."""
+    return Style.parse(name.removeprefix(_ANSI_PREFIX))
+
+
+class LogView(StyledLineView, can_focus=True):
+    """Draws lines that a buffer holds; the pane says which, and how each looks."""
+
+    DEFAULT_CSS = "LogView { height: 1fr; overflow: hidden hidden; }"
+    COMPONENT_CLASSES = StyledLineView.COMPONENT_CLASSES | {"log--cursor", "log--selected"}
+    BINDINGS = [
+        *SCROLL_BINDINGS,
+        Binding("end,G", "follow", "Follow the end", show=False),
+    ]
+
+    @dataclass
+    class ViewportChanged(Message):
+        """The visible lines, the cursor, or whether the end is followed, changed."""
+
+        log: LogView
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.following = True
+        self.wrapping = False
+        self.cursor: int | None = None
+        """Number of the line under the cursor; None while the end is followed."""
+        self.selection_start: int | None = None
+        """Number of the line where a selection began; it ends at the cursor."""
+        self._lines: ShownLines = NoLines()
+        self._format: Callable[[int], LogRow] = lambda _number: LogRow()
+        self._marks: Callable[[int], Sequence[Mark | None]] = _no_marks
+        self._top = 0
+        """Number of the first visible line, while the end is not followed."""
+        self._top_piece = 0
+        """First visible row of that line, when it is wrapped."""
+        self._left = 0
+        self._rows: list[tuple[int, LogRow | Line]] = []
+        self._rows_valid = False
+        self._formatted: dict[int, LogRow] = {}
+        self._flushed_at = 0.0
+        self._flush_scheduled = False
+        self._paused_at = 0
+        """Lines with this and higher numbers came after the view was paused."""
+        self._mouse_down = False
+        self.is_held: Callable[[], bool] = lambda: False
+        """Whether new lines wait to be painted, as the effect of a key is to be painted first."""
+
+    # -- content ------------------------------------------------------------------------------
+
+    def show(
+        self,
+        lines: ShownLines,
+        format_line: Callable[[int], LogRow],
+        marks: Callable[[int], Sequence[Mark | None]] = _no_marks,
+    ) -> None:
+        """Show `lines`, each as `format_line` says. `marks` gives what is beside each of a number
+        of equal parts of all lines."""
+        self._lines, self._format, self._marks = lines, format_line, marks
+        self.repaint_lines()
+
+    def clear(self) -> None:
+        """Another log is shown: follow its end."""
+        self.following = True
+        self.cursor = self.selection_start = None
+        self._top = self._top_piece = self._left = 0
+        self.repaint_lines()
+
+    def set_lines(self, lines: ShownLines) -> None:
+        """Show other lines of the same log; the one at the cursor, or the first visible one, stays
+        where it is, or the next one that is shown."""
+        kept = self.cursor if self.cursor is not None else self._top
+        offset = next((y for y, (number, _) in enumerate(self._rows) if number == kept), 0)
+        self._lines = lines
+        if not self.following:
+            self._place(kept, offset)
+        self.repaint_lines()
+
+    def repaint_lines(self) -> None:
+        """Lines look different than before."""
+        self._formatted.clear()
+        self._rows_valid = False
+        self.refresh()
+        self.post_message(self.ViewportChanged(self))
+
+    def note_appended(self) -> None:
+        """There are more lines: painted at once after a pause, else four times a second."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            pause = self._flushed_at + FLUSH_SECONDS - monotonic()
+            if pause <= 0:
+                self.call_next(self._flush)
+            else:
+                self.set_timer(pause, self._flush)
+
+    def _flush(self) -> None:
+        if self.is_held():
+            self.set_timer(HOLD_SECONDS, self._flush)
+            return
+        self._flush_scheduled = False
+        self._flushed_at = monotonic()
+        self._rows_valid = False
+        self.refresh()
+        self.post_message(self.ViewportChanged(self))
+
+    @property
+    def lines_below(self) -> int:
+        """Number of lines below the visible ones."""
+        rows = self._layout()
+        if not rows:
+            return 0
+        return max(0, self._lines.count - self._lines.position(rows[-1][0] + 1))
+
+    @property
+    def new_count(self) -> int:
+        """Number of lines that came since the view was paused."""
+        return 0 if self.following else self._lines.count - self._lines.position(self._paused_at)
+
+    @property
+    def visible_numbers(self) -> tuple[int, int] | None:
+        """Numbers of the first and the last visible line."""
+        rows = self._layout()
+        return (rows[0][0], rows[-1][0]) if rows else None
+
+    @property
+    def current(self) -> int | None:
+        """The line at the cursor, or the last visible one; None without lines."""
+        if self.cursor is not None:
+            return self.cursor
+        return self._layout()[-1][0] if self._layout() else None
+
+    @property
+    def selected(self) -> tuple[int, int] | None:
+        """Numbers of the first and the last selected line; the one at the cursor without a
+        selection."""
+        if self.cursor is None:
+            return None
+        start = self.cursor if self.selection_start is None else self.selection_start
+        return min(start, self.cursor), max(start, self.cursor)
+
+    # -- layout -------------------------------------------------------------------------------
+
+    @property
+    def _text_width(self) -> int:
+        return max(self.inner_width - 1, 1)
+
+    def _row(self, number: int) -> LogRow:
+        row = self._formatted.get(number)
+        if row is None:
+            if len(self._formatted) > 4 * max(self.size.height, 50):
+                self._formatted.clear()
+            row = self._formatted[number] = _cut(self._format(number))
+        return row
+
+    def _pieces(self, number: int) -> Sequence[LogRow | Line]:
+        """The rows on the screen that a line takes."""
+        row = self._row(number)
+        if not self.wrapping:
+            return (row,)
+        return wrap((*row.head, *row.text), self._text_width, indent=2)
+
+    def _layout(self) -> list[tuple[int, LogRow | Line]]:
+        """The visible rows with the numbers of their lines."""
+        if not self._rows_valid:
+            self._rows_valid = True
+            count, height = self._lines.count, self.size.height
+            if not count or height <= 0:
+                self._rows = []
+            elif self.following:
+                self._rows = self._rows_before(count, height)
+            else:
+                self._rows = self._rows_from(self._lines.position(self._top), height)
+        return self._rows
+
+    def _rows_from(self, position: int, height: int) -> list[tuple[int, LogRow | Line]]:
+        """The rows from a position on; the screen is filled from above if they are too few."""
+        numbers = self._lines.numbers(position, position + height)
+        if not numbers or numbers[0] != self._top:  # the line is no longer held, or not shown
+            self._top_piece = 0
+        rows: list[tuple[int, LogRow | Line]] = []
+        for number in numbers:
+            pieces = self._pieces(number)
+            skipped = self._top_piece if not rows else 0
+            rows += [(number, piece) for piece in pieces[min(skipped, len(pieces) - 1) :]]
+            if len(rows) >= height:
+                return rows[:height]
+        return self._rows_before(self._lines.count, height)
+
+    def _rows_before(self, position: int, height: int) -> list[tuple[int, LogRow | Line]]:
+        """The last rows before a position."""
+        rows: list[tuple[int, LogRow | Line]] = []
+        for number in reversed(self._lines.numbers(max(0, position - height), position)):
+            rows[:0] = [(number, piece) for piece in self._pieces(number)]
+            if len(rows) >= height:
+                break
+        return rows[-height:]
+
+    def _place(self, number: int, y: int) -> None:
+        """Make the view begin so that a line is at row `y`, as far as there are lines above."""
+        position = self._lines.position(number)
+        above = self._rows_before(position, y) if y > 0 else []
+        if above:
+            self._top = above[0][0]
+            same = sum(1 for one, _ in above if one == self._top)
+            self._top_piece = len(self._pieces(self._top)) - same
+        else:
+            self._top, self._top_piece = number, 0
+        self._rows_valid = False
+
+    # -- drawing ------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        self._rows_valid = False
+        self.refresh()
+
+    def named_style(self, name: str) -> Style:
+        return _ansi_style(name) if name.startswith(_ANSI_PREFIX) else super().named_style(name)
+
+    def render_line(self, y: int) -> Strip:
+        rows, width = self._layout(), self._text_width
+        style = self.rich_style
+        bar = self._bar_segment(y, style)
+        if y >= len(rows):
+            return Strip([Segment(" " * width, style), bar], width + 1)
+        number, row = rows[y]
+        if number == self.cursor:
+            style += self.component_style("log--cursor", partial=True)
+        elif (selected := self.selected) is not None and selected[0] <= number <= selected[1]:
+            style += self.component_style("log--selected", partial=True)
+        line = self._shifted(row, width) if isinstance(row, LogRow) else row
+        return Strip([*self.make_segments(line, width, style), bar], width + 1)
+
+    def _shifted(self, row: LogRow, width: int) -> Line:
+        """A line that is not wrapped: its head, and its text from the left edge on."""
+        if not self._left:
+            return fit_line((*row.head, *row.text), width)
+        room = max(width - line_width(row.head), 0)
+        spans: list[Span] = []
+        skip = self._left
+        for text, style_name in row.text:
+            taken = line_width(((text, ""),))
+            if taken <= skip:
+                skip -= taken
+                continue
+            cut = slice_cells(text, skip, room)
+            spans.append((" " * cut.blanks_before + text[cut.start : cut.end], style_name))
+            room -= line_width((spans[-1],))
+            skip = 0
+        return fit_line((*row.head, *spans), width)
+
+    def _bar_segment(self, y: int, style: Style) -> Segment:
+        """The cell of the scrollbar beside a row, or the mark of what is in that part."""
+        height, count = self.size.height, self._lines.count
+        mark = self._bar_marks()[y] if count else None
+        first, last = self._visible_positions()
+        in_view = count > last - first and first * height <= y * count < max(
+            last * height, first * height + count
+        )
+        if mark is not None:
+            mark_style = style + self.named_style(mark.style_name)
+            return Segment(mark.glyph, mark_style + Style(reverse=True) if in_view else mark_style)
+        glyph = _THUMB if in_view else _TRACK
+        return Segment(glyph, style + self.named_style("muted"))
+
+    def _bar_marks(self) -> Sequence[Mark | None]:
+        marks = self._marks(self.size.height)
+        return marks if len(marks) == self.size.height else (None,) * self.size.height
+
+    def _visible_positions(self) -> tuple[int, int]:
+        rows = self._layout()
+        if not rows:
+            return 0, 0
+        return self._lines.position(rows[0][0]), self._lines.position(rows[-1][0] + 1)
+
+    # -- moving -------------------------------------------------------------------------------
+
+    def set_following(self, following: bool) -> None:
+        """Follow the end, or pause with the cursor at the last visible line."""
+        if not following and self.following:
+            self._pause()
+        elif following:
+            self.following = True
+            self.cursor = self.selection_start = None
+        self._moved()
+
+    def _pause(self) -> None:
+        """Keep the visible lines where they are."""
+        if not self._rows:
+            self._rows_valid = False  # lines have arrived that are not painted yet
+        rows = self._layout()
+        self.following = False
+        count = self._lines.count
+        self._paused_at = self._lines.numbers(count - 1, count)[0] + 1 if count else 0
+        if rows:
+            self._top = rows[0][0]
+            same = sum(1 for number, _ in rows if number == self._top)
+            self._top_piece = max(0, len(self._pieces(self._top)) - same)
+            self.cursor = rows[-1][0] if self.cursor is None else self.cursor
+
+    def go_to(self, number: int, *, center: bool = True) -> None:
+        """Move the cursor to a line, or to the next one that is shown, and make it visible."""
+        count = self._lines.count
+        if not count:
+            return
+        if self.following:
+            self._pause()
+        position = min(self._lines.position(number), count - 1)
+        self.cursor = self._lines.numbers(position, position + 1)[0]
+        height = max(self.size.height, 1)
+        rows = self._layout()
+        seen = [y for y, (one, _) in enumerate(rows) if one == self.cursor]
+        if not seen:
+            above = not rows or self.cursor < rows[0][0]
+            self._place(self.cursor, height // 2 if center else 0 if above else height - 1)
+        self._moved()
+
+    def _moved(self) -> None:
+        self._rows_valid = False
+        self.refresh()
+        self.post_message(self.ViewportChanged(self))
+
+    def action_lines(self, lines: int) -> None:
+        if self.following and lines > 0:
+            return
+        current = self.current
+        if current is None:
+            return
+        position = self._lines.position(current) + lines
+        position = max(0, min(position, self._lines.count - 1))
+        self.go_to(self._lines.numbers(position, position + 1)[0], center=False)
+
+    def action_pages(self, pages: int) -> None:
+        self.action_lines(pages * max(1, self.size.height - 1))
+
+    def action_top(self) -> None:
+        if self._lines.count:
+            self.go_to(self._lines.numbers(0, 1)[0], center=False)
+
+    def action_follow(self) -> None:
+        self.set_following(True)
+
+    def action_sideways(self, steps: int) -> None:
+        if not self.wrapping:
+            self._left = max(0, self._left + steps * SIDEWAYS_CELLS)
+            self.refresh()
+
+    def set_wrapping(self, wrapping: bool) -> None:
+        """Wrap long lines, or cut them at the edge."""
+        self.wrapping = wrapping
+        self._left = self._top_piece = 0
+        self._moved()
+
+    def toggle_selection(self) -> None:
+        """Begin a selection at the cursor, or end it."""
+        if self.following:
+            self._pause()
+        self.selection_start = self.cursor if self.selection_start is None else None
+        self._moved()
+
+    # -- mouse --------------------------------------------------------------------------------
+
+    def _number_at(self, y: int) -> int | None:
+        rows = self._layout()
+        return rows[y][0] if 0 <= y < len(rows) else None
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        number = self._number_at(event.y)
+        if number is None:
+            return
+        event.stop()
+        if self.following:
+            self._pause()
+        self._mouse_down = True
+        self.capture_mouse()
+        self.cursor, self.selection_start = number, None
+        self._moved()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        number = self._number_at(event.y)
+        if self._mouse_down and number is not None and number != self.cursor:
+            if self.selection_start is None:
+                self.selection_start = self.cursor
+            self.cursor = number
+            self._moved()
+
+    def on_mouse_up(self, _event: events.MouseUp) -> None:
+        if self._mouse_down:
+            self._mouse_down = False
+            self.release_mouse()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        event.prevent_default()
+        self._scroll(-3)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        event.prevent_default()
+        self._scroll(3)
+
+    def _scroll(self, lines: int) -> None:
+        """Move the view, and the cursor with it where it would leave the view."""
+        if self.following:
+            if lines > 0:
+                return
+            self._pause()
+        first, _last = self._visible_positions()
+        count = self._lines.count
+        position = max(0, min(first + lines, count - 1))
+        if not count:
+            return
+        self._top, self._top_piece = self._lines.numbers(position, position + 1)[0], 0
+        self._rows_valid = False
+        rows = self._layout()
+        if lines > 0 and rows and self._lines.position(rows[-1][0] + 1) >= count:
+            self.set_following(True)
+            return
+        if rows and self.cursor is not None:
+            self.cursor = max(rows[0][0], min(self.cursor, rows[-1][0]))
+        self._moved()
+
+
+def _cut(row: LogRow) -> LogRow:
+    """At most MAX_LINE_LENGTH characters of the text, on one line."""
+    if len(row.text) == 1 and len(row.text[0][0]) <= MAX_LINE_LENGTH:
+        return row
+    spans: list[Span] = []
+    room = MAX_LINE_LENGTH
+    for text, style_name in row.text:
+        if len(text) > room:
+            spans.append((sanitized(text[:room]) + "…", style_name))
+            break
+        spans.append((text, style_name))
+        room -= len(text)
+    return row._replace(text=tuple(spans))
