@@ -72,6 +72,8 @@ class LineFormatter:
         """Number of the line with the current hit."""
         self.marks: frozenset[int] | set[int] = frozenset()
         """Numbers of the lines that the operator has marked."""
+        self.repeats: Callable[[int], int] = lambda _number: 1
+        """How many lines the line with a number stands for."""
         self._labels: dict[int, Span] = {}
         self._labeled_count = -1
 
@@ -94,6 +96,8 @@ class LineFormatter:
             spans.append((f"{self.time_text(line)} ", "muted"))
         if self.shows_pods or self.shows_containers:
             spans.append(self._label(line.source))
+        if (repeats := self.repeats(line.number)) > 1:
+            spans.append((f"×{repeats:,} ", "accent"))
         return tuple(spans)
 
     def time_text(self, line: LogLine) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from servedeck.cluster.watch.debounce import wait_while_held
 from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.filter import LogFilter
+from servedeck.logs.folder import LogFolder
 from servedeck.logs.level_index import LevelIndex
 from servedeck.logs.query import LineMatcher, LineQuery
 from servedeck.logs.search import LogSearch
@@ -40,6 +41,10 @@ class AllLines:
         """The position of the first line with this or a higher number."""
         return max(0, min(number, self._buffer.end) - self._buffer.first)
 
+    def holder(self, number: int) -> int:
+        """As `position`: no line is folded."""
+        return self.position(number)
+
 
 class LogScan:
     """Searches one buffer until it is replaced by another."""
@@ -58,14 +63,19 @@ class LogScan:
         self.levels = LevelIndex(buffer)
         self.search: LogSearch | None = None
         self.filter: LogFilter | None = None
+        self.folder: LogFolder | None = None
         self.all_lines = AllLines(buffer)
         self._wake = asyncio.Event()
         self._wake.set()
 
     @property
-    def lines(self) -> AllLines | LogFilter:
+    def lines(self) -> AllLines | LogFilter | LogFolder:
         """The lines that are shown."""
-        return self.all_lines if self.filter is None else self.filter
+        return self.folder or self._unfolded
+
+    @property
+    def _unfolded(self) -> AllLines | LogFilter:
+        return self.filter or self.all_lines
 
     def wake(self) -> None:
         """There are more lines."""
@@ -84,6 +94,13 @@ class LogScan:
         self.filter = LogFilter(self._buffer, queries) if queries else None
         if self.filter is not None:
             self.filter.advance(STEP_SECONDS)
+        self.fold(is_folded=self.folder is not None)
+
+    def fold(self, *, is_folded: bool) -> None:
+        """Show repeated lines once, or each of them."""
+        self.folder = LogFolder(self._buffer, self._unfolded) if is_folded else None
+        if self.folder is not None:
+            self.folder.advance(STEP_SECONDS)
         self._wake.set()
 
     async def run(self) -> None:
@@ -108,5 +125,7 @@ class LogScan:
         if self.search is not None and self.search.advance(STEP_SECONDS):
             return True
         if self.filter is not None and self.filter.advance(STEP_SECONDS):
+            return True
+        if self.folder is not None and self.folder.advance(STEP_SECONDS):
             return True
         return self.levels.advance(STEP_SECONDS)

@@ -53,6 +53,10 @@ class ShownLines(Protocol):
     def position(self, number: int) -> int:
         """The position of the first line with this or a higher number."""
 
+    def holder(self, number: int) -> int:
+        """The position of the line that stands for this one: of itself, where none is folded; of
+        the next one, if it is not shown."""
+
 
 class NoLines:
     """Nothing is shown."""
@@ -63,6 +67,9 @@ class NoLines:
         return ()
 
     def position(self, number: int) -> int:
+        return 0
+
+    def holder(self, number: int) -> int:
         return 0
 
 
@@ -161,7 +168,10 @@ class LogView(StyledLineView, can_focus=True):
         kept = self.cursor if self.cursor is not None else self._top
         offset = next((y for y, (number, _) in enumerate(self._rows) if number == kept), 0)
         self._lines = lines
-        if not self.following:
+        if not self.following and (count := lines.count):
+            at = min(lines.holder(kept), count - 1)
+            kept = lines.numbers(at, at + 1)[0]
+            self.cursor = kept if self.cursor is not None else None
             self._place(kept, offset)
         self.repaint_lines()
 
@@ -188,6 +198,8 @@ class LogView(StyledLineView, can_focus=True):
             return
         self._flush_scheduled = False
         self._flushed_at = monotonic()
+        if self._rows:  # it may stand for more lines now
+            self._formatted.pop(self._rows[-1][0], None)
         self._rows_valid = False
         self.refresh()
         self.post_message(self.ViewportChanged(self))
@@ -393,7 +405,7 @@ class LogView(StyledLineView, can_focus=True):
             return
         if self.following:
             self._pause()
-        position = min(self._lines.position(number), count - 1)
+        position = min(self._lines.holder(number), count - 1)
         self.cursor = self._lines.numbers(position, position + 1)[0]
         height = max(self.size.height, 1)
         rows = self._layout()

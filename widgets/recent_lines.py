@@ -42,6 +42,10 @@ class RecentLines:
         """The position of the first line with this or a higher number."""
         return max(0, min(number - self.dropped_count, len(self._texts)))
 
+    def holder(self, number: int) -> int:
+        """As `position`: no line is folded."""
+        return self.position(number)
+
     def row(self, number: int) -> LogRow:
         """How a line is shown."""
         return LogRow(text=((sanitized(self._texts[number - self.dropped_count]), ""),))

@@ -137,6 +137,10 @@ class LogFilter:
         self._forget_dropped()
         return bisect_left(self._shown, number, self._dropped) - self._dropped
 
+    def holder(self, number: int) -> int:
+        """As `position`: no line is folded."""
+        return self.position(number)
+
     def _forget_dropped(self) -> None:
         first, shown = self._buffer.first, self._shown
         if self._dropped < len(shown) and shown[self._dropped] < first:

@@ -409,6 +409,21 @@ async def test_times_fields_and_marks() -> None:
         await wait_for_text(pilot, "◆")
 
 
+async def test_repeated_lines_are_folded_and_a_hit_among_them_is_found() -> None:
+    lines = [f"GET /health 200 in {number} ms" for number in range(50)]
+    app = make_app(one_pod_source(), log_of("started", *lines, "stopped"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        pane = await open_log(pilot, app)
+        await wait_for_text(pilot, "52 lines")
+        await pilot.press("z")
+        await wait_for_text(pilot, "started", "×50 GET /health 200 in 0 ms", "stopped")
+        await pilot.press("slash", *"in 30", "enter")
+        await wait_for(pilot, lambda: pane.log_view.cursor == 1, "the line that stands for it")
+        await pilot.press("z")
+        await wait_for_text(pilot, "GET /health 200 in 10 ms")
+        assert "×50" not in screen_text(app)
+
+
 # -- taking away ------------------------------------------------------------------------------
 
 

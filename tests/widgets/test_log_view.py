@@ -178,6 +178,9 @@ async def test_lines_that_are_left_out_keep_the_place():
         def position(self, number: int) -> int:
             return max(0, min((number + 1) // 2, self.count))
 
+        def holder(self, number: int) -> int:
+            return self.position(number)
+
     async with app.run_test(size=(40, 10)) as pilot:
         view = app.log_view
         app.add(numbered_lines(0, 100))

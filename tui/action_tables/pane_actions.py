@@ -136,6 +136,12 @@ PANE_ACTIONS: tuple[Action, ...] = (
         "fields",
         "Show JSON lines as their message and fields, or as they were written.",
     ),
+    Action(
+        "log.fold",
+        "z",
+        "fold",
+        "Show consecutive lines that differ in numbers only once, with their count, or all.",
+    ),
     Action("log.mark", "m", "mark", "Mark the line at the cursor, or remove its mark."),
     Action("log.next_mark", "M", "next mark", "Go to the next marked line."),
     Action("log.select", "V", "select", "Begin a selection of lines at the cursor, or end it."),

@@ -31,7 +31,7 @@ from tui.log_export import LogSaver, copy_lines
 from tui.log_feed import LogFeed
 from tui.log_find import InputKind, LogFind
 from tui.log_heading import cause_lines, state_line, stream_span, title_line
-from tui.log_lines import LineFormatter
+from tui.log_lines import LineFormatter, TimeMode
 from tui.log_marks import bar_marks
 from tui.log_strip import LogStrip
 from tui.log_target import LogTarget
@@ -89,6 +89,8 @@ class LogsPane(Pane):
         """A known cause that was found, and what to change."""
         self._state_changed = False
         """Whether the state of the streams is other than what is shown."""
+        self._folds = False
+        """Whether repeated lines are shown once."""
         self._strip = LogStrip(lambda: self.histogram)
         self._formatter = LineFormatter(
             lambda number: self._feed.line(number) if self._feed else EMPTY_LINE,
@@ -171,6 +173,7 @@ class LogsPane(Pane):
             is_held=self.app_context.has_unpainted_input,
         )
         self.log_view.is_held = self.app_context.has_unpainted_input
+        self._apply_folding(feed)
         self._formatter.reset_labels()
         self._formatter.marks = frozenset()
         self.log_view.show(feed.scan.lines, self._formatter.row, self._bar_marks)
@@ -232,6 +235,10 @@ class LogsPane(Pane):
             self._update_streams()
             self._update_all()
 
+    def update_ages(self) -> None:
+        if self._formatter.time_mode is TimeMode.RELATIVE:
+            self.log_view.repaint_lines()
+
     def _on_state(self) -> None:
         """The state of the streams has changed: eighty of them may do so at once."""
         if not self._state_changed:
@@ -247,7 +254,8 @@ class LogsPane(Pane):
         """More was found in the lines."""
         self._find.note_progress()
         self._land()
-        if self._feed is not None and self._feed.scan.filter is not None:
+        scan = self._feed.scan if self._feed is not None else None
+        if scan is not None and scan.lines is not scan.all_lines:
             self.log_view.note_appended()
         self._update_heading()
 
@@ -453,6 +461,21 @@ class LogsPane(Pane):
     def do_fields(self) -> None:
         self._formatter.shows_fields = not self._formatter.shows_fields
         self.log_view.repaint_lines()
+
+    def do_fold(self) -> None:
+        self._folds = not self._folds
+        if (feed := self._feed) is not None:
+            self._apply_folding(feed)
+            self.log_view.set_lines(feed.scan.lines)
+        self.show_message(
+            "Repeated lines are shown once." if self._folds else "All lines are shown."
+        )
+
+    def _apply_folding(self, feed: LogFeed) -> None:
+        feed.scan.fold(is_folded=self._folds)
+        self._formatter.repeats = lambda number: (
+            folder.repeats(number) if (folder := feed.scan.folder) is not None else 1
+        )
 
     def do_next_error(self) -> None:
         self._go_to_error(1)
