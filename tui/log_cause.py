@@ -38,9 +38,16 @@ def find_landing(
     lines = [line for line in buffer.lines(start, buffer.end) if line.source in wanted]
     if not lines:
         return None
-    # The last run is that of the instance that was started last, if it has written a line.
-    last = max((sources[line.source] for line in lines), key=lambda one: one.restart_count)
-    lines = [line for line in lines if sources[line.source].restart_count == last.restart_count]
+    # The last run of a container is that of the instance that was started last.
+    last: dict[tuple[str, str], int] = {}
+    for line in lines:
+        one = sources[line.source]
+        key = one.pod, one.container
+        last[key] = max(last.get(key, 0), one.restart_count)
+    runs = {
+        one.number for one in sources if last.get((one.pod, one.container)) == one.restart_count
+    }
+    lines = [line for line in lines if line.source in runs]
     found = find_log_error([plain_text(line.text[:MAX_LINE_BYTES]) for line in lines])
     if found is not None:
         return Landing(lines[found.line].number, found.text, found.advice)

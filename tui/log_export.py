@@ -75,6 +75,8 @@ class LogSaver:
         written, at = 0, first
         try:
             while at < end:
+                if self._buffer.is_closed:
+                    raise OSError(0, "another log is shown; save this one before that")
                 at = max(at, self._buffer.first)
                 lines = self._buffer.lines(at, min(at + LINES_AT_ONCE, end))
                 data = b"".join([self._raw_line(line) for line in lines])

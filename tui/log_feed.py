@@ -81,9 +81,10 @@ class LogFeed:
 
     def line(self, number: int) -> LogLine:
         """A line; an empty one if it is no longer held."""
-        if self.buffer.first <= number < self.buffer.end:
+        try:
             return self.buffer.line(number)
-        return LogLine(number, b"", b"", NOTICE_SOURCE)
+        except IndexError:
+            return LogLine(number, b"", b"", NOTICE_SOURCE)
 
     def time_ns(self, number: int | None) -> int | None:
         """Unix time of a line in nanoseconds; None if it is not held."""

@@ -63,6 +63,8 @@ class LogFind:
         self._origin: int | None = None
         """The line from which is searched: where the cursor was when the input was opened."""
         self._was_following = True
+        self._place: int | None = None
+        """The line where the cursor was before a filter that is not decided yet; None for none."""
         self._wants_hit = 0
         """Direction in which a hit is looked for that was not found yet; 0 for none."""
 
@@ -169,6 +171,7 @@ class LogFind:
 
     def note_progress(self) -> None:
         """More was searched: go to the hit that was looked for."""
+        self._keep_place()
         if self._wants_hit and self._origin is not None:
             self._go_to_hit(self._origin, self._wants_hit, includes=True)
 
@@ -226,9 +229,25 @@ class LogFind:
 
     def _start_filter(self) -> None:
         if (scan := self._scan()) is not None:
+            view = self._view()
+            if self._place is None and not view.following:
+                self._place = view.cursor
             scan.start_filter(self._queries)
-            self._view().set_lines(scan.lines)
+            view.set_lines(scan.lines)
+            self._keep_place()
         self._on_change()
+
+    def _keep_place(self) -> None:
+        """Go back to the line where the cursor was before the filter, or the next one that is
+        shown, as soon as it is decided."""
+        scan, view = self._scan(), self._view()
+        if self._place is None or scan is None:
+            return
+        if view.following:
+            self._place = None
+        elif scan.filter is None or scan.filter.complete:
+            place, self._place = self._place, None
+            view.go_to(place)
 
     def filter_span(self) -> Span:
         """The filter, and how many lines it shows."""
@@ -242,7 +261,7 @@ class LogFind:
 
     def restart(self) -> None:
         """Another log is shown: search and filter go on in it."""
-        self._origin = None
+        self._origin = self._place = None
         if (scan := self._scan()) is None:
             return
         if self._query is not None:

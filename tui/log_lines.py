@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import islice
 
 from servedeck.logs.ansi import styled_text
 from servedeck.logs.fields import format_fields
@@ -168,10 +169,14 @@ def _mark_hits(
 ) -> list[Span]:
     """The spans, with another style where the hits are."""
     marked: list[Span] = []
-    offset = 0
+    offset = first = 0
     for text, style in spans:
         at = 0
-        for start, end in hits:
+        while first < len(hits) and hits[first][1] <= offset:
+            first += 1
+        for start, end in islice(hits, first, None):
+            if start >= offset + len(text):
+                break
             start, end = max(start - offset, at), min(end - offset, len(text))
             if start < end:
                 marked += [(text[at:start], style), (text[start:end], style_name)]

@@ -150,14 +150,18 @@ async def print_logs(
             on_change=changed.set,
         )
 
+        def is_known() -> bool:
+            return session.fleet.view(view.key) is not None
+
         def update() -> None:
             current = session.fleet.view(view.key)
             streams.update(current.pods if current else (), _selection(view, options))
+            changed.set()
 
         unsubscribe = session.subscribe(lambda _changes: update())
         try:
             update()
-            return await _wait(streams, changed, stop, options, err)
+            return await _wait(streams, changed, stop, options, is_known, err)
         finally:
             unsubscribe()
             await streams.close()
@@ -195,9 +199,11 @@ async def _wait(
     changed: asyncio.Event,
     stop: asyncio.Event,
     options: LogOptions,
+    is_known: Callable[[], bool],
     err: TextIO,
 ) -> int:
-    """Wait until everything is printed; the exit code. A refusal is written once."""
+    """Wait until everything is printed, with `follow` until the serving is deleted; the exit code.
+    A refusal is written once."""
     stopped = asyncio.ensure_future(stop.wait())
     told: set[str] = set()
     try:
@@ -210,7 +216,7 @@ async def _wait(
                 if problem not in told:
                     told.add(problem)
                     write_lines(err, f"servedeck: {problem}")
-            if state.finished:
+            if state.finished and (not options.follow or not is_known()):
                 return 1 if told else 0
             waiting = asyncio.ensure_future(changed.wait())
             await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)

@@ -95,6 +95,11 @@ class LogBuffer:
         """Bytes of lines in memory with their timestamps and sources."""
         return self._sealed_bytes + self._growing.size
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether its lines were forgotten."""
+        return self._closed
+
     def append(self, batch: LineBatch) -> None:
         """Add lines. A newline within a text becomes a space. Raises ValueError if the sequences
         differ in length or a timestamp has another length than `STAMP_BYTES`; never for want of

@@ -100,8 +100,11 @@ class LogFolder:
             numbers = self._lines.numbers(at, at + _LINES_AT_ONCE)
             if not numbers:
                 return False
-            for number in numbers:
-                self._add(number)
+            try:
+                for number in numbers:
+                    self._add(number)
+            except IndexError:  # it was dropped just now
+                continue
             if time.perf_counter() >= deadline:
                 return True
 

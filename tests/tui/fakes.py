@@ -203,7 +203,10 @@ class FakeLogStreams:
         for _ in lines:
             self._service.seconds += 1
             stamps.append(ns_to_stamp(int((NOW.timestamp() + self._service.seconds) * 1e9)))
-        texts = [line.encode() if isinstance(line, str) else line for line in lines]
+        texts = [
+            line.encode("utf-8", "surrogatepass") if isinstance(line, str) else line
+            for line in lines
+        ]
         await self._on_batch(LineBatch(stamps, texts, [number] * len(lines)))
 
     async def close(self) -> None:

@@ -69,8 +69,19 @@ def hostile_serving(view: ServingView, number: int) -> ServingView:
     return replace(changed, pods=pods)
 
 
+class HostileLines(dict[tuple[str, str, str, bool], list[str]]):
+    """The lines of every log."""
+
+    def get(self, *_arguments: Any) -> list[str]:
+        return [HOSTILE_TEXT, f"ERROR {HOSTILE_TEXT}", HOSTILE_TEXT + "y" * 10_000] * 5
+
+
 class HostileLogService(fakes.FakeLogService):
     """Every log is hostile too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = HostileLines()
 
     async def read_last_lines(self, *_args: Any, **_options: Any) -> list[str]:
         return [HOSTILE_TEXT, HOSTILE_TEXT + "y" * 10_000] * 5

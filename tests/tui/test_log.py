@@ -309,6 +309,21 @@ async def test_a_filter_keeps_records_together_and_the_place() -> None:
         assert pane.log_view.cursor == at
 
 
+async def test_the_place_is_kept_while_a_long_log_is_filtered() -> None:
+    logs = log_of(*(f"line {number}" for number in range(60_000)))
+    app = make_app(one_pod_source(), logs)
+    async with app.run_test(size=(80, 24)) as pilot:
+        pane = await open_log(pilot, app)
+        await pilot.press("h", *"all", "enter")
+        await wait_for_text(pilot, "60,000 lines")
+        pane.log_view.go_to(50_007)
+        await pilot.press("ampersand", *"7$", "enter")
+        await wait_for_text(pilot, "6,000 shown")
+        await wait_for(pilot, lambda: pane.log_view.cursor == 50_007, "the place")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: pane.log_view.cursor == 50_007, "the place without it")
+
+
 @pytest.mark.parametrize(
     ("typed", "shown"),
     [

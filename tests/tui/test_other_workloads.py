@@ -90,7 +90,7 @@ async def test_the_page_of_another_kind(workload: dict[str, Any], text: str):
         await pilot.press("5")
         await wait_for_text(pilot, f"{kind}/{name}", f"kind: {kind}")
         await pilot.press("2")
-        await wait_for_text(pilot, f"{name}-7d9c")
+        await wait_for_text(pilot, "2 Pods  inference-server", "following")
 
 
 async def test_the_objects_begin_with_the_workload():

@@ -375,7 +375,7 @@ async def test_the_pods_at_full_size_and_back():
         await pilot.press("G")
         await wait_for_text(pilot, "chat-7d9c-01999")
         await pilot.press("l")
-        await wait_for_text(pilot, "chat-7d9c-01999", "Pod 2000 of 2000")
+        await wait_for_text(pilot, "chat-7d9c-01999", "1 of 2,000 Pods")
         await pilot.press("1", "p")
         await wait_for_text(pilot, "Ready Replicas")
 
@@ -476,7 +476,7 @@ async def test_the_log_of_the_container_under_the_cursor():
     async with app.run_test(size=(120, 60)) as pilot:
         await open_pod(pilot, app)
         await pilot.press("l")
-        await wait_for_text(pilot, FIRST_POD, "Pod 1 of 2", "inference-server")
+        await wait_for_text(pilot, FIRST_POD, "1 of 2 Pods", "inference-server")
 
 
 async def test_it_fits_any_terminal():

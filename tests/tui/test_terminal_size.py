@@ -50,7 +50,7 @@ def test_the_size_falls_back_to_the_next_descriptor() -> None:
 
 
 SCREENS = (
-    *((" ", "esc close"), ("c", "Connect to"), ("l", "next Pod"), ("/", "enter apply")),
+    *((" ", "esc close"), ("c", "Connect to"), ("l", "h since"), ("/", "enter apply")),
     *((":", "Commands"), ("\x0e", "Namespace"), ("?", "Serving list")),
 )
 """Keys of the list that escape closes again, and what is shown then."""

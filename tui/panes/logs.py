@@ -206,6 +206,7 @@ class LogsPane(Pane):
             )
         except Exception as error:  # any error: the operator must know why there are no lines
             self._error = describe_error(error)
+            self._update_heading()
             return
         self._error = ""
         self._update_labels()
@@ -265,13 +266,14 @@ class LogsPane(Pane):
         feed = self._feed
         if feed is None or feed.state is None or not feed.state.caught_up:
             return
+        if not feed.scan.levels.complete:
+            return
         if self._lands_at_ns is not None:
-            if feed.scan.levels.complete:
-                self.log_view.go_to(feed.scan.levels.line_at_time(self._lands_at_ns))
-                self._lands_at_ns, self._lands_on_error = None, False
+            self.log_view.go_to(feed.scan.levels.line_at_time(self._lands_at_ns))
+            self._lands_at_ns, self._lands_on_error = None, False
         elif self._lands_on_error:
             self._lands_on_error = False
-            pods = frozenset(pod.name for pod in self._chosen)
+            pods = frozenset(pod.name for pod in self._chosen if pod.reason and pod.restarts)
             landing = find_landing(feed.buffer, feed.scan.levels, feed.sources, pods)
             if landing is not None and self.log_view.following:
                 self.log_view.go_to(landing.number)
@@ -293,6 +295,7 @@ class LogsPane(Pane):
         formatter = self._formatter
         if (formatter.shows_pods, formatter.shows_containers) != (shows_pods, shows_containers):
             formatter.shows_pods, formatter.shows_containers = shows_pods, shows_containers
+            formatter.reset_labels()
             self.log_view.repaint_lines()
 
     def _bar_marks(self, height: int) -> Sequence[Mark | None]:
@@ -403,7 +406,9 @@ class LogsPane(Pane):
             containers = [one for pod in self._chosen for one in pod.containers]
             shown = self._container
             if not any(one.has_previous for one in containers if shown in (one.name, "")):
-                return f"{shown or 'No container'} has not been restarted."
+                return (
+                    f"{shown} has not been restarted." if shown else "No container was restarted."
+                )
         if name == "container" and len(container_names(self._chosen)) < 2:
             return "The Pods have no other container."
         if name == "pods" and len(self.pods) < 2:

@@ -57,7 +57,7 @@ class PodPicker(PickScreen):
             self.show_message(f"{format_count(len(self._marked), 'Pod')} marked.")
 
     def do_choose(self) -> None:
-        if self._marked:
+        if self._marked and self.table.cursor_key in self._marked:
             self.dismiss(_SEPARATOR.join(sorted(self._marked)))
         else:
             super().do_choose()
