@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from servedeck.logs.fields import FieldQuery
@@ -61,7 +61,10 @@ class LogFind:
         self._query: LineQuery | None = None
         self._queries: tuple[LineMatcher, ...] = ()
         self._origin: int | None = None
-        """The line from which is searched: where the cursor was when the input was opened."""
+        """The line from which is searched: where the cursor was when the input was opened, or a hit
+        was gone to."""
+        self._includes_origin = True
+        """Whether that line may be the hit."""
         self._was_following = True
         self._place: int | None = None
         """The line where the cursor was before a filter that is not decided yet; None for none."""
@@ -151,7 +154,8 @@ class LogFind:
         if query is not None:
             # Upwards while the end is followed: below it there is nothing yet.
             self._wants_hit = -1 if self._was_following else 1
-            self._go_to_hit(near, self._wants_hit, includes=True)
+            self._origin, self._includes_origin = near, True
+            self._go_to_hit(self._wants_hit)
         self._on_change()
         return ""
 
@@ -166,25 +170,25 @@ class LogFind:
         """Go to the next (1) or previous hit (-1); the first one follows the last one."""
         current = self._view().current
         if current is not None:
+            self._origin, self._includes_origin = current, False
             self._wants_hit = step
-            self._go_to_hit(current, step, includes=False)
+            self._go_to_hit(step)
 
     def note_progress(self) -> None:
         """More was searched: go to the hit that was looked for."""
         self._keep_place()
-        if self._wants_hit and self._origin is not None:
-            self._go_to_hit(self._origin, self._wants_hit, includes=True)
+        if self._wants_hit:
+            self._go_to_hit(self._wants_hit)
 
-    def _go_to_hit(self, at: int, step: int, *, includes: bool) -> None:
-        scan = self._scan()
+    def _go_to_hit(self, step: int) -> None:
+        """Go to the next hit from where it is looked for, if it is known already."""
+        scan, at = self._scan(), self._origin
         search = scan.search if scan is not None else None
-        if search is None:
+        if search is None or at is None:
             return
-        if step > 0:
-            hit = search.next_hit(at - 1 if includes else at)
-        else:
-            hit = search.previous_hit(at + 1 if includes else at)
-        if hit is None and (search.complete or search.count):
+        own = 1 if self._includes_origin else 0
+        hit = search.next_hit(at - own) if step > 0 else search.previous_hit(at + own)
+        if hit is None and search.complete:
             hit = search.next_hit(-1) if step > 0 else search.previous_hit(1 << 62)
         if hit is not None:
             self._wants_hit = 0
@@ -306,23 +310,20 @@ def parse_time(text: str, now: datetime) -> datetime | None:
     if age := _AGE_PATTERN.fullmatch(text):
         try:
             return now - timedelta(**{_UNITS[age["unit"]]: int(age["count"])})
-        except OverflowError:
+        except (OverflowError, ValueError):  # Python converts no number of thousands of digits
             return None
     is_utc = text.upper().endswith(("UTC", "Z"))
     found = _CLOCK_PATTERN.fullmatch(re.sub(r"\s*(?i:utc|z)$", "", text))
     if found is None:
         return None
-    local = now.astimezone(UTC) if is_utc else now.astimezone()
+    local = now.astimezone(UTC if is_utc else None)
     try:
-        at = local.replace(
-            hour=int(found["hour"]),
-            minute=int(found["minute"]),
-            second=int(found["second"] or 0),
-            microsecond=0,
-        )
+        clock = time(int(found["hour"]), int(found["minute"]), int(found["second"] or 0))
         if found["date"]:
-            day = datetime.strptime(found["date"], "%Y-%m-%d")
-            return at.replace(year=day.year, month=day.month, day=day.day)
-    except ValueError:
+            # the offset of the time zone is that of the day
+            at = datetime.combine(date.fromisoformat(found["date"]), clock)
+            return at.replace(tzinfo=UTC) if is_utc else at.astimezone()
+        at = datetime.combine(local.date(), clock, local.tzinfo)
+        return at - timedelta(days=1) if at > local else at
+    except (OverflowError, OSError, ValueError):
         return None
-    return at - timedelta(days=1) if at > local else at

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from servedeck.fleet.views import PodView
 from servedeck.serving.status.diagnosis import PodHealth
-from servedeck.serving.text import format_count, truncate
+from servedeck.serving.text import format_count
 from tui.log_choice import ALL_CONTAINERS, LogChoice, waiting_reason
 from tui.log_feed import LogFeed
 from widgets.status_paragraphs import HEALTH_STYLES
-from widgets.styled_line import Line, Span, line_width
+from widgets.styled_line import Line, Span, line_width, wrap
 
 MIN_NAME_WIDTH = 12
 """Minimum width of a name in cells."""
@@ -124,7 +124,7 @@ def cause_lines(cause: str, advice: str, width: int) -> tuple[Line, ...]:
     """A known cause that was found in the log, and what to change."""
     lines: list[Line] = []
     if cause:
-        lines.append(((" ✗ ", "error"), (truncate(cause, max(width - 4, 1)), "error")))
+        lines += wrap(((" ✗ ", "error"), (cause, "error")), width, indent=3)
     if advice:
-        lines.append((("   ", ""), (truncate(advice, max(width - 4, 1)), "")))
+        lines += wrap((("   ", ""), (advice, "")), width, indent=3)
     return tuple(lines)

@@ -39,6 +39,8 @@ def bar_marks(
         elif bisect_left(errors, start) < bisect_left(errors, stop):
             found[y] = ERROR
     for number in marks:
+        if number < numbers[0]:
+            continue  # it was dropped
         position = shown.position(number)
         if position < count:
             found[min(position * height // count, height - 1)] = MARK

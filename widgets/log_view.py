@@ -420,8 +420,26 @@ class LogView(StyledLineView, can_focus=True):
         self.refresh()
         self.post_message(self.ViewportChanged(self))
 
+    def _scroll_in_line(self, rows: int) -> bool:
+        """Scroll within the line at the cursor, where it is wrapped to more rows than the screen
+        has; False if it has none left in that direction."""
+        number = self.cursor
+        if not self.wrapping or number is None:
+            return False
+        seen = sum(1 for one, _ in self._layout() if one == number)
+        total = len(self._pieces(number))
+        first = self._top_piece if number == self._top else 0
+        if not seen or total <= self.size.height:
+            return False
+        target = max(0, min(first + rows, total - self.size.height))
+        if target == first and number == self._top:
+            return False
+        self._top, self._top_piece = number, target
+        self._moved()
+        return True
+
     def action_lines(self, lines: int) -> None:
-        if self.following and lines > 0:
+        if (self.following and lines > 0) or self._scroll_in_line(lines):
             return
         current = self.current
         if current is None:
@@ -438,7 +456,10 @@ class LogView(StyledLineView, can_focus=True):
             self.go_to(self._lines.numbers(0, 1)[0], center=False)
 
     def action_follow(self) -> None:
-        self.set_following(True)
+        if self.selection_start is not None and self._lines.count:
+            self.go_to(self._lines.numbers(self._lines.count - 1, self._lines.count)[0])
+        else:
+            self.set_following(True)
 
     def action_sideways(self, steps: int) -> None:
         if not self.wrapping:
@@ -505,6 +526,8 @@ class LogView(StyledLineView, can_focus=True):
             if lines > 0:
                 return
             self._pause()
+        elif self._scroll_in_line(lines):
+            return
         first, _last = self._visible_positions()
         count = self._lines.count
         position = max(0, min(first + lines, count - 1))
@@ -513,7 +536,8 @@ class LogView(StyledLineView, can_focus=True):
         self._top, self._top_piece = self._lines.numbers(position, position + 1)[0], 0
         self._rows_valid = False
         rows = self._layout()
-        if lines > 0 and rows and self._lines.position(rows[-1][0] + 1) >= count:
+        is_at_end = bool(rows) and self._lines.position(rows[-1][0] + 1) >= count
+        if lines > 0 and is_at_end and self.selection_start is None:
             self.set_following(True)
             return
         if rows and self.cursor is not None:

@@ -161,7 +161,7 @@ async def print_logs(
         unsubscribe = session.subscribe(lambda _changes: update())
         try:
             update()
-            return await _wait(streams, changed, stop, options, is_known, err)
+            return await _wait(streams, changed, stop, options, is_known)
         finally:
             unsubscribe()
             await streams.close()
@@ -200,24 +200,18 @@ async def _wait(
     stop: asyncio.Event,
     options: LogOptions,
     is_known: Callable[[], bool],
-    err: TextIO,
 ) -> int:
-    """Wait until everything is printed, with `follow` until the serving is deleted; the exit code.
-    A refusal is written once."""
+    """Wait until everything is printed, with `follow` until the serving is deleted; the exit
+    code. Refusals are among the notices of the streams."""
     stopped = asyncio.ensure_future(stop.wait())
-    told: set[str] = set()
     try:
         while True:
             changed.clear()
             if streams.error is not None:  # the output was closed
                 raise streams.error
             state = streams.state
-            for problem in state.refusals:
-                if problem not in told:
-                    told.add(problem)
-                    write_lines(err, f"servedeck: {problem}")
-            if state.finished and (not options.follow or not is_known()):
-                return 1 if told else 0
+            if state.finished and (not options.follow or state.refusals or not is_known()):
+                return 1 if state.refusals else 0
             waiting = asyncio.ensure_future(changed.wait())
             await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()

@@ -118,6 +118,8 @@ class ContainerFollower:
         if self._latest.has_previous and (self._reads_previous or self._latest.crashed_before):
             doubtful = await self._read_before(number, self._start)
             await self._say_restart(number)
+        elif self._reads_previous and not self._services.follow:
+            await self._say(f"{self.label} has no previous instance")
         start = self._start
         while True:
             stream = await self._read(number, start, doubtful)

@@ -139,7 +139,8 @@ class InstanceStream:
             except ClusterError as error:
                 if not self._follow and self._retries > _MAX_RETRIES:
                     raise
-                if not isinstance(error, ReadTimeoutError) or not self._is_open:
+                is_quiet = isinstance(error, ReadTimeoutError) and self._is_open
+                if not is_quiet or not self._follow:
                     await self._wait_for_server(str(error))
                 elif not self._point.received:
                     self._start = WHOLE_LOG  # it was empty, so what comes now is new

@@ -230,6 +230,8 @@ class Merger:
         self._on_batch = on_batch
         self._on_caught_up = on_caught_up
         self._was_caught_up = True
+        self._live_since: float | None = None
+        """Since when no channel catches up; None while one does."""
         self._window = window
         self._channels: list[Channel] = []
         self._wake = asyncio.Event()
@@ -256,9 +258,13 @@ class Merger:
         """Whether all channels have read what was written before they were opened, and it was
         passed on."""
         now = asyncio.get_running_loop().time()
-        return not any(channel.is_catching_up(now) for channel in self._channels) and not any(
-            channel.head is not None for channel in self._channels
-        )
+        if any(channel.is_catching_up(now) for channel in self._channels):
+            self._live_since = None
+            return False
+        if self._live_since is None:
+            self._live_since = now
+        heads = (channel.head for channel in self._channels)
+        return all(head is None or head.arrived_at >= self._live_since for head in heads)
 
     def notice_lines(self, *, is_full: bool) -> None:
         """A channel has new lines; with `is_full` they cannot wait."""
@@ -271,11 +277,7 @@ class Merger:
             self._wake.clear()
             delay = await self._pass_on()
             self._waits_for_lines = delay is None
-            is_caught_up = self.is_caught_up
-            if is_caught_up and not self._was_caught_up:
-                self._on_caught_up()
-            self._was_caught_up = is_caught_up
-            if delay is None and not is_caught_up:
+            if delay is None and not self._check_caught_up():
                 delay = _QUIET_SECONDS
             if delay is None:
                 await self._wake.wait()
@@ -308,7 +310,15 @@ class Merger:
                 arrived_at = min(head.arrived_at for one in busy if (head := one.head) is not None)
                 return max(_POLL_SECONDS, arrived_at + self._window - now)
             await self._on_batch(batch)
+            self._check_caught_up()
             await asyncio.sleep(0)
+
+    def _check_caught_up(self) -> bool:
+        is_caught_up = self.is_caught_up
+        if is_caught_up and not self._was_caught_up:
+            self._on_caught_up()
+        self._was_caught_up = is_caught_up
+        return is_caught_up
 
     def _take_batch(self, busy: list[Channel], limit: bytes) -> LineBatch | None:
         """The next lines until the key `limit`, sorted; None if there are none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from servedeck.serving.status.diagnosis import PodHealth
 from tests.tui import fakes
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tui.app import InitialPage, ServedeckApp
+from tui.log_find import parse_time
 from tui.log_target import LogTarget
 from tui.panes.logs import LogsPane
 from tui.screens.serving import ServingScreen
@@ -439,6 +441,30 @@ async def test_repeated_lines_are_folded_and_a_hit_among_them_is_found() -> None
         assert "×50" not in screen_text(app)
 
 
+NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("11:30 UTC", NOON - timedelta(minutes=30)),
+        ("11:30:15Z", NOON - timedelta(minutes=29, seconds=45)),
+        ("13:00 utc", NOON - timedelta(hours=23)),  # still to come today
+        ("2026-01-31 14:05:30 UTC", datetime(2026, 1, 31, 14, 5, 30, tzinfo=UTC)),
+        ("-5m", NOON - timedelta(minutes=5)),
+        ("-2d", NOON - timedelta(days=2)),
+        ("25:00", None),
+        ("2026-02-30 10:00", None),
+        ("noon", None),
+        ("-" + "9" * 5000 + "m", None),
+        ("-99999999999d", None),
+        ("", None),
+    ],
+)
+def test_the_times_that_may_be_typed(typed: str, expected: datetime | None) -> None:
+    assert parse_time(typed, NOON) == expected
+
+
 # -- taking away ------------------------------------------------------------------------------
 
 
@@ -470,6 +496,15 @@ async def test_selected_lines_are_copied_as_they_are_shown() -> None:
         await wait_for_text(pilot, "Copied", "2 lines")
     assert len(copied) == 1
     assert "b25lCnR3bw==" in copied[0]  # "one\ntwo" in base64
+
+
+async def test_more_than_a_terminal_takes_is_not_copied() -> None:
+    app = make_app(one_pod_source(), log_of(*("x" * 1000 for _ in range(190))))
+    async with app.run_test(size=(100, 24)) as pilot:
+        await open_log(pilot, app)
+        await wait_for_text(pilot, "190 lines")
+        await pilot.press("g", "V", "G", "C")
+        await wait_for_text(pilot, "The text is too long to copy", "ctrl+s saves the log.")
 
 
 async def test_a_link_leads_to_the_line() -> None:

@@ -228,3 +228,32 @@ async def test_a_line_of_a_million_characters_is_shown_in_part():
         await wait_for(pilot, lambda: app.visible_lines()[0], "the line")
         app.log_view.set_wrapping(True)
         assert all(len(line) <= 39 for line in app.visible_lines())
+
+
+async def test_a_selection_reaches_to_the_end() -> None:
+    app = LogApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        view = app.log_view
+        app.add(numbered_lines(0, 100))
+        await wait_for(pilot, lambda: app.visible_lines()[-1] == "line 99", "the end")
+        await pilot.press("g")
+        view.toggle_selection()
+        await pilot.press("G")
+        assert view.selected == (0, 99)
+        assert not view.following
+
+
+async def test_all_of_a_wrapped_line_that_is_taller_than_the_screen_can_be_read() -> None:
+    app = LogApp()
+    async with app.run_test(size=(21, 5)) as pilot:
+        view = app.log_view
+        view.set_wrapping(True)
+        app.add(["first", " ".join(f"{number:04}" for number in range(100)), "last"])
+        await wait_for(pilot, lambda: app.visible_lines()[-1] == "last", "the end")
+        await pilot.press("g", "j")
+        seen = set(" ".join(app.visible_lines()).split())
+        for _ in range(60):
+            await pilot.press("j")
+            seen |= set(" ".join(app.visible_lines()).split())
+        assert {f"{number:04}" for number in range(100)} <= seen
+        assert app.visible_lines()[-1] == "last"

@@ -44,9 +44,6 @@ from widgets.text_view import StatusLine
 
 EMPTY_LINE = LogLine(0, b"", b"", NOTICE_SOURCE)
 
-MAX_COPIED_LINES = 10_000
-"""Maximum number of lines that are copied; a terminal takes fewer."""
-
 LINK_MARGIN_SECONDS = 5.0
 """Seconds before the line of a link that are shown at least."""
 
@@ -512,7 +509,8 @@ class LogsPane(Pane):
             self._update_all()
 
     def do_next_mark(self) -> None:
-        marks = sorted(self._formatter.marks)
+        first = self._feed.buffer.first if self._feed is not None else 0
+        marks = sorted(number for number in self._formatter.marks if number >= first)
         current = self.log_view.current
         if marks and current is not None:
             self.log_view.go_to(next((one for one in marks if one > current), marks[0]))
@@ -548,8 +546,8 @@ class LogsPane(Pane):
         first, last = self.log_view.selected or (current, current)
         shown = feed.scan.lines
         numbers = shown.numbers(shown.position(first), shown.position(last + 1))
-        texts = [self._formatter.text(feed.line(one)) for one in numbers[:MAX_COPIED_LINES]]
-        self.show_message(*await copy_lines(texts, self.app_context))
+        texts = (self._formatter.text(feed.line(one)) for one in numbers)
+        self.show_message(*await copy_lines(texts, len(numbers), self.app_context))
 
     def do_save(self) -> None:
         """Ask for the file to save the log to."""
@@ -557,7 +555,7 @@ class LogsPane(Pane):
         if feed is None:
             return
         buffer = feed.buffer
-        saver = LogSaver(buffer, feed.sources, self.show_message)
+        saver = LogSaver(buffer, lambda: feed.sources, self.show_message)
         key = self.app_context.key_display_for("log.since")
         self.post_message(
             self.PathRequested(
