@@ -141,10 +141,16 @@ class LogFolder:
                 self._counts[0] = held
                 self._starts[0] = lines.numbers(0, 1)[0] if held else first
         self._next = max(self._next, first)
-        while self._starts and lines.position(self._next) != self._folded:
-            self._next = self._starts.pop()
-            self._ends.pop()
-            self._folded -= self._counts.pop()
-            self._last = None
+        if self._starts and lines.position(self._next) != self._folded:
+            while self._starts and lines.position(self._next) != self._folded:
+                self._take_back_last_run()
+            if self._starts:  # what follows may go on with it
+                self._take_back_last_run()
         if not self._starts:
             self._next, self._folded, self._last = first, 0, None
+
+    def _take_back_last_run(self) -> None:
+        self._next = self._starts.pop()
+        self._ends.pop()
+        self._folded -= self._counts.pop()
+        self._last = None

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from servedeck.logs.buffer import LogBuffer
@@ -83,6 +83,7 @@ def test_lines_that_are_dropped_leave_their_run(parts: list[list[tuple[int, str]
 
 
 @settings(deadline=None)
+@example([["step 1 of 4", "ready"], ["  in a frame", "step 1 of 4"]])
 @given(st.lists(st.lists(st.sampled_from((*TEXTS, "  in a frame")), max_size=20), max_size=8))
 def test_on_a_filter_whose_last_record_goes_on(parts: list[list[str]]) -> None:
     buffer = LogBuffer()

@@ -269,7 +269,7 @@ async def test_esc_with_nothing_to_leave_says_so() -> None:
         (("slash", "f9"), "f9: no action here; f1 lists the keys."),
         (("space", "9"), "9: the serving has 1 Pod."),
         (("c", "z"), "z: no action here; ? lists the keys."),
-        (("l", "z"), "z: no action here; ? lists the keys."),
+        (("l", "f9"), "f9: no action here; ? lists the keys."),
         (("question_mark", "z"), "z: no action here; the footer lists the keys."),
         (("colon", "f9"), "f9: no action here; the footer lists the keys."),
         (("n", "f9"), "f9: no action here; f1 lists the keys."),

@@ -22,7 +22,7 @@ SCREENS = (
         ("c", "Connect to"),
         ("\x1b", LIST_TEXT),
     ),
-    *(("l", "next Pod"), ("q", LIST_TEXT), ("/", "enter apply"), ("\x1b", LIST_TEXT)),
+    *(("l", "h since"), ("q", LIST_TEXT), ("/", "enter apply"), ("\x1b", LIST_TEXT)),
     *((":", "Commands"), ("\x1b", LIST_TEXT), ("\x0b", "Context"), ("\x1b", LIST_TEXT)),
     *(("\x0e", "Namespace"), ("\x1b", LIST_TEXT), ("?", "Serving list"), ("q", LIST_TEXT)),
     *(("n", FORM_TEXT), ("xyzzy", "xyzzy"), ("\x1b", "Close the form"), ("d", LIST_TEXT)),
