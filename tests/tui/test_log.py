@@ -304,7 +304,7 @@ async def test_a_filter_keeps_records_together_and_the_place() -> None:
         screen = await wait_for_text(pilot, "ValueError: no engine", "Traceback (most recent")
         assert "INFO: line" not in screen
         await pilot.press("e")
-        assert pane.log_view.cursor is not None
+        await wait_for(pilot, lambda: pane.log_view.cursor is not None, "the error")
         at = pane.log_view.cursor
         await pilot.press("escape")
         await wait_for_text(pilot, "INFO: line 99")

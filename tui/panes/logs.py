@@ -86,6 +86,8 @@ class LogsPane(Pane):
         """A known cause that was found, and what to change."""
         self._state_changed = False
         """Whether the state of the streams is other than what is shown."""
+        self._wants_error = 0
+        """Direction in which an error is looked for that was not found yet; 0 for none."""
         self._folds = False
         """Whether repeated lines are shown once."""
         self._strip = LogStrip(lambda: self.histogram)
@@ -161,7 +163,7 @@ class LogsPane(Pane):
     def _open_log(self) -> None:
         """Read what is chosen, from the start."""
         self._close_log()
-        self._error, self._cause = "", ("", "")
+        self._error, self._cause, self._wants_error = "", ("", ""), 0
         feed = self._feed = LogFeed(
             self.app_context.log_memory_bytes,
             on_lines=self.log_view.note_appended,
@@ -251,6 +253,9 @@ class LogsPane(Pane):
     def _on_scanned(self) -> None:
         """More was found in the lines."""
         self._find.note_progress()
+        if self._wants_error:
+            step, self._wants_error = self._wants_error, 0
+            self._go_to_error(step)
         self._land()
         scan = self._feed.scan if self._feed is not None else None
         if scan is not None and scan.lines is not scan.all_lines:
@@ -496,6 +501,8 @@ class LogsPane(Pane):
             error = levels.next_error(current) if step > 0 else levels.previous_error(current)
         if error is not None:
             self.log_view.go_to(error)
+        elif not levels.complete:
+            self._wants_error = step  # it is gone to when the lines were looked at
         else:
             where = "" if self.log_view.following else " below" if step > 0 else " above"
             self.show_message(f"No error{where}.")
