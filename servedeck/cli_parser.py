@@ -416,7 +416,7 @@ def _add_logs_command(commands: Any) -> None:
     begin.add_argument("--since", metavar="TIME", help="lines of the last 30s, 5m, 1h, ...")
     begin.add_argument("--all", action="store_true", help="the whole log of each container")
     logs.add_argument(
-        "-p", "--previous", action="store_true", help="the instance before the last restart"
+        "-p", "--previous", action="store_true", help="also the instance before the last restart"
     )
     logs.add_argument(
         "--pod", metavar="POD", action="append", help="only this Pod; may be repeated"

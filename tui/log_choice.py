@@ -33,7 +33,7 @@ class LogChoice:
     container: str | None = None
     """Name of a container, or ALL_CONTAINERS; None for that of the inference server."""
     previous: bool = False
-    """Only the previous instance of each container."""
+    """The previous instance of each container first, also where it did not crash."""
     since: str = SINCE_CHOICES[0][0]
     """Name of one of SINCE_CHOICES."""
 

@@ -52,8 +52,8 @@ class LogSaver:
         sources: Callable[[], Sequence[LogSource]],
         on_progress: Callable[[str], None],
     ) -> None:
-        """`sources` gives what the lines are from; `on_progress` is told how far it is, in a
-        sentence."""
+        """`sources` gives what the lines are from; `on_progress` gets a sentence with how far it
+        is."""
         self._buffer, self._sources = buffer, sources
         self._on_progress = on_progress
         self._names_pods = self._names_containers = False

@@ -8,7 +8,8 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -29,12 +30,13 @@ from servedeck.logs.instances import LogSelection
 from servedeck.logs.levels import Level, level_of
 from servedeck.logs.lines import NOTICE_SOURCE, LineBatch, LogSource
 from servedeck.logs.query import LineQuery, QueryError
-from servedeck.logs.records import is_continuation
+from servedeck.logs.records import RecordTracker
 from servedeck.logs.streams import LogSince, LogStreams
 from servedeck.logs.text import plain_text
 from servedeck.serving.duration import parse_duration
 
-LEVELS = ("debug", "info", "warning", "error", "critical")
+MAX_HELD_LINES = 1000
+"""Lines of a record that are held until one of them matches; a longer one is printed in part."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,18 @@ class LogOptions:
     as_json: bool = False
 
 
+class _Record:
+    """The last record of a source, which may go on."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=MAX_HELD_LINES)
+        """Those that are not printed yet."""
+        self.has_match = self.has_level = False
+
+
 class LinePrinter:
-    """Prints the lines that match; those that continue a printed record too."""
+    """Prints the records that match: a line with those that continue it. A record is printed as
+    soon as its lines so far match, the rest of it as it arrives."""
 
     def __init__(
         self,
@@ -68,8 +80,10 @@ class LinePrinter:
         self._out, self._err = out, err
         self._names_pods = options.pods is None or len(options.pods) > 1
         self._names_containers = options.all_containers or len(options.containers or ()) > 1
-        self._printed: dict[int, bool] = {}
-        """Number of a source -> whether its last record is printed."""
+        self._is_filtered = options.query is not None or options.level is not None
+        self._trackers: dict[int, RecordTracker] = {}
+        self._records: dict[int, _Record] = {}
+        """By the number of the source."""
 
     def print(self, batch: LineBatch) -> None:
         """Print a batch. Raises BrokenPipeError when the output was closed."""
@@ -78,23 +92,26 @@ class LinePrinter:
             text = plain_text(raw)
             if number == NOTICE_SOURCE:
                 write_lines(self._err, f"servedeck: {text}")
-            elif self._matches(number, text):
-                printed.append(self._line(stamp, text, self._sources()[number]))
+                continue
+            line = self._line(stamp, text, self._sources()[number])
+            printed += self._matching(number, text, line) if self._is_filtered else (line,)
         if printed:
             self._out.write("".join([f"{line}\n" for line in printed]))
             self._out.flush()
 
-    def _matches(self, source: int, text: str) -> bool:
+    def _matching(self, source: int, text: str, line: str) -> Iterable[str]:
+        """What can be printed now that the next line of a source is known."""
         query, level = self._options.query, self._options.level
-        if query is None and level is None:
-            return True
-        matches = (query is None or query.matches(text)) and (
-            level is None or level_of(text) >= level
-        )
-        if not matches and is_continuation(text):
-            return self._printed.get(source, False)
-        self._printed[source] = matches
-        return matches
+        if self._trackers.setdefault(source, RecordTracker()).starts_record(text):
+            self._records[source] = _Record()
+        record = self._records[source]
+        record.lines.append(line)
+        record.has_match = record.has_match or query is None or query.matches(text)
+        record.has_level = record.has_level or level is None or level_of(text) >= level
+        if not (record.has_match and record.has_level):
+            return ()
+        lines, record.lines = record.lines, deque(maxlen=MAX_HELD_LINES)
+        return lines
 
     def _line(self, stamp: bytes, text: str, source: LogSource) -> str:
         if self._options.as_json:

@@ -159,6 +159,13 @@ def test_a_match() -> None:
     assert printed(options)[0] == LINES[5:]
 
 
+def test_a_match_within_a_traceback_prints_the_whole_record() -> None:
+    options = LogOptions(pods=ONE_POD, query=LineQuery.parse("no engine"), level=Level.ERROR)
+    assert printed(options)[0] == LINES[1:5]
+    options = LogOptions(pods=ONE_POD, query=LineQuery.parse("started"), level=Level.ERROR)
+    assert printed(options)[0] == []
+
+
 def test_what_happens_is_on_standard_error() -> None:
     out, err = printed(LogOptions(pods=ONE_POD), notices=1)
     assert out == LINES[1:]

@@ -52,7 +52,7 @@ PANE_ACTIONS: tuple[Action, ...] = (
         "log.previous",
         "p",
         "previous",
-        "Show the log of the containers' previous instances alone, and back.",
+        "Add the log of the containers' previous instances, or show the current ones alone.",
         footer_order=2,
     ),
     Action(
