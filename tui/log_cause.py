@@ -9,11 +9,11 @@ from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.level_index import LevelIndex
 from servedeck.logs.lines import NOTICE_SOURCE, LogSource
 from servedeck.logs.text import plain_text
-from servedeck.serving.status.log_errors import find_log_error
+from servedeck.serving.status.log_errors import CAUSE_LINES, find_log_error
 
 MAX_SEARCHED_LINES = 4_000
-"""Lines of the last run that are searched, the newest ones; a server that crashes says why at its
-end."""
+"""Newest lines that are looked at. The last CAUSE_LINES of a run are searched for a known error, as
+they are for the list: more would hold up the screen."""
 
 MAX_LINE_BYTES = 4_096
 """Bytes of a line that are searched."""
@@ -48,9 +48,10 @@ def find_landing(
         one.number for one in sources if last.get((one.pod, one.container)) == one.restart_count
     }
     lines = [line for line in lines if line.source in runs]
-    found = find_log_error([plain_text(line.text[:MAX_LINE_BYTES]) for line in lines])
+    end = lines[-CAUSE_LINES:]
+    found = find_log_error([plain_text(line.text[:MAX_LINE_BYTES]) for line in end])
     if found is not None:
-        return Landing(lines[found.line].number, found.text, found.advice)
+        return Landing(end[found.line].number, found.text, found.advice)
     own = {line.number for line in lines}
     error = levels.next_error(lines[0].number - 1)
     while error is not None and error not in own:

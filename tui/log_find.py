@@ -210,7 +210,7 @@ class LogFind:
             )
         rank = ""
         current = self._view().cursor
-        if current is not None and search.next_hit(current - 1) == current:
+        if current is not None and search.is_hit(current):
             rank = f"{search.rank(current):,} of "
         more = "" if search.complete else "+"
         return f"/{needle}  {rank}{search.count:,}{more}", "accent"

@@ -218,12 +218,6 @@ class LogView(StyledLineView, can_focus=True):
         return 0 if self.following else self._lines.count - self._lines.position(self._paused_at)
 
     @property
-    def visible_numbers(self) -> tuple[int, int] | None:
-        """Numbers of the first and the last visible line."""
-        rows = self._layout()
-        return (rows[0][0], rows[-1][0]) if rows else None
-
-    @property
     def current(self) -> int | None:
         """The line at the cursor, or the last visible one; None without lines."""
         if self.cursor is not None:

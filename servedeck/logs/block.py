@@ -24,7 +24,7 @@ class LogBlock:
     """Consecutive lines, at least one. Immutable; what is derived from the bytes is kept while the
     block is."""
 
-    __slots__ = ("_lines", "_starts", "_text", "count", "data", "first", "sources", "stamps")
+    __slots__ = ("_lines", "_text", "count", "data", "first", "sources", "stamps")
 
     def __init__(self, first: int, data: bytes, stamps: bytes, sources: array[int]) -> None:
         self.first = first
@@ -37,7 +37,6 @@ class LogBlock:
         self.sources = sources
         self._lines: list[bytes] | None = None
         self._text: str | None = None
-        self._starts: array[int] | None = None
 
     @property
     def end(self) -> int:
@@ -58,20 +57,6 @@ class LogBlock:
     def texts(self) -> list[str]:
         """The visible text of each line."""
         return self.text().split("\n")
-
-    def starts(self) -> array[int]:
-        """The position in `text()` at which each line begins."""
-        if self._starts is None:
-            starts, at = array("I"), 0
-            for line in self.texts():
-                starts.append(at)
-                at += len(line) + 1
-            self._starts = starts
-        return self._starts
-
-    def line_index(self, position: int) -> int:
-        """The index of the line that has the character at this position of `text()`."""
-        return bisect_right(self.starts(), position) - 1
 
     def raw_lines(self) -> list[bytes]:
         """The bytes of each line. Not to be changed."""

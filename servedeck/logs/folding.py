@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from servedeck.logs.records import is_progress
 
@@ -41,24 +40,3 @@ def fold_key(text: str) -> str:
         text = text[: text.index("%")].rstrip("0123456789. ")
     head = _VARYING.sub(_NUMBER, text[:_LONGEST_HEAD])
     return _MANY.sub(_NUMBER, head) + text[_LONGEST_HEAD:]
-
-
-def fold_runs(lines: Sequence[tuple[int, str]]) -> list[tuple[int, int]]:
-    """Runs of consecutive lines (source, text) of one source that are the same but for their
-    numbers, as (index of the first, count); together, all lines."""
-    runs: list[tuple[int, int]] = []
-    start = 0
-    previous_source, previous_text, previous_key = -1, "", ""
-    for index, (source, text) in enumerate(lines):
-        same = index > 0 and source == previous_source
-        # Equal lines need no key, and lines that begin with other letters have other keys.
-        if not same or text != previous_text:
-            key = fold_key(text)
-            same = same and key == previous_key
-            previous_source, previous_text, previous_key = source, text, key
-        if not same and index > 0:
-            runs.append((start, index - start))
-            start = index
-    if lines:
-        runs.append((start, len(lines) - start))
-    return runs

@@ -3,10 +3,9 @@
 `is_continuation` looks at one line alone; the filter and the index of errors use it.
 `RecordTracker` also looks at the lines before it, so it knows that lines with the same head (vLLM
 repeats it before each line of a message) or the message of an exception belong together. It is for
-lines that are read in order, one tracker for each source, or for each source and `process_tag`,
-which also keeps apart the processes that write into one log. Both leave a bare "Traceback (most
-recent call last):" apart from an ordinary line before it, so that taking away that line does not
-take away the traceback.
+lines that are read in order, one tracker for each source, as the command reads them. Both leave a
+bare "Traceback (most recent call last):" apart from an ordinary line before it, so that taking away
+that line does not take away the traceback.
 
 How each is printed: Python, https://docs.python.org/3/library/traceback.html; Java,
 `Throwable.printStackTrace`; Go, `runtime.Stack`; Rust, `std::backtrace`; C++ in PyTorch,
@@ -66,13 +65,6 @@ _CONTINUATION = re.compile(
 _GO_FRAME = re.compile(
     r"[\w/-]++\.[\w./-]*+(?:\(\*?\w++\)[\w.]++)?\((?:0x[\da-f]++|[{}, ?]|\.\.\.)*+\)$"
 )
-
-
-def process_tag(text: str) -> str:
-    """The name of the process that wrote the line, "(Worker_TP0 pid=48394)"; "" if there is none.
-    The processes of one container write into one log, between each other's lines."""
-    tag = PROCESS_TAG.match(text) if text[:1] in ("(", "[") else None
-    return tag["tag"] if tag else ""
 
 
 def is_progress(text: str) -> bool:

@@ -6,7 +6,6 @@ import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator
-from itertools import pairwise
 
 from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.query import LineQuery
@@ -82,15 +81,6 @@ class LogSearch:
         """How many of the hits known are up to this line: for a hit its number, from 1."""
         self._forget_dropped()
         return self._count_until(number + 1)
-
-    def density(self, start: int, stop: int, buckets: int) -> list[int]:
-        """Hits known in each of `buckets` equal parts of the lines from `start` to before
-        `stop`."""
-        self._forget_dropped()
-        span = max(0, stop - start)
-        edges = [start + span * at // buckets for at in range(buckets + 1)]
-        counts = [self._count_until(edge) for edge in edges]
-        return [after - before for before, after in pairwise(counts)]
 
     def _count_until(self, number: int) -> int:
         """Hits before a line."""

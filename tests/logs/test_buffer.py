@@ -204,8 +204,6 @@ async def test_lines_appended_last_are_read_without_those_before() -> None:
 def test_a_block_maps_positions_to_lines() -> None:
     block = LogBlock(7, b"ab\n\n\x1b[31mcd", make_stamp(0) * 3, array("H", [1, 2, 3]))
     assert block.text() == "ab\n\ncd"
-    assert list(block.starts()) == [0, 3, 4]
-    assert [block.line_index(at) for at in range(6)] == [0, 0, 0, 1, 2, 2]
     assert block.line(2) == LogLine(9, make_stamp(0), b"\x1b[31mcd", 3)
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.filter import LogFilter
 from servedeck.logs.folder import LogFolder
-from servedeck.logs.folding import fold_runs
+from servedeck.logs.folding import fold_key
 from servedeck.logs.lines import LineBatch, ns_to_stamp
 from servedeck.logs.query import LineQuery
 
@@ -18,6 +20,13 @@ TEXTS = (
     "GET /health 200 in 4 ms",
 )
 line = st.tuples(st.integers(1, 2), st.sampled_from(TEXTS))
+
+
+def fold_runs(lines: list[tuple[int, str]]) -> list[tuple[int, int]]:
+    """Index of the first line and number of lines of each run, found line by line."""
+    keys = [(source, fold_key(text)) for source, text in lines]
+    firsts = [at for at in range(len(keys)) if not at or keys[at] != keys[at - 1]]
+    return [(at, end - at) for at, end in pairwise([*firsts, len(keys)])]
 
 
 class Lines:

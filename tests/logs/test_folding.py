@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from servedeck.logs.folding import fold_key, fold_runs
+from servedeck.logs.folding import fold_key
 
 
 @pytest.mark.parametrize(
@@ -61,21 +59,3 @@ def test_repetitions(first: str, second: str) -> None:
 )
 def test_different_lines(first: str, second: str) -> None:
     assert fold_key(first) != fold_key(second)
-
-
-def test_runs() -> None:
-    lines = [(1, "a 1"), (1, "a 2"), (2, "a 3"), (2, "a 3"), (2, "b"), (1, "b"), (1, "b 1")]
-    assert fold_runs(lines) == [(0, 2), (2, 2), (4, 1), (5, 1), (6, 1)]
-    assert fold_runs([]) == []
-
-
-@given(st.lists(st.tuples(st.integers(1, 2), st.sampled_from(["a 1", "a 22", "b", "b", "0x1"]))))
-def test_runs_are_as_long_as_can_be_and_leave_no_line_out(lines: list[tuple[int, str]]) -> None:
-    runs = fold_runs(lines)
-    keys = [(source, fold_key(text)) for source, text in lines]
-    assert [index for start, count in runs for index in range(start, start + count)] == list(
-        range(len(lines))
-    )
-    for start, count in runs:
-        assert len(set(keys[start : start + count])) == 1
-        assert start + count == len(keys) or keys[start + count] != keys[start]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from servedeck.logs.records import RecordTracker, is_continuation, is_progress, process_tag
+from servedeck.logs.records import RecordTracker, is_continuation, is_progress
 
 # Records, each a list of lines, of logs as servers write them; sources as in test_levels.
 _LOGS: dict[str, list[list[str]]] = {
@@ -149,10 +149,3 @@ def test_a_long_talk_after_a_traceback_is_not_part_of_it() -> None:
 )
 def test_progress(text: str, progress: bool) -> None:
     assert is_progress(text) is progress
-
-
-def test_the_tag_of_a_process() -> None:
-    assert process_tag("(Worker_TP0 pid=48394) x") == "(Worker_TP0 pid=48394)"
-    assert process_tag("[36m(RayWorkerWrapper pid=4009)[0m x") == "(RayWorkerWrapper pid=4009)"
-    assert process_tag("(in brackets) x") == ""
-    assert process_tag("") == ""

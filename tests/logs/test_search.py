@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -44,10 +43,6 @@ def assert_has(search: LogSearch, hits: list[int], end: int) -> None:
         assert search.previous_hit(number) == (hits[before] if before >= 0 else None)
         assert search.rank(number) == at
         assert search.is_hit(number) == (number in hits)
-    for buckets in (1, 3, 7):
-        counts = search.density(0, end, buckets)
-        edges = [end * at // buckets for at in range(buckets + 1)]
-        assert counts == [sum(low <= hit < high for hit in hits) for low, high in pairwise(edges)]
 
 
 @pytest.mark.parametrize("limits", [SMALL, SPILLING, {}])

@@ -71,36 +71,6 @@ def find_log_error(lines: Sequence[str]) -> LogErrorMatch | None:
     return None if best is None else _to_match(best[1], best[0][3], best[2])
 
 
-def match_line(line: str) -> LogErrorMatch | None:
-    """The known error that one sanitized line says; None if none is known."""
-    start = line[:_MAX_LINE_LENGTH]
-    for _, error in _rows_in(start):
-        found = _search(start, error)
-        if found is not None:
-            return _to_match(error, 0, found)
-    return None
-
-
-_ERROR_LINE = re.compile(
-    r"Traceback \(most recent call last\)|\b(?:ERROR|CRITICAL|FATAL)\b|\bpanicked at\b"
-    r"|^(?:\S+: )?(?:error|fatal)\b|^E\d{4} |\[E ?\d*\b.{0,60}\.cpp"
-    r"|\"(?:level|severity)\": ?\"(?i:error|critical|fatal)|^[\w.]{1,100}(?:Error|Exception)\b"
-)
-
-
-def first_error_line(lines: Sequence[str]) -> int | None:
-    """Index of the line that a reader of the log of one crashed instance wants to see: that of the
-    known error, else the first that is an error (a traceback, level ERROR); None without one."""
-    found = find_log_error(lines)
-    if found is not None:
-        return found.line
-    for index, line in enumerate(lines):
-        start = line[:_MAX_LINE_LENGTH]
-        if _ERROR_LINE.search(start) and not _INFORMATION.match(start):
-            return index
-    return None
-
-
 # -- matching ---------------------------------------------------------------------------------
 
 _Row = tuple[int, LogError]

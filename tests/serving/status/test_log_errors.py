@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from servedeck.serving.status.log_errors import (
     LOG_ERRORS,
     find_log_error,
-    first_error_line,
-    match_line,
     placeholders,
 )
 from servedeck.serving.text import cell_width, sanitize
@@ -31,15 +29,14 @@ TRACEBACK = [
 @pytest.mark.parametrize(("id_", "case"), ALL_LINES, ids=[id_ for id_, _ in ALL_LINES])
 def test_a_reported_line_is_known(id_: str, case: tuple[str, str]) -> None:
     line, text = case
-    found = match_line(line)
+    found = find_log_error([line])
     assert found is not None
     assert (found.error.id, found.text) == (id_, text)
-    assert found == find_log_error([line])
 
 
 @pytest.mark.parametrize("id_", REPORTED)
 def test_a_line_that_looks_alike_is_not_that_error(id_: str) -> None:
-    found = match_line(OTHERS[id_])
+    found = find_log_error([OTHERS[id_]])
     assert found is None or found.error.id != id_
 
 
@@ -61,10 +58,10 @@ def test_each_text_uses_only_what_its_pattern_finds() -> None:
 
 
 def test_advice_names_what_was_found() -> None:
-    found = match_line(REPORTED["model-length-over-kv-cache"][0].line)
+    found = find_log_error([REPORTED["model-length-over-kv-cache"][0].line])
     assert found is not None
     assert found.advice.startswith("Lower --max-model-len to at most 34736, raise")
-    unknown = match_line(REPORTED["model-length-over-kv-cache"][1].line)
+    unknown = find_log_error([REPORTED["model-length-over-kv-cache"][1].line])
     assert unknown is not None
     assert unknown.advice.startswith("Lower --max-model-len, raise")
 
@@ -74,7 +71,6 @@ def test_the_cause_is_found_above_the_symptom() -> None:
     found = find_log_error(lines)
     assert found is not None
     assert (found.error.id, found.line) == ("cuda-out-of-memory", 1)
-    assert first_error_line(lines) == 1
 
 
 @pytest.mark.parametrize("lines", [[OUT_OF_MEMORY, TIMEOUT], [TIMEOUT, OUT_OF_MEMORY]])
@@ -114,17 +110,14 @@ def test_what_a_client_wrote_is_no_error(line: str) -> None:
     assert find_log_error([line]) is None
 
 
-def test_without_a_known_error_the_first_error_is_shown() -> None:
-    assert first_error_line(["INFO: Started server process [1]", *TRACEBACK]) == 1
-    assert first_error_line(["ok", "ERROR 02-20 10:13:40 engine.py:389] odd"]) == 1
-    assert first_error_line(["INFO: ERROR pages are served", "bye"]) is None
-    assert first_error_line([]) is None
+def test_what_no_row_names_is_not_known() -> None:
     assert find_log_error(TRACEBACK) is None
+    assert find_log_error([]) is None
 
 
 def test_what_a_log_says_is_shown_as_bounded_text() -> None:
     evil = "vllm: error: unrecognized arguments: --x \x1b[31m[bold]{text}" + "y" * 5000
-    found = match_line(evil)
+    found = find_log_error([evil])
     assert found is not None
     assert "\x1b" not in found.sentence
     assert "[bold]{text}" in found.text, "it is text, not a template"
@@ -138,8 +131,6 @@ def test_any_line_is_searched(before: str, line: str, after: str) -> None:
     if found is not None:
         assert 0 <= found.line < len(lines)
         assert found.text == sanitize(found.text)
-    first = first_error_line(lines)
-    assert first is None or 0 <= first < len(lines)
 
 
 @pytest.mark.parametrize("id_", REPORTED)
@@ -147,4 +138,4 @@ def test_no_pattern_needs_more_than_linear_time(id_: str) -> None:
     # a pattern with nested repetition would not end on these
     for case in REPORTED[id_]:
         for part in (case.line[: len(case.line) // 2], case.line[:40]):
-            match_line((part + " ") * 2000 + case.line)
+            find_log_error([(part + " ") * 2000 + case.line])
