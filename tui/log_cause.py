@@ -51,7 +51,9 @@ def find_landing(
     end = lines[-CAUSE_LINES:]
     found = find_log_error([plain_text(line.text[:MAX_LINE_BYTES]) for line in end])
     if found is not None:
-        return Landing(end[found.line].number, found.text, found.advice)
+        line = end[found.line]
+        container = sources[line.source].container
+        return Landing(line.number, f"{container} {found.text}.", found.advice)
     own = {line.number for line in lines}
     error = levels.next_error(lines[0].number - 1)
     while error is not None and error not in own:

@@ -306,6 +306,9 @@ class LogView(StyledLineView, can_focus=True):
 
     def on_resize(self) -> None:
         self._rows_valid = False
+        cursor = self.cursor
+        if cursor is not None and all(number != cursor for number, _ in self._layout()):
+            self._place(cursor, self.size.height // 2)
         self.refresh()
 
     def named_style(self, name: str) -> Style:

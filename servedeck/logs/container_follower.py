@@ -107,7 +107,9 @@ class ContainerFollower:
     async def _follow(self) -> None:
         if not self._services.follow and not self._latest.exists:
             reason = self._latest.waiting_reason
-            await self._say(f"{self.label} has no log yet{f': {reason}' if reason else ''}")
+            sentence = f"{self.label} has no log yet{f': {reason}' if reason else ''}"
+            await self._say(sentence)
+            self._set_status(StreamStatus.REFUSED, sentence)
             return
         await self._wait_for_start()
         if self._pod_is_gone():

@@ -83,6 +83,7 @@ def test_the_log_of_a_crashed_container_and_how_it_ended(kubeconfig: Path) -> No
         ((READY, "-c", "nothing"), 1, "has no container nothing; it has inference-server"),
         (("chat/nothing",), 1, "nothing"),
         (("agents/gpt-oss-20b",), 1, "gpt-oss-20b: "),
+        (("npu-lab/llama-31-8b",), 1, "has no log yet: CreateContainerConfigError"),
     ],
 )
 def test_what_cannot_be_printed_is_said(

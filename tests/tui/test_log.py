@@ -374,7 +374,10 @@ async def test_the_log_of_a_crashed_pod_opens_at_its_first_error() -> None:
     async with app.run_test(size=(100, 24)) as pilot:
         pane = await open_log(pilot, app)
         await wait_for(pilot, lambda: pane.log_view.cursor == 100, "the error")
-        await wait_for_text(pilot, "CUDA out of memory", "--gpu-memory-utilization")
+        await wait_for_text(
+            pilot, f"✗ {CONTAINER} ran out of GPU memory", "--gpu-memory-utilization"
+        )
+        assert "torch.OutOfMemoryError" in screen_text(app).split("Lower")[-1], "it is in view"
 
 
 async def test_the_histogram_and_moving_along_it() -> None:

@@ -257,3 +257,14 @@ async def test_all_of_a_wrapped_line_that_is_taller_than_the_screen_can_be_read(
             seen |= set(" ".join(app.visible_lines()).split())
         assert {f"{number:04}" for number in range(100)} <= seen
         assert app.visible_lines()[-1] == "last"
+
+
+async def test_the_cursor_stays_in_view_when_there_is_less_space() -> None:
+    app = LogApp()
+    async with app.run_test(size=(40, 20)) as pilot:
+        app.add(numbered_lines(0, 100))
+        await wait_for(pilot, lambda: app.visible_lines()[-1] == "line 99", "the end")
+        await pilot.press("k")
+        await pilot.resize_terminal(40, 8)
+        await wait_for(pilot, lambda: app.log_view.size.height <= 8, "the new size")
+        assert "line 98" in app.visible_lines()
