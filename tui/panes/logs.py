@@ -50,7 +50,7 @@ LINK_MARGIN_SECONDS = 5.0
 STATE_SECONDS = 0.1
 """Seconds after which a change of the state of the streams is shown."""
 
-MAX_HEADING_LINES = 6
+MAX_HEADING_LINES = 8
 """Maximum number of lines above the log."""
 
 
@@ -332,8 +332,10 @@ class LogsPane(Pane):
         if feed is not None:
             lines += wrap(self._state_line(feed), width, indent=1)
         lines += cause_lines(*self._cause, width)
-        self.heading.styles.height = len(lines[:MAX_HEADING_LINES])
-        self.heading.set_lines(*lines[:MAX_HEADING_LINES])
+        # In a small terminal the log itself has at least half of the space.
+        most = max(2, min(MAX_HEADING_LINES, self.size.height // 2))
+        self.heading.styles.height = len(lines[:most])
+        self.heading.set_lines(*lines[:most])
         if feed is not None:
             self._strip.update(feed, self.log_view.current)
 
