@@ -35,8 +35,8 @@ class DeploymentWatch:
         self._detail_service = detail_service
         self._key = key
         self._on_change = on_change
-        self._selector: str | None = None
-        """Selector of the ReplicaSets that are watched."""
+        self._selector = ""
+        """Selector of the ReplicaSets that are watched; "" before."""
         self._replicasets: ObjectWatch | None = None
         self._deployment = self._decode(known) if known is not None else None
         self._closing: list[ObjectWatch] = []
@@ -66,6 +66,9 @@ class DeploymentWatch:
     def is_settled(self) -> bool:
         """Whether both are listed, or it is known that they cannot be."""
         if self._deployments is None or not self._deployments.is_settled:
+            return False
+        if self._replicaset_selector() not in ("", self._selector):
+            # The Deployment is listed a moment before `_update` starts to watch its ReplicaSets.
             return False
         return self._replicasets is None or self._replicasets.is_settled
 
@@ -120,12 +123,16 @@ class DeploymentWatch:
 
     def _watch_replicasets(self) -> None:
         """Start to watch the ReplicaSets as soon as the selector is known."""
-        if (deployment := self.deployment) is None or not self._key.is_deployment:
-            return
-        selector = format_label_selector(as_mapping(deployment.value, "spec", "selector"))
+        selector = self._replicaset_selector()
         if selector and selector != self._selector:
             if self._replicasets is not None:
                 # Only a Deployment that was made again has another selector: it is immutable.
                 self._closing.append(self._replicasets)
             self._selector = selector
             self._replicasets = self._watch(REPLICA_SET, self._on_change, label_selector=selector)
+
+    def _replicaset_selector(self) -> str:
+        """The label selector of the Deployment; "" while it is unknown, and for other kinds."""
+        if (deployment := self.deployment) is None or not self._key.is_deployment:
+            return ""
+        return format_label_selector(as_mapping(deployment.value, "spec", "selector"))

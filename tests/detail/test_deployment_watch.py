@@ -74,3 +74,16 @@ def test_an_object_without_a_version_is_taken_as_it_is_read():
     watch = open_watch(service, make_deployment(version=""))
     service.put(make_deployment(version="", revision="2"))
     assert revision(shown(watch)) == "2"
+
+
+def test_it_is_not_settled_before_the_replicasets_of_the_listed_deployment_are_watched():
+    service = FakeDetailService()
+    watch = DeploymentWatch(cast(DetailService, service), KEY, lambda: None)
+    (deployments,) = service.watches
+    notify, deployments.on_change = deployments.on_change, lambda: None
+    service.put(make_deployment())
+    assert watch.deployment is not None
+    assert not watch.is_settled
+    notify()
+    assert [one.resource_name for one in service.watches][1:] == ["replicasets.apps"]
+    assert watch.is_settled
