@@ -13,7 +13,7 @@ from servedeck.logs.levels import Level, level_of
 from servedeck.logs.lines import NOTICE_SOURCE, LogLine, LogSource, stamp_to_ns
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import truncate
-from widgets.log_view import LogRow
+from widgets.log_viewport import LogRow
 from widgets.styled_line import Line, Span
 
 MAX_SHOWN_BYTES = 64 << 10

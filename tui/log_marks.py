@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from tui.log_lines import MARK_GLYPH
 from tui.log_scan import LogScan
-from widgets.log_view import Mark, ShownLines
+from widgets.log_view import Mark
+from widgets.log_viewport import ShownLines
 
 HIT = Mark("•", "accent")
 ERROR = Mark("!", "error")

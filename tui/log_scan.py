@@ -32,6 +32,11 @@ class AllLines:
         """How many there are."""
         return self._buffer.end - self._buffer.first
 
+    @property
+    def end(self) -> int:
+        """The number after the last line."""
+        return self._buffer.end
+
     def numbers(self, start: int, stop: int) -> range:
         """The numbers of the lines at these positions."""
         first = self._buffer.first

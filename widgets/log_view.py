@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from time import monotonic
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -18,8 +18,9 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.strip import Strip
 
+from widgets.log_viewport import LogRow, LogViewport, ShownLines
 from widgets.scroll_bindings import SCROLL_BINDINGS
-from widgets.styled_line import Line, Span, StyledLineView, fit_line, line_width, sanitized, wrap
+from widgets.styled_line import Line, Span, StyledLineView, fit_line, line_width
 from widgets.text_search import slice_cells
 
 FLUSH_SECONDS = 0.25
@@ -30,56 +31,11 @@ lines after a pause are painted at once."""
 HOLD_SECONDS = 0.02
 """Seconds between two questions whether a paint is still held."""
 
-MAX_LINE_LENGTH = 4096
-"""Maximum number of characters that are shown of a line; some servers log whole prompts."""
-
 SIDEWAYS_CELLS = 20
 """Cells of one step to the side."""
 
 _TRACK, _THUMB = "│", "█"
 _ANSI_PREFIX = "ansi "
-
-
-class ShownLines(Protocol):
-    """The lines that are shown, oldest first, by their numbers; a filter leaves numbers out."""
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-
-    def numbers(self, start: int, stop: int) -> Sequence[int]:
-        """The numbers of the lines at these positions."""
-
-    def position(self, number: int) -> int:
-        """The position of the first line with this or a higher number."""
-
-    def holder(self, number: int) -> int:
-        """The position of the line that stands for this one: of itself, where none is folded; of
-        the next one, if it is not shown."""
-
-
-class NoLines:
-    """Nothing is shown."""
-
-    count = 0
-
-    def numbers(self, start: int, stop: int) -> Sequence[int]:
-        return ()
-
-    def position(self, number: int) -> int:
-        return 0
-
-    def holder(self, number: int) -> int:
-        return 0
-
-
-class LogRow(NamedTuple):
-    """How one line is shown."""
-
-    head: Line = ()
-    """What stays at the left edge: the time, the Pod."""
-    text: Line = ()
-    """The line itself; style names that begin with "ansi " are colors of the terminal."""
 
 
 class Mark(NamedTuple):
@@ -117,23 +73,13 @@ class LogView(StyledLineView, can_focus=True):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.following = True
-        self.wrapping = False
+        self._viewport = LogViewport()
         self.cursor: int | None = None
         """Number of the line under the cursor; None while the end is followed."""
         self.selection_start: int | None = None
         """Number of the line where a selection began; it ends at the cursor."""
-        self._lines: ShownLines = NoLines()
-        self._format: Callable[[int], LogRow] = lambda _number: LogRow()
         self._marks: Callable[[int], Sequence[Mark | None]] = _no_marks
-        self._top = 0
-        """Number of the first visible line, while the end is not followed."""
-        self._top_piece = 0
-        """First visible row of that line, when it is wrapped."""
         self._left = 0
-        self._rows: list[tuple[int, LogRow | Line]] = []
-        self._rows_valid = False
-        self._formatted: dict[int, LogRow] = {}
         self._flushed_at = 0.0
         self._flush_scheduled = False
         self._paused_at = 0
@@ -141,6 +87,29 @@ class LogView(StyledLineView, can_focus=True):
         self._mouse_down = False
         self.is_held: Callable[[], bool] = lambda: False
         """Whether new lines wait to be painted, as the effect of a key is to be painted first."""
+
+    @property
+    def following(self) -> bool:
+        """Whether the end is followed."""
+        return self._viewport.at_end
+
+    @property
+    def wrapping(self) -> bool:
+        """Whether long lines are wrapped, or cut at the edge."""
+        return self._viewport.wrapping
+
+    @property
+    def _lines(self) -> ShownLines:
+        return self._viewport.lines
+
+    @property
+    def _rows(self) -> list[tuple[int, LogRow | Line]]:
+        """The visible rows with the numbers of their lines."""
+        viewport, width = self._viewport, max(self.inner_width - 1, 1)
+        if (viewport.width, viewport.height) != (width, self.size.height):
+            viewport.width, viewport.height = width, self.size.height
+            viewport.invalidate()
+        return viewport.rows()
 
     # -- content ------------------------------------------------------------------------------
 
@@ -152,33 +121,35 @@ class LogView(StyledLineView, can_focus=True):
     ) -> None:
         """Show `lines`, each as `format_line` says. `marks` gives what is beside each of a number
         of equal parts of all lines."""
-        self._lines, self._format, self._marks = lines, format_line, marks
+        self._viewport.lines, self._viewport.format_line = lines, format_line
+        self._marks = marks
         self.repaint_lines()
 
     def clear(self) -> None:
         """Another log is shown: follow its end."""
-        self.following = True
+        viewport = self._viewport
+        viewport.at_end, viewport.top, viewport.top_piece = True, 0, 0
         self.cursor = self.selection_start = None
-        self._top = self._top_piece = self._left = 0
+        self._left = 0
         self.repaint_lines()
 
     def set_lines(self, lines: ShownLines) -> None:
         """Show other lines of the same log; the one at the cursor, or the first visible one, stays
         where it is, or the next one that is shown."""
-        kept = self.cursor if self.cursor is not None else self._top
-        offset = next((y for y, (number, _) in enumerate(self._rows) if number == kept), 0)
-        self._lines = lines
+        viewport = self._viewport
+        kept = self.cursor if self.cursor is not None else viewport.top
+        offset = viewport.row_of(kept) or 0
+        viewport.lines = lines
         if not self.following and (count := lines.count):
             at = min(lines.holder(kept), count - 1)
             kept = lines.numbers(at, at + 1)[0]
             self.cursor = kept if self.cursor is not None else None
-            self._place(kept, offset)
+            viewport.place(kept, offset)
         self.repaint_lines()
 
     def repaint_lines(self) -> None:
         """Lines look different than before."""
-        self._formatted.clear()
-        self._rows_valid = False
+        self._viewport.forget_formats()
         self.refresh()
         self.post_message(self.ViewportChanged(self))
 
@@ -198,19 +169,14 @@ class LogView(StyledLineView, can_focus=True):
             return
         self._flush_scheduled = False
         self._flushed_at = monotonic()
-        if self._rows:  # it may stand for more lines now
-            self._formatted.pop(self._rows[-1][0], None)
-        self._rows_valid = False
+        self._viewport.note_appended()
         self.refresh()
         self.post_message(self.ViewportChanged(self))
 
     @property
     def lines_below(self) -> int:
         """Number of lines below the visible ones."""
-        rows = self._layout()
-        if not rows:
-            return 0
-        return max(0, self._lines.count - self._lines.position(rows[-1][0] + 1))
+        return max(0, self._lines.count - self._visible_positions()[1]) if self._rows else 0
 
     @property
     def new_count(self) -> int:
@@ -222,7 +188,7 @@ class LogView(StyledLineView, can_focus=True):
         """The line at the cursor, or the last visible one; None without lines."""
         if self.cursor is not None:
             return self.cursor
-        return self._layout()[-1][0] if self._layout() else None
+        return self._rows[-1][0] if self._rows else None
 
     @property
     def selected(self) -> tuple[int, int] | None:
@@ -233,89 +199,19 @@ class LogView(StyledLineView, can_focus=True):
         start = self.cursor if self.selection_start is None else self.selection_start
         return min(start, self.cursor), max(start, self.cursor)
 
-    # -- layout -------------------------------------------------------------------------------
-
-    @property
-    def _text_width(self) -> int:
-        return max(self.inner_width - 1, 1)
-
-    def _row(self, number: int) -> LogRow:
-        row = self._formatted.get(number)
-        if row is None:
-            if len(self._formatted) > 4 * max(self.size.height, 50):
-                self._formatted.clear()
-            row = self._formatted[number] = _cut(self._format(number))
-        return row
-
-    def _pieces(self, number: int) -> Sequence[LogRow | Line]:
-        """The rows on the screen that a line takes."""
-        row = self._row(number)
-        if not self.wrapping:
-            return (row,)
-        return wrap((*row.head, *row.text), self._text_width, indent=2)
-
-    def _layout(self) -> list[tuple[int, LogRow | Line]]:
-        """The visible rows with the numbers of their lines."""
-        if not self._rows_valid:
-            self._rows_valid = True
-            count, height = self._lines.count, self.size.height
-            if not count or height <= 0:
-                self._rows = []
-            elif self.following:
-                self._rows = self._rows_before(count, height)
-            else:
-                self._rows = self._rows_from(self._lines.position(self._top), height)
-        return self._rows
-
-    def _rows_from(self, position: int, height: int) -> list[tuple[int, LogRow | Line]]:
-        """The rows from a position on; the screen is filled from above if they are too few."""
-        numbers = self._lines.numbers(position, position + height)
-        if not numbers or numbers[0] != self._top:  # the line is no longer held, or not shown
-            self._top_piece = 0
-        rows: list[tuple[int, LogRow | Line]] = []
-        for number in numbers:
-            pieces = self._pieces(number)
-            skipped = self._top_piece if not rows else 0
-            rows += [(number, piece) for piece in pieces[min(skipped, len(pieces) - 1) :]]
-            if len(rows) >= height:
-                return rows[:height]
-        return self._rows_before(self._lines.count, height)
-
-    def _rows_before(self, position: int, height: int) -> list[tuple[int, LogRow | Line]]:
-        """The last rows before a position."""
-        rows: list[tuple[int, LogRow | Line]] = []
-        for number in reversed(self._lines.numbers(max(0, position - height), position)):
-            rows[:0] = [(number, piece) for piece in self._pieces(number)]
-            if len(rows) >= height:
-                break
-        return rows[-height:]
-
-    def _place(self, number: int, y: int) -> None:
-        """Make the view begin so that a line is at row `y`, as far as there are lines above."""
-        position = self._lines.position(number)
-        above = self._rows_before(position, y) if y > 0 else []
-        if above:
-            self._top = above[0][0]
-            same = sum(1 for one, _ in above if one == self._top)
-            self._top_piece = len(self._pieces(self._top)) - same
-        else:
-            self._top, self._top_piece = number, 0
-        self._rows_valid = False
-
     # -- drawing ------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        self._rows_valid = False
         cursor = self.cursor
-        if cursor is not None and all(number != cursor for number, _ in self._layout()):
-            self._place(cursor, self.size.height // 2)
+        if cursor is not None and all(number != cursor for number, _ in self._rows):
+            self._viewport.place(cursor, self.size.height // 2)
         self.refresh()
 
     def named_style(self, name: str) -> Style:
         return _ansi_style(name) if name.startswith(_ANSI_PREFIX) else super().named_style(name)
 
     def render_line(self, y: int) -> Strip:
-        rows, width = self._layout(), self._text_width
+        rows, width = self._rows, self._viewport.width
         style = self.rich_style
         bar = self._bar_segment(y, style)
         if y >= len(rows):
@@ -365,10 +261,7 @@ class LogView(StyledLineView, can_focus=True):
         return marks if len(marks) == self.size.height else (None,) * self.size.height
 
     def _visible_positions(self) -> tuple[int, int]:
-        rows = self._layout()
-        if not rows:
-            return 0, 0
-        return self._lines.position(rows[0][0]), self._lines.position(rows[-1][0] + 1)
+        return self._viewport.positions if self._rows else (0, 0)
 
     # -- moving -------------------------------------------------------------------------------
 
@@ -377,23 +270,16 @@ class LogView(StyledLineView, can_focus=True):
         if not following and self.following:
             self._pause()
         elif following:
-            self.following = True
+            self._viewport.at_end = True
             self.cursor = self.selection_start = None
         self._moved()
 
     def _pause(self) -> None:
         """Keep the visible lines where they are."""
-        if not self._rows:
-            self._rows_valid = False  # lines have arrived that are not painted yet
-        rows = self._layout()
-        self.following = False
-        count = self._lines.count
-        self._paused_at = self._lines.numbers(count - 1, count)[0] + 1 if count else 0
-        if rows:
-            self._top = rows[0][0]
-            same = sum(1 for number, _ in rows if number == self._top)
-            self._top_piece = max(0, len(self._pieces(self._top)) - same)
-            self.cursor = rows[-1][0] if self.cursor is None else self.cursor
+        self._viewport.stay()
+        self._paused_at = self._lines.end
+        if self._rows and self.cursor is None:
+            self.cursor = self._rows[-1][0]
 
     def go_to(self, number: int, *, center: bool = True) -> None:
         """Move the cursor to a line, or to the next one that is shown, and make it visible."""
@@ -405,33 +291,23 @@ class LogView(StyledLineView, can_focus=True):
         position = min(self._lines.holder(number), count - 1)
         self.cursor = self._lines.numbers(position, position + 1)[0]
         height = max(self.size.height, 1)
-        rows = self._layout()
-        seen = [y for y, (one, _) in enumerate(rows) if one == self.cursor]
-        if not seen:
+        rows = self._rows
+        if all(one != self.cursor for one, _ in rows):
             above = not rows or self.cursor < rows[0][0]
-            self._place(self.cursor, height // 2 if center else 0 if above else height - 1)
+            y = height // 2 if center else 0 if above else height - 1
+            self._viewport.place(self.cursor, y)
         self._moved()
 
     def _moved(self) -> None:
-        self._rows_valid = False
+        self._viewport.invalidate()
         self.refresh()
         self.post_message(self.ViewportChanged(self))
 
     def _scroll_in_line(self, rows: int) -> bool:
         """Scroll within the line at the cursor, where it is wrapped to more rows than the screen
         has; False if it has none left in that direction."""
-        number = self.cursor
-        if not self.wrapping or number is None:
+        if self.cursor is None or not self._viewport.scroll_in_line(self.cursor, rows):
             return False
-        seen = sum(1 for one, _ in self._layout() if one == number)
-        total = len(self._pieces(number))
-        first = self._top_piece if number == self._top else 0
-        if not seen or total <= self.size.height:
-            return False
-        target = max(0, min(first + rows, total - self.size.height))
-        if target == first and number == self._top:
-            return False
-        self._top, self._top_piece = number, target
         self._moved()
         return True
 
@@ -465,8 +341,8 @@ class LogView(StyledLineView, can_focus=True):
 
     def set_wrapping(self, wrapping: bool) -> None:
         """Wrap long lines, or cut them at the edge."""
-        self.wrapping = wrapping
-        self._left = self._top_piece = 0
+        self._viewport.wrapping = wrapping
+        self._left = self._viewport.top_piece = 0
         self._moved()
 
     def toggle_selection(self) -> None:
@@ -479,7 +355,7 @@ class LogView(StyledLineView, can_focus=True):
     # -- mouse --------------------------------------------------------------------------------
 
     def _number_at(self, y: int) -> int | None:
-        rows = self._layout()
+        rows = self._rows
         return rows[y][0] if 0 <= y < len(rows) else None
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
@@ -530,9 +406,8 @@ class LogView(StyledLineView, can_focus=True):
         position = max(0, min(first + lines, count - 1))
         if not count:
             return
-        self._top, self._top_piece = self._lines.numbers(position, position + 1)[0], 0
-        self._rows_valid = False
-        rows = self._layout()
+        self._viewport.place(self._lines.numbers(position, position + 1)[0], 0)
+        rows = self._rows
         is_at_end = bool(rows) and self._lines.position(rows[-1][0] + 1) >= count
         if lines > 0 and is_at_end and self.selection_start is None:
             self.set_following(True)
@@ -540,18 +415,3 @@ class LogView(StyledLineView, can_focus=True):
         if rows and self.cursor is not None:
             self.cursor = max(rows[0][0], min(self.cursor, rows[-1][0]))
         self._moved()
-
-
-def _cut(row: LogRow) -> LogRow:
-    """At most MAX_LINE_LENGTH characters of the text, on one line."""
-    if len(row.text) == 1 and len(row.text[0][0]) <= MAX_LINE_LENGTH:
-        return row
-    spans: list[Span] = []
-    room = MAX_LINE_LENGTH
-    for text, style_name in row.text:
-        if len(text) > room:
-            spans.append((sanitized(text[:room]) + "…", style_name))
-            break
-        spans.append((text, style_name))
-        room -= len(text)
-    return row._replace(text=tuple(spans))

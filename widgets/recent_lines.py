@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from widgets.log_view import LogRow
+from widgets.log_viewport import LogRow
 from widgets.styled_line import sanitized
 
 
@@ -20,6 +20,11 @@ class RecentLines:
     def count(self) -> int:
         """How many lines there are."""
         return len(self._texts)
+
+    @property
+    def end(self) -> int:
+        """The number after the last line."""
+        return self.dropped_count + len(self._texts)
 
     @property
     def texts(self) -> Sequence[str]:

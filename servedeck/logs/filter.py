@@ -109,6 +109,11 @@ class LogFilter:
         return len(self._shown) - self._dropped
 
     @property
+    def end(self) -> int:
+        """The number after the last line that is decided."""
+        return self._next
+
+    @property
     def complete(self) -> bool:
         """Whether every line that is held is decided."""
         return self._next >= self._buffer.end

@@ -24,6 +24,9 @@ class ShownLines(Protocol):
     @property
     def count(self) -> int: ...
 
+    @property
+    def end(self) -> int: ...
+
     def numbers(self, start: int, stop: int) -> Sequence[int]: ...
 
     def position(self, number: int) -> int: ...
@@ -56,6 +59,11 @@ class LogFolder:
         """Lines shown."""
         self._keep_up()
         return len(self._starts) + self._lines.count - self._folded
+
+    @property
+    def end(self) -> int:
+        """The number after the last line that is shown, folded, or left out by a filter."""
+        return self._lines.end
 
     def numbers(self, start: int, stop: int) -> list[int]:
         """The numbers of the lines at these positions."""

@@ -15,10 +15,14 @@ _BELL = "\x07"
 # is much faster than one by one.
 _DROPPED = bytes(code for code in range(32) if code not in b"\t\n\x07\r\x1b") + b"\x7f"
 
-# In a line this long that is not text, characters are no longer looked at one by one: that would
-# take 30 ms a megabyte.
+# In a line this long that is not text, neither characters nor escapes are looked at one by one:
+# that would take 30 ms a megabyte.
 _LONGEST_BINARY = 1 << 16
+_MOST_ESCAPES = 1000
+# A longer block has a line that is that long.
+_LONGEST_BLOCK = 1 << 20
 _NOT_ASCII_AS_MARK = bytes(range(128)) + b"?" * 128
+_CONTROL = bytes(code for code in range(32) if code != 9) + b"\x7f"
 
 _ASCII = bytes(range(128))
 _PRINTABLE_ASCII = bytes(range(32, 127)) + b"\n"
@@ -32,15 +36,23 @@ def plain_text(raw: bytes) -> str:
     character of zero width is in it; invalid UTF-8 is shown as U+FFFD.
 
     Of a line with carriage returns (progress bars write them), the last part that is not blank, as
-    a terminal would show it. In a binary line of more than 64 KiB, what is not ASCII is shown as
-    "?".
+    a terminal would show it.
+
+    Escapes are not parsed in a line of more than 64 KiB that is not UTF-8, or has more than 1000 of
+    them besides colours: control characters alone are left out. What is not ASCII is shown as "?"
+    in the former.
     """
     if raw.isascii():
         text = raw.decode("ascii")
         if text.isprintable():
             return text
+    elif len(raw) > _LONGEST_BINARY and not _is_utf8(raw):
+        text = raw.translate(_NOT_ASCII_AS_MARK, _CONTROL).decode("ascii")
+        return text.replace("\t", _TAB)
     text = decode_line(raw)
     if not text.isprintable():
+        if len(text) > _LONGEST_BINARY and _COLOR.sub("", text).count("\x1b") > _MOST_ESCAPES:
+            text = text.replace("\x1b", "")
         text = _without_escapes(text)
         start, end = shown_part(text)
         text = text[start:end].replace("\t", _TAB).replace(_BELL, "")
@@ -57,7 +69,7 @@ def plain_block(data: bytes) -> str:
         if not data.translate(None, _PRINTABLE_ASCII):
             return data.decode("ascii")
         text = data.translate(None, _DROPPED).decode("ascii").replace("\r\n", "\n")
-        if "\r" not in text:
+        if "\r" not in text and len(text) <= _LONGEST_BLOCK:
             text = _without_escapes(text)
             # What is left of an escape without an end is rare, and left to `plain_text`.
             if "\x1b" not in text:
@@ -89,13 +101,15 @@ def _without_escapes(text: str) -> str:
 
 def decode_line(raw: bytes) -> str:
     """The characters of a line, its terminal escapes, tabs and carriage returns included."""
-    raw = raw.translate(None, _DROPPED)
+    return raw.translate(None, _DROPPED).decode("utf-8", "replace")
+
+
+def _is_utf8(raw: bytes) -> bool:
     try:
-        return raw.decode("utf-8")
+        raw.decode("utf-8")
     except UnicodeDecodeError:
-        if len(raw) > _LONGEST_BINARY:
-            return raw.translate(_NOT_ASCII_AS_MARK).decode("ascii")
-        return raw.decode("utf-8", "replace")
+        return False
+    return True
 
 
 def shown_part(text: str) -> tuple[int, int]:

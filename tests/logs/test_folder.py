@@ -39,6 +39,10 @@ class Lines:
     def count(self) -> int:
         return self.buffer.end - self.buffer.first
 
+    @property
+    def end(self) -> int:
+        return self.buffer.end
+
     def numbers(self, start: int, stop: int) -> range:
         first = self.buffer.first
         return range(first + max(start, 0), min(first + stop, self.buffer.end))

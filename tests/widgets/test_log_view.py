@@ -2,7 +2,8 @@ from textual.app import App, ComposeResult
 
 from styles.themes import DARK, DEFAULT_VARIABLES
 from tests.tui.helpers import wait_for
-from widgets.log_view import LogRow, LogView, Mark
+from widgets.log_view import LogView, Mark
+from widgets.log_viewport import LogRow
 from widgets.recent_lines import RecentLines
 from widgets.styled_line import STYLE_CLASSES
 
@@ -166,21 +167,26 @@ async def test_the_mouse_selects_lines():
         assert not view.following
 
 
+class EvenLines:
+    """Every other line of a hundred, the first ones."""
+
+    end = 100
+
+    def __init__(self, count: int = 50) -> None:
+        self.count = count
+
+    def numbers(self, start: int, stop: int) -> list[int]:
+        return [2 * at for at in range(max(start, 0), min(stop, self.count))]
+
+    def position(self, number: int) -> int:
+        return max(0, min((number + 1) // 2, self.count))
+
+    def holder(self, number: int) -> int:
+        return self.position(number)
+
+
 async def test_lines_that_are_left_out_keep_the_place():
     app = LogApp()
-
-    class EvenLines:
-        count = 50
-
-        def numbers(self, start: int, stop: int) -> list[int]:
-            return [2 * at for at in range(max(start, 0), min(stop, self.count))]
-
-        def position(self, number: int) -> int:
-            return max(0, min((number + 1) // 2, self.count))
-
-        def holder(self, number: int) -> int:
-            return self.position(number)
-
     async with app.run_test(size=(40, 10)) as pilot:
         view = app.log_view
         app.add(numbered_lines(0, 100))
@@ -191,6 +197,20 @@ async def test_lines_that_are_left_out_keep_the_place():
         assert app.visible_lines()[before - 1 : before + 2] == ["line 48", "line 50", "line 52"]
         view.set_lines(app.lines)
         assert app.visible_lines()[before - 1 : before + 2] == ["line 49", "line 50", "line 51"]
+
+
+async def test_lines_that_were_left_out_before_the_pause_are_not_new():
+    app = LogApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        view = app.log_view
+        app.add(numbered_lines(0, 100))
+        await wait_for(pilot, lambda: app.visible_lines()[-1] == "line 99", "the end")
+        view.set_lines(EvenLines(40))
+        view.set_following(False)
+        view.set_lines(app.lines)
+        assert view.new_count == 0
+        app.add(numbered_lines(100, 103))
+        assert view.new_count == 3
 
 
 async def test_what_the_log_contains_is_marked_beside_it():
