@@ -262,7 +262,7 @@ async def run_app(
             driver = EditDriver(demo, pilot, changes, drafts)
             driver.other = other
             await driver.wait_for(lambda: app.servings.table.rows, "the list")
-            # Autoscalers are listed after servings; a plan is made again when its own appears.
+            # Autoscalers are listed after servings, and the form shows who sets the replicas.
             await driver.wait_for(lambda: live.state.settled, "all lists")
             yield driver
     finally:

@@ -12,6 +12,7 @@ from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.cluster.http.errors import ConnectionLostError
 from servedeck.fleet.views import NamespacedName
 from tests.tui.edit_form import KEY, EditDriver, container_of, image_of
+from tests.tui.fakes import FakeChanges
 from tests.tui.helpers import post_keys, screen_text
 from tui.ports.change_service import Inventory
 from tui.screens.confirm_dialog import ConfirmDialog
@@ -395,6 +396,19 @@ async def test_a_plan_is_made_again_when_the_serving_gets_an_autoscaler(
     await driver.wait_for_text("llm-hpa sets the replicas")
     await driver.press("y")
     assert driver.changes.save_count == 0
+
+
+async def test_a_plan_that_changes_no_replicas_stays_when_the_autoscaler_is_listed_after_it(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    await driver.retype("cpu", "7")
+    await driver.plan()
+    plan = await shown_plan(driver)
+    dialog = driver.dialog
+    dialog._autoscaler_at_start = ""  # as if the list of autoscalers had come after the plan
+    dialog.on_changes(FakeChanges(frozenset((KEY,))))
+    assert dialog.plan is plan
 
 
 async def test_a_change_while_the_plan_is_made_is_not_missed(driver: EditDriver) -> None:

@@ -19,7 +19,6 @@ from servedeck.logs.lines import NOTICE_SOURCE, LogLine
 from servedeck.serving.text import format_count
 from tui.action_tables.action import Action
 from tui.actions import bindings
-from tui.log_cause import find_landing
 from tui.log_choice import (
     SINCE_CHOICES,
     LogChoice,
@@ -33,6 +32,7 @@ from tui.log_find import InputKind, LogFind
 from tui.log_heading import cause_lines, state_line, stream_span, title_line
 from tui.log_lines import LineFormatter, TimeMode
 from tui.log_marks import bar_marks
+from tui.log_navigation import LogNavigation
 from tui.log_strip import LogStrip
 from tui.log_target import LogTarget
 from tui.panes.base import Pane
@@ -78,16 +78,8 @@ class LogsPane(Pane):
         self._feed: LogFeed | None = None
         """None while the tab is hidden."""
         self._error = ""
-        self._lands_on_error = False
-        """Whether the view is to go to the first error when the log was read."""
-        self._lands_at_ns: int | None = None
-        """Unix time of the line to go to then; None for none."""
-        self._cause: tuple[str, str] = ("", "")
-        """A known cause that was found, and what to change."""
         self._state_changed = False
         """Whether the state of the streams is other than what is shown."""
-        self._wants_error = 0
-        """Direction in which an error is looked for that was not found yet; 0 for none."""
         self._folds = False
         """Whether repeated lines are shown once."""
         self._strip = LogStrip(lambda: self.histogram)
@@ -95,6 +87,12 @@ class LogsPane(Pane):
             lambda number: self._feed.line(number) if self._feed else EMPTY_LINE,
             lambda: self._feed.sources if self._feed else (),
             lambda: self.app_context.clock(),
+        )
+        self._navigation = LogNavigation(
+            lambda: self._feed,
+            lambda: self.log_view,
+            self._formatter,
+            on_message=self.show_message,
         )
         self._find = LogFind(
             lambda: self._feed.scan if self._feed else None,
@@ -119,7 +117,7 @@ class LogsPane(Pane):
 
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
-        self._choice, self._lands_at_ns = LogChoice(), None
+        self._choice, self._navigation.target_ns = LogChoice(), None
 
     def choose_pod(self, target: LogTarget) -> None:
         """Show the log of a Pod, now or when the tab is shown."""
@@ -127,7 +125,7 @@ class LogsPane(Pane):
         if target.time_ns is not None:
             age = self.app_context.clock().timestamp() - target.time_ns / 1e9
             choice = replace(choice, since=since_for(age + LINK_MARGIN_SECONDS))
-        self._lands_at_ns = target.time_ns
+        self._navigation.target_ns = target.time_ns
         self._choose(choice)
 
     def link_options(self) -> list[str]:
@@ -163,7 +161,7 @@ class LogsPane(Pane):
     def _open_log(self) -> None:
         """Read what is chosen, from the start."""
         self._close_log()
-        self._error, self._cause, self._wants_error = "", ("", ""), 0
+        self._error = ""
         feed = self._feed = LogFeed(
             self.app_context.log_memory_bytes,
             on_lines=self.log_view.note_appended,
@@ -174,12 +172,13 @@ class LogsPane(Pane):
         self.log_view.is_held = self.app_context.has_unpainted_input
         self._apply_folding(feed)
         self._formatter.reset_labels()
-        self._formatter.marks = frozenset()
+        self._navigation.start(
+            frozenset(pod.name for pod in self._chosen if pod.reason and pod.restarts)
+        )
         self.log_view.show(feed.scan.lines, self._formatter.row, self._bar_marks)
         self.log_view.clear()
         self._find.restart()
         self.start_worker(feed.scan.run(), "scan")
-        self._lands_on_error = any(pod.reason and pod.restarts for pod in self._chosen)
         self._update_all()
         # After the first paint: a log that floods in would hold it up.
         self.call_after_refresh(self._update_streams)
@@ -253,33 +252,11 @@ class LogsPane(Pane):
     def _on_scanned(self) -> None:
         """More was found in the lines."""
         self._find.note_progress()
-        if self._wants_error:
-            step, self._wants_error = self._wants_error, 0
-            self._go_to_error(step)
-        self._land()
+        self._navigation.note_progress()
         scan = self._feed.scan if self._feed is not None else None
         if scan is not None and scan.lines is not scan.all_lines:
             self.log_view.note_appended()
         self._update_heading()
-
-    def _land(self) -> None:
-        """When the log was read, go to the line that was asked for, or to the first error of the
-        last run of a crashed Pod."""
-        feed = self._feed
-        if feed is None or feed.state is None or not feed.state.caught_up:
-            return
-        if not feed.scan.levels.complete:
-            return
-        if self._lands_at_ns is not None:
-            self.log_view.go_to(feed.scan.levels.line_at_time(self._lands_at_ns))
-            self._lands_at_ns, self._lands_on_error = None, False
-        elif self._lands_on_error:
-            self._lands_on_error = False
-            pods = frozenset(pod.name for pod in self._chosen if pod.reason and pod.restarts)
-            landing = find_landing(feed.buffer, feed.scan.levels, feed.sources, pods)
-            if landing is not None and self.log_view.following:
-                self.log_view.go_to(landing.number)
-                self._cause = landing.text, landing.advice
 
     def _on_found(self) -> None:
         """Other lines are shown or marked than before."""
@@ -331,7 +308,7 @@ class LogsPane(Pane):
         feed = self._feed
         if feed is not None:
             lines += wrap(self._state_line(feed), width, indent=1)
-        lines += cause_lines(*self._cause, width)
+        lines += cause_lines(*self._navigation.cause, width)
         # In a small terminal the log itself has at least half of the space.
         most = max(2, min(MAX_HEADING_LINES, self.size.height // 2))
         self.heading.styles.height = len(lines[:most])
@@ -420,7 +397,7 @@ class LogsPane(Pane):
         if name in ("next_hit", "previous_hit") and not self._find.needle:
             key = self.app_context.key_display_for("log.search")
             return f"Nothing was searched yet; {key} searches."
-        if name in ("next_mark",) and not self._formatter.marks:
+        if name == "next_mark" and not self._navigation.marks:
             key = self.app_context.key_display_for("log.mark")
             return f"No line is marked; {key} marks one."
         if name in ("earlier", "later") and not self._strip.is_shown:
@@ -487,42 +464,17 @@ class LogsPane(Pane):
         )
 
     def do_next_error(self) -> None:
-        self._go_to_error(1)
+        self._navigation.go_to_error(1)
 
     def do_previous_error(self) -> None:
-        self._go_to_error(-1)
-
-    def _go_to_error(self, step: int) -> None:
-        current, feed = self.log_view.current, self._feed
-        if current is None or feed is None:
-            return
-        levels = feed.scan.levels
-        if self.log_view.following:  # below the end there is none yet
-            error = levels.previous_error(feed.buffer.end)
-        else:
-            error = levels.next_error(current) if step > 0 else levels.previous_error(current)
-        if error is not None:
-            self.log_view.go_to(error)
-        elif not levels.complete:
-            self._wants_error = step  # it is gone to when the lines were looked at
-        else:
-            where = "" if self.log_view.following else " below" if step > 0 else " above"
-            self.show_message(f"No error{where}.")
+        self._navigation.go_to_error(-1)
 
     def do_mark(self) -> None:
-        current = self.log_view.current
-        if current is not None:
-            self._formatter.marks = self._formatter.marks ^ {current}
-            self.log_view.go_to(current)
-            self.log_view.repaint_lines()
-            self._update_all()
+        self._navigation.toggle_mark()
+        self._update_all()
 
     def do_next_mark(self) -> None:
-        first = self._feed.buffer.first if self._feed is not None else 0
-        marks = sorted(number for number in self._formatter.marks if number >= first)
-        current = self.log_view.current
-        if marks and current is not None:
-            self.log_view.go_to(next((one for one in marks if one > current), marks[0]))
+        self._navigation.go_to_next_mark()
 
     def do_histogram(self) -> None:
         self._strip.toggle()

@@ -181,7 +181,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
             self._start_planning()
 
     def _is_outdated(self, plan: EditPlan) -> bool:
-        if self._listed_autoscaler != self._autoscaler_at_start:
+        if self._is_autoscaler_outdated(plan):
             return True
         read = self._latest_read
         if read is not None and any(find_related_changes(plan.current, read)):
@@ -197,6 +197,14 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
             or not has_metadata(now, plan.current)
             or self._is_lost_write_decided(now.metadata.resource_version)
         )
+
+    def _is_autoscaler_outdated(self, plan: EditPlan) -> bool:
+        """Whether the serving has another autoscaler than planned. The plan knows it only if it
+        changes the replicas, and may know it before the list does."""
+        now, at_start = self._listed_autoscaler, self._autoscaler_at_start
+        if now == at_start or all(one.field != "replicas" for one in plan.fields):
+            return False
+        return bool(at_start) or plan.replicas_owner is None
 
     @property
     def _listed_version(self) -> str:
