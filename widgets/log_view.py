@@ -15,6 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -80,6 +81,8 @@ class LogView(StyledLineView, can_focus=True):
         """Number of the line where a selection began; it ends at the cursor."""
         self._marks: Callable[[int], Sequence[Mark | None]] = _no_marks
         self._left = 0
+        self._painted_bar: list[Segment] | None = None
+        """The scrollbar while it is painted."""
         self._flushed_at = 0.0
         self._flush_scheduled = False
         self._paused_at = 0
@@ -210,10 +213,18 @@ class LogView(StyledLineView, can_focus=True):
     def named_style(self, name: str) -> Style:
         return _ansi_style(name) if name.startswith(_ANSI_PREFIX) else super().named_style(name)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._painted_bar = self._make_bar()
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._painted_bar = None
+
     def render_line(self, y: int) -> Strip:
-        rows, width = self._rows, self._viewport.width
+        bars = self._painted_bar or self._make_bar()
+        bar = bars[min(y, len(bars) - 1)]
+        rows, width = self._viewport.rows(), self._viewport.width
         style = self.rich_style
-        bar = self._bar_segment(y, style)
         if y >= len(rows):
             return Strip([Segment(" " * width, style), bar], width + 1)
         number, row = rows[y]
@@ -242,23 +253,29 @@ class LogView(StyledLineView, can_focus=True):
             skip = 0
         return fit_line((*row.head, *spans), width)
 
-    def _bar_segment(self, y: int, style: Style) -> Segment:
-        """The cell of the scrollbar beside a row, or the mark of what is in that part."""
-        height, count = self.size.height, self._lines.count
-        mark = self._bar_marks()[y] if count else None
+    def _make_bar(self) -> list[Segment]:
+        """The scrollbar beside the rows, at least one cell: which part is visible, and what is in
+        the others."""
+        height, count, style = self.size.height, self._lines.count, self.rich_style
         first, last = self._visible_positions()
-        in_view = count > last - first and first * height <= y * count < max(
-            last * height, first * height + count
-        )
-        if mark is not None:
+        scrolls = count > last - first
+        end = max(last * height, first * height + count)
+        marks = self._marks(height)
+        if not count or len(marks) != height:
+            marks = (None,) * max(height, 1)
+        muted = style + self.named_style("muted")
+        track, thumb = Segment(_TRACK, muted), Segment(_THUMB, muted)
+        bar: list[Segment] = []
+        for y, mark in enumerate(marks):
+            in_view = scrolls and first * height <= y * count < end
+            if mark is None:
+                bar.append(thumb if in_view else track)
+                continue
             mark_style = style + self.named_style(mark.style_name)
-            return Segment(mark.glyph, mark_style + Style(reverse=True) if in_view else mark_style)
-        glyph = _THUMB if in_view else _TRACK
-        return Segment(glyph, style + self.named_style("muted"))
-
-    def _bar_marks(self) -> Sequence[Mark | None]:
-        marks = self._marks(self.size.height)
-        return marks if len(marks) == self.size.height else (None,) * self.size.height
+            bar.append(
+                Segment(mark.glyph, mark_style + Style(reverse=True) if in_view else mark_style)
+            )
+        return bar
 
     def _visible_positions(self) -> tuple[int, int]:
         return self._viewport.positions if self._rows else (0, 0)
