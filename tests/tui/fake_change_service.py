@@ -237,6 +237,8 @@ class FakeChangeService:
     ) -> ImportedServing:
         if self.connection_error:
             raise ClusterError(self.connection_error)
+        if key not in self.objects:  # the form is prepared for each serving that is selected
+            raise ClusterError(f"There is no Deployment {key.name} in namespace {key.namespace}.")
         return import_objects.import_objects(self.objects[key])
 
     # -- edits --------------------------------------------------------------------------------
