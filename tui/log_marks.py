@@ -18,14 +18,15 @@ MARK = Mark(MARK_GLYPH, "warning")
 def bar_marks(
     scan: LogScan, shown: ShownLines, marks: Iterable[int], height: int
 ) -> Sequence[Mark | None]:
-    """What each of `height` equal parts of the shown lines contains: a mark of the operator, a hit
-    of the search, or without a search an error."""
+    """What each of `height` equal parts of the shown lines contains, or each line if there are
+    fewer: a mark of the operator, a hit of the search, or without a search an error."""
     count = shown.count
     if not count or height <= 0:
         return (None,) * max(height, 0)
     found: list[Mark | None] = [None] * height
     # The part at y begins at this position, and its line has this number.
-    starts = [-(-y * count // height) for y in range(height + 1)]
+    total = max(count, height)
+    starts = [-(-y * total // height) for y in range(height + 1)]
     numbers = [
         shown.numbers(at, at + 1)[0] if at < count else shown.numbers(count - 1, count)[0] + 1
         for at in starts
@@ -44,5 +45,5 @@ def bar_marks(
             continue  # it was dropped
         position = shown.position(number)
         if position < count:
-            found[min(position * height // count, height - 1)] = MARK
+            found[min(position * height // total, height - 1)] = MARK
     return found
