@@ -23,9 +23,10 @@ class LogStrip:
 
     def update(self, feed: LogFeed, current: int | None) -> None:
         """Draw it again; the bar of the line `current` is marked."""
-        if self.is_shown and (cells := bar_count(self._widget().inner_width)):
+        width = self._widget().inner_width
+        if self.is_shown and (cells := bar_count(width)):
             buckets = feed.scan.levels.histogram(cells)
-            lines = histogram_lines(buckets, feed.time_ns(current))
+            lines = histogram_lines(buckets, feed.time_ns(current), width)
             self._widget().set_lines(*(lines or ((), ())))
 
     def neighbor(self, feed: LogFeed, current: int | None, step: int) -> int | None:

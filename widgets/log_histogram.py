@@ -9,7 +9,9 @@ from typing import Protocol
 from widgets.styled_line import Line, Span
 
 MIN_CELLS = 8
-"""Cells below which there is no strip."""
+"""Fewer bars than these have no times beside them."""
+
+_TIME_CELLS = len(" 00:00:00 ")
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -36,20 +38,23 @@ class Bucket(Protocol):
 
 
 def bar_count(width: int) -> int:
-    """How many bars fit beside the times at both ends; 0 if there is not enough space."""
-    cells = width - 2 * len(" 00:00:00 ")
-    return cells if cells >= MIN_CELLS else 0
+    """How many bars fit beside the times at both ends; without the times in a narrow terminal."""
+    cells = width - 2 * _TIME_CELLS
+    return cells if cells >= MIN_CELLS else max(width, 0)
 
 
-def histogram_lines(buckets: Sequence[Bucket], current_ns: int | None) -> tuple[Line, ...]:
+def histogram_lines(
+    buckets: Sequence[Bucket], current_ns: int | None, width: int
+) -> tuple[Line, ...]:
     """Two lines: bars as high as the number of lines, in the color of the worst level, and below
     them E where there are errors, w where there are only warnings. The bar of the time `current_ns`
     is marked. No lines without buckets."""
     if not buckets:
         return ()
     most = max(one.errors + one.warnings + one.others for one in buckets) or 1
-    bars: list[Span] = [(f" {_clock(buckets[0].start_ns)} ", "muted")]
-    marks: list[Span] = [(" " * len(bars[0][0]), "")]
+    has_times = len(buckets) + 2 * _TIME_CELLS <= width
+    bars: list[Span] = [(f" {_clock(buckets[0].start_ns)} ", "muted")] if has_times else []
+    marks: list[Span] = [(" " * _TIME_CELLS, "")] if has_times else []
     for one in buckets:
         total = one.errors + one.warnings + one.others
         # a single line among a million is seen
@@ -59,7 +64,8 @@ def histogram_lines(buckets: Sequence[Bucket], current_ns: int | None) -> tuple[
         is_current = current_ns is not None and one.start_ns <= current_ns < one.end_ns
         mark = "▲" if is_current else "E" if one.errors else "w" if one.warnings else " "
         marks.append((mark, "strong" if is_current else style))
-    bars.append((f" {_clock(buckets[-1].end_ns)} ", "muted"))
+    if has_times:
+        bars.append((f" {_clock(buckets[-1].end_ns)} ", "muted"))
     return tuple(bars), tuple(marks)
 
 

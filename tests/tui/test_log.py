@@ -380,10 +380,11 @@ async def test_the_log_of_a_crashed_pod_opens_at_its_first_error() -> None:
         assert "torch.OutOfMemoryError" in screen_text(app).split("Lower")[-1], "it is in view"
 
 
-async def test_the_histogram_and_moving_along_it() -> None:
+@pytest.mark.parametrize("width", [80, 24])
+async def test_the_histogram_and_moving_along_it(width: int) -> None:
     logs = log_of(*(f"INFO: line {number}" for number in range(100)), *TRACEBACK)
     app = make_app(one_pod_source(), logs)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(width, 24)) as pilot:
         pane = await open_log(pilot, app)
         await wait_for_text(pilot, "106 lines")
         await pilot.press("H")
