@@ -317,6 +317,7 @@ class ClusterSession:
         and the views say what is in them; returns at once if there are none. Also if it is
         canceled, the views say what was read until then."""
         chosen = frozenset(keys)
+        self._build_views(chosen)  # with the logs that were read since the last flush
         while instances := [
             instance
             for key in chosen

@@ -11,6 +11,7 @@ import pytest
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.errors import ApiError
+from servedeck.fleet import session
 from servedeck.fleet.crash_logs import MAX_PODS, MAX_REQUESTS, CrashLogReader
 from servedeck.fleet.session import ClusterSession
 from servedeck.fleet.views import NamespacedName
@@ -262,28 +263,44 @@ async def test_the_views_have_what_was_waited_for(cluster: FakeCluster) -> None:
         await with_timeout(watched.session.wait_for_crash_logs([LLAMA, other]))
 
 
+async def test_a_log_that_was_read_before_is_in_the_views_too(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "COALESCE_SECONDS", 3600.0)  # no flush follows the first one
+    logs = SessionLogs()
+    cluster.put(exited("first"))
+    async with recorded_session(cluster, read_last_lines=logs.read) as watched:
+        fleet = watched.session.fleet
+        await wait_until(lambda: logs.pods and watched.session.state.settled)
+        logs.open.set()
+        await wait_until(lambda: fleet.has_pending)
+        await with_timeout(watched.session.wait_for_crash_logs([LLAMA]))
+        view = fleet.view(LLAMA)
+        assert view is not None and view.message.startswith(NAMED)
+
+
 async def test_only_the_chosen_servings_have_their_logs_read(cluster: FakeCluster) -> None:
     logs, other = SessionLogs(), add_serving(cluster, "other")
     logs.open.set()
     cluster.put(exited("first"))
-    session = ClusterSession(
+    made = ClusterSession(
         ConnectionOptions(all_namespaces=True),
         connect=cluster.connect,
         tune_gc=False,
         reflector_config=FAST_CONFIG,
         read_last_lines=logs.read,
     )
-    session.limit_crash_logs(lambda view: view.key == other)
-    await session.start()
+    made.limit_crash_logs(lambda view: view.key == other)
+    await made.start()
     try:
-        await wait_until(lambda: session.state.settled)
-        await with_timeout(session.wait_for_crash_logs([LLAMA, other]))
-        messages = [(session.fleet.view(key) or pytest.fail()).message for key in (LLAMA, other)]
+        await wait_until(lambda: made.state.settled)
+        await with_timeout(made.wait_for_crash_logs([LLAMA, other]))
+        messages = [(made.fleet.view(key) or pytest.fail()).message for key in (LLAMA, other)]
         assert messages[0].startswith("inference-server exited with code 1")
         assert messages[1].startswith(NAMED)
         assert logs.pods == ["p-other"]
     finally:
-        await session.close()
+        await made.close()
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
