@@ -398,7 +398,9 @@ def _add_logs_command(commands: Any) -> None:
         help="print the logs of a serving's Pods, merged by time",
         description="Prints the logs of the Pods of a serving, merged by time: of the inference"
         " server, unless another container is named. With -f it goes on with new lines, new Pods"
-        " and restarted containers until ctrl+c; a lost connection is resumed without a gap.",
+        " and restarted containers until ctrl+c; a lost connection is resumed without a gap. Each"
+        " line begins with the name of its Pod, unless --pod names a single one, and of its"
+        " container, if several are chosen: POD/CONTAINER TEXT.",
         epilog="What happens to Pods and containers is written to standard error. Exit codes: 0"
         " everything was printed, 1 a log cannot be read, 2 wrong usage.",
         allow_abbrev=False,

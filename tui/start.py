@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from servedeck.config import SettingsError
 from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.forwarding.forwards import PortForwards
+from servedeck.logs.container_end import read_container_end
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import InitialPage, ServedeckApp
@@ -122,17 +123,6 @@ def run(
     )
     app.run()
     return app.return_code or 0
-
-
-async def read_container_end(
-    connection: Connection, namespace: str, pod: str, container: str, *, tail: int, previous: bool
-) -> list[str]:
-    """`servedeck.fleet.session.ReadLastLines`; what it needs is imported when a log is read."""
-    from servedeck.logs.pod_log import read_last_lines
-
-    return await read_last_lines(
-        connection, namespace, pod, container, tail=tail, previous=previous
-    )
 
 
 def import_after_first_list(session: ClusterSession, modules: Sequence[str]) -> None:

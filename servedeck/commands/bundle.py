@@ -26,10 +26,16 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.commands.arguments import connection_options, load_settings, split_serving_name
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
-from servedeck.commands.session import find_serving, wait_until_loaded, write_warnings
+from servedeck.commands.session import (
+    find_serving,
+    wait_for_crash_logs,
+    wait_until_loaded,
+    write_warnings,
+)
 from servedeck.fleet.history import ServingHistory
 from servedeck.fleet.session import ClusterSession
 from servedeck.fleet.views import ServingView
+from servedeck.logs.container_end import read_container_end
 from servedeck.paths import expand_home
 from servedeck.serving.duration import parse_duration
 from servedeck.serving.quantity import parse_quantity
@@ -61,12 +67,14 @@ async def run_bundle(
     written."""
     out, err = out or sys.stdout, err or sys.stderr
     try:
+        session.limit_crash_logs(lambda view: view.key.name == name)
         await session.start()
         await wait_until_loaded(session, err)
         write_warnings(session, err)
         view = find_serving(session, name, kind)
-        now = session.server_now()
         write_lines(err, f"servedeck: {describe_estimate(view, options)}")
+        await wait_for_crash_logs(session, (view,), err)
+        view, now = session.fleet.view(view.key) or view, session.server_now()
         history = ServingHistory()
         history.record((view.key,), session.fleet, now)
         connection = session.connection
@@ -266,7 +274,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(args)
 
     async def bundle(target: ConnectionOptions) -> int:
-        session = ClusterSession(target, settings)
+        session = ClusterSession(target, settings, read_last_lines=read_container_end)
         task = asyncio.ensure_future(
             run_bundle(
                 session, name, options, output=args.output, kind=args.kind, overwrite=args.force

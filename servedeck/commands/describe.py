@@ -18,7 +18,12 @@ from servedeck.commands.arguments import (
     split_serving_name,
 )
 from servedeck.commands.errors import CommandError
-from servedeck.commands.session import find_serving, wait_until_loaded, write_warnings
+from servedeck.commands.session import (
+    find_serving,
+    wait_for_crash_logs,
+    wait_until_loaded,
+    write_warnings,
+)
 from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.detail.description import (
     DescriptionWatch,
@@ -28,6 +33,7 @@ from servedeck.detail.description import (
 from servedeck.fleet import view_json
 from servedeck.fleet.history import ServingHistory
 from servedeck.fleet.session import ClusterSession
+from servedeck.logs.container_end import read_container_end
 
 LISTS_TIMEOUT = 10.0
 """Seconds to wait for what is read besides the list: Deployment, ReplicaSets and Events."""
@@ -48,12 +54,11 @@ async def run_describe(
     cannot be read."""
     out, err = out or sys.stdout, err or sys.stderr
     try:
+        session.limit_crash_logs(lambda view: view.key.name == name)
         await session.start()
         await wait_until_loaded(session, err)
         write_warnings(session, err)
         view = find_serving(session, name, kind)
-        history = ServingHistory()
-        history.record((view.key,), session.fleet, now())
         changed = asyncio.Event()
         service = ClusterDetailService(lambda: session.connection)
         watch = DescriptionWatch(service, view.key, changed.set)
@@ -64,6 +69,10 @@ async def run_describe(
                     await changed.wait()
         except TimeoutError:
             err.write("servedeck: the server is slow; the description is not complete.\n")
+        await wait_for_crash_logs(session, (view,), err)
+        view = session.fleet.view(view.key) or view
+        history = ServingHistory()
+        history.record((view.key,), session.fleet, now())
         description = watch.describe(view, session.fleet, now(), history.timeline.entries(view.uid))
         await watch.close()
         if as_json:
@@ -82,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(args)
 
     async def describe(target: ConnectionOptions) -> int:
-        session = ClusterSession(target, settings)
+        session = ClusterSession(target, settings, read_last_lines=read_container_end)
         return await run_describe(session, name, kind=args.kind, as_json=args.output == "json")
 
     with connection_options(args, settings) as target:

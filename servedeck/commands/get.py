@@ -19,11 +19,16 @@ from servedeck.commands.arguments import (
     require_single_namespace,
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
-from servedeck.commands.session import wait_until_loaded, write_warnings
+from servedeck.commands.session import (
+    wait_for_crash_logs,
+    wait_until_loaded,
+    write_warnings,
+)
 from servedeck.fleet import view_json
 from servedeck.fleet.query import Query, QueryError, parse_selector_query, sort_views
 from servedeck.fleet.session import ClusterSession, SessionChanges
 from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.logs.container_end import read_container_end
 
 OutputFormat = Literal["table", "wide", "json", "name"]
 
@@ -76,6 +81,9 @@ class _GetCommand:
         self._changed_keys: set[NamespacedName] = set()
         self._last_error = ""
         session.subscribe(self._on_changes)
+        session.limit_crash_logs(
+            lambda view: options.format != "name" and self._matches(view)  # names have no cause
+        )
 
     def _on_changes(self, changes: SessionChanges) -> None:
         self._changed_keys |= changes.keys
@@ -86,6 +94,9 @@ class _GetCommand:
         await wait_until_loaded(self._session, self._err)
         self._out.flush()
         write_warnings(self._session, self._err)
+        if not self._options.watch:  # it prints the causes when they are known
+            printed = filter(self._matches, self._session.fleet.views())
+            await wait_for_crash_logs(self._session, printed, self._err)
         self._err.flush()
         self._changed_keys.clear()
         views = self._matching_views()
@@ -225,7 +236,13 @@ def run(args: argparse.Namespace) -> int:
     )
 
     async def get(target: ConnectionOptions) -> int:
-        session = ClusterSession(target, settings, namespace_fallback=False, tune_gc=args.watch)
+        session = ClusterSession(
+            target,
+            settings,
+            namespace_fallback=False,
+            tune_gc=args.watch,
+            read_last_lines=read_container_end,
+        )
         return await run_get(session, options)
 
     with connection_options(args, settings) as target:

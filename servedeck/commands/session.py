@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TextIO
 
 from servedeck.cluster.http.errors import ClusterError
@@ -12,6 +13,9 @@ from servedeck.fleet.views import ServingView
 
 OPTIONAL_LISTS_TIMEOUT = 5.0
 """Seconds to wait for Events, Services and routes after the servings are known."""
+
+CRASH_LOGS_TIMEOUT = 5.0
+"""Seconds to wait for the logs of crashed containers after the servings are known."""
 
 
 class ServingsUnavailableError(ClusterError):
@@ -44,6 +48,18 @@ async def wait_until_loaded(session: ClusterSession, err: TextIO) -> None:
         unsubscribe()
     if (state := session.state).has_failed:
         raise ServingsUnavailableError(state.message)
+
+
+async def wait_for_crash_logs(
+    session: ClusterSession, views: Iterable[ServingView], err: TextIO
+) -> None:
+    """Wait until the views of these servings say what the logs of their crashed containers tell;
+    what takes too long is left out, which is written to `err`."""
+    try:
+        async with asyncio.timeout(CRASH_LOGS_TIMEOUT):
+            await session.wait_for_crash_logs(view.key for view in views)
+    except TimeoutError:
+        err.write("servedeck: the server is slow; a cause in the log of a crash may be missing.\n")
 
 
 def write_warnings(session: ClusterSession, err: TextIO) -> None:

@@ -22,11 +22,16 @@ from servedeck.commands.arguments import (
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
-from servedeck.commands.session import wait_until_loaded, write_warnings
+from servedeck.commands.session import (
+    wait_for_crash_logs,
+    wait_until_loaded,
+    write_warnings,
+)
 from servedeck.detail.object_watch import ObjectQuery, ObjectWatch
 from servedeck.fleet.query import describe_ambiguous_name, find_servings
 from servedeck.fleet.session import ClusterSession
 from servedeck.fleet.views import ServingView
+from servedeck.logs.container_end import read_container_end
 from servedeck.serving.duration import format_duration
 from servedeck.serving.spec.fields import join_choices
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
@@ -141,11 +146,14 @@ class _Wait:
         self._error = ""
         self._is_behind = False
         """Whether the list is older than what the server had when the command began."""
+        self._failure = ""
+        """Why the serving will not meet the condition; "" while it may."""
         self._generation = 0
         """The Deployment's generation when the command began: what the watches had from before does
         not count."""
 
     async def run(self, *, once: bool) -> int:
+        self._session.limit_crash_logs(lambda view: view.key.name == self._name)
         await self._session.start()
         await wait_until_loaded(self._session, self._err)
         write_warnings(self._session, self._err)
@@ -173,14 +181,20 @@ class _Wait:
             await watch.close()
 
     async def _wait(self, view: ServingView, watch: ObjectWatch | None, *, once: bool) -> int:
+        is_cause_known = False
         while True:
             self._changed.clear()
             if watch is None or watch.is_settled:
                 newest = watch.newest if watch is not None else None
                 if (code := self._check(view, newest.value if newest else None)) is not None:
                     return code
-                if once:
-                    return self._report(f"is not {self._condition}")
+                failure = self._failure or (f"is not {self._condition}" if once else "")
+                if failure and is_cause_known:
+                    return self._report(failure)
+                is_cause_known = bool(failure)
+                if failure:  # the serving may have changed meanwhile, so it is checked again
+                    await wait_for_crash_logs(self._session, (view,), self._err)
+                    continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SECOND_WATCH_SECONDS if self._is_behind else None):
                     await self._changed.wait()
@@ -204,7 +218,8 @@ class _Wait:
     # -- checks ---------------------------------------------------------------------------------
 
     def _check(self, first: ServingView, deployment: JsonObject | None) -> int | None:
-        """The exit code if the waiting is over."""
+        """The exit code if the condition is met, or cannot be."""
+        self._failure = ""
         self._report_state()
         view = self._session.fleet.view(first.key)
         if view is None or view.uid != first.uid:
@@ -221,7 +236,8 @@ class _Wait:
         if self._condition.kind == ROLLOUT and deployment is not None:
             rollout = read_rollout_status(deployment, None)
             if rollout.phase is RolloutPhase.FAILED:
-                return self._report("exceeded its progress deadline")
+                self._failure = "exceeded its progress deadline"
+                return None
             is_met = rollout.phase is RolloutPhase.COMPLETE and rollout.available >= rollout.updated
         else:
             is_met = view.status is self._condition.status
@@ -298,7 +314,9 @@ def run(args: argparse.Namespace) -> int:
     require_single_namespace(settings)
 
     async def wait(target: ConnectionOptions) -> int:
-        session = ClusterSession(target, settings, namespace_fallback=False)
+        session = ClusterSession(
+            target, settings, namespace_fallback=False, read_last_lines=read_container_end
+        )
         return await run_wait(session, name, condition, seconds, kind=args.kind)
 
     with connection_options(args, settings) as target:

@@ -50,6 +50,10 @@ class CrashLogReader:
         self._number = count()
         self._known: dict[str, None] = {}
         """Ids of the instances that were requested, the oldest first."""
+        self._unread: set[str] = set()
+        """Ids of the instances that were requested and are not read yet."""
+        self._progress = asyncio.Event()
+        """Set when an instance was read."""
         self._forbidden_namespaces: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,6 +63,7 @@ class CrashLogReader:
             if instance.id in self._known or instance.namespace in self._forbidden_namespaces:
                 continue
             self._known[instance.id] = None
+            self._unread.add(instance.id)
             if len(self._known) > _MAX_REMEMBERED:
                 del self._known[next(iter(self._known))]
             heapq.heappush(self._queue, (-_finish_time(instance), next(self._number), instance))
@@ -67,11 +72,24 @@ class CrashLogReader:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def is_reading(self, instance: EndedInstance) -> bool:
+        """Whether an instance was requested and is not read yet."""
+        return instance.id in self._unread
+
+    async def wait(self, instances: Iterable[EndedInstance]) -> None:
+        """Wait until those of them that were requested are read, or `stop` is called."""
+        ids = {instance.id for instance in instances}
+        while not self._unread.isdisjoint(ids):
+            self._progress.clear()
+            await self._progress.wait()
+
     async def stop(self) -> None:
         """Cancel all requests, and forget what was read and what is forbidden."""
         tasks = list(self._tasks)
         self._queue.clear()
         self._known.clear()
+        self._unread.clear()
+        self._progress.set()
         self._forbidden_namespaces.clear()
         for task in tasks:
             task.cancel()
@@ -80,8 +98,12 @@ class CrashLogReader:
     async def _read_queued(self) -> None:
         while self._queue:
             _, _, instance = heapq.heappop(self._queue)
-            if instance.namespace not in self._forbidden_namespaces:
-                self._on_read(instance, await self._find_line(instance))
+            try:
+                if instance.namespace not in self._forbidden_namespaces:
+                    self._on_read(instance, await self._find_line(instance))
+            finally:
+                self._unread.discard(instance.id)
+                self._progress.set()
 
     async def _find_line(self, instance: EndedInstance) -> str:
         try:

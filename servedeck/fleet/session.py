@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -55,7 +55,7 @@ from servedeck.fleet.state import (
     is_settled,
     missing_permission,
 )
-from servedeck.fleet.views import NamespacedName
+from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.status.ended_instances import EndedInstance
 from servedeck.serving.status.log_errors import CAUSE_LINES
@@ -166,6 +166,7 @@ class ClusterSession:
         self._now = now
         self._read_last_lines = read_last_lines
         self._crash_logs = CrashLogReader(self._read_crash_log, self._set_log_line)
+        self._is_crash_log_read: Callable[[ServingView], bool] = lambda _view: True
         self._subscribers: list[Callable[[SessionChanges], None]] = []
         self._reflectors: dict[ResourceKind, Reflector] = {}
         self._tasks: dict[ResourceKind, asyncio.Task[None]] = {}
@@ -306,6 +307,27 @@ class ClusterSession:
         """Report nothing while `is_busy` returns true, at most a tenth of a second at a time: what
         the operator waits for comes first."""
         self._is_held = is_busy
+
+    def limit_crash_logs(self, is_read: Callable[[ServingView], bool]) -> None:
+        """Read the logs of crashed containers of these servings only; call it before `start`."""
+        self._is_crash_log_read = is_read
+
+    async def wait_for_crash_logs(self, keys: Iterable[NamespacedName]) -> None:
+        """Wait until the logs of crashed containers of these servings that are being read are read,
+        and the views say what is in them; returns at once if there are none. Also if it is
+        canceled, the views say what was read until then."""
+        chosen = frozenset(keys)
+        self._build_views(chosen)  # with the logs that were read since the last flush
+        while instances := [
+            instance
+            for key in chosen
+            for instance in self.fleet.unexplained_ends(key)
+            if self._crash_logs.is_reading(instance)
+        ]:
+            try:
+                await self._crash_logs.wait(instances)
+            finally:
+                self._build_views(chosen)
 
     async def switch(self, *, context: str | None = None, namespace: str | None = None) -> None:
         """Show another context, or another namespace ("" for all); None keeps it.
@@ -595,7 +617,8 @@ class ClusterSession:
     def _request_crash_logs(self, keys: frozenset[NamespacedName]) -> None:
         if self._read_last_lines is not None:
             for key in keys:
-                if ends := self.fleet.unexplained_ends(key):
+                ends, view = self.fleet.unexplained_ends(key), self.fleet.view(key)
+                if ends and view is not None and self._is_crash_log_read(view):
                     self._crash_logs.request(ends)
 
     async def _read_crash_log(self, instance: EndedInstance) -> list[str]:
@@ -632,6 +655,19 @@ class ClusterSession:
         # Status and replicas, which matter most, change with the Deployment; the Pods of all others
         # may change a hundred times per second.
         self._request_flush(urgent=change.kind is DEPLOYMENTS)
+
+    def _build_views(self, keys: frozenset[NamespacedName]) -> None:
+        """Build those views of these servings that are to be built, without waiting for a flush,
+        which then notifies the subscribers."""
+        if not self._reflectors or not self._initial_lists_complete:
+            return  # closed, or another context or namespace is opened
+        self._update_completeness()
+        now = self.server_now()
+        for key in keys & self.fleet.pending():
+            if self.fleet.flush_serving(key, now):
+                self._changed_keys.add(key)
+        self._request_crash_logs(keys)
+        self._request_flush()
 
     def _flush_priority(self) -> bool:
         """Build the view of the prioritized serving, and notify the subscribers."""

@@ -151,6 +151,25 @@ def test_all_lines_of_one_pod_as_they_are() -> None:
     assert printed(LogOptions())[0] == [f"pod-a {line}" for line in LINES]
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (LogOptions(follow=True), ("pod-a", "pod-b")),
+        (LogOptions(all_containers=True), ("pod-a/server", "pod-b/server")),
+    ],
+)
+def test_names_before_lines_do_not_depend_on_the_pods_that_there_are(
+    options: LogOptions, names: tuple[str, str]
+) -> None:
+    out = io.StringIO()
+    sources = [LogSource(NOTICE_SOURCE, "", "", "")]
+    printer = LinePrinter(options, lambda: sources, out, io.StringIO())
+    for number, pod in enumerate(("pod-a", "pod-b"), start=1):  # the second joins later
+        sources.append(LogSource(number, "chat", pod, "server"))
+        printer.print(LineBatch([ns_to_stamp(0)], [b"a line"], [number]))
+    assert out.getvalue().splitlines() == [f"{name} a line" for name in names]
+
+
 def test_a_level_and_what_continues_its_lines() -> None:
     assert printed(LogOptions(pods=ONE_POD, level=Level.ERROR))[0] == LINES[1:5]
 

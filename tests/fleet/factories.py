@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from servedeck.cluster.watch.kinds import PODS, REPLICA_SETS, ResourceKind
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import UNLABELED_SELECTOR
@@ -254,6 +256,17 @@ def crashing_status(finished: datetime = START, *, waiting: bool = True) -> PodS
             ),
         ),
     )
+
+
+def exited_status(container_id: str, finished: datetime = START) -> PodStatus:
+    """In CrashLoopBackOff; of the instance that ended only the exit code is known."""
+    status = crashing_status()
+    (container,) = status.container_statuses
+    end = ContainerStateTerminated(
+        exit_code=1, reason="Error", finished_at=finished, container_id=container_id
+    )
+    changed = replace(container, last_state=ContainerState(terminated=end))
+    return replace(status, container_statuses=(changed,))
 
 
 PENDING_STATUS = PodStatus(

@@ -8,17 +8,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.errors import ApiError
+from servedeck.fleet import session
 from servedeck.fleet.crash_logs import MAX_PODS, MAX_REQUESTS, CrashLogReader
-from servedeck.serving.objects.records import ContainerState, ContainerStateTerminated, Pod
+from servedeck.fleet.session import ClusterSession
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.records import Pod
 from servedeck.serving.status.ended_instances import EndedInstance
 from servedeck.serving.status.log_errors import CAUSE_LINES
-from tests.fleet.factories import START, crashing_status, pod
+from tests.fleet.factories import START, deployment, exited_status, pod, replicaset
 from tests.fleet.fake_cluster import FakeCluster
-from tests.fleet.session_recorder import LLAMA, recorded_session
-from tests.waiting import wait_until
+from tests.fleet.session_recorder import FAST_CONFIG, LLAMA, recorded_session
+from tests.waiting import wait_until, with_timeout
 
 LINE = "vllm: error: unrecognized arguments: --omni"
 NAMED = "inference-server does not know the arguments --omni (restarted 3 times). Correct"
@@ -132,17 +135,45 @@ async def test_stopping_cancels_and_forgets(logs: Logs) -> None:
     await wait_until(lambda: logs.read == [("a", "")])
 
 
+async def test_what_was_requested_is_waited_for_and_nothing_else(logs: Logs) -> None:
+    await with_timeout(logs.reader.wait([ended("a")]))
+    logs.open.clear()
+    logs.reader.request([ended("a"), ended("b"), ended("c")])
+    waiting = asyncio.ensure_future(logs.reader.wait([ended("c"), ended("d")]))
+    await wait_until(lambda: logs.reading == MAX_REQUESTS)
+    assert logs.reader.is_reading(ended("c")) and not logs.reader.is_reading(ended("d"))
+    assert not waiting.done()
+    logs.open.set()
+    await with_timeout(waiting)
+    assert ("c", "") in logs.read
+    assert not logs.reader.is_reading(ended("c"))
+
+
+async def test_the_wait_ends_when_reading_is_forbidden_or_stopped(logs: Logs) -> None:
+    logs.open.clear()
+    instances = [ended(name) for name in "abc"]
+    for name in "abc":
+        logs.lines[name] = ApiError(403, "Forbidden", "no")
+    logs.reader.request(instances)
+    waiting = asyncio.ensure_future(logs.reader.wait(instances))
+    await wait_until(lambda: logs.reading == MAX_REQUESTS)
+    logs.open.set()
+    await with_timeout(waiting)
+    assert sorted(logs.requested) == ["a", "b"]
+    logs.open.clear()
+    others = [ended("d", namespace="team-b")]
+    logs.reader.request(others)
+    waiting = asyncio.ensure_future(logs.reader.wait(others))
+    await wait_until(lambda: logs.reading == 1)
+    await logs.reader.stop()
+    await with_timeout(waiting)
+
+
 # -- in a session ------------------------------------------------------------------------------
 
 
 def exited(id_: str, finished: datetime = START) -> Pod:
-    status = crashing_status()
-    (container,) = status.container_statuses
-    end = ContainerStateTerminated(
-        exit_code=1, reason="Error", finished_at=finished, container_id=id_
-    )
-    changed = replace(container, last_state=ContainerState(terminated=end))
-    return pod(status=replace(status, container_statuses=(changed,)))
+    return pod(status=exited_status(id_, finished))
 
 
 async def test_the_cause_of_an_exit_code_is_read_from_the_log(cluster: FakeCluster) -> None:
@@ -182,3 +213,109 @@ async def test_without_a_reader_no_log_is_read(cluster: FakeCluster) -> None:
         view = watched.session.fleet.view(LLAMA)
         assert view is not None
         assert view.message == "inference-server exited with code 1 (restarted 3 times)"
+
+
+class SessionLogs:
+    """The logs of a session: each has the known error, and is read when `open` is set."""
+
+    def __init__(self) -> None:
+        self.pods: list[str] = []
+        """Those whose logs were requested."""
+        self.open = asyncio.Event()
+
+    async def read(
+        self, _connection: object, _ns: str, pod: str, _name: str, *, tail: int, previous: bool
+    ) -> list[str]:
+        self.pods.append(pod)
+        await self.open.wait()
+        return [LINE]
+
+
+def add_serving(cluster: FakeCluster, name: str) -> NamespacedName:
+    cluster.put(
+        deployment(name),
+        replicaset(f"r-{name}", f"d-{name}"),
+        pod(f"p-{name}", f"r-{name}", exited_status(name)),
+    )
+    return NamespacedName("team-a", name)
+
+
+async def test_the_views_have_what_was_waited_for(cluster: FakeCluster) -> None:
+    logs, other = SessionLogs(), add_serving(cluster, "other")
+    cluster.put(exited("first"))
+    async with recorded_session(cluster, read_last_lines=logs.read) as watched:
+        fleet = watched.session.fleet
+        await watched.wait_until(lambda: len(logs.pods) == 2)
+        waiting = asyncio.ensure_future(watched.session.wait_for_crash_logs([LLAMA, other]))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        before = len(watched.changes)
+        logs.open.set()
+        await with_timeout(waiting)
+        for key in (LLAMA, other):
+            view = fleet.view(key)
+            assert view is not None and view.message.startswith(NAMED)
+        await watched.wait_until(
+            lambda: (
+                {key for each in watched.changes[before:] for key in each.keys} == {LLAMA, other}
+            )
+        )
+        await with_timeout(watched.session.wait_for_crash_logs([LLAMA, other]))
+
+
+async def test_a_log_that_was_read_before_is_in_the_views_too(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "COALESCE_SECONDS", 3600.0)  # no flush follows the first one
+    logs = SessionLogs()
+    cluster.put(exited("first"))
+    async with recorded_session(cluster, read_last_lines=logs.read) as watched:
+        fleet = watched.session.fleet
+        await wait_until(lambda: logs.pods and watched.session.state.settled)
+        logs.open.set()
+        await wait_until(lambda: fleet.has_pending)
+        await with_timeout(watched.session.wait_for_crash_logs([LLAMA]))
+        view = fleet.view(LLAMA)
+        assert view is not None and view.message.startswith(NAMED)
+
+
+async def test_only_the_chosen_servings_have_their_logs_read(cluster: FakeCluster) -> None:
+    logs, other = SessionLogs(), add_serving(cluster, "other")
+    logs.open.set()
+    cluster.put(exited("first"))
+    made = ClusterSession(
+        ConnectionOptions(all_namespaces=True),
+        connect=cluster.connect,
+        tune_gc=False,
+        reflector_config=FAST_CONFIG,
+        read_last_lines=logs.read,
+    )
+    made.limit_crash_logs(lambda view: view.key == other)
+    await made.start()
+    try:
+        await wait_until(lambda: made.state.settled)
+        await with_timeout(made.wait_for_crash_logs([LLAMA, other]))
+        messages = [(made.fleet.view(key) or pytest.fail()).message for key in (LLAMA, other)]
+        assert messages[0].startswith("inference-server exited with code 1")
+        assert messages[1].startswith(NAMED)
+        assert logs.pods == ["p-other"]
+    finally:
+        await made.close()
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_the_wait_ends_with_the_session_and_at_another_namespace(
+    cluster: FakeCluster, is_closed: bool
+) -> None:
+    logs = SessionLogs()
+    cluster.put(exited("first"))
+    async with recorded_session(cluster, read_last_lines=logs.read) as watched:
+        await watched.wait_until(lambda: logs.pods)
+        waiting = asyncio.ensure_future(watched.session.wait_for_crash_logs([LLAMA]))
+        await asyncio.sleep(0)
+        if is_closed:
+            await watched.session.close()
+        else:
+            await watched.session.switch(namespace="empty")
+        await with_timeout(waiting)
+        assert logs.pods == ["p-llama"]
