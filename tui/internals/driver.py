@@ -41,6 +41,11 @@ MAX_SIZE = (2000, 1000)
 """Maximum columns and lines to draw: a terminal that reports 65,535 squared would exhaust
 memory."""
 
+SWITCH_SECONDS = 0.001
+"""Seconds after which a busy event loop leaves the interpreter to the thread that reads keys. A key
+takes several such switches; Python's 5 ms for each add up to 15 to 20 ms while a fast log is
+read."""
+
 _KITTY_FLAGS = (
     linux_driver.KITTY_DISAMBIGUATE_ESCAPE_CODES
     | linux_driver.KITTY_REPORT_ALL_KEYS
@@ -191,6 +196,7 @@ class TerminalDriver(LinuxDriver):
             on_drained=lambda: self._call_in_loop(self._callbacks.redraw),
         )
         self._writer.start()
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._in_application_mode = True
         with contextlib.suppress(termios.error):
             self.attrs_before = termios.tcgetattr(self.fileno)
