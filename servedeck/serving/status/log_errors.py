@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
+from servedeck.serving.secret_text import mask_text
 from servedeck.serving.status.accelerator_log_errors import (
     ACCELERATOR_ERRORS,
     COMMUNICATION_ERRORS,
@@ -126,9 +127,11 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 def _to_match(error: LogError, line: int, found: re.Match[str]) -> LogErrorMatch:
     groups = {**found.groupdict(), "match": found[0]}
     values = {
-        name: truncate(one_line(sanitize(value)), _MAX_VALUE_WIDTH).rstrip(". ") if value else ""
+        name: truncate(mask_text(one_line(sanitize(value)))[0], _MAX_VALUE_WIDTH).rstrip(". ")
         for name, value in groups.items()
+        if value
     }
+    values = dict.fromkeys(groups, "") | values
     return LogErrorMatch(error, line, _fill(error.text, values), _fill(error.advice, values))
 
 

@@ -355,7 +355,7 @@ REPORTED: dict[str, tuple[Case, ...]] = {
         ),
         Case(
             "api_server.py: error: unrecognized arguments: --api-key token-temp",
-            "does not know the arguments --api-key token-temp",
+            "does not know the arguments --api-key ••••••••",
         ),
     ),
     "invalid-argument": (

@@ -139,3 +139,11 @@ def test_no_pattern_needs_more_than_linear_time(id_: str) -> None:
     for case in REPORTED[id_]:
         for part in (case.line[: len(case.line) // 2], case.line[:40]):
             find_log_error([(part + " ") * 2000 + case.line])
+
+
+def test_a_secret_in_the_line_is_masked() -> None:
+    line = "vllm: error: unrecognized arguments: --gpu-count 2 --api-key sk-mine-7f3a --seeds 1"
+    found = find_log_error([line])
+    assert found is not None
+    assert "--gpu-count 2 --api-key ••••••••" in found.text
+    assert "sk-mine" not in found.sentence
