@@ -193,7 +193,8 @@ class ServedeckApp(TerminalApp):
         )
         self._idle_collector = IdleCollector(self.set_timer)
         self._young_collector = YoungCollector(
-            lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback)
+            lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback),
+            is_held=self.has_unpainted_input,
         )
         self._painted_at = 0.0
         self._first_unpainted_at = self._last_unpainted_at = 0.0

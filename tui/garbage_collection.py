@@ -88,12 +88,15 @@ class YoungCollector:
         *,
         collect: Callable[[int], object] = gc.collect,
         count_new: Callable[[], int] = lambda: gc.get_count()[0] if gc.isenabled() else 0,
+        is_held: Callable[[], bool] = lambda: False,
     ) -> None:
         """`set_timer` calls a function after so many seconds. `collect` gets the oldest generation
-        that it collects."""
+        that it collects. While `is_held` returns true, it waits: the effect of a key is painted
+        first."""
         self._set_timer = set_timer
         self._collect = collect
         self._count_new = count_new
+        self._is_held = is_held
         self._is_waiting = False
         self._collections = 0
 
@@ -104,6 +107,9 @@ class YoungCollector:
             self._set_timer(PAINT_PAUSE_SECONDS, self._collect_young)
 
     def _collect_young(self) -> None:
+        if self._is_held():
+            self._set_timer(PAINT_PAUSE_SECONDS, self._collect_young)
+            return
         self._is_waiting = False
         self._collections += 1
         self._collect(1 if self._collections % YOUNG_COLLECTIONS == 0 else 0)

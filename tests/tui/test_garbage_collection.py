@@ -91,8 +91,12 @@ class Painter(Clock):
         super().__init__()
         self.new_objects = 0
         self.generations: list[int] = []
+        self.is_held = False
         self.young = YoungCollector(
-            self.set_timer, collect=self.collect_generation, count_new=lambda: self.new_objects
+            self.set_timer,
+            collect=self.collect_generation,
+            count_new=lambda: self.new_objects,
+            is_held=lambda: self.is_held,
         )
 
     def collect_generation(self, generation: int) -> None:
@@ -102,6 +106,17 @@ class Painter(Clock):
     def paint(self, new_objects: int) -> None:
         self.new_objects += new_objects
         self.young.note_painted()
+
+
+def test_new_objects_are_collected_after_the_effect_of_a_key_is_painted() -> None:
+    painter = Painter()
+    painter.paint(MIN_NEW_OBJECTS)
+    painter.is_held = True
+    painter.advance(PAINT_PAUSE_SECONDS)
+    assert painter.generations == []
+    painter.is_held = False
+    painter.advance(PAINT_PAUSE_SECONDS)
+    assert painter.generations == [0]
 
 
 def test_new_objects_are_collected_once_after_the_paints_of_a_key() -> None:
