@@ -29,10 +29,16 @@ from benchmarks.terminal import BenchmarkTerminal
 from tests.control_plane.numbered_lines import LINE_START, LineCheck
 from tests.control_plane.processes import find_binary
 
-PEERS = ("kubectl", "stern", "k9s")
+UNREAD = "kubectl to /dev/null"
+"""kubectl without the cost of a pipe; whether it loses lines is not seen."""
+PEERS = ("kubectl", UNREAD, "stern", "k9s")
 IDLE_SECONDS = 30.0
 """A reader to which nothing came for so long has got all that it will get."""
 _START_SECONDS = 120.0
+_PIPE_BYTES = 1 << 20
+_READ_PAUSE_SECONDS = 0.002
+"""Between reads of a pipe: kubectl and stern write each line on its own, which takes twice as long
+when each write wakes a reader. The pipe has space for what comes meanwhile."""
 _SAVE_SECONDS = 3.0
 _K9S_SECONDS = 300.0
 _K9S_SCREEN_SECONDS = 60.0
@@ -47,7 +53,8 @@ _K9S_CONFIG: dict[str, Any] = {
 
 def find_peer(name: str) -> str | None:
     """Path of another reader."""
-    return os.environ.get(name.upper()) or find_binary(name)
+    program = name.split()[0]
+    return os.environ.get(program.upper()) or find_binary(program)
 
 
 def peer_command(name: str, namespace: str, serving: str, pods: int, lines: int) -> list[str]:
@@ -61,7 +68,7 @@ def peer_command(name: str, namespace: str, serving: str, pods: int, lines: int)
 def _pipe_arguments(name: str, namespace: str, serving: str, pods: int) -> list[str]:
     """What follows all lines of all Pods."""
     common = ["-n", namespace, "-l", f"app={serving}", "--tail=-1", f"--max-log-requests={pods}"]
-    if name == "kubectl":
+    if name != "stern":
         return ["logs", "-f", "--timestamps", *common]
     return [*common, "--output=raw", "--only-log-lines"]
 
@@ -70,7 +77,9 @@ def _read_pipe(command: Sequence[str], pods: int, line_count: int) -> dict[str, 
     """Run a reader until so many lines came, or none any more, and look at them afterwards."""
     chunks: list[bytes] = []
     received, last = 0, 0.0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as peer:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pipesize=_PIPE_BYTES
+    ) as peer:
         try:
             assert peer.stdout
             descriptor = peer.stdout.fileno()
@@ -78,21 +87,31 @@ def _read_pipe(command: Sequence[str], pods: int, line_count: int) -> dict[str, 
                 limit = IDLE_SECONDS if chunks else _START_SECONDS
                 if not select.select([descriptor], [], [], limit)[0]:
                     break
-                data = os.read(descriptor, 1 << 20)
+                data = os.read(descriptor, _PIPE_BYTES)
                 if not data:
                     break
                 last = time.monotonic()
                 received += data.count(b"\n")
                 chunks.append(data)
+                time.sleep(_READ_PAUSE_SECONDS)
         finally:
             peer.kill()
+    result = {"last": last} | _children_usage()
+    return result | _compare(_split_lines(chunks), pods, line_count)
+
+
+def _read_nothing(command: Sequence[str], line_count: int) -> dict[str, Any]:
+    """Run a reader that ends with the logs."""
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    return {"last": time.monotonic(), "received": line_count} | _children_usage()
+
+
+def _children_usage() -> dict[str, float]:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result = {
-        "last": last,
+    return {
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "memory_mib": usage.ru_maxrss >> 10,
     }
-    return result | _compare(_split_lines(chunks), pods, line_count)
 
 
 def _split_lines(chunks: Iterable[bytes]) -> Iterable[bytes]:
@@ -197,7 +216,10 @@ def main(arguments: Sequence[str]) -> int:
         result = _read_k9s(binary, namespace, serving, int(pods), int(lines))
     else:
         command = [binary, *_pipe_arguments(name, namespace, serving, int(pods))]
-        result = _read_pipe(command, int(pods), int(lines))
+        if name == UNREAD:
+            result = _read_nothing(command, int(lines))
+        else:
+            result = _read_pipe(command, int(pods), int(lines))
     print(json.dumps(result), flush=True)
     return 0
 

@@ -226,18 +226,20 @@ def _measure_peer(peer: str, source: _Source, kubeconfig: Path, live: bool) -> d
 
 def describe(figures: Mapping[str, Any]) -> str:
     """One or two lines."""
-    if "streams" not in figures:
+    if "seconds" not in figures:
         return f"{'not present':>20}  {figures['what']}"
     rate = f"{figures['lines_per_s']:,} lines/s" if "lines_per_s" in figures else ""
-    counts = f"{figures['received']:,} lines of {figures['streams']} streams"
-    if "dropped" in figures:
-        counts += f" kept, {figures['dropped']:,} dropped while reading"
-    else:
-        counts += f", {figures['lost']:,} lost"
+    counts = ""
+    if "streams" in figures:
+        counts = f"{figures['received']:,} lines of {figures['streams']} streams"
+        if "dropped" in figures:
+            counts += f" kept, {figures['dropped']:,} dropped while reading"
+        else:
+            counts += f", {figures['lost']:,} lost"
+        counts += f", {figures['doubled']:,} doubled or out of order; "
     return (
         f"{rate:>20}  {figures['what']}\n"
-        f"{'':15}{counts}, {figures['doubled']:,} doubled or out of order; "
-        f"{figures['cpu_seconds']} s of CPU, {figures['memory_mib']} MiB"
+        f"{'':15}{counts}{figures['cpu_seconds']} s of CPU, {figures['memory_mib']} MiB"
         f"{figures.get('not_kept', '')}"
     )
 
