@@ -1,10 +1,10 @@
 """Lines per second that servedeck's streams and buffer take from a real API server, without a
-screen; of one Pod and of many merged, beside `kubectl logs -f` of the same lines.
+screen; of one Pod and of many merged, beside kubectl, stern and k9s where they are present.
 
     python -m benchmarks.log_streams --lines 3000000 --pods 1 80
 
 "history" was written before it is read, "live" is written as fast as it is read. Kubelet, API
-server and reader share the machine. The exit code is 1 if a line was lost or doubled.
+server and reader share the machine. The exit code is 1 if servedeck lost or doubled a line.
 
     python -m benchmarks.log_streams read KUBECONFIG PODS LINES
 
@@ -26,13 +26,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import log_peers
 from benchmarks.control_plane_setup import start_control_plane
 from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.lines import LineBatch
+from tests.control_plane import pod_statuses
 from tests.control_plane.control_plane import ControlPlane, wait_for
 from tests.control_plane.log_reading import LineReceiver, read_serving
 from tests.control_plane.numbered_lines import LineCheck, NumberedLines
-from tests.control_plane.processes import find_binary
 
 NAMESPACE, SERVING = "lab", "chat"
 _CHUNK_LINES = 1000
@@ -86,7 +87,7 @@ async def read(kubeconfig: Path, pods: int, line_count: int) -> None:
         check.add(line.text for line in buffer.lines(first, min(first + 10_000, buffer.end)))
     counts = check.compare(dict.fromkeys(check.instances, each))
     result["lost"] = counts.lost
-    result["dropped"] = f"; {buffer.first:,} not kept: {buffer.error}" if buffer.first else ""
+    result["not_kept"] = f"; {buffer.first:,} not kept: {buffer.error}" if buffer.first else ""
     result["doubled"] = counts.doubled + counts.out_of_order
     print(json.dumps(result), flush=True)
     buffer.close()
@@ -149,6 +150,9 @@ def run(pods: int, line_count: int) -> list[dict[str, Any]]:
         plane.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         plane.create_deployment(NAMESPACE, SERVING, replicas=pods)
         plane.wait_until_ready(NAMESPACE, SERVING, pods)
+        for pod in plane.list_pods(NAMESPACE, SERVING):
+            # with the ID of its container, which stern waits for and kwok does not write
+            plane.set_pod_status(pod, pod_statuses.ready_status())
         source = _Source(plane, line_count)
         kubeconfig = plane.write_kubeconfig()
         found = []
@@ -157,7 +161,10 @@ def run(pods: int, line_count: int) -> list[dict[str, Any]]:
             found.append(
                 {"what": f"{name}, servedeck"} | _measure_servedeck(source, kubeconfig, live)
             )
-            found.append({"what": f"{name}, kubectl"} | _measure_kubectl(source, kubeconfig, live))
+            for peer in log_peers.PEERS:
+                found.append({"what": f"{name}, {peer}"})
+                if log_peers.find_peer(peer):
+                    found[-1] |= _measure_peer(peer, source, kubeconfig, live)
         return found
     finally:
         plane.stop()
@@ -165,10 +172,9 @@ def run(pods: int, line_count: int) -> list[dict[str, Any]]:
 
 def _measure(
     source: _Source, command: Sequence[str], env: Mapping[str, str], live: bool, *, ends: bool
-) -> tuple[str, float, float]:
-    """Write all lines and run a reader of them. Returns its output, when the first line could be
-    read, and when the reader ended (monotonic clock). `ends`: the containers end, as this reader
-    reads until then."""
+) -> dict[str, Any]:
+    """Write all lines and run a reader of them: what it prints, and the seconds from the time when
+    the first line could be read. `ends`: the containers end, as this reader reads until then."""
     source.renew()
     if not live:
         source.write(live=False)
@@ -194,27 +200,48 @@ def _measure(
                     source.finish()
             output, _ = reader.communicate()
         finally:
-            reader.kill()
-    return output, began, time.monotonic()
+            reader.terminate()
+    result: dict[str, Any] = json.loads(output)
+    return result | {"seconds": result["last"] - began}
 
 
 def _measure_servedeck(source: _Source, kubeconfig: Path, live: bool) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.log_streams", "read", str(kubeconfig)]
     command += [str(len(source.logs)), str(source.line_count)]
-    output, began, _ = _measure(source, command, os.environ, live, ends=False)
-    result: dict[str, Any] = json.loads(output)
-    result["lines_per_s"] = round(result["received"] / (result["last"] - began))
+    result = _measure(source, command, os.environ, live, ends=False)
+    return result | {"lines_per_s": round(result["received"] / result["seconds"])}
+
+
+def _measure_peer(peer: str, source: _Source, kubeconfig: Path, live: bool) -> dict[str, Any]:
+    pods = len(source.logs)
+    command = log_peers.peer_command(peer, NAMESPACE, SERVING, pods, source.line_count)
+    env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    result = _measure(source, command, env, live, ends=True)
+    if peer != "k9s":
+        return result | {"lines_per_s": round(result["received"] / result["seconds"])}
+    if live:  # of a history it requests the last lines only
+        return result | {"lines_per_s": round(source.line_count / result["seconds"])}
     return result
 
 
-def _measure_kubectl(source: _Source, kubeconfig: Path, live: bool) -> dict[str, Any]:
-    binary = find_binary("kubectl")
-    assert binary
-    logs = f"logs -f --timestamps -n {NAMESPACE} -l app={SERVING} --tail=-1"
-    arguments = f"{binary} {logs} --max-log-requests={len(source.logs)} 2>&1 >/dev/null"
-    env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-    _, began, ended = _measure(source, ["sh", "-c", f"exec {arguments}"], env, live, ends=True)
-    return {"lines_per_s": round(source.line_count / (ended - began))}
+def describe(figures: Mapping[str, Any]) -> str:
+    """One or two lines."""
+    if "seconds" not in figures:
+        return f"{'not present':>20}  {figures['what']}"
+    rate = f"{figures['lines_per_s']:,} lines/s" if "lines_per_s" in figures else ""
+    counts = ""
+    if "streams" in figures:
+        counts = f"{figures['received']:,} lines of {figures['streams']} streams"
+        if "dropped" in figures:
+            counts += f" kept, {figures['dropped']:,} dropped while reading"
+        else:
+            counts += f", {figures['lost']:,} lost"
+        counts += f", {figures['doubled']:,} doubled or out of order; "
+    return (
+        f"{rate:>20}  {figures['what']}\n"
+        f"{'':15}{counts}{figures['cpu_seconds']} s of CPU, {figures['memory_mib']} MiB"
+        f"{figures.get('not_kept', '')}"
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -232,14 +259,8 @@ def main(arguments: Sequence[str]) -> int:
     wrong = 0
     for pods in args.pods:
         for figures in run(pods, args.lines):
-            print(f"{figures['lines_per_s']:>12,} lines/s  {figures['what']}")
-            if "received" in figures:
-                print(
-                    f"{'':12}   {figures['received']:,} lines of {figures['streams']} streams, "
-                    f"{figures['lost']} lost, {figures['doubled']} doubled; "
-                    f"{figures['cpu_seconds']} s of CPU, {figures['memory_mib']} MiB"
-                    f"{figures['dropped']}"
-                )
+            print(describe(figures), flush=True)
+            if "counts_differ" in figures:
                 wrong += figures["lost"] + figures["doubled"] + figures["counts_differ"]
     return int(wrong != 0)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from tests.control_plane.kubelet_log_files import LogChunk, format_stamp
 
-_TEXT = b'INFO:     10.42.3.17:51234 - "POST /v1/chat/completions HTTP/1.1" 200 OK'
+LINE_START = b'INFO:     10.42.3.17:51234 - "POST /v1/chat/completions HTTP/1.1" 200 OK'
+"""What each line begins with, after its time."""
 _STAMP_MARK = b"<microseconds-of-the-line>"
 """As long as a timestamp without its last three digits and the Z."""
 _BLOCK_MARK = b"<block >"
@@ -33,7 +34,7 @@ class NumberedLines:
         digits = len(str(chunk_lines)) - 1
         tail = f" {pod} {instance} ".encode()
         self._template = b"".join(
-            b"%b%03dZ %b%b%b%0*d\n" % (_STAMP_MARK, n, _TEXT, tail, _BLOCK_MARK, digits, n)
+            b"%b%03dZ %b%b%b%0*d\n" % (_STAMP_MARK, n, LINE_START, tail, _BLOCK_MARK, digits, n)
             for n in range(chunk_lines)
         )
         self._last_microsecond = 0
@@ -98,7 +99,7 @@ class LineCheck:
         key, current = b"", _Received()
         for text in texts:
             head, _, digits = text.rpartition(b" ")
-            if head[: len(_TEXT)] != _TEXT or not digits.isdigit():
+            if head[: len(LINE_START)] != LINE_START or not digits.isdigit():
                 self.other.append(text)
                 continue
             if head != key:
