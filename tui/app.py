@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.console import RenderableType
@@ -42,6 +41,7 @@ from tui.ports.log_service import LogService
 from tui.ports.serving_source import ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
+from tui.unpainted_input import InputPhase, UnpaintedInput
 from widgets.status_paragraphs import CrashedContainer, LogTail
 from widgets.styled_line import STYLE_CLASSES
 
@@ -60,11 +60,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-INPUT_SECONDS = 0.05
-"""Seconds after a key within which changes of the cluster wait for its effect."""
 INPUT_DRAIN_TIMEOUT = 0.4
 """Seconds in which text typed before a signal must reach its field."""
-
 CLOSE_TIMEOUT = 2.0
 """Seconds in which connections must close when the app exits."""
 
@@ -196,9 +193,9 @@ class ServedeckApp(TerminalApp):
             lambda delay, callback: asyncio.get_running_loop().call_later(delay, callback),
             is_held=self.has_unpainted_input,
         )
-        self._painted_at = 0.0
-        self._first_unpainted_at = self._last_unpainted_at = 0.0
-        """Input since the last paint, of keys in quick succession."""
+        self._unpainted_input = UnpaintedInput(
+            lambda: self.last_input_at(), lambda: self._key_queue.is_busy
+        )
         self.input_read_at = 0.0
         self._last_exit_blocker = ""
         """Why the last request to quit was rejected."""
@@ -231,6 +228,8 @@ class ServedeckApp(TerminalApp):
         elif self._key_queue.should_handle(event):
             if isinstance(event, ORDERED_EVENTS):
                 self.input_read_at = event.time
+            if isinstance(event, (events.InputEvent, events.Paste)):
+                self._unpainted_input.note_dispatched(event.time)
             await super().on_event(event)
 
     def on_unbound_key(self, event: events.Key) -> None:
@@ -402,20 +401,16 @@ class ServedeckApp(TerminalApp):
                 screen.on_port_forwards_changed()
 
     def has_unpainted_input(self) -> bool:
-        """Whether the effect of a key is still to be painted. A key takes several turns of the
-        event loop, each of which changes of the cluster may use. A key that repeats without an
-        effect counts once."""
-        read_at = self.last_input_at()
-        if read_at <= self._painted_at:
-            return False
-        is_repeated = read_at - self._last_unpainted_at <= INPUT_SECONDS
-        self._last_unpainted_at = read_at
-        if not is_repeated or self._first_unpainted_at <= self._painted_at:
-            self._first_unpainted_at = read_at
-        return monotonic() - self._first_unpainted_at < INPUT_SECONDS
+        """Whether the effect of a key is still to be painted, and what can wait is to wait."""
+        return self._unpainted_input.is_waiting()
+
+    @property
+    def input_phase(self) -> InputPhase:
+        """What has become of the input that was read last."""
+        return self._unpainted_input.phase
 
     def post_display_hook(self) -> None:
-        self._painted_at = monotonic()
+        self._unpainted_input.note_painted()
         self._young_collector.note_painted()
 
     def note_removed(self) -> None:

@@ -113,6 +113,15 @@ class KeyQueue:
         """Whether the program is exiting, so that only text is still handled."""
         self._text_complete = False
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether events are queued, or messages beside those of the current screen are."""
+        app = self._app
+        if self._queue or has_messages(app):
+            return True
+        screen = app.screen_stack[-1] if app.screen_stack else None
+        return any(has_messages(pump) for pump in get_message_pumps(app) if pump is not screen)
+
     def should_handle(self, event: events.Event) -> bool:
         """Whether the app handles the event now; otherwise it is posted again in its turn."""
         if not isinstance(event, ORDERED_EVENTS):

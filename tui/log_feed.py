@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from servedeck.cluster.watch.debounce import wait_while_held
 from servedeck.fleet.views import PodView
 from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.instances import LogSelection
@@ -28,10 +29,11 @@ class LogFeed:
     ) -> None:
         """`on_lines` is called when there are more lines, `on_found` when more was found in them,
         `on_state` when the state of the streams has changed; none of them after `close`. While
-        `is_held` returns true, the search waits a moment."""
+        `is_held` returns true, new lines and the search wait a moment."""
         self.buffer = LogBuffer(memory_bytes=memory_bytes)
         self.scan = LogScan(self.buffer, on_found, is_held)
         self._on_lines, self._on_state = on_lines, on_state
+        self._is_held = is_held
         self._streams: LogStreamsPort | None = None
         self._pods: Sequence[PodView] | None = None
         self._closed = False
@@ -68,6 +70,7 @@ class LogFeed:
         self._streams.update(pods, selection)
 
     async def _take(self, batch: LineBatch) -> None:
+        await wait_while_held(self._is_held)
         await self.buffer.wait_for_room()
         if not self._closed:
             self.buffer.append(batch)

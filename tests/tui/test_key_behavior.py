@@ -27,11 +27,11 @@ from tests.tui.create_form import (
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.waiting import wait_until
-from tui import app as app_module
 from tui.actions import ACTIONS
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.undo_history import UndoHistory
 from tui.screens.help import HelpScreen
+from tui.unpainted_input import InputPhase
 from widgets.footer import KeyFooter
 from widgets.line_input import EDITING_ACTIONS
 from widgets.log_view import LogView
@@ -573,28 +573,50 @@ async def test_changes_of_the_cluster_wait_until_a_key_has_its_effect(monkeypatc
         assert not source.is_busy(), "no terminal, no input"
         read_at = monotonic()
         monkeypatch.setattr(app, "last_input_at", lambda: read_at)
-        monkeypatch.setattr("tui.app.INPUT_SECONDS", 600.0)
+        monkeypatch.setattr("tui.unpainted_input.HOLD_SECONDS", 600.0)
         assert source.is_busy()
         await pilot.press("j")
         await wait_for(pilot, lambda: not source.is_busy(), "the paint")
         read_at = monotonic()
         assert source.is_busy()
-        monkeypatch.setattr("tui.app.INPUT_SECONDS", 0.0)
+        monkeypatch.setattr("tui.unpainted_input.HOLD_SECONDS", 0.0)
         assert not source.is_busy(), "a key without an effect"
 
 
-async def test_a_key_that_repeats_without_an_effect_holds_changes_up_once(monkeypatch):
+async def test_a_paint_before_a_key_was_handled_is_not_its_effect(monkeypatch):
     source = fakes.FakeSource().add_views(*fakes.fleet())
     app = make_app(source)
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for_text(pilot, "llama-70b-chat")
-        now = read_at = 1e9  # later than the last paint
-        monkeypatch.setattr("tui.app.monotonic", lambda: now)
+        read_at = monotonic()
         monkeypatch.setattr(app, "last_input_at", lambda: read_at)
-        held = []
-        for _ in range(5):
-            held.append(source.is_busy())
-            now = read_at = now + 0.6 * app_module.INPUT_SECONDS
-        assert held == [True, True, False, False, False]
-        now = read_at = now + 100.0
-        assert source.is_busy(), "another key"
+        monkeypatch.setattr("tui.unpainted_input.HOLD_SECONDS", 600.0)
+        painted = app.post_display_hook
+        paints = []
+        monkeypatch.setattr(app, "post_display_hook", lambda: (painted(), paints.append(1)))
+        app.servings.refresh()
+        app.post_display_hook()
+        assert paints
+        assert source.is_busy(), "the key was read and not handled"
+        await pilot.press("j")
+        await wait_for(pilot, lambda: not source.is_busy(), "the paint")
+
+
+async def test_nothing_is_painted_between_a_key_and_its_effect(monkeypatch):
+    app = make_app(fakes.FakeSource().add_views(*fakes.fleet()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "llama-70b-chat")
+        monkeypatch.setattr("tui.unpainted_input.HOLD_SECONDS", 600.0)
+        read_at = monotonic()
+        monkeypatch.setattr(app, "last_input_at", lambda: read_at)
+        painted = app.post_display_hook
+        phases = []
+        monkeypatch.setattr(
+            app, "post_display_hook", lambda: (phases.append(app.input_phase), painted())
+        )
+        app.servings.table.refresh()  # there is something to paint already
+        before = app.servings.table.cursor_key
+        await pilot.press("j")
+        await wait_for(pilot, lambda: app.input_phase is InputPhase.PAINTED, "the paint")
+        assert phases[0] is InputPhase.UNPAINTED
+        assert app.servings.table.cursor_key != before

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tui.ports.log_service import LogService
     from tui.ports.metrics_service import MetricsService
     from tui.ports.serving_source import ServingSource
+    from tui.unpainted_input import InputPhase
     from widgets.status_paragraphs import CrashedContainer, LogTail
 
 
@@ -149,6 +150,10 @@ class AppContext(Protocol):
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:
         """The last lines of a crashed container, or the reason why there are none."""
+
+    @property
+    def input_phase(self) -> InputPhase:
+        """What has become of the input that was read last."""
 
     def has_unpainted_input(self) -> bool:
         """Whether the effect of a key is still to be painted: work that can wait does."""
