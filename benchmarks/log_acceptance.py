@@ -9,10 +9,15 @@ which then ends the response as if it were complete, half before it) and a kill 
 server. The reader is a process of its own. The exit code is 1 if a line was lost, doubled or out
 of order.
 
+    python -m benchmarks.log_acceptance --dashboard
+
+reads with the dashboard in a terminal, presses keys all the while, and checks the log that it saves
+at the end.
+
     python -m benchmarks.log_acceptance read KUBECONFIG NAMESPACE SERVING
 
-is the reader. It is told on standard input how many lines each container instance has written, and
-prints its counts.
+is the reader without a screen. It is told on standard input how many lines each container instance
+has written, and prints its counts.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.control_plane_setup import start_control_plane
+from benchmarks.log_dashboard import DashboardReader
 from tests.control_plane.control_plane import ControlPlane, wait_for
 from tests.control_plane.log_reading import ServingReader, read_serving
 from tests.control_plane.log_writers import ServingWriter
@@ -95,6 +101,33 @@ async def read(kubeconfig: Path, namespace: str, serving: str) -> None:
 
 def _is_complete(reader: ServingReader, written: Mapping[Instance, int]) -> bool:
     return reader.check.count >= sum(written.values()) and not reader.check.compare(written).lost
+
+
+class ReaderProcess:
+    """Runs the reader without a screen; a context manager."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, serving: str) -> None:
+        module = [sys.executable, "-m", "benchmarks.log_acceptance"]
+        self._process = subprocess.Popen(
+            [*module, "read", str(kubeconfig), namespace, serving],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> ReaderProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def finish(self, written: Mapping[Instance, int]) -> dict[str, Any]:
+        """Wait until all lines have arrived, or none arrive any more; its counts."""
+        text = json.dumps([[pod, instance, count] for (pod, instance), count in written.items()])
+        output, _ = self._process.communicate(text + "\n")
+        result: dict[str, Any] = json.loads(output)
+        return result
 
 
 class _PauseMeter:
@@ -183,7 +216,10 @@ class Disturbances:
         self.done.append("restart of the API server")
 
 
-def run(extent: Extent) -> dict[str, Any]:
+Reader = type[ReaderProcess] | type[DashboardReader]
+
+
+def run(extent: Extent, reader: Reader = ReaderProcess) -> dict[str, Any]:
     """Run it; the counts of the reader, and of what happened meanwhile."""
     plane = start_control_plane(None, 4)
     try:
@@ -197,7 +233,8 @@ def run(extent: Extent) -> dict[str, Any]:
             ServingWriter(plane, NAMESPACE, SERVING, extent.rate) as writer,
         ):
             kubeconfig = plane.write_kubeconfig(server=proxy.url)
-            return _observe(plane, proxy, writer, kubeconfig, extent)
+            with reader(kubeconfig, NAMESPACE, SERVING) as opened:
+                return _observe(plane, proxy, writer, opened, extent)
     finally:
         plane.stop()
 
@@ -206,40 +243,27 @@ def _observe(
     plane: ControlPlane,
     proxy: TcpProxyThread,
     writer: ServingWriter,
-    kubeconfig: Path,
+    reader: ReaderProcess | DashboardReader,
     extent: Extent,
 ) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.log_acceptance", "read", str(kubeconfig)]
-    reader = subprocess.Popen(
-        [*command, NAMESPACE, SERVING],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    logs = [writer.container_log(pod) for pod in writer.running_pods]
+    wait_for(lambda: all(log.open_count for log in logs), "the reader to follow all Pods")
+    disturbances = Disturbances(plane, writer, proxy, extent)
+    first, started = writer.line_count, time.monotonic()
+    for at, happen in disturbances.schedule():
+        time.sleep(max(0.0, started + at - time.monotonic()))
+        happen()
+    time.sleep(max(0.0, started + extent.seconds - time.monotonic()))
+    rate = (writer.line_count - first) / (time.monotonic() - started)
+    writer.stop_writing()
+    result = reader.finish(writer.written)
+    result["rate"] = round(rate)
+    result["instances"] = len(writer.written)
+    result["requests"] = sum(
+        len(writer.container_log(pod).requests) for pod in {pod for pod, _ in writer.written}
     )
-    try:
-        logs = [writer.container_log(pod) for pod in writer.running_pods]
-        wait_for(lambda: all(log.open_count for log in logs), "the reader to follow all Pods")
-        disturbances = Disturbances(plane, writer, proxy, extent)
-        first, started = writer.line_count, time.monotonic()
-        for at, happen in disturbances.schedule():
-            time.sleep(max(0.0, started + at - time.monotonic()))
-            happen()
-        time.sleep(max(0.0, started + extent.seconds - time.monotonic()))
-        rate = (writer.line_count - first) / (time.monotonic() - started)
-        writer.stop_writing()
-        text = json.dumps([[pod, instance, n] for (pod, instance), n in writer.written.items()])
-        output, _ = reader.communicate(text + "\n")
-        result: dict[str, Any] = json.loads(output)
-        result["rate"] = round(rate)
-        result["instances"] = len(writer.written)
-        result["requests"] = sum(
-            len(writer.container_log(pod).requests) for pod in {pod for pod, _ in writer.written}
-        )
-        result["events"] = disturbances.done
-        return result
-    finally:
-        reader.kill()
-        reader.communicate()
+    result["events"] = disturbances.done
+    return result
 
 
 def print_table(result: Mapping[str, Any]) -> None:
@@ -257,11 +281,17 @@ def print_table(result: Mapping[str, Any]) -> None:
         "instances": "container instances",
         "requests": "requests for logs that reached a node",
         "worst_pause_ms": "ms, longest pause of the reader's event loop",
+        "keys": "keys pressed meanwhile",
+        "key_p50_ms": "ms from a key to the paint of its effect, median",
+        "key_p99_ms": "ms from a key to the paint of its effect, P99",
+        "key_max_ms": "ms from a key to the paint of its effect, worst",
         "cpu_seconds": "s of CPU of the reader",
         "memory_mib": "MiB, most memory of the reader",
     }
+    figures = {**result} | {f"key_{name}": value for name, value in result.get("key", {}).items()}
     for name, label in rows.items():
-        print(f"{result[name]:>12,}  {label}")
+        if name in figures:
+            print(f"{figures[name]:>12,}  {label}")
     print("".join(f"{each}\n" for each in result["wrong"]), end="")
 
 
@@ -273,6 +303,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=Extent.seconds)
     parser.add_argument("--pods", type=int, default=Extent.pods)
     parser.add_argument("--rate", type=float, default=Extent.rate)
+    parser.add_argument("--dashboard", action="store_true", help="read with the dashboard")
     parser.add_argument("--notices", action="store_true", help="print the reader's last notices")
     parser.add_argument("read", nargs="*", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
@@ -280,9 +311,10 @@ def main(arguments: Sequence[str]) -> int:
         _, kubeconfig, namespace, serving = args.read
         asyncio.run(read(Path(kubeconfig), namespace, serving))
         return 0
-    result = run(Extent(args.seconds, args.pods, args.rate))
+    extent = Extent(args.seconds, args.pods, args.rate)
+    result = run(extent, DashboardReader if args.dashboard else ReaderProcess)
     print_table(result)
-    if args.notices:
+    if args.notices and not args.dashboard:
         print("\n".join(result["last_notices"]))
     return int(any(result[name] for name in ("lost", "doubled", "out_of_order", "other")))
 
