@@ -35,7 +35,7 @@ from tui.internals.app_hooks import TerminalApp
 from tui.internals.driver import TerminalDriver
 from tui.internals.textual_private import free_drawn_lines
 from tui.key_queue import ORDERED_EVENTS, KeyQueue
-from tui.log_target import LogTarget
+from tui.logs.target import LogTarget
 from tui.ports.app_context import KeptEdit, Undoable
 from tui.ports.log_service import LogService
 from tui.ports.serving_source import ServingSource, SourceChanges

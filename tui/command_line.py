@@ -19,7 +19,7 @@ from servedeck.commands.errors import USAGE_ERROR, CommandError
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
     from tui.app import InitialPage
-    from tui.log_target import LogTarget
+    from tui.logs.target import LogTarget
 
 
 def run_dashboard(
@@ -69,7 +69,7 @@ def run_open(args: argparse.Namespace) -> int:
 def _log_target(args: argparse.Namespace) -> LogTarget | None:
     """The log that the options name; None without any. Raises CommandError."""
     from servedeck.logs.lines import normalize_stamp, stamp_to_ns
-    from tui.log_target import LogTarget
+    from tui.logs.target import LogTarget
 
     if args.pod is None:
         if args.container is not None or args.time is not None:

@@ -18,8 +18,8 @@ from servedeck.serving.status.diagnosis import PodHealth
 from tests.tui import fakes
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tui.app import InitialPage, ServedeckApp
-from tui.log_find import parse_time
-from tui.log_target import LogTarget
+from tui.logs.find import parse_time
+from tui.logs.target import LogTarget
 from tui.panes.logs import LogsPane
 from tui.screens.serving import ServingScreen
 

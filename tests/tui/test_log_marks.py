@@ -7,8 +7,8 @@ import pytest
 from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.lines import LineBatch, ns_to_stamp
 from servedeck.logs.query import LineQuery
-from tui.log_marks import ERROR, HIT, MARK, bar_marks
-from tui.log_scan import LogScan
+from tui.logs.marks import ERROR, HIT, MARK, bar_marks
+from tui.logs.scan import LogScan
 
 
 def make_scan(count: int, errors: set[int]) -> LogScan:

@@ -19,22 +19,22 @@ from servedeck.logs.lines import NOTICE_SOURCE, LogLine
 from servedeck.serving.text import format_count
 from tui.action_tables.action import Action
 from tui.actions import bindings
-from tui.log_choice import (
+from tui.logs.choice import (
     SINCE_CHOICES,
     LogChoice,
     container_names,
     next_container,
     since_for,
 )
-from tui.log_export import LogSaver, copy_lines
-from tui.log_feed import LogFeed
-from tui.log_find import InputKind, LogFind
-from tui.log_heading import cause_lines, state_line, stream_span, title_line
-from tui.log_lines import LineFormatter, TimeMode
-from tui.log_marks import bar_marks
-from tui.log_navigation import LogNavigation
-from tui.log_strip import LogStrip
-from tui.log_target import LogTarget
+from tui.logs.export import LogSaver, copy_lines
+from tui.logs.feed import LogFeed
+from tui.logs.find import InputKind, LogFind
+from tui.logs.heading import cause_lines, state_line, stream_span, title_line
+from tui.logs.lines import LineFormatter, TimeMode
+from tui.logs.marks import bar_marks
+from tui.logs.navigation import LogNavigation
+from tui.logs.strip import LogStrip
+from tui.logs.target import LogTarget
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from widgets.log_view import LogView, Mark

@@ -29,7 +29,7 @@ from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.command_flow import ask_command, not_running_reason
 from tui.container_shell import Container
-from tui.log_target import LogTarget
+from tui.logs.target import LogTarget
 from tui.object_editor import ObjectEditor
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.panes.base import Pane

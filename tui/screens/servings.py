@@ -30,7 +30,7 @@ from servedeck.serving.text import one_line
 from tui import status_text
 from tui.action_tables.action import POD_KEYS, Action
 from tui.actions import ACTIONS_BY_ID, bindings
-from tui.log_target import LogTarget
+from tui.logs.target import LogTarget
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.port_forward_flow import forwards_text

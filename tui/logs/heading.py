@@ -8,8 +8,8 @@ from typing import Protocol
 from servedeck.fleet.views import PodView
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.text import format_count
-from tui.log_choice import ALL_CONTAINERS, LogChoice, waiting_reason
-from tui.log_feed import LogFeed
+from tui.logs.choice import ALL_CONTAINERS, LogChoice, waiting_reason
+from tui.logs.feed import LogFeed
 from widgets.status_paragraphs import HEALTH_STYLES
 from widgets.styled_line import Line, Span, line_width, wrap
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tui.log_feed import LogFeed
+from tui.logs.feed import LogFeed
 from widgets.log_histogram import bar_count, histogram_lines
 from widgets.text_view import StatusLine
 

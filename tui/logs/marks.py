@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
-from tui.log_lines import MARK_GLYPH
-from tui.log_scan import LogScan
+from tui.logs.lines import MARK_GLYPH
+from tui.logs.scan import LogScan
 from widgets.log_view import Mark
 from widgets.log_viewport import ShownLines
 

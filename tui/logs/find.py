@@ -10,7 +10,7 @@ from enum import StrEnum
 from servedeck.logs.fields import FieldQuery
 from servedeck.logs.query import LineMatcher, LineQuery, QueryError
 from servedeck.serving.text import truncate
-from tui.log_scan import LogScan
+from tui.logs.scan import LogScan
 from widgets.log_view import LogView
 from widgets.search_line import SearchLine
 from widgets.styled_line import Span

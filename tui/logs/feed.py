@@ -11,7 +11,7 @@ from servedeck.logs.buffer import LogBuffer
 from servedeck.logs.instances import LogSelection
 from servedeck.logs.lines import NOTICE_SOURCE, LineBatch, LogLine, LogSource, stamp_to_ns
 from servedeck.logs.streams import LogSince, StreamsState
-from tui.log_scan import LogScan
+from tui.logs.scan import LogScan
 from tui.ports.log_service import LogService, LogStreamsPort
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tui.log_cause import find_landing
-from tui.log_feed import LogFeed
-from tui.log_lines import LineFormatter
+from tui.logs.cause import find_landing
+from tui.logs.feed import LogFeed
+from tui.logs.lines import LineFormatter
 from widgets.log_view import LogView
 
 
