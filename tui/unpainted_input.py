@@ -24,7 +24,7 @@ class UnpaintedInput:
     """Follows input from the terminal to the paint of its effect.
 
     A key takes a turn of the event loop for each widget from the one with the focus up to the app,
-    and its effect some more. A paint meanwhile is of something else.
+    and its effect some more. A paint in the meantime shows something else.
     """
 
     def __init__(
@@ -52,8 +52,9 @@ class UnpaintedInput:
         return InputPhase.UNPAINTED if self._is_handled else InputPhase.HANDLING
 
     def note_dispatched(self, read_at: float) -> None:
-        """Input that was read then was sent to the widget that it is for."""
-        self._dispatched_at = read_at
+        """Input that was read then was sent to the widget that it is for. Movements of the mouse
+        overtake keys that are queued."""
+        self._dispatched_at = max(self._dispatched_at, read_at)
 
     def note_painted(self) -> None:
         """The screen was painted."""

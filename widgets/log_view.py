@@ -108,11 +108,15 @@ class LogView(StyledLineView, can_focus=True):
     @property
     def _rows(self) -> list[tuple[int, LogRow | Line]]:
         """The visible rows with the numbers of their lines."""
+        self._note_size()
+        return self._viewport.rows()
+
+    def _note_size(self) -> None:
+        """The size may have changed since the last paint."""
         viewport, width = self._viewport, max(self.inner_width - 1, 1)
         if (viewport.width, viewport.height) != (width, self.size.height):
             viewport.width, viewport.height = width, self.size.height
             viewport.invalidate()
-        return viewport.rows()
 
     # -- content ------------------------------------------------------------------------------
 
@@ -139,6 +143,7 @@ class LogView(StyledLineView, can_focus=True):
     def set_lines(self, lines: ShownLines) -> None:
         """Show other lines of the same log; the one at the cursor, or the first visible one, stays
         where it is, or the next one that is shown."""
+        self._note_size()
         viewport = self._viewport
         kept = self.cursor if self.cursor is not None else viewport.top
         offset = viewport.row_of(kept) or 0
@@ -259,15 +264,16 @@ class LogView(StyledLineView, can_focus=True):
         height, count, style = self.size.height, self._lines.count, self.rich_style
         first, last = self._visible_positions()
         scrolls = count > last - first
-        end = max(last * height, first * height + count)
+        total = max(count, height)
+        end = max(last * height, first * height + total)
         marks = self._marks(height)
-        if not count or len(marks) != height:
+        if not count or not height or len(marks) != height:
             marks = (None,) * max(height, 1)
         muted = style + self.named_style("muted")
         track, thumb = Segment(_TRACK, muted), Segment(_THUMB, muted)
         bar: list[Segment] = []
         for y, mark in enumerate(marks):
-            in_view = scrolls and first * height <= y * count < end
+            in_view = scrolls and first * height <= y * total < end
             if mark is None:
                 bar.append(thumb if in_view else track)
                 continue
@@ -293,6 +299,7 @@ class LogView(StyledLineView, can_focus=True):
 
     def _pause(self) -> None:
         """Keep the visible lines where they are."""
+        self._note_size()
         self._viewport.stay()
         self._paused_at = self._lines.end
         if self._rows and self.cursor is None:
@@ -323,6 +330,7 @@ class LogView(StyledLineView, can_focus=True):
     def _scroll_in_line(self, rows: int) -> bool:
         """Scroll within the line at the cursor, where it is wrapped to more rows than the screen
         has; False if it has none left in that direction."""
+        self._note_size()
         if self.cursor is None or not self._viewport.scroll_in_line(self.cursor, rows):
             return False
         self._moved()

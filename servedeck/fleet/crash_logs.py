@@ -70,7 +70,6 @@ class CrashLogReader:
         for _ in range(min(MAX_REQUESTS - len(self._tasks), len(self._queue))):
             task = asyncio.create_task(self._read_queued(), name="servedeck crash log")
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
 
     def is_reading(self, instance: EndedInstance) -> bool:
         """Whether an instance was requested and is not read yet."""
@@ -96,6 +95,14 @@ class CrashLogReader:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read_queued(self) -> None:
+        try:
+            await self._read_all()
+        finally:
+            # At once: `request` must not count on a task that reads nothing more.
+            if (task := asyncio.current_task()) is not None:
+                self._tasks.discard(task)
+
+    async def _read_all(self) -> None:
         while self._queue:
             _, _, instance = heapq.heappop(self._queue)
             try:

@@ -19,8 +19,6 @@ _DROPPED = bytes(code for code in range(32) if code not in b"\t\n\x07\r\x1b") + 
 # that would take 30 ms a megabyte.
 _LONGEST_BINARY = 1 << 16
 _MOST_ESCAPES = 1000
-# A longer block has a line that is that long.
-_LONGEST_BLOCK = 1 << 20
 _NOT_ASCII_AS_MARK = bytes(range(128)) + b"?" * 128
 _CONTROL = bytes(code for code in range(32) if code != 9) + b"\x7f"
 
@@ -38,9 +36,8 @@ def plain_text(raw: bytes) -> str:
     Of a line with carriage returns (progress bars write them), the last part that is not blank, as
     a terminal would show it.
 
-    Escapes are not parsed in a line of more than 64 KiB that is not UTF-8, or has more than 1000 of
-    them besides colours: control characters alone are left out. What is not ASCII is shown as "?"
-    in the former.
+    In a line of more than 64 KiB escapes are not parsed if it is not UTF-8, where what is not ASCII
+    is shown as "?", or if it has more than 1000 of them besides colours: ESC alone is left out.
     """
     if raw.isascii():
         text = raw.decode("ascii")
@@ -51,7 +48,7 @@ def plain_text(raw: bytes) -> str:
         return text.replace("\t", _TAB)
     text = decode_line(raw)
     if not text.isprintable():
-        if len(text) > _LONGEST_BINARY and _COLOR.sub("", text).count("\x1b") > _MOST_ESCAPES:
+        if _has_most_escapes(text):
             text = text.replace("\x1b", "")
         text = _without_escapes(text)
         start, end = shown_part(text)
@@ -69,7 +66,7 @@ def plain_block(data: bytes) -> str:
         if not data.translate(None, _PRINTABLE_ASCII):
             return data.decode("ascii")
         text = data.translate(None, _DROPPED).decode("ascii").replace("\r\n", "\n")
-        if "\r" not in text and len(text) <= _LONGEST_BLOCK:
+        if "\r" not in text and not _has_most_escapes(text):
             text = _without_escapes(text)
             # What is left of an escape without an end is rare, and left to `plain_text`.
             if "\x1b" not in text:
@@ -97,6 +94,11 @@ def _without_escapes(text: str) -> str:
     if text.isascii() and "\x1b" not in text:
         return text
     return TERMINAL_ESCAPE.sub("", text)
+
+
+def _has_most_escapes(text: str) -> bool:
+    """Whether a line, or a block that may have such a line, has more escapes than are parsed."""
+    return len(text) > _LONGEST_BINARY and _COLOR.sub("", text).count("\x1b") > _MOST_ESCAPES
 
 
 def decode_line(raw: bytes) -> str:

@@ -86,6 +86,24 @@ async def test_each_instance_is_read_once(logs: Logs) -> None:
     assert logs.requested == ["a", "b"]
 
 
+async def test_what_is_requested_as_others_end_is_read(logs: Logs) -> None:
+    """As a session does that waits for logs, and learns of another crash then."""
+    logs.open.clear()
+    logs.reader.request([ended("a"), ended("b")])
+
+    async def wait_twice() -> None:
+        await logs.reader.wait([ended("a"), ended("b")])
+        logs.reader.request([ended("c")])
+        await logs.reader.wait([ended("c")])
+
+    waiting = asyncio.create_task(wait_twice())
+    await wait_until(lambda: logs.reading == 2)
+    logs.open.set()
+    await wait_until(waiting.done)
+    await waiting
+    assert logs.requested == ["a", "b", "c"]
+
+
 async def test_few_at_a_time_the_newest_first_and_few_pods_of_a_serving(logs: Logs) -> None:
     logs.open.clear()
     for serving in range(4):

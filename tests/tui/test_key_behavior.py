@@ -28,6 +28,7 @@ from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.waiting import wait_until
 from tui.actions import ACTIONS
+from tui.internals.textual_private import needs_layout
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.undo_history import UndoHistory
 from tui.screens.help import HelpScreen
@@ -606,6 +607,7 @@ async def test_nothing_is_painted_between_a_key_and_its_effect(monkeypatch):
     app = make_app(fakes.FakeSource().add_views(*fakes.fleet()))
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for_text(pilot, "llama-70b-chat")
+        await wait_for(pilot, lambda: not needs_layout(app.screen), "the layout")
         monkeypatch.setattr("tui.unpainted_input.HOLD_SECONDS", 600.0)
         read_at = monotonic()
         monkeypatch.setattr(app, "last_input_at", lambda: read_at)

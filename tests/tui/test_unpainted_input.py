@@ -44,6 +44,19 @@ def test_a_key_waits_from_its_read_to_the_paint_of_its_effect() -> None:
     assert not terminal.input.is_waiting()
 
 
+def test_a_movement_of_the_mouse_that_overtakes_a_queued_key_changes_nothing() -> None:
+    terminal = Terminal()
+    terminal.read()
+    key = terminal.read_at
+    terminal.read(after=0.001)
+    terminal.input.note_dispatched(terminal.read_at)
+    terminal.is_busy = True
+    assert terminal.input.phase is InputPhase.HANDLING
+    terminal.is_busy = False
+    terminal.input.note_dispatched(key)
+    assert terminal.input.phase is InputPhase.UNPAINTED
+
+
 def test_a_key_without_an_effect_is_waited_for_a_moment() -> None:
     terminal = Terminal()
     terminal.read()

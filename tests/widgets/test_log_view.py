@@ -229,6 +229,36 @@ async def test_what_the_log_contains_is_marked_beside_it():
         assert app.bar() == "█││!││││││"
 
 
+async def test_marks_and_the_visible_part_of_few_wrapped_lines_are_beside_each_other():
+    app = LogApp()
+    async with app.run_test(size=(40, 10)) as pilot:
+        view = app.log_view
+        app.add([f"line {number} " + "word " * 40 for number in range(6)])
+
+        def marks(height: int) -> list[Mark | None]:
+            return [Mark("!", "error") if y == 5 else None for y in range(height)]
+
+        view.show(app.lines, app.lines.row, marks)
+        view.set_wrapping(True)
+        await wait_for(pilot, lambda: app.visible_lines()[-1].startswith("  word"), "the end")
+        await pilot.press("g")
+        assert app.visible_lines()[0].startswith("line 0")
+        assert app.bar() == "██│││!││││"
+
+
+async def test_a_pause_right_after_a_resize_keeps_the_end_in_view():
+    app = LogApp()
+    async with app.run_test(size=(40, 20)) as pilot:
+        view = app.log_view
+        app.add(numbered_lines(0, 100))
+        await wait_for(pilot, lambda: app.visible_lines()[-1] == "line 99", "the end")
+        view._viewport.height = 30  # of the last paint; the terminal is smaller now
+        view._viewport.invalidate()
+        view._viewport.rows()
+        view.set_following(False)
+        assert app.visible_lines()[-1] == "line 99"
+
+
 async def test_the_head_of_a_line_stays_when_the_rest_is_read_sideways():
     app = LogApp()
     async with app.run_test(size=(30, 5)) as pilot:

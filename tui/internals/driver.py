@@ -13,7 +13,6 @@ import threading
 import tty
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable, Mapping
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import events
@@ -288,7 +287,6 @@ class TerminalDriver(LinuxDriver):
                         self._watchdog.report_terminal_lost()
                         ended = True
                     if text := decode(data):  # empty if the data ends within a character
-                        self.last_input_at = monotonic()
                         self._process_messages(parser.feed(text))
                 self._process_messages(parser.flush() if ended else parser.tick())
 
@@ -303,6 +301,8 @@ class TerminalDriver(LinuxDriver):
 
     def _process_messages(self, messages: Iterable[Message]) -> None:
         for message in messages:
+            if isinstance(message, (events.InputEvent, events.Paste)):
+                self.last_input_at = message.time
             self.process_message(message)
 
     def send_message(self, message: Message) -> None:

@@ -29,16 +29,16 @@ class LogNavigation:
         """A known cause that was found, and what to change."""
         self.target_ns: int | None = None
         """Unix time of the line to go to when the log was read; None for none."""
-        self._crashed_pods: frozenset[str] = frozenset()
-        """Pods to whose first error the view is to go then."""
+        self._find_crashed: Callable[[], frozenset[str]] | None = None
+        """Finds the Pods to whose first error the view is to go then; None for none."""
         self._wanted_error = 0
         """Direction in which an error is looked for that was not found yet; 0 for none."""
 
-    def start(self, crashed_pods: frozenset[str]) -> None:
-        """Another log is read. When that is done, go to `target_ns`; without one, to the first
-        error of the last run of one of these Pods."""
+    def start(self, find_crashed: Callable[[], frozenset[str]]) -> None:
+        """Another log is read. When that is done, go to `target_ns`; without one, and if there are
+        crashed Pods now, to the first error of the last run of one of them."""
         self.cause, self._wanted_error = ("", ""), 0
-        self._crashed_pods = crashed_pods
+        self._find_crashed = find_crashed if find_crashed() else None
         self._formatter.marks = frozenset()
 
     def note_progress(self) -> None:
@@ -54,12 +54,12 @@ class LogNavigation:
             return
         if not feed.scan.levels.complete:
             return
-        pods, self._crashed_pods = self._crashed_pods, frozenset()
+        find_crashed, self._find_crashed = self._find_crashed, None
         if self.target_ns is not None:
             view.go_to(feed.scan.levels.line_at_time(self.target_ns))
             self.target_ns = None
-        elif pods:
-            landing = find_landing(feed.buffer, feed.scan.levels, feed.sources, pods)
+        elif find_crashed is not None:
+            landing = find_landing(feed.buffer, feed.scan.levels, feed.sources, find_crashed())
             if landing is not None and view.following:
                 view.go_to(landing.number)
                 self.cause = landing.text, landing.advice

@@ -173,7 +173,7 @@ class LogsPane(Pane):
         self._apply_folding(feed)
         self._formatter.reset_labels()
         self._navigation.start(
-            frozenset(pod.name for pod in self._chosen if pod.reason and pod.restarts)
+            lambda: frozenset(pod.name for pod in self._chosen if pod.reason and pod.restarts)
         )
         self.log_view.show(feed.scan.lines, self._formatter.row, self._bar_marks)
         self.log_view.clear()

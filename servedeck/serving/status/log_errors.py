@@ -69,7 +69,12 @@ def find_log_error(lines: Sequence[str]) -> LogErrorMatch | None:
             order = (_is_warning(line), rank, -known, index)
             if best is None or order < best[0]:
                 best = order, error, found
-    return None if best is None else _to_match(best[1], best[0][3], best[2])
+    if best is None:
+        return None
+    _, error, found = best
+    # A value that looks secret is told by what is before it, which the pattern may leave out.
+    masked = _compile(error.pattern).search(mask_text(found.string)[0])
+    return _to_match(error, best[0][3], masked or found)
 
 
 # -- matching ---------------------------------------------------------------------------------

@@ -141,6 +141,15 @@ def test_no_pattern_needs_more_than_linear_time(id_: str) -> None:
             find_log_error([(part + " ") * 2000 + case.line])
 
 
+@pytest.mark.parametrize("padding", [118, 124, 130, 136, 140])
+def test_a_secret_that_the_pattern_cuts_is_masked(padding: int) -> None:
+    token = "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH"
+    rest = f"--weird {'x' * padding} {token} --x"
+    found = find_log_error([f"vllm: error: unrecognized arguments: {rest}"])
+    assert found is not None
+    assert "hf_abc" not in found.sentence
+
+
 def test_a_secret_in_the_line_is_masked() -> None:
     line = "vllm: error: unrecognized arguments: --gpu-count 2 --api-key sk-mine-7f3a --seeds 1"
     found = find_log_error([line])
