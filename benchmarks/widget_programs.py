@@ -31,6 +31,7 @@ from textual.widgets.option_list import Option
 import tui.app
 from styles.themes import DARK
 from tests.tui import fakes
+from tests.tui.fake_detail_service import FakeDetailService
 from tui.app import ServedeckApp
 from tui.screens.base import ActionScreen
 from tui.screens.command import CommandScreen
@@ -254,7 +255,11 @@ def make_servedeck_app(
     part: str, labels: Sequence[str], *, replaced: bool = False
 ) -> ServedeckWidgetsApp:
     app = ServedeckWidgetsApp(
-        fakes.FakeSource(), fakes.FakeLogService(), clock=lambda: fakes.NOW, theme=DARK.name
+        fakes.FakeSource(),
+        fakes.FakeLogService(),
+        FakeDetailService(),
+        clock=lambda: fakes.NOW,
+        theme=DARK.name,
     )
     open_it = open_textual if replaced else open_servedeck
     app.open_part = partial(open_it, app, part, labels)  # type: ignore[arg-type]
