@@ -16,7 +16,7 @@ at the end.
 
     python -m benchmarks.log_acceptance read KUBECONFIG NAMESPACE SERVING
 
-is the reader without a screen. It is told on standard input how many lines each container instance
+is the reader without a screen. It reads from standard input how many lines each container instance
 has written, and prints its counts.
 """
 

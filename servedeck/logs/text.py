@@ -37,7 +37,8 @@ def plain_text(raw: bytes) -> str:
     a terminal would show it.
 
     In a line of more than 64 KiB escapes are not parsed if it is not UTF-8, where what is not ASCII
-    is shown as "?", or if it has more than 1000 of them besides colours: ESC alone is left out.
+    is shown as "?", or if it has more than 1000 of them besides colours: of these ESC alone is left
+    out.
     """
     if raw.isascii():
         text = raw.decode("ascii")
@@ -48,9 +49,10 @@ def plain_text(raw: bytes) -> str:
         return text.replace("\t", _TAB)
     text = decode_line(raw)
     if not text.isprintable():
-        if _has_most_escapes(text):
+        text = _COLOR.sub("", text)
+        if _has_too_many_escapes(text):
             text = text.replace("\x1b", "")
-        text = _without_escapes(text)
+        text = _without_other_escapes(text)
         start, end = shown_part(text)
         text = text[start:end].replace("\t", _TAB).replace(_BELL, "")
         if len(text) > _LONGEST_BINARY and not text.isprintable():
@@ -66,11 +68,13 @@ def plain_block(data: bytes) -> str:
         if not data.translate(None, _PRINTABLE_ASCII):
             return data.decode("ascii")
         text = data.translate(None, _DROPPED).decode("ascii").replace("\r\n", "\n")
-        if "\r" not in text and not _has_most_escapes(text):
-            text = _without_escapes(text)
-            # What is left of an escape without an end is rare, and left to `plain_text`.
-            if "\x1b" not in text:
-                return text.replace("\t", _TAB).replace(_BELL, "")
+        if "\r" not in text:
+            text = _COLOR.sub("", text)
+            if not _has_too_many_escapes(text):
+                text = _without_other_escapes(text)
+                # What is left of an escape without an end is rare, and left to `plain_text`.
+                if "\x1b" not in text:
+                    return text.replace("\t", _TAB).replace(_BELL, "")
     elif (printable := _printable_block(data)) is not None:
         return printable
     return "\n".join([plain_text(line) for line in data.split(b"\n")])
@@ -89,16 +93,16 @@ def _printable_block(data: bytes) -> str | None:
     return text
 
 
-def _without_escapes(text: str) -> str:
-    text = _COLOR.sub("", text)
+def _without_other_escapes(text: str) -> str:
     if text.isascii() and "\x1b" not in text:
         return text
     return TERMINAL_ESCAPE.sub("", text)
 
 
-def _has_most_escapes(text: str) -> bool:
-    """Whether a line, or a block that may have such a line, has more escapes than are parsed."""
-    return len(text) > _LONGEST_BINARY and _COLOR.sub("", text).count("\x1b") > _MOST_ESCAPES
+def _has_too_many_escapes(text: str) -> bool:
+    """Whether a line without its colours, or a block that may have such a line, has more escapes
+    than are parsed."""
+    return len(text) > _LONGEST_BINARY and text.count("\x1b") > _MOST_ESCAPES
 
 
 def decode_line(raw: bytes) -> str:

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 from textual.app import App, ComposeResult
 
 from styles.themes import DARK, DEFAULT_VARIABLES
@@ -44,6 +46,11 @@ class LogApp(App[None]):
         """The column at the right edge."""
         view = self.log_view
         return "".join(view.render_line(y).text[-1] for y in range(view.size.height))
+
+
+def marks_at(row: int) -> Callable[[int], list[Mark | None]]:
+    """A mark beside one row."""
+    return lambda height: [Mark("!", "error") if y == row else None for y in range(height)]
 
 
 def numbered_lines(start: int, stop: int) -> list[str]:
@@ -219,10 +226,7 @@ async def test_what_the_log_contains_is_marked_beside_it():
         view = app.log_view
         app.add(numbered_lines(0, 100))
 
-        def marks(height: int) -> list[Mark | None]:
-            return [Mark("!", "error") if y == 3 else None for y in range(height)]
-
-        view.show(app.lines, app.lines.row, marks)
+        view.show(app.lines, app.lines.row, marks_at(3))
         await wait_for(pilot, lambda: app.visible_lines()[-1] == "line 99", "the end")
         assert app.bar() == "│││!│││││█"
         await pilot.press("g")
@@ -235,10 +239,7 @@ async def test_marks_and_the_visible_part_of_few_wrapped_lines_are_beside_each_o
         view = app.log_view
         app.add([f"line {number} " + "word " * 40 for number in range(6)])
 
-        def marks(height: int) -> list[Mark | None]:
-            return [Mark("!", "error") if y == 5 else None for y in range(height)]
-
-        view.show(app.lines, app.lines.row, marks)
+        view.show(app.lines, app.lines.row, marks_at(5))
         view.set_wrapping(True)
         await wait_for(pilot, lambda: app.visible_lines()[-1].startswith("  word"), "the end")
         await pilot.press("g")

@@ -72,7 +72,7 @@ def find_log_error(lines: Sequence[str]) -> LogErrorMatch | None:
     if best is None:
         return None
     _, error, found = best
-    # A value that looks secret is told by what is before it, which the pattern may leave out.
+    # In the whole line: what tells that a value is a secret may be outside of the match.
     masked = _compile(error.pattern).search(mask_text(found.string)[0])
     return _to_match(error, best[0][3], masked or found)
 
