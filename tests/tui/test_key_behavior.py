@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from time import monotonic
 
 import pytest
+from textual import events
 from textual.binding import Binding
 
 from servedeck.changes.draft import Draft
@@ -28,7 +29,6 @@ from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.waiting import wait_until
 from tui.actions import ACTIONS
-from tui.internals.textual_private import needs_layout
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.create.undo_history import UndoHistory
 from tui.screens.help import HelpScreen
@@ -287,7 +287,6 @@ async def test_an_unbound_key_is_reported(
 
 
 async def test_text_pasted_where_no_field_is_does_nothing_and_says_so() -> None:
-    from textual import events
 
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -603,22 +602,26 @@ async def test_a_paint_before_a_key_was_handled_is_not_its_effect(monkeypatch):
         await wait_for(pilot, lambda: not source.is_busy(), "the paint")
 
 
-async def test_nothing_is_painted_between_a_key_and_its_effect(monkeypatch):
+@pytest.mark.parametrize(
+    ("phase", "interval", "is_painted"),
+    [
+        (InputPhase.HANDLING, 0.0, False),
+        (InputPhase.UNPAINTED, 600.0, True),
+        (InputPhase.PAINTED, 600.0, False),
+        (InputPhase.PAINTED, 0.0, True),
+    ],
+)
+async def test_the_effect_of_a_key_is_painted_at_once_and_nothing_before_it(
+    monkeypatch, phase, interval, is_painted
+):
     app = make_app(fakes.FakeSource().add_views(*fakes.fleet()))
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for_text(pilot, "llama-70b-chat")
-        await wait_for(pilot, lambda: not needs_layout(app.screen), "the layout")
-        monkeypatch.setattr("tui.unpainted_input.HOLD_SECONDS", 600.0)
-        read_at = monotonic()
-        monkeypatch.setattr(app, "last_input_at", lambda: read_at)
-        painted = app.post_display_hook
-        phases = []
-        monkeypatch.setattr(
-            app, "post_display_hook", lambda: (phases.append(app.input_phase), painted())
-        )
-        app.servings.table.refresh()  # there is something to paint already
-        before = app.servings.table.cursor_key
-        await pilot.press("j")
-        await wait_for(pilot, lambda: app.input_phase is InputPhase.PAINTED, "the paint")
-        assert phases[0] is InputPhase.UNPAINTED
-        assert app.servings.table.cursor_key != before
+        screen, painted = app.screen, []
+        monkeypatch.setattr("tui.screens.base.PAINT_INTERVAL", interval)
+        monkeypatch.setattr("tui.screens.base.paint_now", painted.append)
+        monkeypatch.setattr(type(app), "input_phase", phase)
+        screen._last_paint_at = monotonic()
+        screen.refresh()
+        await screen.on_idle(events.Idle())
+        assert painted == ([screen] if is_painted else [])
