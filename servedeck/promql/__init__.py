@@ -1,0 +1,1 @@
+"""A subset of PromQL: its expressions as text and as objects, and their values over samples."""
