@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.families import Metric
 from servedeck.metrics.pod_scrape import INTERVALS, scrape
 from servedeck.metrics.prometheus import PrometheusClient, single_value
-from servedeck.metrics.queries import WINDOW_SECONDS, Metric, build_query
+from servedeck.metrics.queries import WINDOW_SECONDS, build_query
 from servedeck.metrics.target import MetricsTarget, fetch_target
 from servedeck.metrics.transports import PrometheusOptions, open_transport
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 PROMETHEUS_TIMEOUT = 10.0
 """Seconds for the answer of Prometheus."""
 
-_METRICS = (Metric.REQUEST_RATE, Metric.RUNNING_REQUESTS)
+_METRICS = (Metric.REQUESTS, Metric.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,8 @@ class LoadReader:
             async for found in scrape(
                 self._connection, target, _METRICS, intervals=self._intervals
             ):
-                rate = found.values[Metric.REQUEST_RATE]
-                running = found.values[Metric.RUNNING_REQUESTS]
+                rate = found.values[Metric.REQUESTS]
+                running = found.values[Metric.RUNNING]
                 if rate is not None:
                     is_known = True
                     yield ServingLoad(rate, running, "pods", found.seconds, found.pods, ready)

@@ -13,7 +13,7 @@ from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.resources import POD
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.exposition import Labels, Sample, parse_samples
-from servedeck.metrics.queries import METRIC_KINDS, Metric, MetricKind, metric_names
+from servedeck.metrics.families import METRIC_KINDS, Metric, MetricKind, MetricName, server_names
 from servedeck.metrics.target import MetricsTarget
 
 MAX_PODS = 20
@@ -59,7 +59,7 @@ async def scrape(
     permission."""
     asked = tuple(metrics)
     names = [
-        name for one in asked for group in metric_names(one, target.template) for name in group
+        name.name for one in asked for group in server_names(one, target.template) for name in group
     ]
     pods = target.ready_pods[:MAX_PODS]
     if not names or not pods:
@@ -88,7 +88,7 @@ def evaluate(
     values: dict[Metric, float | None] = {}
     for metric in metrics:
         found = [
-            _pod_value(metric, before[name], after[name], metric_names(metric, template))
+            _pod_value(metric, before[name], after[name], server_names(metric, template))
             for name in pods
         ]
         known = [one for one in found if one is not None]
@@ -97,7 +97,7 @@ def evaluate(
 
 
 def _pod_value(
-    metric: Metric, before: PodPage, after: PodPage, names: Iterable[tuple[str, ...]]
+    metric: Metric, before: PodPage, after: PodPage, names: Iterable[tuple[MetricName, ...]]
 ) -> float | None:
     name = _find_name(after.samples, names)
     if name is None:
@@ -109,10 +109,10 @@ def _pod_value(
     return counter_increase(before.samples, new) / seconds if seconds > 0 else None
 
 
-def _find_name(samples: PodSamples, names: Iterable[tuple[str, ...]]) -> str | None:
+def _find_name(samples: PodSamples, names: Iterable[tuple[MetricName, ...]]) -> str | None:
     """The name that a server has, the newer one first."""
     known = {name for name, _labels in samples}
-    return next((name for group in names for name in group if name in known), None)
+    return next((one.name for group in names for one in group if one.name in known), None)
 
 
 def counter_increase(before: PodSamples, after: PodSamples) -> float:

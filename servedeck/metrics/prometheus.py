@@ -5,7 +5,8 @@ Source: https://prometheus.io/docs/prometheus/latest/querying/api/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -17,6 +18,9 @@ from servedeck.metrics.exposition import parse_value
 MAX_RESPONSE_BYTES = 16 << 20
 QUERY_PATH = "/api/v1/query"
 QUERY_RANGE_PATH = "/api/v1/query_range"
+METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
+LARGE_ANSWER_BYTES = 256 << 10
+"""What is longer is decoded beside the screen: it takes more than a millisecond."""
 
 
 class HttpAnswer(NamedTuple):
@@ -46,7 +50,7 @@ class Point(NamedTuple):
 
 
 class Series(NamedTuple):
-    labels: dict[str, str]
+    labels: Mapping[str, str]
     """Not sanitized."""
     points: tuple[Point, ...]
 
@@ -66,7 +70,15 @@ class _Answer(msgspec.Struct, rename="camel"):
     status: str = ""
     error_type: str = ""
     error: str = ""
-    data: _Data | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+    """Empty for none."""
+    warnings: list[str] = []
+
+
+class Answer(NamedTuple):
+    series: tuple[Series, ...]
+    warning: str = ""
+    """What the server says about them, one sentence: Thanos did not reach a store."""
 
 
 class PrometheusClient:
@@ -75,17 +87,23 @@ class PrometheusClient:
     def __init__(self, transport: PrometheusTransport) -> None:
         self._transport = transport
 
-    async def query(self, expression: str, time: float | None = None) -> tuple[Series, ...]:
+    @property
+    def display_name(self) -> str:
+        """Prometheus in a sentence, "Prometheus at prometheus.example.com:9090"."""
+        return self._transport.display_name
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def query(self, expression: str, time: float | None = None) -> Answer:
         """The series of an instant query, each with one point. `time` is in seconds since the
         epoch; None for now."""
         params = [("query", expression)]
         if time is not None:
             params.append(("time", f"{time:.3f}"))
-        return self._series(await self._request(QUERY_PATH, params))
+        return await self._request_series(QUERY_PATH, params)
 
-    async def query_range(
-        self, expression: str, start: float, end: float, step: float
-    ) -> tuple[Series, ...]:
+    async def query_range(self, expression: str, start: float, end: float, step: float) -> Answer:
         """The series of a range query. Times are in seconds since the epoch, `step` in seconds. A
         point that Prometheus has no value for is missing."""
         params = [
@@ -94,9 +112,27 @@ class PrometheusClient:
             ("end", f"{end:.3f}"),
             ("step", f"{step:.3f}"),
         ]
-        return self._series(await self._request(QUERY_RANGE_PATH, params))
+        return await self._request_series(QUERY_RANGE_PATH, params)
 
-    async def _request(self, path: str, params: Sequence[tuple[str, str]]) -> _Data:
+    async def metric_names(self, selector: str) -> frozenset[str]:
+        """The names of the series of the last hour that a selector matches."""
+        found = await self._request(METRIC_NAMES_PATH, [("match[]", selector)])
+        try:
+            return frozenset(msgspec.json.decode(found.data, type=list[str]))
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise MetricsError(
+                f"{self._name} answers with a result that is not one of Prometheus."
+            ) from error
+
+    async def _request_series(self, path: str, params: Sequence[tuple[str, str]]) -> Answer:
+        parsed = await self._request(path, params)
+        if len(memoryview(parsed.data)) > LARGE_ANSWER_BYTES:
+            series = await asyncio.to_thread(self._series, parsed)
+        else:
+            series = self._series(parsed)
+        return Answer(series, clean_message("; ".join(parsed.warnings[:3])))
+
+    async def _request(self, path: str, params: Sequence[tuple[str, str]]) -> _Answer:
         answer = await self._transport.get(path, params, MAX_RESPONSE_BYTES)
         try:
             parsed = msgspec.json.decode(answer.body, type=_Answer)
@@ -104,9 +140,9 @@ class PrometheusClient:
             parsed = _Answer()
         if answer.status >= 300 or parsed.status == "error":
             raise self._error(answer, parsed)
-        if parsed.status != "success" or parsed.data is None:
+        if parsed.status != "success" or not memoryview(parsed.data):
             raise MetricsError(f"{self._name} {_describe_other_answer(answer.body)}.")
-        return parsed.data
+        return parsed
 
     @property
     def _name(self) -> str:
@@ -135,8 +171,9 @@ class PrometheusClient:
             what = f"refused the query ({status}{f': {reason}' if reason else ''})"
         return MetricsError(f"{self._name} {what}.")
 
-    def _series(self, data: _Data) -> tuple[Series, ...]:
+    def _series(self, answer: _Answer) -> tuple[Series, ...]:
         try:
+            data = msgspec.json.decode(answer.data, type=_Data)
             if data.result_type in ("scalar", "string"):
                 point = msgspec.json.decode(data.result, type=tuple[float, str])
                 return (Series({}, (_point(point),)),)
@@ -161,9 +198,9 @@ def _describe_other_answer(body: bytes) -> str:
     return "does not answer as Prometheus; check its address"
 
 
-def single_value(series: Sequence[Series]) -> float | None:
+def single_value(answer: Answer) -> float | None:
     """The value of a query whose result is one number; None if there is none."""
-    for one in series:
+    for one in answer.series:
         for point in one.points:
             return point.value
     return None

@@ -1,139 +1,268 @@
-"""The one table of what the metrics of each inference server are called, and the queries of it.
+"""Expressions of the metrics of a serving.
 
-To add a server, add its row to `SERVER_METRICS`; to add a metric, a member of `Metric`, its
-`MetricKind`, and its names in the rows. PromQL and the live scrape both derive from the table.
+Sources: the servers' own metrics in `families`; https://istio.io/latest/docs/reference/config/metrics/
+and https://gateway.envoyproxy.io/docs/tasks/observability/proxy-metric/ for proxies.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from enum import Enum, StrEnum, auto
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 
+from servedeck.metrics.families import (
+    METRIC_KINDS,
+    MILLI,
+    Metric,
+    MetricKind,
+    MetricName,
+    server_names,
+)
 from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.expressions import (
+    Aggregation,
+    AggregationOperator,
+    Binary,
+    Call,
+    Expression,
+    Matcher,
+    Number,
+    Selector,
+    escape_regex,
+    first_of,
+    format_expression,
+    quantile,
+    total,
+)
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE
 
 WINDOW_SECONDS = 120
-"""Over how many seconds Prometheus computes a rate: at least four scrapes at its usual intervals of
-15 and 30 s, and two at 60 s."""
+"""Over how many seconds Prometheus computes a present rate: at least four scrapes at its usual
+intervals of 15 and 30 s, and two at 60 s."""
+
+KnownNames = Collection[str] | None
+"""The names of the samples that the Pods have; None if that is not known."""
 
 
-class Metric(StrEnum):
-    REQUEST_RATE = "requests per second"
-    """Finished requests per second."""
-    RUNNING_REQUESTS = "requests in progress"
+@dataclass(frozen=True, slots=True)
+class MetricSeries:
+    """The series of one or several names of a metric."""
+
+    names: tuple[MetricName, ...]
+    """The newest first: of a Pod that has several, those of the first count."""
+    matchers: tuple[Matcher, ...]
+    is_proxy: bool = False
+    """Whether a proxy in front of the Pods counts, which may be first seen after its first
+    requests."""
 
 
-class MetricKind(Enum):
-    RATE = auto()
-    """How fast a counter increases, per second, summed over all its series."""
-    GAUGE = auto()
-    """The present value, summed over all its series."""
+def metric_series(
+    metric: Metric, target: MetricsTarget, known: KnownNames = None
+) -> tuple[MetricSeries, ...]:
+    """Where a metric may be, what comes first counts: the names that the serving gives itself;
+    those of its server, and those of the proxies. Of a server that is not known, the proxies come
+    before all servers, as they count every request."""
+    pods = pod_matchers(target) if target.pods or target.replica_sets else ()
+    own = target.own_names.get(metric)
+    if own and pods:
+        return (MetricSeries(own, pods),)
+    found = [
+        MetricSeries(names, pods) for names in server_names(metric, target.template, known) if pods
+    ]
+    proxies = list(_proxy_series(metric, target))
+    is_custom = target.template == CUSTOM_TEMPLATE
+    return tuple(proxies + found if is_custom else found + proxies)
 
 
-METRIC_KINDS: Mapping[Metric, MetricKind] = {
-    Metric.REQUEST_RATE: MetricKind.RATE,
-    Metric.RUNNING_REQUESTS: MetricKind.GAUGE,
-}
-
-MetricNames = Mapping[Metric, tuple[str, ...]]
-"""The names of a metric in different versions of a server: those of the first that a Pod has
-count."""
-
-SERVER_METRICS: Mapping[str, MetricNames] = {
-    # vllm 0.33 vllm/v1/metrics/loggers.py; the same since vllm/engine/metrics.py of v0.
-    "vllm": {
-        Metric.REQUEST_RATE: ("vllm:request_success_total",),
-        Metric.RUNNING_REQUESTS: ("vllm:num_requests_running",),
-    },
-    # furiosa-llm 2026.4
-    "furiosa-llm": {
-        Metric.REQUEST_RATE: ("furiosa_llm_request_success_total",),
-        Metric.RUNNING_REQUESTS: ("furiosa_llm_num_requests_running",),
-    },
-    # https://docs.sglang.io/references/production_metrics.html
-    "sglang": {
-        Metric.REQUEST_RATE: (
-            "sglang:num_requests_total",
-            "sglang:e2e_request_latency_seconds_count",
-        ),
-        Metric.RUNNING_REQUESTS: ("sglang:num_running_reqs",),
-    },
-    # https://huggingface.co/docs/text-generation-inference/reference/metrics
-    "tgi": {Metric.REQUEST_RATE: ("tgi_request_count",)},
-}
-"""By the name of the server in `serving.servers`."""
+def counter_rate(series: MetricSeries, window: float, *by: str) -> Expression:
+    """How fast counters increase, per second, summed over all series but those of `by`."""
+    return total(_joined(series, lambda one: Call("rate", (one,)), window), *by)
 
 
-def metric_names(metric: Metric, template: str) -> tuple[tuple[str, ...], ...]:
-    """The names of a metric that a server of a template may have: those of the server; of an
-    unknown one those of all servers, since a custom image may contain any."""
-    if template != CUSTOM_TEMPLATE:
-        known = SERVER_METRICS.get(template, {}).get(metric, ())
-        return (known,) if known else ()
-    return tuple(row[metric] for row in SERVER_METRICS.values() if metric in row)
+def counter_increase(series: MetricSeries, seconds: float) -> Expression:
+    """By how much they have increased in the last `seconds`.
+
+    The increase of a counter that was first seen with requests misses those, and there is none of
+    one that was seen once: a proxy's counters begin with their first request."""
+    increase = total(_joined(series, lambda one: Call("increase", (one,)), seconds))
+    if not series.is_proxy:
+        return increase
+    return Binary("or", increase, total(_joined(series, lambda one: one, 0.0)))
+
+
+def gauge(
+    series: MetricSeries,
+    operator: AggregationOperator = "sum",
+    *by: str,
+    over: float = 0.0,
+    function: str = "max_over_time",
+) -> Expression:
+    """The values of gauges, aggregated; `over` is the time, in seconds, of which the greatest of
+    each counts."""
+    if over:
+        return Aggregation(operator, _joined(series, lambda one: Call(function, (one,)), over), by)
+    return Aggregation(operator, _joined(series, lambda one: one, 0.0), by)
+
+
+def latency_quantile(
+    share: float, series: MetricSeries, window: float, known: KnownNames = None, *by: str
+) -> Expression:
+    """A quantile of histograms in seconds; native ones where the names are known to be such."""
+    classic = MetricSeries(
+        tuple(one._replace(name=f"{one.name}_bucket") for one in series.names), series.matchers
+    )
+    found: Expression = quantile(
+        share, total(_joined(classic, _rate, window, scale=False), *by, "le")
+    )
+    if known is not None and any(one.name in known for one in series.names):
+        native = quantile(share, total(_joined(series, _rate, window, scale=False), *by))
+        found = Binary("or", found, native)
+    return _scaled(found, series.names[0].factor)
+
+
+def error_rate(
+    series: MetricSeries, window: float, *by: str, failures_only: bool = False
+) -> Expression:
+    """Errors per second of the only name of the series."""
+    name = series.names[0]
+    codes = name.failure_codes if failures_only else name.error_codes
+    matchers = series.matchers
+    if codes:
+        matchers += (Matcher(name.code_label, "=~", codes),)
+    return counter_rate(MetricSeries((name,), matchers, series.is_proxy), window, *by)
 
 
 def build_query(metric: Metric, target: MetricsTarget, window: int = WINDOW_SECONDS) -> str:
     """The PromQL of a metric now, one number; "" if there is none for the target. `window` is in
     seconds."""
-    alternatives = [
-        f"sum({_joined(metric, names, target, window)})"
-        for names in metric_names(metric, target.template)
-        if target.pods
-    ]
-    if metric is Metric.REQUEST_RATE and target.is_whole:
-        alternatives += [f"sum(rate({one}[{window}s]))" for one in _proxy_counters(target)]
-    return " or ".join(alternatives)
+    is_counter = METRIC_KINDS[metric] is MetricKind.COUNTER
+    found = first_of(
+        counter_rate(one, window) if is_counter else gauge(one)
+        for one in metric_series(metric, target)
+    )
+    return format_expression(found) if found is not None else ""
 
 
-def _joined(metric: Metric, names: tuple[str, ...], target: MetricsTarget, window: int) -> str:
-    """The series of the newer name, and those of the older one of Pods that do not have it."""
-    labels = f"{{namespace={quote(target.namespace)},pod=~{quote(pod_pattern(target))}}}"
-    if METRIC_KINDS[metric] is MetricKind.RATE:
-        return " or ".join(f"rate({name}{labels}[{window}s])" for name in names)
-    return " or ".join(f"{name}{labels}" for name in names)
+def _rate(selector: Selector) -> Expression:
+    return Call("rate", (selector,))
 
 
-def _proxy_counters(target: MetricsTarget) -> tuple[str, ...]:
-    """The requests that a proxy in front of the Pods counts: Istio's in the Pods, Istio's in a
-    gateway, and Envoy Gateway's for the HTTPRoute of the serving's name."""
-    name, namespace = quote(target.name), quote(target.namespace)
-    workload = f"destination_workload={name},destination_workload_namespace={namespace}"
-    route = rf"httproute/{escape_regex(target.namespace)}/{escape_regex(target.name)}/rule/\d+"
-    return (
-        f'istio_requests_total{{reporter="destination",{workload}}}',
-        f'istio_requests_total{{reporter="source",{workload}}}',
-        f"envoy_cluster_upstream_rq_total{{envoy_cluster_name=~{quote(route)}}}",
+def _joined(
+    series: MetricSeries,
+    function: Callable[[Selector], Expression],
+    window: float,
+    *,
+    scale: bool = True,
+) -> Expression:
+    """The series of the newest name, and those of older ones of Pods that do not have it."""
+    found = first_of(
+        _scaled(function(Selector(one.name, series.matchers, window)), one.factor if scale else 1.0)
+        for one in series.names
+    )
+    assert found is not None, "a metric has a name"
+    return found
+
+
+def _scaled(expression: Expression, factor: float) -> Expression:
+    return expression if factor == 1.0 else Binary("*", expression, Number(factor))
+
+
+# -- proxies ----------------------------------------------------------------------------------
+
+_ISTIO: Mapping[Metric, MetricName] = {
+    Metric.REQUESTS: MetricName("istio_requests_total"),
+    Metric.ERRORS: MetricName("istio_requests_total", 1.0, "response_code", "[45]..|0", "5.."),
+    Metric.LATENCY: MetricName("istio_request_duration_milliseconds", MILLI),
+}
+"""The code 0 is that of a client that went away."""
+_ENVOY: Mapping[Metric, MetricName] = {
+    Metric.REQUESTS: MetricName("envoy_cluster_upstream_rq_total"),
+    Metric.ERRORS: MetricName(
+        "envoy_cluster_upstream_rq_xx", 1.0, "envoy_response_code_class", "[45]", "5"
+    ),
+    Metric.LATENCY: MetricName("envoy_cluster_upstream_rq_time", MILLI),
+}
+
+
+def _proxy_series(metric: Metric, target: MetricsTarget) -> Iterator[MetricSeries]:
+    """What a proxy in front of the Pods counts: Istio's in the Pods, Istio's in a gateway whose
+    Pods have none, and Envoy Gateway's for the HTTPRoute of the serving's name."""
+    if not target.is_whole or metric not in _ISTIO:
+        return
+    name, namespace = target.name, target.namespace
+    yield MetricSeries(
+        (_ISTIO[metric],),
+        (
+            Matcher("reporter", "=", "destination"),
+            Matcher("destination_workload", "=", name),
+            Matcher("destination_workload_namespace", "=", namespace),
+        ),
+        is_proxy=True,
+    )
+    yield MetricSeries(
+        (_ISTIO[metric],),
+        (
+            Matcher("reporter", "=", "source"),
+            Matcher("destination_service_name", "=", name),
+            Matcher("destination_service_namespace", "=", namespace),
+        ),
+        is_proxy=True,
+    )
+    route = rf"httproute/{escape_regex(namespace)}/{escape_regex(name)}/rule/\d+"
+    yield MetricSeries(
+        (_ENVOY[metric],), (Matcher("envoy_cluster_name", "=~", route),), is_proxy=True
     )
 
 
-POD_SUFFIX = "[bcdfghjklmnpqrstvwxz2456789]{5}"
+# -- Pods -------------------------------------------------------------------------------------
+
+_SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
+POD_SUFFIX = f"{_SAFE}{{5}}"
 """What a controller adds to the name of a Pod (kubernetes apimachinery pkg/util/rand)."""
+TEMPLATE_HASH = f"{_SAFE}{{7,10}}"
+"""What a Deployment adds to the names of its ReplicaSets: the digits of a number of 32 bits, in
+other characters; one of a thousand has fewer than seven."""
 
 _GENERATED_NAME = re.compile(f"(.*){POD_SUFFIX}", re.DOTALL)
+_MAX_GENERATED = 58
+"""Characters of a name before the suffix (kubernetes apiserver storage/names)."""
+
+
+def pod_matchers(target: MetricsTarget) -> tuple[Matcher, ...]:
+    return (
+        Matcher("namespace", "=", target.namespace),
+        Matcher("pod", "=~", pod_pattern(target)),
+    )
 
 
 def pod_pattern(target: MetricsTarget) -> str:
     """A regular expression for the names of the Pods, which Prometheus matches as a whole. For a
-    Deployment these are the names that its ReplicaSets give: as short for 2,000 Pods as for one,
-    it includes those that have just ended, and none of a Deployment `name-v2`."""
+    Deployment these are the names that its ReplicaSets give, also those that are deleted: as short
+    for 2,000 Pods as for one, it includes those that have ended, and none of a Deployment
+    `name-v2`."""
     patterns: dict[str, None] = {}
+    whole = _deployment_pattern(target)
+    if whole:
+        patterns[whole] = None
+    covering = re.compile(whole) if whole else None
+    for name in target.replica_sets:
+        _add_generated(patterns, f"{name}-"[:_MAX_GENERATED], covering)
     for pod in target.pods:
         generated = _GENERATED_NAME.fullmatch(pod.name) if target.is_whole else None
         if generated is not None:
-            patterns[escape_regex(generated[1]) + POD_SUFFIX] = None
+            _add_generated(patterns, generated[1], covering)
         else:
             patterns[escape_regex(pod.name)] = None
     return "|".join(patterns)
 
 
-def escape_regex(text: str) -> str:
-    """`text` as a regular expression (RE2) that matches it alone."""
-    return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", text)
+def _deployment_pattern(target: MetricsTarget) -> str:
+    """For the Pods of all ReplicaSets of a Deployment; "" if their names are too long to tell."""
+    if not (target.is_whole and target.is_deployment) or len(target.name) + 12 > _MAX_GENERATED:
+        return ""
+    return f"{escape_regex(target.name)}-{TEMPLATE_HASH}-{POD_SUFFIX}"
 
 
-def quote(text: str) -> str:
-    """`text` as a string of PromQL."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+def _add_generated(patterns: dict[str, None], base: str, covering: re.Pattern[str] | None) -> None:
+    if covering is None or covering.fullmatch(f"{base}bbbbb") is None:
+        patterns[escape_regex(base) + POD_SUFFIX] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +12,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, POD, REPLICA_SET, Resource
 from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.metrics.families import MetricNames
 from servedeck.serving.label_selector import format_label_selector
 from servedeck.serving.objects.detection import detect_deployment
 from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
@@ -40,6 +41,11 @@ class MetricsTarget:
     pods: tuple[TargetPod, ...]
     is_whole: bool = True
     """Whether the Pods are all those of the Deployment."""
+    is_deployment: bool = True
+    replica_sets: tuple[str, ...] = ()
+    """Names of those of the Deployment, as far as they are known."""
+    own_names: MetricNames = field(default_factory=dict)
+    """What the serving itself calls its metrics, in place of the names of its server."""
 
     @property
     def ready_pods(self) -> tuple[str, ...]:

@@ -93,35 +93,35 @@ async def wait_for_value(client: PrometheusClient, query: str, wanted: float) ->
 async def test_the_rate_is_that_of_the_pods(client: PrometheusClient):
     wanted = target(pods=[A, B])
     # With the Pod that ended within the window, and without llama-v2 and the other namespace.
-    await wait_for_value(client, build_query(Metric.REQUEST_RATE, wanted, WINDOW), 650)
-    assert single_value(await client.query(build_query(Metric.RUNNING_REQUESTS, wanted))) == 11
+    await wait_for_value(client, build_query(Metric.REQUESTS, wanted, WINDOW), 650)
+    assert single_value(await client.query(build_query(Metric.RUNNING, wanted))) == 11
 
 
 async def test_the_rate_of_one_pod_is_its_own(client: PrometheusClient):
     wanted = target(pods=[B], is_whole=False)
-    await wait_for_value(client, build_query(Metric.REQUEST_RATE, wanted, WINDOW), 200)
+    await wait_for_value(client, build_query(Metric.REQUESTS, wanted, WINDOW), 200)
 
 
 async def test_old_and_new_names_are_counted_once(client: PrometheusClient):
     pods = ["sgl-6d4f8b7c9-ccccc", "sgl-6d4f8b7c9-ddddd"]
     for template in ("sglang", "custom"):
         wanted = target(template, pods=pods, name="sgl")
-        await wait_for_value(client, build_query(Metric.REQUEST_RATE, wanted, WINDOW), 100)
+        await wait_for_value(client, build_query(Metric.REQUESTS, wanted, WINDOW), 100)
 
 
 async def test_no_requests_are_0_and_no_metrics_are_unknown(client: PrometheusClient):
     idle = target(pods=["idle-6d4f8b7c9-ccccc"], name="idle")
-    await wait_for_value(client, build_query(Metric.REQUEST_RATE, idle, WINDOW), 0)
+    await wait_for_value(client, build_query(Metric.REQUESTS, idle, WINDOW), 0)
     custom = target("custom", pods=["custom-6d4f8b7c9-ccccc"], name="custom")
-    await wait_for_value(client, build_query(Metric.REQUEST_RATE, custom, WINDOW), 0)
+    await wait_for_value(client, build_query(Metric.REQUESTS, custom, WINDOW), 0)
     unknown = target(pods=["none-6d4f8b7c9-ccccc"], name="none")
-    assert await client.query(build_query(Metric.REQUEST_RATE, unknown, WINDOW)) == ()
+    assert await client.query(build_query(Metric.REQUESTS, unknown, WINDOW)) == ()
 
 
 async def test_a_quantile_without_requests_is_no_number(client: PrometheusClient):
     buckets = "rate(vllm:e2e_request_latency_seconds_bucket[4s])"
     idle = target(pods=["idle-6d4f8b7c9-ccccc"], name="idle")
-    await wait_for_value(client, build_query(Metric.REQUEST_RATE, idle, WINDOW), 0)
+    await wait_for_value(client, build_query(Metric.REQUESTS, idle, WINDOW), 0)
     [series] = await client.query(f"histogram_quantile(0.95, sum by (le)({buckets}))")
     assert series.points[0].value is None
 
@@ -152,7 +152,7 @@ async def test_a_query_that_is_wrong_is_said(client: PrometheusClient):
 
 
 async def test_the_load_of_a_serving(client: PrometheusClient, url: str):
-    await wait_for_value(client, build_query(Metric.REQUEST_RATE, target(pods=[A, B]), WINDOW), 650)
+    await wait_for_value(client, build_query(Metric.REQUESTS, target(pods=[A, B]), WINDOW), 650)
     settings = Settings(prometheus_url=url, explicit_keys=frozenset({"prometheus_url"}))
     reader = LoadReader(cast("Connection", None), settings)
     loads: list[Any] = [one async for one in reader.read(target(pods=[A, B]))]

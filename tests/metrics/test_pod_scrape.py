@@ -26,7 +26,7 @@ from tests.cluster.fake_api_server import FakeApiServer, make_status
 from tests.metrics.fake_prometheus import Handler, answer_with
 from tests.metrics.targets import target
 
-RATE, RUNNING = Metric.REQUEST_RATE, Metric.RUNNING_REQUESTS
+RATE, RUNNING = Metric.REQUESTS, Metric.RUNNING
 A, B, C = "llama-6d4f8b7c9-aaaaa", "llama-6d4f8b7c9-bbbbb", "llama-6d4f8b7c9-ccccc"
 
 

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.metrics import queries
-from servedeck.metrics.queries import Metric, build_query, escape_regex, pod_pattern, quote
+from servedeck.metrics.families import Metric
+from servedeck.metrics.queries import build_query, pod_pattern
+from servedeck.promql.expressions import escape_regex, quote
 from tests.metrics.targets import PODS, target
 
 SUFFIX = "[bcdfghjklmnpqrstvwxz2456789]{5}"
@@ -33,35 +35,35 @@ PROXIES = (
     ],
 )
 def test_requests_per_second(template: str, name: str):
-    query = build_query(Metric.REQUEST_RATE, target(template))
+    query = build_query(Metric.REQUESTS, target(template))
     assert query == f"sum(rate({name}{LABELS}[120s])) or {PROXIES}"
 
 
 def test_the_series_of_two_names_are_joined():
-    query = build_query(Metric.REQUEST_RATE, target("sglang"), 60)
+    query = build_query(Metric.REQUESTS, target("sglang"), 60)
     new, old = "sglang:num_requests_total", "sglang:e2e_request_latency_seconds_count"
     assert query.startswith(f"sum(rate({new}{LABELS}[60s]) or rate({old}{LABELS}[60s])) or ")
 
 
 def test_a_custom_serving_may_have_the_metrics_of_any_server():
-    query = build_query(Metric.REQUEST_RATE, target("custom"))
+    query = build_query(Metric.REQUESTS, target("custom"))
     for name in ("vllm:request_success_total", "furiosa_llm_request_success_total"):
         assert f"sum(rate({name}{LABELS}[120s]))" in query
     assert query.endswith(PROXIES)
 
 
 def test_a_server_without_known_metrics_is_asked_of_the_proxies():
-    assert build_query(Metric.REQUEST_RATE, target("triton")) == PROXIES
-    assert build_query(Metric.RUNNING_REQUESTS, target("triton")) == ""
+    assert build_query(Metric.REQUESTS, target("triton")) == PROXIES
+    assert build_query(Metric.RUNNING, target("triton")) == ""
 
 
 def test_requests_in_progress():
-    query = build_query(Metric.RUNNING_REQUESTS, target())
+    query = build_query(Metric.RUNNING, target())
     assert query == f"sum(vllm:num_requests_running{LABELS})"
 
 
 def test_one_pod_is_asked_by_its_name_and_not_of_the_proxies():
-    query = build_query(Metric.REQUEST_RATE, target(pods=PODS[:1], is_whole=False))
+    query = build_query(Metric.REQUESTS, target(pods=PODS[:1], is_whole=False))
     labels = f'{{namespace="chat",pod=~"{PODS[0]}"}}'
     assert query == f"sum(rate(vllm:request_success_total{labels}[120s]))"
 
@@ -84,7 +86,7 @@ hostile = st.text(st.sampled_from('ab-.|()[]{}*+?^$\\"\n =~,#\u202e'), max_size=
 
 @given(hostile, hostile)
 def test_a_name_cannot_change_the_query(namespace: str, pod: str):
-    query = build_query(Metric.RUNNING_REQUESTS, target(pods=[pod], namespace=namespace))
+    query = build_query(Metric.RUNNING, target(pods=[pod], namespace=namespace))
     match = re.fullmatch(
         r"sum\(vllm:num_requests_running\{namespace=(\".*\"),pod=~(\".*\")\}\)", query, re.DOTALL
     )

@@ -1,0 +1,129 @@
+"""Expressions of the accelerators of a serving.
+
+Sources: https://github.com/NVIDIA/dcgm-exporter: etc/default-counters.csv;
+https://github.com/furiosa-ai/furiosa-metrics-exporter. Both name the Pod of a device in the labels
+`namespace` and `pod`, which Prometheus renames to `exported_...` unless the target's labels are not
+kept; that of Furiosa only with --kube-resources-label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from servedeck.metrics.graph_line import GraphLine
+from servedeck.metrics.queries import pod_pattern
+from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.expressions import (
+    Aggregation,
+    AggregationOperator,
+    Binary,
+    Expression,
+    Matcher,
+    Number,
+    Selector,
+    first_of,
+)
+
+AcceleratorFact = Literal["use", "memory", "temperature", "power"]
+
+_MIB = float(1 << 20)
+
+
+class _Reading(NamedTuple):
+    name: str
+    factor: float = 1.0
+    matchers: tuple[Matcher, ...] = ()
+
+
+class _Line(NamedTuple):
+    label: str
+    operator: AggregationOperator
+    readings: tuple[_Reading, ...]
+
+
+_LINES: Mapping[AcceleratorFact, tuple[_Line, ...]] = {
+    "use": (
+        _Line(
+            "mean",
+            "avg",
+            (
+                _Reading("DCGM_FI_DEV_GPU_UTIL", 0.01),
+                _Reading("furiosa_npu_core_utilization", 0.01),
+            ),
+        ),
+        _Line(
+            "most used",
+            "max",
+            (
+                _Reading("DCGM_FI_DEV_GPU_UTIL", 0.01),
+                _Reading("furiosa_npu_core_utilization", 0.01),
+            ),
+        ),
+    ),
+    "memory": (
+        _Line(
+            "used",
+            "sum",
+            (_Reading("DCGM_FI_DEV_FB_USED", _MIB), _Reading("furiosa_npu_dram_usage")),
+        ),
+    ),
+    "temperature": (
+        _Line(
+            "hottest",
+            "max",
+            (
+                _Reading("DCGM_FI_DEV_GPU_TEMP"),
+                _Reading("furiosa_npu_hw_temperature", 1.0, (Matcher("label", "=", "peak"),)),
+            ),
+        ),
+    ),
+    "power": (
+        _Line(
+            "sum",
+            "sum",
+            (
+                _Reading("DCGM_FI_DEV_POWER_USAGE"),
+                _Reading("furiosa_npu_hw_power", 1.0, (Matcher("label", "=", "rms"),)),
+            ),
+        ),
+    ),
+}
+
+ACCELERATOR_NAMES = tuple(
+    dict.fromkeys(
+        reading.name for lines in _LINES.values() for line in lines for reading in line.readings
+    )
+)
+
+
+def accelerator_lines(fact: AcceleratorFact, target: MetricsTarget) -> Iterable[GraphLine]:
+    """The lines of a graph of the accelerators of the Pods."""
+    for line in _LINES[fact]:
+        alternatives = [
+            _scaled(Aggregation(line.operator, found), reading.factor)
+            for reading in line.readings
+            if (found := _of_pods(reading, target)) is not None
+        ]
+        found = first_of(alternatives)
+        if found is not None:
+            yield GraphLine(line.label, found)
+
+
+def _of_pods(reading: _Reading, target: MetricsTarget) -> Expression | None:
+    pattern = pod_pattern(target)
+    return first_of(
+        Selector(
+            reading.name,
+            (
+                Matcher(f"{prefix}namespace", "=", target.namespace),
+                Matcher(f"{prefix}pod", "=~", pattern),
+                *reading.matchers,
+            ),
+        )
+        for prefix in ("exported_", "")
+    )
+
+
+def _scaled(expression: Expression, factor: float) -> Expression:
+    return expression if factor == 1.0 else Binary("*", expression, Number(factor))
