@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +11,21 @@ from servedeck.promql.expressions import Matcher
 
 Labels = tuple[tuple[str, str], ...]
 """Names and values in the order of the names, without `__name__`."""
+
+
+_STALE_BITS = 0x7FF8_0000_0000_0002
+STALE: float = struct.unpack("<d", struct.pack("<Q", _STALE_BITS))[0]
+"""The value at a time when a series is known to have ended: its last value no longer counts. It is
+a NaN that no page has. Source: StaleNaN of Prometheus, model/value/value.go, but with the bit of a
+quiet NaN, which every processor keeps."""
+
+
+def is_stale(value: float) -> bool:
+    """Whether a value is `STALE`, unlike any other NaN."""
+    return value != value and struct.pack("<d", value) == _STALE
+
+
+_STALE = struct.pack("<Q", _STALE_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +37,7 @@ class SampleSeries:
     times: Sequence[float]
     """Seconds since the epoch, increasing."""
     values: Sequence[float]
-    """One for each time; NaN is a value too."""
+    """One for each time; NaN is a value too, `STALE` is the end of the series."""
 
 
 class SampleSource(Protocol):

@@ -1,0 +1,199 @@
+"""Functions of the samples of a range: rate, increase, irate, and those over time.
+
+Source: promql/functions.go of Prometheus 3 (extrapolatedRate, instantValue). Its version 2 differs
+in two points: a range includes its first millisecond, and a counter that begins in the range, later
+than 1.1 intervals after its begin, is taken back to 0 where that is less than 1.1 intervals ago,
+and not only where it is less than half of one.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from servedeck.promql.vectors import Values
+
+_THRESHOLD = 1.1
+"""Up to so many intervals between samples a range without one is taken to be covered."""
+
+
+class Windows:
+    """Which of the samples at `times` each range has, (end - seconds, end]."""
+
+    def __init__(self, times: Sequence[float], ends: Sequence[float], seconds: float) -> None:
+        self.times = times
+        self.ends = ends
+        self.seconds = seconds
+        self.spans = [
+            (bisect_right(times, round(end - seconds, 3)), bisect_right(times, end)) for end in ends
+        ]
+        """The first sample of each, and the one after its last."""
+        self._extrapolations: Extrapolations | None = None
+
+    @property
+    def extrapolations(self) -> Extrapolations:
+        if self._extrapolations is None:
+            self._extrapolations = Extrapolations.of(self)
+        return self._extrapolations
+
+
+class Extrapolation(NamedTuple):
+    """How the increase between two samples becomes that of the range: what the times say."""
+
+    first: int
+    last: int
+    sampled: float
+    """Seconds between the two."""
+    before: float
+    """Seconds that are added before the first, at most."""
+    after: float
+
+    @property
+    def factor(self) -> float:
+        return (self.sampled + self.before + self.after) / self.sampled
+
+    def increase(self, difference: float, value: float) -> float:
+        """The increase of a counter in the range, of that between the samples and the first value:
+        it is not taken below 0."""
+        before = self.before
+        if difference > 0 and value >= 0:
+            to_zero = self.sampled * (value / difference)
+            before = min(before, to_zero)
+        return difference * ((self.sampled + before + self.after) / self.sampled)
+
+
+class Extrapolations(NamedTuple):
+    """Those of all ranges that have two samples, by columns: one step is computed for all of them
+    at once, in C."""
+
+    steps: list[int]
+    each: list[Extrapolation]
+    firsts: Callable[[Sequence[float]], tuple[float, ...]]
+    lasts: Callable[[Sequence[float]], tuple[float, ...]]
+    factors: list[float]
+    ratios: list[float]
+    """A counter whose first value times this is at least its increase does not come to 0."""
+
+    @classmethod
+    def of(cls, windows: Windows) -> Extrapolations:
+        steps: list[int] = []
+        each: list[Extrapolation] = []
+        for step, (first, after) in enumerate(windows.spans):
+            if after - first >= 2:
+                steps.append(step)
+                each.append(_extrapolate(windows, windows.ends[step], first, after - 1))
+        ratios = [one.sampled / one.before if one.before else math.inf for one in each]
+        return cls(
+            steps,
+            each,
+            _getter([one.first for one in each]),
+            _getter([one.last for one in each]),
+            [one.factor for one in each],
+            ratios,
+        )
+
+
+def _extrapolate(windows: Windows, end: float, first: int, last: int) -> Extrapolation:
+    times = windows.times
+    sampled = times[last] - times[first]
+    average = sampled / (last - first)
+    before = times[first] - (end - windows.seconds)
+    after = end - times[last]
+    threshold = average * _THRESHOLD
+    return Extrapolation(
+        first,
+        last,
+        sampled,
+        before if before < threshold else average / 2,
+        after if after < threshold else average / 2,
+    )
+
+
+def _getter(indexes: list[int]) -> Callable[[Sequence[float]], tuple[float, ...]]:
+    """Several items of a sequence at once."""
+    if len(indexes) == 1:
+        (index,) = indexes
+        return lambda values: (values[index],)
+    return operator.itemgetter(*indexes) if indexes else lambda _values: ()
+
+
+def increases(windows: Windows, values: Sequence[float]) -> Values:
+    """The increase of a counter in each range, where it has two samples. What it had before a reset
+    counts too."""
+    found = windows.extrapolations
+    result: Values = [None] * len(windows.spans)
+    if not found.steps:
+        return result
+    start, end = found.each[0].first, found.each[-1].last + 1
+    resets = _find_resets(values, start, end)
+    firsts, lasts = found.firsts(values), found.lasts(values)
+    if resets:
+        differences = [
+            _add_resets(last - first, values, resets, one)
+            for one, first, last in zip(found.each, firsts, lasts, strict=True)
+        ]
+    else:
+        differences = list(map(operator.sub, lasts, firsts))
+    # true of nearly every counter, and NaN makes it false
+    if all(map(operator.ge, map(operator.mul, firsts, found.ratios), differences)):
+        computed = list(map(operator.mul, differences, found.factors))
+    else:
+        computed = [
+            one.increase(difference, first)
+            for one, difference, first in zip(found.each, differences, firsts, strict=True)
+        ]
+    if len(computed) == len(result):
+        return [*computed]
+    for step, value in zip(found.steps, computed, strict=True):
+        result[step] = value
+    return result
+
+
+def _find_resets(values: Sequence[float], start: int, end: int) -> list[int]:
+    """Where a value is smaller than the one before."""
+    part = values[start:end]
+    if all(map(operator.le, part, islice(part, 1, None))):
+        return []
+    return [at for at in range(start + 1, end) if values[at] < values[at - 1]]
+
+
+def _add_resets(
+    difference: float, values: Sequence[float], resets: list[int], one: Extrapolation
+) -> float:
+    low, high = bisect_right(resets, one.first), bisect_right(resets, one.last)
+    for at in resets[low:high]:
+        difference += values[at - 1]
+    return difference
+
+
+def rates(windows: Windows, values: Sequence[float]) -> Values:
+    """The same per second."""
+    seconds = windows.seconds
+    return [None if one is None else one / seconds for one in increases(windows, values)]
+
+
+def instant_rates(windows: Windows, values: Sequence[float]) -> Values:
+    """The rate between the last two samples of each range."""
+    result: Values = []
+    times = windows.times
+    for first, after in windows.spans:
+        if after - first < 2:
+            result.append(None)
+            continue
+        last, before = values[after - 1], values[after - 2]
+        difference = last if last < before else last - before
+        result.append(difference / (times[after - 1] - times[after - 2]))
+    return result
+
+
+def over_time(
+    function: Callable[[Sequence[float]], float], windows: Windows, values: Sequence[float]
+) -> Values:
+    """A function of the values of each range that has one."""
+    return [
+        function(values[first:after]) if after > first else None for first, after in windows.spans
+    ]
