@@ -26,6 +26,7 @@ PLATFORM_KEYS = (
     "model_cache",
     "prometheus_url",
     "prometheus_service",
+    "grafana_url",
 )
 
 LOG_MEMORY_RANGE = (4, 4096)
@@ -85,6 +86,13 @@ class Settings:
     """Headers for an explicit `prometheus_url`, such as X-Scope-OrgID."""
     prometheus_ca_file: str = ""
     """File with the CA certificates of `prometheus_url`; the system's if empty."""
+    prometheus_discovery: bool = True
+    """Whether Prometheus is looked for among the Services of the cluster where none is named."""
+    metric_names: dict[str, str] = field(default_factory=dict)
+    """What custom inference servers call their metrics, by the metric: requests = "my_total"."""
+    grafana_url: str = ""
+    """URL of a dashboard of a serving; {namespace}, {name}, {from} and {to} stand for its own, and
+    for the time that is shown, in milliseconds since the epoch."""
     pod_metrics: bool = True
     """Whether the Pods' own /metrics is read where there is no Prometheus."""
     log_memory_mib: int = 64

@@ -72,7 +72,7 @@ class _Services(msgspec.Struct):
 
 async def find_prometheus(connection: Connection) -> PrometheusClient:
     """A Prometheus that answers. Raises MetricsError if there is none."""
-    places = list(dict.fromkeys([one async for one in _list_places(connection)]))[:MAX_PROBED]
+    places = (await _list_places(connection))[:MAX_PROBED]
     if not places:
         raise MetricsError("No Prometheus was found among the Services of the cluster.")
     clients = [PrometheusClient(ServiceTransport(connection, one)) for one in places]
@@ -80,7 +80,7 @@ async def find_prometheus(connection: Connection) -> PrometheusClient:
     for client, error in zip(clients, errors, strict=True):
         if error is None:
             return client
-    raise next(error for error in errors if error is not None)
+    raise MetricsError("; ".join(dict.fromkeys(str(one).rstrip(".") for one in errors)) + ".")
 
 
 async def _probe(client: PrometheusClient) -> MetricsError | None:
@@ -88,27 +88,23 @@ async def _probe(client: PrometheusClient) -> MetricsError | None:
         async with asyncio.timeout(PROBE_TIMEOUT):
             await client.query("vector(1)")
     except TimeoutError:
-        return MetricsError(
-            f"{client.display_name} does not answer within {PROBE_TIMEOUT:.0f} s."
-        )
+        return MetricsError(f"{client.display_name} does not answer within {PROBE_TIMEOUT:.0f} s.")
     except MetricsError as error:
         return error
     return None
 
 
-async def _list_places(connection: Connection):
+async def _list_places(connection: Connection) -> list[str]:
     """ "namespace/name:port" of Services that may be Prometheus, the likeliest first."""
     try:
-        lists = await _list_services(connection, SERVICE.collection_path(""))
+        lists = await _list_services(connection, SERVICE.collection_path(None))
     except ApiError as error:
         if error.code != 403:
             raise MetricsError(f"Services cannot be listed: {error}") from error
         lists = await _list_usual_namespaces(connection)
     except ClusterError as error:
         raise MetricsError(str(error)) from error
-    for services in lists:
-        for place in _places(services):
-            yield place
+    return list(dict.fromkeys(place for services in lists for place in _places(services)))
 
 
 async def _list_services(connection: Connection, path: str) -> list[list[_Service]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -13,8 +14,9 @@ from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, POD, REPLICA_SET, Resource
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.metrics.families import MetricNames
+from servedeck.metrics.own_names import parse_own_names, split_annotation
 from servedeck.serving.label_selector import format_label_selector
-from servedeck.serving.objects.detection import detect_deployment
+from servedeck.serving.objects.detection import CUSTOM_TEMPLATE, detect_deployment
 from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.status.pods import is_ready
@@ -46,6 +48,7 @@ class MetricsTarget:
     """Names of those of the Deployment, as far as they are known."""
     own_names: MetricNames = field(default_factory=dict)
     """What the serving itself calls its metrics, in place of the names of its server."""
+    wanted_replicas: int | None = None
 
     @property
     def ready_pods(self) -> tuple[str, ...]:
@@ -53,11 +56,18 @@ class MetricsTarget:
 
 
 def make_target(
-    deployment: Deployment, pods: Iterable[TargetPod], *, is_whole: bool = True
+    deployment: Deployment,
+    pods: Iterable[TargetPod],
+    *,
+    is_whole: bool = True,
+    metric_names: Mapping[str, str] = MappingProxyType({}),
 ) -> MetricsTarget:
-    """The target for a Deployment and its Pods, or some of them."""
+    """The target for a Deployment and its Pods, or some of them. `metric_names` are those of the
+    settings for servers that are not known; the annotation of a Deployment comes before them."""
     server = detect_deployment(deployment)
     metadata = deployment.metadata
+    named = dict(metric_names) if server.template == CUSTOM_TEMPLATE else {}
+    named |= split_annotation(metadata.annotations.metrics)
     return MetricsTarget(
         metadata.namespace,
         metadata.name,
@@ -66,6 +76,8 @@ def make_target(
         server.is_tls,
         tuple(pods),
         is_whole,
+        own_names=parse_own_names(named)[0],
+        wanted_replicas=deployment.spec.replicas,
     )
 
 

@@ -15,7 +15,11 @@ from typing import Annotated
 
 import msgspec
 
-from servedeck.serving.conventions import DESCRIPTION_ANNOTATION
+from servedeck.serving.conventions import (
+    DESCRIPTION_ANNOTATION,
+    METRICS_ANNOTATION,
+    OBJECTIVES_ANNOTATION,
+)
 
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 MODEL_URI_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
@@ -93,6 +97,8 @@ class PodTemplateMeta(LabeledMeta):
 class DeploymentAnnotations(Record):
     revision: str = msgspec.field(default="", name=REVISION_ANNOTATION)
     description: str = msgspec.field(default="", name=DESCRIPTION_ANNOTATION)
+    metrics: str = msgspec.field(default="", name=METRICS_ANNOTATION)
+    objectives: str = msgspec.field(default="", name=OBJECTIVES_ANNOTATION)
 
 
 class DeploymentMeta(LabeledMeta):
