@@ -114,9 +114,11 @@ class PrometheusClient:
         ]
         return await self._request_series(QUERY_RANGE_PATH, params)
 
-    async def metric_names(self, selector: str) -> frozenset[str]:
-        """The names of the series of the last hour that a selector matches."""
-        found = await self._request(METRIC_NAMES_PATH, [("match[]", selector)])
+    async def metric_names(self, selector: str, start: float, end: float) -> frozenset[str]:
+        """The names of the series that a selector matches. Times are in seconds since the
+        epoch."""
+        params = [("match[]", selector), ("start", f"{start:.0f}"), ("end", f"{end:.0f}")]
+        found = await self._request(METRIC_NAMES_PATH, params)
         try:
             return frozenset(msgspec.json.decode(found.data, type=list[str]))
         except (msgspec.DecodeError, ValueError, RecursionError) as error:

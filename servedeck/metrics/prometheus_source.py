@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Collection, Sequence
+from time import time as unix_time
 from typing import TypeVar
 
 from servedeck.metrics.errors import MetricsError
@@ -27,6 +28,8 @@ QUERIES_IN_FLIGHT = 4
 all (--query.max-concurrency)."""
 QUERY_TIMEOUT = 20.0
 """Seconds for one answer."""
+NAMES_SECONDS = 86400.0
+"""Of which the names of metrics are asked for: the longest period that is shown."""
 _SAMPLED_SECONDS = 300.0
 _USUAL_INTERVALS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
 
@@ -67,7 +70,10 @@ class PrometheusSource:
         if not target.pods and not target.replica_sets:
             return None
         selector = Selector("", pod_matchers(target))
-        return await self._limited(self._client.metric_names(format_expression(selector)))
+        now = unix_time()
+        return await self._limited(
+            self._client.metric_names(format_expression(selector), now - NAMES_SECONDS, now)
+        )
 
     async def scrape_interval(self, target: MetricsTarget) -> float | None:
         """By the number of samples in the last five minutes."""

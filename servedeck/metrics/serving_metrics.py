@@ -9,7 +9,7 @@ from time import time as unix_time
 
 from servedeck.metrics import queries
 from servedeck.metrics.expression_names import selector_names
-from servedeck.metrics.families import Metric
+from servedeck.metrics.families import Metric, all_sample_names
 from servedeck.metrics.graph_line import GraphLine
 from servedeck.metrics.graphs import (
     GRAPH_KINDS,
@@ -20,7 +20,11 @@ from servedeck.metrics.graphs import (
     graph_lines,
     pod_lines,
 )
-from servedeck.metrics.period import USUAL_SCRAPE_INTERVAL, TimeGrid, rate_window
+from servedeck.metrics.period import (
+    USUAL_SCRAPE_INTERVAL,
+    TimeGrid,
+    rate_window,
+)
 from servedeck.metrics.queries import KnownNames, metric_series
 from servedeck.metrics.source import MetricsSource, QueryResult
 from servedeck.metrics.target import MetricsTarget
@@ -30,6 +34,9 @@ from servedeck.serving.text import one_line
 
 RECOMPUTED_POINTS = 2
 """The newest points are asked for again: a scrape may have arrived late."""
+LOOK_BACK_POINTS = 25
+LOOK_BACK_STEP = 3600.0
+"""Seconds: a serving that was stopped within a day has its metrics."""
 MAX_LINES = 60
 """Lines of one graph; a label with more values is no name of a line."""
 
@@ -117,6 +124,22 @@ class ServingMetrics:
         self._known = known or None
         self._interval = interval or USUAL_SCRAPE_INTERVAL
         self._is_prepared = bool(known)
+
+    async def has_values(self) -> bool:
+        """Whether the source has, or has had within a day, something of the serving."""
+        known = self._known or ()
+        own = (one.name for names in self.target.own_names.values() for one in names)
+        if any(one in known for one in (*all_sample_names(self.target.template), *own)):
+            return True
+        requests = first_of(
+            queries.counter_increase(one, LOOK_BACK_STEP)
+            for one in metric_series(Metric.REQUESTS, self.target, self._known)
+        )
+        if requests is None:
+            return False
+        start = unix_time() - LOOK_BACK_STEP * (LOOK_BACK_POINTS - 1)
+        grid = TimeGrid(start, LOOK_BACK_STEP, LOOK_BACK_POINTS)
+        return bool((await self.source.query_range(requests, grid)).series)
 
     async def graph(
         self,

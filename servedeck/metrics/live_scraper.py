@@ -1,0 +1,146 @@
+"""Reads the /metrics of Pods again and again while their metrics are on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from time import time as unix_time
+
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.families import all_sample_names
+from servedeck.metrics.live_source import SCRAPE_INTERVAL
+from servedeck.metrics.platform_queries import REPLICAS_READY, REPLICAS_WANTED
+from servedeck.metrics.pod_resources import read_pod_resources
+from servedeck.metrics.pod_scrape import PodReader
+from servedeck.metrics.sample_ring import SampleRing
+from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.exposition import Sample
+
+MAX_PODS = 50
+"""Pods of one serving that are read, at most."""
+FIRST_INTERVAL = 2.0
+"""Seconds to the second reading: a rate needs two."""
+RESOURCES_INTERVAL = 15.0
+"""Seconds between two readings of metrics.k8s.io, which is as fine
+(https://kubernetes-sigs.github.io/metrics-server/: --metric-resolution)."""
+
+GetTarget = Callable[[], MetricsTarget | None]
+_log = logging.getLogger(__name__)
+
+
+class LiveScraper:
+    """Reads the Pods of one serving into a ring, from `start` to `close`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        ring: SampleRing,
+        get_target: GetTarget,
+        on_read: Callable[[], None] = lambda: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`get_target` gives the serving with its Pods of the moment, None for a deleted one;
+        `on_read` is called after each reading."""
+        self._connection = connection
+        self._ring = ring
+        self._get_target = get_target
+        self._on_read = on_read
+        self._sleep = sleep
+        self._task: asyncio.Task[None] | None = None
+        self._resources_due = 0.0
+        self._has_resources = True
+        self._read_pods: set[str] = set()
+        self.problem = ""
+        """Why nothing can be read, one sentence; "" while it can."""
+        self.unread_pods = 0
+        """Ready Pods beyond MAX_PODS."""
+        self.has_read = False
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        delay = FIRST_INTERVAL
+        while True:
+            try:
+                await self.read_once()
+            except Exception:  # whatever a page was, the next one is read
+                _log.exception("the metrics of Pods could not be read")
+            self.has_read = True
+            self._on_read()
+            await self._sleep(delay)
+            delay = SCRAPE_INTERVAL
+
+    async def read_once(self) -> None:
+        """Read all Ready Pods once."""
+        target = self._get_target()
+        if target is None:
+            return
+        names = frozenset(_wanted_names(target))
+        ready = target.ready_pods
+        self.unread_pods = max(len(ready) - MAX_PODS, 0)
+        reader = PodReader(self._connection, target, names)
+        now = unix_time()
+        try:
+            pages, _ = await asyncio.gather(
+                reader.read(ready[:MAX_PODS]), self._read_resources(target, now)
+            )
+        except MetricsError as error:
+            self.problem = str(error)
+            pages = {}
+        else:
+            self.problem = ""
+        for pod, page in pages.items():
+            samples = [
+                Sample(name, labels, value) for (name, labels), value in page.samples.items()
+            ]
+            self._ring.append(_pod_labels(target, pod), page.unix_time, samples)
+        for pod in self._read_pods - set(pages):
+            self._ring.mark_stale(_pod_labels(target, pod), now)
+        self._read_pods = set(pages)
+        self._append_replicas(target, now)
+
+    async def _read_resources(self, target: MetricsTarget, now: float) -> None:
+        """CPU and memory, where the cluster has metrics.k8s.io and they may be read."""
+        if not self._has_resources or now < self._resources_due:
+            return
+        self._resources_due = now + RESOURCES_INTERVAL
+        try:
+            found = await read_pod_resources(self._connection, target)
+        except ClusterError:
+            self._has_resources = False
+            return
+        for pod, samples in found.items():
+            self._ring.append({**_pod_labels(target, pod), "job": "metrics.k8s.io"}, now, samples)
+
+    def _append_replicas(self, target: MetricsTarget, now: float) -> None:
+        if not (target.is_whole and target.is_deployment):
+            return
+        own = (("deployment", target.name),)
+        samples = [Sample(REPLICAS_READY, own, float(len(target.ready_pods)))]
+        if target.wanted_replicas is not None:
+            samples.append(Sample(REPLICAS_WANTED, own, float(target.wanted_replicas)))
+        labels = {"namespace": target.namespace, "job": f"deployment/{target.name}"}
+        self._ring.append(labels, now, samples)
+
+
+def _wanted_names(target: MetricsTarget) -> Iterator[str]:
+    yield from all_sample_names(target.template)
+    for names in target.own_names.values():
+        for one in names:
+            yield one.name
+            yield f"{one.name}_bucket"
+
+
+def _pod_labels(target: MetricsTarget, pod: str) -> dict[str, str]:
+    return {"namespace": target.namespace, "pod": pod}

@@ -1,0 +1,68 @@
+"""The Pods' own /metrics as a source, for as long as servedeck runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from time import time as unix_time
+
+from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.period import TimeGrid
+from servedeck.metrics.sample_ring import SampleRing
+from servedeck.metrics.source import FoundSeries, QueryResult
+from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.errors import PromqlError
+from servedeck.promql.evaluation import evaluate_range
+from servedeck.promql.expressions import Expression
+from servedeck.promql.samples import RangeSeries
+
+SCRAPE_INTERVAL = 5.0
+"""Seconds between two readings of a Pod."""
+POINTS_AT_ONCE = 4
+"""Points that are computed without a thread: in a few milliseconds."""
+
+
+class LiveSource:
+    """The `MetricsSource` of what was read from the Pods."""
+
+    display_name = "The Pods' /metrics"
+
+    def __init__(self, ring: SampleRing) -> None:
+        self._ring = ring
+
+    @property
+    def since(self) -> float | None:
+        return self._ring.since or unix_time()
+
+    async def query(self, expression: Expression, time: float | None = None) -> QueryResult:
+        now = unix_time() if time is None else time
+        return await self.query_range(expression, TimeGrid(now, 1.0, 1))
+
+    async def query_range(self, expression: Expression, grid: TimeGrid) -> QueryResult:
+        try:
+            if grid.count <= POINTS_AT_ONCE:
+                found = self._evaluate(expression, grid)
+            else:
+                found = await asyncio.to_thread(self._evaluate, expression, grid)
+        except PromqlError as error:
+            raise MetricsError(str(error)) from error
+        return QueryResult(tuple(FoundSeries(one.labels, _finite(one)) for one in found))
+
+    def _evaluate(self, expression: Expression, grid: TimeGrid) -> list[RangeSeries]:
+        return evaluate_range(expression, self._ring, grid.start, grid.end, grid.step)
+
+    async def known_names(self, target: MetricsTarget) -> Collection[str] | None:
+        return frozenset(self._ring.names())
+
+    async def scrape_interval(self, target: MetricsTarget) -> float | None:
+        return SCRAPE_INTERVAL
+
+    async def close(self) -> None:
+        """The samples stay: they cannot be read again."""
+
+
+def _finite(series: RangeSeries) -> tuple[float | None, ...]:
+    return tuple(
+        None if one is None or one != one or abs(one) == float("inf") else one
+        for one in series.values
+    )
