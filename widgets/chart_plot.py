@@ -1,0 +1,377 @@
+"""Draws a chart as lines of text. The only module that imports plotext, which draws the graph; the
+frame, the labels and what tells the lines apart are drawn here. Its figure is one for the whole
+process, so all of this is called in the thread of the event loop only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from rich.cells import cell_len
+
+from widgets.chart_data import (
+    ChartData,
+    ChartLine,
+    ChartMark,
+    TimeRange,
+    axis_range,
+    axis_ticks,
+    finite,
+)
+from widgets.chart_strokes import (
+    PixelGrid,
+    Point,
+    Scale,
+    braille,
+    pixel_runs,
+    stroke_cells,
+)
+from widgets.chart_times import time_ticks
+from widgets.styled_line import Line, Span, fit_text
+from widgets.timeline_strip import MARKS
+
+LINE_STYLES = ("accent", "warning", "ready", "degraded", "starting", "strong")
+"""Style names of the lines, in their order."""
+UTF8_MARKERS = ("●", "▲", "■", "◆", "▼", "★")
+ASCII_MARKERS = ("*", "+", "o", "x", "#", "%")
+"""What tells a line from the others without color: it is beside its name, and on the line. In ASCII
+the whole line is drawn with it."""
+LIMIT_STYLE = "error"
+NO_VALUES = "No values."
+
+_MARKER_CELLS = 24
+"""Cells between two markers on a line."""
+_MIN_GRAPH = (8, 2)
+"""Cells and rows of a graph, below which it has no axis."""
+_MIN_MARKS_HEIGHT = 6
+_TICK_ROWS = 3
+"""Rows for each label of the vertical axis."""
+_LIMIT_SHARE = 0.4
+"""A limit is drawn where the values reach this share of it; else it would flatten them."""
+_MARK_RANKS = {mark[0]: rank for rank, mark in enumerate(MARKS.values())}
+_ASCII = {"–": "-", "…": "~", "°": "", "×": "x", "↑": "^"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A drawn chart, and where its graph is."""
+
+    lines: tuple[Line, ...]
+    view: TimeRange
+    left: int = 0
+    """First cell of the graph."""
+    columns: int = 0
+    """Cells of the graph; 0 if there is none."""
+    rows: int = 0
+    """Rows of the graph, from the first line on."""
+
+    def cell_at(self, time: float) -> int | None:
+        """The cell of a line in which a time is; None if it is not in the graph."""
+        pixel = _pixel_at(time, self.view, 2 * self.columns) if self.columns else None
+        return self.left + pixel // 2 if pixel is not None else None
+
+
+def render_plot(
+    data: ChartData,
+    width: int,
+    height: int,
+    *,
+    is_utf8: bool,
+    view: TimeRange | None = None,
+    cursor: int | None = None,
+) -> tuple[Line, ...]:
+    """`height` lines of `width` cells: the graph of a part of the time (`view`; None for all), its
+    axes, and the marks. `cursor` is the index of the values that a vertical line marks."""
+    plot = build_plot(data, width, height, is_utf8=is_utf8, view=view)
+    cell = plot.cell_at(data.time_at(cursor)) if cursor is not None else None
+    if cell is None:
+        return plot.lines
+    return tuple(
+        mark_cell(line, cell, is_utf8=is_utf8) if row < plot.rows else line
+        for row, line in enumerate(plot.lines)
+    )
+
+
+def build_plot(
+    data: ChartData, width: int, height: int, *, is_utf8: bool, view: TimeRange | None = None
+) -> Plot:
+    """As `render_plot`, without the cursor."""
+    view = view or full_view(data)
+    width, height = max(width, 0), max(height, 0)
+    values = [value for line in data.lines for value in _values_in(data, line, view)]
+    if not values or not width or not height:
+        return Plot(_message_lines(data.reason or NO_VALUES, width, height, is_utf8), view)
+    limit = shown_limit(data, values)
+    low, high = axis_range(values if limit is None else [*values, limit], data.unit)
+
+    marks = {} if height < _MIN_MARKS_HEIGHT else _mark_spans(data.marks, view)
+    has_time_axis = height >= _MIN_GRAPH[1] + 2
+    rows = height - 2 * has_time_axis - bool(marks)
+    ticks = axis_ticks(low, high, max(1, rows // _TICK_ROWS), data.unit)
+    grid = PixelGrid(0, rows, is_utf8)
+
+    def row_of(value: float) -> int:
+        return rows - 1 - grid.cell((0, Scale(low, high, 0, 0).row(value, grid.height)))[1]
+
+    labels = {row_of(tick.value): to_ascii(tick.label, is_utf8) for tick in ticks}
+    left = max(map(cell_len, labels.values()), default=0) + 1
+    if width - left < _MIN_GRAPH[0]:
+        left, labels = 0, {}
+    columns = width - left
+
+    cells = _draw(data, view, (low, high), PixelGrid(columns, rows, is_utf8))
+    if limit is not None:
+        _add_limit(cells[row_of(limit)], is_utf8)
+    lines = [
+        (*_axis_spans(labels.get(row), left, is_utf8), *_merge(cells[row])) for row in range(rows)
+    ]
+    if has_time_axis:
+        lines += _time_axis(view, left, columns, is_utf8)
+    if marks:
+        lines.append(_mark_line(marks, view, left, columns, is_utf8))
+    return Plot(tuple(lines), view, left, columns, rows)
+
+
+def full_view(data: ChartData) -> TimeRange:
+    """All of the time that the values cover; of a single one, the step before it as well."""
+    end = data.time_at(max(data.count - 1, 0))
+    return TimeRange(data.start if data.count > 1 else data.start - abs(data.step), end)
+
+
+def shown_limit(data: ChartData, values: Sequence[float]) -> float | None:
+    """The limit, if it is drawn."""
+    limit = finite(data.limit)
+    if limit is None or not values or max(values) < limit * _LIMIT_SHARE:
+        return None
+    return limit
+
+
+def line_marker(number: int, is_utf8: bool) -> str:
+    """The marker of a line."""
+    markers = UTF8_MARKERS if is_utf8 else ASCII_MARKERS
+    return markers[number % len(markers)]
+
+
+def line_style(data: ChartData, number: int) -> str:
+    """The style name of a line."""
+    return data.lines[number].style_name or LINE_STYLES[number % len(LINE_STYLES)]
+
+
+def to_ascii(text: str, is_utf8: bool) -> str:
+    """`text` for a terminal that shows ASCII only, unless it shows UTF-8."""
+    if is_utf8 or text.isascii():
+        return text
+    return "".join(
+        char if char.isascii() else _ASCII.get(char, "?" * cell_len(char)) for char in text
+    )
+
+
+def mark_cell(line: Line, cell: int, *, is_utf8: bool) -> Line:
+    """`line` with the cursor in a cell: a vertical line, or what is there in reverse."""
+    spans: list[Span] = []
+    at = 0
+    for text, style_name in line:
+        if at <= cell < at + len(text):  # the graph has characters of one cell only
+            split = cell - at
+            char = text[split]
+            is_free = char == " " or style_name == LIMIT_STYLE
+            spans += [
+                (text[:split], style_name),
+                ("│" if is_utf8 else "|", "chart-cursor")
+                if is_free
+                else (char, "chart-cursor-value"),
+                (text[split + 1 :], style_name),
+            ]
+        else:
+            spans.append((text, style_name))
+        at += cell_len(text)
+    return tuple(span for span in spans if span[0])
+
+
+# -- where a value is -------------------------------------------------------------------------
+
+
+def _pixel_at(time: float, view: TimeRange, pixels: int) -> int | None:
+    """The pixel column of a time; None outside the view."""
+    if not (math.isfinite(time) and view.start <= time <= view.end and view.seconds > 0):
+        return None
+    return round((time - view.start) / view.seconds * (pixels - 1))
+
+
+def indexes_in(data: ChartData, view: TimeRange) -> range:
+    """The indexes of the values in a part of the time."""
+    if not (data.step > 0 and math.isfinite(view.start) and math.isfinite(view.end)):
+        return range(0)
+    first = math.ceil((view.start - data.start) / data.step - 1e-6)
+    last = math.floor((view.end - data.start) / data.step + 1e-6)
+    return range(max(first, 0), min(last + 1, data.count))
+
+
+def _values_in(data: ChartData, line: ChartLine, view: TimeRange) -> Iterator[float]:
+    inside = indexes_in(data, view)
+    for value in line.values[inside.start : inside.stop]:
+        if value is not None and math.isfinite(value):
+            yield value
+
+
+# -- the graph --------------------------------------------------------------------------------
+
+
+def _draw(
+    data: ChartData, view: TimeRange, ends: tuple[float, float], grid: PixelGrid
+) -> list[list[Span]]:
+    """The cells of the graph, row by row from the top: the lines, and what tells them apart."""
+    inside = indexes_in(data, view)
+    pixels_per_second = (grid.width - 1) / view.seconds
+    offset = (data.time_at(inside.start) - view.start) * pixels_per_second
+    scale = Scale(*ends, offset, data.step * pixels_per_second)
+    runs = [pixel_runs(line.values[inside.start : inside.stop], scale, grid) for line in data.lines]
+    dots: dict[Point, int] = {}
+    owners: dict[Point, int] = {}
+    for number, line_runs in enumerate(runs):
+        for cell, bits in stroke_cells(line_runs, grid).items():
+            dots[cell] = dots.get(cell, 0) | bits
+            owners[cell] = number
+    markers: dict[Point, str] = {}
+    if grid.is_braille:
+        markers = {cell: braille(bits) for cell, bits in dots.items()}
+    else:
+        markers = {cell: line_marker(number, False) for cell, number in owners.items()}
+    for number, line_runs in enumerate(runs):
+        phase = number * _MARKER_CELLS // max(len(runs), 1)
+        for point in _marked_points(line_runs, phase, grid.is_braille and len(runs) > 1):
+            cell = grid.cell(point)
+            markers[cell] = line_marker(number, grid.is_braille)
+            owners[cell] = number
+    cells = [list(row) for row in _scatter(markers, grid)]
+    styles = [line_style(data, number) for number in range(len(data.lines))]
+    return [
+        [
+            (char, styles[owners[column, row]] if char != " " else "")
+            for column, char in enumerate(cells[grid.rows - 1 - row])
+        ]
+        for row in reversed(range(grid.rows))
+    ]
+
+
+def _scatter(markers: dict[Point, str], grid: PixelGrid) -> list[str]:
+    """The rows of the graph from the top, drawn by plotext: one point for each cell, with its
+    character. It gets whole numbers within limits that fit them, so that it rounds nothing, and no
+    NaN (plotext 6 takes all memory for one)."""
+    import plotext  # 70 ms, which the start of the program need not wait for
+
+    figure = plotext.main()
+    figure.clear_data()
+    plotext.limit_size(False, False)  # not to the size of the terminal
+    figure.plot_size(grid.columns, grid.rows)
+    figure.theme("clear")
+    figure.frame(False)
+    figure.xticks([], [])
+    figure.yticks([], [])
+    figure.xlim(0, max(grid.columns - 1, 1))
+    figure.ylim(0, max(grid.rows - 1, 1))
+    if markers:
+        xs, ys = [x for x, _ in markers], [y for _, y in markers]
+        figure.scatter(xs, ys, marker=list(markers.values()), color="default")
+    return plotext.uncolorize(figure.build()).split("\n")[: grid.rows]
+
+
+def _marked_points(
+    runs: Sequence[Sequence[Point]], phase: int, is_repeated: bool
+) -> Iterator[Point]:
+    """The points at which the marker of a line is: those without neighbours, and, if
+    `is_repeated`, one every _MARKER_CELLS cells, from `phase` on."""
+    free = phase
+    for run in runs:
+        if len(run) == 1:
+            yield run[0]
+        elif is_repeated:
+            for x, y in run:
+                if x // 2 >= free:
+                    free = x // 2 + _MARKER_CELLS
+                    yield x, y
+
+
+def _add_limit(row: list[Span], is_utf8: bool) -> None:
+    """Draw the limit where no line is."""
+    dash = "╌" if is_utf8 else "-"
+    row[:] = [(dash, LIMIT_STYLE) if char == " " else (char, style) for char, style in row]
+
+
+def _merge(cells: list[Span]) -> list[Span]:
+    """Adjacent cells of one style in one span."""
+    return [
+        ("".join([char for char, _ in group]), style_name)
+        for style_name, group in groupby(cells, key=lambda cell: cell[1])
+    ]
+
+
+# -- the frame --------------------------------------------------------------------------------
+
+
+def _axis_spans(label: str | None, left: int, is_utf8: bool) -> tuple[Span, ...]:
+    """The part of a row beside the graph."""
+    if not left:
+        return ()
+    tick, axis = ("┤", "│") if is_utf8 else ("+", "|")
+    text = (label or "").rjust(left - 1) + (axis if label is None else tick)
+    return ((text, "muted"),)
+
+
+def _time_axis(view: TimeRange, left: int, columns: int, is_utf8: bool) -> list[Line]:
+    """The axis, and the labels below it, each in the middle below its tick."""
+    corner, axis, tick = ("└", "─", "┬") if is_utf8 else ("+", "-", "+")
+    ticks, labels = [axis] * columns, [" "] * (left + columns)
+    free = 0
+    for time, label in time_ticks(view.start, view.end, columns):
+        pixel = _pixel_at(time, view, 2 * columns)
+        if pixel is None:
+            continue
+        start = left + pixel // 2 - len(label) // 2
+        start = max(0, min(start, left + columns - len(label)))
+        if start >= free and start + len(label) <= len(labels):
+            labels[start : start + len(label)] = label
+            free = start + len(label) + 1
+            ticks[pixel // 2] = tick
+    frame = " " * (left - 1) + corner if left else ""
+    return [((frame + "".join(ticks), "muted"),), (("".join(labels), "muted"),)]
+
+
+def _mark_spans(marks: Sequence[ChartMark], view: TimeRange) -> dict[float, ChartMark]:
+    """The marks in the view by their time, the most important one of each."""
+    found: dict[float, ChartMark] = {}
+    for mark in sorted(marks, key=_mark_rank, reverse=True):
+        if _pixel_at(mark.time, view, 2) is not None and cell_len(mark.letter) == 1:
+            found.pop(mark.time, None)  # the more important one comes later
+            found[mark.time] = mark
+    return found
+
+
+def _mark_rank(mark: ChartMark) -> int:
+    return _MARK_RANKS.get(mark.letter, len(_MARK_RANKS))
+
+
+def _mark_line(
+    marks: dict[float, ChartMark], view: TimeRange, left: int, columns: int, is_utf8: bool
+) -> Line:
+    cells: list[Span] = [(" ", "")] * (left + columns)
+    for mark in marks.values():
+        pixel = _pixel_at(mark.time, view, 2 * columns)
+        if pixel is not None:
+            letter = to_ascii(mark.letter, is_utf8) or "?"
+            cells[left + pixel // 2] = (letter, mark.style_name)
+    return tuple(_merge(cells))
+
+
+def _message_lines(text: str, width: int, height: int, is_utf8: bool) -> tuple[Line, ...]:
+    """A text in the middle of the chart."""
+    if not width:
+        return ((),) * height
+    shown = to_ascii(fit_text(text, min(cell_len(text), width)), is_utf8)
+    before = (width - cell_len(shown)) // 2
+    middle: Line = ((fit_text(" " * before + shown, width), "muted"),)
+    blank: Line = ((" " * width, ""),)
+    return tuple(middle if row == (height - 1) // 2 else blank for row in range(height))
