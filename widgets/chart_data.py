@@ -248,8 +248,8 @@ def _digits(value: float, step: float) -> str:
 
 
 def _power(value: float, base: float, most: int) -> int:
-    """How often `value` can be divided by `base`; 0 for more than the suffixes can say. A value that
-    rounds to 1000 belongs to the next one."""
+    """How often `value` can be divided by `base`; 0 for more than the suffixes can say. What rounds
+    to 1000 belongs to the next one."""
     power = 0
     if value >= base ** (most + 1):
         return 0

@@ -1,6 +1,7 @@
-"""Draws a chart as lines of text. The only module that imports plotext, which draws the graph; the
-frame, the labels and what tells the lines apart are drawn here. Its figure is one for the whole
-process, so all of this is called in the thread of the event loop only.
+"""Draws a chart as lines of text. The only module that imports plotext, in whose matrix the lines
+are drawn; its plots are too slow (`chart_strokes`), and their frame has neither local times nor
+marks. The matrix is one for the whole process, so all of this is called in the thread of the event
+loop only.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from rich.cells import cell_len
 
@@ -51,6 +53,8 @@ _TICK_ROWS = 3
 """Rows for each label of the vertical axis."""
 _LIMIT_SHARE = 0.4
 """A limit is drawn where the values reach this share of it; else it would flatten them."""
+_FREE_CELLS = " ╌-"
+"""What is in a cell without a line: nothing, or the limit."""
 _MARK_RANKS = {mark[0]: rank for rank, mark in enumerate(MARKS.values())}
 _ASCII = {"–": "-", "…": "~", "°": "", "×": "x", "↑": "^"}
 
@@ -67,6 +71,7 @@ class Plot:
     """Cells of the graph; 0 if there is none."""
     rows: int = 0
     """Rows of the graph, from the first line on."""
+    is_limit_drawn: bool = False
 
     def cell_at(self, time: float) -> int | None:
         """The cell of a line in which a time is; None if it is not in the graph."""
@@ -104,7 +109,9 @@ def build_plot(
     values = [value for line in data.lines for value in _values_in(data, line, view)]
     if not values or not width or not height:
         return Plot(_message_lines(data.reason or NO_VALUES, width, height, is_utf8), view)
-    limit = shown_limit(data, values)
+    limit = finite(data.limit)
+    if limit is not None and max(values) < limit * _LIMIT_SHARE:
+        limit = None
     low, high = axis_range(values if limit is None else [*values, limit], data.unit)
 
     marks = {} if height < _MIN_MARKS_HEIGHT else _mark_spans(data.marks, view)
@@ -132,21 +139,13 @@ def build_plot(
         lines += _time_axis(view, left, columns, is_utf8)
     if marks:
         lines.append(_mark_line(marks, view, left, columns, is_utf8))
-    return Plot(tuple(lines), view, left, columns, rows)
+    return Plot(tuple(lines), view, left, columns, rows, limit is not None)
 
 
 def full_view(data: ChartData) -> TimeRange:
     """All of the time that the values cover; of a single one, the step before it as well."""
     end = data.time_at(max(data.count - 1, 0))
     return TimeRange(data.start if data.count > 1 else data.start - abs(data.step), end)
-
-
-def shown_limit(data: ChartData, values: Sequence[float]) -> float | None:
-    """The limit, if it is drawn."""
-    limit = finite(data.limit)
-    if limit is None or not values or max(values) < limit * _LIMIT_SHARE:
-        return None
-    return limit
 
 
 def line_marker(number: int, is_utf8: bool) -> str:
@@ -177,7 +176,7 @@ def mark_cell(line: Line, cell: int, *, is_utf8: bool) -> Line:
         if at <= cell < at + len(text):  # the graph has characters of one cell only
             split = cell - at
             char = text[split]
-            is_free = char == " " or style_name == LIMIT_STYLE
+            is_free = char in _FREE_CELLS
             spans += [
                 (text[:split], style_name),
                 ("│" if is_utf8 else "|", "chart-cursor")
@@ -229,54 +228,35 @@ def _draw(
     offset = (data.time_at(inside.start) - view.start) * pixels_per_second
     scale = Scale(*ends, offset, data.step * pixels_per_second)
     runs = [pixel_runs(line.values[inside.start : inside.stop], scale, grid) for line in data.lines]
+    matrix = _clear_matrix(grid)
     dots: dict[Point, int] = {}
-    owners: dict[Point, int] = {}
     for number, line_runs in enumerate(runs):
+        marker = line_marker(number, grid.is_braille)
         for cell, bits in stroke_cells(line_runs, grid).items():
             dots[cell] = dots.get(cell, 0) | bits
-            owners[cell] = number
-    markers: dict[Point, str] = {}
-    if grid.is_braille:
-        markers = {cell: braille(bits) for cell, bits in dots.items()}
-    else:
-        markers = {cell: line_marker(number, False) for cell, number in owners.items()}
+            char = braille(dots[cell]) if grid.is_braille else marker
+            matrix.insert_element(*cell, char, number)
     for number, line_runs in enumerate(runs):
+        marker = line_marker(number, grid.is_braille)
         phase = number * _MARKER_CELLS // max(len(runs), 1)
         for point in _marked_points(line_runs, phase, grid.is_braille and len(runs) > 1):
-            cell = grid.cell(point)
-            markers[cell] = line_marker(number, grid.is_braille)
-            owners[cell] = number
-    cells = [list(row) for row in _scatter(markers, grid)]
-    styles = [line_style(data, number) for number in range(len(data.lines))]
+            matrix.insert_element(*grid.cell(point), marker, number)
+    names = {number: line_style(data, number) for number in range(len(runs))}
     return [
-        [
-            (char, styles[owners[column, row]] if char != " " else "")
-            for column, char in enumerate(cells[grid.rows - 1 - row])
-        ]
-        for row in reversed(range(grid.rows))
+        [(char, names.get(owner, "")) for char, owner in zip(chars, owners, strict=True)]
+        for chars, owners in zip(reversed(matrix.marker), reversed(matrix.fullground), strict=True)
     ]
 
 
-def _scatter(markers: dict[Point, str], grid: PixelGrid) -> list[str]:
-    """The rows of the graph from the top, drawn by plotext: one point for each cell, with its
-    character. It gets whole numbers within limits that fit them, so that it rounds nothing, and no
-    NaN (plotext 6 takes all memory for one)."""
+def _clear_matrix(grid: PixelGrid) -> Any:
+    """The matrix of cells of plotext's figure, empty, its first row the lowest one."""
     import plotext  # 70 ms, which the start of the program need not wait for
 
-    figure = plotext.main()
-    figure.clear_data()
-    plotext.limit_size(False, False)  # not to the size of the terminal
-    figure.plot_size(grid.columns, grid.rows)
-    figure.theme("clear")
-    figure.frame(False)
-    figure.xticks([], [])
-    figure.yticks([], [])
-    figure.xlim(0, max(grid.columns - 1, 1))
-    figure.ylim(0, max(grid.rows - 1, 1))
-    if markers:
-        xs, ys = [x for x, _ in markers], [y for _, y in markers]
-        figure.scatter(xs, ys, marker=list(markers.values()), color="default")
-    return plotext.uncolorize(figure.build()).split("\n")[: grid.rows]
+    matrix = plotext.main().monitor.matrix
+    matrix.set_size(grid.columns, grid.rows)
+    matrix.set_canvas_area(0, 0, 0, 0)
+    matrix.set_matrices()
+    return matrix
 
 
 def _marked_points(

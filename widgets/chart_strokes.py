@@ -1,9 +1,10 @@
 """Which cells of a graph a line goes through, and with which dots of a braille character.
 
-plotext connects points pixel by pixel, at 3.5 µs each: at 198x25 cells with 240 points that is 11 ms
-for three smooth lines, but 34 ms where they jump as latencies do, and 105 ms for noise. Here a
-vertical part costs as much as the cells it goes through: 1, 3 and 6 ms, and lines that share a cell
-have their dots in one character, of which plotext shows the last one alone.
+plotext 5.3.2 connects points pixel by pixel, at 3.5 µs each: on 198x25 cells, 240 points take 11 ms
+for three smooth lines, but 34 ms where they jump as latencies do, and 105 ms for noise; 1,440
+points that jump take 79 ms. Here a vertical part costs as much as the cells that it goes through,
+in all 3, 4, 5 and 8 ms, and lines that meet in a cell have their dots in one character, of which
+plotext keeps those of the last one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ Point = tuple[int, int]
 """Column and row in pixels, from the lower left corner."""
 
 _DOT_BITS = ((0x40, 0x04, 0x02, 0x01), (0x80, 0x20, 0x10, 0x08))
-"""Of the left and the right column of a braille character, each from below (Unicode 16.0, 22.2.3)."""
+"""Of the left and the right column of a braille character, from below (Unicode, 21.1)."""
+_DOT_SPANS = tuple(
+    tuple(tuple(sum(side[low : high + 1]) for high in range(4)) for low in range(4))
+    for side in _DOT_BITS
+)
+"""The dots of a column from one to another one."""
 _BRAILLE = 0x2800
 
 
@@ -146,12 +152,14 @@ def _fill(cells: dict[Point, int], x: int, y: int, to_y: int, dots: int) -> None
     """Add the pixels of a column between two rows, both included."""
     if y > to_y:
         y, to_y = to_y, y
-    column, side = x // 2, _DOT_BITS[x % 2]
-    for row in range(y // dots, to_y // dots + 1):
-        bits = 0
-        for dot in range(max(y - row * dots, 0), min(to_y - row * dots, dots - 1) + 1):
-            bits |= side[dot]
-        cells[column, row] = cells.get((column, row), 0) | bits
+    column, side = x // 2, x % 2
+    first, last = y // dots, to_y // dots
+    for row in range(first, last + 1):
+        low = y % dots if row == first else 0
+        high = to_y % dots if row == last else dots - 1
+        bits = _DOT_SPANS[side][low][high]
+        cell = column, row
+        cells[cell] = cells.get(cell, 0) | bits
 
 
 def braille(dots: int) -> str:
