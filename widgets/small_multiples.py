@@ -1,0 +1,222 @@
+"""A grid of small charts, one for each Pod, all with the same scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+from textual.strip import Strip
+
+from widgets.chart_data import ChartLine, ChartUnit, finite, format_value
+from widgets.chart_legend import BARE_UNITS, clean_text
+from widgets.chart_plot import to_ascii
+from widgets.sparkline import bar_rows, value_range
+from widgets.styled_line import Line, Span, StyledLineView, align_left_right, fit_line
+
+_GAP = 3
+"""Cells between two charts."""
+_MIN_BARS = 12
+_MAX_LABEL = 30
+_MIN_LABEL = 6
+_HEIGHTS = (3, 2, 1)
+"""Rows of the bars, the best first; more than one is followed by an empty row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How the charts are laid out."""
+
+    columns: int
+    rows: int
+    """Charts below each other."""
+    bar_height: int
+    cell_width: int
+    label_width: int
+    value_width: int
+
+    @property
+    def count(self) -> int:
+        """How many charts fit."""
+        return self.columns * self.rows
+
+    @property
+    def cell_height(self) -> int:
+        return self.bar_height + (1 if self.bar_height > 1 else 0)
+
+
+def small_multiple_lines(
+    rows: Sequence[ChartLine],
+    unit: ChartUnit,
+    width: int,
+    height: int,
+    *,
+    is_utf8: bool,
+    first: int = 0,
+    noun: str = "Pods",
+) -> tuple[Line, ...]:
+    """`height` lines of `width` cells: the scale that all charts have, then a chart with label and
+    last value for each of `rows`, the highest last value first, from left to right. Where they do
+    not fit, those from the index `first` on, and the first line says which: "1–12 of 50 Pods"."""
+    width, height = max(width, 0), max(height, 0)
+    grid = lay_out(rows, unit, width, height, is_utf8=is_utf8)
+    ordered = sorted(rows, key=_order)
+    first = max(0, min(first, len(rows) - 1)) if len(rows) > grid.count else 0
+    shown = ordered[first : first + grid.count]
+    ends = value_range([value for row in rows for value in row.values])
+    lines: list[Line] = []
+    if height > 1:
+        lines.append(_header(rows, unit, ends, width, (first, len(shown)), is_utf8, noun))
+    for start in range(0, len(shown), grid.columns):
+        cells = [
+            _cell(row, unit, grid, ends, is_utf8) for row in shown[start : start + grid.columns]
+        ]
+        for at in range(grid.bar_height):
+            spans: list[Span] = []
+            for number, cell in enumerate(cells):
+                spans += [(" " * _GAP, "")] * bool(number) + list(cell[at])
+            lines.append(fit_line(tuple(spans), width))
+        lines += [()] * (grid.cell_height - grid.bar_height)
+    blank: Line = ((" " * width, ""),) if width else ()
+    lines = [line or blank for line in lines[:height]]
+    return tuple(
+        tuple((to_ascii(text, is_utf8), style_name) for text, style_name in line)
+        for line in lines + [blank] * (height - len(lines))
+    )
+
+
+def lay_out(
+    rows: Sequence[ChartLine], unit: ChartUnit, width: int, height: int, *, is_utf8: bool
+) -> Grid:
+    """As many columns as fit, and bars as high as fit with all charts."""
+    labels = [cell_len(clean_text(row.label, is_utf8)) for row in rows]
+    label_width = max(_MIN_LABEL, min(max(labels, default=0), _MAX_LABEL, width // 3))
+    value_width = max((len(_last_text(row, unit, is_utf8)) for row in rows), default=1)
+    least = label_width + value_width + _MIN_BARS + 2
+    columns = max(1, min(len(rows), (width + _GAP) // (least + _GAP)))
+    cell_width = (width - _GAP * (columns - 1)) // columns
+    room = height - (height > 1)
+    for bar_height in _HEIGHTS:
+        cell_height = bar_height + (bar_height > 1)
+        grid_rows = max((room + cell_height - bar_height) // cell_height, 0)
+        if columns * grid_rows >= len(rows) or bar_height == 1:
+            break
+    return Grid(columns, max(grid_rows, 1), bar_height, cell_width, label_width, value_width)
+
+
+def _order(row: ChartLine) -> tuple[bool, float, str]:
+    value = _last_value(row)
+    return value is None, -(value or 0.0), row.label
+
+
+def _last_value(row: ChartLine) -> float | None:
+    return finite(row.values[-1]) if row.values else None
+
+
+def _last_text(row: ChartLine, unit: ChartUnit, is_utf8: bool) -> str:
+    return to_ascii(format_value(_last_value(row), unit), is_utf8)
+
+
+def _header(
+    rows: Sequence[ChartLine],
+    unit: ChartUnit,
+    ends: tuple[float, float],
+    width: int,
+    shown: tuple[int, int],
+    is_utf8: bool,
+    noun: str,
+) -> Line:
+    dash = "–" if is_utf8 else "-"
+    low = format_value(ends[0], unit) if ends[0] else "0"
+    scale = f"{low}{dash}{format_value(ends[1], unit)}" if ends[1] > ends[0] else low
+    scale += f" {unit}" if unit in BARE_UNITS else ""
+    first, count = shown
+    total = f"{len(rows):,} {noun}"
+    if count < len(rows):
+        total = f"{first + 1}{dash}{first + count} of {total}"
+    spans: Line = (("scale ", "muted"), (to_ascii(scale, is_utf8), "strong"))
+    return fit_line(align_left_right(spans, ((total, "muted"),), width), width)
+
+
+def _cell(
+    row: ChartLine, unit: ChartUnit, grid: Grid, ends: tuple[float, float], is_utf8: bool
+) -> list[Line]:
+    """One chart, line by line from the top: label and value are beside its lowest row."""
+    room = max(grid.cell_width - grid.label_width - grid.value_width - 2, 0)
+    bars = bar_rows(row.values, room, grid.bar_height, is_utf8=is_utf8, ends=ends)
+    value = _last_text(row, unit, is_utf8).rjust(grid.value_width)
+    lines: list[Line] = [
+        ((" " * (grid.label_width + 1), ""), (one, "accent"), (" " * (grid.value_width + 1), ""))
+        for one in bars[:-1]
+    ]
+    label = _keep_end(clean_text(row.label, is_utf8), grid.label_width)
+    last: Line = ((f"{label} ", row.style_name), (bars[-1], "accent"), (f" {value}", "strong"))
+    return [*lines, last]
+
+
+def _keep_end(text: str, width: int) -> str:
+    """`text` in `width` cells. If it is cut, its end is kept: names of Pods differ there."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    while cell_len(text) > width - 1:
+        text = text[1:]
+    return set_cell_size(f"…{text}", width)
+
+
+class SmallMultiples(StyledLineView):
+    """Small charts that are turned over like pages. The owner binds the keys."""
+
+    DEFAULT_CSS = """
+    SmallMultiples {
+        height: 1fr;
+        overflow: hidden hidden;
+    }
+    """
+
+    def __init__(self, *, is_utf8: bool, id: str | None = None, classes: str | None = None) -> None:
+        """`is_utf8` says whether the terminal shows more than ASCII."""
+        super().__init__(id=id, classes=classes)
+        self._is_utf8 = is_utf8
+        self._rows: Sequence[ChartLine] = ()
+        self._unit = ChartUnit.COUNT
+        self._first = 0
+        self._lines: tuple[Line, ...] | None = None
+        self._drawn_size = (0, 0)
+
+    @property
+    def first(self) -> int:
+        """Index of the first chart that is shown."""
+        return self._first
+
+    def set_rows(self, rows: Sequence[ChartLine], unit: ChartUnit) -> None:
+        """Show other charts; the page stays, as far as there are so many."""
+        if (rows, unit) == (self._rows, self._unit):
+            return
+        self._rows, self._unit = rows, unit
+        self._redraw()
+
+    def turn_pages(self, pages: int) -> None:
+        """Show the charts that follow, or those before."""
+        step = lay_out(
+            self._rows, self._unit, self.size.width, self.size.height, is_utf8=self._is_utf8
+        ).count
+        last = max(0, (len(self._rows) - 1) // step * step)
+        first = max(0, min((self._first // step + pages) * step, last))
+        if first != self._first:
+            self._first = first
+            self._redraw()
+
+    def _redraw(self) -> None:
+        self._lines = None
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width, height = self.size
+        if self._lines is None or self._drawn_size != (width, height):
+            self._drawn_size = (width, height)
+            self._lines = small_multiple_lines(
+                self._rows, self._unit, width, height, is_utf8=self._is_utf8, first=self._first
+            )
+        if y >= len(self._lines):
+            return Strip.blank(width, self.rich_style)
+        return self.make_strip(self._lines[y], width, self.rich_style)
