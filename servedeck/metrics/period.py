@@ -14,6 +14,9 @@ SCRAPES_PER_WINDOW = 4
 USUAL_SCRAPE_INTERVAL = 30.0
 """Seconds; where it is not known."""
 
+MIN_WINDOW = 60.0
+"""Seconds: of less, the quantiles of a few requests are noise."""
+
 _NICE_STEPS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 360, 450, 600, 900, 1200)
 
 
@@ -58,7 +61,10 @@ def choose_step(seconds: float, points: int, least: float = MIN_STEP) -> float:
     """The seconds between two of at most `points`, and never less than `least`: a round number, as
     the same times are asked for again a little later."""
     wanted = max(seconds / max(min(points, MAX_POINTS), 1), least)
-    return float(next((one for one in _NICE_STEPS if one >= wanted), math.ceil(wanted / 600) * 600))
+    return float(next((one for one in MIN_WINDOW = 60.0
+"""Seconds: of less, the quantiles of a few requests are noise."""
+
+_NICE_STEPS if one >= wanted), math.ceil(wanted / 600) * 600))
 
 
 def make_grid(end: float, seconds: float, points: int, least: float = MIN_STEP) -> TimeGrid:
@@ -72,4 +78,4 @@ def make_grid(end: float, seconds: float, points: int, least: float = MIN_STEP) 
 def rate_window(step: float, scrape_interval: float) -> float:
     """The seconds that a rate is computed of: of all requests since the last point, and of at least
     four scrapes."""
-    return max(step, SCRAPES_PER_WINDOW * scrape_interval)
+    return max(step, SCRAPES_PER_WINDOW * scrape_interval, MIN_WINDOW)
