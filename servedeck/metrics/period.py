@@ -61,10 +61,7 @@ def choose_step(seconds: float, points: int, least: float = MIN_STEP) -> float:
     """The seconds between two of at most `points`, and never less than `least`: a round number, as
     the same times are asked for again a little later."""
     wanted = max(seconds / max(min(points, MAX_POINTS), 1), least)
-    return float(next((one for one in MIN_WINDOW = 60.0
-"""Seconds: of less, the quantiles of a few requests are noise."""
-
-_NICE_STEPS if one >= wanted), math.ceil(wanted / 600) * 600))
+    return float(next((one for one in _NICE_STEPS if one >= wanted), math.ceil(wanted / 600) * 600))
 
 
 def make_grid(end: float, seconds: float, points: int, least: float = MIN_STEP) -> TimeGrid:
