@@ -123,20 +123,20 @@ class Scenario:
         ago(2100, lambda: edit(("research", "llama-32-3b"), _set_replicas(3)))
 
     def _schedule_last_day(self, now: float) -> None:
-        """Schedules what the metrics of the last 24 hours show: a rollout, replicas more and fewer,
-        and too many requests, during which Pods crash."""
+        """Schedules what the metrics of the last 24 hours show: too many requests, during which
+        Pods crash, replicas more and fewer, and a rollout."""
         chat, search = ("chat", "llama-31-8b"), ("search", "bge-m3")
         add_peak, edit = self._controllers.traffic.add_peak, self._edit_deployment
         for serving, hours_ago, peak in _PEAKS:
             add_peak(serving, peak._replace(begin=now - hours_ago * _HOUR_SECONDS))
         steps: tuple[tuple[float, Callable[[], object]], ...] = (
-            (20.5, lambda: self._restart_pods(chat)),
             (14.0, lambda: edit(search, _set_replicas(3))),
             (11.2, lambda: self._crash_first(search, FailureCause.LEAK)),
             (8.0, lambda: edit(search, _set_replicas(2))),
             (5.0, lambda: self._crash_first(chat, FailureCause.DEVICE_ERROR)),
             (4.9, lambda: edit(chat, _set_replicas(4))),
             (3.5, lambda: edit(chat, _set_replicas(3))),
+            (2.8, lambda: self._restart_pods(chat)),
         )
         for hours_ago, step in steps:
             self._clock.call_at(now - hours_ago * _HOUR_SECONDS, partial(_call, step))
