@@ -64,6 +64,24 @@ class MetricsFeed:
         self.refresh_seconds = MIN_STEP
         self.has_loaded = False
 
+    # -- a Watch ------------------------------------------------------------------------------
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that is on the screen was read."""
+        return self.has_loaded
+
+    @property
+    def missing_permission(self) -> str:
+        """None: what is missing is said above the cards."""
+        return ""
+
+    async def close(self) -> None:
+        """Stop reading; what was read stays."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
+
     # -- what was read ------------------------------------------------------------------------
 
     @property
@@ -139,12 +157,6 @@ class MetricsFeed:
         except MetricsError as error:
             self._problem = one_line(str(error))
         self._on_update(None)
-
-    async def close(self) -> None:
-        """Stop reading; what was read stays."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.close()
 
     async def _read(self, wanted: Wanted) -> None:
         opened = self._opened
