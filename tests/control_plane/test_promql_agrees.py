@@ -8,77 +8,25 @@ from pathlib import Path
 import pytest
 
 from servedeck.metrics.sample_ring import SampleRing
-from servedeck.promql.evaluation import evaluate, evaluate_range
+from servedeck.promql.evaluation import evaluate
 from servedeck.promql.exposition import Sample
 from servedeck.promql.parser import parse_expression
 from servedeck.promql.rates import Windows
 from servedeck.promql.samples import STALE, SampleSource, is_stale
 from tests.control_plane.promtool import Labels, Question, ask_promtool
-from tests.promql.generated import GeneratedSeries, GeneratedSource, generate
+from tests.promql.generated import (
+    INSTANTS,
+    OVER_TIME,
+    RANGES,
+    GeneratedSeries,
+    GeneratedSource,
+    generate,
+)
 
 COUNT = 90
 """Samples of a series."""
 INTERVALS = {5: 1, 7: 2, 15: 3, 31: 4}
 """Seconds between samples, and the seed of the series."""
-
-RANGES = [
-    "rate(c[{w}])",
-    "increase(c[{w}])",
-    "irate(c[{w}])",
-    "rate(c[{w}] offset 1m)",
-    "sum by (case, le) (rate(h_bucket[{w}]))",
-    "histogram_quantile(0.37, sum by (case, le) (rate(h_bucket[{w}])))",
-    "histogram_quantile(0.9, rate(h_bucket[{w}]))",
-    "histogram_quantile(0.99, sum by (case, le) (increase(h_bucket[{w}])))",
-]
-"""Those that extrapolate; the others do not."""
-OVER_TIME = [
-    f"{name}_over_time(g[{{w}}])" for name in ("avg", "count", "last", "max", "min", "sum")
-]
-INSTANTS = [
-    "c",
-    "g offset 2m",
-    '{__name__=~"g|d",parity!="1"}',
-    "histogram_quantile(0.5, h_bucket)",
-    "histogram_quantile(0, h_bucket)",
-    "histogram_quantile(1, sum by (case, le) (h_bucket))",
-    "histogram_quantile(1.5, h_bucket)",
-    "histogram_quantile(-0.5, h_bucket)",
-    "histogram_quantile(NaN, h_bucket)",
-    "g + d",
-    "g - d",
-    "g * d",
-    "g / d",
-    "g / 0",
-    "1 / g",
-    "-g",
-    "g > d",
-    "g <= d",
-    "g != d",
-    "g == 2",
-    "0 > g",
-    "g > 1 and d",
-    "g unless d",
-    "d or g",
-    "(g or d) / 2",
-    "sum(g > -100)",
-    "sum by (parity) (c)",
-    "min(g)",
-    "max by (parity) (g)",
-    "avg by (parity) (c)",
-    "count by (parity, absent) (g)",
-    "count by (__name__) (g)",
-    "abs(g)",
-    "clamp_min(g, 1)",
-    "clamp_max(g, -1)",
-    'scalar(g{case="1"})',
-    "scalar(g)",
-    "vector(3) + 2",
-    "time() * 2",
-    "g * 0 + time()",
-    "2 + 3 * 4 - 6 / 4",
-    "sum(d) / count(g)",
-]
 
 
 def questions(interval: int) -> list[Question]:
@@ -166,29 +114,6 @@ def test_values_are_those_of_prometheus(tmp_path: Path) -> None:
     assert wrong == []
     assert compared > 50_000
     assert skipped < compared / 50
-
-
-def test_each_step_of_a_range_is_the_value_at_its_time() -> None:
-    source = generate(5, 7, COUNT, 20)
-    for text in [one.format(w="1m") for one in RANGES + OVER_TIME] + INSTANTS:
-        expression = parse_expression(text)
-        start, step = 3.234, 13.0
-        whole = evaluate_range(expression, source, start, start + 60 * step, step)
-        steps = [
-            {
-                tuple(one.labels.items()): one.values[at]
-                for one in whole
-                if one.values[at] is not None
-            }
-            for at in range(61)
-        ]
-        for at, found in enumerate(steps):
-            alone = {
-                tuple(one.labels.items()): one.values[0]
-                for one in evaluate(expression, source, start + at * step)
-            }
-            assert alone.keys() == found.keys(), (text, at)
-            assert all(is_equal(alone[key] or 0, found[key] or 0) for key in alone), (text, at)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""Generated series: counters that are reset, with gaps, and histograms that are not as they should
-be. The same seed gives the same ones."""
+"""Generated series, the same for the same seed: counters that are reset, with gaps, and histograms
+that are not as they should be; and expressions of them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,65 @@ BOUNDS = (
     ("1", "1.0", "1e0", "2", "+Inf"),
     ("1", "oops", "", "2", "+Inf"),
 )
+
+RANGES = [
+    "rate(c[{w}])",
+    "increase(c[{w}])",
+    "irate(c[{w}])",
+    "rate(c[{w}] offset 1m)",
+    "sum by (case, le) (rate(h_bucket[{w}]))",
+    "histogram_quantile(0.37, sum by (case, le) (rate(h_bucket[{w}])))",
+    "histogram_quantile(0.9, rate(h_bucket[{w}]))",
+    "histogram_quantile(0.99, sum by (case, le) (increase(h_bucket[{w}])))",
+]
+"""Those that extrapolate; the others do not."""
+OVER_TIME = [
+    f"{name}_over_time(g[{{w}}])" for name in ("avg", "count", "last", "max", "min", "sum")
+]
+INSTANTS = [
+    "c",
+    "g offset 2m",
+    '{__name__=~"g|d",parity!="1"}',
+    "histogram_quantile(0.5, h_bucket)",
+    "histogram_quantile(0, h_bucket)",
+    "histogram_quantile(1, sum by (case, le) (h_bucket))",
+    "histogram_quantile(1.5, h_bucket)",
+    "histogram_quantile(-0.5, h_bucket)",
+    "histogram_quantile(NaN, h_bucket)",
+    "g + d",
+    "g - d",
+    "g * d",
+    "g / d",
+    "g / 0",
+    "1 / g",
+    "-g",
+    "g > d",
+    "g <= d",
+    "g != d",
+    "g == 2",
+    "0 > g",
+    "g > 1 and d",
+    "g unless d",
+    "d or g",
+    "(g or d) / 2",
+    "sum(g > -100)",
+    "sum by (parity) (c)",
+    "min(g)",
+    "max by (parity) (g)",
+    "avg by (parity) (c)",
+    "count by (parity, absent) (g)",
+    "count by (__name__) (g)",
+    "abs(g)",
+    "clamp_min(g, 1)",
+    "clamp_max(g, -1)",
+    'scalar(g{case="1"})',
+    "scalar(g)",
+    "vector(3) + 2",
+    "time() * 2",
+    "g * 0 + time()",
+    "2 + 3 * 4 - 6 / 4",
+    "sum(d) / count(g)",
+]
 
 
 @dataclass
