@@ -112,6 +112,8 @@ def accelerator_lines(fact: AcceleratorFact, target: MetricsTarget) -> Iterable[
 
 def _of_pods(reading: _Reading, target: MetricsTarget) -> Expression | None:
     pattern = pod_pattern(target)
+    if not pattern:
+        return None
     return first_of(
         Selector(
             reading.name,

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.metrics.families import METRIC_KINDS, SERVER_METRICS, Metric
-from servedeck.metrics.queries import build_query, metric_series, pod_pattern
-from servedeck.promql.expressions import escape_regex, quote
+from servedeck.metrics.families import METRIC_KINDS, SERVER_METRICS, Metric, MetricName
+from servedeck.metrics.queries import (
+    MetricSeries,
+    build_query,
+    counter_increase,
+    counter_rate,
+    failure_share,
+    metric_series,
+    pod_pattern,
+)
+from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.expressions import Expression, escape_regex, format_expression, quote
 from tests.metrics.targets import PODS, target
 
 SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
@@ -144,3 +155,51 @@ def test_every_metric_has_a_kind_and_every_name_is_valid():
         for names in row.values():
             assert names
             assert all(re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", one.name) for one in names)
+
+
+def series_texts(metric: Metric, of: MetricsTarget, build: Callable[[MetricSeries], Any]) -> Any:
+    found = [build(one) for one in metric_series(metric, of)]
+    return [None if one is None else format_expression(one) for one in found]
+
+
+def test_the_total_of_a_proxy_has_what_was_counted_before_it_was_first_seen():
+    def increase(one: MetricSeries) -> Expression:
+        return counter_increase(one, 3600)
+
+    own, destination, source, envoy = series_texts(Metric.REQUESTS, target(), increase)
+    assert own == f"sum(increase(vllm:request_success_total{LABELS}[3600s]))"
+    for found, name, matchers in (
+        (destination, "istio_requests_total", f'{{reporter="destination",{WORKLOAD}}}'),
+        (source, "istio_requests_total", f'{{reporter="source",{SERVICE}}}'),
+        (
+            envoy,
+            "envoy_cluster_upstream_rq_total",
+            r'{envoy_cluster_name=~"httproute/chat/llama/rule/\\d+"}',
+        ),
+    ):
+        assert found == f"sum(increase({name}{matchers}[3600s])) or sum({name}{matchers})"
+
+
+def test_the_share_of_failures_is_of_the_same_series():
+    def share(one: MetricSeries) -> Expression | None:
+        return failure_share(one, 60)
+
+    own, destination, source, envoy = series_texts(Metric.ERRORS, target(), share)
+    labels = LABELS.removesuffix("}")
+    answered = f"sum(rate(http_requests_total{LABELS}[60s]))"
+    failed = f'sum(rate(http_requests_total{labels},status=~"5.*"}}[60s]))'
+    assert own == f"({failed} or {answered} * 0) / {answered}"
+    for found, code in ((destination, '"5.."'), (source, '"5.."'), (envoy, '"5"')):
+        assert found is not None and found.count(f"=~{code}") == 1
+    # the second of its names tells what failed, the first does not
+    assert series_texts(Metric.ERRORS, target("sglang"), share)[0] == own
+    assert series_texts(Metric.ERRORS, target("tgi"), share)[0] is None
+
+
+def test_a_name_in_another_unit_is_multiplied():
+    name = MetricName("my_total", 0.001)
+    of = target("custom", own_names={Metric.REQUESTS: (name, MetricName("old_total"))})
+    [series] = metric_series(Metric.REQUESTS, of)
+    assert format_expression(counter_rate(series, 60)) == (
+        f"sum(rate(my_total{LABELS}[60s]) * 0.001 or rate(old_total{LABELS}[60s]))"
+    )
