@@ -119,6 +119,8 @@ def _of_pods(
     reading: _Reading, target: MetricsTarget, function: str, over: float
 ) -> Expression | None:
     pattern = pod_pattern(target)
+    if not pattern:
+        return None
     selectors = [
         Selector(
             reading.name,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from servedeck.metrics import queries
@@ -147,7 +147,7 @@ def _rates(
 ) -> list[Expression]:
     return [
         queries.counter_rate(one, options.window, *by)
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
 
 
@@ -160,7 +160,7 @@ def _gauges(
 ) -> list[Expression]:
     return [
         queries.gauge(one, operator, *by, over=_gauge_window(options))
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
 
 
@@ -174,8 +174,16 @@ def _quantiles(
 ) -> list[Expression]:
     return [
         queries.latency_quantile(share, one, options.window, options.known, *by)
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
+
+
+def _series(
+    metric: Metric, target: MetricsTarget, options: GraphOptions, by: Collection[str]
+) -> Iterable[MetricSeries]:
+    """Of lines by Pod without those of a gateway, whose Pods are not the serving's."""
+    found = metric_series(metric, target, options.known)
+    return [one for one in found if one.has_pods] if "pod" in by else found
 
 
 def _requests(target: MetricsTarget, options: GraphOptions) -> list[GraphLine]:
@@ -191,21 +199,27 @@ def _latencies(metric: Metric) -> Builder:
 
 
 def _errors(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
-    """A line for each family, as they count different errors; of the proxies the first."""
+    """A line for each family, as they count different errors; of the proxies the first. A name
+    that several servers have is counted once."""
+    own: dict[Expression, str] = {}
     proxies: list[Expression] = []
     label = ""
     for series in metric_series(Metric.ERRORS, target, options.known):
         for name in series.names:
-            one = MetricSeries((name,), series.matchers, series.is_proxy)
+            one = replace(series, names=(name,))
             by = (name.code_label,) if name.code_label else ()
             expression = queries.error_rate(one, options.window, *by)
             if series.is_proxy:
                 proxies.append(expression)
                 label = label or name.code_label
             else:
-                yield GraphLine("failed", expression, name.code_label)
-    if proxies:
-        yield from _line("failed", proxies, label)
+                own[expression] = name.code_label
+    is_named = False
+    for expression, code_label in own.items():
+        yield GraphLine("failed", expression, code_label, f" ({code_label})" if is_named else "")
+        is_named = is_named or bool(code_label)
+    for line in _line("failed", proxies, label):
+        yield replace(line, suffix=" at the proxy") if own else line
 
 
 def _queue(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
