@@ -54,7 +54,7 @@ class GraphKind:
     title: str
     unit: Unit
     absent: str
-    """What is missing where there are no values, after "has no"."""
+    """What is missing where there are no values, after "no record of" and "does not export"."""
 
 
 GRAPH_KINDS: Mapping[GraphKey, GraphKind] = {
@@ -67,30 +67,32 @@ GRAPH_KINDS: Mapping[GraphKey, GraphKind] = {
         GraphKind(GraphKey.TTFT, "Time to first token", Unit.SECONDS, "times to the first token"),
         GraphKind(GraphKey.ITL, "Inter-token latency", Unit.SECONDS, "times between tokens"),
         GraphKind(GraphKey.TOKENS, "Tokens", Unit.TOKENS_PER_SECOND, "counts of tokens"),
-        GraphKind(GraphKey.KV_CACHE, "KV cache", Unit.PERCENT, "use of the KV cache"),
+        GraphKind(GraphKey.KV_CACHE, "KV cache", Unit.PERCENT, "the use of the KV cache"),
         GraphKind(
             GraphKey.PREFIX_CACHE, "Prefix cache hits", Unit.PERCENT, "hits of the prefix cache"
         ),
         GraphKind(GraphKey.PREEMPTIONS, "Preemptions", Unit.PER_SECOND, "preemptions"),
-        GraphKind(GraphKey.REPLICAS, "Replicas", Unit.COUNT, "number of replicas"),
-        GraphKind(GraphKey.ACCELERATOR_USE, "Accelerators", Unit.PERCENT, "use of accelerators"),
+        GraphKind(GraphKey.REPLICAS, "Replicas", Unit.COUNT, "the number of replicas"),
+        GraphKind(
+            GraphKey.ACCELERATOR_USE, "Accelerators", Unit.PERCENT, "the use of accelerators"
+        ),
         GraphKind(
             GraphKey.ACCELERATOR_MEMORY,
             "Accelerator memory",
             Unit.BYTES,
-            "memory of accelerators",
+            "the memory of accelerators",
         ),
         GraphKind(
             GraphKey.ACCELERATOR_TEMPERATURE,
             "Accelerator temperature",
             Unit.CELSIUS,
-            "temperature of accelerators",
+            "the temperature of accelerators",
         ),
         GraphKind(
-            GraphKey.ACCELERATOR_POWER, "Accelerator power", Unit.WATTS, "power of accelerators"
+            GraphKey.ACCELERATOR_POWER, "Accelerator power", Unit.WATTS, "the power of accelerators"
         ),
-        GraphKind(GraphKey.CPU, "CPU", Unit.CORES, "CPU use of the containers"),
-        GraphKind(GraphKey.MEMORY, "Memory", Unit.BYTES, "memory use of the containers"),
+        GraphKind(GraphKey.CPU, "CPU", Unit.CORES, "the CPU use of the containers"),
+        GraphKind(GraphKey.MEMORY, "Memory", Unit.BYTES, "the memory use of the containers"),
     )
 }
 

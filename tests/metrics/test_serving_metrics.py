@@ -126,7 +126,7 @@ async def test_a_graph_has_the_values_of_its_lines():
 
 
 async def test_the_window_has_four_scrapes():
-    for interval, window in ((5.0, "20s"), (15.0, "60s"), (60.0, "240s"), (None, "120s")):
+    for interval, window in ((5.0, "60s"), (15.0, "60s"), (60.0, "240s"), (None, "120s")):
         source = FakeSource({})
         source.interval = interval
         metrics = ServingMetrics(source, target())
