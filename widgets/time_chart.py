@@ -100,12 +100,11 @@ class TimeChart(StyledLineView):
         if self._cursor is None:
             self._put_cursor(inside[-1])
             return
-        columns = self._plot.columns if self._plot is not None and self._plot.columns else 1
-        stride = max(1.0, len(inside) / columns)
-        target = self._cursor + steps * stride
-        index = max(0, min(round(target), self._data.count - 1))
-        if stride > 1:
-            index = self._peak_beside(index, 1 if steps > 0 else -1)
+        columns = self._plot.columns if self._plot is not None else 0
+        index = self._peak_beside(steps) if 0 < columns < len(inside) else None
+        if index is None:
+            stride = max(1.0, len(inside) / columns) if columns else 1.0
+            index = max(0, min(round(self._cursor + steps * stride), self._data.count - 1))
         self._put_cursor(index)
 
     def set_cursor_time(self, time: float) -> None:
@@ -140,32 +139,22 @@ class TimeChart(StyledLineView):
         self._refresh_cursor()
         self._refresh_title()
 
-    def _peak_beside(self, index: int, direction: int) -> int:
-        """Of the moments in the cell of `index`, the one with the highest value; `index` itself
-        where that is no move."""
-        plot = self._plot
-        if plot is None:
-            return index
-        cell = plot.cell_at(self._data.time_at(index))
+    def _peak_beside(self, steps: int) -> int | None:
+        """Of the moments that share the cell so many cells beside the cursor, the one with the
+        highest value; None outside the view."""
+        plot, cell = self._plot, self._cursor_cell
+        if plot is None or cell is None:
+            return None
         beside = [
             one
             for one in indexes_in(self._data, plot.view)
-            if plot.cell_at(self._data.time_at(one)) == cell
+            if plot.cell_at(self._data.time_at(one)) == cell + steps
         ]
-        values = {
-            one: max(
-                (
-                    value
-                    for line in self._data.lines
-                    if (value := self._data.value_at(line, one)) is not None
-                ),
-                default=-math.inf,
-            )
-            for one in beside
-        }
-        best = max(beside, key=lambda one: values[one], default=index)
-        moved = self._cursor is None or (best - self._cursor) * direction > 0
-        return best if moved else index
+        return max(beside, key=self._highest_at, default=None)
+
+    def _highest_at(self, index: int) -> float:
+        values = [self._data.value_at(line, index) for line in self._data.lines]
+        return max((value for value in values if value is not None), default=-math.inf)
 
     # -- the view -----------------------------------------------------------------------------
 
