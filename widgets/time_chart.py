@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
@@ -16,7 +18,7 @@ from widgets.chart_plot import (
     indexes_in,
     mark_cell,
 )
-from widgets.styled_line import StyledLineView
+from widgets.styled_line import Line, StyledLineView
 
 MIN_SIZE = (20, 5)
 """Cells and lines below which there are values, but no graph."""
@@ -52,6 +54,8 @@ class TimeChart(StyledLineView):
         self._plot: Plot | None = None
         self._plot_size = (0, 0)
         self._row_strips: dict[int, Strip] = {}
+        self._row_styles: dict[str, Style] = {}
+        """Styles of the plot by their names, with the widget's own below them."""
 
     # -- content ------------------------------------------------------------------------------
 
@@ -145,11 +149,14 @@ class TimeChart(StyledLineView):
         plot, cell = self._plot, self._cursor_cell
         if plot is None or cell is None:
             return None
-        beside = [
-            one
-            for one in indexes_in(self._data, plot.view)
-            if plot.cell_at(self._data.time_at(one)) == cell + steps
-        ]
+        inside = indexes_in(self._data, plot.view)
+        stride = len(inside) / plot.columns
+        about = inside.start + stride * (cell + steps - plot.left)
+        near = range(
+            max(inside.start, int(about - stride) - 2),
+            min(inside.stop, int(about + 2 * stride) + 2),
+        )
+        beside = [one for one in near if plot.cell_at(self._data.time_at(one)) == cell + steps]
         return max(beside, key=self._highest_at, default=None)
 
     def _highest_at(self, index: int) -> float:
@@ -257,6 +264,7 @@ class TimeChart(StyledLineView):
 
     def notify_style_update(self) -> None:
         self._row_strips.clear()
+        self._row_styles.clear()
         super().notify_style_update()
 
     def _current_plot(self) -> Plot:
@@ -295,9 +303,16 @@ class TimeChart(StyledLineView):
             return Strip.blank(width, base)
         cell = self._cursor_cell if row < plot.rows else None
         if cell is not None:
-            line = mark_cell(plot.lines[row], cell, is_utf8=self._is_utf8)
-            return self.make_strip(line, width, base)
+            return self._make_row(mark_cell(plot.lines[row], cell, is_utf8=self._is_utf8))
         strip = self._row_strips.get(row)
         if strip is None:
-            strip = self._row_strips[row] = self.make_strip(plot.lines[row], width, base)
+            strip = self._row_strips[row] = self._make_row(plot.lines[row])
         return strip
+
+    def _make_row(self, line: Line) -> Strip:
+        """A line of the plot: it is as wide as the widget, and without control characters."""
+        styles, base = self._row_styles, self.rich_style
+        for _text, name in line:
+            if name not in styles:
+                styles[name] = base + self.named_style(name)
+        return Strip([Segment(text, styles[name]) for text, name in line], self.size.width)

@@ -287,3 +287,23 @@ def test_the_title_line_fits(data: ChartData, index: int | None, width: int, is_
     for one in (line, values_line(data, index, width, is_utf8=is_utf8)):
         assert line_width(one) == width
         assert is_utf8 or plain_text(one).isascii()
+
+
+def title_of(data: ChartData, width: int, **options: Any) -> str:
+    return plain_text(legend_line(data, 29, width, is_utf8=True, **options)).rstrip()
+
+
+def test_a_narrow_title_line_omits_the_note_and_the_limit_and_cuts_the_mark() -> None:
+    mark = LATENCY.marks[0]
+    assert title_of(LATENCY, 90).endswith("since 14:02")
+    assert title_of(LATENCY, 60).endswith("╌ objective 2 s")
+    assert title_of(LATENCY, 60, mark=mark).endswith("P99 1.24 s  R rollout to revision …")
+    assert title_of(LATENCY, 40, mark=mark).endswith("P99 1.24 s")
+    assert title_of(LATENCY, 200, is_limit_drawn=False).count("↑ objective 2 s") == 1
+
+
+def test_values_without_room_are_counted() -> None:
+    data = chart(*([float(number)] * 40 for number in range(6)))
+    assert title_of(data, 80).endswith("L5 5")
+    assert title_of(data, 40).endswith("L3 3 +2")
+    assert title_of(data, 8) == "Chart +6"
