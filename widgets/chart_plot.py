@@ -49,6 +49,11 @@ _MARKER_CELLS = 24
 _MIN_GRAPH = (8, 2)
 """Cells and rows of a graph, below which it has no axis."""
 _MIN_MARKS_HEIGHT = 6
+_LABEL_CELLS = len("500 MiB")
+"""Cells of the labels of the vertical axis at least, so that charts below each other have their
+times in the same columns."""
+_ALIGNED_WIDTH = 60
+"""Cells of a chart from which its labels take so many."""
 _TICK_ROWS = 3
 """Rows for each label of the vertical axis."""
 _LIMIT_SHARE = 0.4
@@ -128,7 +133,8 @@ def build_plot(
         return rows - 1 - grid.cell((0, Scale(low, high, 0, 0).row(value, grid.height)))[1]
 
     labels = {row_of(tick.value): to_ascii(tick.label, is_utf8) for tick in ticks}
-    left = max(map(cell_len, labels.values()), default=0) + 1
+    least = _LABEL_CELLS if width >= _ALIGNED_WIDTH else 0
+    left = max([least, *map(cell_len, labels.values())]) + 1
     if width - left < _MIN_GRAPH[0]:
         left, labels = 0, {}
     columns = width - left

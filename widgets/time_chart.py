@@ -251,14 +251,16 @@ class TimeChart(StyledLineView):
 
     @property
     def _cursor_mark(self) -> ChartMark | None:
-        """The nearest mark in the cell of the cursor or beside it."""
+        """The nearest mark in the cell of the cursor or beside it, or nearer to its values than to
+        any others."""
         time, cell, plot = self.cursor_time, self._cursor_cell, self._plot
         if time is None or cell is None or plot is None:
             return None
         near = [
             mark
             for mark in self._data.marks
-            if (other := plot.cell_at(mark.time)) is not None and abs(other - cell) <= 1
+            if (other := plot.cell_at(mark.time)) is not None
+            and (abs(other - cell) <= 1 or abs(mark.time - time) <= self._data.step / 2)
         ]
         return min(near, key=lambda mark: abs(mark.time - time), default=None)
 

@@ -87,7 +87,7 @@ async def test_the_cursor_reads_the_values_of_its_moment() -> None:
         app.chart.set_data(LATENCY)
         await pilot.pause()
         assert app.chart.cursor_time is None
-        for index in (0, 29, 45, 119):
+        for index in (0, 30, 45, 119):
             time = START + index * STEP
             app.chart.set_cursor_time(time + 3)
             assert app.chart.cursor_time == time
@@ -98,7 +98,7 @@ async def test_the_cursor_reads_the_values_of_its_moment() -> None:
             title = app.rows()[0]
             assert clock(time) in title
             assert ("P99 – " in title) == (index == 45)
-            assert ("R rollout to revision 15" in title) == (index == 29)
+            assert ("R rollout to revision 15" in title) == (index == 30)
         app.chart.clear_cursor()
         assert app.chart.cursor_time is None and clock(START) not in app.rows()[0]
 
@@ -307,3 +307,15 @@ def test_values_without_room_are_counted() -> None:
     assert title_of(data, 80).endswith("L5 5")
     assert title_of(data, 40).endswith("L3 3 +2")
     assert title_of(data, 8) == "Chart +6"
+
+
+async def test_a_mark_between_two_moments_is_read_at_the_nearer_one() -> None:
+    mark = ChartMark(START + 2.4 * STEP, "S", "scaled to 4", "accent")
+    app = TimeChartApp()
+    async with app.run_test(size=(120, 20)) as pilot:
+        app.chart.set_data(chart([1.0] * 6, marks=(mark,)))
+        await pilot.pause()
+        app.rows()
+        for index in range(6):
+            app.chart.set_cursor_time(START + index * STEP)
+            assert ("S scaled to 4" in app.rows()[0]) == (index == 2)
