@@ -9,13 +9,12 @@ from urllib.parse import quote
 from servedeck.fleet.views import NamespacedName
 
 if TYPE_CHECKING:
-    from servedeck.metrics.sample_ring import SampleRing
-
     from servedeck.cluster.http.connection import Connection
     from servedeck.fleet.session import ClusterSession
     from servedeck.fleet.views import PodView
     from servedeck.metrics.cluster_metrics import ClusterMetrics, OpenMetrics
     from servedeck.metrics.load import ServingLoad
+    from servedeck.metrics.sample_ring import SampleRing
     from servedeck.metrics.target import MetricsTarget
 
 
@@ -68,12 +67,15 @@ class ClusterMetricsService:
         from servedeck.metrics.target import TargetPod, make_target
 
         session = self._session()
-        deployment = session.fleet.deployment(key) if session is not None else None
-        if session is None or deployment is None:
+        workload = session.fleet.workload(key) if session is not None else None
+        if session is None or workload is None:
             return None
-        known = [TargetPod(one.name, one.is_ready) for one in pods]
         return make_target(
-            deployment, known, is_whole=is_whole, metric_names=session.settings.metric_names
+            workload,
+            [TargetPod(one.name, one.is_ready) for one in pods],
+            is_whole=is_whole,
+            is_deployment=key.is_deployment,
+            metric_names=session.settings.metric_names,
         )
 
     async def open_metrics(self, key: NamespacedName, on_read: Callable[[], None]) -> OpenMetrics:
@@ -82,10 +84,9 @@ class ClusterMetricsService:
 
     async def _cluster_metrics(self) -> ClusterMetrics:
         """Of the current connection: another one may lead to another cluster."""
-        from servedeck.metrics.sample_ring import SampleRing
-
         from servedeck.metrics.cluster_metrics import ClusterMetrics
         from servedeck.metrics.errors import MetricsError
+        from servedeck.metrics.sample_ring import SampleRing
 
         session = self._session()
         connection = session.connection if session is not None else None

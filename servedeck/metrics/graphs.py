@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from servedeck.metrics import queries
-from servedeck.metrics.accelerator_queries import accelerator_lines
+from servedeck.metrics.accelerator_queries import AcceleratorFact, accelerator_lines
 from servedeck.metrics.families import Metric
 from servedeck.metrics.graph_line import GraphLine
 from servedeck.metrics.platform_queries import (
@@ -245,6 +245,10 @@ def _memory(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]
     yield from _line("used", container_memory(target))
 
 
+def _accelerators(fact: AcceleratorFact) -> Builder:
+    return lambda target, options: accelerator_lines(fact, target, _gauge_window(options))
+
+
 _BUILDERS: Mapping[GraphKey, Builder] = {
     GraphKey.REQUESTS: _requests,
     GraphKey.LATENCY: _latencies(Metric.LATENCY),
@@ -257,10 +261,10 @@ _BUILDERS: Mapping[GraphKey, Builder] = {
     GraphKey.PREFIX_CACHE: _prefix_cache,
     GraphKey.PREEMPTIONS: _preemptions,
     GraphKey.REPLICAS: lambda target, _: replica_lines(target),
-    GraphKey.ACCELERATOR_USE: lambda target, _: accelerator_lines("use", target),
-    GraphKey.ACCELERATOR_MEMORY: lambda target, _: accelerator_lines("memory", target),
-    GraphKey.ACCELERATOR_TEMPERATURE: lambda target, _: accelerator_lines("temperature", target),
-    GraphKey.ACCELERATOR_POWER: lambda target, _: accelerator_lines("power", target),
+    GraphKey.ACCELERATOR_USE: _accelerators("use"),
+    GraphKey.ACCELERATOR_MEMORY: _accelerators("memory"),
+    GraphKey.ACCELERATOR_TEMPERATURE: _accelerators("temperature"),
+    GraphKey.ACCELERATOR_POWER: _accelerators("power"),
     GraphKey.CPU: _cpu,
     GraphKey.MEMORY: _memory,
 }

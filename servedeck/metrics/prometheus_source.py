@@ -18,8 +18,8 @@ from servedeck.promql.expressions import (
     Aggregation,
     Call,
     Expression,
-    Matcher,
     Selector,
+    first_of,
     format_expression,
 )
 
@@ -77,16 +77,16 @@ class PrometheusSource:
 
     async def scrape_interval(self, target: MetricsTarget) -> float | None:
         """By the number of samples in the last five minutes."""
-        names = [
-            one.name
-            for metric in (Metric.RUNNING, Metric.REQUESTS)
-            for group in server_names(metric, target.template)
-            for one in group
-        ]
-        if not names or not pod_pattern(target):
+        if not pod_pattern(target):
             return None
-        matchers = (Matcher("__name__", "=~", "|".join(names)), *pod_matchers(target))
-        counted = Call("count_over_time", (Selector("", matchers, _SAMPLED_SECONDS),))
+        matchers = pod_matchers(target)
+        counted = first_of(
+            Call("count_over_time", (Selector(one.name, matchers, _SAMPLED_SECONDS),))
+            for group in server_names(Metric.RUNNING, target.template)
+            for one in group
+        )
+        if counted is None:
+            return None
         found = await self.query(Aggregation("max", counted))
         count = next((one.values[0] for one in found.series), None)
         if not count:

@@ -121,7 +121,7 @@ class ServingMetrics:
         known, interval = await asyncio.gather(
             self.source.known_names(self.target), self.source.scrape_interval(self.target)
         )
-        self._known = known or None
+        self._known = known
         self._interval = interval or USUAL_SCRAPE_INTERVAL
         self._is_prepared = bool(known)
 
@@ -240,12 +240,11 @@ class ServingMetrics:
         failed: list[Expression] = []
         counted: list[Expression] = []
         for series in metric_series(Metric.ERRORS, self.target, self._known):
-            name = series.names[0]
-            if not name.failure_codes:
-                continue
-            one = replace(series, names=(name,))
-            counted.append(queries.counter_rate(one, window))
-            failed.append(queries.error_rate(one, window, failures_only=True))
+            for name in series.names:
+                if name.failure_codes:
+                    one = replace(series, names=(name,))
+                    counted.append(queries.counter_rate(one, window))
+                    failed.append(queries.error_rate(one, window, failures_only=True))
         return first_of(failed), first_of(counted)
 
     async def _value(self, expression: Expression | None, now: float) -> float | None:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS = 15.0
 """After which a source that did not answer is asked again."""
-LIVE_FALLBACK_SECONDS = 120.0
-"""After which Prometheus is tried again where the Pods are read in its place."""
+REOPEN_SECONDS = 120.0
+"""After which Prometheus is looked for again where the Pods are read in its place, and the Pods are
+read where Prometheus does not answer any more."""
 
 LIVE_SECONDS = 300.0
 """The shortest time that is shown of what is read from now on."""
@@ -54,6 +55,8 @@ class MetricsFeed:
         self._opened: OpenMetrics | None = None
         self._has_read = asyncio.Event()
         self._problem = ""
+        self._good_at = 0.0
+        """When the source was opened, or answered last; in seconds of the event loop's clock."""
         self.figures: Figures | None = None
         self.time_grid: TimeGrid | None = None
         self.updated_at = 0.0
@@ -117,27 +120,28 @@ class MetricsFeed:
             self.figures = None
 
     async def follow(self, wanted: Wanted) -> None:
-        """Read what is wanted, until the task is cancelled."""
-        try:
-            while True:
-                await self._open()
-                if self._opened is not None:
-                    await self._read(wanted)
-                await self._wait()
-        finally:
-            await self._close()
+        """Read what is wanted, until the task is cancelled; the source stays open until `close`."""
+        while True:
+            await self._open()
+            if self._opened is not None:
+                await self._read(wanted)
+            await self._wait()
 
     async def _open(self) -> None:
+        now = asyncio.get_running_loop().time()
         if self._opened is not None:
-            return
+            if now - self._good_at < REOPEN_SECONDS or not self.problem:
+                return
+            await self.close()
         try:
             self._opened = await self._service.open_metrics(self._key, self._has_read.set)
-            self._problem = ""
+            self._good_at, self._problem = now, ""
         except MetricsError as error:
             self._problem = one_line(str(error))
         self._on_update(None)
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Stop reading; what was read stays."""
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.close()
@@ -160,6 +164,8 @@ class MetricsFeed:
         if not self._problem:
             self.updated_at = unix_time()
             self.has_loaded = True
+            if not opened.is_live:
+                self._good_at = asyncio.get_running_loop().time()
         self._on_update(None)
 
     def _make_grid(self, points: int) -> TimeGrid:

@@ -63,6 +63,7 @@ class MetricsPane(Pane):
         self._range: TimeRange | None = None
         """The time that was zoomed into; None for the period up to now."""
         self._feed: MetricsFeed | None = None
+        self._is_feed_open = False
         self._watch: DeploymentWatch | None = None
         self._marks: tuple[ChartMark, ...] = ()
 
@@ -97,9 +98,10 @@ class MetricsPane(Pane):
         self._start()
 
     def deactivate(self) -> None:
+        self.workers.cancel_group(self, "metrics")
         super().deactivate()
         self._watch = None
-        self.workers.cancel_group(self, "metrics")
+        self._is_feed_open = False
 
     def on_changes(self, changes: SourceChanges) -> None:
         if changes.state_changed and self._feed is None:
@@ -128,6 +130,9 @@ class MetricsPane(Pane):
             return
         if self._feed is None:
             self._feed = MetricsFeed(service, self.key, self._show_feed)
+        if not self._is_feed_open:
+            self._is_feed_open = True
+            self.add_watch(self._feed)
         feed = self._feed
         feed.set_time(self._period, self._range)
         self.start_worker(feed.follow(self._wanted), "metrics")

@@ -22,8 +22,7 @@ class MetricsService(Protocol):
         """The same for one Pod of a serving."""
 
     def target(self, key: NamespacedName) -> MetricsTarget | None:
-        """A serving with its Pods of the moment; None for a deleted one, or one that is no
-        Deployment."""
+        """A serving with its Pods of the moment; None for a deleted one."""
 
     async def open_metrics(self, key: NamespacedName, on_read: Callable[[], None]) -> OpenMetrics:
         """The metrics of a serving, to be closed; `on_read` is called when its Pods were read,
