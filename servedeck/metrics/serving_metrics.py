@@ -115,6 +115,12 @@ class ServingMetrics:
         """Seconds, as far as it is known."""
         return self._interval
 
+    @property
+    def known_names(self) -> KnownNames:
+        """The names of the samples that the Pods have, once it is prepared; None if that is not
+        known."""
+        return self._known
+
     async def prepare(self) -> None:
         """Learn what the Pods export, and how often it is read: the first time, and seldom
         again."""
