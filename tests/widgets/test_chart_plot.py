@@ -73,12 +73,13 @@ def test_a_spike_among_many_values_reaches_the_top(at: int, is_utf8: bool) -> No
     assert any(all(row[cell] != " " for row in found) for cell in cells), "from bottom to top"
 
 
-def test_a_dip_among_many_values_reaches_the_bottom() -> None:
+@pytest.mark.parametrize("at", range(700, 712))  # at each place among the values of a column
+def test_a_dip_among_many_values_reaches_the_bottom(at: int) -> None:
     values = [100.0] * 1440
-    values[700] = 0.0
+    values[at] = 0.0
     lowest = graph(chart(values))[-1]
     assert 1 <= len(lowest.strip()) <= 2
-    assert abs(lowest.index(lowest.strip()) - 700 / 1439 * len(lowest)) <= 1
+    assert abs(lowest.index(lowest.strip()) - at / 1439 * len(lowest)) <= 1
 
 
 @pytest.mark.parametrize("is_utf8", [True, False])
