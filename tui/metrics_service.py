@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from servedeck.metrics.load import ServingLoad
     from servedeck.metrics.sample_ring import SampleRing
     from servedeck.metrics.target import MetricsTarget
+    from servedeck.serving.objectives import Objectives
 
 
 class ClusterMetricsService:
@@ -77,6 +78,15 @@ class ClusterMetricsService:
             is_deployment=key.is_deployment,
             metric_names=session.settings.metric_names,
         )
+
+    def objectives(self, key: NamespacedName) -> Objectives:
+        from servedeck.serving.objectives import Objectives, parse_objectives
+
+        session = self._session()
+        workload = session.fleet.workload(key) if session is not None else None
+        if workload is None:
+            return Objectives()
+        return parse_objectives(workload.metadata.annotations.objectives)[0]
 
     async def open_metrics(self, key: NamespacedName, on_read: Callable[[], None]) -> OpenMetrics:
         metrics = await self._cluster_metrics()

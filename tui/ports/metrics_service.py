@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from servedeck.metrics.cluster_metrics import OpenMetrics
     from servedeck.metrics.load import ServingLoad
     from servedeck.metrics.target import MetricsTarget
+    from servedeck.serving.objectives import Objectives
 
 
 class MetricsService(Protocol):
@@ -23,6 +24,9 @@ class MetricsService(Protocol):
 
     def target(self, key: NamespacedName) -> MetricsTarget | None:
         """A serving with its Pods of the moment; None for a deleted one."""
+
+    def objectives(self, key: NamespacedName) -> Objectives:
+        """The objectives of a serving; none for a deleted one."""
 
     async def open_metrics(self, key: NamespacedName, on_read: Callable[[], None]) -> OpenMetrics:
         """The metrics of a serving, to be closed; `on_read` is called when its Pods were read,
