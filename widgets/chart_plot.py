@@ -14,15 +14,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from widgets.chart_data import (
-    ChartData,
-    ChartLine,
-    ChartMark,
-    TimeRange,
-    axis_range,
-    axis_ticks,
-    finite,
-)
+from servedeck.metrics.units import finite
+from widgets.chart_data import ChartData, ChartLine, ChartMark, TimeRange, axis_range, axis_ticks
 from widgets.chart_strokes import (
     PixelGrid,
     Point,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from textual.strip import Strip
 
-from widgets.chart_data import ChartLine, ChartUnit, finite, format_value
+from servedeck.metrics.units import Unit, finite, format_value
+from widgets.chart_data import ChartLine
 from widgets.chart_legend import BARE_UNITS
 from widgets.chart_plot import shown_text, to_ascii
 from widgets.sparkline import bar_rows, value_range
@@ -47,7 +48,7 @@ class Grid:
 
 def small_multiple_lines(
     rows: Sequence[ChartLine],
-    unit: ChartUnit,
+    unit: Unit,
     width: int,
     height: int,
     *,
@@ -86,7 +87,7 @@ def small_multiple_lines(
 
 
 def lay_out(
-    rows: Sequence[ChartLine], unit: ChartUnit, width: int, height: int, *, is_utf8: bool
+    rows: Sequence[ChartLine], unit: Unit, width: int, height: int, *, is_utf8: bool
 ) -> Grid:
     """As many columns as fit, and bars as high as fit with all charts."""
     labels = [cell_len(shown_text(row.label, is_utf8)) for row in rows]
@@ -113,13 +114,13 @@ def _last_value(row: ChartLine) -> float | None:
     return finite(row.values[-1]) if row.values else None
 
 
-def _last_text(row: ChartLine, unit: ChartUnit, is_utf8: bool) -> str:
+def _last_text(row: ChartLine, unit: Unit, is_utf8: bool) -> str:
     return to_ascii(format_value(_last_value(row), unit), is_utf8)
 
 
 def _header(
     rows: Sequence[ChartLine],
-    unit: ChartUnit,
+    unit: Unit,
     ends: tuple[float, float],
     width: int,
     shown: tuple[int, int],
@@ -139,7 +140,7 @@ def _header(
 
 
 def _cell(
-    row: ChartLine, unit: ChartUnit, grid: Grid, ends: tuple[float, float], is_utf8: bool
+    row: ChartLine, unit: Unit, grid: Grid, ends: tuple[float, float], is_utf8: bool
 ) -> list[Line]:
     """One chart, line by line from the top: label and value are beside its lowest row."""
     room = max(grid.cell_width - grid.label_width - grid.value_width - 2, 0)
@@ -178,7 +179,7 @@ class SmallMultiples(StyledLineView):
         super().__init__(id=id, classes=classes)
         self._is_utf8 = is_utf8
         self._rows: Sequence[ChartLine] = ()
-        self._unit = ChartUnit.COUNT
+        self._unit = Unit.COUNT
         self._first = 0
         self._lines: tuple[Line, ...] | None = None
         self._drawn_size = (0, 0)
@@ -188,7 +189,7 @@ class SmallMultiples(StyledLineView):
         """Index of the first chart that is shown."""
         return self._first
 
-    def set_rows(self, rows: Sequence[ChartLine], unit: ChartUnit) -> None:
+    def set_rows(self, rows: Sequence[ChartLine], unit: Unit) -> None:
         """Show other charts; the page stays, as far as there are so many."""
         if (rows, unit) == (self._rows, self._unit):
             return

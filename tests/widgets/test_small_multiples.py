@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import ComposeResult
 
+from servedeck.metrics.units import Unit
 from tests.widgets.chart_samples import ChartApp, Values, any_values, texts
-from widgets.chart_data import ChartLine, ChartUnit
+from widgets.chart_data import ChartLine
 from widgets.small_multiples import SmallMultiples, small_multiple_lines
 from widgets.styled_line import line_width, plain_text
 
-SECONDS = ChartUnit.SECONDS
+SECONDS = Unit.SECONDS
 
 
 def pods(count: int) -> list[ChartLine]:
@@ -27,14 +28,14 @@ def draw(rows: list[ChartLine], width: int, height: int, **options: object) -> l
 
 @given(
     st.lists(st.builds(ChartLine, texts, any_values), max_size=12),
-    st.sampled_from(ChartUnit),
+    st.sampled_from(Unit),
     st.integers(0, 300),
     st.integers(0, 80),
     st.booleans(),
     st.integers(-5, 60),
 )
 def test_any_values_in_any_size(
-    rows: list[ChartLine], unit: ChartUnit, width: int, height: int, is_utf8: bool, first: int
+    rows: list[ChartLine], unit: Unit, width: int, height: int, is_utf8: bool, first: int
 ) -> None:
     lines = small_multiple_lines(rows, unit, width, height, is_utf8=is_utf8, first=first)
     assert len(lines) == height
