@@ -4,6 +4,7 @@ has to be installed. Needs `get` on `pods/proxy`."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import quote
@@ -12,9 +13,10 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.resources import POD
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.exposition import Labels, Sample, parse_samples
 from servedeck.metrics.queries import METRIC_KINDS, Metric, MetricKind, metric_names
 from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.exposition import Sample, load_library, parse_page
+from servedeck.promql.samples import Labels
 
 MAX_PODS = 20
 """Pods of one serving that are read at most: each is two requests to its inference server."""
@@ -64,6 +66,7 @@ async def scrape(
     pods = target.ready_pods[:MAX_PODS]
     if not names or not pods:
         return
+    await asyncio.to_thread(load_library)
     reader = _PodReader(connection, target, names)
     before = await reader.read(pods)
     if not any(page.samples for page in before.values()):
@@ -170,8 +173,8 @@ class _PodReader:
             except ClusterError:
                 return None
         time = asyncio.get_running_loop().time()
-        return PodPage(time, _values(parse_samples(response.body, self._names)))
+        return PodPage(time, _values(parse_page(response.body, self._names)))
 
 
 def _values(samples: Iterable[Sample]) -> PodSamples:
-    return {(one.name, one.labels): one.value for one in samples if one.value is not None}
+    return {(one.name, one.labels): one.value for one in samples if math.isfinite(one.value)}

@@ -5,6 +5,7 @@ Source: https://prometheus.io/docs/prometheus/latest/querying/api/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -12,7 +13,7 @@ import msgspec
 
 from servedeck.cluster.http.errors import clean_message
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.exposition import parse_value
+from servedeck.promql.exposition import parse_value
 
 MAX_RESPONSE_BYTES = 16 << 20
 QUERY_PATH = "/api/v1/query"
@@ -152,7 +153,8 @@ class PrometheusClient:
 
 
 def _point(pair: tuple[float, str]) -> Point:
-    return Point(pair[0], parse_value(pair[1]))
+    value = parse_value(pair[1])
+    return Point(pair[0], None if value is None or not math.isfinite(value) else value)
 
 
 def _describe_other_answer(body: bytes) -> str:
