@@ -75,7 +75,7 @@ async def test_objectives_are_saved_shown_and_undone(driver: EditDriver) -> None
     assert "no Pod restarts when they change" in driver.text
     await driver.press(*"2s", "tab", *"0.5", "down", *"1%")
     await plan(driver)
-    assert "Objectives not set → p95=2s ttft=500ms errors=1%" in driver.text
+    assert "Objectives none → p95=2s ttft=500ms errors=1%" in driver.text
     assert "No Pod restarts." in driver.text
     await driver.press("enter")
     await driver.wait_for_text("The change was saved.", "u undoes it.")
