@@ -6,6 +6,7 @@ Source: https://prometheus.io/docs/prometheus/latest/querying/api/
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -13,7 +14,7 @@ import msgspec
 
 from servedeck.cluster.http.errors import clean_message
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.exposition import parse_value
+from servedeck.promql.exposition import parse_value
 
 MAX_RESPONSE_BYTES = 16 << 20
 QUERY_PATH = "/api/v1/query"
@@ -191,7 +192,8 @@ class PrometheusClient:
 
 
 def _point(pair: tuple[float, str]) -> Point:
-    return Point(pair[0], parse_value(pair[1]))
+    value = parse_value(pair[1])
+    return Point(pair[0], None if value is None or not math.isfinite(value) else value)
 
 
 def _describe_other_answer(body: bytes) -> str:

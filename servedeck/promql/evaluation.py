@@ -43,7 +43,7 @@ LOOKBACK = 300.0
 MAX_STEPS = 11_000
 """As in Prometheus' API."""
 
-_RangeFunction = Callable[[rates.Windows, Sequence[float]], Values]
+_RangeFunction = Callable[[rates.Windows, list[float]], Values]
 _RANGE_FUNCTIONS: dict[str, _RangeFunction] = {
     "rate": rates.rates,
     "increase": rates.increases,
@@ -201,15 +201,16 @@ class _Evaluation:
         known: dict[int, rates.Windows] = {}
         result: Vector = []
         for one in found:
-            sample_times, values = one.times, one.values
-            if not all(map(operator.eq, values, values)):
+            sample_times, values = one.times, list(one.values)
+            if math.isnan(sum(values)):
                 sample_times, values = _without_stale(one)
-                windows = rates.Windows(sample_times, times, selector.window)
+                windows = rates.Windows(sample_times, times, selector.window, has_nan=True)
             else:
-                windows = known.get(id(sample_times)) or rates.Windows(
-                    sample_times, times, selector.window
-                )
-                known[id(sample_times)] = windows
+                found_windows = known.get(id(sample_times))
+                if found_windows is None:
+                    found_windows = rates.Windows(sample_times, times, selector.window)
+                    known[id(sample_times)] = found_windows
+                windows = found_windows
             name = one.name if function == "last_over_time" else ""
             result.append(VectorSeries(name, one.labels, compute(windows, values)))
         # The series of one name differ in their labels.

@@ -12,7 +12,6 @@ import math
 import operator
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 from servedeck.promql.vectors import Values
@@ -24,7 +23,16 @@ _THRESHOLD = 1.1
 class Windows:
     """Which of the samples at `times` each range has, (end - seconds, end]."""
 
-    def __init__(self, times: Sequence[float], ends: Sequence[float], seconds: float) -> None:
+    def __init__(
+        self,
+        times: Sequence[float],
+        ends: Sequence[float],
+        seconds: float,
+        *,
+        has_nan: bool = False,
+    ) -> None:
+        """`has_nan` is whether a value at the times may be NaN."""
+        self.has_nan = has_nan
         self.times = times
         self.ends = ends
         self.seconds = seconds
@@ -72,8 +80,8 @@ class Extrapolations(NamedTuple):
 
     steps: list[int]
     each: list[Extrapolation]
-    firsts: Callable[[Sequence[float]], tuple[float, ...]]
-    lasts: Callable[[Sequence[float]], tuple[float, ...]]
+    firsts: Callable[[list[float]], tuple[float, ...]]
+    lasts: Callable[[list[float]], tuple[float, ...]]
     factors: list[float]
     ratios: list[float]
     """A counter whose first value times this is at least its increase does not come to 0."""
@@ -113,7 +121,7 @@ def _extrapolate(windows: Windows, end: float, first: int, last: int) -> Extrapo
     )
 
 
-def _getter(indexes: list[int]) -> Callable[[Sequence[float]], tuple[float, ...]]:
+def _getter(indexes: list[int]) -> Callable[[list[float]], tuple[float, ...]]:
     """Several items of a sequence at once."""
     if len(indexes) == 1:
         (index,) = indexes
@@ -121,15 +129,17 @@ def _getter(indexes: list[int]) -> Callable[[Sequence[float]], tuple[float, ...]
     return operator.itemgetter(*indexes) if indexes else lambda _values: ()
 
 
-def increases(windows: Windows, values: Sequence[float]) -> Values:
+def increases(windows: Windows, values: list[float]) -> Values:
     """The increase of a counter in each range, where it has two samples. What it had before a reset
     counts too."""
+    if len(windows.spans) == 1:
+        return [_single_increase(windows, values)]
     found = windows.extrapolations
     result: Values = [None] * len(windows.spans)
     if not found.steps:
         return result
     start, end = found.each[0].first, found.each[-1].last + 1
-    resets = _find_resets(values, start, end)
+    resets = _find_resets(windows, values, start, end)
     firsts, lasts = found.firsts(values), found.lasts(values)
     if resets:
         differences = [
@@ -153,16 +163,30 @@ def increases(windows: Windows, values: Sequence[float]) -> Values:
     return result
 
 
-def _find_resets(values: Sequence[float], start: int, end: int) -> list[int]:
+def _single_increase(windows: Windows, values: list[float]) -> float | None:
+    """The same of one range alone, in a third of the time: what is shown live has one new one."""
+    found = windows.extrapolations.each
+    if not found:
+        return None
+    one = found[0]
+    first = values[one.first]
+    difference = values[one.last] - first
+    if resets := _find_resets(windows, values, one.first, one.last + 1):
+        difference = _add_resets(difference, values, resets, one)
+    return one.increase(difference, first)
+
+
+def _find_resets(windows: Windows, values: list[float], start: int, end: int) -> list[int]:
     """Where a value is smaller than the one before."""
-    part = values[start:end]
-    if all(map(operator.le, part, islice(part, 1, None))):
-        return []
+    if not windows.has_nan:
+        part = values[start:end]
+        if part == sorted(part):  # the fastest way to find out
+            return []
     return [at for at in range(start + 1, end) if values[at] < values[at - 1]]
 
 
 def _add_resets(
-    difference: float, values: Sequence[float], resets: list[int], one: Extrapolation
+    difference: float, values: list[float], resets: list[int], one: Extrapolation
 ) -> float:
     low, high = bisect_right(resets, one.first), bisect_right(resets, one.last)
     for at in resets[low:high]:
@@ -170,13 +194,13 @@ def _add_resets(
     return difference
 
 
-def rates(windows: Windows, values: Sequence[float]) -> Values:
+def rates(windows: Windows, values: list[float]) -> Values:
     """The same per second."""
     seconds = windows.seconds
     return [None if one is None else one / seconds for one in increases(windows, values)]
 
 
-def instant_rates(windows: Windows, values: Sequence[float]) -> Values:
+def instant_rates(windows: Windows, values: list[float]) -> Values:
     """The rate between the last two samples of each range."""
     result: Values = []
     times = windows.times
@@ -191,7 +215,7 @@ def instant_rates(windows: Windows, values: Sequence[float]) -> Values:
 
 
 def over_time(
-    function: Callable[[Sequence[float]], float], windows: Windows, values: Sequence[float]
+    function: Callable[[Sequence[float]], float], windows: Windows, values: list[float]
 ) -> Values:
     """A function of the values of each range that has one."""
     return [

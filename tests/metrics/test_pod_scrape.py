@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from servedeck.cluster.http.connection import Connection
 from servedeck.metrics import pod_scrape
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.exposition import parse_samples
 from servedeck.metrics.pod_scrape import (
     PodPage,
     ScrapedMetrics,
@@ -22,6 +21,7 @@ from servedeck.metrics.pod_scrape import (
 )
 from servedeck.metrics.queries import Metric
 from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.exposition import parse_page
 from tests.cluster.fake_api_server import FakeApiServer, make_status
 from tests.metrics.fake_prometheus import Handler, answer_with
 from tests.metrics.targets import target
@@ -40,10 +40,8 @@ def page(stop: float, length: float = 0, running: float = 0) -> str:
 
 def pod_page(text: str, time: float) -> PodPage:
     names = ("vllm:request_success_total", "vllm:num_requests_running")
-    samples = parse_samples(text.encode(), names)
-    return PodPage(
-        time, {(one.name, one.labels): one.value for one in samples if one.value is not None}
-    )
+    samples = parse_page(text.encode(), names)
+    return PodPage(time, {(one.name, one.labels): one.value for one in samples})
 
 
 # -- figures ------------------------------------------------------------------------------------
