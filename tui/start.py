@@ -110,6 +110,7 @@ def run(
         initial_draft=initial_draft,
         initial_page=initial_page,
         clock=now,
+        is_utf8=shows_unicode(),
     )
     app.port_forwards = PortForwards(
         connection,

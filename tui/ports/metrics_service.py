@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from servedeck.fleet.views import NamespacedName
+    from servedeck.metrics.cluster_metrics import OpenMetrics
     from servedeck.metrics.load import ServingLoad
+    from servedeck.metrics.target import MetricsTarget
 
 
 class MetricsService(Protocol):
@@ -18,3 +20,15 @@ class MetricsService(Protocol):
 
     def read_pod_load(self, namespace: str, pod: str) -> AsyncIterator[ServingLoad]:
         """The same for one Pod of a serving."""
+
+    def target(self, key: NamespacedName) -> MetricsTarget | None:
+        """A serving with its Pods of the moment; None for a deleted one, or one that is no
+        Deployment."""
+
+    async def open_metrics(self, key: NamespacedName, on_read: Callable[[], None]) -> OpenMetrics:
+        """The metrics of a serving, to be closed; `on_read` is called when its Pods were read,
+        where there is no Prometheus. Raises MetricsError if there is no source."""
+
+    def grafana_link(self, key: NamespacedName, start: float, end: float) -> str:
+        """URL of a dashboard of the serving, with a time in seconds since the epoch; "" if the
+        settings name none."""

@@ -1,0 +1,67 @@
+"""Graphs of a serving as charts, with the changes of the serving as marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from servedeck.metrics.graphs import GRAPH_KINDS, GraphKey
+from servedeck.metrics.period import TimeGrid
+from servedeck.metrics.serving_metrics import ShownGraph
+from servedeck.serving.status.timeline import TimelineEntry
+from widgets.chart_data import ChartData, ChartLine, ChartMark, ChartUnit
+from widgets.serving_rows import STATUS_STYLES
+from widgets.timeline_strip import MARKS
+
+
+def chart_of(graph: ShownGraph, marks: tuple[ChartMark, ...]) -> ChartData:
+    """The chart of a graph; the marks are those of its time."""
+    grid = graph.grid
+    return ChartData(
+        graph.title,
+        chart_unit(graph.key),
+        grid.start,
+        grid.step,
+        tuple(ChartLine(one.label, one.values, _style(one.label)) for one in graph.lines),
+        tuple(one for one in marks if grid.start <= one.time <= grid.end + grid.step),
+        note=graph.warning,
+        reason=graph.reason,
+    )
+
+
+def message_chart(key: GraphKey, grid: TimeGrid, text: str) -> ChartData:
+    """A chart without values, and why."""
+    return ChartData(
+        GRAPH_KINDS[key].title, chart_unit(key), grid.start, grid.step, (), reason=text
+    )
+
+
+def with_selection(data: ChartData, is_selected: bool) -> ChartData:
+    """The chart with a sign before its title if it is the one that the keys are for."""
+    return replace(data, title=f"› {data.title}") if is_selected else data
+
+
+def chart_unit(key: GraphKey) -> ChartUnit:
+    return ChartUnit(GRAPH_KINDS[key].unit.value)
+
+
+def chart_marks(entries: Iterable[TimelineEntry]) -> tuple[ChartMark, ...]:
+    """The changes of the timeline: rollouts, restarts, scaling, lost nodes and statuses."""
+    return tuple(mark for one in entries if (mark := _mark(one)) is not None)
+
+
+def _mark(entry: TimelineEntry) -> ChartMark | None:
+    time = entry.end.timestamp()
+    if entry.status is not None:
+        status = entry.status
+        return ChartMark(time, status.glyph, entry.text, STATUS_STYLES[status])
+    found = MARKS.get(entry.kind)
+    if found is None or entry.is_consequence:
+        return None
+    letter, _, style_name = found
+    return ChartMark(time, letter, entry.text, style_name)
+
+
+def _style(label: str) -> str:
+    """Failures of the server are told from errors of its clients."""
+    return "error" if label.startswith("5") else ""
