@@ -15,6 +15,7 @@ from servedeck.config import SettingsError
 from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.forwarding.forwards import PortForwards
 from servedeck.logs.container_end import read_container_end
+from servedeck.terminal import shows_unicode
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import InitialPage, ServedeckApp

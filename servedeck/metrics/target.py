@@ -38,7 +38,7 @@ class MetricsTarget:
     template: str
     """The server, as `serving.servers` names it: "vllm", …, "custom"."""
     port: int
-    """Of the server, where it also has its /metrics."""
+    """Where the server has its /metrics."""
     is_tls: bool
     pods: tuple[TargetPod, ...]
     is_whole: bool = True
@@ -53,6 +53,11 @@ class MetricsTarget:
     @property
     def ready_pods(self) -> tuple[str, ...]:
         return tuple(one.name for one in self.pods if one.is_ready)
+
+
+_METRICS_PORTS = {"triton": 8002}
+"""Of servers that have their /metrics on another port than that of the requests: --metrics-port in
+https://github.com/triton-inference-server/server: src/command_line_parser.h."""
 
 
 def make_target(
@@ -72,7 +77,7 @@ def make_target(
         metadata.namespace,
         metadata.name,
         server.template,
-        server.port,
+        _METRICS_PORTS.get(server.template, server.port),
         server.is_tls,
         tuple(pods),
         is_whole,
