@@ -9,13 +9,12 @@ from urllib.parse import quote
 from servedeck.fleet.views import NamespacedName
 
 if TYPE_CHECKING:
-    from servedeck.metrics.sample_ring import SampleRing
-
     from servedeck.cluster.http.connection import Connection
     from servedeck.fleet.session import ClusterSession
     from servedeck.fleet.views import PodView
     from servedeck.metrics.cluster_metrics import ClusterMetrics, OpenMetrics
     from servedeck.metrics.load import ServingLoad
+    from servedeck.metrics.sample_ring import SampleRing
     from servedeck.metrics.target import MetricsTarget
 
 
@@ -82,10 +81,9 @@ class ClusterMetricsService:
 
     async def _cluster_metrics(self) -> ClusterMetrics:
         """Of the current connection: another one may lead to another cluster."""
-        from servedeck.metrics.sample_ring import SampleRing
-
         from servedeck.metrics.cluster_metrics import ClusterMetrics
         from servedeck.metrics.errors import MetricsError
+        from servedeck.metrics.sample_ring import SampleRing
 
         session = self._session()
         connection = session.connection if session is not None else None

@@ -7,12 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import time as unix_time
+from typing import NamedTuple
 
 from servedeck.metrics.fleet_queries import (
     FIGURE,
     NAMESPACE,
     SERVING,
     Figure,
+    Rate,
     figures_expression,
     rates_expression,
 )
@@ -25,6 +27,8 @@ RECENT_SECONDS = 1800.0
 """The period of the recent rates."""
 RECENT_POINTS = 30
 """Points of it, at most one less than are shown."""
+
+USUAL_RATE = Rate(WINDOW_SECONDS)
 
 FleetKey = tuple[str, str]
 """Namespace and name of a serving, as the API server has them."""
@@ -59,46 +63,47 @@ async def read_fleet(
     """The figures of the servings that the source knows, with their recent rates: two queries,
     however many servings there are. `now` is in seconds since the epoch. Raises MetricsError."""
     now = unix_time() if now is None else now
-    figures, recent = await asyncio.gather(
+    (figures, _warning), recent = await asyncio.gather(
         read_figures(source, targets, now), read_recent_rates(source, targets, now)
     )
     return with_recent_rates(figures, recent)
 
 
+class FoundFigures(NamedTuple):
+    figures: dict[FleetKey, ServingFigures]
+    warning: str = ""
+    """What the source says about them, one sentence."""
+
+
 async def read_figures(
-    source: MetricsSource,
-    targets: Sequence[MetricsTarget],
-    now: float,
-    window: float = WINDOW_SECONDS,
-) -> dict[FleetKey, ServingFigures]:
-    """The same without the recent rates, in one query. `window` is of which rates are computed, in
-    seconds."""
-    expression = figures_expression(targets, window)
+    source: MetricsSource, targets: Sequence[MetricsTarget], now: float, rate: Rate = USUAL_RATE
+) -> FoundFigures:
+    """The same without the recent rates, in one query."""
+    expression = figures_expression(targets, rate)
     if expression is None:
-        return {}
+        return FoundFigures({})
     wanted = frozenset(map(target_key, targets))
     values: dict[FleetKey, dict[str, float | None]] = {}
-    for one in (await source.query(expression, now)).series:
+    result = await source.query(expression, now)
+    for one in result.series:
         key = _series_key(one)
         if key in wanted and one.values:
             values.setdefault(key, {})[one.labels.get(FIGURE, "")] = _finite(one.values[0])
-    return {
+    figures = {
         key: ServingFigures(
             found.get(Figure.RATE), found.get(Figure.P95), found.get(Figure.WAITING)
         )
         for key, found in values.items()
     }
+    return FoundFigures(figures, result.warning)
 
 
 async def read_recent_rates(
-    source: MetricsSource,
-    targets: Sequence[MetricsTarget],
-    now: float,
-    window: float = WINDOW_SECONDS,
+    source: MetricsSource, targets: Sequence[MetricsTarget], now: float, rate: Rate = USUAL_RATE
 ) -> dict[FleetKey, tuple[float | None, ...]]:
     """The recent rates, in one query. A source that has nothing from before a time has no values
     there."""
-    expression = rates_expression(targets, window)
+    expression = rates_expression(targets, rate)
     if expression is None:
         return {}
     wanted = frozenset(map(target_key, targets))

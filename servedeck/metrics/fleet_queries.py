@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from servedeck.metrics.families import Metric, MetricName, MetricNames, server_names
 from servedeck.metrics.queries import (
@@ -23,6 +23,7 @@ from servedeck.metrics.queries import (
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import (
     Binary,
+    Call,
     Expression,
     Matcher,
     Number,
@@ -31,7 +32,6 @@ from servedeck.promql.expressions import (
     escape_replacement,
     label_replace,
     quantile,
-    rate,
     total,
 )
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE
@@ -51,13 +51,24 @@ class Figure(StrEnum):
     """Requests that wait to be started."""
 
 
-def figures_expression(targets: Sequence[MetricsTarget], window: float) -> Expression | None:
+class Rate(NamedTuple):
+    """How rates are computed."""
+
+    window: float
+    """Seconds."""
+    function: Literal["rate", "irate"] = "rate"
+    """`irate` is the rate between the last two samples: right even if there are no others."""
+
+    def of(self, name: str, matchers: tuple[Matcher, ...]) -> Expression:
+        return Call(self.function, (Selector(name, matchers, self.window),))
+
+
+def figures_expression(targets: Sequence[MetricsTarget], rate: Rate) -> Expression | None:
     """All figures of the servings at one time; None if nothing is known that could be asked for.
-    `window` is of which rates are computed, in seconds. What is found may include other servings
-    of the same namespaces."""
+    What is found may include other servings of the same namespaces."""
     found = {
-        Figure.RATE: rates_expression(targets, window),
-        Figure.P95: _join(_alternatives(Metric.LATENCY, targets, _quantile_builder(window))),
+        Figure.RATE: rates_expression(targets, rate),
+        Figure.P95: _join(_alternatives(Metric.LATENCY, targets, _quantile_builder(rate))),
         Figure.WAITING: _join(_alternatives(Metric.WAITING, targets, _build_sum)),
     }
     return _join(
@@ -67,9 +78,9 @@ def figures_expression(targets: Sequence[MetricsTarget], window: float) -> Expre
     )
 
 
-def rates_expression(targets: Sequence[MetricsTarget], window: float) -> Expression | None:
+def rates_expression(targets: Sequence[MetricsTarget], rate: Rate) -> Expression | None:
     """The finished requests per second of each serving."""
-    return _join(_alternatives(Metric.REQUESTS, targets, _rate_builder(window)))
+    return _join(_alternatives(Metric.REQUESTS, targets, _rate_builder(rate)))
 
 
 class _Origin(NamedTuple):
@@ -94,21 +105,19 @@ class _Origin(NamedTuple):
 _Builder = Callable[[tuple[MetricName, ...], _Origin], Expression]
 
 
-def _rate_builder(window: float) -> _Builder:
+def _rate_builder(rate: Rate) -> _Builder:
     def build(names: tuple[MetricName, ...], origin: _Origin) -> Expression:
-        return origin.sum(names, lambda one: rate(Selector(one.name, origin.matchers, window)))
+        return origin.sum(names, lambda one: rate.of(one.name, origin.matchers))
 
     return build
 
 
-def _quantile_builder(window: float) -> _Builder:
+def _quantile_builder(rate: Rate) -> _Builder:
     """Of all Pods of a serving: the mean of their quantiles would be none."""
 
     def build(names: tuple[MetricName, ...], origin: _Origin) -> Expression:
         buckets = origin.sum(
-            names,
-            lambda one: rate(Selector(f"{one.name}_bucket", origin.matchers, window)),
-            "le",
+            names, lambda one: rate.of(f"{one.name}_bucket", origin.matchers), "le"
         )
         return _scaled(quantile(0.95, buckets), names[0].factor)
 
