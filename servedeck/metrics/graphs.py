@@ -54,45 +54,43 @@ class GraphKind:
     title: str
     unit: Unit
     absent: str
-    """What is missing where there are no values, in a sentence after "No values: "."""
+    """What is missing where there are no values, after "has no"."""
 
 
 GRAPH_KINDS: Mapping[GraphKey, GraphKind] = {
     one.key: one
     for one in (
         GraphKind(GraphKey.REQUESTS, "Requests", Unit.PER_SECOND, "finished requests"),
-        GraphKind(GraphKey.LATENCY, "Latency", Unit.SECONDS, "a histogram of request times"),
+        GraphKind(GraphKey.LATENCY, "Latency", Unit.SECONDS, "times of requests"),
         GraphKind(GraphKey.ERRORS, "Errors", Unit.PER_SECOND, "errors by code"),
         GraphKind(GraphKey.QUEUE, "Running and waiting", Unit.COUNT, "running requests"),
         GraphKind(GraphKey.TTFT, "Time to first token", Unit.SECONDS, "times to the first token"),
         GraphKind(GraphKey.ITL, "Inter-token latency", Unit.SECONDS, "times between tokens"),
         GraphKind(GraphKey.TOKENS, "Tokens", Unit.TOKENS_PER_SECOND, "counts of tokens"),
-        GraphKind(GraphKey.KV_CACHE, "KV cache", Unit.PERCENT, "the use of the KV cache"),
+        GraphKind(GraphKey.KV_CACHE, "KV cache", Unit.PERCENT, "use of the KV cache"),
         GraphKind(
             GraphKey.PREFIX_CACHE, "Prefix cache hits", Unit.PERCENT, "hits of the prefix cache"
         ),
         GraphKind(GraphKey.PREEMPTIONS, "Preemptions", Unit.PER_SECOND, "preemptions"),
-        GraphKind(GraphKey.REPLICAS, "Replicas", Unit.COUNT, "the number of replicas"),
-        GraphKind(
-            GraphKey.ACCELERATOR_USE, "Accelerators", Unit.PERCENT, "the use of accelerators"
-        ),
+        GraphKind(GraphKey.REPLICAS, "Replicas", Unit.COUNT, "number of replicas"),
+        GraphKind(GraphKey.ACCELERATOR_USE, "Accelerators", Unit.PERCENT, "use of accelerators"),
         GraphKind(
             GraphKey.ACCELERATOR_MEMORY,
             "Accelerator memory",
             Unit.BYTES,
-            "the memory of accelerators",
+            "memory of accelerators",
         ),
         GraphKind(
             GraphKey.ACCELERATOR_TEMPERATURE,
             "Accelerator temperature",
             Unit.CELSIUS,
-            "the temperature of accelerators",
+            "temperature of accelerators",
         ),
         GraphKind(
-            GraphKey.ACCELERATOR_POWER, "Accelerator power", Unit.WATTS, "the power of accelerators"
+            GraphKey.ACCELERATOR_POWER, "Accelerator power", Unit.WATTS, "power of accelerators"
         ),
-        GraphKind(GraphKey.CPU, "CPU", Unit.CORES, "the CPU use of the containers"),
-        GraphKind(GraphKey.MEMORY, "Memory", Unit.BYTES, "the memory use of the containers"),
+        GraphKind(GraphKey.CPU, "CPU", Unit.CORES, "CPU use of the containers"),
+        GraphKind(GraphKey.MEMORY, "Memory", Unit.BYTES, "memory use of the containers"),
     )
 }
 

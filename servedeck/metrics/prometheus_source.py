@@ -11,7 +11,7 @@ from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.families import Metric, server_names
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.prometheus import PrometheusClient, Series
-from servedeck.metrics.queries import pod_matchers
+from servedeck.metrics.queries import pod_matchers, pod_pattern
 from servedeck.metrics.source import FoundSeries, QueryResult
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import (
@@ -67,7 +67,7 @@ class PrometheusSource:
         )
 
     async def known_names(self, target: MetricsTarget) -> Collection[str] | None:
-        if not target.pods and not target.replica_sets:
+        if not pod_pattern(target):
             return None
         selector = Selector("", pod_matchers(target))
         now = unix_time()
@@ -83,7 +83,7 @@ class PrometheusSource:
             for group in server_names(metric, target.template)
             for one in group
         ]
-        if not names or not (target.pods or target.replica_sets):
+        if not names or not pod_pattern(target):
             return None
         matchers = (Matcher("__name__", "=~", "|".join(names)), *pod_matchers(target))
         counted = Call("count_over_time", (Selector("", matchers, _SAMPLED_SECONDS),))

@@ -62,7 +62,7 @@ def metric_series(
     """Where a metric may be, what comes first counts: the names that the serving gives itself;
     those of its server, and those of the proxies. Of a server that is not known, the proxies come
     before all servers, as they count every request."""
-    pods = pod_matchers(target) if target.pods or target.replica_sets else ()
+    pods = pod_matchers(target) if pod_pattern(target) else ()
     own = target.own_names.get(metric)
     if own and pods:
         return (MetricSeries(own, pods),)

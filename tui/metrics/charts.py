@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from servedeck.metrics.graphs import GRAPH_KINDS, GraphKey
 from servedeck.metrics.period import TimeGrid
@@ -36,11 +35,6 @@ def message_chart(key: GraphKey, grid: TimeGrid, text: str) -> ChartData:
     )
 
 
-def with_selection(data: ChartData, is_selected: bool) -> ChartData:
-    """The chart with a sign before its title if it is the one that the keys are for."""
-    return replace(data, title=f"› {data.title}") if is_selected else data
-
-
 def chart_unit(key: GraphKey) -> ChartUnit:
     return ChartUnit(GRAPH_KINDS[key].unit.value)
 
@@ -53,6 +47,8 @@ def chart_marks(entries: Iterable[TimelineEntry]) -> tuple[ChartMark, ...]:
 def _mark(entry: TimelineEntry) -> ChartMark | None:
     time = entry.end.timestamp()
     if entry.status is not None:
+        if entry.is_first_status:
+            return None  # it may be older
         status = entry.status
         return ChartMark(time, status.glyph, entry.text, STATUS_STYLES[status])
     found = MARKS.get(entry.kind)

@@ -26,6 +26,9 @@ RETRY_SECONDS = 15.0
 LIVE_FALLBACK_SECONDS = 120.0
 """After which Prometheus is tried again where the Pods are read in its place."""
 
+LIVE_SECONDS = 300.0
+"""The shortest time that is shown of what is read from now on."""
+
 Wanted = Callable[[], tuple[tuple[GraphKey, ...], bool, int]]
 """Gives the graphs on the screen, whether they are by Pod, and how many points they can show."""
 
@@ -164,7 +167,10 @@ class MetricsFeed:
         least = SCRAPE_INTERVAL if self._since is not None else MIN_STEP
         if self._range is not None:
             return make_grid(self._range.end, self._range.seconds, points, least)
-        return make_grid(unix_time(), self._period.seconds, points, least)
+        now, seconds, since = unix_time(), self._period.seconds, self._since
+        if since is not None:
+            seconds = min(seconds, max(now - since, LIVE_SECONDS))
+        return make_grid(now, seconds, points, least)
 
     async def _read_figures(self, opened: OpenMetrics) -> None:
         assert self._period is not None

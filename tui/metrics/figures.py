@@ -32,9 +32,11 @@ def figure_lines(figures: Figures | None, period: str, width: int) -> tuple[Line
 def _beside(parts: Sequence[Line], cards: Sequence[Sequence[Line]]) -> Line:
     """One row of all cards, each as wide as its widest line."""
     found: list[Span] = [(" ", "")]
-    for part, card in zip(parts, cards, strict=True):
+    for number, (part, card) in enumerate(zip(parts, cards, strict=True)):
         width = max(line_width(one) for one in card)
-        found += [*part, (" " * (width - line_width(part) + _GAP), "")]
+        found += part
+        if number < len(parts) - 1:
+            found.append((" " * (width - line_width(part) + _GAP), ""))
     return tuple(found)
 
 
