@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -105,6 +106,7 @@ class ClusterMetricsService:
     async def list_metrics(
         self, keys: Sequence[NamespacedName], *, with_recent: bool
     ) -> FleetReading:
+        await asyncio.to_thread(importlib.import_module, "servedeck.metrics.cluster_metrics")
         metrics = await self._cluster_metrics()
         if self._fleet_reader is None or self._fleet_reader[0] is not metrics:
             self._fleet_reader = metrics, metrics.fleet_reader()

@@ -47,6 +47,8 @@ class FleetReading:
     """Why nothing, or not everything, is known of a serving, one sentence. Not sanitized."""
     problem: str = ""
     """Why the figures are not those of Prometheus, or are not all, in sentences. Not sanitized."""
+    has_failed: bool = False
+    """Whether no source answered, so that figures that were read before count."""
     next_in: float = REFRESH_SECONDS
     """Seconds after which there can be something new."""
 
@@ -95,7 +97,8 @@ class FleetReader:
             problem = problem or failure
             recent = {target_key(one): self._recent_of(target_key(one)) for one in targets}
             figures = with_recent_rates(figures, {key: one for key, one in recent.items() if one})
-        return FleetReading(now, figures, reasons, problem, next_in)
+        has_failed = source is None and self._live is None
+        return FleetReading(now, figures, reasons, problem, has_failed, next_in)
 
     async def _ask_prometheus(
         self, targets: Sequence[MetricsTarget], now: float
