@@ -59,6 +59,11 @@ class ListMetrics:
         self.problem = ""
         """Why nothing can be read, one sentence; "" while it can."""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether there may be something new."""
+        return not self._is_reading and monotonic() >= self._due_at
+
     def find(self, key: NamespacedName) -> RowFigures | None:
         """What the row of a serving shows; None if nothing is known of it."""
         known = self._known.get(key)
@@ -105,7 +110,7 @@ class ListMetrics:
         if service is None or self._is_reading or not keys:
             return
         is_new = not self._asked.issuperset(keys) or (with_recent and not self._with_recent)
-        if is_new or monotonic() >= self._due_at:
+        if is_new or self.is_due:
             self._is_reading = True
             work = self._read(service, keys, with_recent, self._generation)
             self._start_worker(work, "list metrics")

@@ -350,11 +350,13 @@ class ServingsScreen(ServingActionScreen[None]):
 
     # -- figures ------------------------------------------------------------------------------
 
-    def _check_metrics(self) -> None:
+    def _check_metrics(self, *, is_new_order: bool = False) -> None:
         """Read the figures that are on the screen; those of all servings of the list if they are
         sorted by one, as who is first needs all."""
         shown = self.table.visible_columns & FIGURE_KEYS
         if self._is_sorted_by_figure:
+            if not (is_new_order or self._metrics.is_due):
+                return
             # a serving without a Ready Pod has none
             ordered = sorted(self._views, key=lambda view: (not view.ready, view.key))
             wanted = [view.key for view in ordered[:MAX_SORTED]]
@@ -373,10 +375,8 @@ class ServingsScreen(ServingActionScreen[None]):
             self._sort_views()
             self.table.set_rows(self._row_builder.build_rows(self._views))
         else:
-            views = [
-                self._views[at] for key in keys if (at := self._positions.get(key)) is not None
-            ]
-            self.table.update_rows([self._row_builder.rebuild_row(view) for view in views])
+            shown = [self._views[self._positions[key]] for key in keys if key in self._positions]
+            self.table.update_rows([self._row_builder.rebuild_row(view) for view in shown])
         if self.is_current and self.table.cursor_key in keys:
             self.update_message()
 
@@ -619,12 +619,10 @@ class ServingsScreen(ServingActionScreen[None]):
         self.table.configure_columns(sorted_by=(column, reverse))
         self.update_all()
         if self._is_sorted_by_figure:
-            self._check_metrics()
+            self._check_metrics(is_new_order=True)
             if len(self._views) > MAX_SORTED:
-                self.show_message(
-                    f"Sorted by the metrics of {MAX_SORTED} of {len(self._views):,} servings; filter"
-                    " the list to compare others."
-                )
+                some = f"{MAX_SORTED} of {len(self._views):,} servings"
+                self.show_message(f"Sorted by the metrics of {some}; a filter compares others.")
 
     def on_keyed_table_header_clicked(self, message: KeyedTable.HeaderClicked) -> None:
         if message.column == self.sort_column:
