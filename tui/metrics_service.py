@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from servedeck.metrics.load import ServingLoad
     from servedeck.metrics.sample_ring import SampleRing
     from servedeck.metrics.target import MetricsTarget
+    from servedeck.serving.objectives import Objectives
 
 _TARGETS_AT_ONCE = 20
 """Servings that are looked up without a break: in a few milliseconds."""
@@ -74,13 +75,25 @@ class ClusterMetricsService:
         from servedeck.metrics.target import TargetPod, make_target
 
         session = self._session()
-        deployment = session.fleet.deployment(key) if session is not None else None
-        if session is None or deployment is None:
+        workload = session.fleet.workload(key) if session is not None else None
+        if session is None or workload is None:
             return None
-        known = [TargetPod(one.name, one.is_ready) for one in pods]
         return make_target(
-            deployment, known, is_whole=is_whole, metric_names=session.settings.metric_names
+            workload,
+            [TargetPod(one.name, one.is_ready) for one in pods],
+            is_whole=is_whole,
+            is_deployment=key.is_deployment,
+            metric_names=session.settings.metric_names,
         )
+
+    def objectives(self, key: NamespacedName) -> Objectives:
+        from servedeck.serving.objectives import Objectives, parse_objectives
+
+        session = self._session()
+        workload = session.fleet.workload(key) if session is not None else None
+        if workload is None:
+            return Objectives()
+        return parse_objectives(workload.metadata.annotations.objectives)[0]
 
     async def open_metrics(self, key: NamespacedName, on_read: Callable[[], None]) -> OpenMetrics:
         metrics = await self._cluster_metrics()

@@ -9,8 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from textual.strip import Strip
 
 from widgets.chart_data import ChartLine, ChartUnit, finite, format_value
-from widgets.chart_legend import BARE_UNITS, clean_text
-from widgets.chart_plot import to_ascii
+from widgets.chart_legend import BARE_UNITS
+from widgets.chart_plot import shown_text, to_ascii
 from widgets.sparkline import bar_rows, value_range
 from widgets.styled_line import Line, Span, StyledLineView, align_left_right, fit_line
 
@@ -89,7 +89,7 @@ def lay_out(
     rows: Sequence[ChartLine], unit: ChartUnit, width: int, height: int, *, is_utf8: bool
 ) -> Grid:
     """As many columns as fit, and bars as high as fit with all charts."""
-    labels = [cell_len(clean_text(row.label, is_utf8)) for row in rows]
+    labels = [cell_len(shown_text(row.label, is_utf8)) for row in rows]
     label_width = max(_MIN_LABEL, min(max(labels, default=0), _MAX_LABEL, width // 3))
     value_width = max((len(_last_text(row, unit, is_utf8)) for row in rows), default=1)
     least = label_width + value_width + _MIN_BARS + 2
@@ -149,7 +149,7 @@ def _cell(
         ((" " * (grid.label_width + 1), ""), (one, "accent"), (" " * (grid.value_width + 1), ""))
         for one in bars[:-1]
     ]
-    label = _keep_end(clean_text(row.label, is_utf8), grid.label_width)
+    label = _keep_end(shown_text(row.label, is_utf8), grid.label_width)
     last: Line = ((f"{label} ", row.style_name), (bars[-1], "accent"), (f" {value}", "strong"))
     return [*lines, last]
 

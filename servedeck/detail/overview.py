@@ -239,6 +239,8 @@ def _basic_rows(
     yield from _kind_rows(view)
     for name in ("name", "namespace", "description"):
         yield _field_row(spec, name)
+    if spec.objectives:
+        yield _field_row(spec, "objectives")
     yield CardRow("template", FIELDS["template"].label, view.template)
     yield from _origin_rows(view, workload, origin_note)
     if imported.unmanaged_fields:

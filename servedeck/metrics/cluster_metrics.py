@@ -78,6 +78,7 @@ class ClusterMetrics:
             problem = f"{source.display_name} has no metrics of this serving."
         except MetricsError as error:
             problem = str(error)
+            await self.close()  # another one may be found the next time
         if not self._settings.pod_metrics:
             raise MetricsError(f"{problem} Its Pods are not read: pod_metrics is false.")
         return self._open_live(target, get_target, on_read, problem)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from servedeck.metrics import queries
-from servedeck.metrics.accelerator_queries import accelerator_lines
+from servedeck.metrics.accelerator_queries import AcceleratorFact, accelerator_lines
 from servedeck.metrics.families import Metric
 from servedeck.metrics.graph_line import GraphLine
 from servedeck.metrics.platform_queries import (
@@ -54,7 +54,7 @@ class GraphKind:
     title: str
     unit: Unit
     absent: str
-    """What is missing where there are no values, after "has no"."""
+    """What is missing where there are no values, after "no record of" and "does not export"."""
 
 
 GRAPH_KINDS: Mapping[GraphKey, GraphKind] = {
@@ -67,30 +67,32 @@ GRAPH_KINDS: Mapping[GraphKey, GraphKind] = {
         GraphKind(GraphKey.TTFT, "Time to first token", Unit.SECONDS, "times to the first token"),
         GraphKind(GraphKey.ITL, "Inter-token latency", Unit.SECONDS, "times between tokens"),
         GraphKind(GraphKey.TOKENS, "Tokens", Unit.TOKENS_PER_SECOND, "counts of tokens"),
-        GraphKind(GraphKey.KV_CACHE, "KV cache", Unit.PERCENT, "use of the KV cache"),
+        GraphKind(GraphKey.KV_CACHE, "KV cache", Unit.PERCENT, "the use of the KV cache"),
         GraphKind(
             GraphKey.PREFIX_CACHE, "Prefix cache hits", Unit.PERCENT, "hits of the prefix cache"
         ),
         GraphKind(GraphKey.PREEMPTIONS, "Preemptions", Unit.PER_SECOND, "preemptions"),
-        GraphKind(GraphKey.REPLICAS, "Replicas", Unit.COUNT, "number of replicas"),
-        GraphKind(GraphKey.ACCELERATOR_USE, "Accelerators", Unit.PERCENT, "use of accelerators"),
+        GraphKind(GraphKey.REPLICAS, "Replicas", Unit.COUNT, "the number of replicas"),
+        GraphKind(
+            GraphKey.ACCELERATOR_USE, "Accelerators", Unit.PERCENT, "the use of accelerators"
+        ),
         GraphKind(
             GraphKey.ACCELERATOR_MEMORY,
             "Accelerator memory",
             Unit.BYTES,
-            "memory of accelerators",
+            "the memory of accelerators",
         ),
         GraphKind(
             GraphKey.ACCELERATOR_TEMPERATURE,
             "Accelerator temperature",
             Unit.CELSIUS,
-            "temperature of accelerators",
+            "the temperature of accelerators",
         ),
         GraphKind(
-            GraphKey.ACCELERATOR_POWER, "Accelerator power", Unit.WATTS, "power of accelerators"
+            GraphKey.ACCELERATOR_POWER, "Accelerator power", Unit.WATTS, "the power of accelerators"
         ),
-        GraphKind(GraphKey.CPU, "CPU", Unit.CORES, "CPU use of the containers"),
-        GraphKind(GraphKey.MEMORY, "Memory", Unit.BYTES, "memory use of the containers"),
+        GraphKind(GraphKey.CPU, "CPU", Unit.CORES, "the CPU use of the containers"),
+        GraphKind(GraphKey.MEMORY, "Memory", Unit.BYTES, "the memory use of the containers"),
     )
 }
 
@@ -147,7 +149,7 @@ def _rates(
 ) -> list[Expression]:
     return [
         queries.counter_rate(one, options.window, *by)
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
 
 
@@ -160,7 +162,7 @@ def _gauges(
 ) -> list[Expression]:
     return [
         queries.gauge(one, operator, *by, over=_gauge_window(options))
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
 
 
@@ -174,8 +176,16 @@ def _quantiles(
 ) -> list[Expression]:
     return [
         queries.latency_quantile(share, one, options.window, options.known, *by)
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
+
+
+def _series(
+    metric: Metric, target: MetricsTarget, options: GraphOptions, by: Collection[str]
+) -> Iterable[MetricSeries]:
+    """Of lines by Pod without those of a gateway, whose Pods are not the serving's."""
+    found = metric_series(metric, target, options.known)
+    return [one for one in found if one.has_pods] if "pod" in by else found
 
 
 def _requests(target: MetricsTarget, options: GraphOptions) -> list[GraphLine]:
@@ -191,21 +201,27 @@ def _latencies(metric: Metric) -> Builder:
 
 
 def _errors(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
-    """A line for each family, as they count different errors; of the proxies the first."""
+    """A line for each family, as they count different errors; of the proxies the first. A name
+    that several servers have is counted once."""
+    own: dict[Expression, str] = {}
     proxies: list[Expression] = []
     label = ""
     for series in metric_series(Metric.ERRORS, target, options.known):
         for name in series.names:
-            one = MetricSeries((name,), series.matchers, series.is_proxy)
+            one = replace(series, names=(name,))
             by = (name.code_label,) if name.code_label else ()
             expression = queries.error_rate(one, options.window, *by)
             if series.is_proxy:
                 proxies.append(expression)
                 label = label or name.code_label
             else:
-                yield GraphLine("failed", expression, name.code_label)
-    if proxies:
-        yield from _line("failed", proxies, label)
+                own[expression] = name.code_label
+    is_named = False
+    for expression, code_label in own.items():
+        yield GraphLine("failed", expression, code_label, f" ({code_label})" if is_named else "")
+        is_named = is_named or bool(code_label)
+    for line in _line("failed", proxies, label):
+        yield replace(line, suffix=" at the proxy") if own else line
 
 
 def _queue(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
@@ -245,6 +261,10 @@ def _memory(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]
     yield from _line("used", container_memory(target))
 
 
+def _accelerators(fact: AcceleratorFact) -> Builder:
+    return lambda target, options: accelerator_lines(fact, target, _gauge_window(options))
+
+
 _BUILDERS: Mapping[GraphKey, Builder] = {
     GraphKey.REQUESTS: _requests,
     GraphKey.LATENCY: _latencies(Metric.LATENCY),
@@ -257,10 +277,10 @@ _BUILDERS: Mapping[GraphKey, Builder] = {
     GraphKey.PREFIX_CACHE: _prefix_cache,
     GraphKey.PREEMPTIONS: _preemptions,
     GraphKey.REPLICAS: lambda target, _: replica_lines(target),
-    GraphKey.ACCELERATOR_USE: lambda target, _: accelerator_lines("use", target),
-    GraphKey.ACCELERATOR_MEMORY: lambda target, _: accelerator_lines("memory", target),
-    GraphKey.ACCELERATOR_TEMPERATURE: lambda target, _: accelerator_lines("temperature", target),
-    GraphKey.ACCELERATOR_POWER: lambda target, _: accelerator_lines("power", target),
+    GraphKey.ACCELERATOR_USE: _accelerators("use"),
+    GraphKey.ACCELERATOR_MEMORY: _accelerators("memory"),
+    GraphKey.ACCELERATOR_TEMPERATURE: _accelerators("temperature"),
+    GraphKey.ACCELERATOR_POWER: _accelerators("power"),
     GraphKey.CPU: _cpu,
     GraphKey.MEMORY: _memory,
 }

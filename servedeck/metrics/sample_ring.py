@@ -46,18 +46,21 @@ class _Series:
         self.values.extend([STALE] * (at - self.end))
         self.values.append(value)
 
-    def thin(self, half: int) -> None:
-        """Keep every second value of the first `half` times."""
-        is_live, end, kept = self.is_live, self.end, max(half - self.start, 0)
-        self.values = self.values[self.start & 1 : kept : 2] + self.values[kept:]
-        self.start = _thinned(self.start, half)
-        if not is_live and end <= half and end % 2 == 0:
+    def thin(self, low: int, high: int) -> None:
+        """Keep every second of the values at the times from `low` to `high`, an even number."""
+        is_live, end = self.is_live, self.end
+        first, last = (min(max(one - self.start, 0), len(self.values)) for one in (low, high))
+        skipped = (self.start - low) & 1 if self.start > low else 0
+        thinned = self.values[first + skipped : last : 2]
+        self.values = self.values[:first] + thinned + self.values[last:]
+        self.start = _thinned(self.start, low, high)
+        if not is_live and low < end <= high and (end - low) % 2 == 0:
             self.values.append(STALE)  # its end was at a time that is gone: now at the next one
 
 
-def _thinned(at: int, half: int) -> int:
+def _thinned(at: int, low: int, high: int) -> int:
     """The number of the first time that is kept from `at` on, among those kept."""
-    return (at + 1) // 2 if at < half else (half + 1) // 2 + at - half
+    return at - (min(max(at, low), high) - low) // 2
 
 
 class _Pod:
@@ -66,10 +69,30 @@ class _Pod:
     def __init__(self, labels: Mapping[str, str]) -> None:
         self.labels = dict(labels)
         self.times = array("d")
+        self.levels = [0]
+        """How many of the times have their neighbours, every second one, every fourth one, … of the
+        pages. The newest are first; in `times` they are last."""
         self.series: dict[tuple[str, Labels], _Series] = {}
         """By name and labels as they are on the page."""
         self.by_name: dict[str, list[_Series]] = {}
         """Every name that was ever seen."""
+
+    def thin(self) -> None:
+        """Keep every second time of the older half of the level that has most. So each has about
+        as many, and the distance of samples grows with their age."""
+        level = max(range(len(self.levels)), key=self.levels.__getitem__)
+        low = sum(self.levels[level + 1 :])
+        count = self.levels[level] // 4 * 2
+        high = low + count
+        self.levels[level] -= count
+        if level + 1 == len(self.levels):
+            self.levels.append(0)
+        self.levels[level + 1] += count // 2
+        self.times = self.times[:low] + self.times[low:high:2] + self.times[high:]
+        for key, series in list(self.series.items()):
+            series.thin(low, high)
+            if not series.values:
+                self.remove(key)
 
     def remove(self, key: tuple[str, Labels]) -> None:
         series = self.series.pop(key)
@@ -85,16 +108,18 @@ class SampleRing:
     """Samples of Pods by time. A `SampleSource`.
 
     When they take more than the memory that is given, series that ended in the older half of the
-    history are dropped, the one that ended first before the others; then of the Pod that has most,
-    every second sample of the older half. So the history remains from its begin on, and is as
-    precise as it was scraped where it is new. A counter that is reset between two samples that
-    remain still counts what it had at the first of them.
+    history are dropped, the one that ended first before the others; then every second of some older
+    samples of the Pod that has most, so that the distance between samples grows with their age. The
+    history remains from its begin on, and is as precise as it was scraped where it is new. A
+    counter that is reset between two samples that remain still counts what it had at the first.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._pods: dict[Labels, _Pod] = {}
         self._size = 0
+        self._is_full = False
+        """Whether there was no memory for a series."""
         self._selections: dict[
             tuple[str, tuple[Matcher, ...]], list[tuple[_Pod, list[_Series]]]
         ] = {}
@@ -198,12 +223,14 @@ class SampleRing:
         if pod.times and not time > pod.times[-1]:
             return None
         pod.times.append(time)
+        pod.levels[0] += 1
         self._size += _VALUE_BYTES
         return len(pod.times) - 1
 
     def _add_series(self, pod: _Pod, sample: Sample, at: int) -> _Series | None:
         """A new series; None if there is no memory for it until others are dropped."""
         if self._size + SERIES_BYTES > self._max_bytes:
+            self._is_full = True
             return None
         labels = _add_labels(sample.labels, pod.labels)
         series = pod.series[sample[:2]] = _Series(sample.name, labels, at)
@@ -225,7 +252,7 @@ class SampleRing:
 
     def _shrink(self) -> None:
         """If too much memory is in use, free some, and more than that for new series."""
-        if self._size <= self._max_bytes:
+        if self._size <= self._max_bytes and not self._is_full:
             return
         wanted = self._max_bytes - self._max_bytes // _RESERVE
         self._drop_ended(wanted)
@@ -237,30 +264,25 @@ class SampleRing:
             )
             if pod is None:
                 break
-            self._thin(pod)
-
-    def _thin(self, pod: _Pod) -> None:
-        before, half = pod.size, len(pod.times) // 2
-        pod.times = pod.times[:half:2] + pod.times[half:]
-        for key, series in list(pod.series.items()):
-            series.thin(half)
-            if not series.values:
-                pod.remove(key)
-        self._size -= before - pod.size
-        self._selections.clear()
+            before = pod.size
+            pod.thin()
+            self._size -= before - pod.size
+            self._selections.clear()
+        self._is_full = False
 
     def _drop_ended(self, wanted: int) -> None:
         """Drop the series that ended in the older half of the history, the first one first, until
-        `wanted` bytes are in use."""
+        `wanted` bytes are in use; where there was no memory for new series, later ones too."""
         since = self.since
         if since is None:
             return
         newest = max(pod.times[-1] for pod in self._pods.values())
+        limit = newest if self._is_full else (since + newest) / 2
         ended = sorted(
             (
                 (pod.times[one.end - 1], number, pod, key)
                 for number, (pod, key, one) in enumerate(self._all_series())
-                if not one.is_live and pod.times[one.end - 1] < (since + newest) / 2
+                if not one.is_live and pod.times[one.end - 1] < limit
             ),
             key=lambda found: found[:2],
         )

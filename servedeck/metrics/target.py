@@ -17,7 +17,7 @@ from servedeck.metrics.families import MetricNames
 from servedeck.metrics.own_names import parse_own_names, split_annotation
 from servedeck.serving.label_selector import format_label_selector
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE, detect_deployment
-from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
+from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet, Workload
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.status.pods import is_ready
 
@@ -29,12 +29,12 @@ class TargetPod(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MetricsTarget:
-    """A serving that is a Deployment, or one of its Pods. Names are as the API server has them: not
+    """A serving, or one of its Pods. Names are as the API server has them: not
     trusted."""
 
     namespace: str
     name: str
-    """Of the Deployment."""
+    """Of the workload."""
     template: str
     """The server, as `serving.servers` names it: "vllm", …, "custom"."""
     port: int
@@ -42,7 +42,7 @@ class MetricsTarget:
     is_tls: bool
     pods: tuple[TargetPod, ...]
     is_whole: bool = True
-    """Whether the Pods are all those of the Deployment."""
+    """Whether the Pods are all those of the workload."""
     is_deployment: bool = True
     replica_sets: tuple[str, ...] = ()
     """Names of those of the Deployment, as far as they are known."""
@@ -61,16 +61,17 @@ https://github.com/triton-inference-server/server: src/command_line_parser.h."""
 
 
 def make_target(
-    deployment: Deployment,
+    workload: Workload,
     pods: Iterable[TargetPod],
     *,
     is_whole: bool = True,
+    is_deployment: bool = True,
     metric_names: Mapping[str, str] = MappingProxyType({}),
 ) -> MetricsTarget:
-    """The target for a Deployment and its Pods, or some of them. `metric_names` are those of the
+    """The target for a workload and its Pods, or some of them. `metric_names` are those of the
     settings for servers that are not known; the annotation of a Deployment comes before them."""
-    server = detect_deployment(deployment)
-    metadata = deployment.metadata
+    server = detect_deployment(workload)
+    metadata = workload.metadata
     named = dict(metric_names) if server.template == CUSTOM_TEMPLATE else {}
     named |= split_annotation(metadata.annotations.metrics)
     return MetricsTarget(
@@ -81,8 +82,9 @@ def make_target(
         server.is_tls,
         tuple(pods),
         is_whole,
+        is_deployment,
         own_names=parse_own_names(named)[0],
-        wanted_replicas=deployment.spec.replicas,
+        wanted_replicas=workload.spec.replicas,
     )
 
 

@@ -143,13 +143,14 @@ class UrlTransport:
             import aiohttp
 
             ssl_context = await asyncio.to_thread(self._make_ssl_context)
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=ssl_context or True),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_READ_TIMEOUT
-                ),
-            )
+            if self._session is None:  # meanwhile another first request may have opened it
+                self._session = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=ssl_context or True),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    timeout=aiohttp.ClientTimeout(
+                        total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=_READ_TIMEOUT
+                    ),
+                )
         return self._session
 
     def _make_ssl_context(self) -> ssl.SSLContext | None:

@@ -215,7 +215,7 @@ class _Parser:
         if self.peek().text == "[":
             self._at += 1
             window = parse_duration(self._take_kind("duration", "a duration such as 5m"))
-            if (token := self.peek()).text == ":":
+            if (token := self.peek()).text.startswith(":"):
                 raise self.unsupported("A subquery", token)
             self._expect("]")
         offset = self._parse_offset()

@@ -64,14 +64,14 @@ class Extrapolation(NamedTuple):
     def factor(self) -> float:
         return (self.sampled + self.before + self.after) / self.sampled
 
-    def increase(self, difference: float, value: float) -> float:
+    def increase(self, difference: float, value: float, divisor: float) -> float:
         """The increase of a counter in the range, of that between the samples and the first value:
         it is not taken below 0."""
         before = self.before
         if difference > 0 and value >= 0:
             to_zero = self.sampled * (value / difference)
             before = min(before, to_zero)
-        return difference * ((self.sampled + before + self.after) / self.sampled)
+        return difference * ((self.sampled + before + self.after) / self.sampled / divisor)
 
 
 class Extrapolations(NamedTuple):
@@ -83,6 +83,7 @@ class Extrapolations(NamedTuple):
     firsts: Callable[[list[float]], tuple[float, ...]]
     lasts: Callable[[list[float]], tuple[float, ...]]
     factors: list[float]
+    factors_per_second: list[float]
     ratios: list[float]
     """A counter whose first value times this is at least its increase does not come to 0."""
 
@@ -101,16 +102,18 @@ class Extrapolations(NamedTuple):
             _getter([one.first for one in each]),
             _getter([one.last for one in each]),
             [one.factor for one in each],
+            [one.factor / windows.seconds for one in each],
             ratios,
         )
 
 
 def _extrapolate(windows: Windows, end: float, first: int, last: int) -> Extrapolation:
+    # In whole milliseconds, as Prometheus has them: the results are the same to the last bit.
     times = windows.times
-    sampled = times[last] - times[first]
+    sampled = round(times[last] - times[first], 3)
     average = sampled / (last - first)
-    before = times[first] - (end - windows.seconds)
-    after = end - times[last]
+    before = round(times[first] - (end - windows.seconds), 3)
+    after = round(end - times[last], 3)
     threshold = average * _THRESHOLD
     return Extrapolation(
         first,
@@ -129,11 +132,11 @@ def _getter(indexes: list[int]) -> Callable[[list[float]], tuple[float, ...]]:
     return operator.itemgetter(*indexes) if indexes else lambda _values: ()
 
 
-def increases(windows: Windows, values: list[float]) -> Values:
+def increases(windows: Windows, values: list[float], divisor: float = 1.0) -> Values:
     """The increase of a counter in each range, where it has two samples. What it had before a reset
     counts too."""
     if len(windows.spans) == 1:
-        return [_single_increase(windows, values)]
+        return [_single_increase(windows, values, divisor)]
     found = windows.extrapolations
     result: Values = [None] * len(windows.spans)
     if not found.steps:
@@ -150,10 +153,11 @@ def increases(windows: Windows, values: list[float]) -> Values:
         differences = list(map(operator.sub, lasts, firsts))
     # true of nearly every counter, and NaN makes it false
     if all(map(operator.ge, map(operator.mul, firsts, found.ratios), differences)):
-        computed = list(map(operator.mul, differences, found.factors))
+        factors = found.factors if divisor == 1 else found.factors_per_second
+        computed = list(map(operator.mul, differences, factors))
     else:
         computed = [
-            one.increase(difference, first)
+            one.increase(difference, first, divisor)
             for one, difference, first in zip(found.each, differences, firsts, strict=True)
         ]
     if len(computed) == len(result):
@@ -163,7 +167,7 @@ def increases(windows: Windows, values: list[float]) -> Values:
     return result
 
 
-def _single_increase(windows: Windows, values: list[float]) -> float | None:
+def _single_increase(windows: Windows, values: list[float], divisor: float) -> float | None:
     """The same of one range alone, in a third of the time: what is shown live has one new one."""
     found = windows.extrapolations.each
     if not found:
@@ -173,7 +177,7 @@ def _single_increase(windows: Windows, values: list[float]) -> float | None:
     difference = values[one.last] - first
     if resets := _find_resets(windows, values, one.first, one.last + 1):
         difference = _add_resets(difference, values, resets, one)
-    return one.increase(difference, first)
+    return one.increase(difference, first, divisor)
 
 
 def _find_resets(windows: Windows, values: list[float], start: int, end: int) -> list[int]:
@@ -196,8 +200,8 @@ def _add_resets(
 
 def rates(windows: Windows, values: list[float]) -> Values:
     """The same per second."""
-    seconds = windows.seconds
-    return [None if one is None else one / seconds for one in increases(windows, values)]
+    # Divided where Prometheus does: a quantile may depend on the last bit, where buckets are empty.
+    return increases(windows, values, windows.seconds)
 
 
 def instant_rates(windows: Windows, values: list[float]) -> Values:

@@ -156,10 +156,12 @@ async def test_pods_without_known_metrics_are_read_once(api: FakeApiServer, conn
     assert len(api.requests) == 1
 
 
-async def test_a_server_without_known_metrics_is_not_read(
+async def test_a_server_without_the_wanted_metrics_is_not_read(
     api: FakeApiServer, connection: Connection
 ):
-    assert await read(connection, target("triton", pods=[A])) == []
+    api.add_route(path(A), pages("nv_inference_request_success 1"))
+    found = scrape(connection, target("triton", pods=[A]), (RUNNING,), intervals=(0.0,))
+    assert [one async for one in found] == []
     assert api.requests == []
 
 

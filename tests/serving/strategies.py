@@ -173,6 +173,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "name": draw(labels()),
         "namespace": draw(labels()),
         "description": draw(texts),
+        "objectives": draw(st.sampled_from(["", "p95=2s", "ttft=500ms errors=1%"])),
         "template": template,
         "image": draw(images),
         **draw(amounts),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from servedeck.metrics.graphs import GRAPH_KINDS, GraphKey
+from servedeck.metrics.objective_status import GRAPHS, ObjectiveStatus, format_objective_value
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.serving_metrics import ShownGraph
 from servedeck.serving.status.timeline import TimelineEntry
@@ -13,9 +14,15 @@ from widgets.serving_rows import STATUS_STYLES
 from widgets.timeline_strip import MARKS
 
 
-def chart_of(graph: ShownGraph, marks: tuple[ChartMark, ...]) -> ChartData:
-    """The chart of a graph; the marks are those of its time."""
+def chart_of(
+    graph: ShownGraph, marks: tuple[ChartMark, ...], objectives: Iterable[ObjectiveStatus] = ()
+) -> ChartData:
+    """The chart of a graph; of the marks those of its time, of the objectives its own."""
     grid = graph.grid
+    limit = next(
+        (one for one in objectives if GRAPHS.get(one.kind) is graph.key and not graph.is_by_pod),
+        None,
+    )
     return ChartData(
         graph.title,
         chart_unit(graph.key),
@@ -23,6 +30,10 @@ def chart_of(graph: ShownGraph, marks: tuple[ChartMark, ...]) -> ChartData:
         grid.step,
         tuple(ChartLine(one.label, one.values, _style(one.label)) for one in graph.lines),
         tuple(one for one in marks if grid.start <= one.time <= grid.end + grid.step),
+        limit=limit.target if limit is not None else None,
+        limit_label=f"objective {format_objective_value(limit.kind, limit.target)}"
+        if limit is not None
+        else "",
         note=graph.warning,
         reason=graph.reason,
     )

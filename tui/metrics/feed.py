@@ -12,8 +12,11 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.live_source import SCRAPE_INTERVAL
+from servedeck.metrics.objective_status import GRAPHS, ObjectiveStatus
 from servedeck.metrics.period import MIN_STEP, Period, TimeGrid, make_grid
 from servedeck.metrics.serving_metrics import Figures, ShownGraph
+from servedeck.metrics.serving_objectives import read_statuses
+from servedeck.serving.objectives import Objectives
 from servedeck.serving.text import one_line
 from tui.ports.metrics_service import MetricsService
 from widgets.chart_data import TimeRange
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS = 15.0
 """After which a source that did not answer is asked again."""
-LIVE_FALLBACK_SECONDS = 120.0
-"""After which Prometheus is tried again where the Pods are read in its place."""
+REOPEN_SECONDS = 120.0
+"""After which Prometheus is looked for again where the Pods are read in its place, and the Pods are
+read where Prometheus does not answer any more."""
 
 LIVE_SECONDS = 300.0
 """The shortest time that is shown of what is read from now on."""
@@ -54,12 +58,33 @@ class MetricsFeed:
         self._opened: OpenMetrics | None = None
         self._has_read = asyncio.Event()
         self._problem = ""
+        self._good_at = 0.0
+        """When the source was opened, or answered last; in seconds of the event loop's clock."""
         self.figures: Figures | None = None
+        self.objectives: tuple[ObjectiveStatus, ...] = ()
         self.time_grid: TimeGrid | None = None
         self.updated_at = 0.0
         """Seconds since the epoch; 0 before anything was read."""
         self.refresh_seconds = MIN_STEP
         self.has_loaded = False
+
+    # -- a Watch ------------------------------------------------------------------------------
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that is on the screen was read."""
+        return self.has_loaded
+
+    @property
+    def missing_permission(self) -> str:
+        """None: what is missing is said above the cards."""
+        return ""
+
+    async def close(self) -> None:
+        """Stop reading; what was read stays."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.close()
 
     # -- what was read ------------------------------------------------------------------------
 
@@ -114,33 +139,28 @@ class MetricsFeed:
             self._period, self._range = period, zoomed
             self._graphs.clear()
             self._graph_problems.clear()
-            self.figures = None
+            self.figures, self.objectives = None, ()
 
     async def follow(self, wanted: Wanted) -> None:
-        """Read what is wanted, until the task is cancelled."""
-        try:
-            while True:
-                await self._open()
-                if self._opened is not None:
-                    await self._read(wanted)
-                await self._wait()
-        finally:
-            await self._close()
+        """Read what is wanted, until the task is cancelled; the source stays open until `close`."""
+        while True:
+            await self._open()
+            if self._opened is not None:
+                await self._read(wanted)
+            await self._wait()
 
     async def _open(self) -> None:
+        now = asyncio.get_running_loop().time()
         if self._opened is not None:
-            return
+            if now - self._good_at < REOPEN_SECONDS or not self.problem:
+                return
+            await self.close()
         try:
             self._opened = await self._service.open_metrics(self._key, self._has_read.set)
-            self._problem = ""
+            self._good_at, self._problem = now, ""
         except MetricsError as error:
             self._problem = one_line(str(error))
         self._on_update(None)
-
-    async def _close(self) -> None:
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.close()
 
     async def _read(self, wanted: Wanted) -> None:
         opened = self._opened
@@ -149,6 +169,9 @@ class MetricsFeed:
         if target is not None:
             opened.metrics.target = target
         keys, is_by_pod, points = wanted()
+        objectives = self._service.objectives(self._key)
+        # Since when one is missed, its graph tells.
+        more = [GRAPHS[kind] for kind in objectives.targets if kind in GRAPHS]
         grid = self._make_grid(points)
         self.time_grid = grid
         self.refresh_seconds = SCRAPE_INTERVAL if opened.is_live else max(grid.step, MIN_STEP)
@@ -156,10 +179,18 @@ class MetricsFeed:
         await asyncio.gather(
             self._read_figures(opened),
             *(self._read_graph(opened, key, grid, is_by_pod) for key in keys),
+            *(
+                self._read_graph(opened, key, grid, is_by_pod=False)
+                for key in more
+                if is_by_pod or key not in keys
+            ),
         )
+        await self._read_objectives(opened, objectives, grid)
         if not self._problem:
             self.updated_at = unix_time()
             self.has_loaded = True
+            if not opened.is_live:
+                self._good_at = asyncio.get_running_loop().time()
         self._on_update(None)
 
     def _make_grid(self, points: int) -> TimeGrid:
@@ -196,6 +227,20 @@ class MetricsFeed:
         except MetricsError as error:
             self._problem = self._graph_problems[key] = one_line(str(error))
         self._on_update(key)
+
+    async def _read_objectives(
+        self, opened: OpenMetrics, objectives: Objectives, grid: TimeGrid
+    ) -> None:
+        figures = self.figures
+        if objectives.is_empty or figures is None:
+            self.objectives = ()
+            return
+        try:
+            self.objectives = await read_statuses(
+                opened.metrics, objectives, figures, self._graphs.values(), grid
+            )
+        except MetricsError as error:
+            self._problem = one_line(str(error))
 
     async def _wait(self) -> None:
         """Until there can be something new."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from servedeck.metrics.period import PERIODS, Period
 from servedeck.serving.duration import format_duration
 from widgets.chart_data import TimeRange
-from widgets.styled_line import Line, Span, align_left_right, line_width
+from widgets.styled_line import Line, Span, align_left_right, fit_line, line_width
 
 if TYPE_CHECKING:
     from tui.metrics.feed import MetricsFeed
@@ -39,8 +39,10 @@ def heading_line(
 def _source(feed: MetricsFeed | None) -> Line:
     if feed is None:
         return ()
+    if feed.problem and feed.live_note:
+        return ((f"{feed.live_note}: ", "strong"), (feed.problem, "warning"))
     if feed.problem:
-        return ((feed.problem, "warning"), (feed.live_note and f" {feed.live_note}", "muted"))
+        return ((feed.problem, "error"),)
     found: list[Span] = []
     age = unix_time() - feed.updated_at if feed.updated_at else 0.0
     if age > STALE_SECONDS + feed.refresh_seconds:
@@ -53,8 +55,7 @@ def _source(feed: MetricsFeed | None) -> Line:
 
 
 def _shortened(line: Line, width: int) -> Line:
-    text = "".join(span[0] for span in line)
-    return ((text[: max(width - 1, 0)] + "…", line[0][1]),)
+    return fit_line(line, width)
 
 
 def _clock(time: float) -> str:

@@ -19,7 +19,7 @@ from tui.actions import bindings
 from tui.deployment_watch import watch_deployment
 from tui.metrics.charts import chart_marks, chart_of, message_chart
 from tui.metrics.feed import MetricsFeed
-from tui.metrics.figures import CARD_LINES, figure_lines
+from tui.metrics.figures import CARD_LINES, figure_lines, objective_line
 from tui.metrics.grid import ChartGrid
 from tui.metrics.heading import heading_line
 from tui.panes.base import Pane
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LARGE_STEP = 10
 """Columns that the cursor moves with shift or ctrl."""
+MAX_OBJECTIVE_LINES = 2
+"""Lines of the objectives at most."""
 MIN_RANGE_SECONDS = 120.0
 """Of the shortest time that can be zoomed into."""
 
@@ -46,6 +48,7 @@ class MetricsPane(Pane):
     BINDINGS: ClassVar[list[BindingType]] = bindings("metrics")
     heading = query_one("#metrics-heading", StatusLine)
     cards = query_one("#metrics-cards", StatusLine)
+    objectives = query_one("#metrics-objectives", StatusLine)
     grid = query_one(ChartGrid)
 
     @dataclass
@@ -63,16 +66,19 @@ class MetricsPane(Pane):
         self._range: TimeRange | None = None
         """The time that was zoomed into; None for the period up to now."""
         self._feed: MetricsFeed | None = None
+        self._is_feed_open = False
         self._watch: DeploymentWatch | None = None
         self._marks: tuple[ChartMark, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield StatusLine(id="metrics-heading")
         yield StatusLine(id="metrics-cards")
+        yield StatusLine(id="metrics-objectives")
         yield ChartGrid(self._show_graph, is_utf8=self.app_context.is_utf8)
 
     def on_mount(self) -> None:
         self.cards.styles.height = CARD_LINES
+        self.objectives.display = False
 
     # -- start and end ------------------------------------------------------------------------
 
@@ -97,9 +103,10 @@ class MetricsPane(Pane):
         self._start()
 
     def deactivate(self) -> None:
+        self.workers.cancel_group(self, "metrics")
         super().deactivate()
         self._watch = None
-        self.workers.cancel_group(self, "metrics")
+        self._is_feed_open = False
 
     def on_changes(self, changes: SourceChanges) -> None:
         if changes.state_changed and self._feed is None:
@@ -128,6 +135,9 @@ class MetricsPane(Pane):
             return
         if self._feed is None:
             self._feed = MetricsFeed(service, self.key, self._show_feed)
+        if not self._is_feed_open:
+            self._is_feed_open = True
+            self.add_watch(self._feed)
         feed = self._feed
         feed.set_time(self._period, self._range)
         self.start_worker(feed.follow(self._wanted), "metrics")
@@ -164,14 +174,16 @@ class MetricsPane(Pane):
         width = self.cards.inner_width or self.app.size.width
         figures = self._feed.figures if self._feed is not None else None
         name = self._feed.period_name if self._feed is not None else self._period.name
-        lines = figure_lines(figures, name, width)
+        objectives = self._feed.objectives if self._feed is not None else ()
+        lines = figure_lines(figures, name, width, objectives)
         self.cards.set_lines(*(fit_line(one, width) for one in lines))
+        self.objectives.set_text(objective_line(objectives), MAX_OBJECTIVE_LINES)
 
     def _show_graph(self, key: GraphKey) -> None:
         feed, is_by_pod = self._feed, self.grid.is_by_pod
         graph = feed.graph(key, is_by_pod) if feed is not None else None
-        if graph is not None:
-            self.grid.show(key, chart_of(graph, self._marks))
+        if feed is not None and graph is not None:
+            self.grid.show(key, chart_of(graph, self._marks, feed.objectives))
             return
         text = "Loading." if feed is not None else "There is no connection to the cluster."
         problem = feed.graph_problem(key) if feed is not None else ""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from servedeck.metrics.fleet_reader import FleetReading
     from servedeck.metrics.load import ServingLoad
     from servedeck.metrics.target import MetricsTarget
+    from servedeck.serving.objectives import Objectives
 
 
 class MetricsService(Protocol):
@@ -23,8 +24,10 @@ class MetricsService(Protocol):
         """The same for one Pod of a serving."""
 
     def target(self, key: NamespacedName) -> MetricsTarget | None:
-        """A serving with its Pods of the moment; None for a deleted one, or one that is no
-        Deployment."""
+        """A serving with its Pods of the moment; None for a deleted one."""
+
+    def objectives(self, key: NamespacedName) -> Objectives:
+        """The objectives of a serving; none for a deleted one."""
 
     async def open_metrics(self, key: NamespacedName, on_read: Callable[[], None]) -> OpenMetrics:
         """The metrics of a serving, to be closed; `on_read` is called when its Pods were read,

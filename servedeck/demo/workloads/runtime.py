@@ -12,6 +12,7 @@ from servedeck.demo.api.kubelet_api import CommandOutput, LogOptions, ProxyReque
 from servedeck.demo.api.status import bad_request
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
+from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.workloads import http_connection
 from servedeck.demo.workloads.container_commands import ContainerCommands
 from servedeck.demo.workloads.inference_api import handle_request
@@ -31,9 +32,13 @@ _END_CHECK_SECONDS = 0.5
 class NodeRuntime:
     """Implements `KubeletApi`."""
 
-    def __init__(self, kubelet: Kubelet, clock: Clock) -> None:
+    def __init__(
+        self, kubelet: Kubelet, clock: Clock, prometheus: PrometheusApi | None = None
+    ) -> None:
+        """`prometheus` answers for Pods that run Prometheus."""
         self._kubelet = kubelet
         self._clock = clock
+        self._prometheus = prometheus
 
     async def logs(self, pod: Json, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """The lines of a container's current or previous instance; see LogOptions."""
@@ -62,6 +67,8 @@ class NodeRuntime:
         does."""
         uid = pod["metadata"]["uid"]
         instance = self._find_listening(uid, port)
+        if self._prometheus is not None and instance.server.is_prometheus:
+            return self._prometheus.handle(request)
         found = [one for one in self._kubelet.instances(uid) if one.listens(self._clock.time())]
         return await handle_request(
             self._responding_instance(instance, found, request), request, self._clock

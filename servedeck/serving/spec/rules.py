@@ -12,6 +12,7 @@ from servedeck.serving.conventions import (
     SHARED_MEMORY_PATH,
     SYSTEM_ENV,
 )
+from servedeck.serving.objectives import parse_objectives
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.mapping.ports import known_port
@@ -67,6 +68,14 @@ def validate_description(spec: SpecLike) -> Iterable[Issue]:
             f"The description has {len(spec.description)} characters; "
             f"shorten it to {MAX_DESCRIPTION_LENGTH}.",
         )
+
+
+def validate_objectives(spec: SpecLike) -> Iterable[Issue]:
+    if "\0" in spec.objectives:
+        yield error("objectives", "Objectives cannot contain a NUL character; remove it.")
+    else:
+        for problem in parse_objectives(spec.objectives)[1]:
+            yield error("objectives", problem)
 
 
 def validate_image_field(spec: SpecLike) -> Iterable[Issue]:

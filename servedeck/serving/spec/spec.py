@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from servedeck.serving.conventions import (
     DEFAULT_INFERENCE_PORT,
     DESCRIPTION_ANNOTATION,
+    OBJECTIVES_ANNOTATION,
     SYSTEM_ENV,
 )
 from servedeck.serving.spec import fields, rules
@@ -164,6 +165,20 @@ class ServingSpec(SpecModel):
             validate=rules.validate_description,
         ),
     ] = ""
+    objectives: Annotated[
+        Str,
+        CommonField(
+            section=Section.BASIC,
+            label="Objectives",
+            help="Targets of the P95, the time to first token and the error rate: "
+            "p95=2s ttft=500ms errors=1%",
+            only_if_set=True,
+            access=deployment_annotation(OBJECTIVES_ANNOTATION, "objectives"),
+            restarts=False,
+            validate=rules.validate_objectives,
+        ),
+    ] = ""
+    """See `servedeck.serving.objectives`."""
     template: Annotated[
         Str,
         CommonField(

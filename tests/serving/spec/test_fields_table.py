@@ -78,6 +78,7 @@ def test_only_what_leaves_the_pods_alone_does_not_restart_them() -> None:
         "name",
         "namespace",
         "description",
+        "objectives",
         "replicas",
         "rollout",
     }

@@ -11,7 +11,7 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.detail.detail_service import ObjectWatch
 from servedeck.detail.object_watch import ObjectQuery
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.conventions import DESCRIPTION_ANNOTATION
+from servedeck.serving.conventions import DESCRIPTION_ANNOTATION, OBJECTIVES_ANNOTATION
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.records import Deployment
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str
@@ -48,7 +48,7 @@ class ServingFollower:
         self._watches = RelatedObjectsWatch(key, watch_objects, self.read_if_changed)
         self._is_reading = False
         self._seen_metadata: tuple[object, ...] = ()
-        """Labels and description of the list when they were compared last."""
+        """Labels, description and objectives of the list when they were compared last."""
 
     def start(self) -> None:
         """Start to watch the Services and routes."""
@@ -80,7 +80,8 @@ class ServingFollower:
             return
         metadata = deployment.metadata
         is_newer = metadata.uid != _uid(self.read) or metadata.generation > _generation(self.read)
-        seen = (metadata.labels, metadata.annotations.description)
+        annotations = metadata.annotations
+        seen = (metadata.labels, annotations.description, annotations.objectives)
         if seen != self._seen_metadata:  # they do not change the generation
             is_newer = is_newer or not has_metadata(deployment, self.read)
         self._seen_metadata = seen
@@ -117,16 +118,20 @@ class ServingFollower:
 
 
 def has_metadata(deployment: Deployment, read: ImportedServing) -> bool:
-    """Whether the Deployment of the list has the labels and the description of one that was
-    read."""
+    """Whether the Deployment of the list has the labels, the description and the objectives of one
+    that was read."""
     metadata = as_mapping(read.objects.deployment, "metadata")
     labels = {
         sanitize(key): sanitize(str(value)) for key, value in as_mapping(metadata, "labels").items()
     }
-    text = as_mapping(metadata, "annotations").get(DESCRIPTION_ANNOTATION)
-    description = sanitize(as_str(text) or "")
-    listed = deployment.metadata
-    return (listed.labels, listed.annotations.description) == (labels, description)
+    texts = as_mapping(metadata, "annotations")
+    description, objectives = (
+        sanitize(as_str(texts.get(name)) or "")
+        for name in (DESCRIPTION_ANNOTATION, OBJECTIVES_ANNOTATION)
+    )
+    listed, annotations = deployment.metadata, deployment.metadata.annotations
+    found = (listed.labels, annotations.description, annotations.objectives)
+    return found == (labels, description, objectives)
 
 
 def is_replaced(before: ImportedServing, now: ImportedServing) -> bool:
