@@ -19,8 +19,10 @@ from servedeck.promql.expressions import (
     Expression,
     Number,
     Selector,
+    Text,
 )
 from servedeck.promql.functions import ValueType, check_type
+from servedeck.promql.label_replacement import replace_label
 from servedeck.promql.matching import compile_matchers
 from servedeck.promql.quantiles import histogram_quantile
 from servedeck.promql.samples import RangeSeries, SampleSeries, SampleSource, is_stale
@@ -75,6 +77,8 @@ def evaluate_range(
     compute one from these series."""
     if check_type(expression) is ValueType.RANGE:
         raise PromqlError("A range of samples has no value; a function such as rate needs it.")
+    if check_type(expression) is ValueType.STRING:
+        raise PromqlError("A string has no value; only a function takes it.")
     if not step > 0 or not end >= start or (end - start) / step >= MAX_STEPS:
         raise PromqlError(f"The times are not 1 to {MAX_STEPS:,} steps.")
     count = math.floor(round((end - start) / step, 6)) + 1
@@ -152,6 +156,9 @@ class _Evaluation:
                 return clamp(self.vector(inner), limits, is_minimum=name == "clamp_min")
             case "vector", (number,):
                 return [VectorSeries("", (), list(self.scalar(number)))]
+            case "label_replace", (inner, *others):
+                texts = [one.value for one in others if isinstance(one, Text)]
+                return replace_label(self.vector(inner), *texts)
             case name, (Selector() as selector,):
                 return self._compute_ranges(name, selector)
         raise PromqlError(f"The function {call.function} is not supported.")
