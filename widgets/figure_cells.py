@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from widgets.chart_data import UNKNOWN_VALUE, ChartUnit, format_value
+from servedeck.metrics.units import UNKNOWN_VALUE, Unit, format_value
 from widgets.columns import Cell, Column
 from widgets.sparkline import sparkline
 
@@ -43,14 +43,14 @@ def figure_cells(shown: RowFigures | None, *, is_utf8: bool) -> tuple[Cell, ...]
         line = sparkline(figures.recent_rates, TREND_WIDTH, is_utf8=is_utf8)
         trend = ((line, "muted" if is_stale else "accent"),)
     return (
-        _value_cell(figures.rate, ChartUnit.PER_SECOND, is_stale=is_stale),
-        _value_cell(figures.p95, ChartUnit.SECONDS, is_stale=is_stale),
-        _value_cell(figures.waiting, ChartUnit.COUNT, is_stale=is_stale),
+        _value_cell(figures.rate, Unit.PER_SECOND, is_stale=is_stale),
+        _value_cell(figures.p95, Unit.SECONDS, is_stale=is_stale),
+        _value_cell(figures.waiting, Unit.COUNT, is_stale=is_stale),
         trend,
     )
 
 
-def _value_cell(value: float | None, unit: ChartUnit, *, is_stale: bool) -> Cell:
+def _value_cell(value: float | None, unit: Unit, *, is_stale: bool) -> Cell:
     text = format_value(value, unit)
     if text == UNKNOWN_VALUE:
         return UNKNOWN_CELL

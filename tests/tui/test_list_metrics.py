@@ -51,9 +51,7 @@ class FakeMetricsService:
             raise self.error
         found = {key[:2]: self.figures[key.name] for key in keys if key.name in self.figures}
         reasons = {key[:2]: self.reasons[key.name] for key in keys if key.name in self.reasons}
-        return FleetReading(
-            self.time, found, reasons, self.problem, self.has_failed, self.next_in
-        )
+        return FleetReading(self.time, found, reasons, self.problem, self.has_failed, self.next_in)
 
 
 def line_of(app: Any, name: str) -> str:
