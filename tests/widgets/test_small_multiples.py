@@ -62,9 +62,9 @@ def test_the_scale_is_one_for_all() -> None:
     assert "████" in found[1] and "████" not in found[2] and "▅▅▅▅" in found[2]
 
 
-def test_as_many_columns_as_fit() -> None:
-    assert [row.count("pod-") for row in draw(pods(12), 120, 5)] == [0, 4, 4, 4, 0]
-    assert [row.count("pod-") for row in draw(pods(3), 60, 4)] == [0, 2, 1, 0]
+def test_as_few_columns_as_are_needed() -> None:
+    assert [row.count("pod-") for row in draw(pods(12), 120, 5)] == [0, 3, 3, 3, 3]
+    assert [row.count("pod-") for row in draw(pods(3), 60, 4)] == [0, 1, 1, 1]
     high = draw(pods(2), 80, 8)
     assert "████" in high[2] or "████" in high[1], "bars are higher where there is room"
 
