@@ -3,9 +3,9 @@
     python -m benchmarks.promql
 
 prints the figures as JSON, in milliseconds of CPU time, beside their budgets. The exit code is 1
-when the best of the times misses its budget: other programs on the machine only make them longer. 50
-Pods have a page of vLLM each 5 s, of which the samples of four histograms and ten other metrics are
-kept until the memory is full.
+when the best of the times misses its budget: other programs on the machine only make them longer.
+50 Pods have a page of vLLM each 5 s, of which the samples of four histograms and ten other metrics
+are kept until the memory is full.
 """
 
 from __future__ import annotations
