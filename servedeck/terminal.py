@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
@@ -33,6 +34,14 @@ def unsupported_reason(environ: Mapping[str, str] | None = None) -> str:
     if not supports_cursor_addressing(name):
         return f"A terminal of type {name!r} (TERM) cannot draw the screen"
     return ""
+
+
+def shows_unicode(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the terminal shows more than ASCII; the console of Linux has few characters, and none
+    that graphs are drawn with."""
+    name = (os.environ if environ is None else environ).get("TERM", "")
+    encoding = sys.__stdout__.encoding if sys.__stdout__ is not None else ""
+    return name != "linux" and codecs.lookup(encoding or "ascii").name == "utf-8"
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from tui.action_tables.action import DIGIT_KEYS, POD_KEYS, SECTION_KEYS, TAB_KEYS, Action
 from tui.action_tables.form_actions import FORM_ACTIONS
 from tui.action_tables.list_actions import LIST_ACTIONS
+from tui.action_tables.metrics_actions import METRICS_ACTIONS
 from tui.action_tables.operation_actions import OPERATION_ACTIONS
 from tui.action_tables.page_actions import PAGE_ACTIONS
 from tui.action_tables.pane_actions import PANE_ACTIONS
@@ -25,6 +26,8 @@ SCOPE_TITLES: Mapping[str, str] = {
     "overview": "Overview",
     "pod": "Pod",
     "value": "Value",
+    "metrics": "Metrics",
+    "query": "Queries of a graph",
     "log": "Logs",
     "events": "Events",
     "event": "One Event",
@@ -61,6 +64,7 @@ ACTIONS: tuple[Action, ...] = (
     *OPERATION_ACTIONS,
     *PAGE_ACTIONS,
     *PANE_ACTIONS,
+    *METRICS_ACTIONS,
     *SHARED_ACTIONS,
 )
 

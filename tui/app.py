@@ -134,6 +134,7 @@ class ServedeckApp(TerminalApp):
         initial_draft: Draft | None = None,
         initial_page: InitialPage | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        is_utf8: bool = True,
     ) -> None:
         """`keymap` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
@@ -143,7 +144,7 @@ class ServedeckApp(TerminalApp):
         it is one. With `initial_draft`, the form of a new serving is open at
         the start, filled with that draft, as soon as there is a `change_service`; with
         `initial_page`, the page of a serving is open as soon as it is listed. Keys are queued until
-        then."""
+        then. `is_utf8` says whether the terminal shows more than ASCII."""
         no_color = "NO_COLOR" in os.environ
         # Textual removes all color only if it draws in the terminal's own colors.
         super().__init__(
@@ -175,6 +176,7 @@ class ServedeckApp(TerminalApp):
         self.columns = tuple(columns)
         self.log_memory_bytes = log_memory_bytes
         self.clock = clock
+        self.is_utf8 = is_utf8
         self.servings = ServingsScreen()
         for known in THEMES:
             self.register_theme(known)

@@ -15,6 +15,7 @@ from servedeck.config import SettingsError
 from servedeck.detail.cluster_detail_service import ClusterDetailService
 from servedeck.forwarding.forwards import PortForwards
 from servedeck.logs.container_end import read_container_end
+from servedeck.terminal import shows_unicode
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import InitialPage, ServedeckApp
@@ -37,8 +38,10 @@ PAGE_MODULES = (
     "servedeck.detail.overview",
     "servedeck.detail.deployment_watch",
     "servedeck.detail.object_watch",
+    "servedeck.metrics.cluster_metrics",
 )
-"""What the page of a serving needs: imported after the first complete list was shown."""
+"""What the page of a serving and the figures of the list need: imported after the first complete
+list was shown."""
 
 COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor")
 """Valid values of TEXTUAL_COLOR_SYSTEM."""
@@ -110,6 +113,7 @@ def run(
         initial_draft=initial_draft,
         initial_page=initial_page,
         clock=now,
+        is_utf8=shows_unicode(),
     )
     app.port_forwards = PortForwards(
         connection,

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from servedeck.serving.text import one_line, sanitize
-from widgets.chart_data import ChartData, ChartMark, ChartUnit, finite, format_value
-from widgets.chart_plot import line_marker, line_style, to_ascii
-from widgets.chart_times import clock
-from widgets.styled_line import Line, align_left_right, fit_line, line_width
+from rich.cells import cell_len
 
-BARE_UNITS = (ChartUnit.PER_SECOND, ChartUnit.TOKENS_PER_SECOND, ChartUnit.CORES)
+from servedeck.metrics.units import Unit, finite, format_value
+from widgets.chart_data import ChartData, ChartMark
+from widgets.chart_plot import line_marker, line_style, shown_text, to_ascii
+from widgets.chart_times import clock
+from widgets.styled_line import (
+    Line,
+    align_left_right,
+    fit_line,
+    fit_text,
+    join_lines,
+    line_width,
+)
+
+BARE_UNITS = (Unit.PER_SECOND, Unit.TOKENS_PER_SECOND, Unit.CORES)
 """Units that values are written without."""
+
+_GAP: Line = (("  ", ""),)
+_MIN_MARK = 8
+"""Cells that a mark with its text needs at least."""
 
 
 def legend_line(
@@ -23,47 +36,61 @@ def legend_line(
     is_limit_drawn: bool = True,
 ) -> Line:
     """Exactly `width` cells: the title, the time of the values if `shows_time`, each line with its
-    marker and its value at `index`, the limit, `mark`, and the note at the right edge. What has no
-    room is omitted from the end, the values last; the limit has an arrow if it is above the graph.
-    """
-    title = clean_text(data.title, is_utf8)
-    heads = [((title, "title"),)] if title else []
+    marker and its value at `index`, `mark`, the limit, and the note at the right edge. Where there
+    is no room, the note is omitted first, then the limit; of the lines, "+2" says how many. The
+    limit has an arrow if it is above the graph."""
+    title = shown_text(data.title, is_utf8)
+    line: Line = ((title, "title"),) if title else ()
     if data.unit in BARE_UNITS:
-        heads.append(((str(data.unit), "muted"),))
+        line = join_lines((line, ((str(data.unit), "muted"),)))
     if shows_time and index is not None:
-        heads.append(((clock(data.time_at(index)), "strong"),))
-    tails: list[Line] = []
-    for number in range(len(data.lines) if index is not None else 0):
-        tails.append(_value_spans(data, number, index or 0, is_utf8))
-    if mark is not None:
-        letter, text = clean_text(mark.letter, is_utf8), clean_text(mark.text, is_utf8)
-        tails.append(((f"{letter} ", mark.style_name), (text, "")))
-    if finite(data.limit) is not None:
-        arrow = "" if is_limit_drawn else to_ascii("↑ ", is_utf8)
-        dash = "╌ " if is_utf8 else "- "
-        label = clean_text(data.limit_label or format_value(data.limit, data.unit), is_utf8)
-        tails.append(((arrow or dash, "error"), (label, "muted")))
-    line: Line = ()
-    for part, gap in [(head, 1) for head in heads] + [(tail, 2) for tail in tails]:
-        separator: Line = ((" " * gap, ""),) if line else ()
-        if line and line_width(line) + gap + line_width(part) > width:
-            break
-        line = (*line, *separator, *part)
-    note = clean_text(data.note, is_utf8)
-    if note and line_width(line) + 2 + line_width(((note, ""),)) <= width:
-        return align_left_right(line, ((note, "muted"),), width)
+        line = join_lines((line, ((clock(data.time_at(index)), "strong"),)))
+    if index is not None:
+        line = _add_values(line, data, index, width, is_utf8)
+    room = width - line_width(line) - len(_GAP[0][0])
+    if mark is not None and room >= _MIN_MARK:
+        letter, text = shown_text(mark.letter, is_utf8), shown_text(mark.text, is_utf8)
+        text = fit_text(text, min(cell_len(text), room - cell_len(letter) - 1))
+        line = join_lines((line, ((f"{letter} ", mark.style_name), (text, ""))), _GAP)
+    with_limit = join_lines((line, _limit_spans(data, is_utf8, is_limit_drawn)), _GAP)
+    if line_width(with_limit) <= width:
+        line = with_limit
+    note = shown_text(data.note, is_utf8)
+    if note and line_width(line) + len(_GAP[0][0]) + cell_len(note) <= width:
+        line = align_left_right(line, ((note, "muted"),), width)
     return tuple(
         (to_ascii(text, is_utf8), style_name) for text, style_name in fit_line(line, width)
     )
 
 
+def _add_values(line: Line, data: ChartData, index: int, width: int, is_utf8: bool) -> Line:
+    """`line` with the values that fit, and how many do not."""
+    count = len(data.lines)
+    for number in range(count):
+        longer = join_lines((line, _value_spans(data, number, index, is_utf8)), _GAP)
+        rest = f"+{count - number - 1}" if number < count - 1 else ""
+        if line_width(longer) + (len(rest) + 1 if rest else 0) > width:
+            return join_lines((line, ((f"+{count - number}", "muted"),)))
+        line = longer
+    return line
+
+
+def _limit_spans(data: ChartData, is_utf8: bool, is_drawn: bool) -> Line:
+    """ "╌ objective 2 s"; nothing without a limit."""
+    if finite(data.limit) is None:
+        return ()
+    dash, arrow = ("╌", "↑") if is_utf8 else ("-", "^")
+    label = shown_text(data.limit_label or format_value(data.limit, data.unit), is_utf8)
+    return ((f"{dash if is_drawn else arrow} ", "error"), (label, "muted"))
+
+
 def values_line(data: ChartData, index: int | None, width: int, *, is_utf8: bool) -> Line:
     """The title and the values alone, for a chart that has no room for a graph."""
     if index is None:
-        text = clean_text(f"{data.title} {data.reason}".strip(), is_utf8)
+        text = shown_text(f"{data.title} {data.reason}".strip(), is_utf8)
         line: Line = ((text, "muted"),)
     else:
-        line = ((clean_text(data.title, is_utf8), "title"),)
+        line = ((shown_text(data.title, is_utf8), "title"),)
         for number in range(len(data.lines)):
             line = (*line, (" ", ""), *_value_spans(data, number, index, is_utf8))
     return tuple(
@@ -75,15 +102,10 @@ def _value_spans(data: ChartData, number: int, index: int, is_utf8: bool) -> Lin
     """ "● P50 230 ms"."""
     line = data.lines[number]
     value = to_ascii(format_value(data.value_at(line, index), data.unit), is_utf8)
-    label = clean_text(line.label, is_utf8)
+    label = shown_text(line.label, is_utf8)
     style_name = line_style(data, number)
     return (
         (f"{line_marker(number, is_utf8)} ", style_name),
         (f"{label} " if label else "", style_name),
         (value, "strong"),
     )
-
-
-def clean_text(text: str, is_utf8: bool) -> str:
-    """`text` on one line, without control characters, as the terminal shows it."""
-    return to_ascii(text if text.isprintable() else one_line(sanitize(text)), is_utf8)

@@ -14,15 +14,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from widgets.chart_data import (
-    ChartData,
-    ChartLine,
-    ChartMark,
-    TimeRange,
-    axis_range,
-    axis_ticks,
-    finite,
-)
+from servedeck.metrics.units import finite
+from widgets.chart_data import ChartData, ChartLine, ChartMark, TimeRange, axis_range, axis_ticks
 from widgets.chart_strokes import (
     PixelGrid,
     Point,
@@ -32,16 +25,17 @@ from widgets.chart_strokes import (
     stroke_cells,
 )
 from widgets.chart_times import time_ticks
-from widgets.styled_line import Line, Span, fit_text
+from widgets.styled_line import Line, Span, fit_line, line_width, sanitized, wrap
 from widgets.timeline_strip import MARKS
 
-LINE_STYLES = ("accent", "warning", "ready", "degraded", "starting", "strong")
+LINE_STYLES = ("accent", "warning", "degraded", "ready", "strong", "starting")
 """Style names of the lines, in their order."""
 UTF8_MARKERS = ("●", "▲", "■", "◆", "▼", "★")
 ASCII_MARKERS = ("*", "+", "o", "x", "#", "%")
 """What tells a line from the others without color: it is beside its name, and on the line. In ASCII
 the whole line is drawn with it."""
 LIMIT_STYLE = "error"
+_MESSAGE_MARGIN = 2
 NO_VALUES = "No values."
 
 _MARKER_CELLS = 24
@@ -49,10 +43,19 @@ _MARKER_CELLS = 24
 _MIN_GRAPH = (8, 2)
 """Cells and rows of a graph, below which it has no axis."""
 _MIN_MARKS_HEIGHT = 6
+_LABEL_CELLS = len("500 MiB")
+"""Cells of the labels of the vertical axis at least, so that charts below each other have their
+times in the same columns."""
+_ALIGNED_WIDTH = 60
+"""Cells of a chart from which its labels take so many."""
 _TICK_ROWS = 3
 """Rows for each label of the vertical axis."""
 _LIMIT_SHARE = 0.4
 """A limit is drawn where the values reach this share of it; else it would flatten them."""
+_MIN_STEP = 1e-3
+"""Seconds from one value to the next at least."""
+_MAX_TIME = 1e11
+"""Unix time in seconds up to which there are graphs, in the year 5138."""
 _FREE_CELLS = " ╌-"
 """What is in a cell without a line: nothing, or the limit."""
 _MARK_RANKS = {mark[0]: rank for rank, mark in enumerate(MARKS.values())}
@@ -117,14 +120,15 @@ def build_plot(
     marks = {} if height < _MIN_MARKS_HEIGHT else _mark_spans(data.marks, view)
     has_time_axis = height >= _MIN_GRAPH[1] + 2
     rows = height - 2 * has_time_axis - bool(marks)
-    ticks = axis_ticks(low, high, max(1, rows // _TICK_ROWS), data.unit)
+    ticks = axis_ticks(low, high, max(2, rows // _TICK_ROWS), data.unit)
     grid = PixelGrid(0, rows, is_utf8)
 
     def row_of(value: float) -> int:
         return rows - 1 - grid.cell((0, Scale(low, high, 0, 0).row(value, grid.height)))[1]
 
     labels = {row_of(tick.value): to_ascii(tick.label, is_utf8) for tick in ticks}
-    left = max(map(cell_len, labels.values()), default=0) + 1
+    least = _LABEL_CELLS if width >= _ALIGNED_WIDTH else 0
+    left = max([least, *map(cell_len, labels.values())]) + 1
     if width - left < _MIN_GRAPH[0]:
         left, labels = 0, {}
     columns = width - left
@@ -168,6 +172,11 @@ def to_ascii(text: str, is_utf8: bool) -> str:
     )
 
 
+def shown_text(text: str, is_utf8: bool) -> str:
+    """`text` of the cluster on one line, without control characters, as the terminal shows it."""
+    return to_ascii(sanitized(text), is_utf8)
+
+
 def mark_cell(line: Line, cell: int, *, is_utf8: bool) -> Line:
     """`line` with the cursor in a cell: a vertical line, or what is there in reverse."""
     spans: list[Span] = []
@@ -201,8 +210,9 @@ def _pixel_at(time: float, view: TimeRange, pixels: int) -> int | None:
 
 
 def indexes_in(data: ChartData, view: TimeRange) -> range:
-    """The indexes of the values in a part of the time."""
-    if not (data.step > 0 and math.isfinite(view.start) and math.isfinite(view.end)):
+    """The indexes of the values in a part of the time; none for times that no clock shows."""
+    is_time = data.step >= _MIN_STEP and max(abs(data.start), data.step) <= _MAX_TIME
+    if not (is_time and -_MAX_TIME <= view.start < view.end <= 2 * _MAX_TIME):
         return range(0)
     first = math.ceil((view.start - data.start) / data.step - 1e-6)
     last = math.floor((view.end - data.start) / data.step + 1e-6)
@@ -324,7 +334,7 @@ def _mark_spans(marks: Sequence[ChartMark], view: TimeRange) -> dict[float, Char
     """The marks in the view by their time, the most important one of each."""
     found: dict[float, ChartMark] = {}
     for mark in sorted(marks, key=_mark_rank, reverse=True):
-        if _pixel_at(mark.time, view, 2) is not None and cell_len(mark.letter) == 1:
+        if _pixel_at(mark.time, view, 2) is not None:
             found.pop(mark.time, None)  # the more important one comes later
             found[mark.time] = mark
     return found
@@ -341,17 +351,25 @@ def _mark_line(
     for mark in marks.values():
         pixel = _pixel_at(mark.time, view, 2 * columns)
         if pixel is not None:
-            letter = to_ascii(mark.letter, is_utf8) or "?"
-            cells[left + pixel // 2] = (letter, mark.style_name)
+            letter = shown_text(mark.letter, is_utf8)
+            is_cell = len(letter) == cell_len(letter) == 1
+            cells[left + pixel // 2] = (letter if is_cell else "?", mark.style_name)
     return tuple(_merge(cells))
 
 
 def _message_lines(text: str, width: int, height: int, is_utf8: bool) -> tuple[Line, ...]:
-    """A text in the middle of the chart."""
-    if not width:
+    """A text in the middle of the chart, wrapped to its width."""
+    if not width or not height:
         return ((),) * height
-    shown = to_ascii(fit_text(text, min(cell_len(text), width)), is_utf8)
-    before = (width - cell_len(shown)) // 2
-    middle: Line = ((fit_text(" " * before + shown, width), "muted"),)
+    shown: Line = ((to_ascii(shown_text(text, is_utf8), is_utf8), "muted"),)
+    room = max(width - 2 * _MESSAGE_MARGIN, 1)
+    texts = wrap(shown, room)
+    if len(texts) > height:
+        texts = [fit_line(shown, room)]
     blank: Line = ((" " * width, ""),)
-    return tuple(middle if row == (height - 1) // 2 else blank for row in range(height))
+    lines = [blank] * height
+    first = (height - len(texts)) // 2
+    for row, line in enumerate(texts, first):
+        before = (width - line_width(line)) // 2
+        lines[row] = fit_line(((" " * before, ""), *line), width)
+    return tuple(lines)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from widgets.chart_data import ChartData, ChartMark, ChartUnit, TimeRange
+from servedeck.metrics.units import Unit
+from widgets.chart_data import ChartData, ChartMark, TimeRange
 from widgets.chart_legend import legend_line, values_line
 from widgets.chart_plot import (
     Plot,
@@ -16,14 +19,14 @@ from widgets.chart_plot import (
     indexes_in,
     mark_cell,
 )
-from widgets.styled_line import StyledLineView
+from widgets.styled_line import Line, StyledLineView
 
 MIN_SIZE = (20, 5)
 """Cells and lines below which there are values, but no graph."""
 MIN_VIEW_STEPS = 8
 """Steps of time that the view has at least."""
 
-_NO_DATA = ChartData("", ChartUnit.COUNT, 0.0, 1.0, ())
+_NO_DATA = ChartData("", Unit.COUNT, 0.0, 1.0, ())
 
 
 class TimeChart(StyledLineView):
@@ -52,6 +55,8 @@ class TimeChart(StyledLineView):
         self._plot: Plot | None = None
         self._plot_size = (0, 0)
         self._row_strips: dict[int, Strip] = {}
+        self._row_styles: dict[str, Style] = {}
+        """Styles of the plot by their names, with the widget's own below them."""
 
     # -- content ------------------------------------------------------------------------------
 
@@ -100,12 +105,11 @@ class TimeChart(StyledLineView):
         if self._cursor is None:
             self._put_cursor(inside[-1])
             return
-        columns = self._plot.columns if self._plot is not None and self._plot.columns else 1
-        stride = max(1.0, len(inside) / columns)
-        target = self._cursor + steps * stride
-        index = max(0, min(round(target), self._data.count - 1))
-        if stride > 1:
-            index = self._peak_beside(index, 1 if steps > 0 else -1)
+        columns = self._plot.columns if self._plot is not None else 0
+        index = self._peak_beside(steps) if 0 < columns < len(inside) else None
+        if index is None:
+            stride = max(1.0, len(inside) / columns) if columns else 1.0
+            index = max(0, min(round(self._cursor + steps * stride), self._data.count - 1))
         self._put_cursor(index)
 
     def set_cursor_time(self, time: float) -> None:
@@ -140,32 +144,25 @@ class TimeChart(StyledLineView):
         self._refresh_cursor()
         self._refresh_title()
 
-    def _peak_beside(self, index: int, direction: int) -> int:
-        """Of the moments in the cell of `index`, the one with the highest value; `index` itself
-        where that is no move."""
-        plot = self._plot
-        if plot is None:
-            return index
-        cell = plot.cell_at(self._data.time_at(index))
-        beside = [
-            one
-            for one in indexes_in(self._data, plot.view)
-            if plot.cell_at(self._data.time_at(one)) == cell
-        ]
-        values = {
-            one: max(
-                (
-                    value
-                    for line in self._data.lines
-                    if (value := self._data.value_at(line, one)) is not None
-                ),
-                default=-math.inf,
-            )
-            for one in beside
-        }
-        best = max(beside, key=lambda one: values[one], default=index)
-        moved = self._cursor is None or (best - self._cursor) * direction > 0
-        return best if moved else index
+    def _peak_beside(self, steps: int) -> int | None:
+        """Of the moments that share the cell so many cells beside the cursor, the one with the
+        highest value; None outside the view."""
+        plot, cell = self._plot, self._cursor_cell
+        if plot is None or cell is None:
+            return None
+        inside = indexes_in(self._data, plot.view)
+        stride = len(inside) / plot.columns
+        about = inside.start + stride * (cell + steps - plot.left)
+        near = range(
+            max(inside.start, int(about - stride) - 2),
+            min(inside.stop, int(about + 2 * stride) + 2),
+        )
+        beside = [one for one in near if plot.cell_at(self._data.time_at(one)) == cell + steps]
+        return max(beside, key=self._highest_at, default=None)
+
+    def _highest_at(self, index: int) -> float:
+        values = [self._data.value_at(line, index) for line in self._data.lines]
+        return max((value for value in values if value is not None), default=-math.inf)
 
     # -- the view -----------------------------------------------------------------------------
 
@@ -255,19 +252,22 @@ class TimeChart(StyledLineView):
 
     @property
     def _cursor_mark(self) -> ChartMark | None:
-        """The nearest mark in the cell of the cursor or beside it."""
+        """The nearest mark in the cell of the cursor or beside it, or nearer to its values than to
+        any others."""
         time, cell, plot = self.cursor_time, self._cursor_cell, self._plot
         if time is None or cell is None or plot is None:
             return None
         near = [
             mark
             for mark in self._data.marks
-            if (other := plot.cell_at(mark.time)) is not None and abs(other - cell) <= 1
+            if (other := plot.cell_at(mark.time)) is not None
+            and (abs(other - cell) <= 1 or abs(mark.time - time) <= self._data.step / 2)
         ]
         return min(near, key=lambda mark: abs(mark.time - time), default=None)
 
     def notify_style_update(self) -> None:
         self._row_strips.clear()
+        self._row_styles.clear()
         super().notify_style_update()
 
     def _current_plot(self) -> Plot:
@@ -306,9 +306,16 @@ class TimeChart(StyledLineView):
             return Strip.blank(width, base)
         cell = self._cursor_cell if row < plot.rows else None
         if cell is not None:
-            line = mark_cell(plot.lines[row], cell, is_utf8=self._is_utf8)
-            return self.make_strip(line, width, base)
+            return self._make_row(mark_cell(plot.lines[row], cell, is_utf8=self._is_utf8))
         strip = self._row_strips.get(row)
         if strip is None:
-            strip = self._row_strips[row] = self.make_strip(plot.lines[row], width, base)
+            strip = self._row_strips[row] = self._make_row(plot.lines[row])
         return strip
+
+    def _make_row(self, line: Line) -> Strip:
+        """A line of the plot: it is as wide as the widget, and without control characters."""
+        styles, base = self._row_styles, self.rich_style
+        for _text, name in line:
+            if name not in styles:
+                styles[name] = base + self.named_style(name)
+        return Strip([Segment(text, styles[name]) for text, name in line], self.size.width)

@@ -18,6 +18,8 @@ from servedeck.demo.api.server import ApiServer
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.errors import DemoError
+from servedeck.demo.prometheus.api import PrometheusApi
+from servedeck.demo.prometheus.query_engine import QueryEngine
 from servedeck.demo.resources import CONFIGMAPS
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
 from servedeck.demo.scenario.scenario import Scenario
@@ -95,7 +97,9 @@ class DemoCluster:
         self.store = ObjectStore(self.clock, seed=self._seed)
         self.controllers = ControllerManager(self.store, self.clock, self._seed)
         self.scenario = Scenario(self.store, self.clock, self.controllers, self._seed)
-        runtime = NodeRuntime(self.controllers.kubelet, self.clock)
+        kubelet, replicas = self.controllers.kubelet, self.controllers.replica_history
+        engine = QueryEngine(kubelet.history, replicas, self.clock)
+        runtime = NodeRuntime(kubelet, self.clock, PrometheusApi(engine))
         users = [access.admin(), access.viewer(), access.namespace_admin("chat"), *self._more_users]
         self._server = ApiServer(self.store, runtime, users, port=self._port)
         if self._state is not None and self._state.exists():

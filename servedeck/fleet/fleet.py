@@ -147,6 +147,11 @@ class Fleet:
         """The Deployment of a serving; None if it is unknown, or the serving is another kind."""
         return self._current_deployment(key) if key.is_deployment else None
 
+    def workload(self, key: NamespacedName) -> Workload | None:
+        """The workload of a serving of any kind, a Deployment or one in its form; None if it is
+        unknown."""
+        return self._current_workload(key)
+
     def related_objects(self, key: NamespacedName) -> list[ObjectReference]:
         """The Services of a serving, the routes to it, its autoscalers, and the StatefulSets of a
         LeaderWorkerSet."""

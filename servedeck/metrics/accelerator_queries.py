@@ -18,6 +18,7 @@ from servedeck.promql.expressions import (
     Aggregation,
     AggregationOperator,
     Binary,
+    Call,
     Expression,
     Matcher,
     Number,
@@ -39,6 +40,8 @@ class _Reading(NamedTuple):
 class _Line(NamedTuple):
     label: str
     operator: AggregationOperator
+    function: str
+    """Of the values between two points that are far apart."""
     readings: tuple[_Reading, ...]
 
 
@@ -47,6 +50,7 @@ _LINES: Mapping[AcceleratorFact, tuple[_Line, ...]] = {
         _Line(
             "mean",
             "avg",
+            "avg_over_time",
             (
                 _Reading("DCGM_FI_DEV_GPU_UTIL", 0.01),
                 _Reading("furiosa_npu_core_utilization", 0.01),
@@ -55,6 +59,7 @@ _LINES: Mapping[AcceleratorFact, tuple[_Line, ...]] = {
         _Line(
             "most used",
             "max",
+            "max_over_time",
             (
                 _Reading("DCGM_FI_DEV_GPU_UTIL", 0.01),
                 _Reading("furiosa_npu_core_utilization", 0.01),
@@ -65,6 +70,7 @@ _LINES: Mapping[AcceleratorFact, tuple[_Line, ...]] = {
         _Line(
             "used",
             "sum",
+            "max_over_time",
             (_Reading("DCGM_FI_DEV_FB_USED", _MIB), _Reading("furiosa_npu_dram_usage")),
         ),
     ),
@@ -72,6 +78,7 @@ _LINES: Mapping[AcceleratorFact, tuple[_Line, ...]] = {
         _Line(
             "hottest",
             "max",
+            "max_over_time",
             (
                 _Reading("DCGM_FI_DEV_GPU_TEMP"),
                 _Reading("furiosa_npu_hw_temperature", 1.0, (Matcher("label", "=", "peak"),)),
@@ -82,6 +89,7 @@ _LINES: Mapping[AcceleratorFact, tuple[_Line, ...]] = {
         _Line(
             "sum",
             "sum",
+            "avg_over_time",
             (
                 _Reading("DCGM_FI_DEV_POWER_USAGE"),
                 _Reading("furiosa_npu_hw_power", 1.0, (Matcher("label", "=", "rms"),)),
@@ -90,29 +98,30 @@ _LINES: Mapping[AcceleratorFact, tuple[_Line, ...]] = {
     ),
 }
 
-ACCELERATOR_NAMES = tuple(
-    dict.fromkeys(
-        reading.name for lines in _LINES.values() for line in lines for reading in line.readings
-    )
-)
 
-
-def accelerator_lines(fact: AcceleratorFact, target: MetricsTarget) -> Iterable[GraphLine]:
-    """The lines of a graph of the accelerators of the Pods."""
+def accelerator_lines(
+    fact: AcceleratorFact, target: MetricsTarget, over: float
+) -> Iterable[GraphLine]:
+    """The lines of a graph of the accelerators of the Pods; `over` is the time, in seconds, whose
+    values a point stands for, 0 for the last one alone."""
     for line in _LINES[fact]:
         alternatives = [
             _scaled(Aggregation(line.operator, found), reading.factor)
             for reading in line.readings
-            if (found := _of_pods(reading, target)) is not None
+            if (found := _of_pods(reading, target, line.function, over)) is not None
         ]
         found = first_of(alternatives)
         if found is not None:
             yield GraphLine(line.label, found)
 
 
-def _of_pods(reading: _Reading, target: MetricsTarget) -> Expression | None:
+def _of_pods(
+    reading: _Reading, target: MetricsTarget, function: str, over: float
+) -> Expression | None:
     pattern = pod_pattern(target)
-    return first_of(
+    if not pattern:
+        return None
+    selectors = [
         Selector(
             reading.name,
             (
@@ -120,9 +129,11 @@ def _of_pods(reading: _Reading, target: MetricsTarget) -> Expression | None:
                 Matcher(f"{prefix}pod", "=~", pattern),
                 *reading.matchers,
             ),
+            over,
         )
         for prefix in ("exported_", "")
-    )
+    ]
+    return first_of(Call(function, (one,)) if over else one for one in selectors)
 
 
 def _scaled(expression: Expression, factor: float) -> Expression:

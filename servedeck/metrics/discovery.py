@@ -47,26 +47,26 @@ _PORT_NAMES = ("web", "http-web", "http", "http-query", "query-frontend", "")
 _PORTS = (9090, 80, 8428, 8429, 10902, 9091)
 
 
-class _Port(msgspec.Struct):
+class _Port(msgspec.Struct, frozen=True):
     port: int = 0
     name: str = ""
 
 
-class _Spec(msgspec.Struct):
+class _Spec(msgspec.Struct, frozen=True):
     ports: list[_Port] = []
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, frozen=True):
     name: str = ""
     namespace: str = ""
 
 
-class _Service(msgspec.Struct):
+class _Service(msgspec.Struct, frozen=True):
     metadata: _Metadata = _Metadata()
     spec: _Spec = _Spec()
 
 
-class _Services(msgspec.Struct):
+class _Services(msgspec.Struct, frozen=True):
     items: list[_Service] = []
 
 

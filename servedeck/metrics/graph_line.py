@@ -14,3 +14,5 @@ class GraphLine:
     expression: Expression
     legend: str = ""
     """The label whose values name the lines; "" for a single one."""
+    suffix: str = ""
+    """What is added to these names, where other lines may have the same."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from servedeck.metrics import queries
-from servedeck.metrics.accelerator_queries import accelerator_lines
+from servedeck.metrics.accelerator_queries import AcceleratorFact, accelerator_lines
 from servedeck.metrics.families import Metric
 from servedeck.metrics.graph_line import GraphLine
 from servedeck.metrics.platform_queries import (
@@ -54,14 +54,14 @@ class GraphKind:
     title: str
     unit: Unit
     absent: str
-    """What is missing where there are no values, in a sentence after "No values: "."""
+    """What is missing where there are no values, after "no record of" and "does not export"."""
 
 
 GRAPH_KINDS: Mapping[GraphKey, GraphKind] = {
     one.key: one
     for one in (
         GraphKind(GraphKey.REQUESTS, "Requests", Unit.PER_SECOND, "finished requests"),
-        GraphKind(GraphKey.LATENCY, "Latency", Unit.SECONDS, "a histogram of request times"),
+        GraphKind(GraphKey.LATENCY, "Latency", Unit.SECONDS, "times of requests"),
         GraphKind(GraphKey.ERRORS, "Errors", Unit.PER_SECOND, "errors by code"),
         GraphKind(GraphKey.QUEUE, "Running and waiting", Unit.COUNT, "running requests"),
         GraphKind(GraphKey.TTFT, "Time to first token", Unit.SECONDS, "times to the first token"),
@@ -149,7 +149,7 @@ def _rates(
 ) -> list[Expression]:
     return [
         queries.counter_rate(one, options.window, *by)
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
 
 
@@ -162,7 +162,7 @@ def _gauges(
 ) -> list[Expression]:
     return [
         queries.gauge(one, operator, *by, over=_gauge_window(options))
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
 
 
@@ -176,8 +176,16 @@ def _quantiles(
 ) -> list[Expression]:
     return [
         queries.latency_quantile(share, one, options.window, options.known, *by)
-        for one in metric_series(metric, target, options.known)
+        for one in _series(metric, target, options, by)
     ]
+
+
+def _series(
+    metric: Metric, target: MetricsTarget, options: GraphOptions, by: Collection[str]
+) -> Iterable[MetricSeries]:
+    """Of lines by Pod without those of a gateway, whose Pods are not the serving's."""
+    found = metric_series(metric, target, options.known)
+    return [one for one in found if one.has_pods] if "pod" in by else found
 
 
 def _requests(target: MetricsTarget, options: GraphOptions) -> list[GraphLine]:
@@ -193,21 +201,27 @@ def _latencies(metric: Metric) -> Builder:
 
 
 def _errors(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
-    """A line for each family, as they count different errors; of the proxies the first."""
+    """A line for each family, as they count different errors; of the proxies the first. A name
+    that several servers have is counted once."""
+    own: dict[Expression, str] = {}
     proxies: list[Expression] = []
     label = ""
     for series in metric_series(Metric.ERRORS, target, options.known):
         for name in series.names:
-            one = MetricSeries((name,), series.matchers, series.is_proxy)
+            one = replace(series, names=(name,))
             by = (name.code_label,) if name.code_label else ()
             expression = queries.error_rate(one, options.window, *by)
             if series.is_proxy:
                 proxies.append(expression)
                 label = label or name.code_label
             else:
-                yield GraphLine("failed", expression, name.code_label)
-    if proxies:
-        yield from _line("failed", proxies, label)
+                own[expression] = name.code_label
+    is_named = False
+    for expression, code_label in own.items():
+        yield GraphLine("failed", expression, code_label, f" ({code_label})" if is_named else "")
+        is_named = is_named or bool(code_label)
+    for line in _line("failed", proxies, label):
+        yield replace(line, suffix=" at the proxy") if own else line
 
 
 def _queue(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
@@ -247,6 +261,10 @@ def _memory(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]
     yield from _line("used", container_memory(target))
 
 
+def _accelerators(fact: AcceleratorFact) -> Builder:
+    return lambda target, options: accelerator_lines(fact, target, _gauge_window(options))
+
+
 _BUILDERS: Mapping[GraphKey, Builder] = {
     GraphKey.REQUESTS: _requests,
     GraphKey.LATENCY: _latencies(Metric.LATENCY),
@@ -259,10 +277,10 @@ _BUILDERS: Mapping[GraphKey, Builder] = {
     GraphKey.PREFIX_CACHE: _prefix_cache,
     GraphKey.PREEMPTIONS: _preemptions,
     GraphKey.REPLICAS: lambda target, _: replica_lines(target),
-    GraphKey.ACCELERATOR_USE: lambda target, _: accelerator_lines("use", target),
-    GraphKey.ACCELERATOR_MEMORY: lambda target, _: accelerator_lines("memory", target),
-    GraphKey.ACCELERATOR_TEMPERATURE: lambda target, _: accelerator_lines("temperature", target),
-    GraphKey.ACCELERATOR_POWER: lambda target, _: accelerator_lines("power", target),
+    GraphKey.ACCELERATOR_USE: _accelerators("use"),
+    GraphKey.ACCELERATOR_MEMORY: _accelerators("memory"),
+    GraphKey.ACCELERATOR_TEMPERATURE: _accelerators("temperature"),
+    GraphKey.ACCELERATOR_POWER: _accelerators("power"),
     GraphKey.CPU: _cpu,
     GraphKey.MEMORY: _memory,
 }

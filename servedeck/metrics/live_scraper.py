@@ -91,6 +91,7 @@ class LiveScraper:
         self.unread_pods = max(len(ready) - MAX_PODS, 0)
         reader = PodReader(self._connection, target, names)
         now = unix_time()
+        to_unix = now - asyncio.get_running_loop().time()
         try:
             pages, _ = await asyncio.gather(
                 reader.read(ready[:MAX_PODS]), self._read_resources(target, now)
@@ -104,7 +105,7 @@ class LiveScraper:
             samples = [
                 Sample(name, labels, value) for (name, labels), value in page.samples.items()
             ]
-            self._ring.append(_pod_labels(target, pod), page.unix_time, samples)
+            self._ring.append(_pod_labels(target, pod), page.time + to_unix, samples)
         for pod in self._read_pods - set(pages):
             self._ring.mark_stale(_pod_labels(target, pod), now)
         self._read_pods = set(pages)

@@ -14,6 +14,9 @@ SCRAPES_PER_WINDOW = 4
 USUAL_SCRAPE_INTERVAL = 30.0
 """Seconds; where it is not known."""
 
+MIN_WINDOW = 60.0
+"""Seconds: of less, the quantiles of a few requests are noise."""
+
 _NICE_STEPS = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 360, 450, 600, 900, 1200)
 
 
@@ -72,4 +75,4 @@ def make_grid(end: float, seconds: float, points: int, least: float = MIN_STEP) 
 def rate_window(step: float, scrape_interval: float) -> float:
     """The seconds that a rate is computed of: of all requests since the last point, and of at least
     four scrapes."""
-    return max(step, SCRAPES_PER_WINDOW * scrape_interval)
+    return max(step, SCRAPES_PER_WINDOW * scrape_interval, MIN_WINDOW)

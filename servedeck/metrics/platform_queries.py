@@ -20,26 +20,24 @@ MEMORY_BYTES = "container_memory_working_set_bytes"
 REPLICAS_READY = "kube_deployment_status_replicas_ready"
 REPLICAS_WANTED = "kube_deployment_spec_replicas"
 
+_CONTAINERS = (Matcher("container", "!=", ""), Matcher("container", "!=", "POD"))
+"""Without the sums of a whole Pod, and without the sandbox of a Pod."""
+
 
 def container_cpu(target: MetricsTarget, window: float, *by: str) -> Iterable[Expression]:
     """CPU cores in use."""
-    matchers = _container_matchers(target)
-    yield total(Call("rate", (Selector(CPU_SECONDS, matchers, window),)), *by)
-    yield total(Selector(CPU_CORES, pod_matchers(target)), *by)
+    pods = pod_matchers(target)
+    if pods:
+        matchers = (*pods, *_CONTAINERS)
+        yield total(Call("rate", (Selector(CPU_SECONDS, matchers, window),)), *by)
+        yield total(Selector(CPU_CORES, pods), *by)
 
 
 def container_memory(target: MetricsTarget, *by: str) -> Iterable[Expression]:
     """Bytes of memory in use that cannot be freed."""
-    yield total(Selector(MEMORY_BYTES, _container_matchers(target)), *by)
-
-
-def _container_matchers(target: MetricsTarget) -> tuple[Matcher, ...]:
-    """Without the sums of a whole Pod, and without the sandbox of a Pod."""
-    return (
-        *pod_matchers(target),
-        Matcher("container", "!=", ""),
-        Matcher("container", "!=", "POD"),
-    )
+    pods = pod_matchers(target)
+    if pods:
+        yield total(Selector(MEMORY_BYTES, (*pods, *_CONTAINERS)), *by)
 
 
 def replica_lines(target: MetricsTarget) -> Iterable[GraphLine]:

@@ -19,26 +19,26 @@ POD_METRICS = Resource("PodMetrics", "pods", "metrics.k8s.io", "v1beta1")
 MAX_BYTES = 8 << 20
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, frozen=True):
     cpu: str = ""
     memory: str = ""
 
 
-class _Container(msgspec.Struct):
+class _Container(msgspec.Struct, frozen=True):
     name: str = ""
     usage: _Usage = _Usage()
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class _PodMetrics(msgspec.Struct):
+class _PodMetrics(msgspec.Struct, frozen=True):
     metadata: _Metadata = _Metadata()
     containers: list[_Container] = []
 
 
-class _List(msgspec.Struct):
+class _List(msgspec.Struct, frozen=True):
     items: list[_PodMetrics] = []
 
 

@@ -4,7 +4,9 @@ has to be installed. Needs `get` on `pods/proxy`."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from time import time as unix_time
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -12,9 +14,10 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.resources import POD
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.exposition import Labels, Sample, parse_samples
 from servedeck.metrics.families import METRIC_KINDS, Metric, MetricKind, MetricName, server_names
 from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.exposition import Sample, load_library, parse_page
+from servedeck.promql.samples import Labels
 
 MAX_PODS = 20
 """Pods of one serving that are read at most: each is two requests to its inference server."""
@@ -35,6 +38,8 @@ class PodPage(NamedTuple):
     time: float
     """When it arrived, in seconds of the event loop's clock."""
     samples: PodSamples
+    unix_time: float = 0.0
+    """The same in seconds since the epoch."""
 
 
 class ScrapedMetrics(NamedTuple):
@@ -64,7 +69,8 @@ async def scrape(
     pods = target.ready_pods[:MAX_PODS]
     if not names or not pods:
         return
-    reader = _PodReader(connection, target, names)
+    await asyncio.to_thread(load_library)
+    reader = PodReader(connection, target, names)
     before = await reader.read(pods)
     if not any(page.samples for page in before.values()):
         return
@@ -125,7 +131,7 @@ def counter_increase(before: PodSamples, after: PodSamples) -> float:
     return increase
 
 
-class _PodReader:
+class PodReader:
     """Reads the pages of Pods, a few at a time."""
 
     def __init__(self, connection: Connection, target: MetricsTarget, names: Iterable[str]) -> None:
@@ -170,8 +176,8 @@ class _PodReader:
             except ClusterError:
                 return None
         time = asyncio.get_running_loop().time()
-        return PodPage(time, _values(parse_samples(response.body, self._names)))
+        return PodPage(time, _values(parse_page(response.body, self._names)), unix_time())
 
 
 def _values(samples: Iterable[Sample]) -> PodSamples:
-    return {(one.name, one.labels): one.value for one in samples if one.value is not None}
+    return {(one.name, one.labels): one.value for one in samples if math.isfinite(one.value)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from time import time as unix_time
 from typing import TypeVar
 
@@ -16,10 +16,11 @@ from servedeck.metrics.source import FoundSeries, QueryResult
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import (
     Aggregation,
+    Binary,
     Call,
     Expression,
-    Matcher,
     Selector,
+    first_of,
     format_expression,
 )
 
@@ -28,9 +29,11 @@ QUERIES_IN_FLIGHT = 4
 all (--query.max-concurrency)."""
 QUERY_TIMEOUT = 20.0
 """Seconds for one answer."""
-NAMES_SECONDS = 86400.0
-"""Of which the names of metrics are asked for: the longest period that is shown."""
+_MANY_POINTS = 5_000
+"""What is more is put in order beside the screen: it takes more than two milliseconds."""
 _SAMPLED_SECONDS = 300.0
+_NAMES_SECONDS = 86400.0
+"""Of which names are known: of the longest period, and not of all that Prometheus keeps."""
 _USUAL_INTERVALS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0)
 
 T = TypeVar("T")
@@ -50,7 +53,8 @@ class PrometheusSource:
         return self._client.display_name
 
     async def query(self, expression: Expression, time: float | None = None) -> QueryResult:
-        answer = await self._limited(self._client.query(format_expression(expression), time))
+        text = format_expression(expression)
+        answer = await self._limited(lambda: self._client.query(text, time))
         found = tuple(
             FoundSeries(one.labels, (one.points[0].value if one.points else None,))
             for one in answer.series
@@ -58,36 +62,42 @@ class PrometheusSource:
         return QueryResult(found, answer.warning)
 
     async def query_range(self, expression: Expression, grid: TimeGrid) -> QueryResult:
+        text = format_expression(expression)
         answer = await self._limited(
-            self._client.query_range(format_expression(expression), grid.start, grid.end, grid.step)
+            lambda: self._client.query_range(text, grid.start, grid.end, grid.step)
         )
-        return QueryResult(
-            tuple(FoundSeries(one.labels, _on_grid(one, grid)) for one in answer.series),
-            answer.warning,
-        )
+        if sum(len(one.points) for one in answer.series) > _MANY_POINTS:
+            found = await asyncio.to_thread(_on_grid, answer.series, grid)
+        else:
+            found = _on_grid(answer.series, grid)
+        return QueryResult(found, answer.warning)
 
     async def known_names(self, target: MetricsTarget) -> Collection[str] | None:
-        if not target.pods and not target.replica_sets:
+        pods = pod_matchers(target)
+        if not pods:
             return None
-        selector = Selector("", pod_matchers(target))
-        now = unix_time()
+        selector, now = format_expression(Selector("", pods)), unix_time()
         return await self._limited(
-            self._client.metric_names(format_expression(selector), now - NAMES_SECONDS, now)
+            lambda: self._client.metric_names(selector, now - _NAMES_SECONDS, now)
         )
 
     async def scrape_interval(self, target: MetricsTarget) -> float | None:
-        """By the number of samples in the last five minutes."""
-        names = [
-            one.name
+        """By the number of samples in the last five minutes, of series that are as old."""
+        pods = pod_matchers(target)
+        names = {
+            one.name: None
             for metric in (Metric.RUNNING, Metric.REQUESTS)
-            for group in server_names(metric, target.template)
+            for group in (target.own_names.get(metric, ()), *server_names(metric, target.template))
             for one in group
-        ]
-        if not names or not (target.pods or target.replica_sets):
+        }
+        # One by one: without their names, the series of two may have the same labels.
+        counted = first_of(
+            Call("count_over_time", (Selector(one, pods, _SAMPLED_SECONDS),)) for one in names
+        )
+        older = first_of(Selector(one, pods, offset=_SAMPLED_SECONDS) for one in names)
+        if counted is None or older is None or not pods:
             return None
-        matchers = (Matcher("__name__", "=~", "|".join(names)), *pod_matchers(target))
-        counted = Call("count_over_time", (Selector("", matchers, _SAMPLED_SECONDS),))
-        found = await self.query(Aggregation("max", counted))
+        found = await self.query(Aggregation("max", Binary("and", counted, older)))
         count = next((one.values[0] for one in found.series), None)
         if not count:
             return None
@@ -97,19 +107,23 @@ class PrometheusSource:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _limited(self, answer: Awaitable[T]) -> T:
-        """An answer, once few enough others are awaited."""
+    async def _limited(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """An answer, asked for once few enough others are awaited."""
         async with self._slots:
             try:
                 async with asyncio.timeout(QUERY_TIMEOUT):
-                    return await answer
+                    return await ask()
             except TimeoutError:
                 raise MetricsError(
                     f"{self.display_name} does not answer within {QUERY_TIMEOUT:.0f} s."
                 ) from None
 
 
-def _on_grid(series: Series, grid: TimeGrid) -> Sequence[float | None]:
+def _on_grid(series: Iterable[Series], grid: TimeGrid) -> tuple[FoundSeries, ...]:
+    return tuple(FoundSeries(one.labels, _values(one, grid)) for one in series)
+
+
+def _values(series: Series, grid: TimeGrid) -> Sequence[float | None]:
     values: list[float | None] = [None] * grid.count
     for point in series.points:
         index = grid.index(point.time)

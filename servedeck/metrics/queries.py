@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servedeck.metrics.families import (
     METRIC_KINDS,
@@ -54,6 +54,8 @@ class MetricSeries:
     is_proxy: bool = False
     """Whether a proxy in front of the Pods counts, which may be first seen after its first
     requests."""
+    has_pods: bool = True
+    """Whether the label `pod` is that of the serving's Pods; a gateway's series have its own."""
 
 
 def metric_series(
@@ -62,7 +64,7 @@ def metric_series(
     """Where a metric may be, what comes first counts: the names that the serving gives itself;
     those of its server, and those of the proxies. Of a server that is not known, the proxies come
     before all servers, as they count every request."""
-    pods = pod_matchers(target) if target.pods or target.replica_sets else ()
+    pods = pod_matchers(target)
     own = target.own_names.get(metric)
     if own and pods:
         return (MetricSeries(own, pods),)
@@ -129,7 +131,20 @@ def error_rate(
     matchers = series.matchers
     if codes:
         matchers += (Matcher(name.code_label, "=~", codes),)
-    return counter_rate(MetricSeries((name,), matchers, series.is_proxy), window, *by)
+    return counter_rate(replace(series, names=(name,), matchers=matchers), window, *by)
+
+
+def failure_share(series: MetricSeries, window: float) -> Expression | None:
+    """Of the requests of a count of ERRORS, the share that the server failed to answer; None if no
+    name tells which these are. Both numbers are of the same series, and no failure that was ever
+    seen is a share of 0."""
+    name = next((one for one in series.names if one.failure_codes), None)
+    if name is None:
+        return None
+    only = replace(series, names=(name,))
+    failed, answered = error_rate(only, window, failures_only=True), counter_rate(only, window)
+    none_failed = Binary("*", answered, Number(0.0))
+    return Binary("/", Binary("or", failed, none_failed), answered)
 
 
 def build_query(metric: Metric, target: MetricsTarget, window: int = WINDOW_SECONDS) -> str:
@@ -169,13 +184,13 @@ def _scaled(expression: Expression, factor: float) -> Expression:
 
 # -- proxies ----------------------------------------------------------------------------------
 
-_ISTIO: Mapping[Metric, MetricName] = {
+ISTIO: Mapping[Metric, MetricName] = {
     Metric.REQUESTS: MetricName("istio_requests_total"),
     Metric.ERRORS: MetricName("istio_requests_total", 1.0, "response_code", "[45]..|0", "5.."),
     Metric.LATENCY: MetricName("istio_request_duration_milliseconds", MILLI),
 }
 """The code 0 is that of a client that went away."""
-_ENVOY: Mapping[Metric, MetricName] = {
+ENVOY: Mapping[Metric, MetricName] = {
     Metric.REQUESTS: MetricName("envoy_cluster_upstream_rq_total"),
     Metric.ERRORS: MetricName(
         "envoy_cluster_upstream_rq_xx", 1.0, "envoy_response_code_class", "[45]", "5"
@@ -187,11 +202,11 @@ _ENVOY: Mapping[Metric, MetricName] = {
 def _proxy_series(metric: Metric, target: MetricsTarget) -> Iterator[MetricSeries]:
     """What a proxy in front of the Pods counts: Istio's in the Pods, Istio's in a gateway whose
     Pods have none, and Envoy Gateway's for the HTTPRoute of the serving's name."""
-    if not target.is_whole or metric not in _ISTIO:
+    if not target.is_whole or metric not in ISTIO:
         return
     name, namespace = target.name, target.namespace
     yield MetricSeries(
-        (_ISTIO[metric],),
+        (ISTIO[metric],),
         (
             Matcher("reporter", "=", "destination"),
             Matcher("destination_workload", "=", name),
@@ -200,17 +215,21 @@ def _proxy_series(metric: Metric, target: MetricsTarget) -> Iterator[MetricSerie
         is_proxy=True,
     )
     yield MetricSeries(
-        (_ISTIO[metric],),
+        (ISTIO[metric],),
         (
             Matcher("reporter", "=", "source"),
             Matcher("destination_service_name", "=", name),
             Matcher("destination_service_namespace", "=", namespace),
         ),
         is_proxy=True,
+        has_pods=False,
     )
     route = rf"httproute/{escape_regex(namespace)}/{escape_regex(name)}/rule/\d+"
     yield MetricSeries(
-        (_ENVOY[metric],), (Matcher("envoy_cluster_name", "=~", route),), is_proxy=True
+        (ENVOY[metric],),
+        (Matcher("envoy_cluster_name", "=~", route),),
+        is_proxy=True,
+        has_pods=False,
     )
 
 
@@ -229,10 +248,11 @@ _MAX_GENERATED = 58
 
 
 def pod_matchers(target: MetricsTarget) -> tuple[Matcher, ...]:
-    return (
-        Matcher("namespace", "=", target.namespace),
-        Matcher("pod", "=~", pod_pattern(target)),
-    )
+    """() where no Pod is known: an empty pattern would match all series without the label."""
+    pattern = pod_pattern(target)
+    if not pattern:
+        return ()
+    return (Matcher("namespace", "=", target.namespace), Matcher("pod", "=~", pattern))
 
 
 def pod_pattern(target: MetricsTarget) -> str:
@@ -258,9 +278,12 @@ def pod_pattern(target: MetricsTarget) -> str:
 
 def _deployment_pattern(target: MetricsTarget) -> str:
     """For the Pods of all ReplicaSets of a Deployment; "" if their names are too long to tell."""
-    if not (target.is_whole and target.is_deployment) or len(target.name) + 12 > _MAX_GENERATED:
-        return ""
-    return f"{escape_regex(target.name)}-{TEMPLATE_HASH}-{POD_SUFFIX}"
+    return f"{escape_regex(target.name)}-{TEMPLATE_HASH}-{POD_SUFFIX}" if names_pods(target) else ""
+
+
+def names_pods(target: MetricsTarget) -> bool:
+    """Whether the name of each Pod is that of the Deployment with a hash and a suffix."""
+    return target.is_whole and target.is_deployment and len(target.name) + 12 <= _MAX_GENERATED
 
 
 def _add_generated(patterns: dict[str, None], base: str, covering: re.Pattern[str] | None) -> None:

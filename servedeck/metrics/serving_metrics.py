@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from time import time as unix_time
+from typing import Any, TypeVar
 
 from servedeck.metrics import queries
+from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.expression_names import selector_names
 from servedeck.metrics.families import Metric, all_sample_names
 from servedeck.metrics.graph_line import GraphLine
@@ -20,33 +24,25 @@ from servedeck.metrics.graphs import (
     graph_lines,
     pod_lines,
 )
-from servedeck.metrics.period import (
-    USUAL_SCRAPE_INTERVAL,
-    TimeGrid,
-    rate_window,
-)
-from servedeck.metrics.queries import KnownNames, metric_series
-from servedeck.metrics.source import MetricsSource, QueryResult
+from servedeck.metrics.period import USUAL_SCRAPE_INTERVAL, TimeGrid, rate_window
+from servedeck.metrics.queries import KnownNames, metric_series, pod_pattern
+from servedeck.metrics.shown_lines import ShownLine, joined_lines, shown_lines
+from servedeck.metrics.source import MetricsSource
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import Expression, first_of, format_expression
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE
-from servedeck.serving.text import one_line
 
 RECOMPUTED_POINTS = 2
 """The newest points are asked for again: a scrape may have arrived late."""
 LOOK_BACK_POINTS = 25
 LOOK_BACK_STEP = 3600.0
 """Seconds: a serving that was stopped within a day has its metrics."""
-MAX_LINES = 60
-"""Lines of one graph; a label with more values is no name of a line."""
+LEARN_AGAIN_SECONDS = 600.0
+"""After which is asked again what the Pods export: their next version may have other names."""
+RETRY_SECONDS = 60.0
+"""The same where nothing was known of them."""
 
-
-@dataclass(frozen=True, slots=True)
-class ShownLine:
-    label: str
-    """Sanitized."""
-    values: tuple[float | None, ...]
-    """One for each time of the grid."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +62,11 @@ class ShownGraph:
 
     @property
     def title(self) -> str:
-        kind = GRAPH_KINDS[self.key]
-        if self.is_by_pod and POD_GRAPHS[self.key].lower() != kind.title.lower():
-            return f"{kind.title} by Pod: {POD_GRAPHS[self.key]}"
-        return f"{kind.title} by Pod" if self.is_by_pod else kind.title
+        title = GRAPH_KINDS[self.key].title
+        if not self.is_by_pod:
+            return title
+        shown = POD_GRAPHS.get(self.key, title)
+        return f"{title} by Pod" + (f": {shown}" if shown.lower() != title.lower() else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +94,8 @@ class Figures:
     """Share of the fullest Pod."""
     queries: tuple[str, ...] = field(default=(), compare=False)
     """PromQL of the total and the quantiles."""
+    warning: str = ""
+    """What the source says about the values, one sentence."""
 
 
 class ServingMetrics:
@@ -107,7 +106,9 @@ class ServingMetrics:
         self.target = target
         self._known: KnownNames = None
         self._interval = USUAL_SCRAPE_INTERVAL
-        self._is_prepared = False
+        self._preparation = asyncio.Lock()
+        self._prepared_until = -math.inf
+        """In seconds of the event loop's clock."""
 
     @property
     def scrape_interval(self) -> float:
@@ -121,15 +122,25 @@ class ServingMetrics:
         return self._known
 
     async def prepare(self) -> None:
-        """Learn what the Pods export, and how often it is read; the first time only."""
-        if self._is_prepared:
-            return
-        known, interval = await asyncio.gather(
-            self.source.known_names(self.target), self.source.scrape_interval(self.target)
-        )
-        self._known = known or None
-        self._interval = interval or USUAL_SCRAPE_INTERVAL
-        self._is_prepared = bool(known)
+        """Learn what the Pods export, and how often it is read: the first time, and seldom
+        again."""
+        async with self._preparation:
+            time = asyncio.get_running_loop().time()
+            if time < self._prepared_until:
+                return
+            async with _unwrapped_errors(), asyncio.TaskGroup() as group:
+                names = group.create_task(self._known_names())
+                interval = group.create_task(self.source.scrape_interval(self.target))
+            self._known = names.result()
+            self._interval = interval.result() or self._interval
+            is_known = bool(self._known) and interval.result() is not None
+            self._prepared_until = time + (LEARN_AGAIN_SECONDS if is_known else RETRY_SECONDS)
+
+    async def _known_names(self) -> KnownNames:
+        try:
+            return await self.source.known_names(self.target)
+        except MetricsError:
+            return None  # who may not list names may query: what is asked says more
 
     async def has_values(self) -> bool:
         """Whether the source has, or has had within a day, something of the serving."""
@@ -166,12 +177,13 @@ class ServingMetrics:
             asked = _newest_part(previous.grid, grid)
         else:
             previous = None
-        results = await asyncio.gather(
-            *(self.source.query_range(one.expression, asked) for one in lines)
-        )
-        shown = list(_shown_lines(lines, results, asked))
+        results = await _all_of(self.source.query_range(one.expression, asked) for one in lines)
+        shown, left_out = shown_lines(lines, results, asked)
         if previous is not None:
-            shown = _joined(previous, shown, grid, asked)
+            shown = joined_lines(previous.lines, previous.grid, shown, asked, grid, lines)
+        warning = next((one.warning for one in results if one.warning), "")
+        if left_out and not warning:
+            warning = f"{left_out:,} more lines are not shown"
         has_values = any(value is not None for one in shown for value in one.values)
         return ShownGraph(
             key,
@@ -179,8 +191,8 @@ class ServingMetrics:
             tuple(shown) if has_values else (),
             texts,
             by_pod,
-            "" if has_values else self._absent_reason(key, lines),
-            next((one.warning for one in results if one.warning), ""),
+            "" if has_values else self._absent_reason(key, lines, by_pod=by_pod),
+            warning,
         )
 
     async def figures(self, seconds: float, now: float | None = None) -> Figures:
@@ -189,15 +201,18 @@ class ServingMetrics:
         now = unix_time() if now is None else now
         window = rate_window(0.0, self._interval)
         asked = self._figure_expressions(seconds, window)
-        found = await asyncio.gather(*(self._value(one, now) for one in asked.values()))
-        values = dict(zip(asked, found, strict=True))
+        wanted = {name: one for name, one in asked.items() if one is not None}
+        found = await _all_of(self.source.query(one, now) for one in wanted.values())
+        values: dict[str, float | None] = dict.fromkeys(asked)
+        for name, result in zip(wanted, found, strict=True):
+            values[name] = next((one.values[0] for one in result.series), None)
         return Figures(
             now,
             seconds,
             window,
             values["total"],
             values["rate"],
-            _share(values["failures"], values["answered"]),
+            values["failures"],
             tuple(values[label] for label, _ in QUANTILES),
             values["ttft"],
             values["running"],
@@ -208,18 +223,21 @@ class ServingMetrics:
                 for name in ("total", *(label for label, _ in QUANTILES))
                 if (one := asked[name]) is not None
             ),
+            next((one.warning for one in found if one.warning), ""),
         )
 
     def _figure_expressions(self, seconds: float, window: float) -> dict[str, Expression | None]:
         target, known = self.target, self._known
         requests = metric_series(Metric.REQUESTS, target, known)
         latency = metric_series(Metric.LATENCY, target, known)
-        failures, answered = self._failures(window)
+        shares = [
+            queries.failure_share(one, window)
+            for one in metric_series(Metric.ERRORS, target, known)
+        ]
         found = {
             "total": first_of(queries.counter_increase(one, seconds) for one in requests),
             "rate": first_of(queries.counter_rate(one, window) for one in requests),
-            "failures": failures,
-            "answered": answered,
+            "failures": first_of(one for one in shares if one is not None),
             "ttft": first_of(
                 queries.latency_quantile(0.95, one, window, known)
                 for one in metric_series(Metric.TTFT, target, known)
@@ -241,52 +259,52 @@ class ServingMetrics:
             queries.gauge(one) for one in metric_series(metric, self.target, self._known)
         )
 
-    def _failures(self, window: float) -> tuple[Expression | None, Expression | None]:
-        """Failed requests per second, and all of the same count."""
-        failed: list[Expression] = []
-        counted: list[Expression] = []
-        for series in metric_series(Metric.ERRORS, self.target, self._known):
-            name = series.names[0]
-            if not name.failure_codes:
-                continue
-            one = replace(series, names=(name,))
-            counted.append(queries.counter_rate(one, window))
-            failed.append(queries.error_rate(one, window, failures_only=True))
-        return first_of(failed), first_of(counted)
-
-    async def _value(self, expression: Expression | None, now: float) -> float | None:
-        if expression is None:
-            return None
-        result = await self.source.query(expression, now)
-        return next((one.values[0] for one in result.series), None)
-
-    def _absent_reason(self, key: GraphKey, lines: Sequence[GraphLine]) -> str:
-        kind = GRAPH_KINDS[key]
+    def _absent_reason(self, key: GraphKey, lines: Sequence[GraphLine], *, by_pod: bool) -> str:
+        absent = GRAPH_KINDS[key].absent
         names = list(dict.fromkeys(n for one in lines for n in selector_names(one.expression)))
         if not names:
-            server = self.target.template
-            subject = "Its server" if server == CUSTOM_TEMPLATE else server
-            return f"{subject} exports no {kind.absent}."
+            return self._unasked_reason(key, absent, by_pod=by_pod)
         if self._known is not None and any(one in self._known for one in names):
             return "No values in this time: there were no requests, or they were not recorded."
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        return f"{self.source.display_name} has no {kind.absent} of it ({shown})."
+        return f"{self.source.display_name} has no record of {absent} ({shown})."
+
+    def _unasked_reason(self, key: GraphKey, absent: str, *, by_pod: bool) -> str:
+        target = self.target
+        if by_pod and key not in POD_GRAPHS:
+            return "This graph is not shown by Pod."
+        if key is GraphKey.REPLICAS:
+            return "Only a whole Deployment has a number of replicas."
+        if not pod_pattern(target):
+            return "None of its Pods is known."
+        server = "Its server" if target.template == CUSTOM_TEMPLATE else target.template
+        return f"{server} does not export {absent}."
 
 
-def _share(part: float | None, whole: float | None) -> float | None:
-    """None where nothing was counted; a part that is not there is none of it."""
-    if not whole:
-        return None
-    return (part or 0.0) / whole
+async def _all_of(awaited: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all; the first one that fails cancels the others."""
+    async with _unwrapped_errors(), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in awaited]
+    return [one.result() for one in tasks]
+
+
+@asynccontextmanager
+async def _unwrapped_errors() -> AsyncIterator[None]:
+    """The first error of a group in place of it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 def _continues(
     previous: ShownGraph, key: GraphKey, grid: TimeGrid, by_pod: bool, texts: tuple[str, ...]
 ) -> bool:
-    """Whether the older points of a grid are those of a graph."""
+    """Whether the older points of a grid are those of a graph, and nothing is missing there."""
     old = previous.grid
     return (
-        previous.key is key
+        not previous.warning
+        and previous.key is key
         and previous.is_by_pod == by_pod
         and previous.queries == texts
         and old.step == grid.step
@@ -300,42 +318,3 @@ def _newest_part(old: TimeGrid, new: TimeGrid) -> TimeGrid:
     added = round((new.end - old.end) / new.step)
     count = min(added + RECOMPUTED_POINTS, new.count)
     return TimeGrid(new.end - (count - 1) * new.step, new.step, count)
-
-
-def _shown_lines(
-    lines: Sequence[GraphLine], results: Sequence[QueryResult], grid: TimeGrid
-) -> Iterator[ShownLine]:
-    for line, result in zip(lines, results, strict=True):
-        if not line.legend:
-            values = result.series[0].values if result.series else (None,) * grid.count
-            yield ShownLine(line.label, tuple(values))
-            continue
-        found = [
-            ShownLine(one_line(_legend(line, one.labels)) or line.label, tuple(one.values))
-            for one in result.series[:MAX_LINES]
-        ]
-        yield from sorted(found, key=lambda one: one.label)
-
-
-def _legend(line: GraphLine, labels: Mapping[str, str]) -> str:
-    value = labels.get(line.legend, "")
-    if value:
-        return value
-    # the alternatives of proxies name the code in labels of their own
-    return next((text for text in labels.values() if text), line.label)
-
-
-def _joined(
-    previous: ShownGraph, newest: Sequence[ShownLine], grid: TimeGrid, asked: TimeGrid
-) -> list[ShownLine]:
-    """The points of before, and the newest ones in place of those that were asked for again."""
-    kept = grid.count - asked.count
-    first = previous.grid.index(grid.start) or 0
-    older = {one.label: one.values[first : first + kept] for one in previous.lines}
-    newer = {one.label: one.values for one in newest}
-    absent, gone = (None,) * kept, (None,) * asked.count
-    labels = dict.fromkeys([*(one.label for one in newest), *older])
-    return [
-        ShownLine(one, tuple(older.get(one, absent)) + tuple(newer.get(one, gone)))
-        for one in labels
-    ]

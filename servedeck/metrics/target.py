@@ -17,7 +17,7 @@ from servedeck.metrics.families import MetricNames
 from servedeck.metrics.own_names import parse_own_names, split_annotation
 from servedeck.serving.label_selector import format_label_selector
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE, detect_deployment
-from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet
+from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet, Workload
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.status.pods import is_ready
 
@@ -29,20 +29,20 @@ class TargetPod(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MetricsTarget:
-    """A serving that is a Deployment, or one of its Pods. Names are as the API server has them: not
+    """A serving, or one of its Pods. Names are as the API server has them: not
     trusted."""
 
     namespace: str
     name: str
-    """Of the Deployment."""
+    """Of the workload."""
     template: str
     """The server, as `serving.servers` names it: "vllm", …, "custom"."""
     port: int
-    """Of the server, where it also has its /metrics."""
+    """Where the server has its /metrics."""
     is_tls: bool
     pods: tuple[TargetPod, ...]
     is_whole: bool = True
-    """Whether the Pods are all those of the Deployment."""
+    """Whether the Pods are all those of the workload."""
     is_deployment: bool = True
     replica_sets: tuple[str, ...] = ()
     """Names of those of the Deployment, as far as they are known."""
@@ -55,29 +55,36 @@ class MetricsTarget:
         return tuple(one.name for one in self.pods if one.is_ready)
 
 
+_METRICS_PORTS = {"triton": 8002}
+"""Of servers that have their /metrics on another port than that of the requests: --metrics-port in
+https://github.com/triton-inference-server/server: src/command_line_parser.h."""
+
+
 def make_target(
-    deployment: Deployment,
+    workload: Workload,
     pods: Iterable[TargetPod],
     *,
     is_whole: bool = True,
+    is_deployment: bool = True,
     metric_names: Mapping[str, str] = MappingProxyType({}),
 ) -> MetricsTarget:
-    """The target for a Deployment and its Pods, or some of them. `metric_names` are those of the
+    """The target for a workload and its Pods, or some of them. `metric_names` are those of the
     settings for servers that are not known; the annotation of a Deployment comes before them."""
-    server = detect_deployment(deployment)
-    metadata = deployment.metadata
+    server = detect_deployment(workload)
+    metadata = workload.metadata
     named = dict(metric_names) if server.template == CUSTOM_TEMPLATE else {}
     named |= split_annotation(metadata.annotations.metrics)
     return MetricsTarget(
         metadata.namespace,
         metadata.name,
         server.template,
-        server.port,
+        _METRICS_PORTS.get(server.template, server.port),
         server.is_tls,
         tuple(pods),
         is_whole,
+        is_deployment,
         own_names=parse_own_names(named)[0],
-        wanted_replicas=deployment.spec.replicas,
+        wanted_replicas=workload.spec.replicas,
     )
 
 

@@ -19,8 +19,10 @@ from servedeck.promql.expressions import (
     Expression,
     Number,
     Selector,
+    Text,
 )
 from servedeck.promql.functions import ValueType, check_type
+from servedeck.promql.label_replacement import replace_label
 from servedeck.promql.matching import compile_matchers
 from servedeck.promql.quantiles import histogram_quantile
 from servedeck.promql.samples import RangeSeries, SampleSeries, SampleSource, is_stale
@@ -43,7 +45,7 @@ LOOKBACK = 300.0
 MAX_STEPS = 11_000
 """As in Prometheus' API."""
 
-_RangeFunction = Callable[[rates.Windows, Sequence[float]], Values]
+_RangeFunction = Callable[[rates.Windows, list[float]], Values]
 _RANGE_FUNCTIONS: dict[str, _RangeFunction] = {
     "rate": rates.rates,
     "increase": rates.increases,
@@ -75,6 +77,8 @@ def evaluate_range(
     compute one from these series."""
     if check_type(expression) is ValueType.RANGE:
         raise PromqlError("A range of samples has no value; a function such as rate needs it.")
+    if check_type(expression) is ValueType.STRING:
+        raise PromqlError("A string has no value; only a function takes it.")
     if not step > 0 or not end >= start or (end - start) / step >= MAX_STEPS:
         raise PromqlError(f"The times are not 1 to {MAX_STEPS:,} steps.")
     count = math.floor(round((end - start) / step, 6)) + 1
@@ -152,6 +156,9 @@ class _Evaluation:
                 return clamp(self.vector(inner), limits, is_minimum=name == "clamp_min")
             case "vector", (number,):
                 return [VectorSeries("", (), list(self.scalar(number)))]
+            case "label_replace", (inner, *others):
+                texts = [one.value for one in others if isinstance(one, Text)]
+                return replace_label(self.vector(inner), *texts)
             case name, (Selector() as selector,):
                 return self._compute_ranges(name, selector)
         raise PromqlError(f"The function {call.function} is not supported.")
@@ -202,14 +209,17 @@ class _Evaluation:
         result: Vector = []
         for one in found:
             sample_times, values = one.times, one.values
-            if not all(map(operator.eq, values, values)):
+            if not isinstance(values, list):
+                values = list(values)
+            if math.isnan(sum(values)):
                 sample_times, values = _without_stale(one)
-                windows = rates.Windows(sample_times, times, selector.window)
+                windows = rates.Windows(sample_times, times, selector.window, has_nan=True)
             else:
-                windows = known.get(id(sample_times)) or rates.Windows(
-                    sample_times, times, selector.window
-                )
-                known[id(sample_times)] = windows
+                found_windows = known.get(id(sample_times))
+                if found_windows is None:
+                    found_windows = rates.Windows(sample_times, times, selector.window)
+                    known[id(sample_times)] = found_windows
+                windows = found_windows
             name = one.name if function == "last_over_time" else ""
             result.append(VectorSeries(name, one.labels, compute(windows, values)))
         # The series of one name differ in their labels.

@@ -12,7 +12,7 @@ import math
 import operator
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import islice
+from functools import cached_property
 from typing import NamedTuple
 
 from servedeck.promql.vectors import Values
@@ -24,7 +24,16 @@ _THRESHOLD = 1.1
 class Windows:
     """Which of the samples at `times` each range has, (end - seconds, end]."""
 
-    def __init__(self, times: Sequence[float], ends: Sequence[float], seconds: float) -> None:
+    def __init__(
+        self,
+        times: Sequence[float],
+        ends: Sequence[float],
+        seconds: float,
+        *,
+        has_nan: bool = False,
+    ) -> None:
+        """`has_nan` is whether a value at the times may be NaN."""
+        self.has_nan = has_nan
         self.times = times
         self.ends = ends
         self.seconds = seconds
@@ -32,13 +41,10 @@ class Windows:
             (bisect_right(times, round(end - seconds, 3)), bisect_right(times, end)) for end in ends
         ]
         """The first sample of each, and the one after its last."""
-        self._extrapolations: Extrapolations | None = None
 
-    @property
+    @cached_property
     def extrapolations(self) -> Extrapolations:
-        if self._extrapolations is None:
-            self._extrapolations = Extrapolations.of(self)
-        return self._extrapolations
+        return Extrapolations.of(self)
 
 
 class Extrapolation(NamedTuple):
@@ -56,14 +62,14 @@ class Extrapolation(NamedTuple):
     def factor(self) -> float:
         return (self.sampled + self.before + self.after) / self.sampled
 
-    def increase(self, difference: float, value: float) -> float:
+    def increase(self, difference: float, value: float, divisor: float) -> float:
         """The increase of a counter in the range, of that between the samples and the first value:
         it is not taken below 0."""
         before = self.before
         if difference > 0 and value >= 0:
             to_zero = self.sampled * (value / difference)
             before = min(before, to_zero)
-        return difference * ((self.sampled + before + self.after) / self.sampled)
+        return difference * ((self.sampled + before + self.after) / self.sampled / divisor)
 
 
 class Extrapolations(NamedTuple):
@@ -72,9 +78,10 @@ class Extrapolations(NamedTuple):
 
     steps: list[int]
     each: list[Extrapolation]
-    firsts: Callable[[Sequence[float]], tuple[float, ...]]
-    lasts: Callable[[Sequence[float]], tuple[float, ...]]
+    firsts: Callable[[list[float]], tuple[float, ...]]
+    lasts: Callable[[list[float]], tuple[float, ...]]
     factors: list[float]
+    factors_per_second: list[float]
     ratios: list[float]
     """A counter whose first value times this is at least its increase does not come to 0."""
 
@@ -93,16 +100,18 @@ class Extrapolations(NamedTuple):
             _getter([one.first for one in each]),
             _getter([one.last for one in each]),
             [one.factor for one in each],
+            [one.factor / windows.seconds for one in each],
             ratios,
         )
 
 
 def _extrapolate(windows: Windows, end: float, first: int, last: int) -> Extrapolation:
+    # In whole milliseconds, as Prometheus has them: the results are the same to the last bit.
     times = windows.times
-    sampled = times[last] - times[first]
+    sampled = round(times[last] - times[first], 3)
     average = sampled / (last - first)
-    before = times[first] - (end - windows.seconds)
-    after = end - times[last]
+    before = round(times[first] - (end - windows.seconds), 3)
+    after = round(end - times[last], 3)
     threshold = average * _THRESHOLD
     return Extrapolation(
         first,
@@ -113,7 +122,7 @@ def _extrapolate(windows: Windows, end: float, first: int, last: int) -> Extrapo
     )
 
 
-def _getter(indexes: list[int]) -> Callable[[Sequence[float]], tuple[float, ...]]:
+def _getter(indexes: list[int]) -> Callable[[list[float]], tuple[float, ...]]:
     """Several items of a sequence at once."""
     if len(indexes) == 1:
         (index,) = indexes
@@ -121,15 +130,17 @@ def _getter(indexes: list[int]) -> Callable[[Sequence[float]], tuple[float, ...]
     return operator.itemgetter(*indexes) if indexes else lambda _values: ()
 
 
-def increases(windows: Windows, values: Sequence[float]) -> Values:
+def increases(windows: Windows, values: list[float], divisor: float = 1.0) -> Values:
     """The increase of a counter in each range, where it has two samples. What it had before a reset
     counts too."""
+    if len(windows.spans) == 1:
+        return [_single_increase(windows, values, divisor)]
     found = windows.extrapolations
     result: Values = [None] * len(windows.spans)
     if not found.steps:
         return result
     start, end = found.each[0].first, found.each[-1].last + 1
-    resets = _find_resets(values, start, end)
+    resets = _find_resets(windows, values, start, end)
     firsts, lasts = found.firsts(values), found.lasts(values)
     if resets:
         differences = [
@@ -140,10 +151,11 @@ def increases(windows: Windows, values: Sequence[float]) -> Values:
         differences = list(map(operator.sub, lasts, firsts))
     # true of nearly every counter, and NaN makes it false
     if all(map(operator.ge, map(operator.mul, firsts, found.ratios), differences)):
-        computed = list(map(operator.mul, differences, found.factors))
+        factors = found.factors if divisor == 1 else found.factors_per_second
+        computed = list(map(operator.mul, differences, factors))
     else:
         computed = [
-            one.increase(difference, first)
+            one.increase(difference, first, divisor)
             for one, difference, first in zip(found.each, differences, firsts, strict=True)
         ]
     if len(computed) == len(result):
@@ -153,16 +165,34 @@ def increases(windows: Windows, values: Sequence[float]) -> Values:
     return result
 
 
-def _find_resets(values: Sequence[float], start: int, end: int) -> list[int]:
+def _single_increase(windows: Windows, values: list[float], divisor: float) -> float | None:
+    """The same of one range alone, in half the time: what is shown live has one new one."""
+    if not windows.extrapolations.each:
+        return None
+    one = windows.extrapolations.each[0]
+    start, last, sampled, before, after = one
+    first = values[start]
+    difference = values[last] - first
+    part = values[start : last + 1]
+    if windows.has_nan or part != sorted(part):
+        resets = _find_resets(windows, values, start, last + 1)
+        difference = _add_resets(difference, values, resets, one)
+    if not sampled * first >= difference * before:  # it comes to 0, or one of them is NaN
+        return one.increase(difference, first, divisor)
+    return difference * ((sampled + before + after) / sampled / divisor)
+
+
+def _find_resets(windows: Windows, values: list[float], start: int, end: int) -> list[int]:
     """Where a value is smaller than the one before."""
-    part = values[start:end]
-    if all(map(operator.le, part, islice(part, 1, None))):
-        return []
+    if not windows.has_nan:
+        part = values[start:end]
+        if part == sorted(part):  # the fastest way to find out
+            return []
     return [at for at in range(start + 1, end) if values[at] < values[at - 1]]
 
 
 def _add_resets(
-    difference: float, values: Sequence[float], resets: list[int], one: Extrapolation
+    difference: float, values: list[float], resets: list[int], one: Extrapolation
 ) -> float:
     low, high = bisect_right(resets, one.first), bisect_right(resets, one.last)
     for at in resets[low:high]:
@@ -170,13 +200,13 @@ def _add_resets(
     return difference
 
 
-def rates(windows: Windows, values: Sequence[float]) -> Values:
+def rates(windows: Windows, values: list[float]) -> Values:
     """The same per second."""
-    seconds = windows.seconds
-    return [None if one is None else one / seconds for one in increases(windows, values)]
+    # Divided where Prometheus does: a quantile may depend on the last bit, where buckets are empty.
+    return increases(windows, values, windows.seconds)
 
 
-def instant_rates(windows: Windows, values: Sequence[float]) -> Values:
+def instant_rates(windows: Windows, values: list[float]) -> Values:
     """The rate between the last two samples of each range."""
     result: Values = []
     times = windows.times
@@ -191,7 +221,7 @@ def instant_rates(windows: Windows, values: Sequence[float]) -> Values:
 
 
 def over_time(
-    function: Callable[[Sequence[float]], float], windows: Windows, values: Sequence[float]
+    function: Callable[[Sequence[float]], float], windows: Windows, values: list[float]
 ) -> Values:
     """A function of the values of each range that has one."""
     return [

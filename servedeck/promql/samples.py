@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from servedeck.promql.expressions import Matcher
 
@@ -28,8 +28,7 @@ def is_stale(value: float) -> bool:
 _STALE = struct.pack("<Q", _STALE_BITS)
 
 
-@dataclass(frozen=True, slots=True)
-class SampleSeries:
+class SampleSeries(NamedTuple):
     """Samples of one series by time, the oldest first."""
 
     name: str

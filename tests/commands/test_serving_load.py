@@ -186,6 +186,6 @@ def test_it_can_be_turned_off(output: Any, words: tuple[str, ...], monkeypatch: 
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_prometheus_that_fails_is_said(output: Any, words: tuple[str, ...], monkeypatch: Any):
-    monkeypatch.setenv("SERVEDECK_PROMETHEUS_SERVICE", "monitoring/prometheus:9090")
-    reason = "There is no Service monitoring/prometheus, or it leads to no Pod."
+    monkeypatch.setenv("SERVEDECK_PROMETHEUS_SERVICE", "monitoring/thanos:9090")
+    reason = "There is no Service monitoring/thanos, or it leads to no Pod."
     assert f"  Requests per second unknown: {reason}" in output(*words).splitlines()

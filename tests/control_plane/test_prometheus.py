@@ -12,7 +12,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.config import Settings
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.load import LoadReader
-from servedeck.metrics.prometheus import PrometheusClient, single_value
+from servedeck.metrics.prometheus import Answer, PrometheusClient, single_value
 from servedeck.metrics.queries import Metric, build_query
 from servedeck.metrics.transports import PrometheusOptions, UrlTransport
 from tests.control_plane.prometheus import Exporter, run_prometheus
@@ -66,8 +66,8 @@ def url() -> Iterator[str]:
     exporter.lines["/chat/idle-6d4f8b7c9-ccccc"] = (
         'vllm:e2e_request_latency_seconds_bucket{le="1"} 0\n'
         'vllm:e2e_request_latency_seconds_bucket{le="+Inf"} 0\n'
-        'istio_requests_total{reporter="source",destination_workload="custom",'
-        'destination_workload_namespace="chat"} 0'
+        'istio_requests_total{reporter="source",destination_service_name="custom",'
+        'destination_service_namespace="chat"} 0'
     )
     with exporter.serve(), run_prometheus(exporter, PODS) as found:
         yield found
@@ -115,21 +115,21 @@ async def test_no_requests_are_0_and_no_metrics_are_unknown(client: PrometheusCl
     custom = target("custom", pods=["custom-6d4f8b7c9-ccccc"], name="custom")
     await wait_for_value(client, build_query(Metric.REQUESTS, custom, WINDOW), 0)
     unknown = target(pods=["none-6d4f8b7c9-ccccc"], name="none")
-    assert await client.query(build_query(Metric.REQUESTS, unknown, WINDOW)) == ()
+    assert await client.query(build_query(Metric.REQUESTS, unknown, WINDOW)) == Answer(())
 
 
 async def test_a_quantile_without_requests_is_no_number(client: PrometheusClient):
     buckets = "rate(vllm:e2e_request_latency_seconds_bucket[4s])"
     idle = target(pods=["idle-6d4f8b7c9-ccccc"], name="idle")
     await wait_for_value(client, build_query(Metric.REQUESTS, idle, WINDOW), 0)
-    [series] = await client.query(f"histogram_quantile(0.95, sum by (le)({buckets}))")
+    [series], _ = await client.query(f"histogram_quantile(0.95, sum by (le)({buckets}))")
     assert series.points[0].value is None
 
 
 async def test_a_range_has_gaps_where_there_is_nothing(client: PrometheusClient):
     await wait_for_value(client, f'{VLLM}{{pod="{A}"}} > bool 0', 1)
     now = time.time()
-    [series] = await client.query_range(f'sum({VLLM}{{pod="{A}"}})', now - 3600, now, 1)
+    [series], _ = await client.query_range(f'sum({VLLM}{{pod="{A}"}})', now - 3600, now, 1)
     assert 0 < len(series.points) < 3600
     times = [one.time for one in series.points]
     assert times == sorted(times) and all(now - 3600 <= one <= now + 0.001 for one in times)
@@ -141,7 +141,7 @@ async def test_names_are_quoted(client: PrometheusClient):
     for name in ('a"b', "a\\b", "a\nb", "a}b", "a|.*", "(", "ü"):
         wanted = target(pods=[name], name=name, namespace=name)
         for metric in Metric:
-            assert await client.query(build_query(metric, wanted)) == ()
+            assert await client.query(build_query(metric, wanted)) == Answer(())
 
 
 async def test_a_query_that_is_wrong_is_said(client: PrometheusClient):

@@ -80,7 +80,7 @@ async def test_a_secret_is_read_when_it_is_shown_and_forgotten_when_the_tab_is_l
         pane = await open_page(driver, "chat", "Ready")
         masked = f"{MASK}  Secret hf, key token"
         await wait_for_value(driver, pane.cards, ENVIRONMENT, "HF_TOKEN", masked)
-        await driver.pilot.press("5")
+        await driver.pilot.press("6")
         await driver.wait_for_screen(lambda text: "kind: Deployment" in text, "the tab YAML")
         await driver.pilot.press("1")
         await select_value(driver, "HF_TOKEN")
@@ -91,7 +91,7 @@ async def test_a_secret_is_read_when_it_is_shown_and_forgotten_when_the_tab_is_l
         assert SECRET_VALUE in driver.screen_text
         assert requests == [read]
 
-        await driver.pilot.press("2")
+        await driver.pilot.press("3")
         await driver.wait_for_screen(lambda text: "Ready Replicas" not in text, "another tab")
         await driver.pilot.press("1")
         await wait_for_value(driver, pane.cards, ENVIRONMENT, "HF_TOKEN", masked)
@@ -148,7 +148,7 @@ def test_a_secret_is_not_in_the_log_file(
         for _ in range(60):
             terminal.send_keys("j" + REVEAL_KEY)
         wait_for_screen(terminal, lambda text: SECRET_VALUE in text, "the value")
-        terminal.send_keys("2")
+        terminal.send_keys("3")
         wait_for_screen(terminal, lambda text: SECRET_VALUE not in text, "another tab")
         terminal.send_keys("q")
         wait_for_screen(terminal, lambda text: "1 Overview" not in text, "the list")

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from servedeck.cluster.http.connection import Connection
 from servedeck.metrics import pod_scrape
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.exposition import parse_samples
 from servedeck.metrics.pod_scrape import (
     PodPage,
     ScrapedMetrics,
@@ -22,6 +21,7 @@ from servedeck.metrics.pod_scrape import (
 )
 from servedeck.metrics.queries import Metric
 from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.exposition import parse_page
 from tests.cluster.fake_api_server import FakeApiServer, make_status
 from tests.metrics.fake_prometheus import Handler, answer_with
 from tests.metrics.targets import target
@@ -40,10 +40,8 @@ def page(stop: float, length: float = 0, running: float = 0) -> str:
 
 def pod_page(text: str, time: float) -> PodPage:
     names = ("vllm:request_success_total", "vllm:num_requests_running")
-    samples = parse_samples(text.encode(), names)
-    return PodPage(
-        time, {(one.name, one.labels): one.value for one in samples if one.value is not None}
-    )
+    samples = parse_page(text.encode(), names)
+    return PodPage(time, {(one.name, one.labels): one.value for one in samples})
 
 
 # -- figures ------------------------------------------------------------------------------------
@@ -158,10 +156,12 @@ async def test_pods_without_known_metrics_are_read_once(api: FakeApiServer, conn
     assert len(api.requests) == 1
 
 
-async def test_a_server_without_known_metrics_is_not_read(
+async def test_a_server_without_the_wanted_metrics_is_not_read(
     api: FakeApiServer, connection: Connection
 ):
-    assert await read(connection, target("triton", pods=[A])) == []
+    api.add_route(path(A), pages("nv_inference_request_success 1"))
+    found = scrape(connection, target("triton", pods=[A]), (RUNNING,), intervals=(0.0,))
+    assert [one async for one in found] == []
     assert api.requests == []
 
 

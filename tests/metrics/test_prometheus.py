@@ -15,7 +15,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.config import Settings
 from servedeck.metrics import prometheus as client_module
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.prometheus import Point, PrometheusClient, Series, single_value
+from servedeck.metrics.prometheus import Answer, Point, PrometheusClient, Series, single_value
 from servedeck.metrics.transports import PrometheusOptions, UrlTransport, open_transport
 from tests.cluster.certificates import (
     create_authority,
@@ -55,19 +55,20 @@ async def failure(options: PrometheusOptions) -> str:
 async def test_an_instant_query(prometheus: FakePrometheus):
     prometheus.values["up"] = [({"pod": "a"}, "1"), ({"pod": "b"}, "NaN"), ({}, "+Inf")]
     async with open_client(PrometheusOptions(prometheus.url + "/")) as client:
-        series = await client.query('up{a="+ &"}', 1700000000.25)
+        answer = await client.query('up{a="+ &"}', 1700000000.25)
     at = 1700000000.5
-    assert series == (
+    assert answer.series == (
         Series({"pod": "a"}, (Point(at, 1.0),)),
         Series({"pod": "b"}, (Point(at, None),)),
         Series({}, (Point(at, None),)),
     )
+    assert answer.warning == ""
     assert dict(prometheus.requests[0].query) == {
         "query": 'up{a="+ &"}',
         "time": "1700000000.250",
     }
-    assert single_value(series) == 1.0
-    assert single_value(()) is None
+    assert single_value(answer) == 1.0
+    assert single_value(Answer(())) is None
 
 
 async def test_a_range_query(prometheus: FakePrometheus):
@@ -75,8 +76,9 @@ async def test_a_range_query(prometheus: FakePrometheus):
     body = {"status": "success", "data": {"resultType": "matrix", "result": result}}
     prometheus.handler = answer_with(200, body)
     async with open_client(PrometheusOptions(prometheus.url)) as client:
-        series = await client.query_range("up", 10, 60, 15)
-    assert series == (Series({"pod": "a"}, (Point(10, 1.0), Point(40, None), Point(55.5, 2500.0))),)
+        answer = await client.query_range("up", 10, 60, 15)
+    points = (Point(10, 1.0), Point(40, None), Point(55.5, 2500.0))
+    assert answer == Answer((Series({"pod": "a"}, points),), "")
     assert prometheus.requests[0].path == "/api/v1/query_range"
     asked = {"query": "up", "start": "10.000", "end": "60.000", "step": "15.000"}
     assert dict(prometheus.requests[0].query) == asked
@@ -245,7 +247,7 @@ async def test_tls_with_a_ca_of_its_own(tmp_path: Path):
     async with serve_prometheus(context) as fake:
         options = PrometheusOptions(fake.url, ca_file=authority)
         async with open_client(options) as client:
-            assert await client.query("up") == ()
+            assert await client.query("up") == Answer(())
         said = await failure(replace(options, ca_file=None))
         assert said.startswith("Prometheus at HOST has a certificate that is not trusted (")
 

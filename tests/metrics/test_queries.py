@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.metrics import queries
-from servedeck.metrics.families import Metric
-from servedeck.metrics.queries import build_query, pod_pattern
-from servedeck.promql.expressions import escape_regex, quote
+from servedeck.metrics.families import METRIC_KINDS, SERVER_METRICS, Metric, MetricName
+from servedeck.metrics.queries import (
+    MetricSeries,
+    build_query,
+    counter_increase,
+    counter_rate,
+    failure_share,
+    metric_series,
+    pod_pattern,
+)
+from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.expressions import Expression, escape_regex, format_expression, quote
 from tests.metrics.targets import PODS, target
 
-SUFFIX = "[bcdfghjklmnpqrstvwxz2456789]{5}"
-LABELS = f'{{namespace="chat",pod=~"llama-6d4f8b7c9-{SUFFIX}|llama-55c7d8f6b-{SUFFIX}"}}'
+SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
+SUFFIX = f"{SAFE}{{5}}"
+HASH = f"{SAFE}{{7,10}}"
+LABELS = f'{{namespace="chat",pod=~"llama-{HASH}-{SUFFIX}"}}'
 WORKLOAD = 'destination_workload="llama",destination_workload_namespace="chat"'
+SERVICE = 'destination_service_name="llama",destination_service_namespace="chat"'
 PROXIES = (
     f'sum(rate(istio_requests_total{{reporter="destination",{WORKLOAD}}}[120s]))'
-    f' or sum(rate(istio_requests_total{{reporter="source",{WORKLOAD}}}[120s]))'
+    f' or sum(rate(istio_requests_total{{reporter="source",{SERVICE}}}[120s]))'
     " or sum(rate(envoy_cluster_upstream_rq_total"
     r'{envoy_cluster_name=~"httproute/chat/llama/rule/\\d+"}[120s]))'
 )
@@ -32,6 +45,7 @@ PROXIES = (
         ("vllm", "vllm:request_success_total"),
         ("furiosa-llm", "furiosa_llm_request_success_total"),
         ("tgi", "tgi_request_count"),
+        ("triton", "nv_inference_request_success"),
     ],
 )
 def test_requests_per_second(template: str, name: str):
@@ -48,12 +62,14 @@ def test_the_series_of_two_names_are_joined():
 def test_a_custom_serving_may_have_the_metrics_of_any_server():
     query = build_query(Metric.REQUESTS, target("custom"))
     for name in ("vllm:request_success_total", "furiosa_llm_request_success_total"):
-        assert f"sum(rate({name}{LABELS}[120s]))" in query
-    assert query.endswith(PROXIES)
+        assert f" or sum(rate({name}{LABELS}[120s]))" in query
+    # The proxies come first: they count every request, whatever the server is.
+    assert query.startswith(f"{PROXIES} or ")
 
 
-def test_a_server_without_known_metrics_is_asked_of_the_proxies():
-    assert build_query(Metric.REQUESTS, target("triton")) == PROXIES
+def test_a_metric_that_a_server_does_not_have_is_asked_of_the_proxies():
+    quantile = Metric.LATENCY
+    assert [one.is_proxy for one in metric_series(quantile, target("triton"))] == [True] * 3
     assert build_query(Metric.RUNNING, target("triton")) == ""
 
 
@@ -72,13 +88,38 @@ def test_the_pattern_of_the_pods_has_none_of_another_deployment():
     pattern = pod_pattern(target())
     assert all(re.fullmatch(pattern, one) for one in PODS)
     assert re.fullmatch(pattern, "llama-6d4f8b7c9-2222x")  # one that has just ended
-    for other in ("llama-v2-6d4f8b7c9-x7k2p", "llama-7d4f8b7c9-x7k2p", "llama-6d4f8b7c9-x7k2p-0"):
+    assert re.fullmatch(pattern, "llama-7d4f8b7c9-x7k2p")  # of a ReplicaSet that is deleted
+    for other in (
+        "llama-v2-6d4f8b7c9-x7k2p",
+        "llama-bbbbbbb-6d4f8b7c9-x7k2p",  # of a Deployment that is named as a ReplicaSet
+        "allama-6d4f8b7c9-x7k2p",
+        "llama-6d4f8b7c9-x7k2p-0",
+        "llama-6d4f8b7c9",
+        "llama-0",
+    ):
         assert not re.fullmatch(pattern, other)
+
+
+def test_the_pattern_without_a_deployment_is_that_of_each_replica_set():
+    pattern = pod_pattern(target(is_deployment=False))
+    assert pattern == f"llama-6d4f8b7c9-{SUFFIX}|llama-55c7d8f6b-{SUFFIX}"
+    assert all(re.fullmatch(pattern, one) for one in PODS)
+    assert not re.fullmatch(pattern, "llama-7d4f8b7c9-x7k2p")
 
 
 def test_the_pattern_is_as_short_for_many_pods():
     pods = [f"llama-6d4f8b7c9-{a}{b}xxx" for a in "bcdfgh" for b in "bcdfghjkl"]
-    assert pod_pattern(target(pods=pods)) == f"llama-6d4f8b7c9-{SUFFIX}"
+    assert pod_pattern(target(pods=pods)) == f"llama-{HASH}-{SUFFIX}"
+    assert pod_pattern(target(pods=pods, is_deployment=False)) == f"llama-6d4f8b7c9-{SUFFIX}"
+
+
+def test_a_long_name_is_cut_where_the_api_server_cuts_it():
+    # https://github.com/kubernetes/apiserver/blob/master/pkg/storage/names/generate.go: 63 - 5
+    name = "llama-" + "a" * 50
+    base = f"{name}-6d4f8b7c9-"[:58]
+    pattern = pod_pattern(target(name=name, pods=[f"{base}x7k2p"]))
+    assert pattern == f"{base}{SUFFIX}"
+    assert pod_pattern(target(name=name, pods=[], replica_sets=(f"{name}-6d4f8b7c9",))) == pattern
 
 
 hostile = st.text(st.sampled_from('ab-.|()[]{}*+?^$\\"\n =~,#\u202e'), max_size=12)
@@ -109,7 +150,56 @@ def test_a_string_ends_where_it_should(text: str):
 
 
 def test_every_metric_has_a_kind_and_every_name_is_valid():
-    assert set(queries.METRIC_KINDS) == set(Metric)
-    for row in queries.SERVER_METRICS.values():
+    assert set(METRIC_KINDS) == set(Metric)
+    for row in SERVER_METRICS.values():
         for names in row.values():
-            assert all(re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", name) for name in names)
+            assert names
+            assert all(re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", one.name) for one in names)
+
+
+def series_texts(metric: Metric, of: MetricsTarget, build: Callable[[MetricSeries], Any]) -> Any:
+    found = [build(one) for one in metric_series(metric, of)]
+    return [None if one is None else format_expression(one) for one in found]
+
+
+def test_the_total_of_a_proxy_has_what_was_counted_before_it_was_first_seen():
+    def increase(one: MetricSeries) -> Expression:
+        return counter_increase(one, 3600)
+
+    own, destination, source, envoy = series_texts(Metric.REQUESTS, target(), increase)
+    assert own == f"sum(increase(vllm:request_success_total{LABELS}[3600s]))"
+    for found, name, matchers in (
+        (destination, "istio_requests_total", f'{{reporter="destination",{WORKLOAD}}}'),
+        (source, "istio_requests_total", f'{{reporter="source",{SERVICE}}}'),
+        (
+            envoy,
+            "envoy_cluster_upstream_rq_total",
+            r'{envoy_cluster_name=~"httproute/chat/llama/rule/\\d+"}',
+        ),
+    ):
+        assert found == f"sum(increase({name}{matchers}[3600s])) or sum({name}{matchers})"
+
+
+def test_the_share_of_failures_is_of_the_same_series():
+    def share(one: MetricSeries) -> Expression | None:
+        return failure_share(one, 60)
+
+    own, destination, source, envoy = series_texts(Metric.ERRORS, target(), share)
+    labels = LABELS.removesuffix("}")
+    answered = f"sum(rate(http_requests_total{LABELS}[60s]))"
+    failed = f'sum(rate(http_requests_total{labels},status=~"5.*"}}[60s]))'
+    assert own == f"({failed} or {answered} * 0) / {answered}"
+    for found, code in ((destination, '"5.."'), (source, '"5.."'), (envoy, '"5"')):
+        assert found is not None and found.count(f"=~{code}") == 1
+    # the second of its names tells what failed, the first does not
+    assert series_texts(Metric.ERRORS, target("sglang"), share)[0] == own
+    assert series_texts(Metric.ERRORS, target("tgi"), share)[0] is None
+
+
+def test_a_name_in_another_unit_is_multiplied():
+    name = MetricName("my_total", 0.001)
+    of = target("custom", own_names={Metric.REQUESTS: (name, MetricName("old_total"))})
+    [series] = metric_series(Metric.REQUESTS, of)
+    assert format_expression(counter_rate(series, 60)) == (
+        f"sum(rate(my_total{LABELS}[60s]) * 0.001 or rate(old_total{LABELS}[60s]))"
+    )

@@ -57,7 +57,7 @@ async def open_events(
     async with app.run_test(size=size) as pilot:
         await wait_for_text(pilot, NAME)
         await open_page(pilot, app, "j")
-        await pilot.press("3")
+        await pilot.press("4")
         await wait_for(pilot, lambda: isinstance(app.screen.active_pane, EventsPane), "the pane")
         await pilot.pause()
         yield app, pilot
@@ -112,7 +112,7 @@ async def test_what_the_api_server_dropped_stays_also_when_the_page_is_opened_ag
         assert not service.open_watches
         await pilot.press("enter")
         await wait_for(pilot, lambda: app.screen is not app.servings, "the page")
-        await pilot.press("3")
+        await pilot.press("4")
         await wait_for_text(pilot, "4 Events", "BackOff")
 
 
@@ -329,14 +329,14 @@ async def test_hidden_it_watches_nothing():
     async with open_events(service) as (app, pilot):
         assert sorted(service.open_watches) == ["deployments.apps", "events", "replicasets.apps"]
         pane = app.screen.active_pane
-        await pilot.press("2")
+        await pilot.press("3")
         await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
         service.put_events(event("6", "Unhealthy"))
         source_views = app.source
         source_views.notify_changed([LLAMA])
         await pilot.pause()
         assert len(pane.table.rows) == 4
-        await pilot.press("3")
+        await pilot.press("4")
         await wait_for_text(pilot, "5 Events")
 
 

@@ -50,7 +50,7 @@ DIALOG_KEYS = (*CONFIRMING_KEYS, "n", "1", "0", "up")
 """Keys while a dialog is in front: elsewhere, n opens the form of a new serving."""
 MOVING_KEYS = (
     *("j", "k", "down", "up", "g", "G", "tab", "pagedown", "pageup", "left", "right"),
-    *("m", "M", "space", "enter", "escape", "1", "2", "3", "4", "5", "0", "]", "["),
+    *("m", "M", "space", "enter", "escape", "1", "2", "3", "4", "5", "6", "0", "]", "["),
     *("slash", "a", "backspace", "w", "o", "d", "l", "p", "ctrl+y", "ctrl+d"),
 )
 TYPED_NAME = "the name that the dialog asks for"

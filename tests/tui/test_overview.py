@@ -142,7 +142,7 @@ async def test_a_hidden_overview_watches_nothing():
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
         await wait_for(pilot, lambda: "deployments.apps" in detail.open_watches, "the watch")
-        await pilot.press("2")
+        await pilot.press("3")
         await wait_for(pilot, lambda: not detail.open_watches, "the watch to end")
         await pilot.press("1")
         await wait_for(pilot, lambda: "deployments.apps" in detail.open_watches, "the watch")
@@ -293,7 +293,7 @@ async def test_a_secret_is_read_when_it_is_shown_and_forgotten_on_leaving():
         await wait_for(pilot, lambda: "hf_the_value" not in screen_text(app), "the mask")
         await pilot.press("ctrl+g")
         await wait_for_text(pilot, "hf_the_value")
-        await pilot.press("2", "1")
+        await pilot.press("3", "1")
         await wait_for_text(pilot, "HF_TOKEN")
         assert "hf_the_value" not in screen_text(app)
         await select(pilot, app, API_TOKEN)
@@ -321,7 +321,7 @@ def texts_in_memory(root: object, needle: str, skip: object) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("leave", [("2",), ("escape",), ("p", "escape", "escape"), ("p", "2")])
+@pytest.mark.parametrize("leave", [("3",), ("escape",), ("p", "escape", "escape"), ("p", "3")])
 async def test_a_value_that_was_shown_is_in_no_memory_after_leaving(leave: tuple[str, ...]):
     detail = service(env=SECRET_ENV)
     detail.secrets["team-a", "hf", "token"] = value = "hf_the_" + "value"

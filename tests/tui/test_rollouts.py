@@ -311,7 +311,7 @@ async def test_hidden_it_watches_nothing_and_a_deleted_serving_keeps_its_revisio
         await wait_for_text(pilot, "3 current")
         assert sorted(service.open_watches) == ["deployments.apps", "replicasets.apps"]
         assert [one.query.label_selector for one in service.watches][-2:] == ["", "app=llama"]
-        await pilot.press("2")
+        await pilot.press("3")
         await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
         await pilot.press(TAB)
         await wait_for_text(pilot, "3 current")

@@ -106,14 +106,14 @@ async def test_events_while_the_pane_of_a_tab_is_mounted(monkeypatch):
         await open_page(pilot, app, "j")
         page = app.screen
         monkeypatch.setattr(TabPane, "mount", mount_later)
-        post_keys(pilot, "3")
+        post_keys(pilot, "4")
         while not isinstance(page.active_pane, EventsPane):
             await asyncio.sleep(0)
         try:
             page._tick()
             page.update_footer()
             await page.on_tabbed_content_tab_activated(
-                TabbedContent.TabActivated(page.tabs, page.tabs.get_tab("tab-2"))
+                TabbedContent.TabActivated(page.tabs, page.tabs.get_tab("tab-3"))
             )
         finally:
             may_mount.set()
@@ -141,7 +141,7 @@ async def test_a_click_on_a_tab():
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
-        await pilot.click("Tab#--content-tab-tab-1")
+        await pilot.click("Tab#--content-tab-tab-2")
         await wait_for(pilot, lambda: shown_log(app) is not None, "the log")
 
 
@@ -153,12 +153,12 @@ async def test_a_hidden_pane_requests_nothing():
         pane = app.screen.active_pane
         assert isinstance(pane, OverviewPane)
         assert not logs.open_streams_now
-        await pilot.press("2")
+        await pilot.press("3")
         await wait_for(pilot, lambda: len(logs.open_streams_now) == 2, "the stream")
         assert not pane.is_active
         await pilot.press("1")
         await wait_for(pilot, lambda: not logs.open_streams_now, "the stream to end")
-        await pilot.press("2")
+        await pilot.press("3")
         await wait_for(pilot, lambda: len(logs.open_streams_now) == 2, "the stream again")
         await pilot.press("escape")
         await wait_for(pilot, lambda: not logs.open_streams_now, "the stream to end with the page")
@@ -190,7 +190,7 @@ async def test_the_next_and_the_previous_serving_of_the_list():
         await wait_for_text(pilot, "The list has no serving before this one.")
         await pilot.press("right_square_bracket")
         await wait_for_text(pilot, "team-a/b-second")
-        await pilot.press("2")
+        await pilot.press("3")
         await wait_for_text(pilot, "following")
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen is app.servings, "the list")
@@ -233,7 +233,7 @@ async def test_the_footer_has_the_keys_of_the_pane_and_its_reasons():
         await wait_for_text(
             pilot, "esc close  enter open  l logs  p all Pods  e edit  y YAML  1-9 tab"
         )
-        await pilot.press("2")
+        await pilot.press("3")
         screen = await wait_for_text(pilot, "p previous  o container  i Pods")
         assert "l logs" not in screen.splitlines()[-1]
         await pilot.press("o")
@@ -250,7 +250,7 @@ async def test_a_serving_without_pods_has_no_log_until_it_has_one():
         await wait_for_text(pilot, "The serving has no Pods.")
         await pilot.press("l")
         await wait_for_text(pilot, "The serving has no Pods.")
-        await pilot.press("2")
+        await pilot.press("3")
         await wait_for_text(pilot, "The serving has no Pods.")
         logs.lines["team-a", "empty-1", fakes.CRASHED_CONTAINER, False] = ["a line"]
         source.add_views(fakes.serving("empty", pods=(fakes.pod("empty-1"),)))
@@ -357,7 +357,7 @@ async def test_the_next_serving_is_shown_on_the_same_screen_without_what_was_cho
         page = app.screen
         await pilot.press("p")
         await wait_for(pilot, lambda: page.active_pane.table.display, "the Pods at full size")
-        await pilot.press("3")
+        await pilot.press("4")
         await wait_for_text(pilot, "No Events in the last hour.")
         await pilot.press("slash", *"oom", "enter", "9")
         await wait_for_text(pilot, "oom", f"9: there are {len(PANES)} tabs.")
@@ -371,7 +371,7 @@ async def test_the_next_serving_is_shown_on_the_same_screen_without_what_was_cho
         assert "llama-70b-chat" not in lines
         assert "there are" not in lines
         assert not page.active_pane.table.display
-        await pilot.press("3")
+        await pilot.press("4")
         await wait_for_text(pilot, "No Events in the last hour.")
         assert "oom" not in screen_text(app)
         assert page.active_pane is not before
@@ -409,7 +409,7 @@ async def test_the_first_paint_of_the_next_serving_waits_for_its_data_a_moment(
         await wait_until(lambda: page in paints, "the paint")
 
 
-@pytest.mark.parametrize("tab", ["2", "3", "4", "5"])
+@pytest.mark.parametrize("tab", ["2", "3", "4", "5", "6"])
 async def test_a_page_that_was_closed_on_another_tab_starts_with_the_first(tab: str):
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -426,8 +426,8 @@ async def test_a_page_that_was_closed_on_another_tab_starts_with_the_first(tab: 
         assert isinstance(page.active_pane, OverviewPane)
         await wait_for_text(pilot, "Basic Information", "Ready Replicas")
         await pilot.press("l")
-        await wait_for(pilot, lambda: isinstance(page.active_pane, PANES[1]), "the log")
-        await wait_for_text(pilot, "2 Logs")
+        await wait_for(pilot, lambda: isinstance(page.active_pane, PANES[2]), "the log")
+        await wait_for_text(pilot, "3 Logs")
 
 
 async def test_a_closed_page_does_nothing(monkeypatch):
@@ -484,7 +484,7 @@ async def test_esc_and_enter_in_the_same_packet():
         await open_page(pilot, app, "j")
         page = app.screen
         for _ in range(3):
-            post_keys(pilot, "escape", "k", "enter", "3", "escape", "j", "enter")
+            post_keys(pilot, "escape", "k", "enter", "4", "escape", "j", "enter")
         await wait_for(
             pilot,
             lambda: app.screen is page and page.key == LLAMA and page._mounted_pane is not None,
@@ -502,8 +502,8 @@ async def test_the_log_of_the_next_serving_is_not_shown_under_the_cards_of_the_f
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen is app.servings, "the list")
         embed = app.source.fleet.view(NamespacedName("search", "embed-large"))
-        page.reopen(embed, pane=PANES[1], log=None)
-        assert page.tabs.active == "tab-1"
+        page.reopen(embed, pane=PANES[2], log=None)
+        assert page.tabs.active == "tab-2"
         assert not page._panes[0].cards.lines
 
 
@@ -531,7 +531,7 @@ async def test_closed_tabs_and_screens_are_noted_for_the_garbage_collection(monk
         await wait_for_text(pilot, "Timeline of")
         await pilot.press("escape")
         await wait_for(pilot, lambda: len(noted) == 1, "the closed screen")
-        await pilot.press("2")
-        await wait_for(pilot, lambda: app.screen._mounted_pane is app.screen._panes[1], "the log")
+        await pilot.press("3")
+        await wait_for(pilot, lambda: app.screen._mounted_pane is app.screen._panes[2], "the log")
         app.screen._close()
         await wait_for(pilot, lambda: len(noted) == 2, "the closed tab")

@@ -133,7 +133,7 @@ async def test_y_in_the_list_shows_the_deployment():
     ("keys", "title"),
     [
         (("enter", "y"), f"Pod/{POD}"),
-        (("enter", "2", "y"), f"Deployment/{LLAMA.name}"),
+        (("enter", "3", "y"), f"Deployment/{LLAMA.name}"),
         (("enter", str(PANES.index(YamlPane) + 1)), f"Deployment/{LLAMA.name}"),
         (("enter", "y", "y"), f"Deployment/{LLAMA.name}"),
     ],
@@ -281,7 +281,7 @@ async def test_a_hidden_tab_watches_nothing_and_shows_no_secret_when_it_is_shown
         await wait_for_text(pilot, "1 value is masked")
         await pilot.press("ctrl+g")
         await wait_for_text(pilot, "value: hunter2")
-        await pilot.press("2")
+        await pilot.press("3")
         await wait_for(pilot, lambda: not pane.is_active, "the other tab")
         await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
         assert not any("hunter2" in line.text for line in pane.code_view.lines)

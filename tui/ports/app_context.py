@@ -103,6 +103,8 @@ class AppContext(Protocol):
     history: ServingHistory
     """What was seen of the servings while servedeck runs."""
     readonly: bool
+    is_utf8: bool
+    """Whether the terminal shows more than ASCII."""
     kubeconfig: tuple[Path, ...] | None
     """Kubeconfig files; None for those of the environment."""
     keymap: dict[str, str]

@@ -35,6 +35,7 @@ from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
 from tui.panes.base import Pane
 from tui.panes.events import EventsPane
 from tui.panes.logs import LogsPane
+from tui.panes.metrics import MetricsPane
 from tui.panes.overview import OverviewPane
 from tui.panes.rollouts import RolloutsPane
 from tui.panes.yaml import YamlPane
@@ -57,6 +58,7 @@ Shown = TypeVar("Shown")
 
 PANES: tuple[type[Pane], ...] = (
     OverviewPane,
+    MetricsPane,
     LogsPane,
     EventsPane,
     RolloutsPane,
@@ -278,6 +280,18 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         from tui.screens.revision_diff import RevisionDiffScreen
 
         self.app.push_screen(RevisionDiffScreen(message.title, message.changes))
+
+    def on_metrics_pane_queries_requested(self, message: MetricsPane.QueriesRequested) -> None:
+        from tui.screens.metric_queries import MetricQueriesScreen
+
+        self.app.push_screen(MetricQueriesScreen(message.title, message.queries, message.link))
+
+    def on_metrics_pane_objectives_requested(
+        self, message: MetricsPane.ObjectivesRequested
+    ) -> None:
+        from tui.objectives_flow import open_objectives
+
+        open_objectives(self, self.operation_flow, self._view, message.values)
 
     async def on_pane_yaml_requested(self, message: Pane.YamlRequested) -> None:
         await self._show_yaml(message.kind, message.name)

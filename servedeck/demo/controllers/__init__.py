@@ -11,6 +11,7 @@ from servedeck.demo.controllers.event_recorder import EventRecorder
 from servedeck.demo.controllers.garbage_collector import GarbageCollector
 from servedeck.demo.controllers.gateway_keda import HTTPRouteController, ScaledObjectController
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
+from servedeck.demo.controllers.replica_history import ReplicaHistory
 from servedeck.demo.controllers.replicaset import ReplicaSetController
 from servedeck.demo.controllers.scheduler import Scheduler
 from servedeck.demo.store.store import ObjectStore
@@ -31,6 +32,7 @@ class ControllerManager:
         self.replicasets = ReplicaSetController(context)
         self.scheduler = Scheduler(context)
         self.kubelet = Kubelet(context, self.traffic)
+        self.replica_history = ReplicaHistory(store, clock)
         self._others = (
             EndpointsController(context),
             quota.QuotaController(context),
@@ -44,5 +46,6 @@ class ControllerManager:
         self.recorder.resume()
         for controller in (self.deployments, self.replicasets, self.scheduler, self.kubelet):
             controller.resync()
+        self.replica_history.resync()
         for other in self._others:
             other.resync()

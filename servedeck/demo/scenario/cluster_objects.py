@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE
 from servedeck.demo.resources import (
     CONFIGMAPS,
+    DEPLOYMENTS,
     GATEWAYS,
     NAMESPACES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
     RESOURCEQUOTAS,
     SECRETS,
+    SERVICES,
     Resource,
 )
 from servedeck.demo.scenario.servings import A100, GPU, H100, L40S, NPU
@@ -23,6 +25,8 @@ ResourceObject = tuple[Resource, Json]
 
 HOST = "serving.acme.example"
 GATEWAY = ("platform", "serving-gateway")
+MONITORING_NAMESPACE = "monitoring"
+CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 TOKEN_SECRET = "hf-token"  # noqa: S105 - the name of a Secret
 
 
@@ -33,6 +37,7 @@ def base_objects() -> Iterator[ResourceObject]:
         "kube-system",
         "platform",
         PLATFORM_NAMESPACE,
+        MONITORING_NAMESPACE,
         "chat",
         "search",
         "vision",
@@ -110,6 +115,52 @@ def base_objects() -> Iterator[ResourceObject]:
     )
 
 
+def prometheus_objects() -> Iterator[ResourceObject]:
+    """A Prometheus that scrapes the cluster, as a chart installs one."""
+    labels = {
+        "app.kubernetes.io/name": "prometheus",
+        "app.kubernetes.io/component": "server",
+        "app.kubernetes.io/managed-by": "Helm",
+    }
+    selector = {"app.kubernetes.io/name": "prometheus"}
+    meta: Json = {"namespace": MONITORING_NAMESPACE, "name": "prometheus", "labels": labels}
+    probe: Json = {"periodSeconds": 15, "timeoutSeconds": 10}
+    container: Json = {
+        "name": "prometheus",
+        "image": "quay.io/prometheus/prometheus:v3.9.1",
+        "args": [
+            "--config.file=/etc/prometheus/prometheus.yml",
+            "--storage.tsdb.path=/prometheus",
+            "--storage.tsdb.retention.time=26h",
+        ],
+        "ports": [{"name": "web", "containerPort": 9090, "protocol": "TCP"}],
+        "resources": {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "4Gi"}},
+        "readinessProbe": {**probe, "httpGet": {"path": "/-/ready", "port": "web"}},
+        "livenessProbe": {**probe, "httpGet": {"path": "/-/healthy", "port": "web"}},
+        "volumeMounts": [{"name": "data", "mountPath": "/prometheus"}],
+    }
+    pod: Json = {
+        "containers": [container],
+        "nodeSelector": {CONTROL_PLANE_LABEL: ""},
+        "tolerations": [{"key": CONTROL_PLANE_LABEL, "operator": "Exists"}],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    }
+    yield (
+        DEPLOYMENTS,
+        {
+            "metadata": meta,
+            "spec": {
+                "replicas": 1,
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": selector},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        },
+    )
+    ports = [{"name": "web", "port": 9090, "targetPort": "web", "protocol": "TCP"}]
+    yield SERVICES, {"metadata": meta, "spec": {"selector": selector, "ports": ports}}
+
+
 def token_secret(namespace: str) -> ResourceObject:
     """The Secret of a namespace with the token for gated models."""
     value = base64.b64encode(b"hf_demo_not_a_real_token").decode()
@@ -135,8 +186,8 @@ def _node(
     }
     spec: Json = {}
     if control_plane:
-        labels["node-role.kubernetes.io/control-plane"] = ""
-        spec["taints"] = [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+        labels[CONTROL_PLANE_LABEL] = ""
+        spec["taints"] = [{"key": CONTROL_PLANE_LABEL, "effect": "NoSchedule"}]
     if GPU in resources:
         labels |= {
             "nvidia.com/gpu.present": "true",

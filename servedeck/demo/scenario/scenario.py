@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from servedeck.demo import event_messages
+from servedeck.demo.api.defaults import set_defaults
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.controllers.base import condition_is_true
@@ -23,11 +24,20 @@ from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IM
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.failure_simulation import FailureCause
+from servedeck.demo.workloads.traffic import LoadPeak
 
 Edit = Callable[[Json], None]
 _DAY_SECONDS = 86_400.0
+_HOUR_SECONDS = 3600.0
 _HISTORY_SECONDS = 32 * _DAY_SECONDS
 """The simulated past before the demo opens; the oldest serving is that old."""
+_PEAKS = (
+    ("chat/llama-31-8b", 5.2, LoadPeak(0.0, 2700.0, more=1.1, slow=1.0, failed=0.14)),
+    ("search/bge-m3", 11.3, LoadPeak(0.0, 1800.0, more=0.8, slow=0.7, failed=0.09)),
+    ("chat/llama-33-70b", 16.4, LoadPeak(0.0, 3600.0, more=0.5, slow=0.4, failed=0.02)),
+    ("npu-lab/exaone-35-78b", 9.1, LoadPeak(0.0, 2400.0, more=0.7, slow=0.5, failed=0.0)),
+)
+"""Servings, how many hours ago each peak began, and the peak."""
 
 
 @dataclass
@@ -67,6 +77,9 @@ class Scenario:
         clock, create = self._clock, self._store.create
         for resource, obj in cluster_objects.base_objects():
             create(resource, obj)
+        for resource, obj in cluster_objects.prometheus_objects():
+            set_defaults(resource, obj)
+            create(resource, obj)
         for serving in SERVINGS:
             clock.call_at(
                 now - serving.age_days * _DAY_SECONDS, partial(self._create_serving, serving)
@@ -105,8 +118,28 @@ class Scenario:
         )
         ago(0.6 * _DAY_SECONDS, lambda: edit(("agents", "gpt-oss-20b"), _set_replicas(0)))
         ago(1.4 * _DAY_SECONDS, lambda: self._crash_first(("search", "bge-m3"), FailureCause.LEAK))
+        self._schedule_last_day(now)
         ago(2400, lambda: edit(exaone, _set_replicas(3)))
         ago(2100, lambda: edit(("research", "llama-32-3b"), _set_replicas(3)))
+
+    def _schedule_last_day(self, now: float) -> None:
+        """Schedules what the metrics of the last 24 hours show: too many requests, during which
+        Pods crash, replicas more and fewer, and a rollout."""
+        chat, search = ("chat", "llama-31-8b"), ("search", "bge-m3")
+        add_peak, edit = self._controllers.traffic.add_peak, self._edit_deployment
+        for serving, hours_ago, peak in _PEAKS:
+            add_peak(serving, peak._replace(begin=now - hours_ago * _HOUR_SECONDS))
+        steps: tuple[tuple[float, Callable[[], object]], ...] = (
+            (14.0, lambda: edit(search, _set_replicas(3))),
+            (11.2, lambda: self._crash_first(search, FailureCause.LEAK)),
+            (8.0, lambda: edit(search, _set_replicas(2))),
+            (5.0, lambda: self._crash_first(chat, FailureCause.DEVICE_ERROR)),
+            (4.9, lambda: edit(chat, _set_replicas(4))),
+            (3.5, lambda: edit(chat, _set_replicas(3))),
+            (2.8, lambda: self._restart_pods(chat)),
+        )
+        for hours_ago, step in steps:
+            self._clock.call_at(now - hours_ago * _HOUR_SECONDS, partial(_call, step))
 
     def _store_generations(self) -> None:
         for deployment in self._store.list(DEPLOYMENTS):
@@ -257,6 +290,10 @@ class Scenario:
         return True
 
     def _rollout_restart(self, key: Key) -> bool:
+        """Like `kubectl rollout restart`, where nobody else has changed the serving."""
+        return self._unchanged_by_others(key) and self._restart_pods(key)
+
+    def _restart_pods(self, key: Key) -> bool:
         """Like `kubectl rollout restart`."""
         stamp = self._clock.timestamp()
 
@@ -264,7 +301,7 @@ class Scenario:
             annotations = obj["spec"]["template"]["metadata"].setdefault("annotations", {})
             annotations["kubectl.kubernetes.io/restartedAt"] = stamp
 
-        return self._unchanged_by_others(key) and self._edit_deployment(key, write)
+        return self._edit_deployment(key, write)
 
     def _toggle_cordon(self, rng: random.Random) -> bool:
         node = self._store.find(NODES, "", "l40s-1")
@@ -308,6 +345,10 @@ class Scenario:
             and condition_is_true(pod, "Ready")
             and "deletionTimestamp" not in pod["metadata"]
         ]
+
+
+def _call(step: Callable[[], object]) -> None:
+    step()
 
 
 def _container_of(deployment: Json) -> Json:

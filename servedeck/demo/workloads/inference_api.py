@@ -131,7 +131,7 @@ async def _embed(instance: SimulatedInstance, request: ProxyRequest, clock: Cloc
         vector = [rng.gauss(0, _SPREAD) for _ in range(_DIMENSIONS)]
         data.append({"object": "embedding", "index": index, "embedding": vector})
     tokens = sum(max(1, len(text) // 4) for text in texts)
-    instance.request_tokens = (instance.request_tokens[0] + tokens, instance.request_tokens[1])
+    instance.add_tokens(clock.time(), tokens, 0)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return _json_response(
         200, {"object": "list", "model": body["model"], "data": data, "usage": usage}
@@ -160,10 +160,7 @@ async def _complete(
     reason = "stop" if len(words) <= limit else "length"
     tokens = [word if index == 0 else f" {word}" for index, word in enumerate(words[:limit])]
     used = (max(1, len(prompt) // 4), len(tokens))
-    instance.request_tokens = (
-        instance.request_tokens[0] + used[0],
-        instance.request_tokens[1] + used[1],
-    )
+    instance.add_tokens(clock.time(), *used)
     identity = f"{'chatcmpl' if chat else 'cmpl'}-{rng.getrandbits(128):032x}"
     frame = {"id": identity, "created": int(clock.time()), "model": model}
     usage = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from bisect import insort
+from bisect import bisect_right, insort
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from servedeck.demo.workloads.failure_simulation import InstancePlan, kv_cache_tokens
 from servedeck.demo.workloads.server_config import OTHER, ServerConfig
@@ -36,7 +37,8 @@ class Latency:
 class SimulatedInstance:
     """The `number`-th instance (from 0) of a container of a Pod, started at `started`.
 
-    `logged_requests` holds the real requests through the proxy, as (time, log line).
+    `logged_requests` holds the real requests through the proxy, as (time, log line), ordered by
+    time.
     """
 
     namespace: str
@@ -53,7 +55,7 @@ class SimulatedInstance:
     ended: float | None = None
     killed: bool = False
     logged_requests: list[tuple[float, str]] = field(default_factory=list)
-    request_tokens: tuple[int, int] = (0, 0)
+    _token_counts: list[tuple[float, int, int]] = field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -74,6 +76,20 @@ class SimulatedInstance:
     def log_request(self, time: float, line: str) -> None:
         """Adds the line of a real request to the log."""
         insort(self.logged_requests, (time, line))
+
+    def count_logged_requests(self, time: float) -> int:
+        """Real requests until `time`."""
+        return bisect_right(self.logged_requests, time, key=itemgetter(0))
+
+    def add_tokens(self, time: float, prompt: int, output: int) -> None:
+        """Counts the tokens of a real request."""
+        known = self.real_tokens(time)
+        self._token_counts.append((time, known[0] + prompt, known[1] + output))
+
+    def real_tokens(self, time: float) -> tuple[int, int]:
+        """Tokens of (prompts, responses) of real requests until `time`."""
+        index = bisect_right(self._token_counts, time, key=itemgetter(0))
+        return self._token_counts[index - 1][1:] if index else (0, 0)
 
     # -- performance --------------------------------------------------------------------------
 
@@ -112,12 +128,14 @@ class SimulatedInstance:
     def cache_tokens(self) -> int:
         return kv_cache_tokens(self.server, self.device_memory)
 
+    def concurrency(self, time: float) -> float:
+        """Mean requests in progress at `time`, by Little's law."""
+        rate, slow, _ = self.traffic_share.rate(time)
+        return (rate - slow + slow * SLOW_REQUEST_FACTOR) * self.request_time.mean
+
     def request_counts(self, now: float) -> tuple[int, int]:
         """(running, waiting) requests, by Little's law with a little noise."""
-        rate, slow = self.traffic_share.rate(now)
-        mean = (
-            rate - slow
-        ) * self.request_time.mean + slow * self.request_time.mean * SLOW_REQUEST_FACTOR
+        mean = self.concurrency(now)
         noise = self.rng(("running", int(now // 10))).gauss(0, 0.35 * math.sqrt(mean + 0.01))
         count = max(0, round(mean + noise))
         room = max(1, self.server.max_num_seqs)

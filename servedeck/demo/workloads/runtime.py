@@ -8,12 +8,20 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from servedeck.demo.api.kubelet_api import CommandOutput, LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.kubelet_api import (
+    CommandOutput,
+    ContainerUsage,
+    LogOptions,
+    ProxyRequest,
+    ProxyResponse,
+)
 from servedeck.demo.api.status import bad_request
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
+from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.workloads import http_connection
 from servedeck.demo.workloads.container_commands import ContainerCommands
+from servedeck.demo.workloads.container_usage import cpu_seconds, working_set_bytes
 from servedeck.demo.workloads.inference_api import handle_request
 from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.instance_log import InstanceLog
@@ -24,6 +32,8 @@ Json = dict[str, Any]
 
 _CHUNK_LINES = 256
 """Lines of one chunk, so that a long log does not block other requests."""
+_USAGE_WINDOW_SECONDS = 15.0
+"""metrics-server's --metric-resolution."""
 _END_CHECK_SECONDS = 0.5
 """How often a connection to a process looks whether the process still runs."""
 
@@ -31,9 +41,13 @@ _END_CHECK_SECONDS = 0.5
 class NodeRuntime:
     """Implements `KubeletApi`."""
 
-    def __init__(self, kubelet: Kubelet, clock: Clock) -> None:
+    def __init__(
+        self, kubelet: Kubelet, clock: Clock, prometheus: PrometheusApi | None = None
+    ) -> None:
+        """`prometheus` answers for Pods that run Prometheus."""
         self._kubelet = kubelet
         self._clock = clock
+        self._prometheus = prometheus
 
     async def logs(self, pod: Json, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """The lines of a container's current or previous instance; see LogOptions."""
@@ -62,6 +76,8 @@ class NodeRuntime:
         does."""
         uid = pod["metadata"]["uid"]
         instance = self._find_listening(uid, port)
+        if self._prometheus is not None and instance.server.is_prometheus:
+            return self._prometheus.handle(request)
         found = [one for one in self._kubelet.instances(uid) if one.listens(self._clock.time())]
         return await handle_request(
             self._responding_instance(instance, found, request), request, self._clock
@@ -77,6 +93,22 @@ class NodeRuntime:
             lambda request: self.proxy(pod, port, request),
             lambda: self._wait_for_end(instance),
         )
+
+    def usage(self, pod: Json) -> list[ContainerUsage]:
+        """Of the containers that have run for a whole window."""
+        time = self._clock.time() // _USAGE_WINDOW_SECONDS * _USAGE_WINDOW_SECONDS
+        before = time - _USAGE_WINDOW_SECONDS
+        return [
+            ContainerUsage(
+                one.container,
+                time,
+                _USAGE_WINDOW_SECONDS,
+                (cpu_seconds(one, time) - cpu_seconds(one, before)) / _USAGE_WINDOW_SECONDS,
+                int(working_set_bytes(one, time)),
+            )
+            for one in self._kubelet.instances(pod["metadata"]["uid"])
+            if one.started <= before
+        ]
 
     async def run_command(self, pod: Json, container: str, command: Sequence[str]) -> CommandOutput:
         """Run a command in a running container. Raises ExecutableNotFoundError."""

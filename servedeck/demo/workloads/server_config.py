@@ -83,6 +83,7 @@ class ServerConfig:
     accelerators: int = 0
     memory_limit_gib: float = 0.0
     """Memory limit in GiB; 0 for none."""
+    is_prometheus: bool = False
     arguments: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -115,6 +116,7 @@ def parse_container(container: Json, env: Mapping[str, str]) -> ServerConfig:
         "memory_limit_gib": _to_gib(limits.get("memory")),
         "missing_program": _missing_program(container, message),
         "port": _container_port(container),
+        "is_prometheus": image.partition(":")[0].endswith("/prometheus"),
     }
     if engine == OTHER:
         return ServerConfig(**common)

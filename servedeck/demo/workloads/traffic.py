@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,14 +20,39 @@ class LoadCurve(NamedTuple):
     phase: float
 
 
-class RequestLoad:
-    """Requests per second to one serving: a mean with a daily curve and small variations.
+class RequestCounts(NamedTuple):
+    """Requests until a time, or per second. `total` includes the slow ones; the failed ones, which
+    were answered with a status of 500 or above, come on top."""
 
-    A share of them is slow; it grows with the rate. Both rates are sums of sines, so the number of
+    total: float
+    slow: float
+    failed: float
+
+
+class LoadPeak(NamedTuple):
+    """A time of too many requests. Its parts are given as multiples of the serving's mean rate, at
+    the middle of the peak; they rise from 0 and fall to 0 as a cosine does."""
+
+    begin: float
+    """Seconds since the epoch."""
+    duration: float
+    """Seconds."""
+    more: float
+    """Requests on top of the usual ones."""
+    slow: float
+    """How many of these are slow."""
+    failed: float
+
+
+class RequestLoad:
+    """Requests per second to one serving: a mean with a daily curve and small variations, and
+    `peaks`, to which more may be added before they begin.
+
+    A share of them is slow; it grows with the rate. All rates are sums of sines, so the number of
     requests in an interval is exact and cheap.
     """
 
-    def __init__(self, mean: float, seed: str) -> None:
+    def __init__(self, mean: float, seed: str, peaks: Sequence[LoadPeak] = ()) -> None:
         rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self.mean = mean
         daily_phase = rng.uniform(5.0, 9.0) * 3600
@@ -36,20 +62,36 @@ class RequestLoad:
             LoadCurve(rng.uniform(380, 520), 0.08, rng.uniform(0, 600)),
         )
         self._slow_mean = rng.uniform(0.05, 0.11)
+        self._peaks = peaks
 
     def rate(self, time: float) -> float:
-        return self.mean * (
-            1 + sum(_curve_value(w, time) for w in (self._day, *self._short_curves))
-        )
+        return self.rates(time).total
 
-    def slow_rate(self, time: float) -> float:
-        return self.mean * self._slow_mean * (1 + 2.1 * _curve_value(self._day, time))
+    def rates(self, time: float) -> RequestCounts:
+        """Requests per second."""
+        day = _curve_value(self._day, time)
+        total = 1 + day + sum(_curve_value(w, time) for w in self._short_curves)
+        slow = self._slow_mean * (1 + 2.1 * day)
+        failed = 0.0
+        for peak in self._peaks:
+            height = _peak_value(peak, time)
+            total += peak.more * height
+            slow += peak.slow * height
+            failed += peak.failed * height
+        return RequestCounts(self.mean * total, self.mean * slow, self.mean * failed)
 
-    def integral(self, time: float) -> tuple[float, float]:
-        """(all requests, slow ones) since the epoch, up to a constant."""
-        total = time + sum(_curve_integral(w, time) for w in (self._day, *self._short_curves))
-        slow = self._slow_mean * (time + 2.1 * _curve_integral(self._day, time))
-        return self.mean * total, self.mean * slow
+    def integral(self, time: float) -> RequestCounts:
+        """Requests since the epoch, up to a constant."""
+        day = _curve_integral(self._day, time)
+        total = time + day + sum(_curve_integral(w, time) for w in self._short_curves)
+        slow = self._slow_mean * (time + 2.1 * day)
+        failed = 0.0
+        for peak in self._peaks:
+            seconds = _peak_integral(peak, time)
+            total += peak.more * seconds
+            slow += peak.slow * seconds
+            failed += peak.failed * seconds
+        return RequestCounts(self.mean * total, self.mean * slow, self.mean * failed)
 
 
 def _curve_value(curve: LoadCurve, time: float) -> float:
@@ -61,13 +103,28 @@ def _curve_integral(curve: LoadCurve, time: float) -> float:
     return curve.share * math.sin(angular_frequency * (time - curve.phase)) / angular_frequency
 
 
+def _peak_value(peak: LoadPeak, time: float) -> float:
+    """0 to 1."""
+    share = (time - peak.begin) / peak.duration
+    return (1 - math.cos(2 * math.pi * share)) / 2 if 0 < share < 1 else 0.0
+
+
+def _peak_integral(peak: LoadPeak, time: float) -> float:
+    share = min(1.0, max(0.0, (time - peak.begin) / peak.duration))
+    return peak.duration * (share / 2 - math.sin(2 * math.pi * share) / (4 * math.pi))
+
+
 class ShareChange(NamedTuple):
-    """From `time` on, the load is divided among `receivers` instances (0: this one gets none)."""
+    """From `time` on, the load is divided among `receivers` instances (0: this one gets none).
+    `before` has been received until then, `integral` is the load's at that time."""
 
     time: float
-    total: float
-    slow: float
+    before: RequestCounts
+    integral: RequestCounts
     receivers: int
+
+
+_NOTHING = RequestCounts(0.0, 0.0, 0.0)
 
 
 @dataclass
@@ -80,43 +137,45 @@ class TrafficShare:
 
     def set_receivers(self, time: float, among: int) -> None:
         """From `time` on, the load is divided among that many instances, this one included."""
-        total, slow = self.counts_at(time)
         if self.points and self.points[-1].receivers == among:
             return
-        self.points.append(ShareChange(time, total, slow, among))
+        before = self.counts_at(time)
+        self.points.append(ShareChange(time, before, self.load.integral(time), among))
         self.times.append(time)
 
-    def counts_at(self, time: float) -> tuple[float, float]:
-        """(all requests, slow ones) until `time`."""
+    def counts_at(self, time: float) -> RequestCounts:
+        """Requests until `time`."""
         index = bisect_right(self.times, time) - 1
         if index < 0:
-            return 0.0, 0.0
-        point = self.points[index]
-        if not point.receivers:
-            return point.total, point.slow
-        now, before = self.load.integral(time), self.load.integral(point.time)
-        return (
-            point.total + max(0.0, now[0] - before[0]) / point.receivers,
-            point.slow + max(0.0, now[1] - before[1]) / point.receivers,
+            return _NOTHING
+        _, (total, slow, failed), since, receivers = self.points[index]
+        if not receivers:
+            return self.points[index].before
+        now = self.load.integral(time)
+        return RequestCounts(
+            total + max(0.0, now[0] - since[0]) / receivers,
+            slow + max(0.0, now[1] - since[1]) / receivers,
+            failed + max(0.0, now[2] - since[2]) / receivers,
         )
 
     def interval(self, begin: float, end: float) -> tuple[float, float]:
         """(requests until `begin`, until `end`), as expected at `begin`: later changes of the
         receivers are ignored, so that log lines once written do not change."""
-        before = self.counts_at(begin)[0]
+        before = self.counts_at(begin).total
         index = bisect_right(self.times, begin) - 1
         if index < 0 or not self.points[index].receivers:
             return before, before
-        added = self.load.integral(end)[0] - self.load.integral(begin)[0]
+        added = self.load.integral(end).total - self.load.integral(begin).total
         return before, before + max(0.0, added) / self.points[index].receivers
 
-    def rate(self, time: float) -> tuple[float, float]:
-        """(all requests, slow ones) per second at `time`."""
+    def rate(self, time: float) -> RequestCounts:
+        """Requests per second at `time`."""
         index = bisect_right(self.times, time) - 1
         if index < 0 or not self.points[index].receivers:
-            return 0.0, 0.0
+            return _NOTHING
         among = self.points[index].receivers
-        return self.load.rate(time) / among, self.load.slow_rate(time) / among
+        total, slow, failed = self.load.rates(time)
+        return RequestCounts(total / among, slow / among, failed / among)
 
 
 class Traffic:
@@ -125,6 +184,7 @@ class Traffic:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._loads: dict[str, RequestLoad] = {}
+        self._peaks: dict[str, list[LoadPeak]] = {}
         self._shares: dict[str, dict[str, TrafficShare]] = {}
 
     def load(self, serving: str, mean: float | None = None) -> RequestLoad:
@@ -133,8 +193,13 @@ class Traffic:
         if found is None or (mean is not None and found.mean != mean):
             rng = random.Random(f"{self._seed}/{serving}/mean")  # noqa: S311
             chosen = mean if mean is not None else math.exp(rng.uniform(-1.2, 1.3))
-            found = self._loads[serving] = RequestLoad(chosen, f"{self._seed}/{serving}")
+            peaks = self._peaks.setdefault(serving, [])
+            found = self._loads[serving] = RequestLoad(chosen, f"{self._seed}/{serving}", peaks)
         return found
+
+    def add_peak(self, serving: str, peak: LoadPeak) -> None:
+        """Adds a peak to the load of a serving ("namespace/name"); it must not have begun."""
+        self._peaks.setdefault(serving, []).append(peak)
 
     def new_share(self, serving: str, mean: float | None = None) -> TrafficShare:
         return TrafficShare(self.load(serving, mean))

@@ -24,6 +24,7 @@ from servedeck.demo.store.objects import Json
 from servedeck.demo.workloads import failure_simulation, server_config
 from servedeck.demo.workloads.failure_simulation import FailureCause, InstancePlan
 from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.instance_history import InstancePlace
 from servedeck.demo.workloads.instance_log import InstanceLog
 
 _RELIST_SECONDS = 1.0
@@ -146,7 +147,7 @@ class ContainerWorker:
         plan = failure_simulation.plan_instance(config, pod.annotations, memory, pod.uid, number)
         if container.init and not container.sidecar:
             plan = InstancePlan(None, 1.0 + (number + len(self.name)) % 4, 0, "Completed")
-        return SimulatedInstance(
+        instance = SimulatedInstance(
             namespace=pod.namespace,
             pod=pod.name,
             uid=pod.uid,
@@ -161,6 +162,11 @@ class ContainerWorker:
             device=pod.accelerator,
             device_memory=memory,
         )
+        place = InstancePlace(
+            pod.node, pod.host_address, pod.address, pod.serving, self._status.image.reference
+        )
+        container.services.history.add(instance, place)
+        return instance
 
     def _fail_to_start(self, instance: SimulatedInstance, now: float) -> None:
         message = event_messages.COMMAND_MISSING.format(command=instance.server.missing_program)

@@ -12,6 +12,7 @@ from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.workloads.failure_simulation import FailureCause
 from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.instance_history import InstanceHistory
 from servedeck.demo.workloads.traffic import Traffic
 
 
@@ -59,6 +60,11 @@ class Kubelet:
         if worker is None:
             return None
         return next((c for c in worker.containers if c.name == name), None)
+
+    @property
+    def history(self) -> InstanceHistory:
+        """What runs and has run lately."""
+        return self._services.history
 
     def instances(self, uid: str) -> list[SimulatedInstance]:
         """What runs in the Pod now."""
@@ -129,6 +135,7 @@ class Kubelet:
             if worker is not None:
                 del self._workers[uid]
                 worker.discard()
+                self.history.end_pod(uid, self._clock.time())
             return
         if worker is None:
             finished = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

@@ -9,6 +9,7 @@ from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.event_recorder import EventRecorder
 from servedeck.demo.event_messages import EventMessage
 from servedeck.demo.store.store import ObjectStore
+from servedeck.demo.workloads.instance_history import InstanceHistory
 from servedeck.demo.workloads.traffic import Traffic
 
 
@@ -34,6 +35,7 @@ class NodeServices:
     recorder: EventRecorder
     traffic: Traffic
     images: NodeImages = field(default_factory=NodeImages)
+    history: InstanceHistory = field(default_factory=InstanceHistory)
 
 
 class RecordEvent(Protocol):

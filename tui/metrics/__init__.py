@@ -1,0 +1,1 @@
+"""What the tab Metrics is made of."""

@@ -1,0 +1,168 @@
+"""The cards of the tab Metrics: totals of the period, and what is true at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from servedeck.metrics.graphs import QUANTILES
+from servedeck.metrics.objective_status import ObjectiveState, ObjectiveStatus
+from servedeck.metrics.serving_metrics import Figures
+from servedeck.metrics.units import UNKNOWN_VALUE, Unit, format_value
+from servedeck.serving.objectives import ObjectiveKind
+from widgets.styled_line import Line, Span, line_width
+
+CARD_LINES = 3
+"""Lines of the cards."""
+_GAP = 3
+
+
+STATE_STYLES = {
+    ObjectiveState.MET: "success",
+    ObjectiveState.AT_RISK: "warning",
+    ObjectiveState.MISSED: "error",
+    ObjectiveState.UNKNOWN: "muted",
+}
+_STATE_SIGNS = {
+    ObjectiveState.MET: "",
+    ObjectiveState.AT_RISK: "!",
+    ObjectiveState.MISSED: "✗",
+    ObjectiveState.UNKNOWN: "?",
+}
+_WORST_FIRST = (
+    ObjectiveState.MISSED,
+    ObjectiveState.AT_RISK,
+    ObjectiveState.UNKNOWN,
+    ObjectiveState.MET,
+)
+
+
+def objective_line(objectives: Sequence[ObjectiveStatus]) -> Line:
+    """The objectives in sentences, the worst first; () for none."""
+    spans: list[Span] = []
+    for one in sorted(objectives, key=lambda status: _WORST_FIRST.index(status.state)):
+        sign = _STATE_SIGNS[one.state] or "✓"
+        spans.append((f" {sign} {one.sentence}.", STATE_STYLES[one.state]))
+    return tuple(spans)
+
+
+def figure_lines(
+    figures: Figures | None,
+    period: str,
+    width: int,
+    objectives: Iterable[ObjectiveStatus] = (),
+) -> tuple[Line, ...]:
+    """The cards side by side, each with a title over its values, in the style of the objective that
+    they miss; what has no room is left out, the last card first."""
+    cards = _cards(figures, period, {one.kind: one.state for one in objectives})
+    shown: list[Sequence[Line]] = []
+    used = 0
+    for card in cards:
+        needed = max(line_width(one) for one in card) + (_GAP if shown else 1)
+        if used + needed > width and shown:
+            break
+        shown.append(card)
+        used += needed
+    return tuple(_beside([card[row] for card in shown], shown) for row in range(CARD_LINES))
+
+
+def _beside(parts: Sequence[Line], cards: Sequence[Sequence[Line]]) -> Line:
+    """One row of all cards, each as wide as its widest line."""
+    found: list[Span] = [(" ", "")]
+    for number, (part, card) in enumerate(zip(parts, cards, strict=True)):
+        width = max(line_width(one) for one in card)
+        found += part
+        if number < len(parts) - 1:
+            found.append((" " * (width - line_width(part) + _GAP), ""))
+    return tuple(found)
+
+
+States = Mapping[ObjectiveKind, ObjectiveState]
+
+
+def _cards(figures: Figures | None, period: str, states: States) -> list[Sequence[Line]]:
+    return [
+        _requests(figures, period),
+        _latency(figures, states),
+        _now(figures),
+        _pressure(figures, states),
+    ]
+
+
+def _marked(text: str, state: ObjectiveState | None, style_name: str = "") -> Span:
+    """A value with the sign and the style of its objective, which show the same without color."""
+    if state is None or state is ObjectiveState.MET:
+        return text, style_name
+    return f"{text} {_STATE_SIGNS[state]}", STATE_STYLES[state]
+
+
+def _requests(figures: Figures | None, period: str) -> Sequence[Line]:
+    total = figures.total_requests if figures is not None else None
+    rate = figures.request_rate if figures is not None else None
+    count = UNKNOWN_VALUE if total is None else f"{total:,.0f}"
+    return (
+        (("Total Requests", "title"),),
+        ((count, "strong"), (f" in {period}", "muted")),
+        ((format_value(rate, Unit.PER_SECOND), ""), (" req/s now", "muted")),
+    )
+
+
+def _latency(figures: Figures | None, states: States) -> Sequence[Line]:
+    values = figures.quantiles if figures is not None else (None,) * len(QUANTILES)
+    styled = [
+        _marked(
+            format_value(one, Unit.SECONDS),
+            states.get(ObjectiveKind.P95) if label == "P95" else None,
+            "strong",
+        )
+        for one, (label, _) in zip(values, QUANTILES, strict=True)
+    ]
+    texts = [text for text, _ in styled]
+    widths = [
+        max(len(label), len(text)) + 2 for (label, _), text in zip(QUANTILES, texts, strict=True)
+    ]
+    heads = "".join(
+        f"{label:<{width}}" for (label, _), width in zip(QUANTILES, widths, strict=True)
+    )
+    shown = tuple(
+        (f"{text:<{width}}", style_name)
+        for (text, style_name), width in zip(styled, widths, strict=True)
+    )
+    return (
+        (("Latency", "title"), (" (P50 / P95 / P99)", "muted")),
+        ((heads, "muted"),),
+        shown,
+    )
+
+
+def _now(figures: Figures | None) -> Sequence[Line]:
+    running = figures.running if figures is not None else None
+    waiting = figures.waiting if figures is not None else None
+    return (
+        (("Requests now", "title"),),
+        (("running ", "muted"), (format_value(running, Unit.COUNT), "")),
+        (
+            ("waiting ", "muted"),
+            (format_value(waiting, Unit.COUNT), "warning" if waiting else ""),
+        ),
+    )
+
+
+def _pressure(figures: Figures | None, states: States) -> Sequence[Line]:
+    errors = figures.error_share if figures is not None else None
+    ttft = figures.ttft if figures is not None else None
+    cache = figures.kv_cache if figures is not None else None
+    return (
+        (
+            ("Errors 5xx ", "title"),
+            _marked(
+                format_value(errors, Unit.PERCENT),
+                states.get(ObjectiveKind.ERRORS),
+                "error" if errors and ObjectiveKind.ERRORS not in states else "",
+            ),
+        ),
+        (
+            ("P95 to first token ", "muted"),
+            _marked(format_value(ttft, Unit.SECONDS), states.get(ObjectiveKind.TTFT)),
+        ),
+        (("KV cache ", "muted"), (format_value(cache, Unit.PERCENT), "")),
+    )

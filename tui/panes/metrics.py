@@ -1,0 +1,322 @@
+"""The tab Metrics: figures of the moment, and graphs of the requests of one serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.getters import query_one
+from textual.message import Message
+
+from servedeck.detail.deployment_watch import DeploymentWatch
+from servedeck.fleet.views import NamespacedName
+from servedeck.metrics.graphs import POD_GRAPHS, GraphKey
+from servedeck.metrics.period import PERIODS, Period, TimeGrid
+from servedeck.metrics.serving_objectives import present_values
+from servedeck.serving.objectives import ObjectiveKind
+from tui.actions import bindings
+from tui.deployment_watch import watch_deployment
+from tui.metrics.charts import chart_marks, chart_of, message_chart
+from tui.metrics.feed import MetricsFeed
+from tui.metrics.figures import CARD_LINES, figure_lines, objective_line
+from tui.metrics.grid import ChartGrid
+from tui.metrics.heading import heading_line
+from tui.panes.base import Pane
+from tui.ports.serving_source import SourceChanges
+from tui.timeline_entries import timeline_entries
+from widgets.chart_data import ChartMark, TimeRange
+from widgets.styled_line import fit_line
+from widgets.text_view import StatusLine
+
+if TYPE_CHECKING:
+    from servedeck.metrics.serving_metrics import ShownGraph
+
+LARGE_STEP = 10
+"""Columns that the cursor moves with shift or ctrl."""
+MAX_OBJECTIVE_LINES = 2
+"""Lines of the objectives at most."""
+MIN_RANGE_SECONDS = 120.0
+"""Of the shortest time that can be zoomed into."""
+
+
+class MetricsPane(Pane):
+    """Asks for what is on the screen, and again when there is something new."""
+
+    TITLE = "Metrics"
+    SCOPE = "metrics"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("metrics")
+    heading = query_one("#metrics-heading", StatusLine)
+    cards = query_one("#metrics-cards", StatusLine)
+    objectives = query_one("#metrics-objectives", StatusLine)
+    grid = query_one(ChartGrid)
+
+    @dataclass
+    class QueriesRequested(Message):
+        """The queries behind a graph were requested."""
+
+        title: str
+        queries: tuple[str, ...]
+        link: str
+        """Of a dashboard; "" for none."""
+
+    @dataclass
+    class ObjectivesRequested(Message):
+        """The objectives of the serving are to be changed."""
+
+        values: Mapping[ObjectiveKind, float | None]
+        """What they limit, at the moment."""
+
+    def __init__(self, key: NamespacedName) -> None:
+        super().__init__(key)
+        self._period: Period = PERIODS[0]
+        self._range: TimeRange | None = None
+        """The time that was zoomed into; None for the period up to now."""
+        self._feed: MetricsFeed | None = None
+        self._is_feed_open = False
+        self._watch: DeploymentWatch | None = None
+        self._marks: tuple[ChartMark, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        yield StatusLine(id="metrics-heading")
+        yield StatusLine(id="metrics-cards")
+        yield StatusLine(id="metrics-objectives")
+        yield ChartGrid(self._show_graph, is_utf8=self.app_context.is_utf8)
+
+    def on_mount(self) -> None:
+        self.cards.styles.height = CARD_LINES
+        self.objectives.display = False
+
+    # -- start and end ------------------------------------------------------------------------
+
+    def set_serving(self, key: NamespacedName) -> None:
+        super().set_serving(key)
+        self._feed, self._marks = None, ()
+        if self.is_attached:
+            self.grid.clear()
+
+    def reset(self) -> None:
+        self._period, self._range = PERIODS[0], None
+        if self.is_attached:
+            self.grid.reset()
+
+    def activate(self) -> None:
+        super().activate()
+        self.grid.focus()
+        self._watch = self.add_watch(
+            watch_deployment(self.app_context, self.key, self._update_marks)
+        )
+        self._update_marks()
+        self._start()
+
+    def deactivate(self) -> None:
+        self.workers.cancel_group(self, "metrics")
+        super().deactivate()
+        self._watch = None
+        self._is_feed_open = False
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        if changes.state_changed and self._feed is None:
+            self._start()
+        if self.key in changes.keys:
+            self._update_marks()
+
+    def on_resize(self) -> None:
+        if self.is_active:
+            self.call_after_refresh(self._show_all)
+
+    def update_ages(self) -> None:
+        self._show_heading()
+
+    @property
+    def is_loading(self) -> bool:
+        return self._feed is None or not self._feed.has_loaded
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Ask for everything again; what is still asked for is cancelled."""
+        service = self.app_context.metrics_service
+        if service is None:
+            self._show_all()
+            return
+        if self._feed is None:
+            self._feed = MetricsFeed(service, self.key, self._show_feed)
+        if not self._is_feed_open:
+            self._is_feed_open = True
+            self.add_watch(self._feed)
+        feed = self._feed
+        feed.set_time(self._period, self._range)
+        self.start_worker(feed.follow(self._wanted), "metrics")
+        self._show_all()
+
+    def _wanted(self) -> tuple[tuple[GraphKey, ...], bool, int]:
+        """The graphs on the screen, whether they are by Pod, and how many points they can show."""
+        return self.grid.shown_keys, self.grid.is_by_pod, self.grid.point_count
+
+    def _show_feed(self, key: GraphKey | None) -> None:
+        """A graph has arrived, or with None anything else."""
+        if not self.is_active:
+            return
+        if key is None:
+            self._show_heading()
+            self._show_cards()
+        else:
+            self._show_graph(key)
+
+    # -- showing ------------------------------------------------------------------------------
+
+    def _show_all(self) -> None:
+        self._show_heading()
+        self._show_cards()
+        for key in self.grid.shown_keys:
+            self._show_graph(key)
+
+    def _show_heading(self) -> None:
+        width = self.heading.inner_width or self.app.size.width
+        line = heading_line(self._feed, self._period, self._range, width)
+        self.heading.set_lines(fit_line(line, width))
+
+    def _show_cards(self) -> None:
+        width = self.cards.inner_width or self.app.size.width
+        figures = self._feed.figures if self._feed is not None else None
+        name = self._feed.period_name if self._feed is not None else self._period.name
+        objectives = self._feed.objectives if self._feed is not None else ()
+        lines = figure_lines(figures, name, width, objectives)
+        self.cards.set_lines(*(fit_line(one, width) for one in lines))
+        self.objectives.set_text(objective_line(objectives), MAX_OBJECTIVE_LINES)
+
+    def _show_graph(self, key: GraphKey) -> None:
+        feed, is_by_pod = self._feed, self.grid.is_by_pod
+        graph = feed.graph(key, is_by_pod) if feed is not None else None
+        if feed is not None and graph is not None:
+            self.grid.show(key, chart_of(graph, self._marks, feed.objectives))
+            return
+        text = "Loading." if feed is not None else "There is no connection to the cluster."
+        problem = feed.graph_problem(key) if feed is not None else ""
+        empty = TimeGrid(datetime.now(UTC).timestamp() - self._period.seconds, 15.0, 1)
+        self.grid.show(key, message_chart(key, empty, problem or text))
+
+    def _update_marks(self) -> None:
+        view = self.view
+        if not self.is_active or view is None:
+            return
+        marks = chart_marks(timeline_entries(self.app_context, view, self._watch))
+        if marks != self._marks:
+            self._marks = marks
+            for key in self.grid.shown_keys:
+                self._show_graph(key)
+
+    # -- actions: time ------------------------------------------------------------------------
+
+    def do_hour(self) -> None:
+        self._set_period(PERIODS[0])
+
+    def do_six_hours(self) -> None:
+        self._set_period(PERIODS[1])
+
+    def do_day(self) -> None:
+        self._set_period(PERIODS[2])
+
+    def _set_period(self, period: Period) -> None:
+        if period is self._period and self._range is None:
+            return
+        self._period, self._range = period, None
+        self.grid.clear_cursor()
+        self._start()
+
+    def do_cursor(self, key: str) -> None:
+        step = LARGE_STEP if "+" in key else 1
+        self.grid.move_cursor(step if key.endswith("right") else -step)
+
+    def do_zoom_in(self) -> None:
+        shown = self._shown_range()
+        if shown is None:
+            return
+        half = max(shown.seconds / 4, MIN_RANGE_SECONDS / 2)
+        center = self.grid.cursor_time
+        center = shown.end - half if center is None else center
+        center = min(max(center, shown.start + half), shown.end - half)
+        self._set_range(TimeRange(center - half, center + half))
+
+    def do_zoom_out(self) -> None:
+        shown = self._range
+        if shown is None:
+            self.show_message("The whole period is shown; H and D show longer ones.")
+            return
+        now = self.app_context.clock().timestamp()
+        end = min(shown.end + shown.seconds / 2, now)
+        start = end - 2 * shown.seconds
+        is_whole = 2 * shown.seconds >= self._period.seconds
+        self._set_range(None if is_whole else TimeRange(start, end))
+
+    def _shown_range(self) -> TimeRange | None:
+        if self._range is not None:
+            return self._range
+        grid = self._feed.time_grid if self._feed is not None else None
+        return TimeRange(grid.start, grid.end) if grid is not None else None
+
+    def _set_range(self, shown: TimeRange | None) -> None:
+        self._range = shown
+        if shown is not None:
+            self.grid.set_view(shown)
+        self._start()
+
+    # -- actions: graphs ----------------------------------------------------------------------
+
+    def do_graph(self, key: str) -> None:
+        if self.grid.choose(key):
+            self._start()
+
+    def do_full(self) -> None:
+        self.grid.toggle_full()
+        self._start()
+
+    def do_pods(self) -> None:
+        key = self.grid.selected_key
+        if not self.grid.is_by_pod and key not in POD_GRAPHS:
+            self.show_message(f"{_title(key)} is not known of each Pod.", "warning")
+            return
+        self.grid.toggle_pods()
+        self._start()
+
+    def do_query(self) -> None:
+        key = self.grid.selected_key
+        graph = self._feed.graph(key, self.grid.is_by_pod) if self._feed is not None else None
+        if graph is None or not graph.queries:
+            self.show_message(_no_query_reason(graph), "warning")
+            return
+        service, grid = self.app_context.metrics_service, graph.grid
+        link = service.grafana_link(self.key, grid.start, grid.end) if service is not None else ""
+        self.post_message(self.QueriesRequested(graph.title, graph.queries, link))
+
+    def do_objectives(self) -> None:
+        figures = self._feed.figures if self._feed is not None else None
+        values = present_values(figures) if figures is not None else {}
+        self.post_message(self.ObjectivesRequested(values))
+
+    def go_back(self) -> bool:
+        if self.grid.clear_cursor():
+            return True
+        if self._range is not None:
+            self._set_range(None)
+            return True
+        if self.grid.leave_detail():
+            self._start()
+            return True
+        return False
+
+
+def _title(key: GraphKey) -> str:
+    from servedeck.metrics.graphs import GRAPH_KINDS
+
+    return GRAPH_KINDS[key].title
+
+
+def _no_query_reason(graph: ShownGraph | None) -> str:
+    if graph is None:
+        return "The graph has not been loaded."
+    return graph.reason or "There is no query for this graph."
