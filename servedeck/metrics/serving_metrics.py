@@ -122,9 +122,9 @@ class ServingMetrics:
             async with _unwrapped_errors(), asyncio.TaskGroup() as group:
                 names = group.create_task(self._known_names())
                 interval = group.create_task(self.source.scrape_interval(self.target))
-            self._known = names.result() or None
+            self._known = names.result()
             self._interval = interval.result() or self._interval
-            is_known = self._known is not None and interval.result() is not None
+            is_known = bool(self._known) and interval.result() is not None
             self._prepared_until = time + (LEARN_AGAIN_SECONDS if is_known else RETRY_SECONDS)
 
     async def _known_names(self) -> KnownNames:

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes an exporter."""
+"""A real Prometheus, that scrapes an exporter or has a past."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,29 +83,75 @@ def require_prometheus() -> str:
     return found
 
 
+def require_promtool() -> str:
+    """The same for its tool, which is in the same package."""
+    beside = Path(require_prometheus()).with_name("promtool")
+    found = str(beside) if beside.exists() else find_binary("promtool")
+    if found is None:
+        reason = "no promtool (Debian package prometheus) on the PATH"
+        if os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
 @contextmanager
 def run_prometheus(
     exporter: Exporter, pods: Mapping[str, Mapping[str, str]], host: str = "127.0.0.1"
 ) -> Iterator[str]:
     """Run Prometheus, which scrapes the exporter for each path with these labels; yields its
     URL."""
+    config = {
+        "global": {
+            "scrape_interval": f"{SCRAPE_INTERVAL * 1000:.0f}ms",
+            "scrape_timeout": f"{SCRAPE_INTERVAL * 1000:.0f}ms",
+        },
+        "scrape_configs": [
+            {
+                "job_name": path,
+                "metrics_path": path,
+                "static_configs": [{"targets": [exporter.url], "labels": dict(labels)}],
+            }
+            for path, labels in pods.items()
+        ],
+    }
+    with run_configured(config, host=host) as url:
+        yield url
+
+
+@contextmanager
+def run_past(lines: Iterable[str]) -> Iterator[str]:
+    """Run a Prometheus that has these samples, each with its time, and scrapes nothing; yields its
+    URL. The lines are of OpenMetrics text, without the last one.
+
+    https://prometheus.io/docs/prometheus/latest/storage/#backfilling-from-openmetrics-format
+    """
+    tool = require_promtool()
+    with tempfile.TemporaryDirectory(prefix="servedeck-past-") as folder:
+        page, data = Path(folder) / "page", Path(folder) / "data"
+        with page.open("w") as file:
+            file.writelines(f"{one}\n" for one in lines)
+            file.write("# EOF\n")
+        arguments = ["tsdb", "create-blocks-from", "openmetrics", "--quiet", str(page), str(data)]
+        done = subprocess.run([tool, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        page.unlink()
+        with run_configured({}, data=data) as url:
+            yield url
+
+
+@contextmanager
+def run_configured(
+    config: Mapping[str, object],
+    *flags: str,
+    host: str = "127.0.0.1",
+    data: Path | None = None,
+) -> Iterator[str]:
+    """Run Prometheus with a configuration, and on a folder of samples where there is one; yields
+    its URL."""
     program = require_prometheus()
     spawner, port = ProcessSpawner(), ReservedPort()
     with tempfile.TemporaryDirectory(prefix="servedeck-prometheus-") as folder:
-        config = {
-            "global": {
-                "scrape_interval": f"{SCRAPE_INTERVAL * 1000:.0f}ms",
-                "scrape_timeout": f"{SCRAPE_INTERVAL * 1000:.0f}ms",
-            },
-            "scrape_configs": [
-                {
-                    "job_name": path,
-                    "metrics_path": path,
-                    "static_configs": [{"targets": [exporter.url], "labels": dict(labels)}],
-                }
-                for path, labels in pods.items()
-            ],
-        }
         (Path(folder) / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
         url = f"http://{host}:{port.number}"
         log = Path(folder) / "log"
@@ -112,8 +159,9 @@ def run_prometheus(
             [
                 program,
                 f"--config.file={folder}/prometheus.yml",
-                f"--storage.tsdb.path={folder}/data",
+                f"--storage.tsdb.path={data or f'{folder}/data'}",
                 f"--web.listen-address={host}:{port.number}",
+                *flags,
             ],
             log,
         )
