@@ -251,7 +251,9 @@ def test_errors_are_told_by_their_code():
     ]
     assert errors(target("furiosa-llm")) == [(PROXY_ERRORS, "response_code", "")]
     aborted = f"sum(rate(sglang:num_aborted_requests_total{{{S}}}[60s]))"
-    assert errors(target("sglang"))[:2] == [(aborted, "", ""), (STATUS, "status", "")]
+    responses = f'sglang:http_responses_total{{{S},status_code=~"[45].*"}}'
+    coded = f"sum by (status_code) (rate({responses}[60s]))"
+    assert errors(target("sglang"))[:2] == [(aborted, "", ""), (coded, "status_code", "")]
     failed = f"sum by (err) (rate(tgi_request_failure{{{S}}}[60s]))"
     assert errors(target("tgi"))[0] == (failed, "err", "")
 
