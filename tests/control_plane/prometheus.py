@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,16 +32,21 @@ SCRAPE_INTERVAL = 0.2
 
 class Exporter:
     """Serves the pages of Pods, each at /NAMESPACE/POD. `counters` are the names of counters with
-    their labels, that increase by so many per second of the clock; `lines` are constant."""
+    their labels, that increase by so many per second of the clock; `lines` are constant. `pages`
+    are whole pages in another format, by the seconds since the start."""
 
     def __init__(self) -> None:
         self.counters: dict[str, dict[str, float]] = {}
         self.lines: dict[str, str] = {}
+        self.pages: dict[str, Callable[[float], bytes]] = {}
+        self.content_type = "text/plain; version=0.0.4"
         self.url = ""
         self._began = time.time()
 
     def render(self, path: str) -> bytes:
         seconds = time.time() - self._began
+        if path in self.pages:
+            return self.pages[path](seconds)
         lines = [f"{name} {rate * seconds}" for name, rate in self.counters.get(path, {}).items()]
         return "\n".join([*lines, self.lines.get(path, ""), ""]).encode()
 
@@ -53,7 +58,7 @@ class Exporter:
             def do_GET(self) -> None:
                 page = exporter.render(self.path)
                 self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Type", exporter.content_type)
                 self.send_header("Content-Length", str(len(page)))
                 self.end_headers()
                 self.wfile.write(page)
@@ -97,7 +102,10 @@ def require_promtool() -> str:
 
 @contextmanager
 def run_prometheus(
-    exporter: Exporter, pods: Mapping[str, Mapping[str, str]], host: str = "127.0.0.1"
+    exporter: Exporter,
+    pods: Mapping[str, Mapping[str, str]],
+    host: str = "127.0.0.1",
+    *flags: str,
 ) -> Iterator[str]:
     """Run Prometheus, which scrapes the exporter for each path with these labels; yields its
     URL."""
@@ -115,7 +123,7 @@ def run_prometheus(
             for path, labels in pods.items()
         ],
     }
-    with run_configured(config, host=host) as url:
+    with run_configured(config, *flags, host=host) as url:
         yield url
 
 
