@@ -8,7 +8,7 @@ from time import time as unix_time
 from typing import TypeVar
 
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.families import Metric
+from servedeck.metrics.families import Metric, MetricName
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.prometheus import PrometheusClient, Series
 from servedeck.metrics.queries import MetricSeries, metric_series, pod_matchers
@@ -83,11 +83,17 @@ class PrometheusSource:
 
     async def scrape_interval(self, target: MetricsTarget) -> float | None:
         """By the number of samples in the last five minutes, of series that are as old: of those
-        that are shown, also the proxies'."""
+        that are shown, also the proxies'; of an unknown server, whether it was reached."""
+        asked_series = [
+            series
+            for metric in (Metric.REQUESTS, Metric.RUNNING)
+            for series in metric_series(metric, target, known=())
+        ]
+        if pods := pod_matchers(target):
+            asked_series.append(MetricSeries((MetricName("up"),), pods))
         counts = [
             Aggregation("max", counted)
-            for metric in (Metric.REQUESTS, Metric.RUNNING)
-            for series in metric_series(metric, target)
+            for series in asked_series
             if (counted := _sample_counts(series)) is not None
         ]
         asked = first_of(counts)

@@ -226,6 +226,7 @@ def server_lines(pod: Pod, names: Names, present: int) -> Iterator[str]:
     start()
     last = pod.begin
     for time in pod.scrapes():
+        yield f"up{{{pod.labels}}} 1 {present + time}"
         for restart in pod.restarts:
             if last < restart <= time:
                 start()

@@ -348,6 +348,7 @@ async def test_the_names_and_the_interval_are_those_of_the_pods(
 ):
     names = await source.known_names(target_of("hidden", "custom", past.day.hidden))
     assert names == {
+        "up",
         "sglang:num_requests_total",
         "sglang:num_running_reqs",
         "sglang:num_queue_reqs",
@@ -363,7 +364,7 @@ async def test_the_names_and_the_interval_are_those_of_the_pods(
         target = target_of(written.name, written.template, pods)
         assert await source.scrape_interval(target) == INTERVAL
         one = target_of(written.name, "sglang", pods)
-        assert await source.scrape_interval(one) == (INTERVAL if written is HIDDEN else None)
+        assert await source.scrape_interval(one) == INTERVAL
     assert await source.scrape_interval(target_of("none", "vllm", ())) is None
 
 

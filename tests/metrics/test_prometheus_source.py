@@ -311,10 +311,22 @@ async def test_the_interval_is_that_of_series_as_old_as_the_window(
         'destination_service_namespace="chat"}',
         r'envoy_cluster_upstream_rq_total{envoy_cluster_name=~"httproute/chat/llama/rule/\\d+"}',
     )
-    selectors = [f"{requests}{labels}", *proxies, f"{running}{labels}"]
+    selectors = [f"{requests}{labels}", *proxies, f"{running}{labels}", f"up{labels}"]
     assert prometheus.queries == [
         " or ".join(f"max(count_over_time({one}[300s]) and {one} offset 300s)" for one in selectors)
     ]
+
+
+async def test_the_interval_of_an_unknown_server_is_a_short_question(
+    prometheus: FakePrometheus, source: PrometheusSource
+):
+    # a proxy in front of Prometheus may refuse addresses of more than 8 KiB
+    prometheus.values["up{"] = [({}, "20")]
+    assert await source.scrape_interval(target("custom")) == 15
+    [request] = prometheus.requests
+    assert "istio_requests_total" in request.query["query"]
+    assert "sglang:" not in request.query["query"]
+    assert len(str(request.rel_url)) < 4096
 
 
 async def test_two_names_of_an_interval_are_not_counted_in_one_vector(

@@ -200,7 +200,7 @@ def test_the_share_of_failures_is_of_the_same_series():
     # of several names, that which tells what failed
     names = {Metric.ERRORS: (MetricName("my_aborted_total"), HTTP_REQUESTS)}
     mine = target("custom", own_names=names)
-    assert series_texts(Metric.ERRORS, mine, share) == [own]
+    assert series_texts(Metric.ERRORS, mine, share)[0] == own
     for template in ("tgi", "sglang", "tensorrt-llm"):
         assert series_texts(Metric.ERRORS, target(template), share)[0] is None
 
@@ -208,7 +208,7 @@ def test_the_share_of_failures_is_of_the_same_series():
 def test_a_name_in_another_unit_is_multiplied():
     name = MetricName("my_total", 0.001)
     of = target("custom", own_names={Metric.REQUESTS: (name, MetricName("old_total"))})
-    [series] = metric_series(Metric.REQUESTS, of)
+    series = metric_series(Metric.REQUESTS, of)[0]
     assert format_expression(counter_rate(series, 60)) == (
         f"sum(rate(my_total{LABELS}[60s]) * 0.001 or rate(old_total{LABELS}[60s]))"
     )
