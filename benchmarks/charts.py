@@ -22,7 +22,8 @@ from typing import Any
 
 from textual.app import App, ComposeResult
 
-from widgets.chart_data import ChartData, ChartLine, ChartMark, ChartUnit
+from servedeck.metrics.units import Unit
+from widgets.chart_data import ChartData, ChartLine, ChartMark
 from widgets.small_multiples import SmallMultiples
 from widgets.sparkline import sparkline
 from widgets.time_chart import TimeChart
@@ -38,7 +39,7 @@ START, STEP = 1_764_378_000.0, 15.0
 def make_requests(points: int, chance: random.Random) -> ChartData:
     values = [max(0.0, chance.gauss(12, 2)) for _ in range(points)]
     line = ChartLine("", values)
-    return ChartData("Requests", ChartUnit.PER_SECOND, START, STEP, (line,))
+    return ChartData("Requests", Unit.PER_SECOND, START, STEP, (line,))
 
 
 def make_latency(points: int, chance: random.Random) -> ChartData:
@@ -51,7 +52,7 @@ def make_latency(points: int, chance: random.Random) -> ChartData:
         ChartMark(START + STEP * points * part / 7, "R", "rollout", "accent")
         for part in range(1, 7)
     )
-    return ChartData("Latency", ChartUnit.SECONDS, START, STEP, lines, marks, 2.0, "objective 2 s")
+    return ChartData("Latency", Unit.SECONDS, START, STEP, lines, marks, 2.0, "objective 2 s")
 
 
 def make_pods(points: int, chance: random.Random) -> list[ChartLine]:
@@ -126,7 +127,7 @@ async def measure_small(points: int) -> dict[str, float]:
         charts = app.query_one(SmallMultiples)
 
         def replot(number: int) -> None:
-            charts.set_rows(data[number], ChartUnit.SECONDS)
+            charts.set_rows(data[number], Unit.SECONDS)
             draw([charts])
 
         return measure(replot)

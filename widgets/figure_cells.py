@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from widgets.chart_data import UNKNOWN_VALUE, ChartUnit, format_value
+from servedeck.metrics.units import UNKNOWN_VALUE, Unit, format_value
 from widgets.columns import Cell, Column
 from widgets.sparkline import sparkline
 
@@ -39,14 +39,14 @@ def figure_cells(shown: RowFigures | None, *, is_utf8: bool) -> tuple[Cell, ...]
     figures, is_stale = shown
     rate, p95, waiting, trend = FIGURE_COLUMNS
     return (
-        _value_cell(rate, figures.rate, ChartUnit.PER_SECOND, is_stale=is_stale),
-        _value_cell(p95, figures.p95, ChartUnit.SECONDS, is_stale=is_stale),
-        _value_cell(waiting, figures.waiting, ChartUnit.COUNT, is_stale=is_stale),
+        _value_cell(rate, figures.rate, Unit.PER_SECOND, is_stale=is_stale),
+        _value_cell(p95, figures.p95, Unit.SECONDS, is_stale=is_stale),
+        _value_cell(waiting, figures.waiting, Unit.COUNT, is_stale=is_stale),
         _trend_cell(trend, figures, is_utf8=is_utf8, is_stale=is_stale),
     )
 
 
-def _value_cell(column: Column, value: float | None, unit: ChartUnit, *, is_stale: bool) -> Cell:
+def _value_cell(column: Column, value: float | None, unit: Unit, *, is_stale: bool) -> Cell:
     text = format_value(value, unit)
     if text == UNKNOWN_VALUE:
         return _unknown_cell(column)

@@ -233,7 +233,7 @@ _ISTIO_LABELS = (
     _IstioLabels("destination", "destination_workload_namespace", "destination_workload"),
     _IstioLabels("source", "destination_service_namespace", "destination_service_name"),
 )
-_ROUTE = r"httproute/([^/]+)/([^/]+)/rule/\d+"
+_ROUTE = r"httproute/([^/]{1,63})/([^/]{1,253})/rule/\d{1,3}"
 
 
 def _proxy_alternatives(

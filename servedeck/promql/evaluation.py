@@ -208,7 +208,9 @@ class _Evaluation:
         known: dict[int, rates.Windows] = {}
         result: Vector = []
         for one in found:
-            sample_times, values = one.times, list(one.values)
+            sample_times, values = one.times, one.values
+            if not isinstance(values, list):
+                values = list(values)
             if math.isnan(sum(values)):
                 sample_times, values = _without_stale(one)
                 windows = rates.Windows(sample_times, times, selector.window, has_nan=True)

@@ -30,6 +30,13 @@ METRICS_ACTIONS: tuple[Action, ...] = (
         footer_order=7,
     ),
     Action(
+        "metrics.objectives",
+        "o",
+        "objectives",
+        "Change the objectives of the serving: targets of P95, time to first token and error rate.",
+        footer_order=11,
+    ),
+    Action(
         "metrics.cursor",
         "left,right,shift+left,shift+right,ctrl+left,ctrl+right",
         "read values",

@@ -9,7 +9,7 @@ from servedeck.metrics.objective_status import GRAPHS, ObjectiveStatus, format_o
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.serving_metrics import ShownGraph
 from servedeck.serving.status.timeline import TimelineEntry
-from widgets.chart_data import ChartData, ChartLine, ChartMark, ChartUnit
+from widgets.chart_data import ChartData, ChartLine, ChartMark
 from widgets.serving_rows import STATUS_STYLES
 from widgets.timeline_strip import MARKS
 
@@ -25,7 +25,7 @@ def chart_of(
     )
     return ChartData(
         graph.title,
-        chart_unit(graph.key),
+        GRAPH_KINDS[graph.key].unit,
         grid.start,
         grid.step,
         tuple(ChartLine(one.label, one.values, _style(one.label)) for one in graph.lines),
@@ -42,12 +42,8 @@ def chart_of(
 def message_chart(key: GraphKey, grid: TimeGrid, text: str) -> ChartData:
     """A chart without values, and why."""
     return ChartData(
-        GRAPH_KINDS[key].title, chart_unit(key), grid.start, grid.step, (), reason=text
+        GRAPH_KINDS[key].title, GRAPH_KINDS[key].unit, grid.start, grid.step, (), reason=text
     )
-
-
-def chart_unit(key: GraphKey) -> ChartUnit:
-    return ChartUnit(GRAPH_KINDS[key].unit.value)
 
 
 def chart_marks(entries: Iterable[TimelineEntry]) -> tuple[ChartMark, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from servedeck.metrics.graphs import QUANTILES
 from servedeck.metrics.objective_status import ObjectiveState, ObjectiveStatus
 from servedeck.metrics.serving_metrics import Figures
+from servedeck.metrics.units import UNKNOWN_VALUE, Unit, format_value
 from servedeck.serving.objectives import ObjectiveKind
-from widgets.chart_data import UNKNOWN_VALUE, ChartUnit, format_value
 from widgets.styled_line import Line, Span, line_width
 
 CARD_LINES = 3
@@ -102,7 +102,7 @@ def _requests(figures: Figures | None, period: str) -> Sequence[Line]:
     return (
         (("Total Requests", "title"),),
         ((count, "strong"), (f" in {period}", "muted")),
-        ((format_value(rate, ChartUnit.PER_SECOND), ""), (" req/s now", "muted")),
+        ((format_value(rate, Unit.PER_SECOND), ""), (" req/s now", "muted")),
     )
 
 
@@ -110,7 +110,7 @@ def _latency(figures: Figures | None, states: States) -> Sequence[Line]:
     values = figures.quantiles if figures is not None else (None,) * len(QUANTILES)
     styled = [
         _marked(
-            format_value(one, ChartUnit.SECONDS),
+            format_value(one, Unit.SECONDS),
             states.get(ObjectiveKind.P95) if label == "P95" else None,
             "strong",
         )
@@ -139,10 +139,10 @@ def _now(figures: Figures | None) -> Sequence[Line]:
     waiting = figures.waiting if figures is not None else None
     return (
         (("Requests now", "title"),),
-        (("running ", "muted"), (format_value(running, ChartUnit.COUNT), "")),
+        (("running ", "muted"), (format_value(running, Unit.COUNT), "")),
         (
             ("waiting ", "muted"),
-            (format_value(waiting, ChartUnit.COUNT), "warning" if waiting else ""),
+            (format_value(waiting, Unit.COUNT), "warning" if waiting else ""),
         ),
     )
 
@@ -155,14 +155,14 @@ def _pressure(figures: Figures | None, states: States) -> Sequence[Line]:
         (
             ("Errors 5xx ", "title"),
             _marked(
-                format_value(errors, ChartUnit.PERCENT),
+                format_value(errors, Unit.PERCENT),
                 states.get(ObjectiveKind.ERRORS),
                 "error" if errors and ObjectiveKind.ERRORS not in states else "",
             ),
         ),
         (
             ("P95 to first token ", "muted"),
-            _marked(format_value(ttft, ChartUnit.SECONDS), states.get(ObjectiveKind.TTFT)),
+            _marked(format_value(ttft, Unit.SECONDS), states.get(ObjectiveKind.TTFT)),
         ),
-        (("KV cache ", "muted"), (format_value(cache, ChartUnit.PERCENT), "")),
+        (("KV cache ", "muted"), (format_value(cache, Unit.PERCENT), "")),
     )

@@ -106,7 +106,12 @@ class ChartGrid(Container, can_focus=True):
         if key not in keys:
             return
         if self._is_by_pod:
-            self._multiples.set_rows(data.lines, data.unit)
+            has_lines = bool(data.lines)
+            self._multiples.display, self._charts[0].display = has_lines, not has_lines
+            if has_lines:
+                self._multiples.set_rows(data.lines, data.unit, data.title)
+            else:
+                self._charts[0].set_data(data)
             return
         is_marked = key is self.selected_key and len(keys) > 1
         self._charts[keys.index(key)].set_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
@@ -15,6 +16,8 @@ from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.graphs import POD_GRAPHS, GraphKey
 from servedeck.metrics.period import PERIODS, Period, TimeGrid
+from servedeck.metrics.serving_objectives import present_values
+from servedeck.serving.objectives import ObjectiveKind
 from tui.actions import bindings
 from tui.deployment_watch import watch_deployment
 from tui.metrics.charts import chart_marks, chart_of, message_chart
@@ -59,6 +62,13 @@ class MetricsPane(Pane):
         queries: tuple[str, ...]
         link: str
         """Of a dashboard; "" for none."""
+
+    @dataclass
+    class ObjectivesRequested(Message):
+        """The objectives of the serving are to be changed."""
+
+        values: Mapping[ObjectiveKind, float | None]
+        """What they limit, at the moment."""
 
     def __init__(self, key: NamespacedName) -> None:
         super().__init__(key)
@@ -282,6 +292,11 @@ class MetricsPane(Pane):
         service, grid = self.app_context.metrics_service, graph.grid
         link = service.grafana_link(self.key, grid.start, grid.end) if service is not None else ""
         self.post_message(self.QueriesRequested(graph.title, graph.queries, link))
+
+    def do_objectives(self) -> None:
+        figures = self._feed.figures if self._feed is not None else None
+        values = present_values(figures) if figures is not None else {}
+        self.post_message(self.ObjectivesRequested(values))
 
     def go_back(self) -> bool:
         if self.grid.clear_cursor():

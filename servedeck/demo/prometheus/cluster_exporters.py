@@ -19,7 +19,8 @@ from servedeck.demo.prometheus.exporters import (
     target_labels,
 )
 from servedeck.demo.prometheus.scrape_times import ScrapeGrid
-from servedeck.demo.workloads.instance import SLOW_REQUEST_FACTOR, SimulatedInstance
+from servedeck.demo.workloads.container_usage import cpu_seconds, working_set_bytes
+from servedeck.demo.workloads.instance import SLOW_REQUEST_FACTOR
 from servedeck.demo.workloads.instance_history import PastInstance
 from servedeck.demo.workloads.metrics import InstanceState
 from servedeck.demo.workloads.server_config import OTHER
@@ -31,22 +32,6 @@ _ISTIO_BUCKETS = (
     1800000, 3600000,
 )  # fmt: skip
 """Milliseconds: Envoy's default buckets."""
-
-
-def cpu_seconds(instance: SimulatedInstance, time: float) -> float:
-    """CPU time that a container has used until `time`: for loading, being there, and requests."""
-    elapsed = max(0.0, time - instance.started)
-    if instance.server.engine == OTHER:
-        return 0.04 * elapsed
-    loading = min(elapsed, max(0.0, instance.ready_at - instance.started))
-    return 0.3 * elapsed + 1.9 * loading + 0.22 * instance.traffic_share.counts_at(time).total
-
-
-def working_set_bytes(instance: SimulatedInstance, time: float) -> float:
-    """Host memory in use."""
-    if instance.server.engine == OTHER:
-        return 1.9e8 + (time // 60) % 37 * 1e6
-    return 4.9e9 + (time - instance.started) % 977 * 1e5
 
 
 class ContainerExporter(InstanceExporter):
