@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from servedeck.metrics.sparkline import sparkline
 from servedeck.metrics.units import UNKNOWN_VALUE, Unit, format_value
 from widgets.columns import Cell, Column
-from widgets.sparkline import sparkline
 
 if TYPE_CHECKING:
     from servedeck.metrics.fleet_metrics import ServingFigures
