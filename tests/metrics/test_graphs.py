@@ -88,7 +88,7 @@ def test_the_graphs_of_vllm():
         for one in ("hits", "queries")
     )
     assert texts(GraphKey.PREFIX_CACHE, vllm) == {
-        "hits": f"{hits} / {lookups} or avg(vllm:gpu_prefix_cache_hit_rate{{{S}}})"
+        "hits": f"{hits} / {lookups} or avg(vllm:gpu_prefix_cache_hit_rate{{{S}}}) >= 0"
     }
     assert texts(GraphKey.PREEMPTIONS, vllm) == {
         "preemptions": f"sum(rate(vllm:num_preemptions_total{{{S}}}[60s]))"
@@ -384,3 +384,12 @@ def test_an_empty_pattern_is_never_asked():
         assert all('pod=~""' not in one for one in all_texts(of))
         for key in (GraphKey.CPU, GraphKey.MEMORY, GraphKey.ACCELERATOR_USE, GraphKey.QUEUE):
             assert graph_lines(key, of, SHORT) == ()
+
+
+def test_the_hits_of_a_custom_server_are_a_share_of_its_own_lookups():
+    known = {"furiosa_llm_prefix_cache_hits_total", "furiosa_llm_prefix_cache_queries_total"}
+    [line] = graph_lines(GraphKey.PREFIX_CACHE, target("custom"), GraphOptions(60, 15, known))
+    text = format_expression(line.expression)
+    hits, _, lookups = text.partition(" / ")
+    assert "furiosa_llm_prefix_cache_hits_total" in hits
+    assert "furiosa_llm_prefix_cache_queries_total" in lookups and "vllm" not in text
