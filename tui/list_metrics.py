@@ -137,8 +137,10 @@ class ListMetrics:
             return
         self._asked, self._with_recent = frozenset(keys), with_recent
         self._due_at = monotonic() + (reading.next_in if reading is not None else RETRY_SECONDS)
+        notes = {key: self.note(key) for key in keys}
         self.problem = one_line(problem or (reading.problem if reading is not None else ""))
         changed = self._update(keys, reading)
+        changed |= {key for key, note in notes.items() if note != self.note(key)}
         if len(self._known) > _MAX_KEPT:
             self._known = {key: one for key, one in self._known.items() if key in self._asked}
         if changed:
@@ -146,11 +148,12 @@ class ListMetrics:
 
     def _update(
         self, keys: Sequence[NamespacedName], reading: FleetReading | None
-    ) -> list[NamespacedName]:
-        changed: list[NamespacedName] = []
+    ) -> set[NamespacedName]:
+        """Take over what was read; returns the servings whose rows differ."""
+        changed: set[NamespacedName] = set()
         now = unix_time()
         for key in keys:
-            before, note = self._known.get(key), self.note(key)
+            before = self._known.get(key)
             found = reading.figures.get(key[:2]) if reading is not None else None
             if reading is not None:
                 self._reasons[key] = one_line(reading.reasons.get(key[:2], ""))
@@ -161,9 +164,8 @@ class ListMetrics:
             elif before is not None and now - before[0] > STALE_SECONDS:
                 self._known[key] = before[0], before[1]._replace(is_stale=True)
             after = self._known.get(key)
-            is_equal = (before and before[1]) == (after and after[1])
-            if not is_equal or note != self.note(key):
-                changed.append(key)
+            if (before and before[1]) != (after and after[1]):
+                changed.add(key)
         return changed
 
 

@@ -24,7 +24,7 @@ METRICS_ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "metrics.query",
-        "q",
+        "Q",
         "query",
         "Show the queries behind the chosen graph, to copy them.",
         footer_order=7,
