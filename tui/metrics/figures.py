@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from servedeck.metrics.graphs import QUANTILES
 from servedeck.metrics.serving_metrics import Figures
-from widgets.chart_data import UNKNOWN_VALUE, ChartUnit, format_value
+from widgets.chart_data import ChartUnit, finite, format_value
 from widgets.styled_line import Line, Span, line_width
 
 CARD_LINES = 3
 """Lines of the cards."""
+LARGEST_COUNT = 1e12
+"""From which on a count is shortened as the values of graphs are."""
 _GAP = 3
 
 
@@ -50,9 +52,10 @@ def _cards(figures: Figures | None, period: str) -> list[Sequence[Line]]:
 
 
 def _requests(figures: Figures | None, period: str) -> Sequence[Line]:
-    total = figures.total_requests if figures is not None else None
+    total = finite(figures.total_requests) if figures is not None else None
     rate = figures.request_rate if figures is not None else None
-    count = UNKNOWN_VALUE if total is None else f"{total:,.0f}"
+    is_short = total is not None and abs(total) < LARGEST_COUNT
+    count = f"{total:,.0f}" if is_short else format_value(total, ChartUnit.COUNT)
     return (
         (("Total Requests", "title"),),
         ((count, "strong"), (f" in {period}", "muted")),

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Container
+from textual.containers import Container, Vertical
+from textual.getters import query_one
 
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import MAX_POINTS
 from widgets.chart_data import ChartData, TimeRange
 from widgets.small_multiples import SmallMultiples
+from widgets.styled_line import Line
+from widgets.text_view import StatusLine
 from widgets.time_chart import TimeChart
 
 MIN_CHART_LINES = 9
@@ -32,6 +35,10 @@ class ChartGrid(Container, can_focus=True):
     ChartGrid { height: 1fr; layout: grid; grid-gutter: 0 2; }
     """
 
+    pod_graphs = query_one("#pod-graphs", Vertical)
+    pods_title = query_one("#pod-graphs-title", StatusLine)
+    multiples = query_one(SmallMultiples)
+
     def __init__(self, show_graph: Callable[[GraphKey], None], *, is_utf8: bool) -> None:
         """`show_graph` is called with each graph that comes onto the screen."""
         super().__init__()
@@ -43,11 +50,16 @@ class ChartGrid(Container, can_focus=True):
         self._is_full = False
         self._is_by_pod = False
         self._columns, self._rows = 1, 1
+        self._keys: dict[int, GraphKey] = {}
+        """The graphs that the charts show, by place."""
+        self._cursor_time: float | None = None
 
     def compose(self) -> ComposeResult:
         for _ in range(MAX_CHARTS):
             yield TimeChart(is_utf8=self._is_utf8)
-        yield SmallMultiples(is_utf8=self._is_utf8)
+        with Vertical(id="pod-graphs"):
+            yield StatusLine(id="pod-graphs-title")
+            yield SmallMultiples(is_utf8=self._is_utf8)
 
     def on_mount(self) -> None:
         self._lay_out()
@@ -82,7 +94,7 @@ class ChartGrid(Container, can_focus=True):
     @property
     def cursor_time(self) -> float | None:
         """Under the cursor, in seconds since the epoch; None without one."""
-        return self._selected_chart.cursor_time
+        return self._cursor_time
 
     @property
     def _page_size(self) -> int:
@@ -91,10 +103,6 @@ class ChartGrid(Container, can_focus=True):
     @property
     def _charts(self) -> list[TimeChart]:
         return list(self.query(TimeChart))
-
-    @property
-    def _multiples(self) -> SmallMultiples:
-        return self.query_one(SmallMultiples)
 
     @property
     def _selected_chart(self) -> TimeChart:
@@ -106,21 +114,27 @@ class ChartGrid(Container, can_focus=True):
         if key not in keys:
             return
         if self._is_by_pod:
-            self._multiples.set_rows(data.lines, data.unit)
-            return
-        is_marked = key is self.selected_key and len(keys) > 1
-        self._charts[keys.index(key)].set_data(
-            replace(data, title=f"{'›' if self._is_utf8 else '>'} {data.title}")
-            if is_marked
-            else data
-        )
+            # Without a Pod, the chart says why.
+            self.pod_graphs.display, self._charts[0].display = bool(data.lines), not data.lines
+            note: Line = ((f"  {data.note}", "warning"),) if data.note else ()
+            self.pods_title.set_lines(((data.title, "title"), *note))
+            self.multiples.set_rows(data.lines, data.unit)
+        elif key is self.selected_key and len(keys) > 1:
+            data = replace(data, title=f"{'›' if self._is_utf8 else '>'} {data.title}")
+        place = keys.index(key)
+        self._keys[place] = key
+        chart = self._charts[place]
+        chart.set_data(data)
+        chart.reset_view()
+        if self._cursor_time is not None:
+            chart.set_cursor_time(self._cursor_time)
 
     # -- choosing -----------------------------------------------------------------------------
 
     def choose(self, key: str) -> bool:
         """Choose another graph with a key; whether others than before are on the screen."""
         if self._is_by_pod:
-            self._multiples.turn_pages(1 if key in ("j", "down", "pagedown", "G", "end") else -1)
+            self.multiples.turn_pages(1 if key in ("j", "down", "pagedown", "G", "end") else -1)
             return False
         step = {"j": 1, "down": 1, "k": -1, "up": -1}.get(key)
         page = {"pagedown": 1, "pageup": -1}.get(key)
@@ -133,7 +147,7 @@ class ChartGrid(Container, can_focus=True):
         return self._select(min(max(place, 0), len(_KEYS) - 1))
 
     def _select(self, place: int) -> bool:
-        before, time = self.shown_keys, self.cursor_time
+        before = self.shown_keys
         self._selected = place
         size = self._page_size
         if place < self._first:
@@ -142,8 +156,6 @@ class ChartGrid(Container, can_focus=True):
             last_first = place - size + 1
             self._first = -(-last_first // self._columns) * self._columns
         self._lay_out()
-        if time is not None:
-            self._put_cursors(time)
         return self.shown_keys != before
 
     def toggle_full(self) -> None:
@@ -152,6 +164,8 @@ class ChartGrid(Container, can_focus=True):
 
     def toggle_pods(self) -> None:
         self._is_by_pod = not self._is_by_pod
+        self.clear_cursor()
+        self.multiples.turn_pages(-self.multiples.first)
         self._lay_out()
 
     def leave_detail(self) -> bool:
@@ -175,6 +189,7 @@ class ChartGrid(Container, can_focus=True):
     def clear(self) -> None:
         """Show nothing of the serving before."""
         self.clear_cursor()
+        self._keys.clear()
         for key in self.shown_keys:
             self._show_graph(key)
 
@@ -186,27 +201,35 @@ class ChartGrid(Container, can_focus=True):
             return
         chosen = self._selected_chart
         chosen.move_cursor(steps)
-        time = chosen.cursor_time
-        if time is not None:
-            self._put_cursors(time)
-
-    def _put_cursors(self, time: float) -> None:
+        self._cursor_time = chosen.cursor_time
+        if self._cursor_time is None:
+            return
         for chart in self._charts:
             if chart.display:
-                chart.set_cursor_time(time)
+                chart.set_cursor_time(self._cursor_time)
 
     def clear_cursor(self) -> bool:
         """Remove the cursor; False if there is none."""
-        had_one = any(one.cursor_time is not None for one in self._charts)
+        had_one, self._cursor_time = self._cursor_time is not None, None
         for chart in self._charts:
             chart.clear_cursor()
         return had_one
 
-    def set_view(self, shown: TimeRange) -> None:
-        """Show a part of the time until its own points arrive."""
-        for chart in self._charts:
-            if chart.display and chart.data.count:
-                chart.set_view(shown.start, shown.end)
+    def keep(self, key: GraphKey, shown: TimeRange) -> bool:
+        """Show a part of the time of a graph until its own points arrive; False if the graph is not
+        on the screen with that time."""
+        keys = self.shown_keys
+        if self._is_by_pod or key not in keys:
+            return False
+        place = keys.index(key)
+        chart = self._charts[place]
+        data = chart.data
+        if self._keys.get(place) is not key or not data.count:
+            return False
+        if not data.start - data.step <= shown.start < shown.end <= data.time_at(data.count):
+            return False
+        chart.set_view(shown.start, shown.end)
+        return True
 
     # -- layout -------------------------------------------------------------------------------
 
@@ -228,7 +251,6 @@ class ChartGrid(Container, can_focus=True):
         for number, chart in enumerate(self._charts):
             is_shown = number < count and not self._is_by_pod
             chart.display = is_shown
-            chart.reset_view()
-        self._multiples.display = self._is_by_pod
+        self.pod_graphs.display = self._is_by_pod
         for key in self.shown_keys:
             self._show_graph(key)

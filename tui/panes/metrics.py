@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -66,6 +65,8 @@ class MetricsPane(Pane):
         self._is_feed_open = False
         self._watch: DeploymentWatch | None = None
         self._marks: tuple[ChartMark, ...] = ()
+        self._asked: tuple[GraphKey, ...] = ()
+        """The graphs that were asked for last."""
 
     def compose(self) -> ComposeResult:
         yield StatusLine(id="metrics-heading")
@@ -111,7 +112,7 @@ class MetricsPane(Pane):
 
     def on_resize(self) -> None:
         if self.is_active:
-            self.call_after_refresh(self._show_all)
+            self.call_after_refresh(self._show_resized)
 
     def update_ages(self) -> None:
         self._show_heading()
@@ -129,17 +130,21 @@ class MetricsPane(Pane):
             self._show_all()
             return
         if self._feed is None:
-            self._feed = MetricsFeed(service, self.key, self._show_feed)
+            self._feed = MetricsFeed(service, self.key, self._show_feed, self.app_context.clock)
         if not self._is_feed_open:
             self._is_feed_open = True
             self.add_watch(self._feed)
         feed = self._feed
         feed.set_time(self._period, self._range)
+        if not self.size.width:
+            self._asked = ()  # until it is laid out, and what fits is known
+            return
         self.start_worker(feed.follow(self._wanted), "metrics")
         self._show_all()
 
     def _wanted(self) -> tuple[tuple[GraphKey, ...], bool, int]:
         """The graphs on the screen, whether they are by Pod, and how many points they can show."""
+        self._asked = self.grid.shown_keys
         return self.grid.shown_keys, self.grid.is_by_pod, self.grid.point_count
 
     def _show_feed(self, key: GraphKey | None) -> None:
@@ -160,6 +165,14 @@ class MetricsPane(Pane):
         for key in self.grid.shown_keys:
             self._show_graph(key)
 
+    def _show_resized(self) -> None:
+        if not self.is_active:
+            return
+        if set(self.grid.shown_keys) <= set(self._asked):
+            self._show_all()
+        else:
+            self._start()
+
     def _show_heading(self) -> None:
         width = self.heading.inner_width or self.app.size.width
         line = heading_line(self._feed, self._period, self._range, width)
@@ -178,9 +191,13 @@ class MetricsPane(Pane):
         if graph is not None:
             self.grid.show(key, chart_of(graph, self._marks))
             return
-        text = "Loading." if feed is not None else "There is no connection to the cluster."
         problem = feed.graph_problem(key) if feed is not None else ""
-        empty = TimeGrid(datetime.now(UTC).timestamp() - self._period.seconds, 15.0, 1)
+        zoomed = self._range if feed is not None and not problem else None
+        if zoomed is not None and self.grid.keep(key, zoomed):
+            return
+        text = "Loading." if feed is not None else "There is no connection to the cluster."
+        now = self.app_context.clock().timestamp()
+        empty = TimeGrid(now - self._period.seconds, 15.0, 1)
         self.grid.show(key, message_chart(key, empty, problem or text))
 
     def _update_marks(self) -> None:
@@ -230,7 +247,7 @@ class MetricsPane(Pane):
         if shown is None:
             self.show_message("The whole period is shown; H and D show longer ones.")
             return
-        now = self.app_context.clock().timestamp()
+        now = self._feed.now if self._feed is not None else shown.end
         end = min(shown.end + shown.seconds / 2, now)
         start = end - 2 * shown.seconds
         is_whole = 2 * shown.seconds >= self._period.seconds
@@ -244,8 +261,6 @@ class MetricsPane(Pane):
 
     def _set_range(self, shown: TimeRange | None) -> None:
         self._range = shown
-        if shown is not None:
-            self.grid.set_view(shown)
         self._start()
 
     # -- actions: graphs ----------------------------------------------------------------------
