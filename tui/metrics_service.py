@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,9 +15,14 @@ if TYPE_CHECKING:
     from servedeck.fleet.session import ClusterSession
     from servedeck.fleet.views import PodView
     from servedeck.metrics.cluster_metrics import ClusterMetrics, OpenMetrics
+    from servedeck.metrics.fleet_reader import FleetReader, FleetReading
     from servedeck.metrics.load import ServingLoad
     from servedeck.metrics.sample_ring import SampleRing
     from servedeck.metrics.target import MetricsTarget
+    from servedeck.serving.objectives import Objectives
+
+_TARGETS_AT_ONCE = 20
+"""Servings that are looked up without a break: in a few milliseconds."""
 
 
 class ClusterMetricsService:
@@ -28,6 +35,7 @@ class ClusterMetricsService:
         self._rings: dict[str, SampleRing] = {}
         """What was read from Pods, by context: it lives as long as servedeck runs."""
         self._opened: tuple[Connection, ClusterMetrics] | None = None
+        self._fleet_reader: tuple[ClusterMetrics, FleetReader] | None = None
 
     def read_load(self, key: NamespacedName) -> AsyncIterator[ServingLoad]:
         session = self._session()
@@ -78,6 +86,15 @@ class ClusterMetricsService:
             metric_names=session.settings.metric_names,
         )
 
+    def objectives(self, key: NamespacedName) -> Objectives:
+        from servedeck.serving.objectives import Objectives, parse_objectives
+
+        session = self._session()
+        workload = session.fleet.workload(key) if session is not None else None
+        if workload is None:
+            return Objectives()
+        return parse_objectives(workload.metadata.annotations.objectives)[0]
+
     async def open_metrics(self, key: NamespacedName, on_read: Callable[[], None]) -> OpenMetrics:
         metrics = await self._cluster_metrics()
         return await metrics.open(lambda: self.target(key), on_read)
@@ -98,6 +115,21 @@ class ClusterMetricsService:
             ring = self._rings.setdefault(session.context, SampleRing())
             self._opened = connection, ClusterMetrics(connection, session.settings, ring)
         return self._opened[1]
+
+    async def list_metrics(
+        self, keys: Sequence[NamespacedName], *, with_recent: bool
+    ) -> FleetReading:
+        await asyncio.to_thread(importlib.import_module, "servedeck.metrics.cluster_metrics")
+        metrics = await self._cluster_metrics()
+        if self._fleet_reader is None or self._fleet_reader[0] is not metrics:
+            self._fleet_reader = metrics, metrics.fleet_reader()
+        targets: list[MetricsTarget] = []
+        for at, key in enumerate(keys, 1):
+            if (target := self.target(key)) is not None:
+                targets.append(target)
+            if at % _TARGETS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return await self._fleet_reader[1].read(targets, with_recent=with_recent)
 
     def grafana_link(self, key: NamespacedName, start: float, end: float) -> str:
         session = self._session()

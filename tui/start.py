@@ -38,8 +38,10 @@ PAGE_MODULES = (
     "servedeck.detail.overview",
     "servedeck.detail.deployment_watch",
     "servedeck.detail.object_watch",
+    "servedeck.metrics.cluster_metrics",
 )
-"""What the page of a serving needs: imported after the first complete list was shown."""
+"""What the page of a serving and the figures of the list need: imported after the first complete
+list was shown."""
 
 COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor")
 """Valid values of TEXTUAL_COLOR_SYSTEM."""

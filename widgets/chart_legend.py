@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
-from widgets.chart_data import ChartData, ChartMark, ChartUnit, finite, format_value
+from servedeck.metrics.units import Unit, finite, format_value
+from widgets.chart_data import ChartData, ChartMark
 from widgets.chart_plot import line_marker, line_style, shown_text, to_ascii
 from widgets.chart_times import clock
 from widgets.styled_line import (
@@ -16,7 +17,7 @@ from widgets.styled_line import (
     line_width,
 )
 
-BARE_UNITS = (ChartUnit.PER_SECOND, ChartUnit.TOKENS_PER_SECOND, ChartUnit.CORES)
+BARE_UNITS = (Unit.PER_SECOND, Unit.TOKENS_PER_SECOND, Unit.CORES)
 """Units that values are written without."""
 
 _GAP: Line = (("  ", ""),)

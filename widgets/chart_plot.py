@@ -14,15 +14,8 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from widgets.chart_data import (
-    ChartData,
-    ChartLine,
-    ChartMark,
-    TimeRange,
-    axis_range,
-    axis_ticks,
-    finite,
-)
+from servedeck.metrics.units import finite
+from widgets.chart_data import ChartData, ChartLine, ChartMark, TimeRange, axis_range, axis_ticks
 from widgets.chart_strokes import (
     PixelGrid,
     Point,
@@ -32,7 +25,7 @@ from widgets.chart_strokes import (
     stroke_cells,
 )
 from widgets.chart_times import time_ticks
-from widgets.styled_line import Line, Span, fit_text, sanitized
+from widgets.styled_line import Line, Span, fit_line, line_width, sanitized, wrap
 from widgets.timeline_strip import MARKS
 
 LINE_STYLES = ("accent", "warning", "degraded", "ready", "strong", "starting")
@@ -42,6 +35,7 @@ ASCII_MARKERS = ("*", "+", "o", "x", "#", "%")
 """What tells a line from the others without color: it is beside its name, and on the line. In ASCII
 the whole line is drawn with it."""
 LIMIT_STYLE = "error"
+_MESSAGE_MARGIN = 2
 NO_VALUES = "No values."
 
 _MARKER_CELLS = 24
@@ -364,12 +358,18 @@ def _mark_line(
 
 
 def _message_lines(text: str, width: int, height: int, is_utf8: bool) -> tuple[Line, ...]:
-    """A text in the middle of the chart."""
-    if not width:
+    """A text in the middle of the chart, wrapped to its width."""
+    if not width or not height:
         return ((),) * height
-    text = shown_text(text, is_utf8)
-    shown = to_ascii(fit_text(text, min(cell_len(text), width)), is_utf8)
-    before = (width - cell_len(shown)) // 2
-    middle: Line = ((fit_text(" " * before + shown, width), "muted"),)
+    shown: Line = ((to_ascii(shown_text(text, is_utf8), is_utf8), "muted"),)
+    room = max(width - 2 * _MESSAGE_MARGIN, 1)
+    texts = wrap(shown, room)
+    if len(texts) > height:
+        texts = [fit_line(shown, room)]
     blank: Line = ((" " * width, ""),)
-    return tuple(middle if row == (height - 1) // 2 else blank for row in range(height))
+    lines = [blank] * height
+    first = (height - len(texts)) // 2
+    for row, line in enumerate(texts, first):
+        before = (width - line_width(line)) // 2
+        lines[row] = fit_line(((" " * before, ""), *line), width)
+    return tuple(lines)

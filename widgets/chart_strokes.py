@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from widgets.chart_data import LARGEST
+from servedeck.metrics.units import LARGEST
 
 Point = tuple[int, int]
 """Column and row in pixels, from the lower left corner."""

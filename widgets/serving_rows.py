@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.status.status import Status
 from widgets.columns import MARK, AgeCell, Column, Row
+from widgets.figure_cells import FIGURE_COLUMNS, RowFigures, figure_cells
 from widgets.styled_line import Line, Span
 
 KIND_COLUMN = "kind"
@@ -17,6 +19,7 @@ COLUMNS = (
     Column("namespace", "NAMESPACE", min_width=9, max_width=18, priority=3),
     Column("status", "STATUS", min_width=22, max_width=50, preferred=36, compact=10, priority=1),
     Column("ready", "READY", min_width=5, max_width=9, priority=2, align_right=True),
+    *FIGURE_COLUMNS,
     Column("template", "TEMPLATE", min_width=11, max_width=12, priority=8),
     Column("model", "MODEL", min_width=14, max_width=40, priority=6),
     Column("accelerator", "ACCELERATOR", min_width=13, max_width=22, priority=7),
@@ -85,7 +88,13 @@ def endpoint_span(view: ServingView) -> Span:
     return "", "muted"
 
 
-def build_row(view: ServingView, *, is_marked: bool = False) -> Row:
+def build_row(
+    view: ServingView,
+    *,
+    is_marked: bool = False,
+    figures: RowFigures | None = None,
+    is_utf8: bool = True,
+) -> Row:
     """The row of a view, cells in the order of COLUMNS."""
     failing = view.status is Status.ERROR
     all_ready = view.ready >= view.desired
@@ -98,6 +107,7 @@ def build_row(view: ServingView, *, is_marked: bool = False) -> Row:
             ((view.key.namespace, "muted"),),
             status_line(view),
             ((f"{view.ready}/{view.desired}", "" if all_ready else STATUS_STYLES[view.status]),),
+            *figure_cells(figures, is_utf8=is_utf8),
             ((view.template, "muted"),),
             view.model,
             accelerator_text(view),
@@ -116,11 +126,20 @@ def _name_cell(name: str, *, failing: bool, is_marked: bool) -> str | Line:
 
 
 class ServingRowBuilder:
-    """Rows of views; each is built again only after its view or its mark has changed."""
+    """Rows of views; each is built again only after its view, its mark or its figures have
+    changed."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        find_figures: Callable[[NamespacedName], RowFigures | None] = lambda _key: None,
+        *,
+        is_utf8: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_utf8` says whether the terminal shows more than ASCII."""
+        self._find_figures = find_figures
+        self._is_utf8 = is_utf8
         self._marked: frozenset[NamespacedName] = frozenset()
-        self._cached_rows: dict[NamespacedName, tuple[ServingView, Row]] = {}
+        self._cached_rows: dict[NamespacedName, _BuiltRow] = {}
 
     @property
     def marked(self) -> frozenset[NamespacedName]:
@@ -135,18 +154,31 @@ class ServingRowBuilder:
 
     def build_rows(self, views: Iterable[ServingView]) -> list[Row]:
         """Rows of the views in their order; drops all others from the cache."""
-        built: dict[NamespacedName, tuple[ServingView, Row]] = {}
+        built: dict[NamespacedName, _BuiltRow] = {}
         for view in views:
-            known = self._cached_rows.get(view.key)
-            built[view.key] = known if known and known[0] is view else (view, self._build(view))
+            known, figures = self._cached_rows.get(view.key), self._find_figures(view.key)
+            if known and known.view is view and known.figures == figures:
+                built[view.key] = known
+            else:
+                built[view.key] = self._build(view, figures)
         self._cached_rows = built
-        return [made for _view, made in built.values()]
+        return [made.row for made in built.values()]
 
     def rebuild_row(self, view: ServingView) -> Row:
-        """The row of a later view of one of them."""
-        made = self._build(view)
-        self._cached_rows[view.key] = (view, made)
-        return made
+        """The row of a later view of one of them, or with later figures."""
+        made = self._build(view, self._find_figures(view.key))
+        self._cached_rows[view.key] = made
+        return made.row
 
-    def _build(self, view: ServingView) -> Row:
-        return build_row(view, is_marked=view.key in self._marked)
+    def _build(self, view: ServingView, figures: RowFigures | None) -> _BuiltRow:
+        is_marked = view.key in self._marked
+        row = build_row(view, is_marked=is_marked, figures=figures, is_utf8=self._is_utf8())
+        return _BuiltRow(view, figures, row)
+
+
+class _BuiltRow(NamedTuple):
+    """A row, and what it was built of."""
+
+    view: ServingView
+    figures: RowFigures | None
+    row: Row

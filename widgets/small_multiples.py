@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from textual.strip import Strip
 
-from widgets.chart_data import ChartLine, ChartUnit, finite, format_value
+from servedeck.metrics.sparkline import bar_rows, value_range
+from servedeck.metrics.units import Unit, finite, format_value
+from widgets.chart_data import ChartLine
 from widgets.chart_legend import BARE_UNITS
 from widgets.chart_plot import shown_text, to_ascii
-from widgets.sparkline import bar_rows, value_range
 from widgets.styled_line import Line, Span, StyledLineView, align_left_right, fit_line
 
 _GAP = 3
@@ -19,7 +20,7 @@ _GAP = 3
 _MIN_BARS = 12
 _MAX_LABEL = 30
 _MIN_LABEL = 6
-_HEIGHTS = (3, 2, 1)
+_HEIGHTS = (8, 6, 5, 4, 3, 2, 1)
 """Rows of the bars, the best first; more than one is followed by an empty row."""
 
 
@@ -47,26 +48,30 @@ class Grid:
 
 def small_multiple_lines(
     rows: Sequence[ChartLine],
-    unit: ChartUnit,
+    unit: Unit,
     width: int,
     height: int,
     *,
     is_utf8: bool,
     first: int = 0,
     noun: str = "Pods",
+    title: str = "",
+    order: Sequence[str] = (),
 ) -> tuple[Line, ...]:
-    """`height` lines of `width` cells: the scale that all charts have, then a chart with label and
-    last value for each of `rows`, the highest last value first, from left to right. Where they do
-    not fit, those from the index `first` on, and the first line says which: "1–12 of 50 Pods"."""
+    """`height` lines of `width` cells: the title and the scale that all charts have, then a chart
+    with label and last value for each of `rows`, from left to right: those whose label is in
+    `order` by that, the others by their last value, the highest first. Where they do not fit, those
+    from the index `first` on, and the first line says which: "1–12 of 50 Pods"."""
     width, height = max(width, 0), max(height, 0)
     grid = lay_out(rows, unit, width, height, is_utf8=is_utf8)
-    ordered = sorted(rows, key=_order)
+    places = {label: place for place, label in enumerate(order)}
+    ordered = sorted(rows, key=lambda one: (places.get(one.label, len(places)), *_order(one)))
     first = max(0, min(first, len(rows) - 1)) if len(rows) > grid.count else 0
     shown = ordered[first : first + grid.count]
     ends = value_range([value for row in rows for value in row.values])
     lines: list[Line] = []
     if height > 1:
-        lines.append(_header(rows, unit, ends, width, (first, len(shown)), is_utf8, noun))
+        lines.append(_header(rows, unit, ends, width, (first, len(shown)), is_utf8, noun, title))
     for start in range(0, len(shown), grid.columns):
         cells = [
             _cell(row, unit, grid, ends, is_utf8) for row in shown[start : start + grid.columns]
@@ -86,21 +91,23 @@ def small_multiple_lines(
 
 
 def lay_out(
-    rows: Sequence[ChartLine], unit: ChartUnit, width: int, height: int, *, is_utf8: bool
+    rows: Sequence[ChartLine], unit: Unit, width: int, height: int, *, is_utf8: bool
 ) -> Grid:
-    """As many columns as fit, and bars as high as fit with all charts."""
+    """Bars as high as fit with all charts, and then as few columns as are needed, so that they are
+    wide."""
     labels = [cell_len(shown_text(row.label, is_utf8)) for row in rows]
     label_width = max(_MIN_LABEL, min(max(labels, default=0), _MAX_LABEL, width // 3))
     value_width = max((len(_last_text(row, unit, is_utf8)) for row in rows), default=1)
     least = label_width + value_width + _MIN_BARS + 2
-    columns = max(1, min(len(rows), (width + _GAP) // (least + _GAP)))
-    cell_width = (width - _GAP * (columns - 1)) // columns
+    most_columns = max(1, min(len(rows), (width + _GAP) // (least + _GAP)))
     room = height - (height > 1)
     for bar_height in _HEIGHTS:
         cell_height = bar_height + (bar_height > 1)
         grid_rows = max((room + cell_height - bar_height) // cell_height, 0)
+        columns = min(max(-(-len(rows) // max(grid_rows, 1)), 1), most_columns)
         if columns * grid_rows >= len(rows) or bar_height == 1:
             break
+    cell_width = (width - _GAP * (columns - 1)) // columns
     return Grid(columns, max(grid_rows, 1), bar_height, cell_width, label_width, value_width)
 
 
@@ -113,18 +120,19 @@ def _last_value(row: ChartLine) -> float | None:
     return finite(row.values[-1]) if row.values else None
 
 
-def _last_text(row: ChartLine, unit: ChartUnit, is_utf8: bool) -> str:
+def _last_text(row: ChartLine, unit: Unit, is_utf8: bool) -> str:
     return to_ascii(format_value(_last_value(row), unit), is_utf8)
 
 
 def _header(
     rows: Sequence[ChartLine],
-    unit: ChartUnit,
+    unit: Unit,
     ends: tuple[float, float],
     width: int,
     shown: tuple[int, int],
     is_utf8: bool,
     noun: str,
+    title: str,
 ) -> Line:
     dash = "–" if is_utf8 else "-"
     low = format_value(ends[0], unit) if ends[0] else "0"
@@ -135,11 +143,13 @@ def _header(
     if count < len(rows):
         total = f"{first + 1}{dash}{first + count} of {total}"
     spans: Line = (("scale ", "muted"), (to_ascii(scale, is_utf8), "strong"))
+    if title:
+        spans = ((f"{shown_text(title, is_utf8)}  ", "title"), *spans)
     return fit_line(align_left_right(spans, ((total, "muted"),), width), width)
 
 
 def _cell(
-    row: ChartLine, unit: ChartUnit, grid: Grid, ends: tuple[float, float], is_utf8: bool
+    row: ChartLine, unit: Unit, grid: Grid, ends: tuple[float, float], is_utf8: bool
 ) -> list[Line]:
     """One chart, line by line from the top: label and value are beside its lowest row."""
     room = max(grid.cell_width - grid.label_width - grid.value_width - 2, 0)
@@ -178,7 +188,9 @@ class SmallMultiples(StyledLineView):
         super().__init__(id=id, classes=classes)
         self._is_utf8 = is_utf8
         self._rows: Sequence[ChartLine] = ()
-        self._unit = ChartUnit.COUNT
+        self._unit = Unit.COUNT
+        self._title = ""
+        self._order: tuple[str, ...] = ()
         self._first = 0
         self._lines: tuple[Line, ...] | None = None
         self._drawn_size = (0, 0)
@@ -188,11 +200,17 @@ class SmallMultiples(StyledLineView):
         """Index of the first chart that is shown."""
         return self._first
 
-    def set_rows(self, rows: Sequence[ChartLine], unit: ChartUnit) -> None:
-        """Show other charts; the page stays, as far as there are so many."""
-        if (rows, unit) == (self._rows, self._unit):
+    def set_rows(self, rows: Sequence[ChartLine], unit: Unit, title: str = "") -> None:
+        """Show other charts; the page stays, as far as there are so many. With the same title each
+        chart stays where it is: only new ones are added, below."""
+        if (rows, unit, title) == (self._rows, self._unit, self._title):
             return
-        self._rows, self._unit = rows, unit
+        if title != self._title or unit != self._unit:
+            self._order = ()
+        known = set(self._order)
+        added = sorted((one for one in rows if one.label not in known), key=_order)
+        self._order += tuple(one.label for one in added)
+        self._rows, self._unit, self._title = rows, unit, title
         self._redraw()
 
     def turn_pages(self, pages: int) -> None:
@@ -215,7 +233,14 @@ class SmallMultiples(StyledLineView):
         if self._lines is None or self._drawn_size != (width, height):
             self._drawn_size = (width, height)
             self._lines = small_multiple_lines(
-                self._rows, self._unit, width, height, is_utf8=self._is_utf8, first=self._first
+                self._rows,
+                self._unit,
+                width,
+                height,
+                is_utf8=self._is_utf8,
+                first=self._first,
+                title=self._title,
+                order=self._order,
             )
         if y >= len(self._lines):
             return Strip.blank(width, self.rich_style)

@@ -157,6 +157,12 @@ class KeyedTable(StyledLineView, can_focus=True):
         return max(0, self.size.height - 1)
 
     @property
+    def visible_rows(self) -> Sequence[Row]:
+        """The rows on the screen."""
+        top = self.scroll_offset.y
+        return self._rows[top : top + self.body_height]
+
+    @property
     def visible_columns(self) -> frozenset[str]:
         """Keys of the columns that fit."""
         return frozenset(self.columns[place.column].key for place in self._column_positions)
@@ -272,12 +278,10 @@ class KeyedTable(StyledLineView, can_focus=True):
         before, self._now = self._now, self._clock()
         if before is None:
             return 0
-        top = self.scroll_offset.y
-        rows = self._rows[top : top + self.body_height]
         older = [
             (index, place)
             for place in self._column_positions
-            for index, row in enumerate(rows, top)
+            for index, row in enumerate(self.visible_rows, self.scroll_offset.y)
             if isinstance(cell := row.cells[place.column], AgeCell)
             and self._format_age_cell(cell, before) != self._format_age_cell(cell, self._now)
         ]

@@ -9,7 +9,8 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from widgets.chart_data import ChartData, ChartMark, ChartUnit, TimeRange
+from servedeck.metrics.units import Unit
+from widgets.chart_data import ChartData, ChartMark, TimeRange
 from widgets.chart_legend import legend_line, values_line
 from widgets.chart_plot import (
     Plot,
@@ -25,7 +26,7 @@ MIN_SIZE = (20, 5)
 MIN_VIEW_STEPS = 8
 """Steps of time that the view has at least."""
 
-_NO_DATA = ChartData("", ChartUnit.COUNT, 0.0, 1.0, ())
+_NO_DATA = ChartData("", Unit.COUNT, 0.0, 1.0, ())
 
 
 class TimeChart(StyledLineView):

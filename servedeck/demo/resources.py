@@ -285,6 +285,15 @@ SCALED_OBJECTS = Resource(
     generation=True,
     builtin=False,
 )
+POD_METRICS = Resource(
+    "metrics.k8s.io",
+    "v1beta1",
+    "pods",
+    "PodMetrics",
+    verbs=("get", "list"),
+    builtin=False,
+)
+"""Has no objects: the API asks the nodes, as metrics-server does."""
 
 RESOURCES: tuple[Resource, ...] = (
     CONFIGMAPS,
@@ -321,6 +330,7 @@ RESOURCES: tuple[Resource, ...] = (
     GATEWAYS,
     HTTP_ROUTES,
     SCALED_OBJECTS,
+    POD_METRICS,
 )
 
 BY_PATH: dict[tuple[str, str, str], Resource] = {

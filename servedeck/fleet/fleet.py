@@ -642,6 +642,7 @@ class Fleet:
             created=meta.creation_timestamp,
             labels=meta.labels,
             description=meta.annotations.description,
+            objectives=meta.annotations.objectives,
             managed=facts.managed,
             pods_known=pods_known,
             pods=pods.views,

@@ -221,6 +221,25 @@ def sort_views(
     return ordered
 
 
+def sort_views_by_value(
+    views: Iterable[ServingView],
+    find_value: Callable[[ServingView], float | None],
+    reverse: bool = False,
+) -> list[ServingView]:
+    """`views` sorted by a value, then by namespace and name; those without one are last in either
+    direction."""
+    known: list[tuple[float, ServingView]] = []
+    unknown: list[ServingView] = []
+    for view in sorted(views, key=lambda view: view.key):
+        value = find_value(view)
+        if value is None:
+            unknown.append(view)
+        else:
+            known.append((value, view))
+    known.sort(key=lambda pair: pair[0], reverse=reverse)
+    return [*(view for _value, view in known), *unknown]
+
+
 def keeps_sort_position(previous: ServingView, current: ServingView, column: str = "") -> bool:
     """Whether `sort_views` gives the current view of a serving the position of the previous one."""
     rank = _sort_key(column)

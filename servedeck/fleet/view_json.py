@@ -57,6 +57,7 @@ def serving_json(view: ServingView) -> dict[str, Any]:
         "created": _format_time(view.created),
         "labels": view.labels,
         "description": view.description,
+        "objectives": view.objectives,
         "managed": view.managed,
         "pods": [_pod_json(pod) for pod in view.pods],
         "podGroups": [_group_json(group) for group in view.pod_groups],

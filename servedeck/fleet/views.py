@@ -277,6 +277,8 @@ class ServingView:
     """Failing first, then in kubectl's order; those that failed for good last."""
     events: tuple[EventView, ...]
     """Warnings about the Deployment and its ReplicaSets, newest first, at most 10."""
+    objectives: str = ""
+    """Of the annotation, see `servedeck.serving.objectives`."""
     model_source: str = ""
     """URI that the model is loaded from, "hf://org/model", where `model` does not say it."""
     owner: str = ""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from servedeck.cluster.http.connection import Connection
 from servedeck.metrics.discovery import find_prometheus
 from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.fleet_reader import FleetReader
+from servedeck.metrics.live_fleet import LiveFleet
 from servedeck.metrics.live_scraper import GetTarget, LiveScraper
 from servedeck.metrics.live_source import LiveSource
 from servedeck.metrics.prometheus import PrometheusClient
@@ -91,6 +93,11 @@ class ClusterMetrics:
         scraper = LiveScraper(self._connection, self._ring, get_target, on_read)
         scraper.start()
         return OpenMetrics(ServingMetrics(LiveSource(self._ring), target), scraper, problem)
+
+    def fleet_reader(self) -> FleetReader:
+        """Reads the figures of many servings at once."""
+        live = LiveFleet(self._connection, self._ring) if self._settings.pod_metrics else None
+        return FleetReader(self.prometheus, live)
 
     async def prometheus(self) -> PrometheusSource:
         """The Prometheus that the settings name, or that is found in the cluster. Raises

@@ -27,8 +27,10 @@ class LiveSource:
 
     display_name = "The Pods' /metrics"
 
-    def __init__(self, ring: SampleRing) -> None:
+    def __init__(self, ring: SampleRing, points_at_once: int = POINTS_AT_ONCE) -> None:
+        """`points_at_once` are those that are computed without a thread."""
         self._ring = ring
+        self._points_at_once = points_at_once
 
     @property
     def since(self) -> float | None:
@@ -40,7 +42,7 @@ class LiveSource:
 
     async def query_range(self, expression: Expression, grid: TimeGrid) -> QueryResult:
         try:
-            if grid.count <= POINTS_AT_ONCE:
+            if grid.count <= self._points_at_once:
                 found = self._evaluate(expression, grid)
             else:
                 found = await asyncio.to_thread(self._evaluate, expression, grid)

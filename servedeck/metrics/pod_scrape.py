@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from time import time as unix_time
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -37,6 +38,8 @@ class PodPage(NamedTuple):
     time: float
     """When it arrived, in seconds of the event loop's clock."""
     samples: PodSamples
+    unix_time: float = 0.0
+    """The same in seconds since the epoch."""
 
 
 class ScrapedMetrics(NamedTuple):
@@ -173,7 +176,7 @@ class PodReader:
             except ClusterError:
                 return None
         time = asyncio.get_running_loop().time()
-        return PodPage(time, _values(parse_page(response.body, self._names)))
+        return PodPage(time, _values(parse_page(response.body, self._names)), unix_time())
 
 
 def _values(samples: Iterable[Sample]) -> PodSamples:

@@ -61,19 +61,16 @@ class MetricSeries:
 def metric_series(
     metric: Metric, target: MetricsTarget, known: KnownNames = None
 ) -> tuple[MetricSeries, ...]:
-    """Where a metric may be, what comes first counts: the names that the serving gives itself;
+    """Where a metric may be, what comes first counts: the names that the serving gives itself, or
     those of its server, and those of the proxies. Of a server that is not known, the proxies come
     before all servers, as they count every request."""
     pods = pod_matchers(target)
     own = target.own_names.get(metric)
-    if own and pods:
-        return (MetricSeries(own, pods),)
-    found = [
-        MetricSeries(names, pods) for names in server_names(metric, target.template, known) if pods
-    ]
+    groups = (own,) if own else server_names(metric, target.template, known)
+    found = [MetricSeries(names, pods) for names in groups if pods]
     proxies = list(_proxy_series(metric, target))
-    is_custom = target.template == CUSTOM_TEMPLATE
-    return tuple(proxies + found if is_custom else found + proxies)
+    is_unknown = target.template == CUSTOM_TEMPLATE and not own
+    return tuple(proxies + found if is_unknown else found + proxies)
 
 
 def counter_rate(series: MetricSeries, window: float, *by: str) -> Expression:
@@ -184,13 +181,13 @@ def _scaled(expression: Expression, factor: float) -> Expression:
 
 # -- proxies ----------------------------------------------------------------------------------
 
-_ISTIO: Mapping[Metric, MetricName] = {
+ISTIO: Mapping[Metric, MetricName] = {
     Metric.REQUESTS: MetricName("istio_requests_total"),
     Metric.ERRORS: MetricName("istio_requests_total", 1.0, "response_code", "[45]..|0", "5.."),
     Metric.LATENCY: MetricName("istio_request_duration_milliseconds", MILLI),
 }
 """The code 0 is that of a client that went away."""
-_ENVOY: Mapping[Metric, MetricName] = {
+ENVOY: Mapping[Metric, MetricName] = {
     Metric.REQUESTS: MetricName("envoy_cluster_upstream_rq_total"),
     Metric.ERRORS: MetricName(
         "envoy_cluster_upstream_rq_xx", 1.0, "envoy_response_code_class", "[45]", "5"
@@ -202,11 +199,11 @@ _ENVOY: Mapping[Metric, MetricName] = {
 def _proxy_series(metric: Metric, target: MetricsTarget) -> Iterator[MetricSeries]:
     """What a proxy in front of the Pods counts: Istio's in the Pods, Istio's in a gateway whose
     Pods have none, and Envoy Gateway's for the HTTPRoute of the serving's name."""
-    if not target.is_whole or metric not in _ISTIO:
+    if not target.is_whole or metric not in ISTIO:
         return
     name, namespace = target.name, target.namespace
     yield MetricSeries(
-        (_ISTIO[metric],),
+        (ISTIO[metric],),
         (
             Matcher("reporter", "=", "destination"),
             Matcher("destination_workload", "=", name),
@@ -215,7 +212,7 @@ def _proxy_series(metric: Metric, target: MetricsTarget) -> Iterator[MetricSerie
         is_proxy=True,
     )
     yield MetricSeries(
-        (_ISTIO[metric],),
+        (ISTIO[metric],),
         (
             Matcher("reporter", "=", "source"),
             Matcher("destination_service_name", "=", name),
@@ -226,7 +223,7 @@ def _proxy_series(metric: Metric, target: MetricsTarget) -> Iterator[MetricSerie
     )
     route = rf"httproute/{escape_regex(namespace)}/{escape_regex(name)}/rule/\d+"
     yield MetricSeries(
-        (_ENVOY[metric],),
+        (ENVOY[metric],),
         (Matcher("envoy_cluster_name", "=~", route),),
         is_proxy=True,
         has_pods=False,
@@ -278,9 +275,12 @@ def pod_pattern(target: MetricsTarget) -> str:
 
 def _deployment_pattern(target: MetricsTarget) -> str:
     """For the Pods of all ReplicaSets of a Deployment; "" if their names are too long to tell."""
-    if not (target.is_whole and target.is_deployment) or len(target.name) + 12 > _MAX_GENERATED:
-        return ""
-    return f"{escape_regex(target.name)}-{TEMPLATE_HASH}-{POD_SUFFIX}"
+    return f"{escape_regex(target.name)}-{TEMPLATE_HASH}-{POD_SUFFIX}" if names_pods(target) else ""
+
+
+def names_pods(target: MetricsTarget) -> bool:
+    """Whether the name of each Pod is that of the Deployment with a hash and a suffix."""
+    return target.is_whole and target.is_deployment and len(target.name) + 12 <= _MAX_GENERATED
 
 
 def _add_generated(patterns: dict[str, None], base: str, covering: re.Pattern[str] | None) -> None:

@@ -187,9 +187,8 @@ class SampleRing:
                 times = known.get(span)
                 if times is None:
                     times = known[span] = pod.times[span[0] : span[1]]
-                yield SampleSeries(
-                    series.name, series.labels, times, values[span[0] - first : span[1] - first]
-                )
+                part = values[span[0] - first : span[1] - first].tolist()
+                yield SampleSeries(series.name, series.labels, times, part)
 
     def _selected(
         self, name: str, matchers: tuple[Matcher, ...]

@@ -31,6 +31,11 @@ _CONNECT_TIMEOUT = 5.0
 _READ_TIMEOUT = 30.0
 """Seconds without data; what asks usually waits for less."""
 
+MAX_QUERY_LENGTH = 4 << 10
+"""Characters of the query of a URL; a longer one is sent in the body of a POST, which Prometheus
+has for that, as proxies refuse URLs of 8 KB
+(https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries)."""
+
 
 @dataclass(frozen=True, slots=True)
 class PrometheusOptions:
@@ -101,21 +106,30 @@ class UrlTransport:
         import aiohttp  # imported late because it is slow
 
         session = await self._open()
+        query, headers = urlencode(params), await asyncio.to_thread(self._headers)
+        url, body = f"{self._url}{path}", None
+        if len(query) <= MAX_QUERY_LENGTH:
+            url = f"{url}?{query}"
+        else:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            body = query
         try:
-            async with session.get(
-                f"{self._url}{path}?{urlencode(params)}",
-                headers=await asyncio.to_thread(self._headers),
+            async with session.request(
+                "GET" if body is None else "POST",
+                url,
+                data=body,
+                headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,  # to a login, or to a host that the token is not for
             ) as response:
-                body = bytearray()
+                answer = bytearray()
                 async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > max_bytes:
+                    answer += chunk
+                    if len(answer) > max_bytes:
                         raise MetricsError(
                             f"{self.display_name} answers with more than {max_bytes >> 20} MiB."
                         )
-                return HttpAnswer(response.status, bytes(body))
+                return HttpAnswer(response.status, bytes(answer))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise MetricsError(f"{self.display_name} {_describe(error)}.") from error
 

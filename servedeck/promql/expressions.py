@@ -65,6 +65,13 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Text:
+    """A string, which only a function takes."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A function of its arguments."""
 
@@ -89,7 +96,7 @@ class Binary:
     right: Expression
 
 
-Expression = Selector | Number | Call | Aggregation | Binary
+Expression = Selector | Number | Text | Call | Aggregation | Binary
 
 
 def format_expression(expression: Expression) -> str:
@@ -99,6 +106,8 @@ def format_expression(expression: Expression) -> str:
             return _format_selector(expression)
         case Number(value):
             return format_number(value)
+        case Text(value):
+            return quote(value)
         case Call(function, arguments):
             return f"{function}({', '.join(map(format_expression, arguments))})"
         case Aggregation(operator, inner, by):
@@ -170,6 +179,20 @@ def first_of(expressions: Iterable[Expression]) -> Expression | None:
     for one in expressions:
         found = one if found is None else Binary("or", found, one)
     return found
+
+
+def label_replace(
+    expression: Expression, label: str, replacement: str, source: str = "", pattern: str = ""
+) -> Call:
+    """The series with a label more: the `replacement`, in which "$1" is a group of the `pattern`
+    that the whole value of the label `source` matches; of others the series as it is."""
+    texts = (Text(label), Text(replacement), Text(source), Text(pattern))
+    return Call("label_replace", (expression, *texts))
+
+
+def escape_replacement(text: str) -> str:
+    """`text` as a replacement of `label_replace` that is the text itself."""
+    return text.replace("$", "$$")
 
 
 def quantile(share: float, buckets: Expression) -> Call:

@@ -19,6 +19,7 @@ from servedeck.promql.expressions import (
     Expression,
     Number,
     Selector,
+    Text,
 )
 
 MAX_DEPTH = 100
@@ -33,9 +34,11 @@ class ValueType(Enum):
     SCALAR = "a number"
     VECTOR = "a vector"
     RANGE = "a range of samples"
+    STRING = "a string"
 
 
 _RANGE, _VECTOR, _SCALAR = (ValueType.RANGE,), (ValueType.VECTOR,), (ValueType.SCALAR,)
+_STRING = (ValueType.STRING,)
 
 FUNCTIONS: Mapping[str, tuple[tuple[ValueType, ...], ValueType]] = {
     "rate": (_RANGE, ValueType.VECTOR),
@@ -51,6 +54,7 @@ FUNCTIONS: Mapping[str, tuple[tuple[ValueType, ...], ValueType]] = {
     "clamp_max": (_VECTOR + _SCALAR, ValueType.VECTOR),
     "clamp_min": (_VECTOR + _SCALAR, ValueType.VECTOR),
     "histogram_quantile": (_SCALAR + _VECTOR, ValueType.VECTOR),
+    "label_replace": (_VECTOR + _STRING * 4, ValueType.VECTOR),
     "scalar": (_VECTOR, ValueType.SCALAR),
     "time": ((), ValueType.SCALAR),
     "vector": (_SCALAR, ValueType.VECTOR),
@@ -66,6 +70,8 @@ def check_type(expression: Expression, depth: int = 0) -> ValueType:
     match expression:
         case Number():
             return ValueType.SCALAR
+        case Text():
+            return ValueType.STRING
         case Selector():
             return _selector_type(expression)
         case Call():
@@ -110,6 +116,8 @@ def _binary_type(binary: Binary, depth: int) -> ValueType:
     sides = (check_type(binary.left, depth + 1), check_type(binary.right, depth + 1))
     if ValueType.RANGE in sides:
         raise PromqlError(f"The operator {operator} cannot be used with a range of samples.")
+    if ValueType.STRING in sides:
+        raise PromqlError(f"The operator {operator} cannot be used with a string.")
     if operator in SET_OPERATORS and ValueType.SCALAR in sides:
         raise PromqlError(f"The operator {operator} needs vectors on both sides.")
     if sides != (ValueType.SCALAR, ValueType.SCALAR):

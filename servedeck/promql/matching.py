@@ -52,13 +52,19 @@ def _compile_matcher(matcher: Matcher) -> Callable[[str], bool]:
 
 @lru_cache(maxsize=256)
 def _compile_regex(text: str) -> Callable[[str], bool]:
+    pattern = compile_pattern(text)
+    return lambda value: len(value) <= MAX_VALUE_LENGTH and pattern.fullmatch(value) is not None
+
+
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """A regular expression of RE2 for whole values of at most MAX_VALUE_LENGTH characters. Raises
+    PromqlError for one that is none, or that may take too long."""
     check_regex(text)
     try:
         # DOTALL as in Prometheus (FastRegexMatcher, model/labels/regexp.go)
-        pattern = re.compile(text, re.DOTALL)
+        return re.compile(text, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise PromqlError(f"A regular expression is not valid: {error}.") from error
-    return lambda value: len(value) <= MAX_VALUE_LENGTH and pattern.fullmatch(value) is not None
 
 
 _PART = re.compile(

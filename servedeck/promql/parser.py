@@ -22,6 +22,7 @@ from servedeck.promql.expressions import (
     MatchOperator,
     Number,
     Selector,
+    Text,
 )
 from servedeck.promql.functions import AGGREGATIONS, FUNCTIONS, MAX_DEPTH, ValueType, check_type
 from servedeck.promql.lexer import Token, parse_duration, parse_number, split_tokens, unquote
@@ -187,7 +188,7 @@ class _Parser:
         self._expect("(")
         found: list[Expression] = []
         while self.peek().text != ")":
-            found.append(self.parse_operation(1))
+            found.append(self._parse_argument())
             if self.peek().text != ",":
                 break
             self._at += 1
@@ -195,6 +196,12 @@ class _Parser:
                 raise self.unexpected(token, "an argument")
         self._expect(")")
         return tuple(found)
+
+    def _parse_argument(self) -> Expression:
+        """A string is nothing but an argument."""
+        if self.peek().kind == "string":
+            return Text(unquote(self._take()))
+        return self.parse_operation(1)
 
     def _parse_selector(self, name: str, first: Token) -> Expression:
         matchers = self._parse_matchers() if self.peek().text == "{" else ()

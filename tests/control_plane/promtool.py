@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 from servedeck.promql.samples import is_stale
 from tests.control_plane.prometheus import require_prometheus
@@ -35,9 +38,14 @@ class Question(NamedTuple):
 
 
 def require_promtool() -> Path:
-    """Path of the program, which is beside prometheus."""
+    """Path of the program, which is beside prometheus. Skips, or fails where
+    SERVEDECK_REQUIRE_SERVERS is 1, without it."""
     found = Path(require_prometheus()).with_name("promtool")
-    assert found.exists(), f"no promtool beside {found.with_name('prometheus')}"
+    if not found.exists():
+        reason = f"no promtool beside {found.with_name('prometheus')}"
+        if os.environ.get("SERVEDECK_REQUIRE_SERVERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
     return found
 
 

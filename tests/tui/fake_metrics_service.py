@@ -16,6 +16,7 @@ from servedeck.metrics.serving_metrics import ServingMetrics
 from servedeck.metrics.source import FoundSeries, QueryResult
 from servedeck.metrics.target import MetricsTarget, TargetPod
 from servedeck.promql.expressions import Expression, format_expression
+from servedeck.serving.objectives import Objectives
 from tests.tui import fakes
 
 SOURCE = "Prometheus at metrics.example:9090"
@@ -179,6 +180,7 @@ class FakeMetricsService:
         """Why no source can be opened."""
         self.problem = ""
         self.link = ""
+        self.wanted = Objectives()
         self.opened: list[FakeOpenMetrics] = []
         self.servings = fakes.FakeSource()
 
@@ -209,6 +211,9 @@ class FakeMetricsService:
             is_deployment=key.is_deployment,
             wanted_replicas=view.desired,
         )
+
+    def objectives(self, key: NamespacedName) -> Objectives:
+        return self.wanted
 
     async def open_metrics(
         self, key: NamespacedName, on_read: Callable[[], None]

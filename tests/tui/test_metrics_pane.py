@@ -112,7 +112,8 @@ async def test_another_period_cancels_what_is_still_asked_for():
         await driver.press("D")
         await driver.wait_for(lambda: len(source.cancelled) >= len(asked), "the cancellation")
         assert sorted(source.cancelled) == sorted(asked)
-        assert "Loading." in driver.text, "what was read of another time is not shown"
+        assert "– in 24h" in driver.text, "the figures are not those of another time"
+        assert driver.text.count("loading") == 3, "nor are the graphs, which say so"
         source.gate.set()
         await driver.wait_for_text("[24h]", " in 24h", "● requests")
         assert {one.grid.seconds for one in source.ranges[-3:]} == {86400}
@@ -220,7 +221,7 @@ async def test_a_source_that_fails_is_said_and_what_was_read_stays_with_its_age(
         assert driver.pane.grid.cursor_time == cursor
         driver.service.source.error = ""
         await driver.press_and_read("z")
-        text = await driver.wait_for_text(SOURCE, "every 20 s")
+        text = await driver.wait_for_text(SOURCE, "every 20s")
         assert "ago)" not in text.splitlines()[4]
 
 
@@ -290,7 +291,7 @@ async def test_a_warning_of_the_source_is_shown_with_the_graph():
 async def test_without_a_connection():
     async with open_metrics(MEDIUM, connected=False) as driver:
         await driver.wait_for_text("There is no connection to the cluster.", "[1h] 6h  24h")
-        await driver.press("H", "D", "left", "plus", "minus", "z", "p", "Q", "j", "k", "escape")
+        await driver.press("H", "D", "left", "plus", "minus", "z", "p", "q", "j", "k", "escape")
         await driver.wait_for_text("There is no connection to the cluster.")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 from textual.app import App
 
+from servedeck.metrics.units import Unit
 from styles.themes import DARK, DEFAULT_VARIABLES
-from widgets.chart_data import ChartData, ChartLine, ChartMark, ChartUnit
+from widgets.chart_data import ChartData, ChartLine, ChartMark
 from widgets.styled_line import STYLE_CLASSES
 
 START = 1_764_378_000.0
@@ -26,7 +27,7 @@ texts = st.text(max_size=12)
 any_data = st.builds(
     ChartData,
     title=texts,
-    unit=st.sampled_from(ChartUnit),
+    unit=st.sampled_from(Unit),
     start=st.floats() | st.just(START),
     step=st.floats(allow_nan=False) | st.just(STEP),
     lines=st.lists(st.builds(ChartLine, texts, any_values), max_size=7).map(tuple),
@@ -46,7 +47,7 @@ any_data = st.builds(
 )
 
 
-def chart(*series: Values, unit: ChartUnit = ChartUnit.COUNT, **fields: object) -> ChartData:
+def chart(*series: Values, unit: Unit = Unit.COUNT, **fields: object) -> ChartData:
     """A chart with a line for each series."""
     lines = tuple(ChartLine(f"L{number}", values) for number, values in enumerate(series))
     return ChartData("Chart", unit, START, STEP, lines, **fields)  # type: ignore[arg-type]

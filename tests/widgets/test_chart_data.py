@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from widgets.chart_data import ChartUnit, axis_range, axis_ticks, format_value
+from servedeck.metrics.units import Unit, format_value
+from widgets.chart_data import axis_range, axis_ticks
 from widgets.chart_times import clock, time_ticks
 
 HOUR, DAY = 3600.0, 86400.0
@@ -34,57 +35,57 @@ def local(text: str) -> float:
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
-        (None, ChartUnit.SECONDS, "–"),
-        (math.nan, ChartUnit.COUNT, "–"),
-        (math.inf, ChartUnit.COUNT, "–"),
-        (0, ChartUnit.COUNT, "0"),
-        (1240, ChartUnit.PER_SECOND, "1.24k"),
-        (12.44, ChartUnit.PER_SECOND, "12.4"),
-        (0.25, ChartUnit.PER_SECOND, "0.25"),
-        (999.9, ChartUnit.TOKENS_PER_SECOND, "1k"),
-        (1e-9, ChartUnit.COUNT, "1e-9"),
-        (-3, ChartUnit.COUNT, "-3"),
-        (0, ChartUnit.SECONDS, "0 s"),
-        (0.85, ChartUnit.SECONDS, "850 ms"),
-        (0.0123, ChartUnit.SECONDS, "12.3 ms"),
-        (1e-9, ChartUnit.SECONDS, "<0.01 ms"),
-        (-1e-9, ChartUnit.SECONDS, ">-0.01 ms"),
-        (2.31, ChartUnit.SECONDS, "2.31 s"),
-        (119.0, ChartUnit.SECONDS, "119 s"),
-        (250, ChartUnit.SECONDS, "4m10s"),
-        (1e18, ChartUnit.SECONDS, "1e18 s"),
-        (0.93, ChartUnit.PERCENT, "93 %"),
-        (0.9996, ChartUnit.PERCENT, "99.96 %"),
-        (1, ChartUnit.PERCENT, "100 %"),
-        (0.00001, ChartUnit.PERCENT, "<0.01 %"),
-        (13.3e9, ChartUnit.BYTES, "12.4 GiB"),
-        (71, ChartUnit.CELSIUS, "71 °C"),
-        (312, ChartUnit.WATTS, "312 W"),
-        (1250, ChartUnit.WATTS, "1.25 kW"),
-        (2.5, ChartUnit.CORES, "2.5"),
+        (None, Unit.SECONDS, "–"),
+        (math.nan, Unit.COUNT, "–"),
+        (math.inf, Unit.COUNT, "–"),
+        (0, Unit.COUNT, "0"),
+        (1240, Unit.PER_SECOND, "1.24k"),
+        (12.44, Unit.PER_SECOND, "12.4"),
+        (0.25, Unit.PER_SECOND, "0.25"),
+        (999.9, Unit.TOKENS_PER_SECOND, "1k"),
+        (1e-9, Unit.COUNT, "1e-9"),
+        (-3, Unit.COUNT, "-3"),
+        (0, Unit.SECONDS, "0 s"),
+        (0.85, Unit.SECONDS, "850 ms"),
+        (0.0123, Unit.SECONDS, "12.3 ms"),
+        (1e-9, Unit.SECONDS, "<0.01 ms"),
+        (-1e-9, Unit.SECONDS, ">-0.01 ms"),
+        (2.31, Unit.SECONDS, "2.31 s"),
+        (119.0, Unit.SECONDS, "119 s"),
+        (250, Unit.SECONDS, "4m10s"),
+        (1e18, Unit.SECONDS, "1e18 s"),
+        (0.93, Unit.PERCENT, "93 %"),
+        (0.9996, Unit.PERCENT, "99.96 %"),
+        (1, Unit.PERCENT, "100 %"),
+        (0.00001, Unit.PERCENT, "<0.01 %"),
+        (13.3e9, Unit.BYTES, "12.4 GiB"),
+        (71, Unit.CELSIUS, "71 °C"),
+        (312, Unit.WATTS, "312 W"),
+        (1250, Unit.WATTS, "1.25 kW"),
+        (2.5, Unit.CORES, "2.5"),
     ],
 )
-def test_a_value_as_an_operator_reads_it(value: float | None, unit: ChartUnit, text: str) -> None:
+def test_a_value_as_an_operator_reads_it(value: float | None, unit: Unit, text: str) -> None:
     assert format_value(value, unit) == text
 
 
-@given(st.floats(), st.sampled_from(ChartUnit))
-def test_any_value_is_short(value: float, unit: ChartUnit) -> None:
+@given(st.floats(), st.sampled_from(Unit))
+def test_any_value_is_short(value: float, unit: Unit) -> None:
     assert 0 < len(format_value(value, unit)) <= 14
 
 
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
     st.integers(1, 20),
-    st.sampled_from(ChartUnit),
+    st.sampled_from(Unit),
 )
-def test_an_axis_has_room_for_all_values(values: list[float], count: int, unit: ChartUnit) -> None:
+def test_an_axis_has_room_for_all_values(values: list[float], count: int, unit: Unit) -> None:
     low, high = axis_range(values, unit)
     assert math.isfinite(high - low) and high > low
     slack = (high - low) * 1e-6
     assert low - slack <= max(min(values), -1e300)
     assert high + slack >= min(max(values), 1e300)
-    if unit is not ChartUnit.CELSIUS:
+    if unit is not Unit.CELSIUS:
         assert low <= 0 <= high
     ticks = axis_ticks(low, high, count, unit)
     assert len(ticks) <= count + 1
@@ -98,17 +99,17 @@ def test_an_axis_has_room_for_all_values(values: list[float], count: int, unit: 
 @pytest.mark.parametrize(
     ("values", "unit", "labels"),
     [
-        ([2.3], ChartUnit.SECONDS, ["0 s", "500 ms", "1 s", "1.5 s", "2 s", "2.5 s"]),
-        ([4000], ChartUnit.SECONDS, ["0 s", "15m", "30m", "45m", "60m"]),
-        ([0.93], ChartUnit.PERCENT, ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]),
-        ([0], ChartUnit.COUNT, ["0", "1"]),
-        ([1300], ChartUnit.PER_SECOND, ["0", "500", "1k"]),
-        ([13.3e9], ChartUnit.BYTES, ["0 B", "4 GiB", "8 GiB", "12 GiB"]),
-        ([71, 72.5], ChartUnit.CELSIUS, ["71 °C", "71.5 °C", "72 °C", "72.5 °C"]),
-        ([-5, 5], ChartUnit.COUNT, ["-5", "0", "5"]),
+        ([2.3], Unit.SECONDS, ["0 s", "500 ms", "1 s", "1.5 s", "2 s", "2.5 s"]),
+        ([4000], Unit.SECONDS, ["0 s", "15m", "30m", "45m", "60m"]),
+        ([0.93], Unit.PERCENT, ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]),
+        ([0], Unit.COUNT, ["0", "1"]),
+        ([1300], Unit.PER_SECOND, ["0", "500", "1k"]),
+        ([13.3e9], Unit.BYTES, ["0 B", "4 GiB", "8 GiB", "12 GiB"]),
+        ([71, 72.5], Unit.CELSIUS, ["71 °C", "71.5 °C", "72 °C", "72.5 °C"]),
+        ([-5, 5], Unit.COUNT, ["-5", "0", "5"]),
     ],
 )
-def test_labels_of_an_axis(values: list[float], unit: ChartUnit, labels: list[str]) -> None:
+def test_labels_of_an_axis(values: list[float], unit: Unit, labels: list[str]) -> None:
     assert [tick.label for tick in axis_ticks(*axis_range(values, unit), 5, unit)] == labels
 
 

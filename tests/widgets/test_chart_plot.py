@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servedeck.metrics.units import Unit
 from servedeck.serving.text import sanitize
 from tests.widgets.chart_samples import START, STEP, any_data, chart, wave
-from widgets.chart_data import ChartData, ChartLine, ChartMark, ChartUnit, TimeRange
+from widgets.chart_data import ChartData, ChartLine, ChartMark, TimeRange
 from widgets.chart_plot import ASCII_MARKERS, UTF8_MARKERS, build_plot, render_plot
 from widgets.styled_line import Line, line_width, plain_text
 
@@ -73,12 +74,13 @@ def test_a_spike_among_many_values_reaches_the_top(at: int, is_utf8: bool) -> No
     assert any(all(row[cell] != " " for row in found) for cell in cells), "from bottom to top"
 
 
-def test_a_dip_among_many_values_reaches_the_bottom() -> None:
+@pytest.mark.parametrize("at", range(700, 712))  # at each place among the values of a column
+def test_a_dip_among_many_values_reaches_the_bottom(at: int) -> None:
     values = [100.0] * 1440
-    values[700] = 0.0
+    values[at] = 0.0
     lowest = graph(chart(values))[-1]
     assert 1 <= len(lowest.strip()) <= 2
-    assert abs(lowest.index(lowest.strip()) - 700 / 1439 * len(lowest)) <= 1
+    assert abs(lowest.index(lowest.strip()) - at / 1439 * len(lowest)) <= 1
 
 
 @pytest.mark.parametrize("is_utf8", [True, False])
@@ -109,10 +111,8 @@ def test_a_point_between_gaps_is_seen(is_utf8: bool, marker: str) -> None:
     [[0.0] * 30, [7.0] * 30, [7.0], [None, 7.0], [-5.0, -1.0], [1e-9, 2e-9], [1e18, 0], [5e-324]],
     ids=str,
 )
-@pytest.mark.parametrize("unit", ChartUnit)
-def test_special_values_have_an_axis_and_a_graph(
-    values: list[float | None], unit: ChartUnit
-) -> None:
+@pytest.mark.parametrize("unit", Unit)
+def test_special_values_have_an_axis_and_a_graph(values: list[float | None], unit: Unit) -> None:
     data = chart(values, unit=unit)
     assert any(row.strip() for row in graph(data, WIDE))
     plot = build_plot(data, *WIDE, is_utf8=True)
@@ -199,14 +199,14 @@ def test_times_of_round_minutes_are_below_their_ticks() -> None:
 
 
 def test_the_limit_is_at_its_label() -> None:
-    data = chart(wave(100, 0.2, 1.9), unit=ChartUnit.SECONDS, limit=2.0)
+    data = chart(wave(100, 0.2, 1.9), unit=Unit.SECONDS, limit=2.0)
     (row,) = [row for row in rows(data) if "╌" in row]
     assert row.lstrip().startswith("2 s┤")
     assert "-" * 20 in "".join(rows(data, is_utf8=False))
 
 
 def test_a_limit_far_above_the_values_does_not_flatten_them() -> None:
-    data = chart(wave(100, 0.2, 1.9), unit=ChartUnit.SECONDS, limit=200.0)
+    data = chart(wave(100, 0.2, 1.9), unit=Unit.SECONDS, limit=200.0)
     plot = build_plot(data, *SIZE, is_utf8=True)
     assert not plot.is_limit_drawn
     assert plain_text(plot.lines[1]).strip(" │┤")
@@ -245,13 +245,13 @@ def test_the_cursor_is_in_the_column_of_its_value() -> None:
 
 
 def test_labels_of_the_axis_are_those_of_the_plot() -> None:
-    data = chart([0.0, 0.93, 0.5], unit=ChartUnit.PERCENT)
+    data = chart([0.0, 0.93, 0.5], unit=Unit.PERCENT)
     found = "\n".join(rows(data))
     assert "100 %┤" in found and "  0 %┤" in found
 
 
 def test_text_of_the_cluster_has_no_escapes() -> None:
-    data = ChartData("t", ChartUnit.COUNT, START, STEP, (ChartLine("a", ()),), reason="\x1b[31mred")
+    data = ChartData("t", Unit.COUNT, START, STEP, (ChartLine("a", ()),), reason="\x1b[31mred")
     assert "red" in "".join(rows(data)) and "\x1b" not in "".join(rows(data))
 
 
@@ -269,12 +269,12 @@ def test_plotext_is_loaded_with_the_first_graph() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_charts_below_each_other_have_their_times_in_the_same_columns(width: int) -> None:
-    units = (ChartUnit.SECONDS, ChartUnit.PER_SECOND, ChartUnit.BYTES, ChartUnit.CELSIUS)
+    units = (Unit.SECONDS, Unit.PER_SECOND, Unit.BYTES, Unit.CELSIUS)
     plots = [
         build_plot(chart([1.0, high], unit=unit), width, 12, is_utf8=True)
         for unit in units
         for high in (0.7, 72.0, 4e9)
-        if unit is not ChartUnit.CELSIUS or high < 100
+        if unit is not Unit.CELSIUS or high < 100
     ]
     assert {plot.cell_at(START + STEP / 2) for plot in plots} == {
         plots[0].cell_at(START + STEP / 2)

@@ -10,9 +10,10 @@ import pytest
 from textual.app import ComposeResult
 from textual.pilot import Pilot
 
+from servedeck.metrics.units import Unit
 from styles.themes import ANSI, LIGHT
 from tests.widgets.chart_samples import START, STEP, ChartApp, wave
-from widgets.chart_data import ChartData, ChartLine, ChartMark, ChartUnit
+from widgets.chart_data import ChartData, ChartLine, ChartMark
 from widgets.small_multiples import SmallMultiples
 from widgets.time_chart import TimeChart
 
@@ -35,7 +36,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def make_chart(title: str, unit: ChartUnit, *lines: ChartLine, **fields: object) -> ChartData:
+def make_chart(title: str, unit: Unit, *lines: ChartLine, **fields: object) -> ChartData:
     return ChartData(title, unit, START, STEP, lines, **fields)  # type: ignore[arg-type]
 
 
@@ -48,7 +49,7 @@ def latency() -> ChartData:
     middle = wave(COUNT, 0.2, 0.4)
     return make_chart(
         "Latency",
-        ChartUnit.SECONDS,
+        Unit.SECONDS,
         ChartLine("P50", with_gap(middle, math.nan)),
         ChartLine("P95", with_gap([2.2 * (value or 0) for value in middle], None)),
         ChartLine("P99", with_gap([5.5 * (value or 0) for value in middle], math.inf)),
@@ -65,14 +66,14 @@ def latency() -> ChartData:
 def spike() -> ChartData:
     values = wave(1440, 8, 14, periods=9)
     values[700] = 1e6
-    return make_chart("Requests", ChartUnit.PER_SECOND, ChartLine("", values))
+    return make_chart("Requests", Unit.PER_SECOND, ChartLine("", values))
 
 
 CHARTS = {
     "latency": latency(),
     "spike": spike(),
-    "one point": make_chart("Queue", ChartUnit.COUNT, ChartLine("waiting", [3.0])),
-    "nothing": make_chart("GPU", ChartUnit.CELSIUS, reason="No exporter of GPU metrics is known."),
+    "one point": make_chart("Queue", Unit.COUNT, ChartLine("waiting", [3.0])),
+    "nothing": make_chart("GPU", Unit.CELSIUS, reason="No exporter of GPU metrics is known."),
 }
 
 
@@ -140,7 +141,7 @@ class PodsApp(ChartApp):
             )
             for number in range(50)
         ]
-        self.query_one(SmallMultiples).set_rows(rows, ChartUnit.SECONDS)
+        self.query_one(SmallMultiples).set_rows(rows, Unit.SECONDS)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=size_id)

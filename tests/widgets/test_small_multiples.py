@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import ComposeResult
 
+from servedeck.metrics.units import Unit
 from tests.widgets.chart_samples import ChartApp, Values, any_values, texts
-from widgets.chart_data import ChartLine, ChartUnit
+from widgets.chart_data import ChartLine
 from widgets.small_multiples import SmallMultiples, small_multiple_lines
 from widgets.styled_line import line_width, plain_text
 
-SECONDS = ChartUnit.SECONDS
+SECONDS = Unit.SECONDS
 
 
 def pods(count: int) -> list[ChartLine]:
@@ -27,14 +28,14 @@ def draw(rows: list[ChartLine], width: int, height: int, **options: object) -> l
 
 @given(
     st.lists(st.builds(ChartLine, texts, any_values), max_size=12),
-    st.sampled_from(ChartUnit),
+    st.sampled_from(Unit),
     st.integers(0, 300),
     st.integers(0, 80),
     st.booleans(),
     st.integers(-5, 60),
 )
 def test_any_values_in_any_size(
-    rows: list[ChartLine], unit: ChartUnit, width: int, height: int, is_utf8: bool, first: int
+    rows: list[ChartLine], unit: Unit, width: int, height: int, is_utf8: bool, first: int
 ) -> None:
     lines = small_multiple_lines(rows, unit, width, height, is_utf8=is_utf8, first=first)
     assert len(lines) == height
@@ -61,9 +62,9 @@ def test_the_scale_is_one_for_all() -> None:
     assert "████" in found[1] and "████" not in found[2] and "▅▅▅▅" in found[2]
 
 
-def test_as_many_columns_as_fit() -> None:
-    assert [row.count("pod-") for row in draw(pods(12), 120, 5)] == [0, 4, 4, 4, 0]
-    assert [row.count("pod-") for row in draw(pods(3), 60, 4)] == [0, 2, 1, 0]
+def test_as_few_columns_as_are_needed() -> None:
+    assert [row.count("pod-") for row in draw(pods(12), 120, 5)] == [0, 3, 3, 3, 3]
+    assert [row.count("pod-") for row in draw(pods(3), 60, 4)] == [0, 1, 1, 1]
     high = draw(pods(2), 80, 8)
     assert "████" in high[2] or "████" in high[1], "bars are higher where there is room"
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from textual.app import ComposeResult
 from textual.geometry import Region
 
+from servedeck.metrics.units import Unit
 from tests.widgets.chart_samples import START, STEP, ChartApp, any_data, chart, wave
 from widgets import time_chart
-from widgets.chart_data import ChartData, ChartLine, ChartMark, ChartUnit
+from widgets.chart_data import ChartData, ChartLine, ChartMark
 from widgets.chart_legend import legend_line, values_line
 from widgets.chart_plot import UTF8_MARKERS
 from widgets.chart_times import clock
@@ -54,7 +55,7 @@ def plots(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ChartData]]:
 
 LATENCY = ChartData(
     "Latency",
-    ChartUnit.SECONDS,
+    Unit.SECONDS,
     START,
     STEP,
     (
@@ -220,7 +221,7 @@ async def test_new_data_keeps_the_cursor_at_its_time_and_the_view_at_the_end() -
         length = app.chart.view_range.seconds
         later = ChartData(
             "Chart",
-            ChartUnit.COUNT,
+            Unit.COUNT,
             START + 2 * STEP,
             STEP,
             (ChartLine("L0", [*values[2:], 7, 8]),),
@@ -254,7 +255,7 @@ async def test_a_small_widget_has_values_without_a_graph(
 async def test_a_terminal_without_utf8_gets_ascii() -> None:
     app = TimeChartApp(is_utf8=False)
     async with app.run_test(size=(80, 20)) as pilot:
-        app.chart.set_data(chart(wave(50, 60, 80), [None] * 50, unit=ChartUnit.CELSIUS))
+        app.chart.set_data(chart(wave(50, 60, 80), [None] * 50, unit=Unit.CELSIUS))
         app.chart.set_cursor_time(START)
         await pilot.pause()
         assert all(row.isascii() for row in app.rows())
@@ -268,7 +269,7 @@ async def test_data_of_no_time_and_no_value_is_shown() -> None:
             chart(),
             chart([1.0]),
             chart([math.nan] * 9, reason="No metrics."),
-            ChartData("Chart", ChartUnit.COUNT, math.nan, 0.0, (ChartLine("a", [1.0]),)),
+            ChartData("Chart", Unit.COUNT, math.nan, 0.0, (ChartLine("a", [1.0]),)),
         ):
             app.chart.set_data(data)
             app.chart.move_cursor(1)

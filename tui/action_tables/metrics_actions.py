@@ -24,10 +24,17 @@ METRICS_ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "metrics.query",
-        "Q",
+        "q",
         "query",
         "Show the queries behind the chosen graph, to copy them.",
         footer_order=7,
+    ),
+    Action(
+        "metrics.objectives",
+        "o",
+        "objectives",
+        "Change the objectives of the serving: targets of P95, time to first token and error rate.",
+        footer_order=11,
     ),
     Action(
         "metrics.cursor",

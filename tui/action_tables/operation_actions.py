@@ -1,4 +1,5 @@
-"""Actions of the dialogs of operations, port-forwards, commands in a container and the bundle."""
+"""Actions of the dialogs of operations, port-forwards, objectives, commands in a container and the
+bundle."""
 
 from __future__ import annotations
 
@@ -72,6 +73,22 @@ OPERATION_ACTIONS: tuple[Action, ...] = (
         footer_order=2,
     ),
     Action("forward.close", "escape", "cancel", "Forward nothing.", footer_order=3),
+    Action(
+        "objectives.save",
+        "enter",
+        "save",
+        "Check the objectives, and show what saving them does.",
+        footer_order=1,
+    ),
+    Action(
+        "objectives.move",
+        "down,up,tab,shift+tab",
+        "field",
+        "Go to the next or the previous field.",
+        footer_order=2,
+        passes_key=True,
+    ),
+    Action("objectives.close", "escape", "cancel", "Change nothing.", footer_order=3),
     Action("forwards.close", "escape,q,f", "close", "Close the list.", footer_order=1),
     Action(
         "forwards.copy", "enter,C", "copy URL", "Copy the URL under the cursor.", footer_order=2

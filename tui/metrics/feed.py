@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from time import time as unix_time
 from typing import TYPE_CHECKING
@@ -12,8 +13,11 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.live_source import SCRAPE_INTERVAL
+from servedeck.metrics.objective_status import GRAPHS, ObjectiveStatus
 from servedeck.metrics.period import MIN_STEP, Period, TimeGrid, make_grid
 from servedeck.metrics.serving_metrics import Figures, ShownGraph
+from servedeck.metrics.serving_objectives import read_statuses
+from servedeck.serving.objectives import Objectives
 from servedeck.serving.text import one_line
 from tui.ports.metrics_service import MetricsService
 from widgets.chart_data import TimeRange
@@ -53,13 +57,17 @@ class MetricsFeed:
         self._period: Period | None = None
         self._range: TimeRange | None = None
         self._graphs: dict[tuple[GraphKey, bool], ShownGraph] = {}
+        self._old_graphs: dict[tuple[GraphKey, bool], ShownGraph] = {}
+        """Of another time than the one that was chosen."""
         self._graph_problems: dict[GraphKey, str] = {}
+        self._objectives_read = Objectives()
         self._opened: OpenMetrics | None = None
         self._has_read = asyncio.Event()
         self._problem = ""
         self._good_at = 0.0
         """When the source was opened, or answered last; in seconds of the event loop's clock."""
         self.figures: Figures | None = None
+        self.objectives: tuple[ObjectiveStatus, ...] = ()
         self.time_grid: TimeGrid | None = None
         self.updated_at = 0.0
         """Seconds since the epoch; 0 before anything was read."""
@@ -132,6 +140,18 @@ class MetricsFeed:
     def graph(self, key: GraphKey, is_by_pod: bool) -> ShownGraph | None:
         return self._graphs.get((key, is_by_pod))
 
+    def old_graph(self, key: GraphKey, is_by_pod: bool) -> ShownGraph | None:
+        """A graph of another time, which is shown until its successor is read, and says so."""
+        old = self._old_graphs.get((key, is_by_pod))
+        if old is None or self.graph_problem(key):
+            return None
+        return replace(old, warning="loading")
+
+    @property
+    def objectives_changed(self) -> bool:
+        """Whether the objectives are others than those that are shown."""
+        return self._service.objectives(self._key) != self._objectives_read
+
     def graph_problem(self, key: GraphKey) -> str:
         """Why a graph could not be read, one sentence."""
         return self._graph_problems.get(key, "") or self._problem
@@ -142,9 +162,10 @@ class MetricsFeed:
         """The time that is shown from now on; what was read of another one is forgotten."""
         if (period, zoomed) != (self._period, self._range):
             self._period, self._range = period, zoomed
+            self._old_graphs |= self._graphs
             self._graphs.clear()
             self._graph_problems.clear()
-            self.figures = None
+            self.figures, self.objectives = None, ()
 
     async def follow(self, wanted: Wanted) -> None:
         """Read what is wanted, until the task is cancelled; the source stays open until `close`."""
@@ -174,6 +195,9 @@ class MetricsFeed:
         if target is not None:
             opened.metrics.target = target
         keys, is_by_pod, points = wanted()
+        objectives = self._objectives_read = self._service.objectives(self._key)
+        # Since when one is missed, its graph tells.
+        more = [GRAPHS[kind] for kind in objectives.targets if kind in GRAPHS]
         grid = self._make_grid(points)
         self.time_grid = grid
         self.refresh_seconds = SCRAPE_INTERVAL if opened.is_live else max(grid.step, MIN_STEP)
@@ -181,7 +205,13 @@ class MetricsFeed:
         await asyncio.gather(
             self._read_figures(opened, problems),
             *(self._read_graph(opened, key, grid, is_by_pod, problems) for key in keys),
+            *(
+                self._read_graph(opened, key, grid, False, problems)
+                for key in more
+                if is_by_pod or key not in keys
+            ),
         )
+        await self._read_objectives(opened, objectives, grid, problems)
         self._problem = problems[0] if problems else ""
         if not self._problem:
             self.updated_at = self.now
@@ -226,10 +256,29 @@ class MetricsFeed:
                 key, grid, by_pod=is_by_pod, previous=self._graphs.get(place)
             )
             self._graph_problems.pop(key, None)
+            self._old_graphs.pop(place, None)
         except MetricsError as error:
             self._graph_problems[key] = one_line(str(error))
             problems.append(self._graph_problems[key])
         self._on_update(key)
+
+    async def _read_objectives(
+        self,
+        opened: OpenMetrics,
+        objectives: Objectives,
+        grid: TimeGrid,
+        problems: list[str],
+    ) -> None:
+        figures = self.figures
+        if objectives.is_empty or figures is None:
+            self.objectives = ()
+            return
+        try:
+            self.objectives = await read_statuses(
+                opened.metrics, objectives, figures, self._graphs.values(), grid
+            )
+        except MetricsError as error:
+            problems.append(one_line(str(error)))
 
     async def _wait(self) -> None:
         """Until there can be something new."""

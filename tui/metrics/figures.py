@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from servedeck.metrics.graphs import QUANTILES
+from servedeck.metrics.objective_status import ObjectiveState, ObjectiveStatus
 from servedeck.metrics.serving_metrics import Figures
-from widgets.chart_data import ChartUnit, finite, format_value
+from servedeck.metrics.units import Unit, finite, format_value
+from servedeck.serving.objectives import ObjectiveKind
 from widgets.styled_line import Line, Span, line_width
 
 CARD_LINES = 3
@@ -16,10 +18,44 @@ LARGEST_COUNT = 1e12
 _GAP = 3
 
 
-def figure_lines(figures: Figures | None, period: str, width: int) -> tuple[Line, ...]:
-    """The cards side by side, each with a title over its values; what has no room is left out, the
-    last card first."""
-    cards = _cards(figures, period)
+STATE_STYLES = {
+    ObjectiveState.MET: "success",
+    ObjectiveState.AT_RISK: "warning",
+    ObjectiveState.MISSED: "error",
+    ObjectiveState.UNKNOWN: "muted",
+}
+_STATE_SIGNS = {
+    ObjectiveState.MET: "",
+    ObjectiveState.AT_RISK: "!",
+    ObjectiveState.MISSED: "✗",
+    ObjectiveState.UNKNOWN: "?",
+}
+_WORST_FIRST = (
+    ObjectiveState.MISSED,
+    ObjectiveState.AT_RISK,
+    ObjectiveState.UNKNOWN,
+    ObjectiveState.MET,
+)
+
+
+def objective_lines(objectives: Iterable[ObjectiveStatus], most: int) -> tuple[Line, ...]:
+    """The objectives in sentences, the worst ones first, at most so many lines."""
+    ordered = sorted(objectives, key=lambda status: _WORST_FIRST.index(status.state))
+    return tuple(
+        ((f" {_STATE_SIGNS[one.state] or '✓'} {one.sentence}.", STATE_STYLES[one.state]),)
+        for one in ordered[:most]
+    )
+
+
+def figure_lines(
+    figures: Figures | None,
+    period: str,
+    width: int,
+    objectives: Iterable[ObjectiveStatus] = (),
+) -> tuple[Line, ...]:
+    """The cards side by side, each with a title over its values, in the style of the objective that
+    they miss; what has no room is left out, the last card first."""
+    cards = _cards(figures, period, {one.kind: one.state for one in objectives})
     shown: list[Sequence[Line]] = []
     used = 0
     for card in cards:
@@ -42,41 +78,62 @@ def _beside(parts: Sequence[Line], cards: Sequence[Sequence[Line]]) -> Line:
     return tuple(found)
 
 
-def _cards(figures: Figures | None, period: str) -> list[Sequence[Line]]:
+States = Mapping[ObjectiveKind, ObjectiveState]
+
+
+def _cards(figures: Figures | None, period: str, states: States) -> list[Sequence[Line]]:
     return [
         _requests(figures, period),
-        _latency(figures),
+        _latency(figures, states),
         _now(figures),
-        _pressure(figures),
+        _pressure(figures, states),
     ]
+
+
+def _marked(text: str, state: ObjectiveState | None, style_name: str = "") -> Span:
+    """A value with the sign and the style of its objective, which show the same without color."""
+    if state is None or state is ObjectiveState.MET:
+        return text, style_name
+    return f"{text} {_STATE_SIGNS[state]}", STATE_STYLES[state]
 
 
 def _requests(figures: Figures | None, period: str) -> Sequence[Line]:
     total = finite(figures.total_requests) if figures is not None else None
     rate = figures.request_rate if figures is not None else None
     is_short = total is not None and abs(total) < LARGEST_COUNT
-    count = f"{total:,.0f}" if is_short else format_value(total, ChartUnit.COUNT)
+    count = f"{total:,.0f}" if is_short else format_value(total, Unit.COUNT)
     return (
         (("Total Requests", "title"),),
         ((count, "strong"), (f" in {period}", "muted")),
-        ((format_value(rate, ChartUnit.PER_SECOND), ""), (" req/s now", "muted")),
+        ((format_value(rate, Unit.PER_SECOND), ""), (" req/s now", "muted")),
     )
 
 
-def _latency(figures: Figures | None) -> Sequence[Line]:
+def _latency(figures: Figures | None, states: States) -> Sequence[Line]:
     values = figures.quantiles if figures is not None else (None,) * len(QUANTILES)
-    texts = [format_value(one, ChartUnit.SECONDS) for one in values]
+    styled = [
+        _marked(
+            format_value(one, Unit.SECONDS),
+            states.get(ObjectiveKind.P95) if label == "P95" else None,
+            "strong",
+        )
+        for one, (label, _) in zip(values, QUANTILES, strict=True)
+    ]
+    texts = [text for text, _ in styled]
     widths = [
         max(len(label), len(text)) + 2 for (label, _), text in zip(QUANTILES, texts, strict=True)
     ]
     heads = "".join(
         f"{label:<{width}}" for (label, _), width in zip(QUANTILES, widths, strict=True)
     )
-    shown = "".join(f"{text:<{width}}" for text, width in zip(texts, widths, strict=True))
+    shown = tuple(
+        (f"{text:<{width}}", style_name)
+        for (text, style_name), width in zip(styled, widths, strict=True)
+    )
     return (
         (("Latency", "title"), (" (P50 / P95 / P99)", "muted")),
         ((heads, "muted"),),
-        ((shown, "strong"),),
+        shown,
     )
 
 
@@ -85,23 +142,30 @@ def _now(figures: Figures | None) -> Sequence[Line]:
     waiting = figures.waiting if figures is not None else None
     return (
         (("Requests now", "title"),),
-        (("running ", "muted"), (format_value(running, ChartUnit.COUNT), "")),
+        (("running ", "muted"), (format_value(running, Unit.COUNT), "")),
         (
             ("waiting ", "muted"),
-            (format_value(waiting, ChartUnit.COUNT), "warning" if waiting else ""),
+            (format_value(waiting, Unit.COUNT), "warning" if waiting else ""),
         ),
     )
 
 
-def _pressure(figures: Figures | None) -> Sequence[Line]:
+def _pressure(figures: Figures | None, states: States) -> Sequence[Line]:
     errors = figures.error_share if figures is not None else None
     ttft = figures.ttft if figures is not None else None
     cache = figures.kv_cache if figures is not None else None
     return (
         (
             ("Errors 5xx ", "title"),
-            (format_value(errors, ChartUnit.PERCENT), "error" if errors else ""),
+            _marked(
+                format_value(errors, Unit.PERCENT),
+                states.get(ObjectiveKind.ERRORS),
+                "error" if errors and ObjectiveKind.ERRORS not in states else "",
+            ),
         ),
-        (("P95 to first token ", "muted"), (format_value(ttft, ChartUnit.SECONDS), "")),
-        (("KV cache ", "muted"), (format_value(cache, ChartUnit.PERCENT), "")),
+        (
+            ("P95 to first token ", "muted"),
+            _marked(format_value(ttft, Unit.SECONDS), states.get(ObjectiveKind.TTFT)),
+        ),
+        (("KV cache ", "muted"), (format_value(cache, Unit.PERCENT), "")),
     )

@@ -7,15 +7,13 @@ from dataclasses import replace
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Container, Vertical
+from textual.containers import Container
 from textual.getters import query_one
 
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import MAX_POINTS
 from widgets.chart_data import ChartData, TimeRange
 from widgets.small_multiples import SmallMultiples
-from widgets.styled_line import Line
-from widgets.text_view import StatusLine
 from widgets.time_chart import TimeChart
 
 MIN_CHART_LINES = 9
@@ -35,8 +33,6 @@ class ChartGrid(Container, can_focus=True):
     ChartGrid { height: 1fr; layout: grid; grid-gutter: 0 2; }
     """
 
-    pod_graphs = query_one("#pod-graphs", Vertical)
-    pods_title = query_one("#pod-graphs-title", StatusLine)
     multiples = query_one(SmallMultiples)
 
     def __init__(self, show_graph: Callable[[GraphKey], None], *, is_utf8: bool) -> None:
@@ -50,16 +46,12 @@ class ChartGrid(Container, can_focus=True):
         self._is_full = False
         self._is_by_pod = False
         self._columns, self._rows = 1, 1
-        self._keys: dict[int, GraphKey] = {}
-        """The graphs that the charts show, by place."""
         self._cursor_time: float | None = None
 
     def compose(self) -> ComposeResult:
         for _ in range(MAX_CHARTS):
             yield TimeChart(is_utf8=self._is_utf8)
-        with Vertical(id="pod-graphs"):
-            yield StatusLine(id="pod-graphs-title")
-            yield SmallMultiples(is_utf8=self._is_utf8)
+        yield SmallMultiples(is_utf8=self._is_utf8)
 
     def on_mount(self) -> None:
         self._lay_out()
@@ -108,24 +100,24 @@ class ChartGrid(Container, can_focus=True):
     def _selected_chart(self) -> TimeChart:
         return self._charts[self.shown_keys.index(self.selected_key)]
 
-    def show(self, key: GraphKey, data: ChartData) -> None:
-        """Show a graph, if it is on the screen."""
+    def show(self, key: GraphKey, data: ChartData, view: TimeRange | None = None) -> None:
+        """Show a graph, if it is on the screen; `view` is the part of its time that is shown."""
         keys = self.shown_keys
         if key not in keys:
             return
         if self._is_by_pod:
             # Without a Pod, the chart says why.
-            self.pod_graphs.display, self._charts[0].display = bool(data.lines), not data.lines
-            note: Line = ((f"  {data.note}", "warning"),) if data.note else ()
-            self.pods_title.set_lines(((data.title, "title"), *note))
-            self.multiples.set_rows(data.lines, data.unit)
+            has_lines = bool(data.lines)
+            self.multiples.display, self._charts[0].display = has_lines, not has_lines
+            self.multiples.set_rows(data.lines, data.unit, data.title)
         elif key is self.selected_key and len(keys) > 1:
             data = replace(data, title=f"{'›' if self._is_utf8 else '>'} {data.title}")
-        place = keys.index(key)
-        self._keys[place] = key
-        chart = self._charts[place]
+        chart = self._charts[keys.index(key)]
         chart.set_data(data)
-        chart.reset_view()
+        if view is not None and data.start <= view.start < view.end <= data.time_at(data.count):
+            chart.set_view(view.start, view.end)
+        else:
+            chart.reset_view()
         if self._cursor_time is not None:
             chart.set_cursor_time(self._cursor_time)
 
@@ -189,7 +181,6 @@ class ChartGrid(Container, can_focus=True):
     def clear(self) -> None:
         """Show nothing of the serving before."""
         self.clear_cursor()
-        self._keys.clear()
         for key in self.shown_keys:
             self._show_graph(key)
 
@@ -215,22 +206,6 @@ class ChartGrid(Container, can_focus=True):
             chart.clear_cursor()
         return had_one
 
-    def keep(self, key: GraphKey, shown: TimeRange) -> bool:
-        """Show a part of the time of a graph until its own points arrive; False if the graph is not
-        on the screen with that time."""
-        keys = self.shown_keys
-        if self._is_by_pod or key not in keys:
-            return False
-        place = keys.index(key)
-        chart = self._charts[place]
-        data = chart.data
-        if self._keys.get(place) is not key or not data.count:
-            return False
-        if not data.start - data.step <= shown.start < shown.end <= data.time_at(data.count):
-            return False
-        chart.set_view(shown.start, shown.end)
-        return True
-
     # -- layout -------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
@@ -251,6 +226,6 @@ class ChartGrid(Container, can_focus=True):
         for number, chart in enumerate(self._charts):
             is_shown = number < count and not self._is_by_pod
             chart.display = is_shown
-        self.pod_graphs.display = self._is_by_pod
+        self.multiples.display = self._is_by_pod
         for key in self.shown_keys:
             self._show_graph(key)

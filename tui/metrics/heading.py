@@ -40,7 +40,7 @@ def _source(feed: MetricsFeed | None) -> Line:
         return (*age, (feed.problem, "error"))
     found = [*age, (feed.live_note or feed.source_name, "muted")]
     if feed.step and not feed.live_note:
-        found.append((f", every {feed.step:.0f} s", "muted"))
+        found.append((f", every {format_duration(feed.step)}", "muted"))
     return tuple(found)
 
 

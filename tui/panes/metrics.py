@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,11 +15,13 @@ from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.graphs import POD_GRAPHS, GraphKey
 from servedeck.metrics.period import PERIODS, Period, TimeGrid
+from servedeck.metrics.serving_objectives import present_values
+from servedeck.serving.objectives import ObjectiveKind
 from tui.actions import bindings
 from tui.deployment_watch import watch_deployment
 from tui.metrics.charts import chart_marks, chart_of, message_chart
 from tui.metrics.feed import MetricsFeed
-from tui.metrics.figures import CARD_LINES, figure_lines
+from tui.metrics.figures import CARD_LINES, figure_lines, objective_lines
 from tui.metrics.grid import ChartGrid
 from tui.metrics.heading import heading_line
 from tui.panes.base import Pane
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 LARGE_STEP = 10
 """Columns that the cursor moves with shift or ctrl."""
+MAX_OBJECTIVE_LINES = 3
+"""Lines of the objectives at most, in a pane of at least TALL_LINES; else one."""
+TALL_LINES = 24
 MIN_RANGE_SECONDS = 120.0
 """Of the shortest time that can be zoomed into."""
 
@@ -45,6 +51,7 @@ class MetricsPane(Pane):
     BINDINGS: ClassVar[list[BindingType]] = bindings("metrics")
     heading = query_one("#metrics-heading", StatusLine)
     cards = query_one("#metrics-cards", StatusLine)
+    objectives = query_one("#metrics-objectives", StatusLine)
     grid = query_one(ChartGrid)
 
     @dataclass
@@ -55,6 +62,13 @@ class MetricsPane(Pane):
         queries: tuple[str, ...]
         link: str
         """Of a dashboard; "" for none."""
+
+    @dataclass
+    class ObjectivesRequested(Message):
+        """The objectives of the serving are to be changed."""
+
+        values: Mapping[ObjectiveKind, float | None]
+        """What they limit, at the moment."""
 
     def __init__(self, key: NamespacedName) -> None:
         super().__init__(key)
@@ -71,10 +85,12 @@ class MetricsPane(Pane):
     def compose(self) -> ComposeResult:
         yield StatusLine(id="metrics-heading")
         yield StatusLine(id="metrics-cards")
+        yield StatusLine(id="metrics-objectives")
         yield ChartGrid(self._show_graph, is_utf8=self.app_context.is_utf8)
 
     def on_mount(self) -> None:
         self.cards.styles.height = CARD_LINES
+        self.objectives.display = False
 
     # -- start and end ------------------------------------------------------------------------
 
@@ -109,6 +125,8 @@ class MetricsPane(Pane):
             self._start()
         if self.key in changes.keys:
             self._update_marks()
+            if self._feed is not None and self._feed.objectives_changed:
+                self._start()
 
     def on_resize(self) -> None:
         if self.is_active:
@@ -182,23 +200,30 @@ class MetricsPane(Pane):
         width = self.cards.inner_width or self.app.size.width
         figures = self._feed.figures if self._feed is not None else None
         name = self._feed.period_name if self._feed is not None else self._period.name
-        lines = figure_lines(figures, name, width)
+        objectives = self._feed.objectives if self._feed is not None else ()
+        lines = figure_lines(figures, name, width, objectives)
         self.cards.set_lines(*(fit_line(one, width) for one in lines))
+        most = MAX_OBJECTIVE_LINES if self.size.height >= TALL_LINES else 1
+        sentences = objective_lines(objectives, most)
+        self.objectives.display = bool(sentences)
+        if sentences:
+            self.objectives.styles.height = len(sentences)
+            self.objectives.set_lines(*(fit_line(one, width) for one in sentences))
 
     def _show_graph(self, key: GraphKey) -> None:
-        feed, is_by_pod = self._feed, self.grid.is_by_pod
-        graph = feed.graph(key, is_by_pod) if feed is not None else None
-        if graph is not None:
-            self.grid.show(key, chart_of(graph, self._marks))
-            return
-        problem = feed.graph_problem(key) if feed is not None else ""
-        zoomed = self._range if feed is not None and not problem else None
-        if zoomed is not None and self.grid.keep(key, zoomed):
-            return
-        text = "Loading." if feed is not None else "There is no connection to the cluster."
+        feed, is_by_pod, view = self._feed, self.grid.is_by_pod, None
+        text = "There is no connection to the cluster."
+        if feed is not None:
+            graph = feed.graph(key, is_by_pod)
+            if graph is None:
+                graph, view = feed.old_graph(key, is_by_pod), self._range
+            if graph is not None:
+                self.grid.show(key, chart_of(graph, self._marks, feed.objectives), view)
+                return
+            text = feed.graph_problem(key) or "Loading."
         now = self.app_context.clock().timestamp()
         empty = TimeGrid(now - self._period.seconds, 15.0, 1)
-        self.grid.show(key, message_chart(key, empty, problem or text))
+        self.grid.show(key, message_chart(key, empty, text))
 
     def _update_marks(self) -> None:
         view = self.view
@@ -290,6 +315,11 @@ class MetricsPane(Pane):
         service, grid = self.app_context.metrics_service, graph.grid
         link = service.grafana_link(self.key, grid.start, grid.end) if service is not None else ""
         self.post_message(self.QueriesRequested(graph.title, graph.queries, link))
+
+    def do_objectives(self) -> None:
+        figures = self._feed.figures if self._feed is not None else None
+        values = present_values(figures) if figures is not None else {}
+        self.post_message(self.ObjectivesRequested(values))
 
     def go_back(self) -> bool:
         if self.grid.clear_cursor():

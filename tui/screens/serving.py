@@ -286,6 +286,13 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
 
         self.app.push_screen(MetricQueriesScreen(message.title, message.queries, message.link))
 
+    def on_metrics_pane_objectives_requested(
+        self, message: MetricsPane.ObjectivesRequested
+    ) -> None:
+        from tui.objectives_flow import open_objectives
+
+        open_objectives(self, self.operation_flow, self._view, message.values)
+
     async def on_pane_yaml_requested(self, message: Pane.YamlRequested) -> None:
         await self._show_yaml(message.kind, message.name)
 

@@ -30,6 +30,7 @@ from servedeck.serving.text import one_line
 from tui import status_text
 from tui.action_tables.action import POD_KEYS, Action
 from tui.actions import ACTIONS_BY_ID, bindings
+from tui.list_metrics import MAX_SORTED, ListMetrics
 from tui.logs.target import LogTarget
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
@@ -40,6 +41,7 @@ from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.new_serving_progress import NewServingProgress
 from tui.screens.serving_actions import ServingActionScreen
 from tui.screens.serving_status_popover import ServingStatusPopover
+from widgets.figure_cells import FIGURE_KEYS
 from widgets.header import HeaderData, ListHeader
 from widgets.line_input import LineInput
 from widgets.serving_rows import COLUMNS, KIND_COLUMN, ServingRowBuilder, status_span
@@ -61,7 +63,7 @@ ROLLOUT_KINDS = frozenset(
     }
 )
 """Operations whose progress is shown below the list."""
-DESCENDING_COLUMNS = frozenset({"restarts"})
+DESCENDING_COLUMNS = frozenset({"restarts", *FIGURE_KEYS})
 """Columns that are sorted in descending order at first."""
 
 SERVING_ACTIONS = frozenset(
@@ -104,7 +106,12 @@ class ServingsScreen(ServingActionScreen[None]):
         """The current filter: the last valid one."""
         self.sort_column = DEFAULT_SORT
         self.sort_reverse = False
-        self._row_builder = ServingRowBuilder()
+        self._metrics = ListMetrics(
+            lambda: self.app_context.metrics_service, self.start_worker, self._on_metrics
+        )
+        self._row_builder = ServingRowBuilder(
+            self._metrics.find, is_utf8=lambda: self.app_context.is_utf8
+        )
         self.create_flow = CreateFlow(
             self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
         )
@@ -225,7 +232,7 @@ class ServingsScreen(ServingActionScreen[None]):
         return (
             before.status is after.status
             and self.filter_query.matches(after)
-            and keeps_sort_position(before, after, self._sort_key)
+            and (self._is_sorted_by_figure or keeps_sort_position(before, after, self._sort_key))
         )
 
     def _sort_views(self) -> list[ServingView]:
@@ -236,7 +243,10 @@ class ServingsScreen(ServingActionScreen[None]):
             self._row_builder.marked = marked & {view.key for view in all_views}
         here = [view for view in all_views if self.namespace in ("", view.key.namespace)]
         matching = self.filter_query.filter(here)
-        self._views = sort_views(matching, self._sort_key, self.sort_reverse)
+        if self._is_sorted_by_figure:
+            self._views = self._metrics.sort(matching, self.sort_column, self.sort_reverse)
+        else:
+            self._views = sort_views(matching, self._sort_key, self.sort_reverse)
         self._positions = {view.key: at for at, view in enumerate(self._views)}
         return here
 
@@ -248,6 +258,7 @@ class ServingsScreen(ServingActionScreen[None]):
         all_views = source.fleet.views()
         if self._shortcuts_context != source.context:
             self._row_builder.marked = frozenset()  # names are those of another cluster
+            self._metrics.clear()
         here = self._sort_views()
         if self._shortcuts_context != source.context:
             self._namespace_shortcuts = NamespaceShortcuts(self.app_context.favorites)
@@ -276,15 +287,21 @@ class ServingsScreen(ServingActionScreen[None]):
         """The sort key of the column in `servedeck.fleet.query`."""
         return "" if self.sort_column == DEFAULT_SORT else self.sort_column
 
+    @property
+    def _is_sorted_by_figure(self) -> bool:
+        return self.sort_column in FIGURE_KEYS
+
     def _update_columns(self, here: list[ServingView]) -> None:
         """The namespace column is hidden if all servings are in one namespace, that of the kind if
-        all are Deployments."""
+        all are Deployments, those of figures without a cluster."""
         app = self.app_context
         hidden = {c.key for c in COLUMNS if app.columns and c.key not in app.columns} - {"name"}
         if self.namespace or app.source.namespace:
             hidden.add("namespace")
         if all(view.key.is_deployment for view in here):
             hidden.add(KIND_COLUMN)
+        if app.metrics_service is None:
+            hidden |= FIGURE_KEYS
         self.table.configure_columns(hidden_columns=frozenset(hidden))
 
     def _update_header(self, here: list[ServingView], state: SourceState) -> None:
@@ -323,11 +340,45 @@ class ServingsScreen(ServingActionScreen[None]):
         self.popover.update_ages()
         source = self.app_context.source
         state = source.state
+        if state.phase.name == "LIVE":
+            self._check_metrics()
         if state.stale_for is not None:
             views = source.fleet.views()
             self._update_header(
                 [v for v in views if self.namespace in ("", v.key.namespace)], state
             )
+
+    # -- figures ------------------------------------------------------------------------------
+
+    def _check_metrics(self, *, is_new_order: bool = False) -> None:
+        """Read the figures that are on the screen; those of all servings of the list if they are
+        sorted by one, as who is first needs all."""
+        shown = self.table.visible_columns & FIGURE_KEYS
+        if self._is_sorted_by_figure:
+            if not (is_new_order or self._metrics.is_due):
+                return
+            # a serving without a Ready Pod has none
+            ordered = sorted(self._views, key=lambda view: (not view.ready, view.key))
+            wanted = [view.key for view in ordered[:MAX_SORTED]]
+        elif shown:
+            wanted = [cast(NamespacedName, row.key) for row in self.table.visible_rows]
+        else:
+            return
+        self._metrics.check(wanted, with_recent="trend" in shown)
+
+    def _on_metrics(self, keys: Collection[NamespacedName]) -> None:
+        if not self.is_attached:
+            return
+        if not self.is_current:
+            self._is_outdated = True
+        elif self._is_sorted_by_figure:
+            self._sort_views()
+            self.table.set_rows(self._row_builder.build_rows(self._views))
+        else:
+            shown = [self._views[self._positions[key]] for key in keys if key in self._positions]
+            self.table.update_rows([self._row_builder.rebuild_row(view) for view in shown])
+        if self.is_current and self.table.cursor_key in keys:
+            self.update_message()
 
     @property
     def selected_serving(self) -> ServingView | None:
@@ -357,6 +408,8 @@ class ServingsScreen(ServingActionScreen[None]):
             spans.append((view.endpoint.url, ""))
         elif view.endpoint.issue:
             spans.append((view.endpoint.issue, "muted"))
+        if self.table.visible_columns & FIGURE_KEYS and (note := self._metrics.note(view.key)):
+            spans += [("  ", ""), (note, "muted")]
         return tuple(spans)
 
     def on_keyed_table_highlighted(self) -> None:
@@ -565,6 +618,11 @@ class ServingsScreen(ServingActionScreen[None]):
         self.sort_column, self.sort_reverse = column, reverse
         self.table.configure_columns(sorted_by=(column, reverse))
         self.update_all()
+        if self._is_sorted_by_figure:
+            self._check_metrics(is_new_order=True)
+            if len(self._views) > MAX_SORTED:
+                some = f"{MAX_SORTED} of {len(self._views):,} servings"
+                self.show_message(f"Sorted by the metrics of {some}; a filter compares others.")
 
     def on_keyed_table_header_clicked(self, message: KeyedTable.HeaderClicked) -> None:
         if message.column == self.sort_column:

@@ -54,6 +54,19 @@ class CommandOutput:
     exit_code: int = 0
 
 
+@dataclass(frozen=True)
+class ContainerUsage:
+    """What a container has used in the `window` seconds before `time` (since the epoch)."""
+
+    container: str
+    time: float
+    window: float
+    cpu: float
+    """Cores."""
+    memory: int
+    """Bytes."""
+
+
 class ExecutableNotFoundError(Exception):
     """The container has no such program; str() is its name."""
 
@@ -78,6 +91,10 @@ class KubeletApi(Protocol):
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the process that listens on the port. ConnectionRefusedError where none
         does."""
+        ...
+
+    def usage(self, pod: dict[str, Any]) -> list[ContainerUsage]:
+        """Of the containers that have run for a whole window."""
         ...
 
     async def run_command(

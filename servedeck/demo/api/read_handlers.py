@@ -84,8 +84,8 @@ def list_objects(store: ObjectStore, call: ApiRequest) -> Json:
             version, (last.get("namespace", ""), last["name"]), call.namespace
         )
         if matches is None:
-            return _list_response(store, call, form, items, {**meta, "remainingItemCount": left})
-    return _list_response(store, call, form, items, meta)
+            return list_response(store, call, form, items, {**meta, "remainingItemCount": left})
+    return list_response(store, call, form, items, meta)
 
 
 def _remaining_count(keys: list[Key], namespace: str) -> int:
@@ -137,9 +137,10 @@ def _parse_continue_token(token: str) -> tuple[int, Key]:
         raise status.bad_request(f"{start}{error}") from None
 
 
-def _list_response(
+def list_response(
     store: ObjectStore, call: ApiRequest, form: ResponseFormat, items: list[Json], meta: Json
 ) -> Json:
+    """The items of a list in the format that is asked for."""
     resource = call.resource
     if form.kind == "table":
         return make_table(resource, items, meta, store.clock.now(), include=form.include)

@@ -74,6 +74,7 @@ _CUSTOM_NAMES = {
     ("gateway.networking.k8s.io", "HTTPRoute"): "io.k8s.networking.gateway.v1.HTTPRoute",
     ("gateway.networking.k8s.io", "Gateway"): "io.k8s.networking.gateway.v1.Gateway",
     ("keda.sh", "ScaledObject"): "sh.keda.v1alpha1.ScaledObject",
+    ("metrics.k8s.io", "PodMetrics"): "io.k8s.metrics.v1beta1.PodMetrics",
 }
 _CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition"
 

@@ -37,6 +37,7 @@ from servedeck.demo.api import (
 )
 from servedeck.demo.api.access import DemoUser
 from servedeck.demo.api.kubelet_api import KubeletApi
+from servedeck.demo.api.pod_metrics import read_pod_metrics
 from servedeck.demo.api.request import JSON, ApiRequest
 from servedeck.demo.api.routing import (
     STREAMED_SUBRESOURCES,
@@ -47,6 +48,7 @@ from servedeck.demo.api.routing import (
 )
 from servedeck.demo.api.status import StatusError, bad_request, method_not_allowed
 from servedeck.demo.api.write_handlers import HandlerResult
+from servedeck.demo.resources import POD_METRICS
 from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
@@ -262,6 +264,8 @@ class ApiServer:
 
     def _run_handler(self, call: ApiRequest) -> HandlerResult:
         store = self.store
+        if call.resource is POD_METRICS:
+            return HandlerResult(200, read_pod_metrics(store, self._kubelet, call))
         if call.method == "GET":
             found = (
                 read_handlers.get_object(store, call)

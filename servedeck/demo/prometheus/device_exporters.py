@@ -30,6 +30,7 @@ _BOARD_POWER = {"H200": 700.0, "H100": 700.0, "A100": 400.0, "L40S": 350.0, "L4"
 _RNGD_POWER = 180.0
 _RNGD_CORES = 8
 _LOADING_UTILIZATION = 0.04
+_IDLE_MEMORY_GIB = 0.004
 
 
 class DeviceState:
@@ -61,6 +62,8 @@ class DeviceState:
     def used_memory(self) -> float:
         """GiB."""
         instance = self._instance
+        if instance.ended is not None and self.time >= instance.ended:
+            return _IDLE_MEMORY_GIB
         elapsed = self.time - instance.started
         weights = instance.server.weights_gib
         if self.time < instance.ready_at:
@@ -76,7 +79,7 @@ class DeviceState:
 
     def _utilization_at(self, time: float) -> float:
         instance = self._instance
-        if time < instance.started:
+        if time < instance.started or (instance.ended is not None and time >= instance.ended):
             return 0.0
         if not instance.listens(time):
             return _LOADING_UTILIZATION
@@ -91,8 +94,8 @@ _DeviceSeries = Mapping[str, tuple[tuple[Mapping[str, str], DeviceValue], ...]]
 
 
 class DeviceExporter(InstanceExporter):
-    """One accelerator of one instance. The labels of the Pod come as `exported_…`, since those of
-    the target win (honorLabels false)."""
+    """One accelerator of one instance; the Pod keeps it when the instance has ended. The labels of
+    the Pod come as `exported_…`, since those of the target win (honorLabels false)."""
 
     def __init__(
         self,
@@ -110,6 +113,10 @@ class DeviceExporter(InstanceExporter):
             for name, entries in values.items()
         }
         super().__init__(target, past, series)
+
+    @property
+    def end(self) -> float:
+        return self.past.replaced
 
     def state(self, time: float) -> DeviceState:
         return DeviceState(self.past.instance, self._index, time)

@@ -100,7 +100,8 @@ class PageExporter(InstanceExporter):
 
 
 class UpExporter(InstanceExporter):
-    """Whether the scrape of an inference server's page succeeded."""
+    """Whether the scrape of an inference server's page succeeded. The Pod is a target until it is
+    deleted, whatever its containers do."""
 
     def __init__(self, page: PageExporter) -> None:
         labels = target_labels(page.past)
@@ -110,6 +111,10 @@ class UpExporter(InstanceExporter):
 
         series = {"up": (ExportedSeries(sorted_labels(labels), value),)}
         super().__init__(labels["instance"], page.past, series)
+
+    @property
+    def end(self) -> float:
+        return self.past.replaced
 
 
 def instance_exporters(past: PastInstance) -> Iterator[Exporter]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,11 +25,13 @@ class _Scrapes(NamedTuple):
     times: list[float]
     states: list[Any]
     """One for each time."""
+    first_at: float
+    """When it was scraped first."""
     gone_at: float | None
     """When a scrape found it gone, if that is needed."""
 
 
-_NO_SCRAPES = _Scrapes([], [], None)
+_NO_SCRAPES = _Scrapes([], [], math.inf, None)
 
 
 class TooManySamplesError(PromqlError):
@@ -108,7 +111,7 @@ class ComputedSamples:
             ends: list[bool] = []
             for exporter in exporters:
                 scrapes = self._scrape(exporter)
-                if scrapes.times and ends and ends[-1] and times[-1] >= scrapes.times[0]:
+                if ends and ends[-1] and times[-1] >= scrapes.first_at:
                     times.pop()  # it is back when it would have been found gone
                     ends[-1] = False
                 times += scrapes.times
@@ -139,4 +142,5 @@ class ComputedSamples:
         gone_at = None
         if is_gone and needed.has_instants and grid.time(last + 1) <= min(self._now, needed.end):
             gone_at = grid.time(last + 1)
-        return _Scrapes(times, [exporter.state(time) for time in times], gone_at)
+        states = [exporter.state(time) for time in times]
+        return _Scrapes(times, states, grid.time(first), gone_at)

@@ -8,13 +8,20 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from servedeck.demo.api.kubelet_api import CommandOutput, LogOptions, ProxyRequest, ProxyResponse
+from servedeck.demo.api.kubelet_api import (
+    CommandOutput,
+    ContainerUsage,
+    LogOptions,
+    ProxyRequest,
+    ProxyResponse,
+)
 from servedeck.demo.api.status import bad_request
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
 from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.workloads import http_connection
 from servedeck.demo.workloads.container_commands import ContainerCommands
+from servedeck.demo.workloads.container_usage import cpu_seconds, working_set_bytes
 from servedeck.demo.workloads.inference_api import handle_request
 from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.instance_log import InstanceLog
@@ -25,6 +32,8 @@ Json = dict[str, Any]
 
 _CHUNK_LINES = 256
 """Lines of one chunk, so that a long log does not block other requests."""
+_USAGE_WINDOW_SECONDS = 15.0
+"""metrics-server's --metric-resolution."""
 _END_CHECK_SECONDS = 0.5
 """How often a connection to a process looks whether the process still runs."""
 
@@ -84,6 +93,22 @@ class NodeRuntime:
             lambda request: self.proxy(pod, port, request),
             lambda: self._wait_for_end(instance),
         )
+
+    def usage(self, pod: Json) -> list[ContainerUsage]:
+        """Of the containers that have run for a whole window."""
+        time = self._clock.time() // _USAGE_WINDOW_SECONDS * _USAGE_WINDOW_SECONDS
+        before = time - _USAGE_WINDOW_SECONDS
+        return [
+            ContainerUsage(
+                one.container,
+                time,
+                _USAGE_WINDOW_SECONDS,
+                (cpu_seconds(one, time) - cpu_seconds(one, before)) / _USAGE_WINDOW_SECONDS,
+                int(working_set_bytes(one, time)),
+            )
+            for one in self._kubelet.instances(pod["metadata"]["uid"])
+            if one.started <= before
+        ]
 
     async def run_command(self, pod: Json, container: str, command: Sequence[str]) -> CommandOutput:
         """Run a command in a running container. Raises ExecutableNotFoundError."""

@@ -135,7 +135,7 @@ class Kubelet:
             if worker is not None:
                 del self._workers[uid]
                 worker.discard()
-                self.history.release_devices(uid)
+                self.history.end_pod(uid, self._clock.time())
             return
         if worker is None:
             finished = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

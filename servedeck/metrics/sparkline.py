@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from widgets.chart_data import LARGEST, finite
+from servedeck.metrics.units import LARGEST, finite
 
 UTF8_BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-=+*%#"
