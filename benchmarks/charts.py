@@ -22,10 +22,10 @@ from typing import Any
 
 from textual.app import App, ComposeResult
 
+from servedeck.metrics.sparkline import sparkline
 from servedeck.metrics.units import Unit
 from widgets.chart_data import ChartData, ChartLine, ChartMark
 from widgets.small_multiples import SmallMultiples
-from widgets.sparkline import sparkline
 from widgets.time_chart import TimeChart
 
 SIZE = (200, 60)

@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_describe_command(commands)
     _add_bundle_command(commands)
     _add_get_command(commands)
+    _add_top_command(commands)
     _add_change_commands(commands)
     _add_set_command(commands)
     _add_operation_commands(commands)
@@ -185,6 +186,46 @@ def _add_get_command(commands: Any) -> None:
     )
     get.add_argument("--no-headers", action="store_true", help="omit the header")
     get.set_defaults(run="servedeck.commands.get:run")
+
+
+def _add_top_command(commands: Any) -> None:
+    top = commands.add_parser(
+        "top",
+        help="print requests per second, P95 and waiting requests, once or live (--watch)",
+        description="Prints the metrics of the servings, as the list of the dashboard shows them:"
+        " from Prometheus, and of servings that it does not know from the /metrics of their Pods."
+        " What is not known is –, and null in JSON; the reason is written to standard error.",
+        epilog="Exit codes: 0 the servings are printed, also if nothing is known of them, 1 a"
+        " serving that is named does not exist, or the servings cannot be read, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    top.add_argument(
+        "names",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="only these, NAME or NAMESPACE/NAME; default: all",
+    )
+    _add_common_flags(top)
+    top.add_argument(
+        "--sort",
+        choices=("rps", "p95", "waiting", "name"),
+        default="name",
+        help="the largest first; default: %(default)s",
+    )
+    top.add_argument("-w", "--watch", action="store_true", help="print again every --interval")
+    top.add_argument(
+        "--interval", metavar="TIME", default="15s", help="10s, 1m, ...; default: %(default)s"
+    )
+    top.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "json", "wide"),
+        default="text",
+        help="with --watch, json is one line for each reading; default: %(default)s",
+    )
+    top.add_argument("--no-headers", action="store_true", help="omit the header")
+    top.set_defaults(run="servedeck.commands.top:run")
 
 
 def _add_change_commands(commands: Any) -> None:

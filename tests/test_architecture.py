@@ -101,6 +101,13 @@ def test_the_first_paint_does_not_wait_for_pydantic() -> None:
     assert not {"pydantic", "kubernetes_asyncio"} & loaded_modules(f"{here}; {start}")
 
 
+def test_the_first_paint_does_not_wait_for_the_metrics() -> None:
+    # the list reads them after the servings
+    loaded = loaded_modules("import tui.start")
+    assert not {one for one in loaded if one.startswith(("servedeck.promql", "prometheus_client"))}
+    assert "servedeck.metrics.fleet_reader" not in loaded
+
+
 def test_help_needs_neither_the_screen_nor_the_client() -> None:
     assert not {"textual", "kubernetes_asyncio"} & loaded_modules("import servedeck.cli")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from time import monotonic
@@ -14,7 +15,7 @@ from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.duration import format_duration
 from servedeck.serving.text import one_line
 from tui.serving_loads import StartWorker
-from widgets.figure_cells import RowFigures
+from widgets.figure_cells import RowFigures, make_row_figures
 
 if TYPE_CHECKING:
     from servedeck.metrics.fleet_metrics import ServingFigures
@@ -30,6 +31,9 @@ STALE_SECONDS = 60.0
 _MAX_KEPT = 10_000
 """Servings whose figures are kept after they have left the screen."""
 
+_KEYS_AT_ONCE = 100
+"""Servings whose cells are made without a break: in three milliseconds."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -42,11 +46,15 @@ class ListMetrics:
         service: Callable[[], MetricsService | None],
         start_worker: StartWorker,
         on_update: Callable[[Collection[NamespacedName]], None],
+        *,
+        is_utf8: Callable[[], bool],
     ) -> None:
-        """`on_update` is called with the servings whose figures have changed."""
+        """`on_update` is called with the servings whose figures have changed; `is_utf8` says
+        whether the terminal shows more than ASCII."""
         self._service = service
         self._start_worker = start_worker
         self._on_update = on_update
+        self._is_utf8 = is_utf8
         self._known: dict[NamespacedName, tuple[float, RowFigures]] = {}
         """With the time that the figures are of, in seconds since the epoch."""
         self._reasons: dict[NamespacedName, str] = {}
@@ -122,23 +130,45 @@ class ListMetrics:
         with_recent: bool,
         generation: int,
     ) -> None:
-        reading, problem = None, ""
         try:
-            reading = await service.list_metrics(keys, with_recent=with_recent)
-        except ClusterError as error:
-            problem = str(error)
-        except Exception as error:  # whatever it was, the list goes on without
-            _log.exception("the metrics of the list could not be read")
-            problem = describe_error(error)
+            reading, problem = await self._ask(service, keys, with_recent)
+            if generation == self._generation:
+                await self._take_over(keys, with_recent, reading, problem)
         finally:
             if generation == self._generation:
                 self._is_reading = False
-        if generation != self._generation:
-            return
+
+    async def _ask(
+        self, service: MetricsService, keys: Sequence[NamespacedName], with_recent: bool
+    ) -> tuple[FleetReading | None, str]:
+        """What was read; None and the reason, one sentence, if that failed."""
+        try:
+            return await service.list_metrics(keys, with_recent=with_recent), ""
+        except ClusterError as error:
+            return None, str(error)
+        except Exception as error:  # whatever it was, the list goes on without
+            _log.exception("the metrics of the list could not be read")
+            return None, describe_error(error)
+
+    async def _take_over(
+        self,
+        keys: Sequence[NamespacedName],
+        with_recent: bool,
+        reading: FleetReading | None,
+        problem: str,
+    ) -> None:
         self._asked, self._with_recent = frozenset(keys), with_recent
         self._due_at = monotonic() + (reading.next_in if reading is not None else RETRY_SECONDS)
+        notes = {key: self.note(key) for key in keys}
         self.problem = one_line(problem or (reading.problem if reading is not None else ""))
-        changed = self._update(keys, reading)
+        changed: set[NamespacedName] = set()
+        generation = self._generation
+        for at in range(0, len(keys), _KEYS_AT_ONCE):
+            changed |= self._update(keys[at : at + _KEYS_AT_ONCE], reading)
+            await asyncio.sleep(0)
+            if generation != self._generation:
+                return
+        changed |= {key for key, note in notes.items() if note != self.note(key)}
         if len(self._known) > _MAX_KEPT:
             self._known = {key: one for key, one in self._known.items() if key in self._asked}
         if changed:
@@ -146,25 +176,43 @@ class ListMetrics:
 
     def _update(
         self, keys: Sequence[NamespacedName], reading: FleetReading | None
-    ) -> list[NamespacedName]:
-        changed: list[NamespacedName] = []
+    ) -> set[NamespacedName]:
+        """Take over what was read; returns the servings whose rows differ."""
+        changed: set[NamespacedName] = set()
         now = unix_time()
         for key in keys:
-            before, note = self._known.get(key), self.note(key)
-            found = reading.figures.get(key[:2]) if reading is not None else None
+            before = self._known.get(key)
+            after = self._next(before, reading, key, now)
             if reading is not None:
                 self._reasons[key] = one_line(reading.reasons.get(key[:2], ""))
-            if reading is not None and found is not None:
-                self._known[key] = reading.time, RowFigures(found)
-            elif reading is not None and not reading.has_failed:
+            if after is None:
                 self._known.pop(key, None)
-            elif before is not None and now - before[0] > STALE_SECONDS:
-                self._known[key] = before[0], before[1]._replace(is_stale=True)
-            after = self._known.get(key)
-            is_equal = (before and before[1]) == (after and after[1])
-            if not is_equal or note != self.note(key):
-                changed.append(key)
+            else:
+                self._known[key] = after
+            if (before and before[1]) is not (after and after[1]):
+                changed.add(key)
         return changed
+
+    def _next(
+        self,
+        before: tuple[float, RowFigures] | None,
+        reading: FleetReading | None,
+        key: NamespacedName,
+        now: float,
+    ) -> tuple[float, RowFigures] | None:
+        """What is known of a serving after a reading, with its time. What was known before is kept
+        if no source answered, and soon says that it is old."""
+        found = reading.figures.get(key[:2]) if reading is not None else None
+        if reading is not None and found is not None:
+            if before is not None and before[1].figures == found and not before[1].is_stale:
+                return reading.time, before[1]
+            return reading.time, make_row_figures(found, is_utf8=self._is_utf8())
+        if before is None or (reading is not None and not reading.has_failed):
+            return None
+        time, shown = before
+        if shown.is_stale or now - time <= STALE_SECONDS:
+            return before
+        return time, make_row_figures(shown.figures, is_utf8=self._is_utf8(), is_stale=True)
 
 
 def _value(figures: ServingFigures, column: str) -> float | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.status.status import Status
 from widgets.columns import MARK, AgeCell, Column, Row
-from widgets.figure_cells import FIGURE_COLUMNS, RowFigures, figure_cells
+from widgets.figure_cells import FIGURE_COLUMNS, UNKNOWN_CELLS, RowFigures
 from widgets.styled_line import Line, Span
 
 KIND_COLUMN = "kind"
@@ -93,7 +93,6 @@ def build_row(
     *,
     is_marked: bool = False,
     figures: RowFigures | None = None,
-    is_utf8: bool = True,
 ) -> Row:
     """The row of a view, cells in the order of COLUMNS."""
     failing = view.status is Status.ERROR
@@ -107,7 +106,7 @@ def build_row(
             ((view.key.namespace, "muted"),),
             status_line(view),
             ((f"{view.ready}/{view.desired}", "" if all_ready else STATUS_STYLES[view.status]),),
-            *figure_cells(figures, is_utf8=is_utf8),
+            *(figures.cells if figures is not None else UNKNOWN_CELLS),
             ((view.template, "muted"),),
             view.model,
             accelerator_text(view),
@@ -130,14 +129,9 @@ class ServingRowBuilder:
     changed."""
 
     def __init__(
-        self,
-        find_figures: Callable[[NamespacedName], RowFigures | None] = lambda _key: None,
-        *,
-        is_utf8: Callable[[], bool] = lambda: True,
+        self, find_figures: Callable[[NamespacedName], RowFigures | None] = lambda _key: None
     ) -> None:
-        """`is_utf8` says whether the terminal shows more than ASCII."""
         self._find_figures = find_figures
-        self._is_utf8 = is_utf8
         self._marked: frozenset[NamespacedName] = frozenset()
         self._cached_rows: dict[NamespacedName, _BuiltRow] = {}
 
@@ -157,7 +151,7 @@ class ServingRowBuilder:
         built: dict[NamespacedName, _BuiltRow] = {}
         for view in views:
             known, figures = self._cached_rows.get(view.key), self._find_figures(view.key)
-            if known and known.view is view and known.figures == figures:
+            if known and known.view is view and known.figures is figures:
                 built[view.key] = known
             else:
                 built[view.key] = self._build(view, figures)
@@ -172,8 +166,7 @@ class ServingRowBuilder:
 
     def _build(self, view: ServingView, figures: RowFigures | None) -> _BuiltRow:
         is_marked = view.key in self._marked
-        row = build_row(view, is_marked=is_marked, figures=figures, is_utf8=self._is_utf8())
-        return _BuiltRow(view, figures, row)
+        return _BuiltRow(view, figures, build_row(view, is_marked=is_marked, figures=figures))
 
 
 class _BuiltRow(NamedTuple):

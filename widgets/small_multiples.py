@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from rich.cells import cell_len, set_cell_size
 from textual.strip import Strip
 
+from servedeck.metrics.sparkline import bar_rows, value_range
 from servedeck.metrics.units import Unit, finite, format_value
 from widgets.chart_data import ChartLine
 from widgets.chart_legend import BARE_UNITS
 from widgets.chart_plot import shown_text, to_ascii
-from widgets.sparkline import bar_rows, value_range
 from widgets.styled_line import Line, Span, StyledLineView, align_left_right, fit_line
 
 _GAP = 3

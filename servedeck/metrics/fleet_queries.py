@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from servedeck.metrics.families import Metric, MetricName, MetricNames, server_names
@@ -217,7 +218,10 @@ def _any_of(texts: Iterable[str]) -> str:
 
 
 def _escaped(texts: Iterable[str]) -> list[str]:
-    return [escape_regex(one) for one in sorted(set(texts))]
+    return [_escape(one) for one in sorted(set(texts))]
+
+
+_escape = lru_cache(maxsize=1 << 11)(escape_regex)
 
 
 # -- proxies ----------------------------------------------------------------------------------

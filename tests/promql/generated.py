@@ -81,6 +81,13 @@ INSTANTS = [
     "g * 0 + time()",
     "2 + 3 * 4 - 6 / 4",
     "sum(d) / count(g)",
+    'label_replace(g, "to", "$1-${2}-$$-$3-$x", "case", "(.)(.*)")',
+    'label_replace(g, "to", "$1x", "case", "(.)")',
+    'label_replace(g, "parity", "", "parity", "1")',
+    'label_replace(g, "__name__", "h", "__name__", "g")',
+    'label_replace(g, "to", "x", "", "")',
+    'sum by (to) (label_replace(c, "to", "$first", "parity", "(?P<first>[0-9])"))',
+    'label_replace(sum(c), "to", "a", "", "") or label_replace(sum(g), "to", "b", "", "")',
 ]
 
 

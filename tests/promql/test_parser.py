@@ -17,6 +17,7 @@ from servedeck.promql.expressions import (
     Matcher,
     Number,
     Selector,
+    Text,
     format_expression,
 )
 from servedeck.promql.functions import AGGREGATIONS, FUNCTIONS, ValueType
@@ -51,6 +52,7 @@ def extended(vectors: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expres
         ValueType.VECTOR: vectors,
         ValueType.SCALAR: scalars,
         ValueType.RANGE: selectors(seconds),
+        ValueType.STRING: st.text(max_size=20).map(Text),
     }
     calls = [
         st.builds(Call, st.just(name), st.tuples(*(by_type[one] for one in arguments)))

@@ -107,11 +107,12 @@ class ServingsScreen(ServingActionScreen[None]):
         self.sort_column = DEFAULT_SORT
         self.sort_reverse = False
         self._metrics = ListMetrics(
-            lambda: self.app_context.metrics_service, self.start_worker, self._on_metrics
+            lambda: self.app_context.metrics_service,
+            self.start_worker,
+            self._on_metrics,
+            is_utf8=lambda: self.app_context.is_utf8,
         )
-        self._row_builder = ServingRowBuilder(
-            self._metrics.find, is_utf8=lambda: self.app_context.is_utf8
-        )
+        self._row_builder = ServingRowBuilder(self._metrics.find)
         self.create_flow = CreateFlow(
             self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
         )

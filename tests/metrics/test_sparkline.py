@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servedeck.metrics.sparkline import ASCII_BARS, UTF8_BARS, bar_rows, sparkline
 from tests.widgets.chart_samples import Values, any_values
-from widgets.sparkline import ASCII_BARS, UTF8_BARS, bar_rows, sparkline
 
 
 @given(any_values, st.integers(0, 300), st.integers(1, 4), st.booleans())
