@@ -85,7 +85,9 @@ class PodPast:
         ]
         for name, value in zip(self._names, self._values, strict=True):
             yield f"{name} {value:.1f} {at}\n"
-        for name, value in zip(self._gauges, (8 * load, max(load - 1.5, 0) * 9, load / 2), strict=True):
+        for name, value in zip(
+            self._gauges, (8 * load, max(load - 1.5, 0) * 9, load / 2), strict=True
+        ):
             yield f"{name} {value:.3f} {at}\n"
 
 

@@ -43,7 +43,8 @@ ROUNDS = 10
 LIVE_SECONDS = 60.0
 PAUSE = (0.06, 0.14)
 """Seconds from the effect of a key to the next key."""
-KEYS = ("j", LEFT, "k", RIGHT, LEFT)
+KEYS = (LEFT, "j", LEFT, "k", RIGHT)
+"""Each has an effect: the cursor begins at the right end."""
 _BURST_SECONDS = 1.5
 """Answers of Pods with a longer pause between them are of two readings."""
 
@@ -102,9 +103,7 @@ def _waits(shown: dict[Any, float | None], passed: Iterable[Passed]) -> list[flo
         key = graph_of(one)
         if key is not None:
             ends[key] = max(ends.get(key, 0.0), one.end)
-    return [
-        1000 * (at - ends[key]) for key, at in shown.items() if at is not None and key in ends
-    ]
+    return [1000 * (at - ends[key]) for key, at in shown.items() if at is not None and key in ends]
 
 
 def _press_some(dashboard: MetricsDashboard) -> list[float]:

@@ -39,7 +39,9 @@ def _name(handle: Any) -> str:
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
         coroutine = owner.get_coro()
-        return getattr(coroutine, "__qualname__", type(coroutine).__name__)
+        frame = getattr(coroutine, "cr_frame", None)
+        pump = type(frame.f_locals.get("self")).__name__ if frame is not None else ""
+        return f"{pump}: {getattr(coroutine, '__qualname__', type(coroutine).__name__)}"
     return getattr(callback, "__qualname__", type(callback).__name__)
 
 
