@@ -73,7 +73,7 @@ def measure_prometheus(environment: Environment) -> dict[str, Any]:
             tabs.append(1000 * (last - at - own))
             sources.append(1000 * own)
         quiet_end = time.monotonic()
-        keys: list[float] = []
+        keys: list[tuple[str, float]] = []
         for _ in range(ROUNDS):
             _show_hour(dashboard)
             dashboard.set_period("D")
@@ -84,7 +84,7 @@ def measure_prometheus(environment: Environment) -> dict[str, Any]:
             "answer to paint": percentiles(waits, "p50_ms", "p95_ms") | {"graphs": len(waits)},
             "whole tab": percentiles(tabs, "p50_ms", "p95_ms"),
             "time of Prometheus": percentiles(sources, "p50_ms", "p95_ms"),
-            "key while answers arrive": percentiles(keys, "p50_ms", "p99_ms") | {"keys": len(keys)},
+            "key while answers arrive": _key_figures(keys),
             "steps": _step_figures(dashboard.steps(opened, quiet_end)),
             "steps with keys": _step_figures(dashboard.steps(quiet_end, time.monotonic())),
         }
@@ -106,12 +106,23 @@ def _waits(shown: dict[Any, float | None], passed: Iterable[Passed]) -> list[flo
     return [1000 * (at - ends[key]) for key, at in shown.items() if at is not None and key in ends]
 
 
-def _press_some(dashboard: MetricsDashboard) -> list[float]:
+def _press_some(dashboard: MetricsDashboard) -> list[tuple[str, float]]:
     taken = []
     for key in KEYS:
-        taken.append(dashboard.press(key))
+        taken.append((key, dashboard.press(key)))
         time.sleep(random.uniform(*PAUSE))
     return taken
+
+
+def _key_figures(taken: Sequence[tuple[str, float]]) -> dict[str, Any]:
+    """Of all keys, and the worst of each."""
+    figures: dict[str, Any] = percentiles([took for _, took in taken], "p50_ms", "p99_ms")
+    worst = {key: max(took for one, took in taken if one == key) for key in KEYS}
+    names = {LEFT: "left", RIGHT: "right"}
+    return figures | {
+        "keys": len(taken),
+        "worst_ms": {names.get(key, key): round(took, 1) for key, took in worst.items()},
+    }
 
 
 def _step_figures(steps: Sequence[Step]) -> dict[str, Any]:
@@ -139,7 +150,7 @@ def measure_live(environment: Environment) -> dict[str, Any]:
         share = 100 * (terminal.cpu_seconds() - cpu) / (time.monotonic() - began)
         written = terminal.bytes_written - written
         quiet_end = time.monotonic()
-        keys: list[float] = []
+        keys: list[tuple[str, float]] = []
         while time.monotonic() < quiet_end + LIVE_SECONDS:
             keys += _press_some(dashboard)
         keys_end = time.monotonic()
@@ -158,7 +169,7 @@ def measure_live(environment: Environment) -> dict[str, Any]:
             "cpu_percent": round(share, 1),
             "bytes_per_s": round(written / LIVE_SECONDS),
             "loop_percent": round(100 * sum(one.cpu for one in steps) / LIVE_SECONDS, 1),
-            "key while read from Pods": percentiles(keys, "p50_ms", "p99_ms") | {"keys": len(keys)},
+            "key while read from Pods": _key_figures(keys),
             "steps": _step_figures(steps),
             "steps with keys": _step_figures(dashboard.steps(quiet_end, keys_end)),
             "names": _by_name(steps),
