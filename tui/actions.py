@@ -28,6 +28,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "value": "Value",
     "metrics": "Metrics",
     "query": "Queries of a graph",
+    "objectives": "Objectives",
     "log": "Logs",
     "events": "Events",
     "event": "One Event",

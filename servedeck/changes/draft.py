@@ -167,7 +167,8 @@ class Draft:
             if "." in field.name:
                 continue
             value = getattr(spec, field.name)
-            if value is not None or field.name not in OPTIONAL_FIELDS:
+            absent = ServingSpec.model_fields[field.name].get_default()
+            if value != absent or field.name not in OPTIONAL_FIELDS:
                 draft.texts[field.name] = format_value(value)
         for name, value in spec.settings.items():
             draft.texts[f"settings.{name}"] = format_value(value)

@@ -144,12 +144,16 @@ SERVER_METRICS: Mapping[str, MetricNames] = {
         Metric.PROMPT_TOKENS: _names("furiosa_llm_prompt_tokens_total"),
         Metric.GENERATED_TOKENS: _names("furiosa_llm_generation_tokens_total"),
     },
-    # https://docs.sglang.io/references/production_metrics.html
+    # https://docs.sglang.io/references/production_metrics.html; its HTTP responses are those to
+    # probes too, so that no share is computed of them: python/sglang/srt/utils/common.py
     "sglang": {
         Metric.REQUESTS: _names(
             "sglang:num_requests_total", "sglang:e2e_request_latency_seconds_count"
         ),
-        Metric.ERRORS: (MetricName("sglang:num_aborted_requests_total"), HTTP_REQUESTS),
+        Metric.ERRORS: (
+            MetricName("sglang:num_aborted_requests_total"),
+            MetricName("sglang:http_responses_total", 1.0, "status_code", "[45].*"),
+        ),
         Metric.LATENCY: _names("sglang:e2e_request_latency_seconds"),
         Metric.TTFT: _names("sglang:time_to_first_token_seconds"),
         Metric.ITL: _names(
@@ -158,13 +162,16 @@ SERVER_METRICS: Mapping[str, MetricNames] = {
         Metric.RUNNING: _names("sglang:num_running_reqs"),
         Metric.WAITING: _names("sglang:num_queue_reqs"),
         Metric.KV_CACHE: _names("sglang:token_usage"),
+        Metric.PREFIX_QUERIES: _names("sglang:prompt_tokens_total"),
+        Metric.PREFIX_HITS: _names("sglang:cached_tokens_total"),
         Metric.PREFIX_HIT_RATE: _names("sglang:cache_hit_rate"),
         Metric.PROMPT_TOKENS: _names("sglang:prompt_tokens_total"),
         Metric.GENERATED_TOKENS: _names("sglang:generation_tokens_total"),
     },
-    # https://huggingface.co/docs/text-generation-inference/reference/metrics
+    # https://huggingface.co/docs/text-generation-inference/reference/metrics; tgi_request_count are
+    # those that arrived
     "tgi": {
-        Metric.REQUESTS: _names("tgi_request_count"),
+        Metric.REQUESTS: _names("tgi_request_success"),
         Metric.ERRORS: (MetricName("tgi_request_failure", 1.0, "err"),),
         Metric.LATENCY: _names("tgi_request_duration"),
         Metric.ITL: _names("tgi_request_mean_time_per_token_duration"),
@@ -173,9 +180,9 @@ SERVER_METRICS: Mapping[str, MetricNames] = {
         Metric.PROMPT_TOKENS: _names("tgi_request_input_length_sum"),
         Metric.GENERATED_TOKENS: _names("tgi_request_generated_tokens_sum"),
     },
-    # https://huggingface.co/docs/text-embeddings-inference: router/src/lib.rs, core/src/infer.rs
+    # https://github.com/huggingface/text-embeddings-inference: router/src/http/server.rs
     "tei": {
-        Metric.REQUESTS: _names("te_request_count"),
+        Metric.REQUESTS: _names("te_request_success"),
         Metric.ERRORS: (MetricName("te_request_failure", 1.0, "err"),),
         Metric.LATENCY: _names("te_request_duration"),
         Metric.WAITING: _names("te_queue_size"),
@@ -188,15 +195,21 @@ SERVER_METRICS: Mapping[str, MetricNames] = {
         Metric.TTFT: (MetricName("nv_inference_first_response_histogram_ms", MILLI),),
         Metric.WAITING: _names("nv_inference_pending_request_count"),
     },
-    # https://nvidia.github.io/TensorRT-LLM/commands/trtllm-serve/trtllm-serve.html
+    # https://github.com/NVIDIA/TensorRT-LLM: tensorrt_llm/metrics/collector.py
     "tensorrt-llm": {
         Metric.REQUESTS: _names("trtllm_request_success_total"),
+        Metric.ERRORS: (MetricName("trtllm_request_error_total", 1.0, "http_code"),),
         Metric.LATENCY: _names("trtllm_e2e_request_latency_seconds"),
         Metric.TTFT: _names("trtllm_time_to_first_token_seconds"),
         Metric.ITL: _names("trtllm_time_per_output_token_seconds"),
         Metric.RUNNING: _names("trtllm_num_requests_running"),
         Metric.WAITING: _names("trtllm_num_requests_waiting"),
         Metric.KV_CACHE: _names("trtllm_kv_cache_utilization"),
+        Metric.PREFIX_QUERIES: _names("trtllm_prompt_tokens_total"),
+        Metric.PREFIX_HITS: _names("trtllm_prompt_cached_tokens_total"),
+        Metric.PREFIX_HIT_RATE: _names("trtllm_kv_cache_hit_rate"),
+        Metric.PROMPT_TOKENS: _names("trtllm_prompt_tokens_total"),
+        Metric.GENERATED_TOKENS: _names("trtllm_generation_tokens_total"),
     },
     # https://github.com/ggml-org/llama.cpp: tools/server/README.md
     "llama.cpp": {

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from servedeck.metrics import queries
 from servedeck.metrics.accelerator_queries import AcceleratorFact, accelerator_lines
-from servedeck.metrics.families import Metric
+from servedeck.metrics.families import SERVER_METRICS, Metric, is_known, server_names
 from servedeck.metrics.graph_line import GraphLine
 from servedeck.metrics.platform_queries import (
     container_cpu,
@@ -18,7 +18,13 @@ from servedeck.metrics.platform_queries import (
 from servedeck.metrics.queries import KnownNames, MetricSeries, metric_series
 from servedeck.metrics.target import MetricsTarget
 from servedeck.metrics.units import Unit
-from servedeck.promql.expressions import AggregationOperator, Binary, Expression, first_of
+from servedeck.promql.expressions import (
+    AggregationOperator,
+    Binary,
+    Expression,
+    Number,
+    first_of,
+)
 
 
 class GraphKey(StrEnum):
@@ -239,13 +245,31 @@ def _kv_cache(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLin
     yield from _line("mean", _gauges(Metric.KV_CACHE, target, options, "avg"))
 
 
+def _has_prefix_cache(server: str, known: KnownNames) -> bool:
+    """Whether Pods with those names may have the hits of a server."""
+    names = server_names(Metric.PREFIX_HITS, server)
+    return known is None or any(
+        is_known(Metric.PREFIX_HITS, one.name, known) for group in names for one in group
+    )
+
+
 def _prefix_cache(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
-    hits = _rates(Metric.PREFIX_HITS, target, options)
-    lookups = _rates(Metric.PREFIX_QUERIES, target, options)
-    shares: list[Expression] = [
-        Binary("/", hit, lookup) for hit, lookup in zip(hits, lookups, strict=False)
+    has_row = target.template in SERVER_METRICS
+    shares: list[Expression] = []
+    # One server at a time: hits are a share of what the same server has looked up.
+    for server in (target.template,) if has_row else SERVER_METRICS:
+        if not has_row and not _has_prefix_cache(server, options.known):
+            continue
+        one = replace(target, template=server)
+        hits = _rates(Metric.PREFIX_HITS, one, options)
+        lookups = _rates(Metric.PREFIX_QUERIES, one, options)
+        if hits and lookups:
+            shares.append(Binary("/", hits[0], lookups[0]))
+    # Where it is off, it is -1 in older versions.
+    shares += [
+        Binary(">=", rate, Number(0))
+        for rate in _gauges(Metric.PREFIX_HIT_RATE, target, options, "avg")
     ]
-    shares += _gauges(Metric.PREFIX_HIT_RATE, target, options, "avg")
     yield from _line("hits", shares)
 
 

@@ -162,7 +162,7 @@ class PodReader:
                 async with asyncio.timeout(POD_TIMEOUT):
                     response = await self._connection.request(
                         "GET",
-                        f"{path}/proxy/metrics",
+                        f"{path}/proxy{target.path}",
                         headers={"Accept": _ACCEPT},
                         max_bytes=MAX_PAGE_BYTES,
                     )

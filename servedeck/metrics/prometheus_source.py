@@ -8,10 +8,10 @@ from time import time as unix_time
 from typing import TypeVar
 
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.families import Metric, server_names
+from servedeck.metrics.families import Metric, MetricName
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.prometheus import PrometheusClient, Series
-from servedeck.metrics.queries import pod_matchers
+from servedeck.metrics.queries import MetricSeries, metric_series, pod_matchers
 from servedeck.metrics.source import FoundSeries, QueryResult
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import (
@@ -82,22 +82,24 @@ class PrometheusSource:
         )
 
     async def scrape_interval(self, target: MetricsTarget) -> float | None:
-        """By the number of samples in the last five minutes, of series that are as old."""
-        pods = pod_matchers(target)
-        names = {
-            one.name: None
-            for metric in (Metric.RUNNING, Metric.REQUESTS)
-            for group in (target.own_names.get(metric, ()), *server_names(metric, target.template))
-            for one in group
-        }
-        # One by one: without their names, the series of two may have the same labels.
-        counted = first_of(
-            Call("count_over_time", (Selector(one, pods, _SAMPLED_SECONDS),)) for one in names
-        )
-        older = first_of(Selector(one, pods, offset=_SAMPLED_SECONDS) for one in names)
-        if counted is None or older is None or not pods:
+        """By the number of samples in the last five minutes, of series that are as old: of those
+        that are shown, also the proxies'; of an unknown server, whether it was reached."""
+        asked_series = [
+            series
+            for metric in (Metric.REQUESTS, Metric.RUNNING)
+            for series in metric_series(metric, target, known=())
+        ]
+        if pods := pod_matchers(target):
+            asked_series.append(MetricSeries((MetricName("up"),), pods))
+        counts = [
+            Aggregation("max", counted)
+            for series in asked_series
+            if (counted := _sample_counts(series)) is not None
+        ]
+        asked = first_of(counts)
+        if asked is None:
             return None
-        found = await self.query(Aggregation("max", Binary("and", counted, older)))
+        found = await self.query(asked)
         count = next((one.values[0] for one in found.series), None)
         if not count:
             return None
@@ -117,6 +119,16 @@ class PrometheusSource:
                 raise MetricsError(
                     f"{self.display_name} does not answer within {QUERY_TIMEOUT:.0f} s."
                 ) from None
+
+
+def _sample_counts(series: MetricSeries) -> Expression | None:
+    # Name by name: without their names, the series of two may have the same labels.
+    names, matchers = [one.name for one in series.names], series.matchers
+    counted = first_of(
+        Call("count_over_time", (Selector(one, matchers, _SAMPLED_SECONDS),)) for one in names
+    )
+    older = first_of(Selector(one, matchers, offset=_SAMPLED_SECONDS) for one in names)
+    return None if counted is None or older is None else Binary("and", counted, older)
 
 
 def _on_grid(series: Iterable[Series], grid: TimeGrid) -> tuple[FoundSeries, ...]:

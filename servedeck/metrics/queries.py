@@ -61,19 +61,16 @@ class MetricSeries:
 def metric_series(
     metric: Metric, target: MetricsTarget, known: KnownNames = None
 ) -> tuple[MetricSeries, ...]:
-    """Where a metric may be, what comes first counts: the names that the serving gives itself;
+    """Where a metric may be, what comes first counts: the names that the serving gives itself, or
     those of its server, and those of the proxies. Of a server that is not known, the proxies come
     before all servers, as they count every request."""
     pods = pod_matchers(target)
     own = target.own_names.get(metric)
-    if own and pods:
-        return (MetricSeries(own, pods),)
-    found = [
-        MetricSeries(names, pods) for names in server_names(metric, target.template, known) if pods
-    ]
+    groups = (own,) if own else server_names(metric, target.template, known)
+    found = [MetricSeries(names, pods) for names in groups if pods]
     proxies = list(_proxy_series(metric, target))
-    is_custom = target.template == CUSTOM_TEMPLATE
-    return tuple(proxies + found if is_custom else found + proxies)
+    is_unknown = target.template == CUSTOM_TEMPLATE and not own
+    return tuple(proxies + found if is_unknown else found + proxies)
 
 
 def counter_rate(series: MetricSeries, window: float, *by: str) -> Expression:

@@ -21,6 +21,8 @@ from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet, Workl
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.status.pods import is_ready
 
+METRICS_PATH = "/metrics"
+
 
 class TargetPod(NamedTuple):
     name: str
@@ -49,6 +51,8 @@ class MetricsTarget:
     own_names: MetricNames = field(default_factory=dict)
     """What the serving itself calls its metrics, in place of the names of its server."""
     wanted_replicas: int | None = None
+    path: str = METRICS_PATH
+    """Of the page of a Pod."""
 
     @property
     def ready_pods(self) -> tuple[str, ...]:
@@ -58,6 +62,11 @@ class MetricsTarget:
 _METRICS_PORTS = {"triton": 8002}
 """Of servers that have their /metrics on another port than that of the requests: --metrics-port in
 https://github.com/triton-inference-server/server: src/command_line_parser.h."""
+
+
+_METRICS_PATHS = {"tensorrt-llm": "/prometheus/metrics"}
+"""Of servers that have their metrics at another path than /metrics: tensorrt_llm/serve/
+openai_server.py in https://github.com/NVIDIA/TensorRT-LLM."""
 
 
 def make_target(
@@ -85,6 +94,7 @@ def make_target(
         is_deployment,
         own_names=parse_own_names(named)[0],
         wanted_replicas=workload.spec.replicas,
+        path=_METRICS_PATHS.get(server.template, METRICS_PATH),
     )
 
 

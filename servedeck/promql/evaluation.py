@@ -45,12 +45,11 @@ LOOKBACK = 300.0
 MAX_STEPS = 11_000
 """As in Prometheus' API."""
 
-_RangeFunction = Callable[[rates.Windows, list[float]], Values]
-_RANGE_FUNCTIONS: dict[str, _RangeFunction] = {
-    "rate": rates.rates,
-    "increase": rates.increases,
-    "irate": rates.instant_rates,
-    **{name: partial(rates.over_time, function) for name, function in OVER_TIME.items()},
+_RANGE_FUNCTIONS: dict[str, Callable[[rates.Windows], rates.RangeFunction]] = {
+    "rate": rates.bind_rates,
+    "increase": rates.bind_increases,
+    "irate": rates.bind_instant_rates,
+    **{name: partial(rates.bind_over_time, function) for name, function in OVER_TIME.items()},
 }
 
 
@@ -203,33 +202,30 @@ class _Evaluation:
     def _compute_ranges(self, function: str, selector: Selector) -> Vector:
         """A function of the samples of a range, which has no name. Raises PromqlError if two series
         differ in their names alone."""
-        compute = _RANGE_FUNCTIONS[function]
+        bind = _RANGE_FUNCTIONS[function]
         times, found = self._select(selector, selector.window)
-        known: dict[int, rates.Windows] = {}
+        known: dict[int, rates.RangeFunction] = {}
         result: Vector = []
-        for one in found:
-            sample_times, values = one.times, one.values
+        for name, labels, sample_times, values in found:
             if not isinstance(values, list):
                 values = list(values)
             if math.isnan(sum(values)):
-                sample_times, values = _without_stale(one)
+                sample_times, values = _without_stale(sample_times, values)
                 windows = rates.Windows(sample_times, times, selector.window, has_nan=True)
+                compute = bind(windows)
+            elif (bound := known.get(id(sample_times))) is not None:
+                compute = bound
             else:
-                found_windows = known.get(id(sample_times))
-                if found_windows is None:
-                    found_windows = rates.Windows(sample_times, times, selector.window)
-                    known[id(sample_times)] = found_windows
-                windows = found_windows
-            name = one.name if function == "last_over_time" else ""
-            result.append(VectorSeries(name, one.labels, compute(windows, values)))
+                compute = bind(rates.Windows(sample_times, times, selector.window))
+                known[id(sample_times)] = compute
+            kept = name if function == "last_over_time" else ""
+            result.append(VectorSeries(kept, labels, compute(values)))
         # The series of one name differ in their labels.
         return result if selector.name else merge_series(result)
 
 
-def _without_stale(series: SampleSeries) -> tuple[list[float], list[float]]:
-    pairs = [
-        (time, value)
-        for time, value in zip(series.times, series.values, strict=True)
-        if not is_stale(value)
-    ]
+def _without_stale(
+    times: Sequence[float], values: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    pairs = [pair for pair in zip(times, values, strict=True) if not is_stale(pair[1])]
     return [time for time, _ in pairs], [value for _, value in pairs]

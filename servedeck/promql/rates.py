@@ -12,10 +12,13 @@ import math
 import operator
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from servedeck.promql.vectors import Values
+
+RangeFunction = Callable[[list[float]], Values]
+"""The results for the values at the times of the ranges that it is bound to."""
 
 _THRESHOLD = 1.1
 """Up to so many intervals between samples a range without one is taken to be covered."""
@@ -130,11 +133,28 @@ def _getter(indexes: list[int]) -> Callable[[list[float]], tuple[float, ...]]:
     return operator.itemgetter(*indexes) if indexes else lambda _values: ()
 
 
-def increases(windows: Windows, values: list[float], divisor: float = 1.0) -> Values:
+def bind_increases(windows: Windows, divisor: float = 1.0) -> RangeFunction:
     """The increase of a counter in each range, where it has two samples. What it had before a reset
     counts too."""
-    if len(windows.spans) == 1:
-        return [_single_increase(windows, values, divisor)]
+    each = windows.extrapolations.each
+    if len(windows.spans) > 1 or windows.has_nan or not each:
+        return partial(_increases, windows, divisor)
+    # Of one range alone, in half the time: what is shown live has one new one.
+    start, last, sampled, before, after = each[0]
+    factor = (sampled + before + after) / sampled / divisor
+
+    def compute(values: list[float]) -> Values:
+        first = values[start]
+        difference = values[last] - first
+        part = values[start : last + 1]
+        if part == sorted(part) and sampled * first >= difference * before:
+            return [difference * factor]
+        return _increases(windows, divisor, values)
+
+    return compute
+
+
+def _increases(windows: Windows, divisor: float, values: list[float]) -> Values:
     found = windows.extrapolations
     result: Values = [None] * len(windows.spans)
     if not found.steps:
@@ -165,23 +185,6 @@ def increases(windows: Windows, values: list[float], divisor: float = 1.0) -> Va
     return result
 
 
-def _single_increase(windows: Windows, values: list[float], divisor: float) -> float | None:
-    """The same of one range alone, in half the time: what is shown live has one new one."""
-    if not windows.extrapolations.each:
-        return None
-    one = windows.extrapolations.each[0]
-    start, last, sampled, before, after = one
-    first = values[start]
-    difference = values[last] - first
-    part = values[start : last + 1]
-    if windows.has_nan or part != sorted(part):
-        resets = _find_resets(windows, values, start, last + 1)
-        difference = _add_resets(difference, values, resets, one)
-    if not sampled * first >= difference * before:  # it comes to 0, or one of them is NaN
-        return one.increase(difference, first, divisor)
-    return difference * ((sampled + before + after) / sampled / divisor)
-
-
 def _find_resets(windows: Windows, values: list[float], start: int, end: int) -> list[int]:
     """Where a value is smaller than the one before."""
     if not windows.has_nan:
@@ -200,30 +203,37 @@ def _add_resets(
     return difference
 
 
-def rates(windows: Windows, values: list[float]) -> Values:
+def bind_rates(windows: Windows) -> RangeFunction:
     """The same per second."""
     # Divided where Prometheus does: a quantile may depend on the last bit, where buckets are empty.
-    return increases(windows, values, windows.seconds)
+    return bind_increases(windows, windows.seconds)
 
 
-def instant_rates(windows: Windows, values: list[float]) -> Values:
+def bind_instant_rates(windows: Windows) -> RangeFunction:
     """The rate between the last two samples of each range."""
-    result: Values = []
     times = windows.times
-    for first, after in windows.spans:
-        if after - first < 2:
-            result.append(None)
-            continue
-        last, before = values[after - 1], values[after - 2]
-        difference = last if last < before else last - before
-        result.append(difference / (times[after - 1] - times[after - 2]))
-    return result
+
+    def compute(values: list[float]) -> Values:
+        result: Values = []
+        for first, after in windows.spans:
+            if after - first < 2:
+                result.append(None)
+                continue
+            last, before = values[after - 1], values[after - 2]
+            difference = last if last < before else last - before
+            result.append(difference / (times[after - 1] - times[after - 2]))
+        return result
+
+    return compute
 
 
-def over_time(
-    function: Callable[[Sequence[float]], float], windows: Windows, values: list[float]
-) -> Values:
+def bind_over_time(function: Callable[[Sequence[float]], float], windows: Windows) -> RangeFunction:
     """A function of the values of each range that has one."""
-    return [
-        function(values[first:after]) if after > first else None for first, after in windows.spans
-    ]
+
+    def compute(values: list[float]) -> Values:
+        return [
+            function(values[first:after]) if after > first else None
+            for first, after in windows.spans
+        ]
+
+    return compute

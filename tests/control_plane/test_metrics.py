@@ -10,7 +10,14 @@ import pytest
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.config import Settings
+from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.load import LoadReader, ServingLoad
+from servedeck.metrics.period import make_grid
+from servedeck.metrics.prometheus import PrometheusClient
+from servedeck.metrics.prometheus_source import PrometheusSource
+from servedeck.metrics.serving_metrics import ServingMetrics
+from servedeck.metrics.target import fetch_target
+from servedeck.metrics.transports import PrometheusOptions, open_transport
 from tests.control_plane import pod_statuses
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.prometheus import Exporter, own_address, run_prometheus
@@ -129,3 +136,26 @@ async def test_prometheus_is_asked_through_its_service(
             rate = load.requests_per_second
             assert rate is not None and 0 < rate <= 1.5 * RATE
             assert load.sentence.endswith("(in the last 2 minutes); 7 in progress.")
+            await check_graphs(connection, namespace, **setting)
+
+
+async def check_graphs(connection: Connection, namespace: str, prometheus_service: str) -> None:
+    """A graph, the figures and the names of the Pod, through the API server's proxy."""
+    target = await fetch_target(connection, namespace, "llama")
+    assert target is not None
+    options = PrometheusOptions(service=prometheus_service)
+    source = PrometheusSource(PrometheusClient(open_transport(connection, options)))
+    names = await source.known_names(target)
+    assert names is not None and {"vllm:request_success_total", "up"} <= set(names)
+    metrics = ServingMetrics(source, target)
+    figures = await metrics.figures(3600)
+    assert (figures.running, figures.waiting, figures.warning) == (7, None, "")
+    graph = await metrics.graph(GraphKey.QUEUE, make_grid(time.time(), 60, 60, 1.0))
+    [running, waiting] = graph.lines
+    assert running.values[-1] == 7 and set(waiting.values) == {None}
+    graph = await metrics.graph(GraphKey.TTFT, make_grid(time.time(), 60, 60, 1.0))
+    service = prometheus_service.rpartition(":")[0]
+    assert graph.reason == (
+        f"Prometheus in Service {service} has no record of times to the first token "
+        "(vllm:time_to_first_token_seconds_bucket)."
+    )

@@ -11,10 +11,15 @@ import pytest
 from servedeck.cluster.http.connection import Connection
 from servedeck.config import Settings
 from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.load import LoadReader
+from servedeck.metrics.period import make_grid
 from servedeck.metrics.prometheus import Answer, PrometheusClient, single_value
+from servedeck.metrics.prometheus_source import PrometheusSource
 from servedeck.metrics.queries import Metric, build_query
+from servedeck.metrics.serving_metrics import ServingMetrics
 from servedeck.metrics.transports import PrometheusOptions, UrlTransport
+from tests.control_plane.native_histogram import CONTENT_TYPE, native_histogram, upper_bound
 from tests.control_plane.prometheus import Exporter, run_prometheus
 from tests.metrics.targets import target
 from tests.waiting import WAIT_SECONDS
@@ -135,6 +140,42 @@ async def test_a_range_has_gaps_where_there_is_nothing(client: PrometheusClient)
     assert times == sorted(times) and all(now - 3600 <= one <= now + 0.001 for one in times)
     values = [one.value for one in series.points]
     assert all(one is not None for one in values)
+
+
+async def test_a_native_histogram_has_quantiles():
+    """Prometheus has those since version 2.40, with a flag until 3.8."""
+    name, path = "vllm:time_to_first_token_seconds", f"/chat/{A}"
+    exporter = Exporter()
+    exporter.content_type = CONTENT_TYPE
+    # nine of ten observations take up to 1 s, the others up to 4 s
+    exporter.pages[path] = lambda seconds: native_histogram(
+        name, {"model_name": "m"}, {0: 90 * int(seconds * 10), 16: 10 * int(seconds * 10)}
+    )
+    feature = "--enable-feature=native-histograms"
+    pods = {path: PODS[path]}
+    with exporter.serve(), run_prometheus(exporter, pods, "127.0.0.1", feature) as url:
+        source = PrometheusSource(PrometheusClient(UrlTransport(PrometheusOptions(url))))
+        end = time.monotonic() + WAIT_SECONDS
+        while name not in (await source.known_names(target(pods=[A])) or ()):
+            assert time.monotonic() < end, "no such name"
+        metrics = ServingMetrics(source, target(pods=[A]))
+
+        async def lines(*, by_pod: bool) -> dict[str, float | None]:
+            grid = make_grid(time.time(), 60, 60, 1.0)
+            graph = await metrics.graph(GraphKey.TTFT, grid, by_pod=by_pod)
+            return {one.label: one.values[-1] for one in graph.lines}
+
+        # a rate needs two samples
+        while (shown := await lines(by_pod=False)).get("P95") is None:
+            assert time.monotonic() < end, "no quantile"
+        median, p95 = shown["P50"], shown["P95"]
+        assert median is not None and upper_bound(-1) < median <= upper_bound(0) == 1
+        assert p95 is not None and upper_bound(15) < p95 <= upper_bound(16) == 4
+        [(pod, of_pod)] = (await lines(by_pod=True)).items()
+        assert pod == A and of_pod is not None and upper_bound(15) < of_pod <= 4
+        ttft = (await metrics.figures(3600)).ttft
+        assert ttft is not None and upper_bound(15) < ttft <= 4
+        await source.close()
 
 
 async def test_names_are_quoted(client: PrometheusClient):

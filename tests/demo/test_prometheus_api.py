@@ -12,6 +12,7 @@ import pytest
 from servedeck.demo.api.kubelet_api import ProxyRequest
 from servedeck.demo.cluster import DemoCluster
 from servedeck.demo.prometheus.api import format_value
+from servedeck.demo.workloads.instance_log import InstanceLog
 from tests.demo.prometheus_fixture import NOW, PrometheusFixture, scenario_prometheus
 
 
@@ -181,3 +182,20 @@ def test_the_build_is_said(prometheus: PrometheusFixture) -> None:
 )
 def test_values_have_no_exponent(value: float, text: str) -> None:
     assert format_value(value) == text
+
+
+async def test_its_log_is_that_of_prometheus(prometheus: PrometheusFixture) -> None:
+    kubelet = prometheus.controllers.kubelet
+    (past,) = [
+        one for one in kubelet.history.between(NOW, NOW) if one.instance.server.is_prometheus
+    ]
+    log = InstanceLog(past.instance)
+    lines = log.tail(4, NOW)
+    assert len(lines) == 4
+    assert [line.time for line in lines] == sorted(line.time for line in lines)
+    for line in lines:
+        assert line.text.startswith("time=2026-11-") and " level=INFO " in line.text
+    messages = {line.text.split('"')[1] for line in lines}
+    assert messages == {"write block completed", "Head GC completed"}
+    texts = [line.text for block in log.blocks(NOW - 86_400, NOW) for line in block]
+    assert len(texts) == 24 and not any("POST" in text for text in texts)

@@ -316,6 +316,23 @@ def test_istio_counts_what_the_server_counts(prometheus: PrometheusFixture) -> N
     assert 500 < milliseconds < 60_000
 
 
+def test_a_custom_server_is_known_by_istio_alone(prometheus: PrometheusFixture) -> None:
+    assert prometheus.vector('up{namespace="vision",pod=~"table-ocr-.*"}') == []
+    workload = 'destination_workload="table-ocr",destination_workload_namespace="vision"'
+    failed = prometheus.value(
+        f'sum(increase(istio_requests_total{{{workload},response_code="503"}}[24h]))'
+    )
+    assert failed > 50
+    assert (
+        10
+        < prometheus.value(
+            "histogram_quantile(0.5, sum by (le)(rate("
+            f"istio_request_duration_milliseconds_bucket{{{workload}}}[10m])))"
+        )
+        < 250
+    )
+
+
 def test_ended_instances_are_remembered_for_a_day_and_then_forgotten(
     cluster: ClusterFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

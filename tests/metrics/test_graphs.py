@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import urlencode
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_the_graphs_of_vllm():
         for one in ("hits", "queries")
     )
     assert texts(GraphKey.PREFIX_CACHE, vllm) == {
-        "hits": f"{hits} / {lookups} or avg(vllm:gpu_prefix_cache_hit_rate{{{S}}})"
+        "hits": f"{hits} / {lookups} or avg(vllm:gpu_prefix_cache_hit_rate{{{S}}}) >= 0"
     }
     assert texts(GraphKey.PREEMPTIONS, vllm) == {
         "preemptions": f"sum(rate(vllm:num_preemptions_total{{{S}}}[60s]))"
@@ -176,8 +177,27 @@ def test_a_custom_serving_has_its_own_names_first():
     of = target("custom", own_names=names)
     options = known("my_requests_total", "vllm:request_success_total")
     assert texts(GraphKey.REQUESTS, of, options) == {
-        "requests": f"sum(rate(my_requests_total{{{S}}}[60s]))"
+        "requests": " or ".join(
+            [
+                f"sum(rate(my_requests_total{{{S}}}[60s]))",
+                f"sum(rate(istio_requests_total{{{WORKLOAD}}}[60s]))",
+                f"sum(rate(istio_requests_total{{{SERVICE}}}[60s]))",
+                f"sum(rate(envoy_cluster_upstream_rq_total{{{ROUTE}}}[60s]))",
+            ]
+        )
     }
+    # of what it does not name, as without
+    plain = target("custom")
+    assert texts(GraphKey.LATENCY, of, options) == texts(GraphKey.LATENCY, plain, options)
+
+
+def test_no_query_is_too_long_for_an_address():
+    # a proxy in front of Prometheus may refuse addresses of more than 8 KiB
+    for template in ("vllm", "custom"):
+        for key in GraphKey:
+            for by_pod in (False, True):
+                for shown in texts(key, target(template), by_pod=by_pod).values():
+                    assert len(urlencode({"query": shown})) < 6000
 
 
 def test_a_custom_serving_is_asked_of_the_proxies_and_then_of_what_its_pods_have():
@@ -251,7 +271,9 @@ def test_errors_are_told_by_their_code():
     ]
     assert errors(target("furiosa-llm")) == [(PROXY_ERRORS, "response_code", "")]
     aborted = f"sum(rate(sglang:num_aborted_requests_total{{{S}}}[60s]))"
-    assert errors(target("sglang"))[:2] == [(aborted, "", ""), (STATUS, "status", "")]
+    responses = f'sglang:http_responses_total{{{S},status_code=~"[45].*"}}'
+    coded = f"sum by (status_code) (rate({responses}[60s]))"
+    assert errors(target("sglang"))[:2] == [(aborted, "", ""), (coded, "status_code", "")]
     failed = f"sum by (err) (rate(tgi_request_failure{{{S}}}[60s]))"
     assert errors(target("tgi"))[0] == (failed, "err", "")
 
@@ -362,3 +384,12 @@ def test_an_empty_pattern_is_never_asked():
         assert all('pod=~""' not in one for one in all_texts(of))
         for key in (GraphKey.CPU, GraphKey.MEMORY, GraphKey.ACCELERATOR_USE, GraphKey.QUEUE):
             assert graph_lines(key, of, SHORT) == ()
+
+
+def test_the_hits_of_a_custom_server_are_a_share_of_its_own_lookups():
+    known = {"furiosa_llm_prefix_cache_hits_total", "furiosa_llm_prefix_cache_queries_total"}
+    [line] = graph_lines(GraphKey.PREFIX_CACHE, target("custom"), GraphOptions(60, 15, known))
+    text = format_expression(line.expression)
+    hits, _, lookups = text.partition(" / ")
+    assert "furiosa_llm_prefix_cache_hits_total" in hits
+    assert "furiosa_llm_prefix_cache_queries_total" in lookups and "vllm" not in text

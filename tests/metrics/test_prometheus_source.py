@@ -256,10 +256,13 @@ async def test_the_names_of_a_day(prometheus: FakePrometheus, source: Prometheus
 
 
 async def test_nothing_is_asked_of_no_pods(prometheus: FakePrometheus, source: PrometheusSource):
-    for of in (target(pods=[], is_whole=False), target(pods=[], is_deployment=False)):
-        assert await source.known_names(of) is None
-        assert await source.scrape_interval(of) is None
+    none = target(pods=[], is_whole=False)
+    assert await source.known_names(none) is await source.scrape_interval(none) is None
     assert prometheus.requests == []
+    whole = target(pods=[], is_deployment=False)
+    assert await source.known_names(whole) is await source.scrape_interval(whole) is None
+    [query] = prometheus.queries  # of the proxies alone
+    assert "istio_requests_total" in query and "vllm:" not in query
 
 
 @pytest.mark.parametrize("names", [[1], {"a": "b"}, "a"])
@@ -301,8 +304,37 @@ async def test_the_interval_is_that_of_series_as_old_as_the_window(
     safe = "[bcdfghjklmnpqrstvwxz2456789]"
     labels = f'{{namespace="chat",pod=~"llama-{safe}{{7,10}}-{safe}{{5}}"}}'
     running, requests = "vllm:num_requests_running", "vllm:request_success_total"
+    proxies = (
+        'istio_requests_total{reporter="destination",destination_workload="llama",'
+        'destination_workload_namespace="chat"}',
+        'istio_requests_total{reporter="source",destination_service_name="llama",'
+        'destination_service_namespace="chat"}',
+        r'envoy_cluster_upstream_rq_total{envoy_cluster_name=~"httproute/chat/llama/rule/\\d+"}',
+    )
+    selectors = [f"{requests}{labels}", *proxies, f"{running}{labels}", f"up{labels}"]
     assert prometheus.queries == [
-        f"max((count_over_time({running}{labels}[300s]) or "
-        f"count_over_time({requests}{labels}[300s])) and "
-        f"({running}{labels} offset 300s or {requests}{labels} offset 300s))"
+        " or ".join(f"max(count_over_time({one}[300s]) and {one} offset 300s)" for one in selectors)
     ]
+
+
+async def test_the_interval_of_an_unknown_server_is_a_short_question(
+    prometheus: FakePrometheus, source: PrometheusSource
+):
+    # a proxy in front of Prometheus may refuse addresses of more than 8 KiB
+    prometheus.values["up{"] = [({}, "20")]
+    assert await source.scrape_interval(target("custom")) == 15
+    [request] = prometheus.requests
+    assert "istio_requests_total" in request.query["query"]
+    assert "sglang:" not in request.query["query"]
+    assert len(str(request.rel_url)) < 4096
+
+
+async def test_two_names_of_an_interval_are_not_counted_in_one_vector(
+    prometheus: FakePrometheus, source: PrometheusSource
+):
+    # Prometheus refuses it: "vector cannot contain metrics with the same labelset"
+    await source.scrape_interval(target("sglang", is_whole=False))
+    [query] = prometheus.queries
+    assert "__name__" not in query
+    new, old = "sglang:num_requests_total", "sglang:e2e_request_latency_seconds_count"
+    assert f"count_over_time({new}{{" in query and f" or count_over_time({old}{{" in query

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.metrics.families import METRIC_KINDS, SERVER_METRICS, Metric, MetricName
+from servedeck.metrics.families import (
+    HTTP_REQUESTS,
+    METRIC_KINDS,
+    SERVER_METRICS,
+    Metric,
+    MetricName,
+)
 from servedeck.metrics.queries import (
     MetricSeries,
     build_query,
@@ -44,7 +50,7 @@ PROXIES = (
     [
         ("vllm", "vllm:request_success_total"),
         ("furiosa-llm", "furiosa_llm_request_success_total"),
-        ("tgi", "tgi_request_count"),
+        ("tgi", "tgi_request_success"),
         ("triton", "nv_inference_request_success"),
     ],
 )
@@ -191,15 +197,18 @@ def test_the_share_of_failures_is_of_the_same_series():
     assert own == f"({failed} or {answered} * 0) / {answered}"
     for found, code in ((destination, '"5.."'), (source, '"5.."'), (envoy, '"5"')):
         assert found is not None and found.count(f"=~{code}") == 1
-    # the second of its names tells what failed, the first does not
-    assert series_texts(Metric.ERRORS, target("sglang"), share)[0] == own
-    assert series_texts(Metric.ERRORS, target("tgi"), share)[0] is None
+    # of several names, that which tells what failed
+    names = {Metric.ERRORS: (MetricName("my_aborted_total"), HTTP_REQUESTS)}
+    mine = target("custom", own_names=names)
+    assert series_texts(Metric.ERRORS, mine, share)[0] == own
+    for template in ("tgi", "sglang", "tensorrt-llm"):
+        assert series_texts(Metric.ERRORS, target(template), share)[0] is None
 
 
 def test_a_name_in_another_unit_is_multiplied():
     name = MetricName("my_total", 0.001)
     of = target("custom", own_names={Metric.REQUESTS: (name, MetricName("old_total"))})
-    [series] = metric_series(Metric.REQUESTS, of)
+    series = metric_series(Metric.REQUESTS, of)[0]
     assert format_expression(counter_rate(series, 60)) == (
         f"sum(rate(my_total{LABELS}[60s]) * 0.001 or rate(old_total{LABELS}[60s]))"
     )

@@ -469,6 +469,20 @@ async def test_it_is_asked_again_later(
     assert metrics.scrape_interval == (interval or 30)
 
 
+async def test_a_custom_serving_without_metrics_is_not_asked_of_all_servers():
+    source = FakeSource({"istio_requests_total": coded("response_code", c404=3)})
+    metrics = ServingMetrics(source, target("custom"))
+    source.names = None  # who knows what it exports
+    await metrics.graph(GraphKey.ERRORS, GRID)
+    assert any("tgi_request_failure" in text for text, _ in source.asked)
+    source.asked.clear()
+    source.names = frozenset()
+    metrics = ServingMetrics(source, target("custom"))
+    graph = await metrics.graph(GraphKey.ERRORS, GRID)
+    assert lines_of(graph) == {"404": 3}
+    assert not any("tgi_request_failure" in text for text, _ in source.asked)
+
+
 async def test_the_names_of_a_new_version_are_seen():
     source = FakeSource({"sglang": constant(3.0)})
     source.names = ("python_info",)

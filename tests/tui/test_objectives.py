@@ -81,9 +81,7 @@ async def test_objectives_are_saved_shown_and_undone(driver: EditDriver) -> None
     await driver.wait_for_text("The change was saved.", "u undoes it.")
     assert driver.app.screen is driver.app.servings
     assert await stored(driver) == "p95=2s ttft=500ms errors=1%"
-    after = await driver.read()
-    assert after["spec"] == before["spec"]
-    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    assert (await driver.read())["spec"] == before["spec"]
     dialog = await open_dialog(driver)
     assert fields(dialog) == ["2s", "500ms", "1%"]
     await driver.press("escape", "u")

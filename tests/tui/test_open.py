@@ -78,7 +78,7 @@ async def test_the_link_of_a_tab_is_copied():
         ("a/b/c", None, "", "'a/b/c' is not NAME or NAMESPACE/NAME; correct it."),
         ("/b", None, "", "'/b' is not NAME or NAMESPACE/NAME; correct it."),
         ("a/", None, "", "'a/' is not NAME or NAMESPACE/NAME; correct it."),
-        ("b", None, "nothing", "There is no tab nothing; choose one of overview, logs, events,"),
+        ("b", None, "nothing", "There is no tab nothing; choose one of overview, metrics, logs,"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(name, namespace, tab, expected):

@@ -471,7 +471,7 @@ async def test_a_large_object_is_shown_by_a_thread(monkeypatch: pytest.MonkeyPat
         await pilot.press("slash", *"hunter2")
         await wait_for_text(pilot, "/hunter2  1 of 1", "value: hunter2")
         await pilot.press("enter", "y", "g")
-        assert body(app)[0] == "apiVersion: apps/v1"
+        await wait_for(pilot, lambda: body(app)[0] == "apiVersion: apps/v1", "the first line")
 
 
 async def test_the_next_serving_shows_its_own_deployment():

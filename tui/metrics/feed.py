@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from time import time as unix_time
 from typing import TYPE_CHECKING
@@ -54,7 +55,10 @@ class MetricsFeed:
         self._period: Period | None = None
         self._range: TimeRange | None = None
         self._graphs: dict[tuple[GraphKey, bool], ShownGraph] = {}
+        self._old_graphs: dict[tuple[GraphKey, bool], ShownGraph] = {}
+        """Of another time than the one that was chosen."""
         self._graph_problems: dict[GraphKey, str] = {}
+        self._objectives_read = Objectives()
         self._opened: OpenMetrics | None = None
         self._has_read = asyncio.Event()
         self._problem = ""
@@ -127,6 +131,18 @@ class MetricsFeed:
     def graph(self, key: GraphKey, is_by_pod: bool) -> ShownGraph | None:
         return self._graphs.get((key, is_by_pod))
 
+    def old_graph(self, key: GraphKey, is_by_pod: bool) -> ShownGraph | None:
+        """A graph of another time, which is shown until its successor is read, and says so."""
+        old = self._old_graphs.get((key, is_by_pod))
+        if old is None or self.graph_problem(key):
+            return None
+        return replace(old, warning="loading")
+
+    @property
+    def objectives_changed(self) -> bool:
+        """Whether the objectives are others than those that are shown."""
+        return self._service.objectives(self._key) != self._objectives_read
+
     def graph_problem(self, key: GraphKey) -> str:
         """Why a graph could not be read, one sentence."""
         return self._graph_problems.get(key, "") or self._problem
@@ -137,6 +153,7 @@ class MetricsFeed:
         """The time that is shown from now on; what was read of another one is forgotten."""
         if (period, zoomed) != (self._period, self._range):
             self._period, self._range = period, zoomed
+            self._old_graphs |= self._graphs
             self._graphs.clear()
             self._graph_problems.clear()
             self.figures, self.objectives = None, ()
@@ -169,7 +186,7 @@ class MetricsFeed:
         if target is not None:
             opened.metrics.target = target
         keys, is_by_pod, points = wanted()
-        objectives = self._service.objectives(self._key)
+        objectives = self._objectives_read = self._service.objectives(self._key)
         # Since when one is missed, its graph tells.
         more = [GRAPHS[kind] for kind in objectives.targets if kind in GRAPHS]
         grid = self._make_grid(points)
@@ -224,6 +241,7 @@ class MetricsFeed:
                 key, grid, by_pod=is_by_pod, previous=self._graphs.get(place)
             )
             self._graph_problems.pop(key, None)
+            self._old_graphs.pop(place, None)
         except MetricsError as error:
             self._problem = self._graph_problems[key] = one_line(str(error))
         self._on_update(key)

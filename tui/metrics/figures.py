@@ -36,13 +36,13 @@ _WORST_FIRST = (
 )
 
 
-def objective_line(objectives: Sequence[ObjectiveStatus]) -> Line:
-    """The objectives in sentences, the worst first; () for none."""
-    spans: list[Span] = []
-    for one in sorted(objectives, key=lambda status: _WORST_FIRST.index(status.state)):
-        sign = _STATE_SIGNS[one.state] or "✓"
-        spans.append((f" {sign} {one.sentence}.", STATE_STYLES[one.state]))
-    return tuple(spans)
+def objective_lines(objectives: Iterable[ObjectiveStatus], most: int) -> tuple[Line, ...]:
+    """The objectives in sentences, the worst ones first, at most so many lines."""
+    ordered = sorted(objectives, key=lambda status: _WORST_FIRST.index(status.state))
+    return tuple(
+        ((f" {_STATE_SIGNS[one.state] or '✓'} {one.sentence}.", STATE_STYLES[one.state]),)
+        for one in ordered[:most]
+    )
 
 
 def figure_lines(

@@ -50,7 +50,7 @@ def _source(feed: MetricsFeed | None) -> Line:
     name = feed.live_note or feed.source_name
     found.append((name, "muted"))
     if feed.step and not feed.live_note:
-        found.append((f", every {feed.step:.0f} s", "muted"))
+        found.append((f", every {format_duration(feed.step)}", "muted"))
     return tuple(found)
 
 

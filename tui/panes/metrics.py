@@ -22,7 +22,7 @@ from tui.actions import bindings
 from tui.deployment_watch import watch_deployment
 from tui.metrics.charts import chart_marks, chart_of, message_chart
 from tui.metrics.feed import MetricsFeed
-from tui.metrics.figures import CARD_LINES, figure_lines, objective_line
+from tui.metrics.figures import CARD_LINES, figure_lines, objective_lines
 from tui.metrics.grid import ChartGrid
 from tui.metrics.heading import heading_line
 from tui.panes.base import Pane
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 LARGE_STEP = 10
 """Columns that the cursor moves with shift or ctrl."""
-MAX_OBJECTIVE_LINES = 2
-"""Lines of the objectives at most."""
+MAX_OBJECTIVE_LINES = 3
+"""Lines of the objectives at most, in a pane of at least TALL_LINES; else one."""
+TALL_LINES = 24
 MIN_RANGE_SECONDS = 120.0
 """Of the shortest time that can be zoomed into."""
 
@@ -123,6 +124,8 @@ class MetricsPane(Pane):
             self._start()
         if self.key in changes.keys:
             self._update_marks()
+            if self._feed is not None and self._feed.objectives_changed:
+                self._start()
 
     def on_resize(self) -> None:
         if self.is_active:
@@ -187,11 +190,20 @@ class MetricsPane(Pane):
         objectives = self._feed.objectives if self._feed is not None else ()
         lines = figure_lines(figures, name, width, objectives)
         self.cards.set_lines(*(fit_line(one, width) for one in lines))
-        self.objectives.set_text(objective_line(objectives), MAX_OBJECTIVE_LINES)
+        most = MAX_OBJECTIVE_LINES if self.size.height >= TALL_LINES else 1
+        sentences = objective_lines(objectives, most)
+        self.objectives.display = bool(sentences)
+        if sentences:
+            self.objectives.styles.height = len(sentences)
+            self.objectives.set_lines(*(fit_line(one, width) for one in sentences))
 
     def _show_graph(self, key: GraphKey) -> None:
         feed, is_by_pod = self._feed, self.grid.is_by_pod
         graph = feed.graph(key, is_by_pod) if feed is not None else None
+        if feed is None:
+            graph = None
+        elif graph is None:
+            graph = feed.old_graph(key, is_by_pod)
         if feed is not None and graph is not None:
             self.grid.show(key, chart_of(graph, self._marks, feed.objectives))
             return

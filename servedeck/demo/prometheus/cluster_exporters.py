@@ -23,9 +23,8 @@ from servedeck.demo.workloads.container_usage import cpu_seconds, working_set_by
 from servedeck.demo.workloads.instance import SLOW_REQUEST_FACTOR
 from servedeck.demo.workloads.instance_history import PastInstance
 from servedeck.demo.workloads.metrics import InstanceState
-from servedeck.demo.workloads.server_config import OTHER
 
-MESH_NAMESPACES = frozenset(("research",))
+MESH_NAMESPACES = frozenset(("research", "vision"))
 """Namespaces whose Pods have Istio's proxy."""
 _ISTIO_BUCKETS = (
     0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000,
@@ -69,7 +68,7 @@ class ContainerExporter(InstanceExporter):
 
 
 class IstioExporter(InstanceExporter):
-    """The requests to one inference server, in the proxy beside it."""
+    """The requests to one server, in the proxy beside it."""
 
     def __init__(self, past: PastInstance) -> None:
         instance = past.instance
@@ -133,7 +132,9 @@ class IstioExporter(InstanceExporter):
 
     @property
     def begin(self) -> float:
-        return self.past.instance.ready_at
+        """When the server got its first requests."""
+        times = self.past.instance.traffic_share.times
+        return times[0] if times else math.inf
 
     def state(self, time: float) -> InstanceState:
         return InstanceState(self.past.instance, time)
@@ -181,6 +182,5 @@ class DeploymentExporter:
 def cluster_exporters(past: PastInstance) -> Iterator[Exporter]:
     """The exporters of a container's resources, and of the requests to it."""
     yield ContainerExporter(past)
-    instance = past.instance
-    if instance.namespace in MESH_NAMESPACES and instance.server.engine != OTHER:
+    if past.instance.namespace in MESH_NAMESPACES:
         yield IstioExporter(past)

@@ -35,6 +35,7 @@ _PEAKS = (
     ("chat/llama-31-8b", 5.2, LoadPeak(0.0, 2700.0, more=1.1, slow=1.0, failed=0.14)),
     ("search/bge-m3", 11.3, LoadPeak(0.0, 1800.0, more=0.8, slow=0.7, failed=0.09)),
     ("chat/llama-33-70b", 16.4, LoadPeak(0.0, 3600.0, more=0.5, slow=0.4, failed=0.02)),
+    ("vision/table-ocr", 7.6, LoadPeak(0.0, 1500.0, more=1.4, slow=1.2, failed=0.2)),
     ("npu-lab/exaone-35-78b", 9.1, LoadPeak(0.0, 2400.0, more=0.7, slow=0.5, failed=0.0)),
 )
 """Servings, how many hours ago each peak began, and the peak."""

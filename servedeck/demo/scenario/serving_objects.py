@@ -40,7 +40,8 @@ def serving_spec(serving: DemoServing) -> ServingSpec:
     """The spec of a managed serving, as an operator would have entered it."""
     template = TEMPLATES[serving.template]
     head = () if template.command else ("serve",)
-    read = template.parse_command(template.command, (*head, serving.model, *serving.args))
+    message = (*head, serving.model, *serving.args) if serving.model else serving.args
+    read = template.parse_command(serving.command or template.command, message)
     assert read is not None, f"{serving.name}'s arguments are not those of {template.id}"
     settings = read[1]
     if settings.get("gpu_memory_utilization", 0) is None:  # the form suggests a value
@@ -51,6 +52,7 @@ def serving_spec(serving: DemoServing) -> ServingSpec:
         namespace=serving.namespace,
         description=serving.description,
         template=serving.template,
+        command=serving.command,
         image=serving.image,
         cpu=Quantity(serving.cpu),
         memory=Quantity(serving.memory),

@@ -28,6 +28,8 @@ class DemoServing:
     age_days: float
     """Days since its creation."""
     template: str = "vllm"
+    command: tuple[str, ...] = ()
+    """Of a custom server; the other templates have their own."""
     args: tuple[str, ...] = ()
     image: str = VLLM_IMAGE
     resource: str = GPU
@@ -84,6 +86,11 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "vision", "gemma-3-12b", "google/gemma-3-12b-it", 0.016, product=H100,
         args=("--max-model-len", "16384"), requests_per_second=0.7, description="Captions for the catalog",
+    ),
+    DemoServing(
+        "vision", "table-ocr", "", 7.3, "custom", command=("/app/server",), args=("--workers", "4"),
+        image="registry.acme.example/vision/table-ocr:2.4.1", resource="", count=0, memory="8Gi", cpu="4", replicas=2,
+        requests_per_second=1.2, description="Tables of scanned pages, without accelerators",
     ),
     DemoServing(
         "agents", "qwen3-32b-awq", "Qwen/Qwen3-32B-AWQ", 0.0013, product=L40S, requests_per_second=1.4,

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from servedeck.demo.workloads import furiosa_log, vllm_crash_log, vllm_log
+from servedeck.demo.workloads import furiosa_log, prometheus_log, vllm_crash_log, vllm_log
 from servedeck.demo.workloads.failure_simulation import FailureCause
 from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.log_lines import LogLine
@@ -35,12 +35,16 @@ class InstanceLog:
         self.instance = instance
         vllm = instance.server.engine == VLLM
         self._format = vllm_log if vllm else furiosa_log
+        if instance.server.is_prometheus:
+            self._format = prometheus_log
         self._crash_lines = vllm_crash_log.crash_lines if vllm else furiosa_log.crash_lines
         self._cached_startup = list(self._startup_lines())
 
     def oldest_time(self, now: float) -> float:
         """Time of the oldest line that has not been rotated away."""
         rate = self.instance.traffic_share.load.mean + 0.2
+        if self.instance.server.is_prometheus:
+            rate = prometheus_log.LINES_PER_SECOND
         return max(
             self.instance.started, self._clip_to_end(now) - ROTATION_BYTES / (rate * _LINE_BYTES)
         )
@@ -129,7 +133,7 @@ class InstanceLog:
         instance = self.instance
         if instance.plan.cause is FailureCause.NO_PROGRAM:
             return
-        if instance.server.engine == OTHER:
+        if instance.server.engine == OTHER and not instance.server.is_prometheus:
             lines: Iterator[LogLine] = furiosa_log.application_startup_lines(instance)
         else:
             lines = self._format.startup_lines(instance)
@@ -162,6 +166,8 @@ class InstanceLog:
         instance = self.instance
         begin = instance.ready_at + index * STATISTICS_INTERVAL_SECONDS
         end = begin + STATISTICS_INTERVAL_SECONDS
+        if instance.server.is_prometheus:
+            return prometheus_log.interval_lines(begin, end)
         before, after = instance.traffic_share.interval(begin, end)
         count = math.floor(after) - math.floor(before)
         rng = instance.rng(("slot", index))

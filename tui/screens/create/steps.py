@@ -78,15 +78,15 @@ class ReviewSection(NamedTuple):
 def form_items(step: int, draft: Draft, system_volumes: Sequence[SystemVolume]) -> list[FormItem]:
     """The content of the step (1, 2 or EDIT_STEP) for a draft."""
     if step == 1:
-        return list(_basic_items())
+        return list(_basic_items(draft))
     if step == EDIT_STEP:
-        return [*_basic_items(READ_ONLY_FIELDS), *_detailed_items(draft, ())]
+        return [*_basic_items(draft, READ_ONLY_FIELDS), *_detailed_items(draft, ())]
     return list(_detailed_items(draft, system_volumes))
 
 
-def _basic_items(without: Collection[str] = ()) -> Iterator[FormItem]:
+def _basic_items(draft: Draft, without: Collection[str] = ()) -> Iterator[FormItem]:
     yield TitleItem(STEP_TITLES[0])
-    for field in FIELDS_BY_SECTION[Section.BASIC]:
+    for field in visible_fields(Section.BASIC, draft.texts):
         if field.name not in without:
             yield FieldItem(field.name, field)
 
