@@ -107,7 +107,7 @@ def number(text: str) -> float | None:
     return None if text in ("NaN", "+Inf", "-Inf") else float(text)
 
 
-def value_at(url: str, query: str, at: int) -> float | None:
+def value_at(url: str, query: str, at: float) -> float | None:
     found = ask(url, "query", query=query, time=at)
     assert len(found) <= 1, query
     return number(found[0]["value"][1]) if found else None

@@ -63,7 +63,7 @@ async def test_the_readiness_path_of_the_template_can_be_changed_alone(
     driver: EditDriver,
 ) -> None:
     form = await driver.open()
-    await driver.focus("readiness_path")
+    await driver.focus("liveness_path")
     await driver.wait_for_text("Readiness Path /health", "Liveness Path")
     await driver.retype("readiness_path", "/ready")
     dialog = await driver.plan()

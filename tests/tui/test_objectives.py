@@ -92,6 +92,21 @@ async def test_objectives_are_saved_shown_and_undone(driver: EditDriver) -> None
     assert await stored(driver) is None
 
 
+async def test_the_key_of_the_tab_opens_the_dialog(driver: EditDriver) -> None:
+    await driver.wait_for(lambda: driver.app.servings.table.select(KEY), "the serving")
+    await driver.press("enter")
+    await driver.wait_for_text("Basic Information")
+    await driver.press("2", "o")
+    await driver.wait_for_text(f"Objectives of {KEY}", "An empty field is no objective.")
+    await driver.press("tab", "tab", *"0.5%", "shift+tab", *"300ms")
+    await plan(driver)
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved.")
+    assert await stored(driver) == "ttft=300ms errors=0.5%"
+    await driver.press("1")
+    await driver.wait_for_text("Objectives ttft=300ms errors=0.5%")  # on the card
+
+
 async def test_an_empty_field_removes_its_objective_and_other_entries_stay(
     driver: EditDriver,
 ) -> None:

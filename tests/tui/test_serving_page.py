@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 from tui.actions import actions_in_scope
 from tui.panes.events import EventsPane
 from tui.panes.logs import LogsPane
+from tui.panes.metrics import MetricsPane
 from tui.panes.overview import OverviewPane
 from tui.screens import base as screen_base
 from tui.screens import serving as serving_screen
@@ -315,10 +316,11 @@ def test_no_pane_takes_a_key_of_the_page_or_of_the_app():
     def keys(scope: str) -> set[str]:
         return {key for action in actions_in_scope(scope) for key in action.keys.split(",")}
 
-    errors = {"e", "E"}  # in a log, they go to errors; edit is a key of every other tab
+    # In a log, they go to errors; edit is a key of every other tab. q is short for a query.
+    allowed = {LogsPane: {"e", "E"}, MetricsPane: {"q"}}
     for pane in PANES:
         taken = keys(pane.SCOPE) & (keys("serving") | keys("app"))
-        assert taken == (errors if pane is LogsPane else set()), pane.SCOPE
+        assert taken == allowed.get(pane, set()), pane.SCOPE
 
 
 async def test_a_double_click_on_a_pod_opens_it():

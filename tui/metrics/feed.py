@@ -47,11 +47,13 @@ class MetricsFeed:
         service: MetricsService,
         key: NamespacedName,
         on_update: Callable[[GraphKey | None], None],
+        clock: Callable[[], datetime],
     ) -> None:
         """`on_update` is called with the graph that has arrived, with None for all else."""
         self._service = service
         self._key = key
         self._on_update = on_update
+        self._clock = clock
         self._period: Period | None = None
         self._range: TimeRange | None = None
         self._graphs: dict[tuple[GraphKey, bool], ShownGraph] = {}
@@ -93,14 +95,21 @@ class MetricsFeed:
     # -- what was read ------------------------------------------------------------------------
 
     @property
+    def now(self) -> float:
+        """Seconds since the epoch: by the cluster's clock, or by that of this machine, which notes
+        when the Pods were read."""
+        is_live = self._opened is not None and self._opened.is_live
+        return unix_time() if is_live else self._clock().timestamp()
+
+    @property
     def period_name(self) -> str:
         """How long the totals are of: "1h", or since when."""
         if self._range is not None:
-            return f"{_clock(self._range.start)}–{_clock(self._range.end)}"
+            return f"{clock_text(self._range.start)}–{clock_text(self._range.end)}"
         since = self._since
-        start = unix_time() - (self._period.seconds if self._period is not None else 0.0)
+        start = self.now - (self._period.seconds if self._period is not None else 0.0)
         if since is not None and since > start:
-            return f"the time since {_clock(since)}"
+            return f"the time since {clock_text(since)}"
         return self._period.name if self._period is not None else ""
 
     @property
@@ -118,7 +127,7 @@ class MetricsFeed:
     def live_note(self) -> str:
         """ "live only, since 14:02"; "" where the source has a past."""
         since = self._since
-        return f"live only, since {_clock(since)}" if since is not None else ""
+        return f"live only, since {clock_text(since)}" if since is not None else ""
 
     @property
     def step(self) -> float:
@@ -192,19 +201,20 @@ class MetricsFeed:
         grid = self._make_grid(points)
         self.time_grid = grid
         self.refresh_seconds = SCRAPE_INTERVAL if opened.is_live else max(grid.step, MIN_STEP)
-        self._problem = ""
+        problems: list[str] = []
         await asyncio.gather(
-            self._read_figures(opened),
-            *(self._read_graph(opened, key, grid, is_by_pod) for key in keys),
+            self._read_figures(opened, problems),
+            *(self._read_graph(opened, key, grid, is_by_pod, problems) for key in keys),
             *(
-                self._read_graph(opened, key, grid, is_by_pod=False)
+                self._read_graph(opened, key, grid, False, problems)
                 for key in more
                 if is_by_pod or key not in keys
             ),
         )
-        await self._read_objectives(opened, objectives, grid)
+        await self._read_objectives(opened, objectives, grid, problems)
+        self._problem = problems[0] if problems else ""
         if not self._problem:
-            self.updated_at = unix_time()
+            self.updated_at = self.now
             self.has_loaded = True
             if not opened.is_live:
                 self._good_at = asyncio.get_running_loop().time()
@@ -215,25 +225,30 @@ class MetricsFeed:
         least = SCRAPE_INTERVAL if self._since is not None else MIN_STEP
         if self._range is not None:
             return make_grid(self._range.end, self._range.seconds, points, least)
-        now, seconds, since = unix_time(), self._period.seconds, self._since
+        now, seconds, since = self.now, self._period.seconds, self._since
         if since is not None:
             seconds = min(seconds, max(now - since, LIVE_SECONDS))
         return make_grid(now, seconds, points, least)
 
-    async def _read_figures(self, opened: OpenMetrics) -> None:
+    async def _read_figures(self, opened: OpenMetrics, problems: list[str]) -> None:
         assert self._period is not None
         shown = self._range
         try:
             if shown is not None:
                 self.figures = await opened.metrics.figures(shown.seconds, shown.end)
             else:
-                self.figures = await opened.metrics.figures(self._period.seconds)
+                self.figures = await opened.metrics.figures(self._period.seconds, self.now)
         except MetricsError as error:
-            self._problem = one_line(str(error))
+            problems.append(one_line(str(error)))
         self._on_update(None)
 
     async def _read_graph(
-        self, opened: OpenMetrics, key: GraphKey, grid: TimeGrid, is_by_pod: bool
+        self,
+        opened: OpenMetrics,
+        key: GraphKey,
+        grid: TimeGrid,
+        is_by_pod: bool,
+        problems: list[str],
     ) -> None:
         place = key, is_by_pod
         try:
@@ -243,11 +258,16 @@ class MetricsFeed:
             self._graph_problems.pop(key, None)
             self._old_graphs.pop(place, None)
         except MetricsError as error:
-            self._problem = self._graph_problems[key] = one_line(str(error))
+            self._graph_problems[key] = one_line(str(error))
+            problems.append(self._graph_problems[key])
         self._on_update(key)
 
     async def _read_objectives(
-        self, opened: OpenMetrics, objectives: Objectives, grid: TimeGrid
+        self,
+        opened: OpenMetrics,
+        objectives: Objectives,
+        grid: TimeGrid,
+        problems: list[str],
     ) -> None:
         figures = self.figures
         if objectives.is_empty or figures is None:
@@ -258,7 +278,7 @@ class MetricsFeed:
                 opened.metrics, objectives, figures, self._graphs.values(), grid
             )
         except MetricsError as error:
-            self._problem = one_line(str(error))
+            problems.append(one_line(str(error)))
 
     async def _wait(self) -> None:
         """Until there can be something new."""
@@ -274,5 +294,6 @@ class MetricsFeed:
             await asyncio.sleep(RETRY_SECONDS if self._problem else self.refresh_seconds)
 
 
-def _clock(time: float) -> str:
+def clock_text(time: float) -> str:
+    """The local time, "14:02"."""
     return datetime.fromtimestamp(time).astimezone().strftime("%H:%M")

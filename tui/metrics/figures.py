@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from servedeck.metrics.graphs import QUANTILES
 from servedeck.metrics.objective_status import ObjectiveState, ObjectiveStatus
 from servedeck.metrics.serving_metrics import Figures
-from servedeck.metrics.units import UNKNOWN_VALUE, Unit, format_value
+from servedeck.metrics.units import Unit, finite, format_value
 from servedeck.serving.objectives import ObjectiveKind
 from widgets.styled_line import Line, Span, line_width
 
 CARD_LINES = 3
 """Lines of the cards."""
+LARGEST_COUNT = 1e12
+"""From which on a count is shortened as the values of graphs are."""
 _GAP = 3
 
 
@@ -96,9 +98,10 @@ def _marked(text: str, state: ObjectiveState | None, style_name: str = "") -> Sp
 
 
 def _requests(figures: Figures | None, period: str) -> Sequence[Line]:
-    total = figures.total_requests if figures is not None else None
+    total = finite(figures.total_requests) if figures is not None else None
     rate = figures.request_rate if figures is not None else None
-    count = UNKNOWN_VALUE if total is None else f"{total:,.0f}"
+    is_short = total is not None and abs(total) < LARGEST_COUNT
+    count = f"{total:,.0f}" if is_short else format_value(total, Unit.COUNT)
     return (
         (("Total Requests", "title"),),
         ((count, "strong"), (f" in {period}", "muted")),

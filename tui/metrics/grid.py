@@ -8,6 +8,7 @@ from dataclasses import replace
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.getters import query_one
 
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import MAX_POINTS
@@ -32,6 +33,8 @@ class ChartGrid(Container, can_focus=True):
     ChartGrid { height: 1fr; layout: grid; grid-gutter: 0 2; }
     """
 
+    multiples = query_one(SmallMultiples)
+
     def __init__(self, show_graph: Callable[[GraphKey], None], *, is_utf8: bool) -> None:
         """`show_graph` is called with each graph that comes onto the screen."""
         super().__init__()
@@ -43,6 +46,7 @@ class ChartGrid(Container, can_focus=True):
         self._is_full = False
         self._is_by_pod = False
         self._columns, self._rows = 1, 1
+        self._cursor_time: float | None = None
 
     def compose(self) -> ComposeResult:
         for _ in range(MAX_CHARTS):
@@ -82,7 +86,7 @@ class ChartGrid(Container, can_focus=True):
     @property
     def cursor_time(self) -> float | None:
         """Under the cursor, in seconds since the epoch; None without one."""
-        return self._selected_chart.cursor_time
+        return self._cursor_time
 
     @property
     def _page_size(self) -> int:
@@ -93,39 +97,36 @@ class ChartGrid(Container, can_focus=True):
         return list(self.query(TimeChart))
 
     @property
-    def _multiples(self) -> SmallMultiples:
-        return self.query_one(SmallMultiples)
-
-    @property
     def _selected_chart(self) -> TimeChart:
         return self._charts[self.shown_keys.index(self.selected_key)]
 
-    def show(self, key: GraphKey, data: ChartData) -> None:
-        """Show a graph, if it is on the screen."""
+    def show(self, key: GraphKey, data: ChartData, view: TimeRange | None = None) -> None:
+        """Show a graph, if it is on the screen; `view` is the part of its time that is shown."""
         keys = self.shown_keys
         if key not in keys:
             return
         if self._is_by_pod:
+            # Without a Pod, the chart says why.
             has_lines = bool(data.lines)
-            self._multiples.display, self._charts[0].display = has_lines, not has_lines
-            if has_lines:
-                self._multiples.set_rows(data.lines, data.unit, data.title)
-            else:
-                self._charts[0].set_data(data)
-            return
-        is_marked = key is self.selected_key and len(keys) > 1
-        self._charts[keys.index(key)].set_data(
-            replace(data, title=f"{'›' if self._is_utf8 else '>'} {data.title}")
-            if is_marked
-            else data
-        )
+            self.multiples.display, self._charts[0].display = has_lines, not has_lines
+            self.multiples.set_rows(data.lines, data.unit, data.title)
+        elif key is self.selected_key and len(keys) > 1:
+            data = replace(data, title=f"{'›' if self._is_utf8 else '>'} {data.title}")
+        chart = self._charts[keys.index(key)]
+        chart.set_data(data)
+        if view is not None and data.start <= view.start < view.end <= data.time_at(data.count):
+            chart.set_view(view.start, view.end)
+        else:
+            chart.reset_view()
+        if self._cursor_time is not None:
+            chart.set_cursor_time(self._cursor_time)
 
     # -- choosing -----------------------------------------------------------------------------
 
     def choose(self, key: str) -> bool:
         """Choose another graph with a key; whether others than before are on the screen."""
         if self._is_by_pod:
-            self._multiples.turn_pages(1 if key in ("j", "down", "pagedown", "G", "end") else -1)
+            self.multiples.turn_pages(1 if key in ("j", "down", "pagedown", "G", "end") else -1)
             return False
         step = {"j": 1, "down": 1, "k": -1, "up": -1}.get(key)
         page = {"pagedown": 1, "pageup": -1}.get(key)
@@ -138,7 +139,7 @@ class ChartGrid(Container, can_focus=True):
         return self._select(min(max(place, 0), len(_KEYS) - 1))
 
     def _select(self, place: int) -> bool:
-        before, time = self.shown_keys, self.cursor_time
+        before = self.shown_keys
         self._selected = place
         size = self._page_size
         if place < self._first:
@@ -147,8 +148,6 @@ class ChartGrid(Container, can_focus=True):
             last_first = place - size + 1
             self._first = -(-last_first // self._columns) * self._columns
         self._lay_out()
-        if time is not None:
-            self._put_cursors(time)
         return self.shown_keys != before
 
     def toggle_full(self) -> None:
@@ -157,6 +156,8 @@ class ChartGrid(Container, can_focus=True):
 
     def toggle_pods(self) -> None:
         self._is_by_pod = not self._is_by_pod
+        self.clear_cursor()
+        self.multiples.turn_pages(-self.multiples.first)
         self._lay_out()
 
     def leave_detail(self) -> bool:
@@ -191,27 +192,19 @@ class ChartGrid(Container, can_focus=True):
             return
         chosen = self._selected_chart
         chosen.move_cursor(steps)
-        time = chosen.cursor_time
-        if time is not None:
-            self._put_cursors(time)
-
-    def _put_cursors(self, time: float) -> None:
+        self._cursor_time = chosen.cursor_time
+        if self._cursor_time is None:
+            return
         for chart in self._charts:
             if chart.display:
-                chart.set_cursor_time(time)
+                chart.set_cursor_time(self._cursor_time)
 
     def clear_cursor(self) -> bool:
         """Remove the cursor; False if there is none."""
-        had_one = any(one.cursor_time is not None for one in self._charts)
+        had_one, self._cursor_time = self._cursor_time is not None, None
         for chart in self._charts:
             chart.clear_cursor()
         return had_one
-
-    def set_view(self, shown: TimeRange) -> None:
-        """Show a part of the time until its own points arrive."""
-        for chart in self._charts:
-            if chart.display and chart.data.count:
-                chart.set_view(shown.start, shown.end)
 
     # -- layout -------------------------------------------------------------------------------
 
@@ -233,7 +226,6 @@ class ChartGrid(Container, can_focus=True):
         for number, chart in enumerate(self._charts):
             is_shown = number < count and not self._is_by_pod
             chart.display = is_shown
-            chart.reset_view()
-        self._multiples.display = self._is_by_pod
+        self.multiples.display = self._is_by_pod
         for key in self.shown_keys:
             self._show_graph(key)

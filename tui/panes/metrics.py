@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -80,6 +79,8 @@ class MetricsPane(Pane):
         self._is_feed_open = False
         self._watch: DeploymentWatch | None = None
         self._marks: tuple[ChartMark, ...] = ()
+        self._asked: tuple[GraphKey, ...] = ()
+        """The graphs that were asked for last."""
 
     def compose(self) -> ComposeResult:
         yield StatusLine(id="metrics-heading")
@@ -129,7 +130,7 @@ class MetricsPane(Pane):
 
     def on_resize(self) -> None:
         if self.is_active:
-            self.call_after_refresh(self._show_all)
+            self.call_after_refresh(self._show_resized)
 
     def update_ages(self) -> None:
         self._show_heading()
@@ -147,17 +148,21 @@ class MetricsPane(Pane):
             self._show_all()
             return
         if self._feed is None:
-            self._feed = MetricsFeed(service, self.key, self._show_feed)
+            self._feed = MetricsFeed(service, self.key, self._show_feed, self.app_context.clock)
         if not self._is_feed_open:
             self._is_feed_open = True
             self.add_watch(self._feed)
         feed = self._feed
         feed.set_time(self._period, self._range)
+        if not self.size.width:
+            self._asked = ()  # until it is laid out, and what fits is known
+            return
         self.start_worker(feed.follow(self._wanted), "metrics")
         self._show_all()
 
     def _wanted(self) -> tuple[tuple[GraphKey, ...], bool, int]:
         """The graphs on the screen, whether they are by Pod, and how many points they can show."""
+        self._asked = self.grid.shown_keys
         return self.grid.shown_keys, self.grid.is_by_pod, self.grid.point_count
 
     def _show_feed(self, key: GraphKey | None) -> None:
@@ -177,6 +182,14 @@ class MetricsPane(Pane):
         self._show_cards()
         for key in self.grid.shown_keys:
             self._show_graph(key)
+
+    def _show_resized(self) -> None:
+        if not self.is_active:
+            return
+        if set(self.grid.shown_keys) <= set(self._asked):
+            self._show_all()
+        else:
+            self._start()
 
     def _show_heading(self) -> None:
         width = self.heading.inner_width or self.app.size.width
@@ -198,19 +211,19 @@ class MetricsPane(Pane):
             self.objectives.set_lines(*(fit_line(one, width) for one in sentences))
 
     def _show_graph(self, key: GraphKey) -> None:
-        feed, is_by_pod = self._feed, self.grid.is_by_pod
-        graph = feed.graph(key, is_by_pod) if feed is not None else None
-        if feed is None:
-            graph = None
-        elif graph is None:
-            graph = feed.old_graph(key, is_by_pod)
-        if feed is not None and graph is not None:
-            self.grid.show(key, chart_of(graph, self._marks, feed.objectives))
-            return
-        text = "Loading." if feed is not None else "There is no connection to the cluster."
-        problem = feed.graph_problem(key) if feed is not None else ""
-        empty = TimeGrid(datetime.now(UTC).timestamp() - self._period.seconds, 15.0, 1)
-        self.grid.show(key, message_chart(key, empty, problem or text))
+        feed, is_by_pod, view = self._feed, self.grid.is_by_pod, None
+        text = "There is no connection to the cluster."
+        if feed is not None:
+            graph = feed.graph(key, is_by_pod)
+            if graph is None:
+                graph, view = feed.old_graph(key, is_by_pod), self._range
+            if graph is not None:
+                self.grid.show(key, chart_of(graph, self._marks, feed.objectives), view)
+                return
+            text = feed.graph_problem(key) or "Loading."
+        now = self.app_context.clock().timestamp()
+        empty = TimeGrid(now - self._period.seconds, 15.0, 1)
+        self.grid.show(key, message_chart(key, empty, text))
 
     def _update_marks(self) -> None:
         view = self.view
@@ -259,7 +272,7 @@ class MetricsPane(Pane):
         if shown is None:
             self.show_message("The whole period is shown; H and D show longer ones.")
             return
-        now = self.app_context.clock().timestamp()
+        now = self._feed.now if self._feed is not None else shown.end
         end = min(shown.end + shown.seconds / 2, now)
         start = end - 2 * shown.seconds
         is_whole = 2 * shown.seconds >= self._period.seconds
@@ -273,8 +286,6 @@ class MetricsPane(Pane):
 
     def _set_range(self, shown: TimeRange | None) -> None:
         self._range = shown
-        if shown is not None:
-            self.grid.set_view(shown)
         self._start()
 
     # -- actions: graphs ----------------------------------------------------------------------
