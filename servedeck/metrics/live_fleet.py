@@ -24,7 +24,7 @@ INTERVAL = 15.0
 FIRST_INTERVAL = 2.0
 """Seconds to the second reading: a rate needs two."""
 USELESS_INTERVAL = 120.0
-"""Seconds to the next reading of a Pod that did not answer, or without a metric that is known."""
+"""Seconds to the next reading of a Pod that has never answered, or has no metric that is known."""
 SERVINGS_AT_ONCE = 4
 """Servings whose Pods are read at the same time."""
 
@@ -48,7 +48,7 @@ class _Readings(NamedTuple):
     answered: int
     """How many were answered, without a gap."""
     has_samples: bool = False
-    """Whether the last page had metrics that are known."""
+    """Whether the last page that arrived had metrics that are known."""
 
     @property
     def is_first(self) -> bool:
@@ -112,13 +112,12 @@ class LiveFleet:
             self._denials.pop(target_key(target), None)
         for pod in due:
             page = pages.get(pod)
-            answered = known[pod].answered if pod in known else 0
-            if page is not None:
-                known[pod] = _Readings(now, answered + 1, bool(page.samples))
-            else:
-                known[pod] = _Readings(now, 0)
+            before = known.get(pod, _Readings(now, 0))
+            if page is None:  # it may be too busy: what has answered before is asked soon again
+                known[pod] = _Readings(now, 0, before.has_samples)
                 self._ring_ends(target, pod, now)
                 continue
+            known[pod] = _Readings(now, before.answered + 1, bool(page.samples))
             samples = [Sample(*key, value) for key, value in page.samples.items()]
             self.ring.append(_pod_labels(target, pod), page.unix_time, samples)
         if denial := self._denials.get(target_key(target), ""):
