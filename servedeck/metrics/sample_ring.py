@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from threading import Lock
 
 from servedeck.promql.exposition import Sample
 from servedeck.promql.expressions import Matcher
@@ -118,6 +119,8 @@ class SampleRing:
         self._max_bytes = max_bytes
         self._pods: dict[Labels, _Pod] = {}
         self._size = 0
+        self._lock = Lock()
+        """Values are computed in a thread while others arrive."""
         self._is_full = False
         """Whether there was no memory for a series."""
         self._selections: dict[
@@ -153,17 +156,18 @@ class SampleRing:
         instance. A label of the page with such a name becomes "exported_" and its name, as with
         honor_labels false. Series of the page before that this one does not have are stale.
         """
-        pod = self._find_pod(pod_labels)
-        if (at := self._add_time(pod, time)) is None:
-            return
-        for sample in samples:
-            series = pod.series.get(sample[:2])
-            if series is None:
-                series = self._add_series(pod, sample, at)
-            if series is not None and series.end <= at:
-                self._set_value(series, at, sample.value)
-        self._end_series(pod, at)
-        self._shrink()
+        with self._lock:
+            pod = self._find_pod(pod_labels)
+            if (at := self._add_time(pod, time)) is None:
+                return
+            for sample in samples:
+                series = pod.series.get(sample[:2])
+                if series is None:
+                    series = self._add_series(pod, sample, at)
+                if series is not None and series.end <= at:
+                    self._set_value(series, at, sample.value)
+            self._end_series(pod, at)
+            self._shrink()
 
     def mark_stale(self, pod_labels: Mapping[str, str], time: float) -> None:
         """Note that the Pod did not answer at `time`, or is gone: its series have ended."""
@@ -172,7 +176,14 @@ class SampleRing:
     def select(
         self, name: str, matchers: Sequence[Matcher], start: float, end: float
     ) -> Iterator[SampleSeries]:
-        """See `SampleSource`. Series of one Pod share their times where they can."""
+        """See `SampleSource`. Series of one Pod share their times where they can. They are those of
+        the moment; a thread may ask for them."""
+        with self._lock:
+            return iter(list(self._select(name, matchers, start, end)))
+
+    def _select(
+        self, name: str, matchers: Sequence[Matcher], start: float, end: float
+    ) -> Iterator[SampleSeries]:
         for pod, selected in self._selected(name, tuple(matchers)):
             low, high = bisect_right(pod.times, start), bisect_right(pod.times, end)
             known = {(low, high): pod.times[low:high]}
