@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from rich.segment import Segment
 from rich.style import Style
@@ -72,6 +73,9 @@ class TimeChart(StyledLineView):
             return
         before, time = self._data, self.cursor_time
         self._data = data
+        if self._has_graph and data == replace(before, title=data.title, note=data.note):
+            self._refresh_title()
+            return
         if self._view is not None:
             moved = full_view(data).end - full_view(before).end
             follows = self._view.end >= full_view(before).end - before.step / 2

@@ -176,4 +176,4 @@ class FleetReader:
 
     @staticmethod
     def _live_source(live: LiveFleet) -> LiveSource:
-        return LiveSource(live.ring, points_at_once=0)  # of many Pods: 10 ms and more
+        return LiveSource(live.ring)

@@ -12,14 +12,15 @@ from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.source import FoundSeries, QueryResult
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.errors import PromqlError
-from servedeck.promql.evaluation import evaluate_range
+from servedeck.promql.evaluation import KnownAggregations, evaluate_range
 from servedeck.promql.expressions import Expression
 from servedeck.promql.samples import RangeSeries
 
 SCRAPE_INTERVAL = 5.0
 """Seconds between two readings of a Pod."""
-POINTS_AT_ONCE = 4
-"""Points that are computed without a thread: in a few milliseconds."""
+_MAX_GRIDS = 4
+"""Of so many grids what was computed is kept: of the graphs, of the figures, and one of another
+time."""
 
 
 class LiveSource:
@@ -27,10 +28,13 @@ class LiveSource:
 
     display_name = "The Pods' /metrics"
 
-    def __init__(self, ring: SampleRing, points_at_once: int = POINTS_AT_ONCE) -> None:
-        """`points_at_once` are those that are computed without a thread."""
+    def __init__(self, ring: SampleRing) -> None:
         self._ring = ring
-        self._points_at_once = points_at_once
+        self._turn = asyncio.Lock()
+        """Threads that compute at the same time only hinder each other, and the event loop."""
+        self._version = -1
+        self._known: dict[TimeGrid, KnownAggregations] = {}
+        """What was computed of this version of the ring."""
 
     @property
     def since(self) -> float | None:
@@ -42,16 +46,19 @@ class LiveSource:
 
     async def query_range(self, expression: Expression, grid: TimeGrid) -> QueryResult:
         try:
-            if grid.count <= self._points_at_once:
-                found = self._evaluate(expression, grid)
-            else:
+            async with self._turn:
                 found = await asyncio.to_thread(self._evaluate, expression, grid)
         except PromqlError as error:
             raise MetricsError(str(error)) from error
         return QueryResult(tuple(FoundSeries(one.labels, _finite(one)) for one in found))
 
     def _evaluate(self, expression: Expression, grid: TimeGrid) -> list[RangeSeries]:
-        return evaluate_range(expression, self._ring, grid.start, grid.end, grid.step)
+        version = self._ring.version
+        if version != self._version or len(self._known) > _MAX_GRIDS:
+            self._version = version
+            self._known.clear()
+        known = self._known.setdefault(grid, {})
+        return evaluate_range(expression, self._ring, grid.start, grid.end, grid.step, known=known)
 
     async def known_names(self, target: MetricsTarget) -> Collection[str] | None:
         return frozenset(self._ring.names())

@@ -106,7 +106,8 @@ class _Pod:
 
 
 class SampleRing:
-    """Samples of Pods by time. A `SampleSource`.
+    """Samples of Pods by time. A `SampleSource`, which other threads may read than the one that
+    appends.
 
     When they take more than the memory that is given, series that ended in the older half of the
     history are dropped, the one that ended first before the others; then every second of some older
@@ -127,6 +128,8 @@ class SampleRing:
             tuple[str, tuple[Matcher, ...]], list[tuple[_Pod, list[_Series]]]
         ] = {}
         """What was selected since the last series was added or dropped."""
+        self.version = 0
+        """Another number after each page."""
 
     @property
     def size(self) -> int:
@@ -136,17 +139,23 @@ class SampleRing:
     @property
     def since(self) -> float | None:
         """The time of the oldest sample, in seconds since the epoch; None without any."""
+        with self._lock:
+            return self._since
+
+    @property
+    def _since(self) -> float | None:
         return min((pod.times[0] for pod in self._pods.values()), default=None)
 
     def names(self, pod_labels: Mapping[str, str] | None = None) -> set[str]:
         """The names of all samples that were added, or those of the Pods with these labels."""
         wanted = (pod_labels or {}).items()
-        return {
-            name
-            for pod in self._pods.values()
-            if wanted <= pod.labels.items()
-            for name in pod.by_name
-        }
+        with self._lock:
+            return {
+                name
+                for pod in self._pods.values()
+                if wanted <= pod.labels.items()
+                for name in pod.by_name
+            }
 
     def append(self, pod_labels: Mapping[str, str], time: float, samples: Iterable[Sample]) -> None:
         """Add the samples of a page that was read at `time`, in seconds since the epoch, whole
@@ -157,17 +166,23 @@ class SampleRing:
         honor_labels false. Series of the page before that this one does not have are stale.
         """
         with self._lock:
-            pod = self._find_pod(pod_labels)
-            if (at := self._add_time(pod, time)) is None:
-                return
-            for sample in samples:
-                series = pod.series.get(sample[:2])
-                if series is None:
-                    series = self._add_series(pod, sample, at)
-                if series is not None and series.end <= at:
-                    self._set_value(series, at, sample.value)
-            self._end_series(pod, at)
-            self._shrink()
+            self._append(pod_labels, time, samples)
+            self.version += 1
+
+    def _append(
+        self, pod_labels: Mapping[str, str], time: float, samples: Iterable[Sample]
+    ) -> None:
+        pod = self._find_pod(pod_labels)
+        if (at := self._add_time(pod, time)) is None:
+            return
+        for sample in samples:
+            series = pod.series.get(sample[:2])
+            if series is None:
+                series = self._add_series(pod, sample, at)
+            if series is not None and series.end <= at:
+                self._set_value(series, at, sample.value)
+        self._end_series(pod, at)
+        self._shrink()
 
     def mark_stale(self, pod_labels: Mapping[str, str], time: float) -> None:
         """Note that the Pod did not answer at `time`, or is gone: its series have ended."""
@@ -179,7 +194,8 @@ class SampleRing:
         """See `SampleSource`. Series of one Pod share their times where they can. They are those of
         the moment; a thread may ask for them."""
         with self._lock:
-            return iter(list(self._select(name, matchers, start, end)))
+            found = list(self._select(name, matchers, start, end))
+        return iter(found)
 
     def _select(
         self, name: str, matchers: Sequence[Matcher], start: float, end: float
@@ -283,7 +299,7 @@ class SampleRing:
     def _drop_ended(self, wanted: int) -> None:
         """Drop the series that ended in the older half of the history, the first one first, until
         `wanted` bytes are in use; where there was no memory for new series, later ones too."""
-        since = self.since
+        since = self._since
         if since is None:
             return
         newest = max(pod.times[-1] for pod in self._pods.values())

@@ -1,0 +1,217 @@
+"""The tab Metrics at 200x60 on a serving of 50 Pods: of a real Prometheus, and of the Pods.
+
+    python -m benchmarks.metrics_tab                  # about eight minutes
+    python -m benchmarks.metrics_tab --parts live     # without Prometheus alone
+
+prints the figures as JSON, in milliseconds, beside their budgets. The exit code is 1 when one is
+missed. Needs KUBEBUILDER_ASSETS, and prometheus and promtool on the PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import percentiles
+from benchmarks.metrics_dashboard import LEFT, RIGHT, MetricsDashboard, graph_of
+from benchmarks.metrics_servers import Passed, covered_seconds, read_passed
+from benchmarks.metrics_setup import Environment, run_environment
+from benchmarks.run_recorded import Step
+
+BUDGETS = {
+    "answer to paint": 50.0,
+    "whole tab": 400.0,
+    "key while answers arrive": 40.0,
+    "key while read from Pods": 40.0,
+    "live redraw": 30.0,
+    "step of the event loop": 15.0,
+    "scraping": 10.0,
+}
+"""Milliseconds; of scraping percent of one core. Of keys and steps the worst counts, of all else
+the median."""
+ROUNDS = 10
+"""How often the period is changed, from an hour to a day, with and without keys."""
+LIVE_SECONDS = 60.0
+PAUSE = (0.06, 0.14)
+"""Seconds from the effect of a key to the next key."""
+KEYS = (LEFT, "j", LEFT, "k", RIGHT)
+"""Each has an effect: the cursor begins at the right end."""
+_BURST_SECONDS = 1.5
+"""Answers of Pods with a longer pause between them are of two readings."""
+
+
+# -- with Prometheus ------------------------------------------------------------------------------
+
+
+def measure_prometheus(environment: Environment) -> dict[str, Any]:
+    arguments = ["--prometheus-url", environment.prometheus_url]
+    with MetricsDashboard(environment.kubeconfig, arguments) as dashboard:
+        dashboard.open_tab()
+        opened = time.monotonic()
+        waits: list[float] = []
+        tabs: list[float] = []
+        sources: list[float] = []
+        for _ in range(ROUNDS):
+            _show_hour(dashboard)
+            at = dashboard.set_period("D")
+            shown = dashboard.wait_for_graphs()
+            last = max(one or at + 60 for one in shown.values())
+            time.sleep(0.3)  # for the log of the proxy
+            passed = [one for one in read_passed(environment.prometheus_log) if one.start >= at]
+            passed = [one for one in passed if one.start < last]
+            waits += _waits(shown, passed)
+            own = covered_seconds([(one.start, one.answered) for one in passed])
+            tabs.append(1000 * (last - at - own))
+            sources.append(1000 * own)
+        quiet_end = time.monotonic()
+        keys: list[float] = []
+        for _ in range(ROUNDS):
+            _show_hour(dashboard)
+            dashboard.set_period("D")
+            while dashboard.is_loading():
+                keys += _press_some(dashboard)
+        time.sleep(2)
+        return {
+            "answer to paint": percentiles(waits, "p50_ms", "p95_ms") | {"graphs": len(waits)},
+            "whole tab": percentiles(tabs, "p50_ms", "p95_ms"),
+            "time of Prometheus": percentiles(sources, "p50_ms", "p95_ms"),
+            "key while answers arrive": percentiles(keys, "p50_ms", "p99_ms") | {"keys": len(keys)},
+            "steps": _step_figures(dashboard.steps(opened, quiet_end)),
+            "steps with keys": _step_figures(dashboard.steps(quiet_end, time.monotonic())),
+        }
+
+
+def _show_hour(dashboard: MetricsDashboard) -> None:
+    dashboard.set_period("h")
+    dashboard.wait_for_graphs()
+    time.sleep(1)
+
+
+def _waits(shown: dict[Any, float | None], passed: Iterable[Passed]) -> list[float]:
+    """Milliseconds from the last byte of each graph's answers to the graph on the screen."""
+    ends: dict[Any, float] = {}
+    for one in passed:
+        key = graph_of(one)
+        if key is not None:
+            ends[key] = max(ends.get(key, 0.0), one.end)
+    return [1000 * (at - ends[key]) for key, at in shown.items() if at is not None and key in ends]
+
+
+def _press_some(dashboard: MetricsDashboard) -> list[float]:
+    taken = []
+    for key in KEYS:
+        taken.append(dashboard.press(key))
+        time.sleep(random.uniform(*PAUSE))
+    return taken
+
+
+def _step_figures(steps: Sequence[Step]) -> dict[str, Any]:
+    """The longest steps of the event loop, in milliseconds of CPU time."""
+    longest = sorted(steps, key=lambda one: one.cpu, reverse=True)[:12]
+    cpu = [1000 * one.cpu for one in steps]
+    return {
+        "worst_ms": round(max(cpu, default=0.0), 1),
+        "longest": [f"{1000 * one.cpu:.1f} {one.name}" for one in longest],
+        "over 15 ms": sum(one > 15 for one in cpu),
+    }
+
+
+# -- read from the Pods ---------------------------------------------------------------------------
+
+
+def measure_live(environment: Environment) -> dict[str, Any]:
+    with MetricsDashboard(environment.kubeconfig, []) as dashboard:
+        dashboard.open_tab()
+        terminal = dashboard.terminal
+        time.sleep(30)
+        cpu, began = terminal.cpu_seconds(), time.monotonic()
+        written = terminal.bytes_written
+        time.sleep(LIVE_SECONDS)
+        share = 100 * (terminal.cpu_seconds() - cpu) / (time.monotonic() - began)
+        written = terminal.bytes_written - written
+        quiet_end = time.monotonic()
+        keys: list[float] = []
+        while time.monotonic() < quiet_end + LIVE_SECONDS:
+            keys += _press_some(dashboard)
+        keys_end = time.monotonic()
+        time.sleep(2)
+        bursts = _bursts(read_passed(environment.pods_log))
+        steps = dashboard.steps(began, quiet_end)
+        redraws = []
+        for (_, end), (start, _) in itertools.pairwise(bursts):
+            if began <= end and start <= quiet_end:
+                cpu_after = sum(one.cpu for one in steps if end - 0.001 <= one.start < start - 0.02)
+                redraws.append(1000 * cpu_after)
+        reads = [1000 * (end - start) for start, end in bursts if began <= start < quiet_end]
+        return {
+            "live redraw": percentiles(redraws, "p50_ms", "p95_ms") | {"count": len(redraws)},
+            "reading 50 Pods": percentiles(reads, "p50_ms", "p95_ms"),
+            "cpu_percent": round(share, 1),
+            "bytes_per_s": round(written / LIVE_SECONDS),
+            "loop_percent": round(100 * sum(one.cpu for one in steps) / LIVE_SECONDS, 1),
+            "key while read from Pods": percentiles(keys, "p50_ms", "p99_ms") | {"keys": len(keys)},
+            "steps": _step_figures(steps),
+            "steps with keys": _step_figures(dashboard.steps(quiet_end, keys_end)),
+            "names": _by_name(steps),
+        }
+
+
+def _by_name(steps: Iterable[Step]) -> dict[str, float]:
+    """Milliseconds of CPU time for each reading, by what took it."""
+    found: dict[str, float] = {}
+    for one in steps:
+        found[one.name] = found.get(one.name, 0.0) + 1000 * one.cpu * 5 / LIVE_SECONDS
+    ordered = sorted(found.items(), key=lambda one: -one[1])[:12]
+    return {name: round(value, 1) for name, value in ordered}
+
+
+def _bursts(passed: Iterable[Passed]) -> list[tuple[float, float]]:
+    """When the first and the last answer of each reading were passed on."""
+    found: list[tuple[float, float]] = []
+    for one in sorted(passed, key=lambda one: one.start):
+        if found and one.start - found[-1][1] < _BURST_SECONDS:
+            found[-1] = found[-1][0], max(one.end, found[-1][1])
+        else:
+            found.append((one.start, one.end))
+    return found
+
+
+def measure_scraping(environment: Environment) -> dict[str, Any]:
+    """The CPU time of reading all Pods alone, without a screen and without graphs."""
+    return asyncio.run(_measure_scraping(environment.kubeconfig))
+
+
+async def _measure_scraping(kubeconfig: Path) -> dict[str, Any]:
+
+    raise NotImplementedError
+
+
+PARTS: dict[str, Callable[[Environment], dict[str, Any]]] = {
+    "prometheus": measure_prometheus,
+    "live": measure_live,
+    "scraping": measure_scraping,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    options = parser.parse_args()
+    figures: dict[str, Any] = {}
+    with run_environment() as environment:
+        for part in options.parts:
+            figures |= {f"{part}": PARTS[part](environment)}
+            print(json.dumps({part: figures[part]}, indent=1), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
