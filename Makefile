@@ -34,7 +34,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
 pictures: $(VENV)/.dev  ## update the stored screenshots and the one in the README
-	$(BIN)/pytest tests/tui --snapshot-update -q -n auto
+	$(BIN)/pytest tests/tui tests/widgets --snapshot-update -q -n auto
 	$(BIN)/python docs/make_screenshot.py docs/pictures/servings.svg
 
 $(BIN)/python:

@@ -1,13 +1,12 @@
-"""The tab Metrics in a terminal: which graphs are on its screen, and when keys have their effect."""
+"""The tab Metrics in a terminal: which graphs are on its screen, and when keys take effect."""
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.measure import clean_environment, matches_line

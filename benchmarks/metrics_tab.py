@@ -1,4 +1,4 @@
-"""The tab Metrics at 200x60 on a serving of 50 Pods: with a real Prometheus, and read from the Pods.
+"""The tab Metrics at 200x60 on a serving of 50 Pods: of a real Prometheus, and of the Pods.
 
     python -m benchmarks.metrics_tab                  # about eight minutes
     python -m benchmarks.metrics_tab --parts live     # without Prometheus alone
@@ -14,7 +14,6 @@ import asyncio
 import itertools
 import json
 import random
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import percentiles
-from benchmarks.metrics_dashboard import GRAPHS, LEFT, RIGHT, MetricsDashboard, graph_of
+from benchmarks.metrics_dashboard import LEFT, RIGHT, MetricsDashboard, graph_of
 from benchmarks.metrics_servers import Passed, covered_seconds, read_passed
-from benchmarks.metrics_setup import NAMESPACE, PODS, SERVING, Environment, run_environment
+from benchmarks.metrics_setup import Environment, run_environment
 from benchmarks.run_recorded import Step
 
 BUDGETS = {
@@ -202,10 +201,6 @@ def measure_scraping(environment: Environment) -> dict[str, Any]:
 
 
 async def _measure_scraping(kubeconfig: Path) -> dict[str, Any]:
-    from servedeck.cluster.auth.kubeconfig import load_kubeconfig
-    from servedeck.metrics.live_scraper import LiveScraper
-    from servedeck.metrics.sample_ring import SampleRing
-    from servedeck.metrics.target import fetch_target
 
     raise NotImplementedError
 

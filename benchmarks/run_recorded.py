@@ -58,7 +58,7 @@ def record(path: str) -> None:
             steps.append(Step(start, time.monotonic(), took, _name(handle)))
 
     def write() -> None:
-        with open(path, "a", buffering=1) as file:
+        with Path(path).open("a", buffering=1) as file:
             while True:
                 time.sleep(1)
                 count = len(steps)

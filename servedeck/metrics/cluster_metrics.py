@@ -40,10 +40,10 @@ class OpenMetrics:
 
     @property
     def problem(self) -> str:
-        """Why the metrics are not those of Prometheus, or are not all, one sentence; "" for
-        nothing."""
+        """What of the Pods cannot be read, and why the metrics are not those of Prometheus, in
+        sentences; "" for nothing."""
         own = self.scraper.problem if self.scraper is not None else ""
-        return own or self._problem
+        return f"{own} {self._problem}".strip()
 
     async def close(self) -> None:
         if self.scraper is not None:

@@ -23,6 +23,8 @@ INTERVAL = 15.0
 """Seconds between two readings of a Pod."""
 FIRST_INTERVAL = 2.0
 """Seconds to the second reading: a rate needs two."""
+USELESS_INTERVAL = 120.0
+"""Seconds to the next reading of a Pod that has never answered, or has no metric that is known."""
 SERVINGS_AT_ONCE = 4
 """Servings whose Pods are read at the same time."""
 
@@ -45,10 +47,18 @@ class _Readings(NamedTuple):
     """When the last one began, in seconds since the epoch."""
     answered: int
     """How many were answered, without a gap."""
+    has_samples: bool = False
+    """Whether the last page that arrived had metrics that are known."""
+
+    @property
+    def is_first(self) -> bool:
+        return self.has_samples and self.answered == 1
 
     def is_due(self, now: float) -> bool:
-        interval = FIRST_INTERVAL if self.answered == 1 else INTERVAL - _EARLY
-        return not 0 <= now - self.last < interval
+        interval = FIRST_INTERVAL if self.is_first else INTERVAL
+        if not self.has_samples:
+            interval = USELESS_INTERVAL
+        return not 0 <= now - self.last < interval - min(_EARLY, interval / 2)
 
 
 class LiveFleet:
@@ -61,6 +71,8 @@ class LiveFleet:
         self._connection = connection
         self._clock = clock
         self._readings: dict[FleetKey, dict[str, _Readings]] = {}
+        self._denials: dict[FleetKey, str] = {}
+        """The missing permissions, in sentences."""
         self._has_library = False
 
     async def read(self, targets: Sequence[MetricsTarget]) -> LiveReading:
@@ -78,11 +90,8 @@ class LiveFleet:
                     reasons[target_key(target)] = reason
 
         await asyncio.gather(*map(read, chosen))
-        is_first = any(
-            one.answered == 1
-            for each in chosen
-            for one in self._readings[target_key(each)].values()
-        )
+        readings = [self._readings[target_key(one)].values() for one in chosen]
+        is_first = any(one.is_first for each in readings for one in each)
         return LiveReading(reasons, is_first)
 
     async def _read_serving(self, target: MetricsTarget) -> str:
@@ -97,16 +106,22 @@ class LiveFleet:
             pages = await PodReader(self._connection, target, _wanted_names(target)).read(due)
         except MetricsError as error:
             known.update((pod, _Readings(now, 0)) for pod in due)
+            self._denials[target_key(target)] = str(error)
             return str(error)
+        if due:
+            self._denials.pop(target_key(target), None)
         for pod in due:
             page = pages.get(pod)
-            answered = known[pod].answered if pod in known else 0
-            known[pod] = _Readings(now, 0 if page is None else answered + 1)
-            if page is None:
+            before = known.get(pod, _Readings(now, 0))
+            if page is None:  # it may be too busy: what has answered before is asked soon again
+                known[pod] = _Readings(now, 0, before.has_samples)
                 self._ring_ends(target, pod, now)
                 continue
+            known[pod] = _Readings(now, before.answered + 1, bool(page.samples))
             samples = [Sample(*key, value) for key, value in page.samples.items()]
             self.ring.append(_pod_labels(target, pod), page.unix_time, samples)
+        if denial := self._denials.get(target_key(target), ""):
+            return denial
         silent = sum(not known[pod].answered for pod in ready)
         if not silent:
             return ""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from time import time as unix_time
 
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ClusterError
+from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.families import all_sample_names
 from servedeck.metrics.live_source import SCRAPE_INTERVAL
 from servedeck.metrics.platform_queries import REPLICAS_READY, REPLICAS_WANTED
 from servedeck.metrics.pod_resources import read_pod_resources
-from servedeck.metrics.pod_scrape import PodReader
+from servedeck.metrics.pod_scrape import PodPage, PodReader
 from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.exposition import Sample
@@ -54,10 +54,7 @@ class LiveScraper:
         self._has_resources = True
         self._read_pods: set[str] = set()
         self.problem = ""
-        """Why nothing can be read, one sentence; "" while it can."""
-        self.unread_pods = 0
-        """Ready Pods beyond MAX_PODS."""
-        self.has_read = False
+        """Why nothing, or not everything, can be read, one sentence; "" while all is."""
 
     def start(self) -> None:
         if self._task is None:
@@ -76,7 +73,6 @@ class LiveScraper:
                 await self.read_once()
             except Exception:  # whatever a page was, the next one is read
                 _log.exception("the metrics of Pods could not be read")
-            self.has_read = True
             self._on_read()
             await self._sleep(delay)
             delay = SCRAPE_INTERVAL
@@ -88,7 +84,6 @@ class LiveScraper:
             return
         names = frozenset(_wanted_names(target))
         ready = target.ready_pods
-        self.unread_pods = max(len(ready) - MAX_PODS, 0)
         reader = PodReader(self._connection, target, names)
         now = unix_time()
         to_unix = now - asyncio.get_running_loop().time()
@@ -100,7 +95,7 @@ class LiveScraper:
             self.problem = str(error)
             pages = {}
         else:
-            self.problem = ""
+            self.problem = _describe(target, pages)
         for pod, page in pages.items():
             samples = [
                 Sample(name, labels, value) for (name, labels), value in page.samples.items()
@@ -118,8 +113,9 @@ class LiveScraper:
         self._resources_due = now + RESOURCES_INTERVAL
         try:
             found = await read_pod_resources(self._connection, target)
-        except ClusterError:
-            self._has_resources = False
+        except ClusterError as error:
+            # Another error may pass.
+            self._has_resources = not (isinstance(error, ApiError) and error.code in (403, 404))
             return
         for pod, samples in found.items():
             self._ring.append({**_pod_labels(target, pod), "job": "metrics.k8s.io"}, now, samples)
@@ -133,6 +129,16 @@ class LiveScraper:
             samples.append(Sample(REPLICAS_WANTED, own, float(target.wanted_replicas)))
         labels = {"namespace": target.namespace, "job": f"deployment/{target.name}"}
         self._ring.append(labels, now, samples)
+
+
+def _describe(target: MetricsTarget, pages: Mapping[str, PodPage]) -> str:
+    """What is missing in the pages, one sentence; "" for nothing."""
+    ready = len(target.ready_pods)
+    if ready and not pages:
+        return f"No Ready Pod answers with metrics on port {target.port}."
+    if ready > MAX_PODS:
+        return f"Only {MAX_PODS} of its {ready} Ready Pods are read."
+    return ""
 
 
 def _wanted_names(target: MetricsTarget) -> Iterator[str]:

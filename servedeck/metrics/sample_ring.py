@@ -106,7 +106,7 @@ class _Pod:
 
 
 class SampleRing:
-    """Samples of Pods by time. A `SampleSource`, which may be read in other threads than the one that
+    """Samples of Pods by time. A `SampleSource`, which other threads may read than the one that
     appends.
 
     When they take more than the memory that is given, series that ended in the older half of the
@@ -120,13 +120,14 @@ class SampleRing:
         self._max_bytes = max_bytes
         self._pods: dict[Labels, _Pod] = {}
         self._size = 0
+        self._lock = Lock()
+        """Values are computed in a thread while others arrive."""
         self._is_full = False
         """Whether there was no memory for a series."""
         self._selections: dict[
             tuple[str, tuple[Matcher, ...]], list[tuple[_Pod, list[_Series]]]
         ] = {}
         """What was selected since the last series was added or dropped."""
-        self._lock = Lock()
         self.version = 0
         """Another number after each page."""
 
@@ -190,7 +191,8 @@ class SampleRing:
     def select(
         self, name: str, matchers: Sequence[Matcher], start: float, end: float
     ) -> Iterator[SampleSeries]:
-        """See `SampleSource`. Series of one Pod share their times where they can."""
+        """See `SampleSource`. Series of one Pod share their times where they can. They are those of
+        the moment; a thread may ask for them."""
         with self._lock:
             found = list(self._select(name, matchers, start, end))
         return iter(found)

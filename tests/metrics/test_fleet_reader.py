@@ -11,7 +11,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.metrics import live_fleet, pod_scrape
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.fleet_reader import MAX_SERVINGS, RETRY_SECONDS, FleetReader
-from servedeck.metrics.live_fleet import FIRST_INTERVAL, INTERVAL, LiveFleet
+from servedeck.metrics.live_fleet import FIRST_INTERVAL, INTERVAL, USELESS_INTERVAL, LiveFleet
 from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.source import MetricsSource
 from servedeck.promql.samples import SampleSeries
@@ -268,13 +268,21 @@ async def test_without_the_permission_it_says_so(
     api.add_route(path(A), answer_with(403, make_status(403, "Forbidden", "no")))
     reader = make_reader(clock, Prometheus(), connection)
     found = await reader.read([ONE_POD])
-    assert found.reasons == {LLAMA: "Reading it needs get on pods/proxy in namespace chat."}
-    await reader.read([ONE_POD])
+    reasons = {LLAMA: "Reading it needs get on pods/proxy in namespace chat."}
+    assert found.reasons == reasons
+    assert (await reader.read([ONE_POD])).reasons == reasons
     assert len(api.requests) == 1, "not before the interval is over"
 
 
 async def test_pods_without_metrics(api: FakeApiServer, connection: Connection, clock: Clock):
     api.add_route(path(A), answer_with(200, text="<html>log in</html>"))
-    found = await make_reader(clock, Prometheus(), connection).read([ONE_POD])
+    reader = make_reader(clock, Prometheus(), connection)
+    found = await reader.read([ONE_POD])
     assert found.reasons == {LLAMA: "Its Pods have no metrics that are known."}
-    assert found.figures == {}
+    assert found.figures == {} and found.next_in == INTERVAL
+    counts = []
+    for seconds in (INTERVAL, USELESS_INTERVAL - INTERVAL):
+        clock.time += seconds
+        await reader.read([ONE_POD])
+        counts.append(len(api.requests))
+    assert counts == [1, 2], "seldom, as there is nothing to read"

@@ -221,3 +221,16 @@ def test_what_remains_was_added_and_no_end_is_lost(
     assert ring.size == sum(one.size for one in ring._pods.values()) + SERIES_BYTES * len(
         ring._pods
     )
+
+
+def test_what_was_selected_does_not_change_while_it_is_read():
+    ring = SampleRing(max_bytes=20 * SERIES_BYTES)
+    for time in range(40):
+        ring.append(POD, time, page(**{f"s{number}": time for number in range(4)}))
+    before = list(ring.select("", [], float("-inf"), float("inf")))
+    selected = ring.select("", [], float("-inf"), float("inf"))
+    read = [next(selected)]
+    for time in range(40, 4000):
+        ring.append(POD, time, page(**{f"s{number}": time for number in range(4)}))
+    ring.append(OTHER, 4000, page(new=1))
+    assert [*read, *selected] == before

@@ -69,7 +69,11 @@ def usual_answer(text: str, grid: TimeGrid) -> list[FoundSeries]:
             for number, one in enumerate(names, 1)
         ]
     if "by (status)" in text:
-        return [FoundSeries({"status": one}, wave(level, grid)) for one in ("400", "429", "500")]
+        codes = ("400", "429", "500")
+        return [
+            FoundSeries({"status": one}, wave(level / number, grid))
+            for number, one in enumerate(codes, 1)
+        ]
     return [FoundSeries({}, wave(level, grid))]
 
 

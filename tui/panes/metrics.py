@@ -169,11 +169,13 @@ class MetricsPane(Pane):
         """A graph has arrived, or with None anything else."""
         if not self.is_active:
             return
-        if key is None:
+        if key is not None:
+            self._show_graph(key)
+        elif self._feed is not None and self._feed.problem:
+            self._show_all()  # graphs that were not read say why
+        else:
             self._show_heading()
             self._show_cards()
-        else:
-            self._show_graph(key)
 
     # -- showing ------------------------------------------------------------------------------
 

@@ -80,7 +80,11 @@ class ApiServer:
         """Starts to listen; the URL. OSError where the port is in use."""
         # handler_cancellation: the watch of a client that disconnects ends at once
         server = _HttpServer(
-            self._handle, request_factory=_make_request, handler_cancellation=True, access_log=None
+            self._handle,
+            request_factory=_make_request,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=MAX_LINE_BYTES,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=0.2)
         await self._runner.setup()
@@ -307,6 +311,10 @@ class _ClientConnection(web.RequestHandler):
         response = _error_response(error)
         response.force_close()
         return response
+
+
+MAX_LINE_BYTES = 1 << 20
+"""Of a request line: net/http's DefaultMaxHeaderBytes, which a real API server has."""
 
 
 class _HttpServer(web.Server):
