@@ -45,6 +45,8 @@ class _Readings(NamedTuple):
     """When the last one began, in seconds since the epoch."""
     answered: int
     """How many were answered, without a gap."""
+    denial: str = ""
+    """The permission that it needs, in a sentence; "" where it is not missing."""
 
     def is_due(self, now: float) -> bool:
         interval = FIRST_INTERVAL if self.answered == 1 else INTERVAL - _EARLY
@@ -96,7 +98,7 @@ class LiveFleet:
         try:
             pages = await PodReader(self._connection, target, _wanted_names(target)).read(due)
         except MetricsError as error:
-            known.update((pod, _Readings(now, 0)) for pod in due)
+            known.update((pod, _Readings(now, 0, str(error))) for pod in due)
             return str(error)
         for pod in due:
             page = pages.get(pod)
@@ -107,6 +109,8 @@ class LiveFleet:
                 continue
             samples = [Sample(*key, value) for key, value in page.samples.items()]
             self.ring.append(_pod_labels(target, pod), page.unix_time, samples)
+        if denial := next((known[pod].denial for pod in ready if known[pod].denial), ""):
+            return denial
         silent = sum(not known[pod].answered for pod in ready)
         if not silent:
             return ""
