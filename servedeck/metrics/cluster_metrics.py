@@ -92,7 +92,7 @@ class ClusterMetrics:
     ) -> OpenMetrics:
         scraper = LiveScraper(self._connection, self._ring, get_target, on_read)
         scraper.start()
-        return OpenMetrics(ServingMetrics(LiveSource(self._ring), target), scraper, problem)
+        return OpenMetrics(ServingMetrics(LiveSource(self._ring, target), target), scraper, problem)
 
     def fleet_reader(self) -> FleetReader:
         """Reads the figures of many servings at once."""

@@ -41,14 +41,10 @@ async def read_error_shares(
 ) -> tuple[float | None, ...]:
     """The share of failed requests at each time of a grid, of the last `window` seconds: the line
     that an objective of the error rate limits. Raises MetricsError."""
-    shares: list[Expression] = []
-    for one in _error_series(target, known):
-        counted = queries.counter_rate(one, window)
-        failed = queries.error_rate(one, window, failures_only=True)
-        # without a failure there is no series of them
-        failed_or_none = Binary("or", failed, Binary("*", counted, Number(0.0)))
-        shares.append(Binary("/", failed_or_none, counted))
-    expression = first_of(shares)
+    shares = (
+        queries.failure_share(one, window) for one in metric_series(Metric.ERRORS, target, known)
+    )
+    expression = first_of(one for one in shares if one is not None)
     if expression is None:
         return (None,) * grid.count
     found = (await source.query_range(expression, grid)).series
@@ -58,9 +54,7 @@ async def read_error_shares(
 def _error_series(target: MetricsTarget, known: KnownNames) -> Iterator[MetricSeries]:
     """Counters of requests that tell which of them failed, each with one name."""
     for series in metric_series(Metric.ERRORS, target, known):
-        for name in series.names:
-            if name.failure_codes:
-                yield replace(series, names=(name,))
+        yield from queries.failure_series(series)
 
 
 # -- the budget -------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ HTTP_REQUESTS = MetricName("http_requests_total", 1.0, "status", "[45].*", "5.*"
 
 MetricNames = Mapping[Metric, tuple[MetricName, ...]]
 """The names of a metric in different versions of a server, the newest first: those of the first
-that a Pod has count."""
+that a Pod has count. Their series have the same labels, or both would count."""
 
 
 def _names(*names: str) -> tuple[MetricName, ...]:
@@ -234,7 +234,7 @@ SERVER_METRICS: Mapping[str, MetricNames] = {
     },
     # what web servers of any kind usually have: https://prometheus.io/docs/practices/naming/
     "http": {
-        Metric.REQUESTS: _names("http_requests_total", "http_request_duration_seconds_count"),
+        Metric.REQUESTS: _names("http_requests_total"),
         Metric.ERRORS: (
             HTTP_REQUESTS,
             MetricName("http_requests_total", 1.0, "code", "[45].*", "5.*"),
@@ -244,6 +244,8 @@ SERVER_METRICS: Mapping[str, MetricNames] = {
         ),
         Metric.RUNNING: _names("http_requests_in_progress", "http_server_active_requests"),
     },
+    # the same requests with other labels, so that they count only where the name above is absent
+    "http-durations": {Metric.REQUESTS: _names("http_request_duration_seconds_count")},
 }
 """By the name of the server in `serving.servers`; the last rows are those of no certain server."""
 

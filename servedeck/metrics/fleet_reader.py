@@ -91,13 +91,13 @@ class FleetReader:
         live_targets = unknown if self._live is not None else []
         if self._live is not None and any(one.ready_pods for one in unknown):
             next_in = await self._read_pods(self._live, unknown, figures, reasons)
-        if with_recent:
+        has_failed = source is None and self._live is None
+        if with_recent and not has_failed:
             known = [one for one in targets if target_key(one) in found.figures]
             failure = await self._update_recent(source, known, live_targets, now)
             problem = problem or failure
-            recent = {target_key(one): self._recent_of(target_key(one)) for one in targets}
+            recent = {target_key(one): self._recent_of(target_key(one), now) for one in targets}
             figures = with_recent_rates(figures, {key: one for key, one in recent.items() if one})
-        has_failed = source is None and self._live is None
         return FleetReading(now, figures, reasons, problem, has_failed, next_in)
 
     async def _ask_prometheus(
@@ -171,8 +171,15 @@ class FleetReader:
                 raise one
         return next((str(one) for one in failures if one is not None), "")
 
-    def _recent_of(self, key: FleetKey) -> tuple[float | None, ...]:
-        return self._recent.get(key, (0.0, ()))[1]
+    def _recent_of(self, key: FleetKey, now: float) -> tuple[float | None, ...]:
+        """The recent rates up to now; of the minutes that could not be asked for nothing is
+        known."""
+        end, rates = self._recent.get(key, (0.0, ()))
+        grid = recent_grid(now)
+        missing = round((grid.end - end) / grid.step)
+        if not 0 <= missing < len(rates):
+            return ()
+        return (*rates[missing:], *(None,) * missing)
 
     @staticmethod
     def _live_source(live: LiveFleet) -> LiveSource:

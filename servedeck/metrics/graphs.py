@@ -110,7 +110,8 @@ class GraphOptions:
     window: float
     """Of which a rate is computed."""
     step: float
-    """Between two points: of a gauge the greatest value since the last point is shown."""
+    """Between two points: of a gauge the greatest value since the last point is shown, of a mean
+    the mean."""
     known: KnownNames = None
     """The names of the samples that the Pods have; None if that is not known."""
 
@@ -166,14 +167,16 @@ def _gauges(
     operator: AggregationOperator = "sum",
     *by: str,
 ) -> list[Expression]:
+    function = "avg_over_time" if operator == "avg" else "max_over_time"
     return [
-        queries.gauge(one, operator, *by, over=_gauge_window(options))
+        queries.gauge(one, operator, *by, over=_gauge_window(options), function=function)
         for one in _series(metric, target, options, by)
     ]
 
 
 def _gauge_window(options: GraphOptions) -> float:
-    """Between points that are far apart no peak is lost; else the value itself is shown."""
+    """Of points that are far apart the peak between them is shown, of a mean the mean; else the
+    value itself."""
     return options.step if options.step > 60 else 0.0
 
 
@@ -245,6 +248,14 @@ def _kv_cache(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLin
     yield from _line("mean", _gauges(Metric.KV_CACHE, target, options, "avg"))
 
 
+def _prefix_servers(target: MetricsTarget, known: KnownNames) -> Iterable[str]:
+    """The servers whose hits the Pods may have, one at a time: hits are a share of what the same
+    server has looked up."""
+    if target.template in SERVER_METRICS or Metric.PREFIX_HITS in target.own_names:
+        return (target.template,)
+    return (one for one in SERVER_METRICS if _has_prefix_cache(one, known))
+
+
 def _has_prefix_cache(server: str, known: KnownNames) -> bool:
     """Whether Pods with those names may have the hits of a server."""
     names = server_names(Metric.PREFIX_HITS, server)
@@ -254,12 +265,8 @@ def _has_prefix_cache(server: str, known: KnownNames) -> bool:
 
 
 def _prefix_cache(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
-    has_row = target.template in SERVER_METRICS
     shares: list[Expression] = []
-    # One server at a time: hits are a share of what the same server has looked up.
-    for server in (target.template,) if has_row else SERVER_METRICS:
-        if not has_row and not _has_prefix_cache(server, options.known):
-            continue
+    for server in _prefix_servers(target, options.known):
         one = replace(target, template=server)
         hits = _rates(Metric.PREFIX_HITS, one, options)
         lookups = _rates(Metric.PREFIX_QUERIES, one, options)
@@ -324,9 +331,9 @@ def _pod_rate(metric: Metric) -> Builder:
     return build
 
 
-def _pod_gauge(metric: Metric) -> Builder:
+def _pod_gauge(metric: Metric, operator: AggregationOperator = "sum") -> Builder:
     def build(target: MetricsTarget, options: GraphOptions) -> Iterable[GraphLine]:
-        return _line("", _gauges(metric, target, options, "sum", "pod"), "pod")
+        return _line("", _gauges(metric, target, options, operator, "pod"), "pod")
 
     return build
 
@@ -338,7 +345,8 @@ _POD_BUILDERS: Mapping[GraphKey, Builder] = {
     GraphKey.TTFT: _pod_quantile(Metric.TTFT),
     GraphKey.ITL: _pod_quantile(Metric.ITL),
     GraphKey.TOKENS: _pod_rate(Metric.GENERATED_TOKENS),
-    GraphKey.KV_CACHE: _pod_gauge(Metric.KV_CACHE),
+    # a Pod has a share for each of its engines
+    GraphKey.KV_CACHE: _pod_gauge(Metric.KV_CACHE, "max"),
     GraphKey.CPU: lambda target, options: _line(
         "", container_cpu(target, options.window, "pod"), "pod"
     ),

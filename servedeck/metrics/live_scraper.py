@@ -11,7 +11,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.families import all_sample_names
-from servedeck.metrics.live_source import SCRAPE_INTERVAL
+from servedeck.metrics.live_source import SCRAPE_INTERVAL, replicas_job
 from servedeck.metrics.platform_queries import REPLICAS_READY, REPLICAS_WANTED
 from servedeck.metrics.pod_resources import read_pod_resources
 from servedeck.metrics.pod_scrape import PodPage, PodReader
@@ -127,7 +127,7 @@ class LiveScraper:
         samples = [Sample(REPLICAS_READY, own, float(len(target.ready_pods)))]
         if target.wanted_replicas is not None:
             samples.append(Sample(REPLICAS_WANTED, own, float(target.wanted_replicas)))
-        labels = {"namespace": target.namespace, "job": f"deployment/{target.name}"}
+        labels = {"namespace": target.namespace, "job": replicas_job(target)}
         self._ring.append(labels, now, samples)
 
 

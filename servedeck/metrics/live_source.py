@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from time import time as unix_time
 
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.period import TimeGrid
-from servedeck.metrics.sample_ring import SampleRing
+from servedeck.metrics.queries import pod_pattern
+from servedeck.metrics.sample_ring import PodCondition, SampleRing
 from servedeck.metrics.source import FoundSeries, QueryResult
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.errors import PromqlError
@@ -28,8 +30,10 @@ class LiveSource:
 
     display_name = "The Pods' /metrics"
 
-    def __init__(self, ring: SampleRing) -> None:
+    def __init__(self, ring: SampleRing, target: MetricsTarget | None = None) -> None:
+        """`since` is that of the `target`, as the ring has Pods of other servings too."""
         self._ring = ring
+        self._target = target
         self._turn = asyncio.Lock()
         """Threads that compute at the same time only hinder each other, and the event loop."""
         self._version = -1
@@ -38,7 +42,9 @@ class LiveSource:
 
     @property
     def since(self) -> float | None:
-        return self._ring.since or unix_time()
+        if self._target is None:
+            return self._ring.since() or unix_time()
+        return self._ring.since(owned_by(self._target)) or unix_time()
 
     async def query(self, expression: Expression, time: float | None = None) -> QueryResult:
         now = unix_time() if time is None else time
@@ -61,13 +67,33 @@ class LiveSource:
         return evaluate_range(expression, self._ring, grid.start, grid.end, grid.step, known=known)
 
     async def known_names(self, target: MetricsTarget) -> Collection[str] | None:
-        return frozenset(self._ring.names())
+        # of Pods that were not read yet nothing is known, which is not that they have no names
+        return frozenset(self._ring.names(owned_by(target))) or None
 
     async def scrape_interval(self, target: MetricsTarget) -> float | None:
         return SCRAPE_INTERVAL
 
     async def close(self) -> None:
         """The samples stay: they cannot be read again."""
+
+
+def replicas_job(target: MetricsTarget) -> str:
+    """The label `job` of the numbers of replicas of a target."""
+    return f"deployment/{target.name}"
+
+
+def owned_by(target: MetricsTarget) -> PodCondition:
+    """Whether samples in the ring are of the Pods of a target, or of its replicas."""
+    pattern = re.compile(pod_pattern(target))
+    job = replicas_job(target) if target.is_deployment else None
+
+    def is_owned(labels: Mapping[str, str]) -> bool:
+        if labels.get("namespace") != target.namespace:
+            return False
+        pod = labels.get("pod", "")
+        return pattern.fullmatch(pod) is not None if pod else labels.get("job") == job
+
+    return is_owned
 
 
 def _finite(series: RangeSeries) -> tuple[float | None, ...]:

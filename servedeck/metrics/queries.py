@@ -135,13 +135,22 @@ def failure_share(series: MetricSeries, window: float) -> Expression | None:
     """Of the requests of a count of ERRORS, the share that the server failed to answer; None if no
     name tells which these are. Both numbers are of the same series, and no failure that was ever
     seen is a share of 0."""
-    name = next((one for one in series.names if one.failure_codes), None)
-    if name is None:
-        return None
-    only = replace(series, names=(name,))
-    failed, answered = error_rate(only, window, failures_only=True), counter_rate(only, window)
+    return first_of(_failure_share(one, window) for one in failure_series(series))
+
+
+def _failure_share(series: MetricSeries, window: float) -> Expression:
+    failed, answered = error_rate(series, window, failures_only=True), counter_rate(series, window)
     none_failed = Binary("*", answered, Number(0.0))
     return Binary("/", Binary("or", failed, none_failed), answered)
+
+
+def failure_series(series: MetricSeries) -> Iterator[MetricSeries]:
+    """Of a count of ERRORS, the series that say which requests the server failed to answer, name by
+    name: of one name, those of different servers have different labels for the code."""
+    for name in series.names:
+        if name.failure_codes:
+            with_code = (*series.matchers, Matcher(name.code_label, "!=", ""))
+            yield replace(series, names=(name,), matchers=with_code)
 
 
 def build_query(metric: Metric, target: MetricsTarget, window: int = WINDOW_SECONDS) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 
 from servedeck.promql.exposition import Sample
@@ -21,6 +21,13 @@ _FEWEST_THINNED = 16
 _RESERVE = 32
 """The share of the memory, one in so many, that is freed at once."""
 _MAX_SELECTIONS = 256
+
+PodCondition = Callable[[Mapping[str, str]], bool]
+"""Of the labels that the samples of a Pod were added with."""
+
+
+def _is_any(_labels: Mapping[str, str]) -> bool:
+    return True
 
 
 class _Series:
@@ -114,9 +121,12 @@ class SampleRing:
     samples of the Pod that has most, so that the distance between samples grows with their age. The
     history remains from its begin on, and is as precise as it was scraped where it is new. A
     counter that is reset between two samples that remain still counts what it had at the first.
+
+    Another thread may select while samples are added.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._lock = Lock()
         self._max_bytes = max_bytes
         self._pods: dict[Labels, _Pod] = {}
         self._size = 0
@@ -136,26 +146,28 @@ class SampleRing:
         """Bytes in use, estimated."""
         return self._size
 
-    @property
-    def since(self) -> float | None:
-        """The time of the oldest sample, in seconds since the epoch; None without any."""
+    def since(self, is_wanted: PodCondition = _is_any) -> float | None:
+        """The time of the oldest sample of the Pods whose labels fulfil a condition, in seconds
+        since the epoch; None without any."""
         with self._lock:
-            return self._since
+            wanted = (pod for pod in self._pods.values() if pod.by_name and is_wanted(pod.labels))
+            return min((pod.times[0] for pod in wanted), default=None)
 
-    @property
-    def _since(self) -> float | None:
-        return min((pod.times[0] for pod in self._pods.values()), default=None)
-
-    def names(self, pod_labels: Mapping[str, str] | None = None) -> set[str]:
-        """The names of all samples that were added, or those of the Pods with these labels."""
-        wanted = (pod_labels or {}).items()
+    def names(self, is_wanted: PodCondition = _is_any) -> set[str]:
+        """The names of all samples that were added of these Pods."""
         with self._lock:
             return {
-                name
-                for pod in self._pods.values()
-                if wanted <= pod.labels.items()
-                for name in pod.by_name
+                name for pod in self._pods.values() if is_wanted(pod.labels) for name in pod.by_name
             }
+
+    def live_pods(self, is_wanted: PodCondition = _is_any) -> list[Mapping[str, str]]:
+        """The labels of these Pods, of which a series has not ended."""
+        with self._lock:
+            return [
+                pod.labels
+                for pod in self._pods.values()
+                if is_wanted(pod.labels) and any(one.is_live for one in pod.series.values())
+            ]
 
     def append(self, pod_labels: Mapping[str, str], time: float, samples: Iterable[Sample]) -> None:
         """Add the samples of a page that was read at `time`, in seconds since the epoch, whole
@@ -191,16 +203,17 @@ class SampleRing:
     def select(
         self, name: str, matchers: Sequence[Matcher], start: float, end: float
     ) -> Iterator[SampleSeries]:
-        """See `SampleSource`. Series of one Pod share their times where they can. They are those of
-        the moment; a thread may ask for them."""
-        with self._lock:
-            found = list(self._select(name, matchers, start, end))
-        return iter(found)
+        """See `SampleSource`. Series of one Pod share their times where they can."""
+        with self._lock:  # the parts are copied at once, and converted without it
+            found = list(self._select_parts(name, tuple(matchers), start, end))
+        for series, times, part in found:
+            yield SampleSeries(series.name, series.labels, times, part.tolist())
 
-    def _select(
-        self, name: str, matchers: Sequence[Matcher], start: float, end: float
-    ) -> Iterator[SampleSeries]:
-        for pod, selected in self._selected(name, tuple(matchers)):
+    def _select_parts(
+        self, name: str, matchers: tuple[Matcher, ...], start: float, end: float
+    ) -> Iterator[tuple[_Series, array[float], array[float]]]:
+        """The series with their times and values."""
+        for pod, selected in self._selected(name, matchers):
             low, high = bisect_right(pod.times, start), bisect_right(pod.times, end)
             known = {(low, high): pod.times[low:high]}
             for series in selected:
@@ -214,8 +227,7 @@ class SampleRing:
                 times = known.get(span)
                 if times is None:
                     times = known[span] = pod.times[span[0] : span[1]]
-                part = values[span[0] - first : span[1] - first].tolist()
-                yield SampleSeries(series.name, series.labels, times, part)
+                yield series, times, values[span[0] - first : span[1] - first]
 
     def _selected(
         self, name: str, matchers: tuple[Matcher, ...]
@@ -299,7 +311,7 @@ class SampleRing:
     def _drop_ended(self, wanted: int) -> None:
         """Drop the series that ended in the older half of the history, the first one first, until
         `wanted` bytes are in use; where there was no memory for new series, later ones too."""
-        since = self._since
+        since = min((pod.times[0] for pod in self._pods.values()), default=None)
         if since is None:
             return
         newest = max(pod.times[-1] for pod in self._pods.values())

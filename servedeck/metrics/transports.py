@@ -132,6 +132,10 @@ class UrlTransport:
                 return HttpAnswer(response.status, bytes(answer))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise MetricsError(f"{self.display_name} {_describe(error)}.") from error
+        except RuntimeError as error:
+            if not session.closed:
+                raise
+            raise MetricsError(f"{self.display_name} is not asked any more.") from error
 
     async def close(self) -> None:
         session, self._session = self._session, None

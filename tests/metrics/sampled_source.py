@@ -79,6 +79,8 @@ def _is_match(matcher: Matcher, value: str) -> bool:
     match matcher.operator:
         case "=":
             return value == matcher.value
+        case "!=":
+            return value != matcher.value
         case "=~":
             return re.fullmatch(matcher.value, value) is not None
     raise AssertionError(f"no test needs {matcher.operator}")

@@ -12,8 +12,9 @@ from servedeck.metrics import live_fleet, pod_scrape
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.fleet_reader import MAX_SERVINGS, RETRY_SECONDS, FleetReader
 from servedeck.metrics.live_fleet import FIRST_INTERVAL, INTERVAL, USELESS_INTERVAL, LiveFleet
+from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.sample_ring import SampleRing
-from servedeck.metrics.source import MetricsSource
+from servedeck.metrics.source import MetricsSource, QueryResult
 from servedeck.promql.samples import SampleSeries
 from tests.cluster.fake_api_server import FakeApiServer, make_status
 from tests.metrics.fake_prometheus import answer_with
@@ -155,6 +156,37 @@ async def test_a_failed_prometheus_is_not_asked_at_once_again(clock: Clock):
     assert not found.has_failed and found.problem == ""
 
 
+async def test_recent_rates_of_before_are_no_figures_once_prometheus_fails(clock: Clock):
+    prometheus = Prometheus(SampledSource(KNOWN))
+    reader = make_reader(clock, prometheus)
+    assert (await reader.read([ONE_POD])).figures[LLAMA].recent_rates
+    prometheus.source = None
+    clock.time += 15
+    found = await reader.read([ONE_POD])
+    assert found.has_failed and found.figures == {}
+
+
+async def test_recent_rates_that_could_not_be_read_again_stay_at_their_time(clock: Clock):
+    source = SampledSource(KNOWN)
+    reader = make_reader(clock, Prometheus(source))
+    before = (await reader.read([ONE_POD])).figures[LLAMA].recent_rates
+
+    async def fail(*_: object) -> QueryResult:
+        raise MetricsError("It took too long.")
+
+    answer, source.query_range = source.query_range, fail  # type: ignore[method-assign]
+    source.query = lambda expression, time: answer(  # type: ignore[method-assign]
+        expression, TimeGrid(time or 0.0, 1.0, 1)
+    )
+    clock.time += 180
+    found = await reader.read([ONE_POD])
+    assert found.problem == "It took too long."
+    assert found.figures[LLAMA].rate == pytest.approx(2.0)
+    assert found.figures[LLAMA].recent_rates == (*before[3:], None, None, None)
+    clock.time += 3600
+    assert (await reader.read([ONE_POD])).figures == {}
+
+
 async def test_the_number_of_servings_is_bounded(clock: Clock):
     source = SampledSource([])
     many = [target(name=f"s{number}-x", pods=()) for number in range(MAX_SERVINGS + 1)]
@@ -286,3 +318,15 @@ async def test_pods_without_metrics(api: FakeApiServer, connection: Connection, 
         await reader.read([ONE_POD])
         counts.append(len(api.requests))
     assert counts == [1, 2], "seldom, as there is nothing to read"
+
+
+async def test_a_missing_permission_stays_the_reason_between_two_readings(
+    api: FakeApiServer, connection: Connection, clock: Clock
+):
+    api.add_route(path(A), answer_with(403, make_status(403, "Forbidden", "no")))
+    reader = make_reader(clock, Prometheus(), connection)
+    for _ in range(3):
+        found = await reader.read([ONE_POD])
+        assert found.reasons[LLAMA] == "Reading it needs get on pods/proxy in namespace chat."
+        clock.time += INTERVAL / 5
+    assert len(api.requests) == 1

@@ -191,6 +191,30 @@ def test_a_custom_serving_has_its_own_names_first():
     assert texts(GraphKey.LATENCY, of, options) == texts(GraphKey.LATENCY, plain, options)
 
 
+def test_the_prefix_cache_of_a_custom_serving_has_the_names_that_it_gives():
+    names = {
+        Metric.PREFIX_HITS: (MetricName("my_hits_total"),),
+        Metric.PREFIX_QUERIES: (MetricName("my_lookups_total"),),
+    }
+    of = target("custom", own_names=names)
+    hits, lookups = (f"sum(rate(my_{one}_total{{{S}}}[60s]))" for one in ("hits", "lookups"))
+    for options in (SHORT, known("my_hits_total", "my_lookups_total")):
+        assert own(GraphKey.PREFIX_CACHE, of, options)["hits"].startswith(f"{hits} / {lookups}")
+
+
+def test_the_kv_cache_of_a_pod_is_that_of_its_fullest_engine():
+    cache = texts(GraphKey.KV_CACHE, target("sglang"), by_pod=True)[""]
+    assert cache == f"max by (pod) (sglang:token_usage{{{S}}})"
+
+
+def test_a_mean_of_the_kv_cache_is_none_of_its_peaks():
+    cache = texts(GraphKey.KV_CACHE, target("sglang"), LONG)
+    assert cache == {
+        "fullest Pod": f"max(max_over_time(sglang:token_usage{{{S}}}[360s]))",
+        "mean": f"avg(avg_over_time(sglang:token_usage{{{S}}}[360s]))",
+    }
+
+
 def test_no_query_is_too_long_for_an_address():
     # a proxy in front of Prometheus may refuse addresses of more than 8 KiB
     for template in ("vllm", "custom"):

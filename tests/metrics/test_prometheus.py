@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -325,3 +326,20 @@ async def test_an_error_through_the_api_server(
 async def test_a_service_that_is_none(connection: Connection, service: str):
     with pytest.raises(MetricsError, match="prometheus_service is not namespace/name:port"):
         await ask_service(connection, service)
+
+
+async def test_a_query_that_begins_while_the_session_is_closed_fails_in_words(
+    prometheus: FakePrometheus,
+):
+    transport = UrlTransport(PrometheusOptions(prometheus.url))
+    client = PrometheusClient(transport)
+    prometheus.handler = answer_with(
+        200, {"status": "success", "data": {"resultType": "vector", "result": []}}
+    )
+    await client.query("up")
+    asked = asyncio.create_task(client.query("up"))
+    await asyncio.sleep(0)  # it waits for its headers
+    await client.close()
+    with pytest.raises(MetricsError, match="is not asked any more"):
+        await asked
+    await client.close()

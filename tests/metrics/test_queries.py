@@ -192,8 +192,8 @@ def test_the_share_of_failures_is_of_the_same_series():
 
     own, destination, source, envoy = series_texts(Metric.ERRORS, target(), share)
     labels = LABELS.removesuffix("}")
-    answered = f"sum(rate(http_requests_total{LABELS}[60s]))"
-    failed = f'sum(rate(http_requests_total{labels},status=~"5.*"}}[60s]))'
+    answered = f'sum(rate(http_requests_total{labels},status!=""}}[60s]))'
+    failed = f'sum(rate(http_requests_total{labels},status!="",status=~"5.*"}}[60s]))'
     assert own == f"({failed} or {answered} * 0) / {answered}"
     for found, code in ((destination, '"5.."'), (source, '"5.."'), (envoy, '"5"')):
         assert found is not None and found.count(f"=~{code}") == 1

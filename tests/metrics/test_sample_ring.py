@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servedeck.metrics import sample_ring
 from servedeck.metrics.sample_ring import SERIES_BYTES, SampleRing
 from servedeck.promql.evaluation import evaluate
 from servedeck.promql.exposition import Sample
 from servedeck.promql.expressions import Matcher
+from servedeck.promql.matching import Condition
 from servedeck.promql.parser import parse_expression
-from servedeck.promql.samples import is_stale
+from servedeck.promql.samples import Labels, is_stale
 
 POD = {"namespace": "n", "pod": "a", "instance": "10.0.0.1:8000"}
 OTHER = POD | {"pod": "b"}
@@ -42,15 +44,15 @@ def value(ring: SampleRing, text: str, time: float) -> float | None:
 
 def test_samples_are_those_of_the_pages():
     ring = SampleRing()
-    assert ring.since is None
+    assert ring.since() is None
     ring.append(POD, 10, page(x=1, y=5))
     ring.append(OTHER, 11, page(x=7))
     ring.append(POD, 20.00049, page(x=2, y=6))
     assert samples(ring, "x") == [(10, 1), (20, 2)]
     assert samples(ring, "y") == [(10, 5), (20, 6)]
     assert samples(ring, "x", "b") == [(11, 7)]
-    assert (ring.since, ring.names()) == (10, {"x", "y"})
-    assert ring.names({"pod": "b"}) == {"x"}
+    assert (ring.since(), ring.names()) == (10, {"x", "y"})
+    assert ring.names(lambda labels: labels["pod"] == "b") == {"x"}
 
 
 def test_samples_of_a_time_are_found():
@@ -154,7 +156,7 @@ def test_older_samples_become_fewer_and_the_history_stays():
         assert len(times) > 400
         for before, after in pairwise(times):
             assert after - before <= 2 + (20_000 - before) / 10
-    assert ring.since == 0
+    assert ring.since() == 0
 
 
 def test_series_that_ended_long_ago_go_first():
@@ -176,7 +178,7 @@ def test_a_pod_that_is_gone_is_forgotten_with_its_last_series():
     for time in range(3000):
         ring.append(POD, time, page(x=time))
     assert samples(ring, "x", "b") == []
-    assert ring.names({"pod": "b"}) == set()
+    assert ring.names(lambda labels: labels["pod"] == "b") == set()
 
 
 def test_series_without_end_are_bounded():
@@ -234,3 +236,26 @@ def test_what_was_selected_does_not_change_while_it_is_read():
         ring.append(POD, time, page(**{f"s{number}": time for number in range(4)}))
     ring.append(OTHER, 4000, page(new=1))
     assert [*read, *selected] == before
+
+
+def test_no_sample_is_added_while_others_are_selected(monkeypatch: pytest.MonkeyPatch):
+    """A graph is computed in a thread while Pods are read."""
+    ring = SampleRing()
+    locked: list[bool] = []
+
+    def compile_condition(_matchers: object) -> Condition:
+        def matches(_name: str, _labels: Labels) -> bool:
+            locked.append(ring._lock.locked())
+            return True
+
+        return matches
+
+    def slow_page() -> Iterator[Sample]:
+        locked.append(ring._lock.locked())
+        yield Sample("x", (), 1.0)
+
+    monkeypatch.setattr(sample_ring, "compile_matchers", compile_condition)
+    ring.append(POD, 10, slow_page())
+    for _ in ring.select("x", (), 0, 20):
+        locked.append(not ring._lock.locked())
+    assert locked == [True] * 3

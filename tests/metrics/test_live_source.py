@@ -1,0 +1,62 @@
+"""What was read from the Pods, as the source of one serving."""
+
+from __future__ import annotations
+
+import time
+
+from servedeck.metrics.graphs import GraphKey
+from servedeck.metrics.live_source import LiveSource
+from servedeck.metrics.period import TimeGrid
+from servedeck.metrics.sample_ring import SampleRing
+from servedeck.metrics.serving_metrics import ServingMetrics
+from servedeck.promql.exposition import Sample
+from tests.metrics.targets import PODS, target
+
+NOW = 1_700_000_000.0
+GRID = TimeGrid(NOW - 60.0, 15.0, 5)
+REQUESTS = "vllm:request_success_total"
+POD = {"namespace": "chat", "pod": PODS[0]}
+OTHER = {"namespace": "chat", "pod": "embed-6d4f8b7c9-x7k2p"}
+
+
+def read(ring: SampleRing, pod: dict[str, str], start: float = NOW - 300.0) -> None:
+    for number in range(int((NOW - start) / 5) + 1):
+        at = start + 5.0 * number
+        ring.append(pod, at, [Sample(REQUESTS, (), 10.0 * number)])
+
+
+async def test_the_time_since_is_that_of_the_serving_alone():
+    ring = SampleRing()
+    read(ring, OTHER, NOW - 3000.0)
+    source = LiveSource(ring, target())
+    before = time.time()
+    since = source.since
+    assert since is not None and since >= before
+    read(ring, POD)
+    assert source.since == NOW - 300.0
+
+
+async def test_names_of_other_servings_are_not_known():
+    ring = SampleRing()
+    read(ring, OTHER)
+    metrics = ServingMetrics(LiveSource(ring, target()), target())
+    assert await metrics.source.known_names(target()) is None
+    graph = await metrics.graph(GraphKey.REQUESTS, GRID)
+    assert graph.reason.startswith("The Pods' /metrics has no record of finished requests")
+
+
+async def test_an_unknown_server_is_shown_as_soon_as_it_is_read():
+    ring = SampleRing()
+    metrics = ServingMetrics(LiveSource(ring, target("custom")), target("custom"))
+    await metrics.prepare()  # before the first page has arrived
+    read(ring, POD)
+    (line,) = (await metrics.graph(GraphKey.REQUESTS, GRID)).lines
+    assert line.values == (2.0,) * GRID.count
+
+
+async def test_the_replicas_are_those_of_the_serving():
+    ring = SampleRing()
+    for name in ("llama", "embed"):
+        labels = {"namespace": "chat", "job": f"deployment/{name}"}
+        ring.append(labels, NOW, [Sample(f"of_{name}", (), 1.0)])
+    assert await LiveSource(ring).known_names(target()) == {"of_llama"}
