@@ -22,7 +22,7 @@ GRAPHS = tuple(GraphKey)[:MAX_CHARTS]
 """Those on the first page."""
 LEFT, RIGHT = "\x1b[D", "\x1b[C"
 _START_SECONDS = 60.0
-_KEY_SECONDS = 3.0
+KEY_SECONDS = 3.0
 """Seconds after which a key counts as lost."""
 _FIRST_ROW = 8
 """The first chart is below the heading and the cards."""
@@ -142,14 +142,16 @@ class MetricsDashboard:
 
     # -- keys ---------------------------------------------------------------------------------
 
-    def press(self, key: str) -> float:
-        """Milliseconds from a key that moves the choice or the cursor to its effect."""
+    def press(self, key: str) -> tuple[float, float]:
+        """Milliseconds from a key that moves the choice or the cursor to its effect, and of CPU
+        time of the program until the effect was seen."""
         look = self._chosen_place if key in ("j", "k") else self._cursor_text
-        before = look()
+        before, cpu = look(), self.terminal.run_seconds()
         at = time.monotonic()
         self.terminal.send_keys(key)
-        shown = self.terminal.wait(lambda: look() != before, _KEY_SECONDS)
-        return 1000 * ((shown or at + _KEY_SECONDS) - at)
+        shown = self.terminal.wait(lambda: look() != before, KEY_SECONDS)
+        used = self.terminal.run_seconds() - cpu
+        return 1000 * ((shown or at + KEY_SECONDS) - at), 1000 * used
 
     def _chosen_place(self) -> object:
         return [

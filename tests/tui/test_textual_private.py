@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import inspect
 import textwrap
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -14,6 +16,7 @@ from typing import Any, cast
 import pytest
 from rich.color import ColorSystem
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 from textual import events
 from textual._styles_cache import StylesCache
@@ -58,6 +61,20 @@ async def running() -> AsyncIterator[tuple[SmallApp, Any]]:
 
 
 # -- painting -------------------------------------------------------------------------------------
+
+
+def test_a_painted_line_is_freed_without_a_collection() -> None:
+    gc.disable()
+    try:
+        private.free_painted_strips()
+        strip = Strip([Segment("text")])
+        assert strip.divide([4]) == [strip]
+        assert [one.text for one in strip.divide([1, 4])] == ["t", "ext"]
+        found = weakref.ref(strip)
+        del strip
+        assert found() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

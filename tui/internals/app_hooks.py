@@ -14,7 +14,13 @@ from textual.screen import Screen
 
 from tui.internals.driver import TerminalDriver
 from tui.internals.screen_diff import ScreenBuffer, is_partial_update
-from tui.internals.textual_private import SYNC_END, SYNC_START, is_batching, is_pump_closed
+from tui.internals.textual_private import (
+    SYNC_END,
+    SYNC_START,
+    free_painted_strips,
+    is_batching,
+    is_pump_closed,
+)
 
 
 class TerminalApp(App[None]):
@@ -25,6 +31,7 @@ class TerminalApp(App[None]):
         self, *, driver_class: type[Driver] | None = None, ansi_color: bool | None = None
     ) -> None:
         super().__init__(driver_class=driver_class, ansi_color=ansi_color)
+        free_painted_strips()
         self.screen_buffer = ScreenBuffer()
         # Textual mounts two more widgets with each screen for them; servedeck shows neither.
         self._disable_tooltips = self._disable_notifications = True

@@ -8,7 +8,7 @@ that no other module uses one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.cells import cached_cell_len
@@ -116,6 +116,23 @@ _LINE_EFFECTS = (
     *("outline_top", "outline_right", "outline_bottom", "outline_left"),
     *("tint", "hatch", "text_opacity"),
 )
+
+
+_divide = Strip.divide
+
+
+def _divide_without_cycle(strip: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
+    """As Textual's own, which keeps what it has divided: a strip that is not cut would keep itself.
+    Then only a collection of garbage frees the lines that were painted before: 75 KiB for each
+    time that eight charts are drawn again, which soon are too old for the collections of new
+    objects."""
+    cuts = list(cuts)
+    return [strip] if cuts == [strip.cell_length] else _divide(strip, cuts)
+
+
+def free_painted_strips() -> None:
+    """Have each painted line freed as soon as another one is in its place."""
+    Strip.divide = _divide_without_cycle  # type: ignore[method-assign]
 
 
 def draw_lines_plainly(widget: Widget) -> None:

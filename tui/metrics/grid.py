@@ -12,6 +12,7 @@ from textual.getters import query_one
 
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import MAX_POINTS
+from tui.internals.textual_private import draw_lines_plainly
 from widgets.chart_data import ChartData, TimeRange
 from widgets.small_multiples import SmallMultiples
 from widgets.time_chart import TimeChart
@@ -50,7 +51,9 @@ class ChartGrid(Container, can_focus=True):
 
     def compose(self) -> ComposeResult:
         for _ in range(MAX_CHARTS):
-            yield TimeChart(is_utf8=self._is_utf8)
+            chart = TimeChart(is_utf8=self._is_utf8)
+            draw_lines_plainly(chart)
+            yield chart
         yield SmallMultiples(is_utf8=self._is_utf8)
 
     def on_mount(self) -> None:
