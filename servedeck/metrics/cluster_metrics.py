@@ -40,10 +40,10 @@ class OpenMetrics:
 
     @property
     def problem(self) -> str:
-        """Why the metrics are not those of Prometheus, or are not all, one sentence; "" for
+        """Why the metrics are not those of Prometheus, or are not all, in sentences; "" for
         nothing."""
         own = self.scraper.problem if self.scraper is not None else ""
-        return own or self._problem
+        return " ".join(filter(None, (own, self._problem)))
 
     async def close(self) -> None:
         if self.scraper is not None:
