@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.measure import percentiles
-from benchmarks.metrics_dashboard import LEFT, RIGHT, MetricsDashboard, graph_of
+from benchmarks.metrics_dashboard import (
+    KEY_SECONDS,
+    LEFT,
+    RIGHT,
+    MetricsDashboard,
+    graph_of,
+)
 from benchmarks.metrics_servers import Passed, covered_seconds, read_passed
 from benchmarks.metrics_setup import Environment, run_environment
 from benchmarks.run_recorded import Step

@@ -425,6 +425,8 @@ class ServedeckApp(TerminalApp):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 if self.port_forwards is not None:
                     await self.port_forwards.close()
+                if self.metrics_service is not None:
+                    await self.metrics_service.close()
                 await self.source.close()
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:

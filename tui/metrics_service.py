@@ -110,8 +110,7 @@ class ClusterMetricsService:
         if session is None or connection is None:
             raise MetricsError("There is no connection to the cluster.")
         if self._opened is None or self._opened[0] is not connection:
-            if self._opened is not None:
-                await self._opened[1].close()
+            await self.close()
             ring = self._rings.setdefault(session.context, SampleRing())
             self._opened = connection, ClusterMetrics(connection, session.settings, ring)
         return self._opened[1]
@@ -130,6 +129,11 @@ class ClusterMetricsService:
             if at % _TARGETS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return await self._fleet_reader[1].read(targets, with_recent=with_recent)
+
+    async def close(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened[1].close()
 
     def grafana_link(self, key: NamespacedName, start: float, end: float) -> str:
         session = self._session()

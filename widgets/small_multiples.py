@@ -13,7 +13,15 @@ from servedeck.metrics.units import Unit, finite, format_value
 from widgets.chart_data import ChartLine
 from widgets.chart_legend import BARE_UNITS
 from widgets.chart_plot import shown_text, to_ascii
-from widgets.styled_line import Line, Span, StyledLineView, align_left_right, fit_line
+from widgets.styled_line import (
+    Line,
+    Span,
+    StyledLineView,
+    align_left_right,
+    fit_line,
+    fit_text,
+    line_width,
+)
 
 _GAP = 3
 """Cells between two charts."""
@@ -56,12 +64,13 @@ def small_multiple_lines(
     first: int = 0,
     noun: str = "Pods",
     title: str = "",
+    note: str = "",
     order: Sequence[str] = (),
 ) -> tuple[Line, ...]:
-    """`height` lines of `width` cells: the title and the scale that all charts have, then a chart
-    with label and last value for each of `rows`, from left to right: those whose label is in
-    `order` by that, the others by their last value, the highest first. Where they do not fit, those
-    from the index `first` on, and the first line says which: "1–12 of 50 Pods"."""
+    """`height` lines of `width` cells: the title, the scale that all charts have and the note, then
+    a chart with label and last value for each of `rows`, from left to right: those whose label is
+    in `order` by that, the others by their last value, the highest first. Where they do not fit,
+    those from the index `first` on, and the first line says which: "1–12 of 50 Pods"."""
     width, height = max(width, 0), max(height, 0)
     grid = lay_out(rows, unit, width, height, is_utf8=is_utf8)
     places = {label: place for place, label in enumerate(order)}
@@ -71,7 +80,9 @@ def small_multiple_lines(
     ends = value_range([value for row in rows for value in row.values])
     lines: list[Line] = []
     if height > 1:
-        lines.append(_header(rows, unit, ends, width, (first, len(shown)), is_utf8, noun, title))
+        lines.append(
+            _header(rows, unit, ends, width, (first, len(shown)), is_utf8, noun, title, note)
+        )
     for start in range(0, len(shown), grid.columns):
         cells = [
             _cell(row, unit, grid, ends, is_utf8) for row in shown[start : start + grid.columns]
@@ -133,6 +144,7 @@ def _header(
     is_utf8: bool,
     noun: str,
     title: str,
+    note: str,
 ) -> Line:
     dash = "–" if is_utf8 else "-"
     low = format_value(ends[0], unit) if ends[0] else "0"
@@ -145,7 +157,12 @@ def _header(
     spans: Line = (("scale ", "muted"), (to_ascii(scale, is_utf8), "strong"))
     if title:
         spans = ((f"{shown_text(title, is_utf8)}  ", "title"), *spans)
-    return fit_line(align_left_right(spans, ((total, "muted"),), width), width)
+    right: Line = ((total, "muted"),)
+    room = width - line_width(spans) - line_width(right) - 4
+    if note and room > 0:
+        note = shown_text(note, is_utf8)
+        right = ((fit_text(note, min(cell_len(note), room)), "warning"), ("  ", ""), *right)
+    return fit_line(align_left_right(spans, right, width), width)
 
 
 def _cell(
@@ -190,6 +207,7 @@ class SmallMultiples(StyledLineView):
         self._rows: Sequence[ChartLine] = ()
         self._unit = Unit.COUNT
         self._title = ""
+        self._note = ""
         self._order: tuple[str, ...] = ()
         self._first = 0
         self._lines: tuple[Line, ...] | None = None
@@ -200,17 +218,20 @@ class SmallMultiples(StyledLineView):
         """Index of the first chart that is shown."""
         return self._first
 
-    def set_rows(self, rows: Sequence[ChartLine], unit: Unit, title: str = "") -> None:
+    def set_rows(
+        self, rows: Sequence[ChartLine], unit: Unit, title: str = "", note: str = ""
+    ) -> None:
         """Show other charts; the page stays, as far as there are so many. With the same title each
-        chart stays where it is: only new ones are added, below."""
-        if (rows, unit, title) == (self._rows, self._unit, self._title):
+        chart stays where it is: only new ones are added, below. The note is what is missing."""
+        shown = self._rows, self._unit, self._title, self._note
+        if (rows, unit, title, note) == shown:
             return
         if title != self._title or unit != self._unit:
             self._order = ()
         known = set(self._order)
         added = sorted((one for one in rows if one.label not in known), key=_order)
         self._order += tuple(one.label for one in added)
-        self._rows, self._unit, self._title = rows, unit, title
+        self._rows, self._unit, self._title, self._note = rows, unit, title, note
         self._redraw()
 
     def turn_pages(self, pages: int) -> None:
@@ -240,6 +261,7 @@ class SmallMultiples(StyledLineView):
                 is_utf8=self._is_utf8,
                 first=self._first,
                 title=self._title,
+                note=self._note,
                 order=self._order,
             )
         if y >= len(self._lines):

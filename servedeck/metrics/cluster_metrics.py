@@ -78,7 +78,7 @@ class ClusterMetrics:
             problem = f"{source.display_name} has no metrics of this serving."
         except MetricsError as error:
             problem = str(error)
-            await self.close()  # another one may be found the next time
+            self._forget_found()
         if not self._settings.pod_metrics:
             raise MetricsError(f"{problem} Its Pods are not read: pod_metrics is false.")
         return self._open_live(target, get_target, on_read, problem)
@@ -112,6 +112,12 @@ class ClusterMetrics:
                 raise MetricsError("The settings name no Prometheus.")
             self._prometheus = PrometheusSource(client)
         return self._prometheus
+
+    def _forget_found(self) -> None:
+        """Look for another one the next time; one that the settings name has the same address, and
+        is asked for other servings meanwhile."""
+        if not PrometheusOptions.from_settings(self._settings).is_configured:
+            self._prometheus = None  # through the API server: there is nothing to close
 
     async def close(self) -> None:
         source, self._prometheus = self._prometheus, None

@@ -116,7 +116,7 @@ async def _list_services(connection: Connection, path: str) -> list[list[_Servic
 
 async def _list_usual_namespaces(connection: Connection) -> list[list[_Service]]:
     """Those of the namespaces that may be read."""
-    found = await asyncio.gather(
+    found: list[list[list[_Service]] | BaseException] = await asyncio.gather(
         *(_list_services(connection, SERVICE.collection_path(one)) for one in _USUAL_NAMESPACES),
         return_exceptions=True,
     )
@@ -126,6 +126,11 @@ async def _list_usual_namespaces(connection: Connection) -> list[list[_Service]]
             lists += one
         elif not isinstance(one, ClusterError):
             raise one
+    if all(isinstance(one, ApiError) and one.code == 403 for one in found):
+        raise MetricsError(
+            "Finding Prometheus needs list on services in all namespaces, or in namespace "
+            f"{_USUAL_NAMESPACES[0]}; without it, set prometheus_service."
+        )
     return lists
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -155,17 +155,18 @@ async def _read_slow_share(
 def _bucket_increase(series: MetricSeries, seconds: float) -> Expression:
     """How many observations each bucket, by its label `le`, has got in the last `seconds`."""
 
-    def joined(window: float) -> Expression:
-        selectors = [
-            Selector(f"{one.name}_bucket", series.matchers, window) for one in series.names
-        ]
-        found = first_of(Call("increase", (one,)) if window else one for one in selectors)
+    def joined(read: Callable[[str], Expression]) -> Expression:
+        found = first_of(read(f"{one.name}_bucket") for one in series.names)
         assert found is not None, "a metric has a name"
         return total(found, "le")
 
-    increase = joined(seconds)
+    matchers = series.matchers
+    increase = joined(lambda name: Call("increase", (Selector(name, matchers, seconds),)))
+    if not series.is_proxy:
+        return increase
     # a proxy's counters begin with their first request, see `queries.counter_increase`
-    return Binary("or", increase, joined(0.0)) if series.is_proxy else increase
+    begun = joined(lambda name: queries.newborn(Selector(name, matchers), seconds))
+    return Binary("or", increase, begun)
 
 
 def _native_fraction(series: MetricSeries, limit: float, seconds: float) -> Expression:

@@ -86,7 +86,13 @@ def counter_increase(series: MetricSeries, seconds: float) -> Expression:
     increase = total(_joined(series, lambda one: Call("increase", (one,)), seconds))
     if not series.is_proxy:
         return increase
-    return Binary("or", increase, total(_joined(series, lambda one: one, 0.0)))
+    return Binary("or", increase, total(_joined(series, lambda one: newborn(one, seconds), 0.0)))
+
+
+def newborn(selector: Selector, seconds: float) -> Expression:
+    """The counters that were first seen in the last `seconds`, so that what they have counted is of
+    this time."""
+    return Binary("unless", selector, replace(selector, offset=seconds))
 
 
 def gauge(

@@ -78,9 +78,9 @@ LLAMA = Written(
             "generated": "sum(rate(vllm:generation_tokens_total{$S}[$W]))",
         },
         GraphKey.KV_CACHE: {
-            label: f"{operator}($G(vllm:kv_cache_usage_perc{{$S}}$g) or "
-            "$G(vllm:gpu_cache_usage_perc{$S}$g))"
-            for label, operator in (("fullest Pod", "max"), ("mean", "avg"))
+            label: f"{operator}({mark}(vllm:kv_cache_usage_perc{{$S}}$g) or "
+            f"{mark}(vllm:gpu_cache_usage_perc{{$S}}$g))"
+            for label, operator, mark in (("fullest Pod", "max", "$G"), ("mean", "avg", "$A"))
         },
         GraphKey.PREFIX_CACHE: {
             "hits": "sum(rate(vllm:prefix_cache_hits_total{$S}[$W])) "
@@ -132,7 +132,7 @@ FURIOSA = Written(
         },
         GraphKey.KV_CACHE: {
             "fullest Pod": "max($G(furiosa_llm_kv_cache_usage_percent{$S}$g))",
-            "mean": "avg($G(furiosa_llm_kv_cache_usage_percent{$S}$g))",
+            "mean": "avg($A(furiosa_llm_kv_cache_usage_percent{$S}$g))",
         },
         GraphKey.PREFIX_CACHE: {
             "hits": "sum(rate(furiosa_llm_prefix_cache_hits_total{$S}[$W])) "
@@ -237,6 +237,7 @@ def fill(text: str, pods: Sequence[Pod], step: int, seconds: int = 0) -> str:
         ("$W", f"{window_of(step)}s"),
         ("$R", f"{seconds}s"),
         ("$G", gauge),
+        ("$A", "avg_over_time" if gauge else ""),
         ("$g", over),
     ):
         text = text.replace(mark, value)

@@ -214,7 +214,7 @@ async def test_without_any_permission_nothing_is_found(api: FakeApiServer, conne
     api.add_route("/api/v1/services", forbidden)
     for one in discovery._USUAL_NAMESPACES:
         api.add_route(f"/api/v1/namespaces/{one}/services", forbidden)
-    with pytest.raises(MetricsError, match="No Prometheus was found"):
+    with pytest.raises(MetricsError, match="needs list on services in all"):
         await find_prometheus(connection)
 
 

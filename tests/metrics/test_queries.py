@@ -183,7 +183,8 @@ def test_the_total_of_a_proxy_has_what_was_counted_before_it_was_first_seen():
             r'{envoy_cluster_name=~"httproute/chat/llama/rule/\\d+"}',
         ),
     ):
-        assert found == f"sum(increase({name}{matchers}[3600s])) or sum({name}{matchers})"
+        seen = f"{name}{matchers}"
+        assert found == f"sum(increase({seen}[3600s])) or sum({seen} unless {seen} offset 3600s)"
 
 
 def test_the_share_of_failures_is_of_the_same_series():

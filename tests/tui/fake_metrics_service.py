@@ -233,5 +233,8 @@ class FakeMetricsService:
         self.opened.append(opened)
         return opened
 
+    async def close(self) -> None:
+        """There is no connection."""
+
     def grafana_link(self, key: NamespacedName, start: float, end: float) -> str:
         return self.link.replace("{name}", quote(key.name, safe=""))

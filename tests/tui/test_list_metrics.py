@@ -53,6 +53,9 @@ class FakeMetricsService:
         reasons = {key[:2]: self.reasons[key.name] for key in keys if key.name in self.reasons}
         return FleetReading(self.time, found, reasons, self.problem, self.has_failed, self.next_in)
 
+    async def close(self) -> None:
+        """There is no connection."""
+
 
 def line_of(app: Any, name: str) -> str:
     (line,) = [one for one in screen_text(app).splitlines() if f" {name} " in one]

@@ -205,6 +205,18 @@ async def test_fifty_pods_are_turned_over_like_pages():
         await driver.wait_for_text("p-00")
 
 
+async def test_by_pod_says_what_is_missing():
+    def answer(_: str, grid: TimeGrid) -> list[FoundSeries]:
+        return [FoundSeries({"pod": f"p-{n:02}"}, (1.0,) * grid.count) for n in range(80)]
+
+    service = FakeMetricsService()
+    service.source.answer = answer
+    async with open_metrics(MEDIUM, service) as driver:
+        await driver.wait_until_read()
+        await driver.press("p")
+        await driver.wait_for_text("20 more lines are not shown  ", "60 Pods")
+
+
 async def test_a_graph_that_no_pod_has_says_so():
     async with open_metrics(MEDIUM) as driver:
         await driver.wait_until_read()
@@ -237,6 +249,21 @@ async def test_by_pod_while_it_is_read_and_when_it_fails():
         assert text.count("It is not available.") == 2
         await driver.press("left", "plus", "escape", "escape")
         assert isinstance(driver.app.screen.active_pane, MetricsPane)
+
+
+async def test_figures_of_a_past_time_are_not_those_of_now():
+    async with open_metrics(MEDIUM) as driver:
+        await driver.wait_until_read()
+        await driver.wait_for_text("req/s now", "Requests now")
+        for _ in range(30):
+            await driver.press("left")
+        await driver.press_and_read("plus")
+        moment = driver.pane._feed.moment
+        assert moment.startswith("at ")
+        text = await driver.wait_for_text(f"req/s {moment}", f"Requests {moment}")
+        assert "req/s now" not in text and "Requests now" not in text
+        await driver.press_and_read("escape", "escape")
+        await driver.wait_for_text("req/s now")
 
 
 # -- the queries --------------------------------------------------------------------------------

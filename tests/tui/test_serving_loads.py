@@ -53,6 +53,9 @@ class FakeMetricsService:
         self.asked.append(f"Pod {namespace}/{pod}")
         yield await self._queues[pod].get()
 
+    async def close(self) -> None:
+        """There is no connection."""
+
 
 @pytest.fixture
 def service(change_service: FakeChangeService) -> FakeChangeService:

@@ -132,7 +132,7 @@ def _divide_without_cycle(strip: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
 
 def free_painted_strips() -> None:
     """Have each painted line freed as soon as another one is in its place."""
-    Strip.divide = _divide_without_cycle  # type: ignore[method-assign]
+    Strip.divide = _divide_without_cycle  # type: ignore[method-assign, assignment]
 
 
 def draw_lines_plainly(widget: Widget) -> None:

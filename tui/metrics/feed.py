@@ -19,6 +19,7 @@ from servedeck.metrics.serving_metrics import Figures, ShownGraph
 from servedeck.metrics.serving_objectives import read_statuses
 from servedeck.serving.objectives import Objectives
 from servedeck.serving.text import one_line
+from tui.metrics.figures import NOW
 from tui.ports.metrics_service import MetricsService
 from widgets.chart_data import TimeRange
 
@@ -111,6 +112,11 @@ class MetricsFeed:
         if since is not None and since > start:
             return f"the time since {clock_text(since)}"
         return self._period.name if self._period is not None else ""
+
+    @property
+    def moment(self) -> str:
+        """Of the figures that are not totals: "now", or the end of the time that is shown."""
+        return f"at {clock_text(self._range.end)}" if self._range is not None else NOW
 
     @property
     def problem(self) -> str:

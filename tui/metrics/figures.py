@@ -15,6 +15,8 @@ CARD_LINES = 3
 """Lines of the cards."""
 LARGEST_COUNT = 1e12
 """From which on a count is shortened as the values of graphs are."""
+NOW = "now"
+"""The moment of values of the present."""
 _GAP = 3
 
 
@@ -38,11 +40,15 @@ _WORST_FIRST = (
 )
 
 
-def objective_lines(objectives: Iterable[ObjectiveStatus], most: int) -> tuple[Line, ...]:
-    """The objectives in sentences, the worst ones first, at most so many lines."""
+def objective_lines(
+    objectives: Iterable[ObjectiveStatus], most: int, moment: str = NOW
+) -> tuple[Line, ...]:
+    """The objectives in sentences, the worst ones first, at most so many lines. `moment` is that of
+    their values."""
     ordered = sorted(objectives, key=lambda status: _WORST_FIRST.index(status.state))
+    when = "" if moment == NOW else f"{moment}: "
     return tuple(
-        ((f" {_STATE_SIGNS[one.state] or '✓'} {one.sentence}.", STATE_STYLES[one.state]),)
+        ((f" {_STATE_SIGNS[one.state] or '✓'} {when}{one.sentence}.", STATE_STYLES[one.state]),)
         for one in ordered[:most]
     )
 
@@ -52,10 +58,12 @@ def figure_lines(
     period: str,
     width: int,
     objectives: Iterable[ObjectiveStatus] = (),
+    moment: str = NOW,
 ) -> tuple[Line, ...]:
     """The cards side by side, each with a title over its values, in the style of the objective that
-    they miss; what has no room is left out, the last card first."""
-    cards = _cards(figures, period, {one.kind: one.state for one in objectives})
+    they miss; what has no room is left out, the last card first. `moment` is that of the values:
+    "now", "at 14:02"."""
+    cards = _cards(figures, period, moment, {one.kind: one.state for one in objectives})
     shown: list[Sequence[Line]] = []
     used = 0
     for card in cards:
@@ -81,11 +89,13 @@ def _beside(parts: Sequence[Line], cards: Sequence[Sequence[Line]]) -> Line:
 States = Mapping[ObjectiveKind, ObjectiveState]
 
 
-def _cards(figures: Figures | None, period: str, states: States) -> list[Sequence[Line]]:
+def _cards(
+    figures: Figures | None, period: str, moment: str, states: States
+) -> list[Sequence[Line]]:
     return [
-        _requests(figures, period),
+        _requests(figures, period, moment),
         _latency(figures, states),
-        _now(figures),
+        _in_progress(figures, moment),
         _pressure(figures, states),
     ]
 
@@ -97,7 +107,7 @@ def _marked(text: str, state: ObjectiveState | None, style_name: str = "") -> Sp
     return f"{text} {_STATE_SIGNS[state]}", STATE_STYLES[state]
 
 
-def _requests(figures: Figures | None, period: str) -> Sequence[Line]:
+def _requests(figures: Figures | None, period: str, moment: str) -> Sequence[Line]:
     total = finite(figures.total_requests) if figures is not None else None
     rate = figures.request_rate if figures is not None else None
     is_short = total is not None and abs(total) < LARGEST_COUNT
@@ -105,7 +115,7 @@ def _requests(figures: Figures | None, period: str) -> Sequence[Line]:
     return (
         (("Total Requests", "title"),),
         ((count, "strong"), (f" in {period}", "muted")),
-        ((format_value(rate, Unit.PER_SECOND), ""), (" req/s now", "muted")),
+        ((format_value(rate, Unit.PER_SECOND), ""), (f" req/s {moment}", "muted")),
     )
 
 
@@ -137,11 +147,11 @@ def _latency(figures: Figures | None, states: States) -> Sequence[Line]:
     )
 
 
-def _now(figures: Figures | None) -> Sequence[Line]:
+def _in_progress(figures: Figures | None, moment: str) -> Sequence[Line]:
     running = figures.running if figures is not None else None
     waiting = figures.waiting if figures is not None else None
     return (
-        (("Requests now", "title"),),
+        ((f"Requests {moment}", "title"),),
         (("running ", "muted"), (format_value(running, Unit.COUNT), "")),
         (
             ("waiting ", "muted"),

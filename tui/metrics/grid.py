@@ -112,7 +112,7 @@ class ChartGrid(Container, can_focus=True):
             # Without a Pod, the chart says why.
             has_lines = bool(data.lines)
             self.multiples.display, self._charts[0].display = has_lines, not has_lines
-            self.multiples.set_rows(data.lines, data.unit, data.title)
+            self.multiples.set_rows(data.lines, data.unit, data.title, data.note)
         elif key is self.selected_key and len(keys) > 1:
             data = replace(data, title=f"{'›' if self._is_utf8 else '>'} {data.title}")
         chart = self._charts[keys.index(key)]

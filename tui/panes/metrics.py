@@ -21,7 +21,7 @@ from tui.actions import bindings
 from tui.deployment_watch import watch_deployment
 from tui.metrics.charts import chart_marks, chart_of, message_chart
 from tui.metrics.feed import MetricsFeed
-from tui.metrics.figures import CARD_LINES, figure_lines, objective_lines
+from tui.metrics.figures import CARD_LINES, NOW, figure_lines, objective_lines
 from tui.metrics.grid import ChartGrid
 from tui.metrics.heading import heading_line
 from tui.panes.base import Pane
@@ -203,10 +203,11 @@ class MetricsPane(Pane):
         figures = self._feed.figures if self._feed is not None else None
         name = self._feed.period_name if self._feed is not None else self._period.name
         objectives = self._feed.objectives if self._feed is not None else ()
-        lines = figure_lines(figures, name, width, objectives)
+        moment = self._feed.moment if self._feed is not None else NOW
+        lines = figure_lines(figures, name, width, objectives, moment)
         self.cards.set_lines(*(fit_line(one, width) for one in lines))
         most = MAX_OBJECTIVE_LINES if self.size.height >= TALL_LINES else 1
-        sentences = objective_lines(objectives, most)
+        sentences = objective_lines(objectives, most, moment)
         self.objectives.display = bool(sentences)
         if sentences:
             self.objectives.styles.height = len(sentences)
@@ -320,7 +321,8 @@ class MetricsPane(Pane):
 
     def do_objectives(self) -> None:
         figures = self._feed.figures if self._feed is not None else None
-        values = present_values(figures) if figures is not None else {}
+        is_present = figures is not None and self._range is None
+        values = present_values(figures) if figures is not None and is_present else {}
         self.post_message(self.ObjectivesRequested(values))
 
     def go_back(self) -> bool:

@@ -39,6 +39,9 @@ class MetricsService(Protocol):
         """The figures of servings, those of Deployments only; `with_recent` is whether the recent
         rates are asked for, too. Raises MetricsError without a connection."""
 
+    async def close(self) -> None:
+        """Close the connection to the source; the next reading opens another one."""
+
     def grafana_link(self, key: NamespacedName, start: float, end: float) -> str:
         """URL of a dashboard of the serving, with a time in seconds since the epoch; "" if the
         settings name none."""
