@@ -24,11 +24,11 @@ BROKEN_PIPE = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     terminal.open_closed_descriptors()
-    args = _parse_arguments(argv)
-    # A character that the terminal cannot show must not fail the command.
+    # A character that the terminal cannot show must not fail the command, nor its help.
     for stream in (sys.stdout, sys.stderr):
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")
+    args = _parse_arguments(argv)
     try:
         _prepare_process(args.log_file)
         code = _find_command(args.run)(args)

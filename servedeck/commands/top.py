@@ -207,7 +207,9 @@ class _TopCommand:
             for line in table.lines(rows, header=options.show_headers) if rows else ():
                 self._write_line(line)
         self._out.flush()
-        problems = [one_line(reading.problem), *describe_unknown(rows, reading.problem)]
+        state = self._session.state
+        stale = f"{state.message} Retrying." if state.has_failed else ""
+        problems = [stale, one_line(reading.problem), *describe_unknown(rows, reading.problem)]
         if not rows and not options.names:
             where = f" in {self._session.namespace} namespace" if self._session.namespace else ""
             problems.append(f"No servings found{where}.")

@@ -12,16 +12,14 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from servedeck.metrics.graph_line import GraphLine
-from servedeck.metrics.queries import pod_pattern
+from servedeck.metrics.queries import pod_pattern, scaled
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import (
     Aggregation,
     AggregationOperator,
-    Binary,
     Call,
     Expression,
     Matcher,
-    Number,
     Selector,
     first_of,
 )
@@ -106,7 +104,7 @@ def accelerator_lines(
     values a point stands for, 0 for the last one alone."""
     for line in _LINES[fact]:
         alternatives = [
-            _scaled(Aggregation(line.operator, found), reading.factor)
+            scaled(Aggregation(line.operator, found), reading.factor)
             for reading in line.readings
             if (found := _of_pods(reading, target, line.function, over)) is not None
         ]
@@ -134,7 +132,3 @@ def _of_pods(
         for prefix in ("exported_", "")
     ]
     return first_of(Call(function, (one,)) if over else one for one in selectors)
-
-
-def _scaled(expression: Expression, factor: float) -> Expression:
-    return expression if factor == 1.0 else Binary("*", expression, Number(factor))

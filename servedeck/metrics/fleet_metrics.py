@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import time as unix_time
@@ -22,6 +21,7 @@ from servedeck.metrics.period import TimeGrid, make_grid
 from servedeck.metrics.queries import WINDOW_SECONDS
 from servedeck.metrics.source import FoundSeries, MetricsSource
 from servedeck.metrics.target import MetricsTarget
+from servedeck.metrics.units import finite
 
 RECENT_SECONDS = 1800.0
 """The period of the recent rates."""
@@ -46,11 +46,6 @@ class ServingFigures:
     """Requests that wait to be started."""
     recent_rates: tuple[float | None, ...] = ()
     """The rate at evenly spaced times of the last RECENT_SECONDS, the newest last."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is known."""
-        return self.rate is None and self.p95 is None and self.waiting is None
 
 
 def target_key(target: MetricsTarget) -> FleetKey:
@@ -88,7 +83,7 @@ async def read_figures(
     for one in result.series:
         key = _series_key(one)
         if key in wanted and one.values:
-            values.setdefault(key, {})[one.labels.get(FIGURE, "")] = _finite(one.values[0])
+            values.setdefault(key, {})[one.labels.get(FIGURE, "")] = finite(one.values[0])
     figures = {
         key: ServingFigures(
             found.get(Figure.RATE), found.get(Figure.P95), found.get(Figure.WAITING)
@@ -109,7 +104,7 @@ async def read_recent_rates(
     wanted = frozenset(map(target_key, targets))
     found = (await source.query_range(expression, recent_grid(now))).series
     return {
-        key: tuple(map(_finite, one.values)) for one in found if (key := _series_key(one)) in wanted
+        key: tuple(map(finite, one.values)) for one in found if (key := _series_key(one)) in wanted
     }
 
 
@@ -130,7 +125,3 @@ def with_recent_rates(
 
 def _series_key(series: FoundSeries) -> FleetKey:
     return series.labels.get(NAMESPACE, ""), series.labels.get(SERVING, "")
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

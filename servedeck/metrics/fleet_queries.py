@@ -20,6 +20,7 @@ from servedeck.metrics.queries import (
     TEMPLATE_HASH,
     names_pods,
     pod_matchers,
+    scaled,
 )
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import (
@@ -27,7 +28,6 @@ from servedeck.promql.expressions import (
     Call,
     Expression,
     Matcher,
-    Number,
     Selector,
     escape_regex,
     escape_replacement,
@@ -120,13 +120,13 @@ def _quantile_builder(rate: Rate) -> _Builder:
         buckets = origin.sum(
             names, lambda one: rate.of(f"{one.name}_bucket", origin.matchers), "le"
         )
-        return _scaled(quantile(0.95, buckets), names[0].factor)
+        return scaled(quantile(0.95, buckets), names[0].factor)
 
     return build
 
 
 def _build_sum(names: tuple[MetricName, ...], origin: _Origin) -> Expression:
-    return origin.sum(names, lambda one: _scaled(Selector(one.name, origin.matchers), one.factor))
+    return origin.sum(names, lambda one: scaled(Selector(one.name, origin.matchers), one.factor))
 
 
 def _alternatives(
@@ -144,10 +144,6 @@ def _alternatives(
                 yield build(names, origin)
     others = [one for one in proxied if one.template != CUSTOM_TEMPLATE]
     yield from _proxy_alternatives(metric, others, build)
-
-
-def _scaled(expression: Expression, factor: float) -> Expression:
-    return expression if factor == 1.0 else Binary("*", expression, Number(factor))
 
 
 def _join(expressions: Iterable[Expression]) -> Expression | None:

@@ -13,6 +13,7 @@ from servedeck.metrics.queries import pod_pattern
 from servedeck.metrics.sample_ring import PodCondition, SampleRing
 from servedeck.metrics.source import FoundSeries, QueryResult
 from servedeck.metrics.target import MetricsTarget
+from servedeck.metrics.units import finite
 from servedeck.promql.errors import PromqlError
 from servedeck.promql.evaluation import KnownAggregations, evaluate_range
 from servedeck.promql.expressions import Expression
@@ -56,7 +57,9 @@ class LiveSource:
                 found = await asyncio.to_thread(self._evaluate, expression, grid)
         except PromqlError as error:
             raise MetricsError(str(error)) from error
-        return QueryResult(tuple(FoundSeries(one.labels, _finite(one)) for one in found))
+        return QueryResult(
+            tuple(FoundSeries(one.labels, tuple(map(finite, one.values))) for one in found)
+        )
 
     def _evaluate(self, expression: Expression, grid: TimeGrid) -> list[RangeSeries]:
         version = self._ring.version
@@ -94,10 +97,3 @@ def owned_by(target: MetricsTarget) -> PodCondition:
         return pattern.fullmatch(pod) is not None if pod else labels.get("job") == job
 
     return is_owned
-
-
-def _finite(series: RangeSeries) -> tuple[float | None, ...]:
-    return tuple(
-        None if one is None or one != one or abs(one) == float("inf") else one
-        for one in series.values
-    )

@@ -122,7 +122,7 @@ def latency_quantile(
     if known is not None and any(one.name in known for one in series.names):
         native = quantile(share, total(_joined(series, _rate, window, scale=False), *by))
         found = Binary("or", found, native)
-    return _scaled(found, series.names[0].factor)
+    return scaled(found, series.names[0].factor)
 
 
 def error_rate(
@@ -183,14 +183,15 @@ def _joined(
 ) -> Expression:
     """The series of the newest name, and those of older ones of Pods that do not have it."""
     found = first_of(
-        _scaled(function(Selector(one.name, series.matchers, window)), one.factor if scale else 1.0)
+        scaled(function(Selector(one.name, series.matchers, window)), one.factor if scale else 1.0)
         for one in series.names
     )
     assert found is not None, "a metric has a name"
     return found
 
 
-def _scaled(expression: Expression, factor: float) -> Expression:
+def scaled(expression: Expression, factor: float) -> Expression:
+    """The values multiplied with a factor."""
     return expression if factor == 1.0 else Binary("*", expression, Number(factor))
 
 

@@ -15,7 +15,12 @@ from urllib.parse import urlencode, urlsplit
 from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import KubeconfigCluster
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError, ClusterError, ConfigError
+from servedeck.cluster.http.errors import (
+    ApiError,
+    ClusterError,
+    ConfigError,
+    clean_message,
+)
 from servedeck.cluster.resources import SERVICE
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.prometheus import HttpAnswer, PrometheusTransport
@@ -98,7 +103,7 @@ class UrlTransport:
             raise MetricsError("prometheus_url is not an http:// or https:// address; correct it.")
         self._url = options.url.rstrip("/")
         # A user and a password are for basic authentication, not for a message.
-        self.display_name = f"Prometheus at {parts.netloc.rpartition('@')[2]}"
+        self.display_name = f"Prometheus at {clean_message(parts.netloc.rpartition('@')[2])}"
         self._session: aiohttp.ClientSession | None = None
         self._proxy: str | None = None
 
@@ -266,7 +271,7 @@ def _describe(error: Exception) -> str:
         return "closed the connection in the middle of an answer"
     if isinstance(error, aiohttp.ClientResponseError):
         return "does not answer in HTTP"
-    return f"cannot be asked ({error or type(error).__name__})"
+    return f"cannot be asked ({clean_message(str(error)) or type(error).__name__})"
 
 
 _SERVICE = re.compile(

@@ -238,6 +238,19 @@ async def test_a_new_serving_is_in_the_next_reading(cluster, prometheus):
     await run.cancel()
 
 
+async def test_servings_that_may_be_out_of_date_are_told(cluster, prometheus):
+    run = TopRun(cluster, prometheus, TopOptions(watch=True))
+    await run.wait_for_sleeps(1)
+    assert "Retrying." not in run.err
+    cluster.shut_down()
+    sleeps = 1
+    while "Retrying." not in run.err:
+        run.may_go_on.release()
+        sleeps += 1
+        await run.wait_for_sleeps(sleeps)
+    await run.cancel()
+
+
 async def test_a_prometheus_that_fails_is_told(cluster, prometheus):
     prometheus.status = 503
     run = TopRun(cluster, prometheus, TopOptions())

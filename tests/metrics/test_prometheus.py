@@ -343,3 +343,12 @@ async def test_a_query_that_begins_while_the_session_is_closed_fails_in_words(
     with pytest.raises(MetricsError, match="is not asked any more"):
         await asked
     await client.close()
+
+
+async def test_an_address_of_the_cluster_cannot_control_the_terminal():
+    transport = UrlTransport(PrometheusOptions("http://host\x1bc\x07\x9b2Jx:9090"))
+    assert transport.display_name.isprintable()
+    with pytest.raises(MetricsError) as raised:
+        await transport.get("/api/v1/query", [], 100)
+    assert str(raised.value).isprintable()
+    await transport.close()
