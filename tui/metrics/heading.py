@@ -25,9 +25,18 @@ def heading_line(
         left.append((f" {clock_text(zoomed.start)}–{clock_text(zoomed.end)}", "strong"))
     right = _source(feed)
     room = width - line_width(tuple(left)) - 3
+    if feed is not None and line_width(right) > room:
+        # What is wrong is shown rather than the name of what it is wrong with.
+        right = tuple((_shortened(text, feed.source_name), style) for text, style in right)
     if line_width(right) > room > 8:
         right = fit_line(right, room)
     return align_left_right(tuple(left), (*right, (" ", "")), width)
+
+
+def _shortened(text: str, source_name: str) -> str:
+    """A sentence about Prometheus without its address."""
+    kind, _, _ = source_name.partition(" ")
+    return text.replace(source_name, kind, 1) if kind == "Prometheus" else text
 
 
 def _source(feed: MetricsFeed | None) -> Line:
@@ -38,6 +47,8 @@ def _source(feed: MetricsFeed | None) -> Line:
         return (*age, (f"{feed.live_note}: ", "strong"), (feed.problem, "warning"))
     if feed.problem:
         return (*age, (feed.problem, "error"))
+    if feed.warning:
+        return (*age, (f"{feed.source_name}: {feed.warning}", "warning"))
     found = [*age, (feed.live_note or feed.source_name, "muted")]
     if feed.step and not feed.live_note:
         found.append((f", every {format_duration(feed.step)}", "muted"))
