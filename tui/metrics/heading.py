@@ -10,6 +10,8 @@ from widgets.styled_line import Line, Span, align_left_right, fit_line, line_wid
 
 STALE_SECONDS = 90.0
 """After which figures that were not read again are said to be old."""
+LATE_SECONDS = 10.0
+"""The same where something is wrong: a reading may take some seconds."""
 
 
 def heading_line(
@@ -58,6 +60,6 @@ def _source(feed: MetricsFeed | None) -> Line:
 def _age(feed: MetricsFeed) -> Line:
     """Of what time the figures are, where that is not the present."""
     age = feed.now - feed.updated_at if feed.updated_at else 0.0
-    if age <= feed.refresh_seconds + (0.0 if feed.problem else STALE_SECONDS):
+    if age <= feed.refresh_seconds + (LATE_SECONDS if feed.problem else STALE_SECONDS):
         return ()
     return ((f"of {clock_text(feed.updated_at)} ({format_duration(age)} ago) ", "warning"),)
