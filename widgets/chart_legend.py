@@ -25,6 +25,10 @@ _MIN_MARK = 8
 """Cells that a mark with its text needs at least."""
 
 
+_MIN_NOTE = 20
+"""Cells that a note needs at least; what is longer is cut."""
+
+
 def legend_line(
     data: ChartData,
     index: int | None,
@@ -37,8 +41,8 @@ def legend_line(
 ) -> Line:
     """Exactly `width` cells: the title, the time of the values if `shows_time`, each line with its
     marker and its value at `index`, `mark`, the limit, and the note at the right edge. Where there
-    is no room, the note is omitted first, then the limit; of the lines, "+2" says how many. The
-    limit has an arrow if it is above the graph."""
+    is no room, the note is cut or omitted first, then the limit is omitted; of the lines, "+2" says
+    how many. The limit has an arrow if it is above the graph."""
     title = shown_text(data.title, is_utf8)
     line: Line = ((title, "title"),) if title else ()
     if data.unit in BARE_UNITS:
@@ -56,8 +60,11 @@ def legend_line(
     if line_width(with_limit) <= width:
         line = with_limit
     note = shown_text(data.note, is_utf8)
-    if note and line_width(line) + len(_GAP[0][0]) + cell_len(note) <= width:
-        line = align_left_right(line, ((note, "muted"),), width)
+    room = width - line_width(line) - len(_GAP[0][0])
+    if note and room >= min(cell_len(note), _MIN_NOTE):
+        line = align_left_right(
+            line, ((fit_text(note, min(cell_len(note), room)), "muted"),), width
+        )
     return tuple(
         (to_ascii(text, is_utf8), style_name) for text, style_name in fit_line(line, width)
     )

@@ -38,6 +38,9 @@ class LiveSource:
         self._turn = asyncio.Lock()
         """Threads that compute at the same time only hinder each other, and the event loop."""
         self._version = -1
+        self._joined_at = unix_time() + 2 * SCRAPE_INTERVAL
+        """A counter that is first read until then has counted before: its Pod was not read, and not
+        idle."""
         self._known: dict[TimeGrid, KnownAggregations] = {}
         """What was computed of this version of the ring."""
 
@@ -67,7 +70,15 @@ class LiveSource:
             self._version = version
             self._known.clear()
         known = self._known.setdefault(grid, {})
-        return evaluate_range(expression, self._ring, grid.start, grid.end, grid.step, known=known)
+        return evaluate_range(
+            expression,
+            self._ring,
+            grid.start,
+            grid.end,
+            grid.step,
+            known=known,
+            joined_at=self._joined_at,
+        )
 
     async def known_names(self, target: MetricsTarget) -> Collection[str] | None:
         # of Pods that were not read yet nothing is known, which is not that they have no names

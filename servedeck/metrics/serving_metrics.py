@@ -41,6 +41,8 @@ LEARN_AGAIN_SECONDS = 600.0
 """After which is asked again what the Pods export: their next version may have other names."""
 RETRY_SECONDS = 60.0
 """The same where nothing was known of them."""
+FIRST_READINGS_SECONDS = 15.0
+"""Until a source that has no past has read the Pods twice."""
 
 T = TypeVar("T")
 
@@ -109,6 +111,13 @@ class ServingMetrics:
         self._preparation = asyncio.Lock()
         self._prepared_until = -math.inf
         """In seconds of the event loop's clock."""
+        self._begun_at = math.inf
+        """The same clock, when it was prepared first."""
+
+    @property
+    def _is_first_reading(self) -> bool:
+        age = asyncio.get_running_loop().time() - self._begun_at
+        return self.source.since is not None and age < FIRST_READINGS_SECONDS
 
     @property
     def scrape_interval(self) -> float:
@@ -126,6 +135,7 @@ class ServingMetrics:
         again."""
         async with self._preparation:
             time = asyncio.get_running_loop().time()
+            self._begun_at = min(self._begun_at, time)
             if time < self._prepared_until:
                 return
             async with _unwrapped_errors(), asyncio.TaskGroup() as group:
@@ -264,6 +274,8 @@ class ServingMetrics:
         names = list(dict.fromkeys(n for one in lines for n in selector_names(one.expression)))
         if not names:
             return self._unasked_reason(key, absent, by_pod=by_pod)
+        if not self._known and self._is_first_reading:
+            return "Its Pods are read for the first time; a rate takes two readings."
         if self._known is not None and any(one in self._known for one in names):
             return "No values in this time: there were no requests, or they were not recorded."
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -73,11 +73,14 @@ def evaluate_range(
     *,
     lookback: float = LOOKBACK,
     known: KnownAggregations | None = None,
+    joined_at: float | None = None,
 ) -> list[RangeSeries]:
     """The series of an expression at `start`, `start + step`, … up to `end`, ordered by labels;
     those without any value are left out. All times are in seconds, and whole milliseconds of them
     count. `known` has the aggregations that were computed before, of the same samples at the same
     times, and gets those of this expression: quantiles of one histogram differ in nothing else.
+    A counter whose first sample in a range is not after `joined_at` has counted before as well: its
+    rate is that since the sample, and not less because of the time in which it was not read.
     Raises PromqlError for an expression outside the subset, and where Prometheus refuses to compute
     one from these series."""
     if check_type(expression) is ValueType.RANGE:
@@ -88,7 +91,8 @@ def evaluate_range(
         raise PromqlError(f"The times are not 1 to {MAX_STEPS:,} steps.")
     count = math.floor(round((end - start) / step, 6)) + 1
     times = [round(start + number * step, 3) for number in range(count)]
-    evaluation = _Evaluation(source, times, lookback, {} if known is None else known)
+    known = {} if known is None else known
+    evaluation = _Evaluation(source, times, lookback, known, joined_at)
     if check_type(expression) is ValueType.SCALAR:
         return [RangeSeries({}, evaluation.scalar(expression))]
     found = [
@@ -108,11 +112,13 @@ class _Evaluation:
         times: list[float],
         lookback: float,
         known: KnownAggregations,
+        joined_at: float | None,
     ) -> None:
         self._source = source
         self._times = times
         self._lookback = lookback
         self._known = known
+        self._joined_at = joined_at
 
     def scalar(self, expression: Expression) -> Scalar:
         match expression:
@@ -223,7 +229,7 @@ class _Evaluation:
     def _compute_ranges(self, function: str, selector: Selector) -> Vector:
         """A function of the samples of a range, which has no name. Raises PromqlError if two series
         differ in their names alone."""
-        bind = _RANGE_FUNCTIONS[function]
+        bind, joined_at = _RANGE_FUNCTIONS[function], self._joined_at
         times, found = self._select(selector, selector.window)
         known: dict[int, rates.RangeFunction] = {}
         result: Vector = []
@@ -232,13 +238,15 @@ class _Evaluation:
                 values = list(values)
             if math.isnan(sum(values)):
                 sample_times, values = _without_stale(sample_times, values)
-                windows = rates.Windows(sample_times, times, selector.window, has_nan=True)
+                windows = rates.Windows(
+                    sample_times, times, selector.window, has_nan=True, joined_at=joined_at
+                )
                 compute = bind(windows)
             elif (bound := known.get(id(sample_times))) is not None:
                 compute = bound
             else:
-                compute = bind(rates.Windows(sample_times, times, selector.window))
-                known[id(sample_times)] = compute
+                windows = rates.Windows(sample_times, times, selector.window, joined_at=joined_at)
+                compute = known[id(sample_times)] = bind(windows)
             kept = name if function == "last_over_time" else ""
             result.append(VectorSeries(kept, labels, compute(values)))
         # The series of one name differ in their labels.

@@ -34,12 +34,15 @@ class Windows:
         seconds: float,
         *,
         has_nan: bool = False,
+        joined_at: float | None = None,
     ) -> None:
-        """`has_nan` is whether a value at the times may be NaN."""
+        """`has_nan` is whether a value at the times may be NaN. `joined_at` is that of
+        `evaluate_range`."""
         self.has_nan = has_nan
         self.times = times
         self.ends = ends
         self.seconds = seconds
+        self.joined_at = joined_at
         self.spans = [
             (bisect_right(times, round(end - seconds, 3)), bisect_right(times, end)) for end in ends
         ]
@@ -48,6 +51,18 @@ class Windows:
     @cached_property
     def extrapolations(self) -> Extrapolations:
         return Extrapolations.of(self)
+
+    def counted_seconds(self) -> list[float]:
+        """The seconds of each range that its increase is of: without those before a counter was
+        joined, in which it may have counted as well."""
+        result = [self.seconds] * len(self.spans)
+        found = self.extrapolations
+        for step, one in zip(found.steps, found.each, strict=True):
+            begin = self.times[one.first]
+            uncounted = begin - one.before - (self.ends[step] - self.seconds)
+            if self.joined_at is not None and begin <= self.joined_at and uncounted > 0:
+                result[step] -= uncounted
+        return result
 
 
 class Extrapolation(NamedTuple):
@@ -205,8 +220,19 @@ def _add_resets(
 
 def bind_rates(windows: Windows) -> RangeFunction:
     """The same per second."""
-    # Divided where Prometheus does: a quantile may depend on the last bit, where buckets are empty.
-    return bind_increases(windows, windows.seconds)
+    if windows.joined_at is None:
+        # Divided where Prometheus does: a quantile may depend on the last bit, where buckets are
+        # empty.
+        return bind_increases(windows, windows.seconds)
+    increases, lengths = bind_increases(windows), windows.counted_seconds()
+
+    def compute(values: list[float]) -> Values:
+        return [
+            None if increase is None else increase / length
+            for increase, length in zip(increases(values), lengths, strict=True)
+        ]
+
+    return compute
 
 
 def bind_instant_rates(windows: Windows) -> RangeFunction:

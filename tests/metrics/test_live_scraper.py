@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from itertools import count
 from typing import Any
@@ -20,6 +21,7 @@ from servedeck.metrics.platform_queries import CPU_CORES, REPLICAS_READY, REPLIC
 from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.serving_metrics import ServingMetrics
 from servedeck.metrics.target import MetricsTarget
+from servedeck.promql.exposition import Sample
 from servedeck.promql.expressions import Matcher
 from servedeck.promql.samples import is_stale
 from tests.cluster.fake_api_server import FakeApiServer, make_status, respond_with_status
@@ -30,6 +32,7 @@ from tests.waiting import wait_until, with_timeout
 A, B, C = "llama-6d4f8b7c9-bbbbb", "llama-6d4f8b7c9-ccccc", "llama-6d4f8b7c9-ddddd"
 RESOURCES = "/apis/metrics.k8s.io/v1beta1/namespaces/chat/pods"
 RUNNING = "vllm:num_requests_running"
+REQUESTS = "vllm:request_success_total"
 
 
 class Pods:
@@ -328,3 +331,18 @@ async def test_graphs_of_what_was_read(pods: Pods, connection: Connection, ring:
     running = next(one for one in found.lines if one.label == "running")
     assert running.values[-1] == 3
     assert found.queries and RUNNING in found.queries[0]
+
+
+async def test_the_rate_of_a_busy_serving_is_right_from_the_second_reading_on(
+    pods: Pods, connection: Connection, ring: SampleRing
+):
+    """Its Pods were not idle before they were read."""
+    assert pods.target is not None
+    begin = time.time()
+    source = LiveSource(ring)
+    for number in range(3):
+        sample = Sample(REQUESTS, (("finished_reason", "stop"),), 9000.0 + 10 * number)
+        ring.append({"namespace": "chat", "pod": A}, begin + 5 * number, [sample])
+    figures = await ServingMetrics(source, pods.target).figures(3600.0, begin + 10)
+    assert figures.request_rate == pytest.approx(2.0)
+    assert figures.total_requests == pytest.approx(22.5, abs=2.6)

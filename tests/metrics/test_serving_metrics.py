@@ -15,6 +15,7 @@ from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.serving_metrics import (
+    FIRST_READINGS_SECONDS,
     LEARN_AGAIN_SECONDS,
     RECOMPUTED_POINTS,
     RETRY_SECONDS,
@@ -200,6 +201,18 @@ async def reason(
     graph = await ServingMetrics(source, of).graph(key, GRID, by_pod=by_pod)
     assert graph.lines == ()
     return graph.reason
+
+
+async def test_before_the_second_reading_nothing_is_said_to_be_absent():
+    """What Pods have is known once they were read, and a rate takes two readings."""
+    source = FakeSource({})
+    source.since, source.names = 900.0, ()
+    metrics = ServingMetrics(source, target())
+    first = await metrics.graph(GraphKey.REQUESTS, GRID)
+    assert first.reason == "Its Pods are read for the first time; a rate takes two readings."
+    TimeSkipper(asyncio.get_running_loop())(FIRST_READINGS_SECONDS + 1)
+    later = await metrics.graph(GraphKey.REQUESTS, GRID)
+    assert later.reason.startswith("Prometheus at HOST has no record of finished requests (")
 
 
 async def test_what_is_absent_has_a_reason():

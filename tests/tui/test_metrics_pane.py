@@ -288,6 +288,44 @@ async def test_a_warning_of_the_source_is_shown_with_the_graph():
         assert "\x1b" not in text
 
 
+@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+async def test_a_long_warning_is_shown_on_a_small_screen_too(size: tuple[int, int]):
+    service = FakeMetricsService()
+    service.source.warning = "Store 10.0.0.3 did not answer: " + "x" * 300
+    async with open_metrics(size, service) as driver:
+        text = await driver.wait_for_text("● requests 11", "Store 10.0.0.3")
+        heading, *others = text.splitlines()[4:]
+        assert "Prometheus: Store 10.0.0.3 did not answer" in heading
+        assert any("● requests 11" in one and "Store 10.0.0.3" in one for one in others)
+        service.source.warning = ""
+        await driver.press_and_read("H")
+        await driver.wait_for(lambda: "Store" not in driver.text, "the warning to go")
+
+
+async def test_a_narrow_heading_has_the_reason_rather_than_the_address():
+    async with open_metrics(SMALL) as driver:
+        await driver.wait_for_text("● requests 11", SOURCE)
+        driver.service.source.error = f"{SOURCE} is not available (503: too many queries)."
+        await driver.press_and_read("z")
+        text = await driver.wait_for_text("Prometheus is not available (503: too many queries).")
+        assert SOURCE not in text
+
+
+async def test_nothing_is_shown_of_a_time_that_is_not_on_the_screen_any_more():
+    """The age is that of what is shown, and of another period nothing is."""
+    now = fakes.NOW
+    async with open_metrics(MEDIUM) as driver:
+        driver.pane._feed._clock = lambda: now
+        await driver.wait_for_text("● requests 11", SOURCE)
+        now += timedelta(minutes=3)
+        driver.service.source.error = FAILURE
+        await driver.press_and_read("z")
+        await driver.wait_for_text("(3m ago)", FAILURE)
+        await driver.press_and_read("H")
+        text = await driver.wait_for_text("[6h]", FAILURE, "– in 6h")
+        assert "ago)" not in text
+
+
 async def test_without_a_connection():
     async with open_metrics(MEDIUM, connected=False) as driver:
         await driver.wait_for_text("There is no connection to the cluster.", "[1h] 6h  24h")

@@ -126,6 +126,13 @@ class MetricsFeed:
         return one_line(self._opened.problem) if self._opened is not None else ""
 
     @property
+    def warning(self) -> str:
+        """What the source says about the values, one sentence: some are missing."""
+        graphs = (one.warning for one in self._graphs.values() if one.warning)
+        found = self.figures.warning if self.figures is not None else ""
+        return one_line(found or next(graphs, ""))
+
+    @property
     def source_name(self) -> str:
         return self._opened.metrics.source.display_name if self._opened is not None else "Loading."
 
@@ -172,6 +179,7 @@ class MetricsFeed:
             self._graphs.clear()
             self._graph_problems.clear()
             self.figures, self.objectives = None, ()
+            self.updated_at = 0.0
 
     async def follow(self, wanted: Wanted) -> None:
         """Read what is wanted, until the task is cancelled; the source stays open until `close`."""

@@ -10,6 +10,8 @@ from widgets.styled_line import Line, Span, align_left_right, fit_line, line_wid
 
 STALE_SECONDS = 90.0
 """After which figures that were not read again are said to be old."""
+LATE_SECONDS = 10.0
+"""The same where something is wrong: a reading may take some seconds."""
 
 
 def heading_line(
@@ -25,9 +27,18 @@ def heading_line(
         left.append((f" {clock_text(zoomed.start)}–{clock_text(zoomed.end)}", "strong"))
     right = _source(feed)
     room = width - line_width(tuple(left)) - 3
+    if feed is not None and line_width(right) > room:
+        # What is wrong is shown rather than the name of what it is wrong with.
+        right = tuple((_shortened(text, feed.source_name), style) for text, style in right)
     if line_width(right) > room > 8:
         right = fit_line(right, room)
     return align_left_right(tuple(left), (*right, (" ", "")), width)
+
+
+def _shortened(text: str, source_name: str) -> str:
+    """A sentence about Prometheus without its address."""
+    kind, _, _ = source_name.partition(" ")
+    return text.replace(source_name, kind, 1) if kind == "Prometheus" else text
 
 
 def _source(feed: MetricsFeed | None) -> Line:
@@ -38,6 +49,8 @@ def _source(feed: MetricsFeed | None) -> Line:
         return (*age, (f"{feed.live_note}: ", "strong"), (feed.problem, "warning"))
     if feed.problem:
         return (*age, (feed.problem, "error"))
+    if feed.warning:
+        return (*age, (f"{feed.source_name}: {feed.warning}", "warning"))
     found = [*age, (feed.live_note or feed.source_name, "muted")]
     if feed.step and not feed.live_note:
         found.append((f", every {format_duration(feed.step)}", "muted"))
@@ -47,6 +60,6 @@ def _source(feed: MetricsFeed | None) -> Line:
 def _age(feed: MetricsFeed) -> Line:
     """Of what time the figures are, where that is not the present."""
     age = feed.now - feed.updated_at if feed.updated_at else 0.0
-    if age <= feed.refresh_seconds + (0.0 if feed.problem else STALE_SECONDS):
+    if age <= feed.refresh_seconds + (LATE_SECONDS if feed.problem else STALE_SECONDS):
         return ()
     return ((f"of {clock_text(feed.updated_at)} ({format_duration(age)} ago) ", "warning"),)
