@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.families import Metric, sample_names, server_names
+from servedeck.metrics.families import Metric, sample_names
 from servedeck.metrics.fleet_metrics import FleetKey, target_key
 from servedeck.metrics.pod_scrape import PodReader
 from servedeck.metrics.sample_ring import SampleRing
@@ -154,8 +154,7 @@ def _choose(
 def _wanted_names(target: MetricsTarget) -> list[str]:
     found: dict[str, None] = {}
     for metric in _METRICS:
-        own = target.own_names.get(metric)
-        for names in (own,) if own else server_names(metric, target.template):
+        for names in target.metric_names(metric):
             for one in names:
                 found.update(dict.fromkeys(sample_names(metric, one.name)))
     return list(found)

@@ -14,7 +14,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.resources import POD
 from servedeck.metrics.errors import MetricsError
-from servedeck.metrics.families import METRIC_KINDS, Metric, MetricKind, MetricName, server_names
+from servedeck.metrics.families import METRIC_KINDS, Metric, MetricKind, MetricName
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.exposition import Sample, load_library, parse_page
 from servedeck.promql.samples import Labels
@@ -63,9 +63,8 @@ async def scrape(
     since the first reading. Nothing if no Pod has metrics. Raises MetricsError without the
     permission."""
     asked = tuple(metrics)
-    names = [
-        name.name for one in asked for group in server_names(one, target.template) for name in group
-    ]
+    groups = {one: target.metric_names(one) for one in asked}
+    names = [name.name for one in groups.values() for group in one for name in group]
     pods = target.ready_pods[:MAX_PODS]
     if not names or not pods:
         return
@@ -77,26 +76,23 @@ async def scrape(
     for interval in intervals:
         await sleep(interval)
         after = await reader.read(tuple(before))
-        if (found := evaluate(before, after, asked, target.template)) is not None:
+        if (found := evaluate(before, after, groups)) is not None:
             yield found
 
 
 def evaluate(
     before: Mapping[str, PodPage],
     after: Mapping[str, PodPage],
-    metrics: Iterable[Metric],
-    template: str,
+    names: Mapping[Metric, Iterable[tuple[MetricName, ...]]],
 ) -> ScrapedMetrics | None:
-    """The metrics of the Pods that answered twice: others ended meanwhile, or have just started."""
+    """The metrics of these names of the Pods that answered twice: others ended meanwhile, or have
+    just started."""
     pods = [name for name, page in after.items() if name in before and page.samples]
     if not pods:
         return None
     values: dict[Metric, float | None] = {}
-    for metric in metrics:
-        found = [
-            _pod_value(metric, before[name], after[name], server_names(metric, template))
-            for name in pods
-        ]
+    for metric, groups in names.items():
+        found = [_pod_value(metric, before[name], after[name], groups) for name in pods]
         known = [one for one in found if one is not None]
         values[metric] = sum(known) if known else None
     return ScrapedMetrics(values, len(pods), after[pods[0]].time - before[pods[0]].time)

@@ -16,7 +16,6 @@ from servedeck.metrics.families import (
     Metric,
     MetricKind,
     MetricName,
-    server_names,
 )
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import (
@@ -65,11 +64,9 @@ def metric_series(
     those of its server, and those of the proxies. Of a server that is not known, the proxies come
     before all servers, as they count every request."""
     pods = pod_matchers(target)
-    own = target.own_names.get(metric)
-    groups = (own,) if own else server_names(metric, target.template, known)
-    found = [MetricSeries(names, pods) for names in groups if pods]
+    found = [MetricSeries(names, pods) for names in target.metric_names(metric, known) if pods]
     proxies = list(_proxy_series(metric, target))
-    is_unknown = target.template == CUSTOM_TEMPLATE and not own
+    is_unknown = target.template == CUSTOM_TEMPLATE and metric not in target.own_names
     return tuple(proxies + found if is_unknown else found + proxies)
 
 

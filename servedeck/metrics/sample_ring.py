@@ -121,12 +121,9 @@ class SampleRing:
     samples of the Pod that has most, so that the distance between samples grows with their age. The
     history remains from its begin on, and is as precise as it was scraped where it is new. A
     counter that is reset between two samples that remain still counts what it had at the first.
-
-    Another thread may select while samples are added.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._lock = Lock()
         self._max_bytes = max_bytes
         self._pods: dict[Labels, _Pod] = {}
         self._size = 0

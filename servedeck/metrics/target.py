@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,11 +10,12 @@ from typing import NamedTuple
 import msgspec
 
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError, InvalidResponseError
+from servedeck.cluster.http.errors import ApiError, InvalidResponseError, clean_message
 from servedeck.cluster.resources import DEPLOYMENT, POD, REPLICA_SET, Resource
 from servedeck.cluster.watch.decode import RecordDecoder
-from servedeck.metrics.families import MetricNames
+from servedeck.metrics.families import Metric, MetricName, MetricNames, server_names
 from servedeck.metrics.own_names import parse_own_names, split_annotation
+from servedeck.serving.conventions import METRICS_ANNOTATION
 from servedeck.serving.label_selector import format_label_selector
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE, detect_deployment
 from servedeck.serving.objects.records import Deployment, Pod, ReplicaSet, Workload
@@ -53,10 +54,21 @@ class MetricsTarget:
     wanted_replicas: int | None = None
     path: str = METRICS_PATH
     """Of the page of a Pod."""
+    names_problem: str = ""
+    """What is wrong with the names that the serving or the settings give, one sentence; ""
+    for nothing."""
 
     @property
     def ready_pods(self) -> tuple[str, ...]:
         return tuple(one.name for one in self.pods if one.is_ready)
+
+    def metric_names(
+        self, metric: Metric, known: Collection[str] | None = None
+    ) -> tuple[tuple[MetricName, ...], ...]:
+        """The names of a metric that the Pods may have: those that the serving itself gives, else
+        those of its server, see `server_names`."""
+        own = self.own_names.get(metric)
+        return (own,) if own else server_names(metric, self.template, known)
 
 
 _METRICS_PORTS = {"triton": 8002}
@@ -81,8 +93,15 @@ def make_target(
     settings for servers that are not known; the annotation of a Deployment comes before them."""
     server = detect_deployment(workload)
     metadata = workload.metadata
-    named = dict(metric_names) if server.template == CUSTOM_TEMPLATE else {}
-    named |= split_annotation(metadata.annotations.metrics)
+    own_names: dict[Metric, tuple[MetricName, ...]] = {}
+    problems: list[str] = []
+    for place, named in (
+        ("metric_names", metric_names if server.template == CUSTOM_TEMPLATE else {}),
+        (METRICS_ANNOTATION, dict(split_annotation(metadata.annotations.metrics))),
+    ):
+        found, wrong = parse_own_names(named)
+        own_names |= found
+        problems += (f"{place}: {one}" for one in wrong)
     return MetricsTarget(
         metadata.namespace,
         metadata.name,
@@ -92,9 +111,10 @@ def make_target(
         tuple(pods),
         is_whole,
         is_deployment,
-        own_names=parse_own_names(named)[0],
+        own_names=own_names,
         wanted_replicas=workload.spec.replicas,
         path=_METRICS_PATHS.get(server.template, METRICS_PATH),
+        names_problem=clean_message(problems[0]) if problems else "",
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from servedeck.cluster.http.connection import Connection
 from servedeck.metrics import pod_scrape
 from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.families import MetricName, server_names
 from servedeck.metrics.pod_scrape import (
     PodPage,
     ScrapedMetrics,
@@ -44,34 +45,38 @@ def pod_page(text: str, time: float) -> PodPage:
     return PodPage(time, {(one.name, one.labels): one.value for one in samples})
 
 
+def names_of(*metrics: Metric) -> dict[Metric, tuple[tuple[MetricName, ...], ...]]:
+    return {one: server_names(one, "vllm") for one in metrics}
+
+
 # -- figures ------------------------------------------------------------------------------------
 
 
 def test_the_rates_of_the_pods_are_added():
     before = {A: pod_page(page(100, 10), 0), B: pod_page(page(5), 1)}
     after = {A: pod_page(page(108, 12, running=3), 2), B: pod_page(page(9, running=2), 5)}
-    found = evaluate(before, after, (RATE, RUNNING), "vllm")
+    found = evaluate(before, after, names_of(RATE, RUNNING))
     assert found == ScrapedMetrics({RATE: 10 / 2 + 4 / 4, RUNNING: 5}, pods=2, seconds=2)
 
 
 def test_a_pod_that_is_gone_or_new_does_not_count():
     before = {A: pod_page(page(100), 0), B: pod_page(page(5), 0)}
     after = {A: pod_page(page(104), 2), C: pod_page(page(1000), 2)}
-    found = evaluate(before, after, (RATE,), "vllm")
+    found = evaluate(before, after, names_of(RATE))
     assert found == ScrapedMetrics({RATE: 2}, pods=1, seconds=2)
-    assert evaluate(before, {}, (RATE,), "vllm") is None
+    assert evaluate(before, {}, names_of(RATE)) is None
 
 
 def test_a_server_that_was_restarted_has_counted_from_0():
     before = {A: pod_page(page(100, 50), 0)}
     after = {A: pod_page(page(4, 2), 2)}
-    found = evaluate(before, after, (RATE,), "vllm")
+    found = evaluate(before, after, names_of(RATE))
     assert found is not None and found.values[RATE] == 3
 
 
 def test_metrics_that_a_pod_does_not_have_are_unknown_and_not_0():
     before = {A: pod_page("vllm:num_requests_running 1", 0)}
-    found = evaluate(before, before, (RATE, RUNNING), "vllm")
+    found = evaluate(before, before, names_of(RATE, RUNNING))
     assert found is not None and dict(found.values) == {RATE: None, RUNNING: 1}
 
 
@@ -112,6 +117,13 @@ def pages(*texts: str) -> Handler:
         return web.Response(text=left.pop(0) if len(left) > 1 else left[0])
 
     return handler
+
+
+async def test_the_names_that_a_serving_gives_are_read(api: FakeApiServer, connection: Connection):
+    api.add_route(path(A), pages("my_total 5\nmy_running 2\n"))
+    names = {RATE: (MetricName("my_total"),), RUNNING: (MetricName("my_running"),)}
+    (found,) = await read(connection, target("custom", pods=[A], own_names=names))
+    assert found.values == {RATE: 0.0, RUNNING: 2.0}
 
 
 async def read(

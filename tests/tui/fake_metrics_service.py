@@ -183,6 +183,7 @@ class FakeMetricsService:
         self.error = ""
         """Why no source can be opened."""
         self.problem = ""
+        self.names_problem = ""
         self.link = ""
         self.wanted = Objectives()
         self.opened: list[FakeOpenMetrics] = []
@@ -214,6 +215,7 @@ class FakeMetricsService:
             tuple(pods),
             is_deployment=key.is_deployment,
             wanted_replicas=view.desired,
+            names_problem=self.names_problem,
         )
 
     def objectives(self, key: NamespacedName) -> Objectives:

@@ -288,6 +288,13 @@ async def test_a_warning_of_the_source_is_shown_with_the_graph():
         assert "\x1b" not in text
 
 
+async def test_wrong_names_of_metrics_are_said():
+    service = FakeMetricsService()
+    service.names_problem = "servedeck.dev/metrics: 'requets' is no metric"
+    async with open_metrics(MEDIUM, service) as driver:
+        await driver.wait_for_text("● requests 11", "'requets' is no metric")
+
+
 @pytest.mark.parametrize("size", [SMALL, MEDIUM])
 async def test_a_long_warning_is_shown_on_a_small_screen_too(size: tuple[int, int]):
     service = FakeMetricsService()

@@ -127,10 +127,12 @@ class MetricsFeed:
 
     @property
     def warning(self) -> str:
-        """What the source says about the values, one sentence: some are missing."""
+        """What the source says about the values, one sentence: some are missing. Else what is wrong
+        with the names of the metrics."""
         graphs = (one.warning for one in self._graphs.values() if one.warning)
         found = self.figures.warning if self.figures is not None else ""
-        return one_line(found or next(graphs, ""))
+        names = self._opened.metrics.target.names_problem if self._opened is not None else ""
+        return one_line(found or next(graphs, "") or names)
 
     @property
     def source_name(self) -> str:
