@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import PERIODS, TimeGrid
+from servedeck.metrics.units import Unit, format_value
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objectives import OBJECTIVE_LABELS, ObjectiveKind
 
@@ -74,7 +75,8 @@ class ObjectiveStatus:
         """ "140 % of the budget of 1h is burnt"; "" if it is not known."""
         if self.budget_burnt is None:
             return ""
-        return f"{_percent(self.budget_burnt)} of the budget of {self._period} is burnt"
+        share = format_value(self.budget_burnt, Unit.PERCENT)
+        return f"{share} of the budget of {self._period} is burnt"
 
     @property
     def sentence(self) -> str:
@@ -157,26 +159,8 @@ def _first_of_run(values: Sequence[float | None], target: float) -> int | None:
 
 
 def format_objective_value(kind: ObjectiveKind, value: float) -> str:
-    """ "2.31 s", "480 ms", "1m30s", "1.2 %"."""
-    if kind is ObjectiveKind.ERRORS:
-        return _percent(value)
-    if value >= 120:
-        return format_duration(value)
-    return f"{_digits(value)} s" if value >= 0.9995 else f"{_digits(value * 1000)} ms"
-
-
-def _percent(share: float) -> str:
-    percent = share * 100
-    if 0 < percent < 0.01:
-        return "<0.01 %"
-    return f"{percent:,.0f} %" if percent >= 99.5 else f"{_digits(percent)} %"
-
-
-def _digits(value: float) -> str:
-    """Three digits, without zeros at their end."""
-    decimals = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
-    text = f"{value:.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """ "2.31 s", "480 ms", "1m30s", "1.2 %": as the cards and the graphs write it."""
+    return format_value(value, Unit.PERCENT if kind is ObjectiveKind.ERRORS else Unit.SECONDS)
 
 
 def _clock(time: float) -> str:
