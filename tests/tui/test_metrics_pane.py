@@ -9,6 +9,8 @@ import pytest
 
 from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.graphs import GraphKey
+from servedeck.metrics.period import TimeGrid
+from servedeck.metrics.source import FoundSeries
 from servedeck.serving.status.status import Status
 from tests.tui import fakes
 from tests.tui.fake_metrics_service import SOURCE, FakeMetricsService, constant
@@ -286,6 +288,22 @@ async def test_a_warning_of_the_source_is_shown_with_the_graph():
     async with open_metrics(MEDIUM, service) as driver:
         text = await driver.wait_for_text("Some series are missing")
         assert "\x1b" not in text
+
+
+async def test_an_unexpected_error_is_said_and_not_the_end():
+    def fail(_text: str, _grid: TimeGrid) -> list[FoundSeries]:
+        raise RuntimeError("no such \x1b[31mthing")
+
+    service = FakeMetricsService()
+    async with open_metrics(MEDIUM, service) as driver:
+        await driver.wait_until_read()
+        usual, service.source.answer = service.source.answer, fail
+        await driver.press("H")
+        await driver.wait_for_text("Unexpected RuntimeError: no such thing.")
+        service.source.answer = usual
+        await driver.press("h")
+        text = await driver.wait_for_text("● requests 11", SOURCE)
+        assert "RuntimeError" not in text
 
 
 async def test_wrong_names_of_metrics_are_said():

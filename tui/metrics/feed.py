@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from time import time as unix_time
 from typing import TYPE_CHECKING
 
+from servedeck.cluster.http.errors import describe_error
 from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.graphs import GraphKey
@@ -34,6 +36,8 @@ read where Prometheus does not answer any more."""
 
 LIVE_SECONDS = 300.0
 """The shortest time that is shown of what is read from now on."""
+
+_log = logging.getLogger(__name__)
 
 Wanted = Callable[[], tuple[tuple[GraphKey, ...], bool, int]]
 """Gives the graphs on the screen, whether they are by Pod, and how many points they can show."""
@@ -200,8 +204,8 @@ class MetricsFeed:
         try:
             self._opened = await self._service.open_metrics(self._key, self._has_read.set)
             self._good_at, self._problem = now, ""
-        except MetricsError as error:
-            self._problem = one_line(str(error))
+        except Exception as error:  # whatever it was, it is said, and tried again
+            self._problem = _describe(error)
         self._on_update(None)
 
     async def _read(self, wanted: Wanted) -> None:
@@ -254,8 +258,8 @@ class MetricsFeed:
                 self.figures = await opened.metrics.figures(shown.seconds, shown.end)
             else:
                 self.figures = await opened.metrics.figures(self._period.seconds, self.now)
-        except MetricsError as error:
-            problems.append(one_line(str(error)))
+        except Exception as error:
+            problems.append(_describe(error))
         self._on_update(None)
 
     async def _read_graph(
@@ -273,8 +277,8 @@ class MetricsFeed:
             )
             self._graph_problems.pop(key, None)
             self._old_graphs.pop(place, None)
-        except MetricsError as error:
-            self._graph_problems[key] = one_line(str(error))
+        except Exception as error:
+            self._graph_problems[key] = _describe(error)
             problems.append(self._graph_problems[key])
         self._on_update(key)
 
@@ -293,8 +297,8 @@ class MetricsFeed:
             self.objectives = await read_statuses(
                 opened.metrics, objectives, figures, self._graphs.values(), grid
             )
-        except MetricsError as error:
-            problems.append(one_line(str(error)))
+        except Exception as error:
+            problems.append(_describe(error))
 
     async def _wait(self) -> None:
         """Until there can be something new."""
@@ -308,6 +312,13 @@ class MetricsFeed:
             await self._has_read.wait()
         else:
             await asyncio.sleep(RETRY_SECONDS if self._problem else self.refresh_seconds)
+
+
+def _describe(error: Exception) -> str:
+    """What failed, one sentence; what is not an error of a source is logged."""
+    if not isinstance(error, MetricsError):
+        _log.error("metrics could not be read", exc_info=error)
+    return one_line(describe_error(error))
 
 
 def clock_text(time: float) -> str:
