@@ -11,6 +11,7 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.source import FoundSeries
+from servedeck.serving.objectives import Objectives
 from servedeck.serving.status.status import Status
 from tests.tui import fakes
 from tests.tui.fake_metrics_service import SOURCE, FakeMetricsService, constant
@@ -356,6 +357,20 @@ async def test_without_a_connection():
         await driver.wait_for_text("There is no connection to the cluster.", "[1h] 6h  24h")
         await driver.press("H", "D", "left", "plus", "minus", "z", "p", "q", "j", "k", "escape")
         await driver.wait_for_text("There is no connection to the cluster.")
+
+
+async def test_the_line_of_an_objective_is_that_of_the_objective_at_once():
+    """Without waiting for the next points of the graph."""
+    service = FakeMetricsService()
+    service.wanted = Objectives(p95=1.0)
+    async with open_metrics(SMALL, service) as driver:
+        await driver.press("j")
+        await driver.wait_for_text("╌ objective 1 s")
+        service.wanted = Objectives(p95=3.0)
+        await driver.press_and_read("z")
+        await driver.wait_for_text("objective of 3 s")
+        service.source.gate.clear()
+        await driver.wait_for_text("╌ objective 3 s")
 
 
 # -- the serving --------------------------------------------------------------------------------

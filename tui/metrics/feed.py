@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from time import time as unix_time
@@ -19,7 +19,7 @@ from servedeck.metrics.objective_status import GRAPHS, ObjectiveStatus
 from servedeck.metrics.period import MIN_STEP, Period, TimeGrid, make_grid
 from servedeck.metrics.serving_metrics import Figures, ShownGraph
 from servedeck.metrics.serving_objectives import read_statuses
-from servedeck.serving.objectives import Objectives
+from servedeck.serving.objectives import ObjectiveKind, Objectives
 from servedeck.serving.text import one_line
 from tui.metrics.figures import NOW
 from tui.ports.metrics_service import MetricsService
@@ -289,16 +289,19 @@ class MetricsFeed:
         grid: TimeGrid,
         problems: list[str],
     ) -> None:
-        figures = self.figures
+        figures, before = self.figures, self.objectives
         if objectives.is_empty or figures is None:
             self.objectives = ()
-            return
-        try:
-            self.objectives = await read_statuses(
-                opened.metrics, objectives, figures, self._graphs.values(), grid
-            )
-        except Exception as error:
-            problems.append(_describe(error))
+        else:
+            try:
+                self.objectives = await read_statuses(
+                    opened.metrics, objectives, figures, self._graphs.values(), grid
+                )
+            except Exception as error:
+                problems.append(_describe(error))
+        if _targets(before) != _targets(self.objectives):
+            for key in GRAPHS.values():  # which have a line at the target
+                self._on_update(key)
 
     async def _wait(self) -> None:
         """Until there can be something new."""
@@ -319,6 +322,10 @@ def _describe(error: Exception) -> str:
     if not isinstance(error, MetricsError):
         _log.error("metrics could not be read", exc_info=error)
     return one_line(describe_error(error))
+
+
+def _targets(objectives: Iterable[ObjectiveStatus]) -> set[tuple[ObjectiveKind, float]]:
+    return {(one.kind, one.target) for one in objectives}
 
 
 def clock_text(time: float) -> str:
