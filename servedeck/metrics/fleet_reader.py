@@ -62,12 +62,14 @@ class FleetReader:
         get_prometheus: Callable[[], Awaitable[MetricsSource]],
         live: LiveFleet | None,
         clock: Callable[[], float] = unix_time,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         """`get_prometheus` raises MetricsError if there is none; without `live` no Pods are
-        read."""
+        read. `on_failure` is called when Prometheus does not answer."""
         self._get_prometheus = get_prometheus
         self._live = live
         self._clock = clock
+        self._on_failure = on_failure
         self._failed_at: float | None = None
         self._problem = ""
         self._recent: dict[FleetKey, tuple[float, tuple[float | None, ...]]] = {}
@@ -110,6 +112,7 @@ class FleetReader:
             found = await read_figures(source, targets, now)
         except MetricsError as error:
             self._failed_at, self._problem = now, str(error)
+            self._on_failure()
             return None, FoundFigures({})
         self._failed_at, self._problem = None, ""
         return source, found
