@@ -97,7 +97,7 @@ class ClusterMetrics:
     def fleet_reader(self) -> FleetReader:
         """Reads the figures of many servings at once."""
         live = LiveFleet(self._connection, self._ring) if self._settings.pod_metrics else None
-        return FleetReader(self.prometheus, live)
+        return FleetReader(self.prometheus, live, on_failure=self._forget_found)
 
     async def prometheus(self) -> PrometheusSource:
         """The Prometheus that the settings name, or that is found in the cluster. Raises

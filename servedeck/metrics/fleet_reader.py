@@ -27,7 +27,7 @@ from servedeck.metrics.target import MetricsTarget
 REFRESH_SECONDS = 15.0
 """Between two readings from Prometheus, which seldom scrapes more often."""
 RETRY_SECONDS = 120.0
-"""After which a Prometheus that did not answer is asked again."""
+"""After which a Prometheus that did not answer is asked again; the first time sooner."""
 MAX_SERVINGS = 500
 """Servings that are asked for at once, at most."""
 
@@ -48,7 +48,8 @@ class FleetReading:
     problem: str = ""
     """Why the figures are not those of Prometheus, or are not all, in sentences. Not sanitized."""
     has_failed: bool = False
-    """Whether no source answered, so that figures that were read before count."""
+    """Whether Prometheus does not answer that did before, or no source, so that figures that were
+    read before count for servings whose Pods are not read."""
     next_in: float = REFRESH_SECONDS
     """Seconds after which there can be something new."""
 
@@ -62,14 +63,19 @@ class FleetReader:
         get_prometheus: Callable[[], Awaitable[MetricsSource]],
         live: LiveFleet | None,
         clock: Callable[[], float] = unix_time,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         """`get_prometheus` raises MetricsError if there is none; without `live` no Pods are
-        read."""
+        read. `on_failure` is called when Prometheus does not answer."""
         self._get_prometheus = get_prometheus
         self._live = live
         self._clock = clock
+        self._on_failure = on_failure
         self._failed_at: float | None = None
         self._problem = ""
+        self._failures = 0
+        """How often Prometheus did not answer since it last did."""
+        self._has_answered = False
         self._recent: dict[FleetKey, tuple[float, tuple[float | None, ...]]] = {}
         """The recent rates, and the time of the last of them."""
 
@@ -91,27 +97,35 @@ class FleetReader:
         live_targets = unknown if self._live is not None else []
         if self._live is not None and any(one.ready_pods for one in unknown):
             next_in = await self._read_pods(self._live, unknown, figures, reasons)
-        has_failed = source is None and self._live is None
-        if with_recent and not has_failed:
+        has_failed = source is None and (self._live is None or self._has_answered)
+        if with_recent and (source is not None or self._live is not None):
             known = [one for one in targets if target_key(one) in found.figures]
             failure = await self._update_recent(source, known, live_targets, now)
             problem = problem or failure
             recent = {target_key(one): self._recent_of(target_key(one), now) for one in targets}
-            figures = with_recent_rates(figures, {key: one for key, one in recent.items() if one})
+            kept = figures if has_failed else recent
+            figures = with_recent_rates(
+                figures, {key: one for key, one in recent.items() if one and key in kept}
+            )
         return FleetReading(now, figures, reasons, problem, has_failed, next_in)
 
     async def _ask_prometheus(
         self, targets: Sequence[MetricsTarget], now: float
     ) -> tuple[MetricsSource | None, FoundFigures]:
-        if self._failed_at is not None and 0 <= now - self._failed_at < RETRY_SECONDS:
+        # one that has answered before may have been busy for a moment
+        wait = REFRESH_SECONDS if self._has_answered and self._failures == 1 else RETRY_SECONDS
+        if self._failed_at is not None and 0 <= now - self._failed_at < wait:
             return None, FoundFigures({})
         try:
             source = await self._get_prometheus()
             found = await read_figures(source, targets, now)
         except MetricsError as error:
             self._failed_at, self._problem = now, str(error)
+            self._failures += 1
+            self._on_failure()
             return None, FoundFigures({})
         self._failed_at, self._problem = None, ""
+        self._failures, self._has_answered = 0, True
         return source, found
 
     async def _read_pods(

@@ -11,11 +11,12 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.config import Settings
 from servedeck.metrics.cluster_metrics import ClusterMetrics
 from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.fleet_reader import RETRY_SECONDS
 from servedeck.metrics.prometheus_source import PrometheusSource
 from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.target import MetricsTarget
 from tests.cluster.fake_api_server import FakeApiServer, make_status, respond_with_status
-from tests.metrics.fake_prometheus import FakePrometheus, answer_with
+from tests.metrics.fake_prometheus import FakePrometheus, Handler, answer_with
 from tests.metrics.targets import target
 from tests.waiting import wait_until
 
@@ -204,3 +205,33 @@ async def test_the_api_server_that_does_not_list_services(
     opened = await cluster_metrics(connection).open(lambda: WANTED)
     assert opened.problem.startswith("Services cannot be listed: ")
     await opened.close()
+
+
+async def test_a_list_looks_for_another_prometheus_where_the_one_that_was_found_fails(
+    api: FakeApiServer, connection: Connection
+):
+    now = [1_700_000_000.0]
+    found = answer_with(200, {"status": "success", "data": {"resultType": "vector", "result": []}})
+    add_prometheus(api, "old", found)
+    metrics = ClusterMetrics(connection, Settings(pod_metrics=False), SampleRing())
+    reader = metrics.fleet_reader()
+    reader._clock = lambda: now[0]
+    assert (await reader.read([target()], with_recent=False)).problem == ""
+    add_prometheus(api, "old", answer_with(404, make_status(404, "NotFound", "gone")))
+    failed = await reader.read([target()], with_recent=False)
+    assert failed.problem == "There is no Service monitoring/old, or it leads to no Pod."
+    add_prometheus(api, "new", found)
+    now[0] += RETRY_SECONDS
+    assert (await reader.read([target()], with_recent=False)).problem == ""
+    assert (await metrics.prometheus()).display_name == "Prometheus in Service monitoring/new"
+
+
+def add_prometheus(api: FakeApiServer, name: str, handler: Handler) -> None:
+    """The only Service that is one, and what it answers."""
+    service = {
+        "metadata": {"name": name, "namespace": "monitoring"},
+        "spec": {"ports": [{"name": "web", "port": 9090}]},
+    }
+    api.add_route("/api/v1/services", answer_with(200, {"items": [service]}))
+    path = f"/api/v1/namespaces/monitoring/services/{name}:9090/proxy/api/v1/query"
+    api.add_route(path, handler)

@@ -330,3 +330,20 @@ async def test_a_missing_permission_stays_the_reason_between_two_readings(
         assert found.reasons[LLAMA] == "Reading it needs get on pods/proxy in namespace chat."
         clock.time += INTERVAL / 5
     assert len(api.requests) == 1
+
+
+async def test_a_prometheus_that_fails_once_is_asked_soon_again_and_figures_of_before_count(
+    api: FakeApiServer, connection: Connection, clock: Clock
+):
+    api.add_route(path(A), answer_with(403, make_status(403, "Forbidden", "no")))
+    prometheus = Prometheus(SampledSource(KNOWN))
+    reader = make_reader(clock, prometheus, connection)
+    assert (await reader.read([ONE_POD])).figures[LLAMA].rate is not None
+    answering, prometheus.source = prometheus.source, None
+    clock.time += 15
+    found = await reader.read([ONE_POD])
+    assert found.has_failed and found.figures == {}
+    prometheus.source = answering
+    clock.time += 15
+    found = await reader.read([ONE_POD])
+    assert not found.has_failed and found.figures[LLAMA].rate is not None

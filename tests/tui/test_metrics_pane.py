@@ -228,6 +228,20 @@ async def test_a_source_that_fails_is_said_and_what_was_read_stays_with_its_age(
         assert "ago)" not in text.splitlines()[4]
 
 
+async def test_a_past_time_is_not_said_to_be_old():
+    now = fakes.NOW
+    async with open_metrics(MEDIUM) as driver:
+        driver.pane._feed._clock = lambda: now
+        await driver.wait_for_text("● requests 11")
+        for _ in range(30):
+            await driver.press("left")
+        await driver.press_and_read("plus")
+        now += timedelta(minutes=30)
+        driver.pane.update_ages()
+        await driver.pilot.pause()
+        assert "ago)" not in driver.text.splitlines()[4]
+
+
 async def test_a_source_that_does_not_answer_is_said_until_it_does():
     """The sentence does not vanish while it is asked again."""
     async with open_metrics(MEDIUM) as driver:

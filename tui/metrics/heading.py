@@ -25,7 +25,7 @@ def heading_line(
         left.append((name, "strong" if is_shown and zoomed is None else "muted"))
     if zoomed is not None:
         left.append((f" {clock_text(zoomed.start)}–{clock_text(zoomed.end)}", "strong"))
-    right = _source(feed)
+    right = _source(feed, is_past=zoomed is not None)
     room = width - line_width(tuple(left)) - 3
     if feed is not None and line_width(right) > room:
         # What is wrong is shown rather than the name of what it is wrong with.
@@ -41,10 +41,10 @@ def _shortened(text: str, source_name: str) -> str:
     return text.replace(source_name, kind, 1) if kind == "Prometheus" else text
 
 
-def _source(feed: MetricsFeed | None) -> Line:
+def _source(feed: MetricsFeed | None, *, is_past: bool) -> Line:
     if feed is None:
         return ()
-    age = _age(feed)
+    age = () if is_past else _age(feed)  # the past does not change
     if feed.problem and feed.live_note:
         return (*age, (f"{feed.live_note}: ", "strong"), (feed.problem, "warning"))
     if feed.problem:
