@@ -21,16 +21,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.measure import percentiles
-from benchmarks.metrics_dashboard import (
-    KEY_SECONDS,
-    LEFT,
-    RIGHT,
-    MetricsDashboard,
-    graph_of,
-)
+from benchmarks.metrics_dashboard import KEY_SECONDS, LEFT, RIGHT, MetricsDashboard, graph_of
 from benchmarks.metrics_servers import Passed, covered_seconds, read_passed
-from benchmarks.metrics_setup import Environment, run_environment
+from benchmarks.metrics_setup import NAMESPACE, PODS, SERVING, Environment, run_environment
 from benchmarks.run_recorded import Step
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.connection import Connection
+from servedeck.metrics.live_scraper import LiveScraper
+from servedeck.metrics.sample_ring import SampleRing
+from servedeck.metrics.target import fetch_target
 
 BUDGETS = {
     "answer to paint": 50.0,
@@ -226,8 +225,23 @@ def measure_scraping(environment: Environment) -> dict[str, Any]:
 
 
 async def _measure_scraping(kubeconfig: Path) -> dict[str, Any]:
-
-    raise NotImplementedError
+    connection = await Connection.open(ConnectionOptions(kubeconfig=(kubeconfig,)))
+    try:
+        target = await fetch_target(connection, NAMESPACE, SERVING)
+        ring = SampleRing()
+        scraper = LiveScraper(connection, ring, lambda: target)
+        scraper.start()
+        await asyncio.sleep(20)  # the first pages take longer
+        cpu, began = time.process_time(), time.monotonic()
+        await asyncio.sleep(LIVE_SECONDS)
+        share = 100 * (time.process_time() - cpu) / (time.monotonic() - began)
+        await scraper.close()
+        series = len(list(ring.select("vllm:num_requests_running", (), 0, time.time())))
+        if scraper.problem or series != PODS:
+            raise RuntimeError(f"{series} Pods were read: {scraper.problem}")
+        return {"cpu_percent": round(share, 2), "pods": series}
+    finally:
+        await connection.close()
 
 
 PARTS: dict[str, Callable[[Environment], dict[str, Any]]] = {

@@ -121,13 +121,13 @@ _LINE_EFFECTS = (
 _divide = Strip.divide
 
 
-def _divide_without_cycle(strip: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
+def _divide_without_cycle(self: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
     """As Textual's own, which keeps what it has divided: a strip that is not cut would keep itself.
     Then only a collection of garbage frees the lines that were painted before: 75 KiB for each
     time that eight charts are drawn again, which soon are too old for the collections of new
     objects."""
     cuts = list(cuts)
-    return [strip] if cuts == [strip.cell_length] else _divide(strip, cuts)
+    return [self] if cuts == [self.cell_length] else _divide(self, cuts)
 
 
 def free_painted_strips() -> None:
