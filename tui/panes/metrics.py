@@ -41,6 +41,8 @@ MAX_OBJECTIVE_LINES = 3
 TALL_LINES = 24
 MIN_RANGE_SECONDS = 120.0
 """Of the shortest time that can be zoomed into."""
+UPDATE_PAUSE = 0.01
+"""Seconds after which is asked again whether a key has had its effect."""
 
 
 class MetricsPane(Pane):
@@ -81,6 +83,9 @@ class MetricsPane(Pane):
         self._marks: tuple[ChartMark, ...] = ()
         self._asked: tuple[GraphKey, ...] = ()
         """The graphs that were asked for last."""
+        self._updates: dict[GraphKey | None, None] = {}
+        """What has arrived and is to be shown."""
+        self._is_update_timed = False
 
     def compose(self) -> ComposeResult:
         yield StatusLine(id="metrics-heading")
@@ -167,15 +172,31 @@ class MetricsPane(Pane):
 
     def _show_feed(self, key: GraphKey | None) -> None:
         """A graph has arrived, or with None anything else."""
+        self._updates[key] = None
+        if not self._is_update_timed:
+            self._show_updates()
+
+    def _show_updates(self) -> None:
+        """Show what has arrived, but not together with the effect of a key, which it would
+        delay."""
+        self._is_update_timed = False
         if not self.is_active:
+            self._updates.clear()
             return
-        if key is not None:
-            self._show_graph(key)
-        elif self._feed is not None and self._feed.problem:
+        if self.app_context.has_unpainted_input():
+            self._is_update_timed = True
+            self.set_timer(UPDATE_PAUSE, self._show_updates)
+            return
+        updates, self._updates = self._updates, {}
+        if None in updates and self._feed is not None and self._feed.problem:
             self._show_all()  # graphs that were not read say why
-        else:
-            self._show_heading()
-            self._show_cards()
+            return
+        for key in updates:
+            if key is not None:
+                self._show_graph(key)
+            else:
+                self._show_heading()
+                self._show_cards()
 
     # -- showing ------------------------------------------------------------------------------
 
