@@ -63,3 +63,22 @@ async def test_the_replicas_are_those_of_the_serving():
         labels = {"namespace": "chat", "job": f"deployment/{name}"}
         ring.append(labels, NOW, [Sample(f"of_{name}", (), 1.0)])
     assert await LiveSource(ring).known_names(target()) == {"of_llama"}
+
+
+async def test_what_was_read_before_stays_as_it_was_when_it_is_read_again():
+    """A Pod that began to count while others were read is not taken for one that was not read."""
+    ring = SampleRing()
+    ring.note_reading("chat", "llama", NOW - 300.0)
+    read(ring, POD)
+    read(ring, {"namespace": "chat", "pod": PODS[1]}, NOW - 150.0)
+    grid = TimeGrid(NOW - 200.0, 5.0, 30)
+    found = []
+    for begin in (NOW, NOW + 600.0):
+        metrics = ServingMetrics(LiveSource(ring, target()), target())
+        found.append((await metrics.graph(GraphKey.REQUESTS, grid)).lines)
+        ring.note_reading("chat", "llama", begin)
+    before, again = found
+    assert again == before
+    rising = [one for one in before[0].values if one is not None]
+    assert rising[0] == pytest.approx(2.0) and rising[-1] == pytest.approx(4.0)
+    assert rising == pytest.approx(sorted(rising))  # the second Pod's rate is of the whole minute
