@@ -45,7 +45,7 @@ async def test_names_of_other_servings_are_not_known():
     assert await metrics.source.known_names(target()) is None
     graph = await metrics.graph(GraphKey.REQUESTS, GRID)
     assert graph.lines == ()
-    assert graph.reason == "Its Pods are read for the first time; a rate takes two readings."
+    assert graph.reason == "Its Pods were not read twice yet, which a rate takes."
 
 
 async def test_an_unknown_server_is_shown_as_soon_as_it_is_read():
