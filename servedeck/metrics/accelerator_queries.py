@@ -68,7 +68,7 @@ _LINES: Mapping[AcceleratorFact, tuple[_Line, ...]] = {
         _Line(
             "used",
             "sum",
-            "max_over_time",
+            "avg_over_time",
             (_Reading("DCGM_FI_DEV_FB_USED", _MIB), _Reading("furiosa_npu_dram_usage")),
         ),
     ),

@@ -167,7 +167,8 @@ def _gauges(
     operator: AggregationOperator = "sum",
     *by: str,
 ) -> list[Expression]:
-    function = "avg_over_time" if operator == "avg" else "max_over_time"
+    # A sum of the greatest values of several Pods would be more than there ever was.
+    function = "max_over_time" if operator == "max" else "avg_over_time"
     return [
         queries.gauge(one, operator, *by, over=_gauge_window(options), function=function)
         for one in _series(metric, target, options, by)

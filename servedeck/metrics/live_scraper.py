@@ -70,6 +70,9 @@ class LiveScraper:
 
     def start(self) -> None:
         if self._task is None:
+            target = self._get_target()
+            if target is not None:
+                self._ring.note_reading(target.namespace, target.name, unix_time())
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:

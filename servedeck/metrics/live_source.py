@@ -17,6 +17,7 @@ from servedeck.metrics.units import finite
 from servedeck.promql.errors import PromqlError
 from servedeck.promql.evaluation import KnownAggregations, evaluate_range
 from servedeck.promql.expressions import Expression
+from servedeck.promql.rates import TimeSpan
 from servedeck.promql.samples import RangeSeries
 
 SCRAPE_INTERVAL = 5.0
@@ -38,9 +39,6 @@ class LiveSource:
         self._turn = asyncio.Lock()
         """Threads that compute at the same time only hinder each other, and the event loop."""
         self._version = -1
-        self._joined_at = unix_time() + 2 * SCRAPE_INTERVAL
-        """A counter that is first read until then has counted before: its Pod was not read, and not
-        idle."""
         self._known: dict[TimeGrid, KnownAggregations] = {}
         """What was computed of this version of the ring."""
 
@@ -77,8 +75,16 @@ class LiveSource:
             grid.end,
             grid.step,
             known=known,
-            joined_at=self._joined_at,
+            joins=self._joins(),
         )
+
+    def _joins(self) -> list[TimeSpan]:
+        """When its Pods began to be read: a counter that is first seen then has counted before, as
+        its Pod was not read, and not idle."""
+        if self._target is None:
+            return []
+        begins = self._ring.reading_begins(self._target.namespace, self._target.name)
+        return [(one, one + 2 * SCRAPE_INTERVAL) for one in begins]
 
     async def known_names(self, target: MetricsTarget) -> Collection[str] | None:
         # of Pods that were not read yet nothing is known, which is not that they have no names

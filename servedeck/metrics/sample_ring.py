@@ -13,6 +13,8 @@ from servedeck.promql.matching import compile_matchers
 from servedeck.promql.samples import STALE, Labels, SampleSeries, is_stale
 
 MAX_BYTES = 48 << 20
+MAX_BEGINS = 100
+"""Begins of readings that are known of one serving."""
 SERIES_BYTES = 700
 """What a series takes besides its values: its labels, and the entries that find it."""
 _VALUE_BYTES = 8
@@ -129,6 +131,7 @@ class SampleRing:
         self._size = 0
         self._lock = Lock()
         """Values are computed in a thread while others arrive."""
+        self._reading_begins: dict[tuple[str, str], list[float]] = {}
         self._is_full = False
         """Whether there was no memory for a series."""
         self._selections: dict[
@@ -165,6 +168,16 @@ class SampleRing:
                 for pod in self._pods.values()
                 if is_wanted(pod.labels) and any(one.is_live for one in pod.series.values())
             ]
+
+    def note_reading(self, namespace: str, name: str, time: float) -> None:
+        """Note that the Pods of a serving are read from `time` on, in seconds since the epoch."""
+        begins = self._reading_begins.setdefault((namespace, name), [])
+        begins.append(time)
+        del begins[:-MAX_BEGINS]
+
+    def reading_begins(self, namespace: str, name: str) -> list[float]:
+        """When the Pods of a serving began to be read, also again, the first time first."""
+        return list(self._reading_begins.get((namespace, name), ()))
 
     def append(self, pod_labels: Mapping[str, str], time: float, samples: Iterable[Sample]) -> None:
         """Add the samples of a page that was read at `time`, in seconds since the epoch, whole

@@ -275,7 +275,9 @@ class ServingMetrics:
         if not names:
             return self._unasked_reason(key, absent, by_pod=by_pod)
         if not self._known and self._is_first_reading:
-            return "Its Pods are read for the first time; a rate takes two readings."
+            return "Its Pods were not read twice yet, which a rate takes."
+        if not self._known and self.source.since is not None:
+            return f"Nothing was read from its Pods that tells {absent}."
         if self._known is not None and any(one in self._known for one in names):
             return "No values in this time: there were no requests, or they were not recorded."
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -25,6 +25,7 @@ from servedeck.promql.functions import ValueType, check_type
 from servedeck.promql.label_replacement import replace_label
 from servedeck.promql.matching import compile_matchers
 from servedeck.promql.quantiles import histogram_quantile
+from servedeck.promql.rates import TimeSpan
 from servedeck.promql.samples import RangeSeries, SampleSeries, SampleSource, is_stale
 from servedeck.promql.vectors import (
     Scalar,
@@ -73,14 +74,15 @@ def evaluate_range(
     *,
     lookback: float = LOOKBACK,
     known: KnownAggregations | None = None,
-    joined_at: float | None = None,
+    joins: Sequence[TimeSpan] = (),
 ) -> list[RangeSeries]:
     """The series of an expression at `start`, `start + step`, … up to `end`, ordered by labels;
     those without any value are left out. All times are in seconds, and whole milliseconds of them
     count. `known` has the aggregations that were computed before, of the same samples at the same
     times, and gets those of this expression: quantiles of one histogram differ in nothing else.
-    A counter whose first sample in a range is not after `joined_at` has counted before as well: its
-    rate is that since the sample, and not less because of the time in which it was not read.
+    `joins` are times in which reading began: a counter whose first sample in a range is in one of
+    them has counted before as well, and its rate is that since the sample, and not less because of
+    the time in which it was not read.
     Raises PromqlError for an expression outside the subset, and where Prometheus refuses to compute
     one from these series."""
     if check_type(expression) is ValueType.RANGE:
@@ -92,7 +94,7 @@ def evaluate_range(
     count = math.floor(round((end - start) / step, 6)) + 1
     times = [round(start + number * step, 3) for number in range(count)]
     known = {} if known is None else known
-    evaluation = _Evaluation(source, times, lookback, known, joined_at)
+    evaluation = _Evaluation(source, times, lookback, known, joins)
     if check_type(expression) is ValueType.SCALAR:
         return [RangeSeries({}, evaluation.scalar(expression))]
     found = [
@@ -112,13 +114,13 @@ class _Evaluation:
         times: list[float],
         lookback: float,
         known: KnownAggregations,
-        joined_at: float | None,
+        joins: Sequence[TimeSpan],
     ) -> None:
         self._source = source
         self._times = times
         self._lookback = lookback
         self._known = known
-        self._joined_at = joined_at
+        self._joins = joins
 
     def scalar(self, expression: Expression) -> Scalar:
         match expression:
@@ -229,7 +231,7 @@ class _Evaluation:
     def _compute_ranges(self, function: str, selector: Selector) -> Vector:
         """A function of the samples of a range, which has no name. Raises PromqlError if two series
         differ in their names alone."""
-        bind, joined_at = _RANGE_FUNCTIONS[function], self._joined_at
+        bind, joins = _RANGE_FUNCTIONS[function], self._joins
         times, found = self._select(selector, selector.window)
         known: dict[int, rates.RangeFunction] = {}
         result: Vector = []
@@ -239,13 +241,13 @@ class _Evaluation:
             if math.isnan(sum(values)):
                 sample_times, values = _without_stale(sample_times, values)
                 windows = rates.Windows(
-                    sample_times, times, selector.window, has_nan=True, joined_at=joined_at
+                    sample_times, times, selector.window, has_nan=True, joins=joins
                 )
                 compute = bind(windows)
             elif (bound := known.get(id(sample_times))) is not None:
                 compute = bound
             else:
-                windows = rates.Windows(sample_times, times, selector.window, joined_at=joined_at)
+                windows = rates.Windows(sample_times, times, selector.window, joins=joins)
                 compute = known[id(sample_times)] = bind(windows)
             kept = name if function == "last_over_time" else ""
             result.append(VectorSeries(kept, labels, compute(values)))

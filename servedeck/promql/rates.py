@@ -24,6 +24,10 @@ _THRESHOLD = 1.1
 """Up to so many intervals between samples a range without one is taken to be covered."""
 
 
+TimeSpan = tuple[float, float]
+"""First and last time, in seconds since the epoch."""
+
+
 class Windows:
     """Which of the samples at `times` each range has, (end - seconds, end]."""
 
@@ -34,15 +38,15 @@ class Windows:
         seconds: float,
         *,
         has_nan: bool = False,
-        joined_at: float | None = None,
+        joins: Sequence[TimeSpan] = (),
     ) -> None:
-        """`has_nan` is whether a value at the times may be NaN. `joined_at` is that of
+        """`has_nan` is whether a value at the times may be NaN. `joins` are those of
         `evaluate_range`."""
         self.has_nan = has_nan
         self.times = times
         self.ends = ends
         self.seconds = seconds
-        self.joined_at = joined_at
+        self.joins = joins
         self.spans = [
             (bisect_right(times, round(end - seconds, 3)), bisect_right(times, end)) for end in ends
         ]
@@ -60,7 +64,7 @@ class Windows:
         for step, one in zip(found.steps, found.each, strict=True):
             begin = self.times[one.first]
             uncounted = begin - one.before - (self.ends[step] - self.seconds)
-            if self.joined_at is not None and begin <= self.joined_at and uncounted > 0:
+            if uncounted > 0 and any(start <= begin <= end for start, end in self.joins):
                 result[step] -= uncounted
         return result
 
@@ -220,7 +224,7 @@ def _add_resets(
 
 def bind_rates(windows: Windows) -> RangeFunction:
     """The same per second."""
-    if windows.joined_at is None:
+    if not windows.joins:
         # Divided where Prometheus does: a quantile may depend on the last bit, where buckets are
         # empty.
         return bind_increases(windows, windows.seconds)

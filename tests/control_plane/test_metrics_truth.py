@@ -192,7 +192,7 @@ async def test_the_lines_of_each_pod(past: Past, source: PrometheusSource, key: 
     by_hand = {
         GraphKey.REQUESTS: LLAMA.graphs[GraphKey.REQUESTS]["requests"],
         GraphKey.LATENCY: LATENCY["P95"],
-        GraphKey.QUEUE: "sum($G(vllm:num_requests_waiting{$S}$g))",
+        GraphKey.QUEUE: "sum($A(vllm:num_requests_waiting{$S}$g))",
     }
     times = range_of(past.present, "24h")
     graph = await metrics_of(LLAMA, past, source).graph(key, grid_of(past, "24h"), by_pod=True)

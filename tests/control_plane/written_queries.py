@@ -70,8 +70,8 @@ LLAMA = Written(
             for code in ("4xx", "5xx")
         },
         GraphKey.QUEUE: {
-            "running": "sum($G(vllm:num_requests_running{$S}$g))",
-            "waiting": "sum($G(vllm:num_requests_waiting{$S}$g))",
+            "running": "sum($A(vllm:num_requests_running{$S}$g))",
+            "waiting": "sum($A(vllm:num_requests_waiting{$S}$g))",
         },
         GraphKey.TOKENS: {
             "prompt": "sum(rate(vllm:prompt_tokens_total{$S}[$W]))",
@@ -95,12 +95,14 @@ LLAMA = Written(
         },
         GraphKey.MEMORY: {"used": 'sum(container_memory_working_set_bytes{$S,container="server"})'},
         GraphKey.ACCELERATOR_USE: {
-            "mean": f"avg(DCGM_FI_DEV_GPU_UTIL{{{DCGM}}}) / 100",
-            "most used": f"max(DCGM_FI_DEV_GPU_UTIL{{{DCGM}}}) / 100",
+            "mean": f"avg($A(DCGM_FI_DEV_GPU_UTIL{{{DCGM}}}$g)) / 100",
+            "most used": f"max($G(DCGM_FI_DEV_GPU_UTIL{{{DCGM}}}$g)) / 100",
         },
-        GraphKey.ACCELERATOR_MEMORY: {"used": f"sum(DCGM_FI_DEV_FB_USED{{{DCGM}}}) * 1048576"},
-        GraphKey.ACCELERATOR_TEMPERATURE: {"hottest": f"max(DCGM_FI_DEV_GPU_TEMP{{{DCGM}}})"},
-        GraphKey.ACCELERATOR_POWER: {"sum": f"sum(DCGM_FI_DEV_POWER_USAGE{{{DCGM}}})"},
+        GraphKey.ACCELERATOR_MEMORY: {
+            "used": f"sum($A(DCGM_FI_DEV_FB_USED{{{DCGM}}}$g)) * 1048576"
+        },
+        GraphKey.ACCELERATOR_TEMPERATURE: {"hottest": f"max($G(DCGM_FI_DEV_GPU_TEMP{{{DCGM}}}$g))"},
+        GraphKey.ACCELERATOR_POWER: {"sum": f"sum($A(DCGM_FI_DEV_POWER_USAGE{{{DCGM}}}$g))"},
     },
 )
 
@@ -127,8 +129,8 @@ FURIOSA = Written(
         GraphKey.ITL: quantiles("rate(furiosa_llm_inter_token_latency_seconds_bucket{$S}[$W])"),
         GraphKey.ERRORS: {},
         GraphKey.QUEUE: {
-            "running": "sum($G(furiosa_llm_num_requests_running{$S}$g))",
-            "waiting": "sum($G(furiosa_llm_num_requests_waiting{$S}$g))",
+            "running": "sum($A(furiosa_llm_num_requests_running{$S}$g))",
+            "waiting": "sum($A(furiosa_llm_num_requests_waiting{$S}$g))",
         },
         GraphKey.KV_CACHE: {
             "fullest Pod": "max($G(furiosa_llm_kv_cache_usage_percent{$S}$g))",
@@ -140,9 +142,9 @@ FURIOSA = Written(
         },
         GraphKey.PREEMPTIONS: {},
         GraphKey.ACCELERATOR_TEMPERATURE: {
-            "hottest": 'max(furiosa_npu_hw_temperature{$S,label="peak"})'
+            "hottest": 'max($G(furiosa_npu_hw_temperature{$S,label="peak"}$g))'
         },
-        GraphKey.ACCELERATOR_POWER: {"sum": 'sum(furiosa_npu_hw_power{$S,label="rms"})'},
+        GraphKey.ACCELERATOR_POWER: {"sum": 'sum($A(furiosa_npu_hw_power{$S,label="rms"}$g))'},
     },
 )
 
@@ -213,8 +215,8 @@ HIDDEN = Written(
         GraphKey.REQUESTS: {"requests": "sum(rate(sglang:num_requests_total{$S}[$W]))"},
         GraphKey.LATENCY: quantiles("rate(sglang:e2e_request_latency_seconds_bucket{$S}[$W])"),
         GraphKey.QUEUE: {
-            "running": "sum($G(sglang:num_running_reqs{$S}$g))",
-            "waiting": "sum($G(sglang:num_queue_reqs{$S}$g))",
+            "running": "sum($A(sglang:num_running_reqs{$S}$g))",
+            "waiting": "sum($A(sglang:num_queue_reqs{$S}$g))",
         },
     },
 )

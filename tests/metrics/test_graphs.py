@@ -160,8 +160,8 @@ def test_every_graph_has_expressions_for_some_server():
 
 def test_between_points_far_apart_no_peak_of_a_gauge_is_lost():
     assert texts(GraphKey.QUEUE, target("vllm"), LONG) == {
-        "running": f"sum(max_over_time(vllm:num_requests_running{{{S}}}[360s]))",
-        "waiting": f"sum(max_over_time(vllm:num_requests_waiting{{{S}}}[360s]))",
+        "running": f"sum(avg_over_time(vllm:num_requests_running{{{S}}}[360s]))",
+        "waiting": f"sum(avg_over_time(vllm:num_requests_waiting{{{S}}}[360s]))",
     }
 
 

@@ -339,7 +339,8 @@ async def test_the_rate_of_a_busy_serving_is_right_from_the_second_reading_on(
     """Its Pods were not idle before they were read."""
     assert pods.target is not None
     begin = time.time()
-    source = LiveSource(ring)
+    source = LiveSource(ring, pods.target)
+    ring.note_reading(pods.target.namespace, pods.target.name, begin)
     for number in range(3):
         sample = Sample(REQUESTS, (("finished_reason", "stop"),), 9000.0 + 10 * number)
         ring.append({"namespace": "chat", "pod": A}, begin + 5 * number, [sample])

@@ -45,7 +45,7 @@ async def test_names_of_other_servings_are_not_known():
     assert await metrics.source.known_names(target()) is None
     graph = await metrics.graph(GraphKey.REQUESTS, GRID)
     assert graph.lines == ()
-    assert graph.reason == "Its Pods are read for the first time; a rate takes two readings."
+    assert graph.reason == "Its Pods were not read twice yet, which a rate takes."
 
 
 async def test_an_unknown_server_is_shown_as_soon_as_it_is_read():
@@ -63,3 +63,22 @@ async def test_the_replicas_are_those_of_the_serving():
         labels = {"namespace": "chat", "job": f"deployment/{name}"}
         ring.append(labels, NOW, [Sample(f"of_{name}", (), 1.0)])
     assert await LiveSource(ring).known_names(target()) == {"of_llama"}
+
+
+async def test_what_was_read_before_stays_as_it_was_when_it_is_read_again():
+    """A Pod that began to count while others were read is not taken for one that was not read."""
+    ring = SampleRing()
+    ring.note_reading("chat", "llama", NOW - 300.0)
+    read(ring, POD)
+    read(ring, {"namespace": "chat", "pod": PODS[1]}, NOW - 150.0)
+    grid = TimeGrid(NOW - 200.0, 5.0, 30)
+    found = []
+    for begin in (NOW, NOW + 600.0):
+        metrics = ServingMetrics(LiveSource(ring, target()), target())
+        found.append((await metrics.graph(GraphKey.REQUESTS, grid)).lines)
+        ring.note_reading("chat", "llama", begin)
+    before, again = found
+    assert again == before
+    rising = [one for one in before[0].values if one is not None]
+    assert rising[0] == pytest.approx(2.0) and rising[-1] == pytest.approx(4.0)
+    assert rising == pytest.approx(sorted(rising))  # the second Pod's rate is of the whole minute

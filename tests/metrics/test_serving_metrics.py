@@ -209,10 +209,10 @@ async def test_before_the_second_reading_nothing_is_said_to_be_absent():
     source.since, source.names = 900.0, ()
     metrics = ServingMetrics(source, target())
     first = await metrics.graph(GraphKey.REQUESTS, GRID)
-    assert first.reason == "Its Pods are read for the first time; a rate takes two readings."
+    assert first.reason == "Its Pods were not read twice yet, which a rate takes."
     TimeSkipper(asyncio.get_running_loop())(FIRST_READINGS_SECONDS + 1)
     later = await metrics.graph(GraphKey.REQUESTS, GRID)
-    assert later.reason.startswith("Prometheus at HOST has no record of finished requests (")
+    assert later.reason == "Nothing was read from its Pods that tells finished requests."
 
 
 async def test_what_is_absent_has_a_reason():

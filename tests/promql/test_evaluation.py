@@ -101,14 +101,14 @@ def test_a_counter_that_was_not_read_before_has_its_rate_at_once():
     counter = series([9000.0 + 10 * number for number in range(30)], times)
     new = series([10.0 * number for number in range(22)], times[8:], name="b")
     source, rate = Samples(counter, new), parse_expression("rate(a[60s])")
-    (found,) = evaluate_range(rate, source, 1000, 1145, 5, joined_at=1010.0)
+    (found,) = evaluate_range(rate, source, 1000, 1145, 5, joins=[(1000.0, 1010.0)])
     assert found.values == [None, *[pytest.approx(2.0)] * 29]
     (plain,) = evaluate_range(rate, source, 1000, 1145, 5)
     assert plain.values[1] < 0.5, "of the whole minute"
     assert found.values[12:] == pytest.approx(plain.values[12:])
     for text in ("rate(b[60s])", "increase(a[60s])", "irate(a[60s])", "max_over_time(a[60s])"):
         expression = parse_expression(text)
-        joined = evaluate_range(expression, source, 1000, 1145, 5, joined_at=1010.0)
+        joined = evaluate_range(expression, source, 1000, 1145, 5, joins=[(1000.0, 1010.0)])
         expected = evaluate_range(expression, source, 1000, 1145, 5)
         assert joined[0].values == pytest.approx(expected[0].values), text
 
@@ -117,7 +117,7 @@ def test_a_rate_after_a_gap_is_that_since_it_is_read_again():
     times = [*(1000.0 + 5 * number for number in range(5)), *(1200.0, 1205.0, 1210.0)]
     counter = series([2 * one for one in times], times)
     rate = parse_expression("rate(a[60s])")
-    (found,) = evaluate_range(rate, Samples(counter), 1210, 1210, 1, joined_at=1200.0)
+    (found,) = evaluate_range(rate, Samples(counter), 1210, 1210, 1, joins=[(1200.0, 1200.0)])
     assert found.values == [pytest.approx(2.0)]
 
 

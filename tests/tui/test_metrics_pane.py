@@ -351,6 +351,14 @@ async def test_a_narrow_heading_has_the_reason_rather_than_the_address():
         assert SOURCE not in text
 
 
+async def test_the_smallest_screen_has_the_period_rather_than_the_source():
+    async with open_metrics((20, 10)) as driver:
+        await driver.wait_for_text("● requests", "[1h] 6h  24h")
+        driver.service.source.error = FAILURE
+        await driver.press_and_read("H")
+        await driver.wait_for_text("Prometheus is not")
+
+
 async def test_nothing_is_shown_of_a_time_that_is_not_on_the_screen_any_more():
     """The age is that of what is shown, and of another period nothing is."""
     now = fakes.NOW

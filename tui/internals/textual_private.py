@@ -132,7 +132,7 @@ def _divide_without_cycle(self: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
 
 def free_painted_strips() -> None:
     """Have each painted line freed as soon as another one is in its place."""
-    Strip.divide = _divide_without_cycle  # type: ignore[method-assign, assignment]
+    Strip.divide = _divide_without_cycle  # type: ignore[method-assign]
 
 
 def draw_lines_plainly(widget: Widget) -> None:

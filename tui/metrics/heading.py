@@ -32,6 +32,8 @@ def heading_line(
         right = tuple((_shortened(text, feed.source_name), style) for text, style in right)
     if line_width(right) > room > 8:
         right = fit_line(right, room)
+    elif line_width(right) > room and feed is not None and not (feed.problem or feed.warning):
+        return fit_line(tuple(left), width)
     return align_left_right(tuple(left), (*right, (" ", "")), width)
 
 
