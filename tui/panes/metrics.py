@@ -41,6 +41,10 @@ MAX_OBJECTIVE_LINES = 3
 TALL_LINES = 24
 MIN_RANGE_SECONDS = 120.0
 """Of the shortest time that can be zoomed into."""
+UPDATES_AT_ONCE = 4
+"""Graphs that are painted together: in ten milliseconds, in which no key is handled."""
+PAINT_PAUSE = 0.02
+"""Seconds to the next ones, in which they are painted."""
 UPDATE_PAUSE = 0.01
 """Seconds after which is asked again whether a key has had its effect."""
 
@@ -187,16 +191,20 @@ class MetricsPane(Pane):
             self._is_update_timed = True
             self.set_timer(UPDATE_PAUSE, self._show_updates)
             return
-        updates, self._updates = self._updates, {}
-        if None in updates and self._feed is not None and self._feed.problem:
+        if None in self._updates and self._feed is not None and self._feed.problem:
+            self._updates.clear()
             self._show_all()  # graphs that were not read say why
             return
-        for key in updates:
+        for key in list(self._updates)[:UPDATES_AT_ONCE]:
+            del self._updates[key]
             if key is not None:
                 self._show_graph(key)
             else:
                 self._show_heading()
                 self._show_cards()
+        if self._updates:
+            self._is_update_timed = True
+            self.set_timer(PAINT_PAUSE, self._show_updates)
 
     # -- showing ------------------------------------------------------------------------------
 
@@ -256,8 +264,9 @@ class MetricsPane(Pane):
         marks = chart_marks(timeline_entries(self.app_context, view, self._watch))
         if marks != self._marks:
             self._marks = marks
-            for key in self.grid.shown_keys:
-                self._show_graph(key)
+            self._updates |= dict.fromkeys(self.grid.shown_keys)
+            if not self._is_update_timed:
+                self._show_updates()
 
     # -- actions: time ------------------------------------------------------------------------
 
