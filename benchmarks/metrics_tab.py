@@ -30,7 +30,6 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.metrics.live_scraper import LiveScraper
 from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.target import fetch_target
-from tui.panes.metrics import UPDATES_AT_ONCE
 
 BUDGETS = {
     "answer to paint": 50.0,
@@ -144,8 +143,8 @@ def _key_figures(taken: Sequence[Press]) -> dict[str, Any]:
 def _step_figures(steps: Sequence[Step]) -> dict[str, Any]:
     """The longest steps of the event loop, in milliseconds of CPU time."""
     longest = sorted(steps, key=lambda one: one.cpu, reverse=True)[:12]
-    whole = [1000 * one.cpu for one in steps if one.plots > UPDATES_AT_ONCE]
-    cpu = [1000 * one.cpu for one in steps if one.plots <= UPDATES_AT_ONCE]
+    whole = [1000 * one.cpu for one in steps if one.resized]
+    cpu = [1000 * one.cpu for one in steps if not one.resized]
     return {
         "worst_ms": round(max(cpu, default=0.0), 1),
         "whole_screen_ms": round(max(whole, default=0.0), 1),

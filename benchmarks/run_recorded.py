@@ -15,7 +15,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from widgets import time_chart
+from textual.events import Resize
+from textual.message import Message
+
+from widgets.time_chart import TimeChart
 
 RECORD_ENV = "SERVEDECK_BENCHMARK_STEPS"
 MIN_SECONDS = 0.0002
@@ -28,8 +31,8 @@ class Step(NamedTuple):
     cpu: float
     """Seconds of CPU time of the thread of the event loop."""
     name: str
-    plots: int = 0
-    """Charts that were plotted in it."""
+    resized: int = 0
+    """Charts that got another size in it."""
 
 
 def read_steps(file: Path) -> list[Step]:
@@ -53,22 +56,22 @@ def record(path: str) -> None:
     """Record the steps of every event loop from now on."""
     run = asyncio.events.Handle._run  # type: ignore[attr-defined]
     steps: list[Step] = []
-    plots = 0
-    build_plot = time_chart.build_plot
+    resized = 0
+    post_message = TimeChart.post_message
 
-    def counted(*args: Any, **options: Any) -> Any:
-        nonlocal plots
-        plots += 1
-        return build_plot(*args, **options)
+    def counted(chart: TimeChart, message: Message) -> bool:
+        nonlocal resized
+        resized += isinstance(message, Resize)
+        return post_message(chart, message)
 
     def recorded(handle: Any) -> None:
-        nonlocal plots
-        plots = 0
+        nonlocal resized
+        resized = 0
         cpu, start = time.thread_time(), time.monotonic()
         run(handle)
         took = time.thread_time() - cpu
         if took >= MIN_SECONDS:
-            steps.append(Step(start, time.monotonic(), took, _name(handle), plots))
+            steps.append(Step(start, time.monotonic(), took, _name(handle), resized))
 
     def write() -> None:
         with Path(path).open("a", buffering=1) as file:
@@ -79,7 +82,7 @@ def record(path: str) -> None:
                 file.flush()
                 del steps[:count]
 
-    time_chart.build_plot = counted
+    TimeChart.post_message = counted  # type: ignore[method-assign]
     asyncio.events.Handle._run = recorded  # type: ignore[attr-defined]
     threading.Thread(target=write, daemon=True).start()
 
