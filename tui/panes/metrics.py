@@ -195,7 +195,7 @@ class MetricsPane(Pane):
 
     def _show_heading(self) -> None:
         width = self.heading.inner_width or self.app.size.width
-        line = heading_line(self._feed, self._period, self._range, width)
+        line = heading_line(self._feed, self._period, self._range, self.grid.place, width)
         self.heading.set_lines(fit_line(line, width))
 
     def _show_cards(self) -> None:
@@ -223,7 +223,7 @@ class MetricsPane(Pane):
             if graph is not None:
                 self.grid.show(key, chart_of(graph, self._marks, feed.objectives), view)
                 return
-            text = feed.graph_problem(key) or "Loading."
+            text = feed.graph_problem(key) or feed.waiting_text
         now = self.app_context.clock().timestamp()
         empty = TimeGrid(now - self._period.seconds, 15.0, 1)
         self.grid.show(key, message_chart(key, empty, text))
@@ -296,6 +296,8 @@ class MetricsPane(Pane):
     def do_graph(self, key: str) -> None:
         if self.grid.choose(key):
             self._start()
+        else:
+            self._show_heading()
 
     def do_full(self) -> None:
         self.grid.toggle_full()
