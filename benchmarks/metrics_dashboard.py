@@ -145,7 +145,7 @@ class MetricsDashboard:
     def press(self, key: str) -> tuple[float, float]:
         """Milliseconds from a key that moves the choice or the cursor to its effect, and of CPU
         time of the program until the effect was seen."""
-        look = self._chosen_place if key in ("j", "k") else self._cursor_text
+        look = self._chosen_keys if key in ("j", "k") else self._cursor_text
         before, cpu = look(), self.terminal.run_seconds()
         at = time.monotonic()
         self.terminal.send_keys(key)
@@ -153,7 +153,7 @@ class MetricsDashboard:
         used = self.terminal.run_seconds() - cpu
         return 1000 * ((shown or at + KEY_SECONDS) - at), 1000 * used
 
-    def _chosen_place(self) -> object:
+    def _chosen_keys(self) -> list[GraphKey]:
         return [
             key
             for key, (row, column) in self._places.items()
@@ -161,7 +161,9 @@ class MetricsDashboard:
         ]
 
     def _cursor_text(self) -> object:
-        row, column = self._places[GRAPHS[0]]
+        """The time under the cursor of the chosen chart: those of others may have larger steps."""
+        chosen = self._chosen_keys()
+        row, column = self._places[chosen[0] if chosen else GRAPHS[0]]
         found = _CLOCK.search(self._text(row, column, column + 60))
         return found and found[0]
 

@@ -41,7 +41,8 @@ BUDGETS = {
     "scraping": 10.0,
 }
 """Milliseconds; of scraping percent of one core. Of keys and steps the worst counts, of all else
-the median."""
+the median. Keys, steps and the live redraw are judged by CPU time: on a machine that is shared the
+worst of their times on the clock is that of the other programs."""
 ROUNDS = 10
 """How often the period is changed, from an hour to a day, with and without keys."""
 LIVE_SECONDS = 60.0
@@ -50,6 +51,7 @@ PAUSE = (0.06, 0.14)
 LOADING_KEYS = (LEFT, "j", LEFT, "k")
 LIVE_KEYS = (LEFT, "j", RIGHT, "k")
 """Each has an effect: the cursor does not come to an end of the time."""
+_IDLE_SECONDS = 0.2
 _BURST_SECONDS = 1.5
 """Answers of Pods with a longer pause between them are of two readings."""
 
@@ -169,16 +171,11 @@ def measure_live(environment: Environment) -> dict[str, Any]:
         time.sleep(2)
         bursts = _bursts(read_passed(environment.pods_log))
         steps = dashboard.steps(began, quiet_end)
-        redraws = []
-        for (_, end), (start, _) in itertools.pairwise(bursts):
-            if began <= end and start <= quiet_end:
-                after = [one for one in steps if end <= one.start < start - 0.02]
-                redraws.append(1000 * sum(one.cpu for one in after if not _is_reading(one)))
-                if len(redraws) == 5:
-                    example = [
-                        f"{1000 * (one.start - end):.0f} {1000 * one.cpu:.1f} {one.name}"
-                        for one in after
-                    ]
+        redraws = [
+            1000 * sum(one.cpu for one in _redraw(steps, end, start) if not _is_reading(one))
+            for (_, end), (start, _) in itertools.pairwise(bursts)
+            if began <= end and start <= quiet_end
+        ]
         reads = [1000 * (end - start) for start, end in bursts if began <= start < quiet_end]
         return {
             "live redraw": percentiles(redraws, "p50_ms", "p95_ms") | {"count": len(redraws)},
@@ -189,9 +186,25 @@ def measure_live(environment: Environment) -> dict[str, Any]:
             "key while read from Pods": _key_figures(keys),
             "steps": _step_figures(steps),
             "steps with keys": _step_figures(dashboard.steps(quiet_end, keys_end)),
-            "names": _by_name(steps),
-            "example": example,
+            "ms of each reading": _by_name(steps),
         }
+
+
+def _redraw(steps: Iterable[Step], start: float, end: float) -> list[Step]:
+    """The steps from the last answer of a Pod to the last paint that follows, before the event loop
+    has nothing to do for a while. Short ones are not recorded."""
+    found: list[Step] = []
+    at, count = start, 0
+    for one in steps:
+        if one.start < start or one.start >= end:
+            continue
+        if one.start - at > _IDLE_SECONDS:
+            break
+        found.append(one)
+        at = one.end
+        if one.name.startswith("ServingScreen"):
+            count = len(found)
+    return found[:count]
 
 
 def _is_reading(step: Step) -> bool:
@@ -251,16 +264,40 @@ PARTS: dict[str, Callable[[Environment], dict[str, Any]]] = {
 }
 
 
+def judged_figures(figures: dict[str, Any]) -> dict[str, float]:
+    """What is compared with each budget, as far as it was measured."""
+    found: dict[str, float] = {}
+    measured = figures.get("prometheus", {}) | figures.get("live", {})
+    for name in ("answer to paint", "whole tab", "live redraw"):
+        if name in measured:
+            found[name] = measured[name]["p50_ms"]
+    for name in ("key while answers arrive", "key while read from Pods"):
+        if name in measured:
+            keys = measured[name]
+            found[name] = keys["cpu"]["max_ms"] if not keys["lost"] else 1000 * KEY_SECONDS
+    steps = [
+        part[name]["worst_ms"]
+        for part in figures.values()
+        for name in ("steps", "steps with keys")
+        if name in part
+    ]
+    if steps:
+        found["step of the event loop"] = max(steps)
+    if "scraping" in figures:
+        found["scraping"] = figures["scraping"]["cpu_percent"]
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()
-    figures: dict[str, Any] = {}
     with run_environment() as environment:
-        for part in options.parts:
-            figures |= {f"{part}": PARTS[part](environment)}
-            print(json.dumps({part: figures[part]}, indent=1), flush=True)
-    return 0
+        figures = {part: PARTS[part](environment) for part in options.parts}
+    judged = judged_figures(figures)
+    missed = [name for name, value in judged.items() if value > BUDGETS[name]]
+    print(json.dumps({**figures, "judged": judged, "budgets": BUDGETS, "missed": missed}, indent=1))
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -58,6 +58,9 @@ _MAX_TIME = 1e11
 """Unix time in seconds up to which there are graphs, in the year 5138."""
 _FREE_CELLS = " ╌-"
 """What is in a cell without a line: nothing, or the limit."""
+Cells = tuple[str, list[str]]
+"""A row of cells: a character of each, and its style name."""
+
 _MARK_RANKS = {mark[0]: rank for rank, mark in enumerate(MARKS.values())}
 _ASCII = {"–": "-", "…": "~", "°": "", "×": "x", "↑": "^"}
 
@@ -135,7 +138,8 @@ def build_plot(
 
     cells = _draw(data, view, (low, high), PixelGrid(columns, rows, is_utf8))
     if limit is not None:
-        _add_limit(cells[row_of(limit)], is_utf8)
+        row = row_of(limit)
+        cells[row] = _with_limit(cells[row], is_utf8)
     lines = [
         (*_axis_spans(labels.get(row), left, is_utf8), *_merge(cells[row])) for row in range(rows)
     ]
@@ -231,7 +235,7 @@ def _values_in(data: ChartData, line: ChartLine, view: TimeRange) -> Iterator[fl
 
 def _draw(
     data: ChartData, view: TimeRange, ends: tuple[float, float], grid: PixelGrid
-) -> list[list[Span]]:
+) -> list[Cells]:
     """The cells of the graph, row by row from the top: the lines, and what tells them apart."""
     inside = indexes_in(data, view)
     pixels_per_second = (grid.width - 1) / view.seconds
@@ -253,7 +257,7 @@ def _draw(
             matrix.insert_element(*grid.cell(point), marker, number)
     names = {number: line_style(data, number) for number in range(len(runs))}
     return [
-        [(char, names.get(owner, "")) for char, owner in zip(chars, owners, strict=True)]
+        ("".join(chars), [names.get(owner, "") for owner in owners])
         for chars, owners in zip(reversed(matrix.marker), reversed(matrix.fullground), strict=True)
     ]
 
@@ -285,18 +289,25 @@ def _marked_points(
                     yield x, y
 
 
-def _add_limit(row: list[Span], is_utf8: bool) -> None:
-    """Draw the limit where no line is."""
-    dash = "╌" if is_utf8 else "-"
-    row[:] = [(dash, LIMIT_STYLE) if char == " " else (char, style) for char, style in row]
-
-
-def _merge(cells: list[Span]) -> list[Span]:
-    """Adjacent cells of one style in one span."""
-    return [
-        ("".join([char for char, _ in group]), style_name)
-        for style_name, group in groupby(cells, key=lambda cell: cell[1])
+def _with_limit(cells: Cells, is_utf8: bool) -> Cells:
+    """The cells with the limit where no line is."""
+    text, styles = cells
+    marked = [
+        LIMIT_STYLE if char == " " else style for char, style in zip(text, styles, strict=True)
     ]
+    return text.replace(" ", "╌" if is_utf8 else "-"), marked
+
+
+def _merge(cells: Cells) -> list[Span]:
+    """Adjacent cells of one style in one span."""
+    text, styles = cells
+    spans: list[Span] = []
+    at = 0
+    for style_name, group in groupby(styles):
+        end = at + len(list(group))
+        spans.append((text[at:end], style_name))
+        at = end
+    return spans
 
 
 # -- the frame --------------------------------------------------------------------------------
@@ -347,14 +358,15 @@ def _mark_rank(mark: ChartMark) -> int:
 def _mark_line(
     marks: dict[float, ChartMark], view: TimeRange, left: int, columns: int, is_utf8: bool
 ) -> Line:
-    cells: list[Span] = [(" ", "")] * (left + columns)
+    chars, styles = [" "] * (left + columns), [""] * (left + columns)
     for mark in marks.values():
         pixel = _pixel_at(mark.time, view, 2 * columns)
         if pixel is not None:
             letter = shown_text(mark.letter, is_utf8)
             is_cell = len(letter) == cell_len(letter) == 1
-            cells[left + pixel // 2] = (letter if is_cell else "?", mark.style_name)
-    return tuple(_merge(cells))
+            chars[left + pixel // 2] = letter if is_cell else "?"
+            styles[left + pixel // 2] = mark.style_name
+    return tuple(_merge(("".join(chars), styles)))
 
 
 def _message_lines(text: str, width: int, height: int, is_utf8: bool) -> tuple[Line, ...]:

@@ -274,10 +274,9 @@ class TimeChart(StyledLineView):
         self._row_styles.clear()
         super().notify_style_update()
 
-    def _current_plot(self) -> Plot:
-        width, height = self.size
-        if self._plot is None or self._plot_size != (width, height):
-            self._plot_size = (width, height)
+    def _current_plot(self, size: tuple[int, int]) -> Plot:
+        if self._plot is None or self._plot_size != size:
+            width, height = self._plot_size = size
             self._plot = build_plot(
                 self._data, width, height - 1, is_utf8=self._is_utf8, view=self._view
             )
@@ -285,41 +284,45 @@ class TimeChart(StyledLineView):
         return self._plot
 
     def render_line(self, y: int) -> Strip:
-        width, base = self.size.width, self.rich_style
-        if not self._has_graph:
+        # Textual computes the size each time: it is asked for once.
+        width, height = self.size
+        base = self.rich_style
+        if width < MIN_SIZE[0] or height < MIN_SIZE[1]:
             if y:
                 return Strip.blank(width, base)
             line = values_line(self._data, self._shown_index, width, is_utf8=self._is_utf8)
             return self.make_strip(line, width, base)
-        plot = self._current_plot()
+        plot = self._current_plot((width, height))
         if y == 0:
-            inside = indexes_in(self._data, self.view_range)
-            index = self._shown_index if plot.columns else None
-            line = legend_line(
-                self._data,
-                index,
-                width,
-                is_utf8=self._is_utf8,
-                shows_time=self._cursor is not None or inside.stop < self._data.count,
-                mark=self._cursor_mark,
-                is_limit_drawn=plot.is_limit_drawn,
-            )
-            return self.make_strip(line, width, base)
+            return self.make_strip(self._title_line(plot, width), width, base)
         row = y - 1
         if row >= len(plot.lines):
             return Strip.blank(width, base)
         cell = self._cursor_cell if row < plot.rows else None
         if cell is not None:
-            return self._make_row(mark_cell(plot.lines[row], cell, is_utf8=self._is_utf8))
+            line = mark_cell(plot.lines[row], cell, is_utf8=self._is_utf8)
+            return self._make_row(line, width)
         strip = self._row_strips.get(row)
         if strip is None:
-            strip = self._row_strips[row] = self._make_row(plot.lines[row])
+            strip = self._row_strips[row] = self._make_row(plot.lines[row], width)
         return strip
 
-    def _make_row(self, line: Line) -> Strip:
+    def _title_line(self, plot: Plot, width: int) -> Line:
+        inside = indexes_in(self._data, self.view_range)
+        return legend_line(
+            self._data,
+            self._shown_index if plot.columns else None,
+            width,
+            is_utf8=self._is_utf8,
+            shows_time=self._cursor is not None or inside.stop < self._data.count,
+            mark=self._cursor_mark,
+            is_limit_drawn=plot.is_limit_drawn,
+        )
+
+    def _make_row(self, line: Line, width: int) -> Strip:
         """A line of the plot: it is as wide as the widget, and without control characters."""
         styles, base = self._row_styles, self.rich_style
         for _text, name in line:
             if name not in styles:
                 styles[name] = base + self.named_style(name)
-        return Strip([Segment(text, styles[name]) for text, name in line], self.size.width)
+        return Strip([Segment(text, styles[name]) for text, name in line], width)

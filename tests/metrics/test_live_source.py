@@ -12,6 +12,7 @@ from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.serving_metrics import ServingMetrics
 from servedeck.promql.exposition import Sample
+from servedeck.promql.parser import parse_expression
 from tests.metrics.targets import PODS, target
 
 NOW = 1_700_000_000.0
@@ -82,3 +83,14 @@ async def test_what_was_read_before_stays_as_it_was_when_it_is_read_again():
     rising = [one for one in before[0].values if one is not None]
     assert rising[0] == pytest.approx(2.0) and rising[-1] == pytest.approx(4.0)
     assert rising == pytest.approx(sorted(rising))  # the second Pod's rate is of the whole minute
+
+
+async def test_what_was_computed_of_the_samples_before_is_computed_again():
+    ring = SampleRing()
+    read(ring, POD)
+    source, total = LiveSource(ring, target()), parse_expression(f"sum({REQUESTS})")
+    before = await source.query(total, NOW + 5.0)
+    assert await source.query(total, NOW + 5.0) == before
+    ring.append(POD, NOW + 5.0, [Sample(REQUESTS, (), 1e6)])
+    (after,) = (await source.query(total, NOW + 5.0)).series
+    assert list(after.values) == [1e6] != list(before.series[0].values)

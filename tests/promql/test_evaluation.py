@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.promql.errors import PromqlError
-from servedeck.promql.evaluation import MAX_STEPS, evaluate, evaluate_range
+from servedeck.promql.evaluation import (
+    MAX_STEPS,
+    KnownAggregations,
+    evaluate,
+    evaluate_range,
+)
 from servedeck.promql.expressions import Binary, Call, Expression, Number, Selector
 from servedeck.promql.parser import parse_expression
 from servedeck.promql.quantiles import bucket_quantile
@@ -310,3 +315,30 @@ def test_an_expression_outside_the_subset_is_refused(expression: Expression):
 def test_times_that_are_none_are_refused(end: float, step: float):
     with pytest.raises(PromqlError, match="steps"):
         evaluate_range(Number(1), Samples(), 0, end, step)
+
+
+class CountedSamples(Samples):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def select(self, name: str, *_: object) -> list[SampleSeries]:
+        self.asked += 1
+        return super().select(name)
+
+
+def test_quantiles_of_one_histogram_have_one_sum():
+    buckets = (("0.1", 2.0), ("1", 5.0), ("+Inf", 6.0))
+    source = CountedSamples(
+        *(series([share * one for one in range(30)], le=le) for le, share in buckets)
+    )
+    expressions = [
+        parse_expression(f"histogram_quantile({share}, sum by (le) (rate(a[1m])))")
+        for share in (0.1, 0.5, 0.9)
+    ]
+    alone = [evaluate_range(one, source, 100.0, 280.0, 20.0) for one in expressions]
+    assert source.asked == 3
+    known: KnownAggregations = {}
+    together = [evaluate_range(one, source, 100.0, 280.0, 20.0, known=known) for one in expressions]
+    assert source.asked == 4 and together == alone
+    assert len({one[0].values[-1] for one in alone}) == 3

@@ -496,3 +496,21 @@ async def test_it_fits_any_terminal():
 
 def clock(time: datetime) -> str:
     return time.astimezone().strftime("%H:%M")
+
+
+async def test_a_graph_that_arrives_waits_for_the_effect_of_a_key(monkeypatch: pytest.MonkeyPatch):
+    async with open_metrics(SMALL) as driver:
+        await driver.wait_until_read()
+        await driver.wait_for_text("Requests req/s")
+        pane, key = driver.pane, GraphKey.REQUESTS
+        shown: list[GraphKey] = []
+        monkeypatch.setattr(pane, "_show_graph", shown.append)
+        is_held = True
+        monkeypatch.setattr(driver.app, "has_unpainted_input", lambda: is_held)
+        for _ in range(2):
+            pane._show_feed(key)
+        await driver.pilot.pause()
+        assert shown == []
+        is_held = False
+        await driver.wait_for(lambda: shown, "the graph")
+        assert shown == [key]

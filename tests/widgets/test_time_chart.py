@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -171,6 +172,23 @@ async def test_the_same_data_is_not_plotted_again(plots: list[ChartData]) -> Non
             await pilot.pause()
             app.rows()
         assert [data for data in plots if data.lines] == [chart([1.0, 2.0]), chart([1.0, 3.0])]
+
+
+async def test_another_title_is_shown_without_another_plot(plots: list[ChartData]) -> None:
+    app = TimeChartApp()
+    async with app.run_test(size=(120, 20)) as pilot:
+        app.chart.set_data(chart([1.0, 2.0]))
+        await pilot.pause()
+        app.rows()
+        count = len(plots)
+        app.chart.set_data(replace(chart([1.0, 2.0]), title="Other", note="loading"))
+        await pilot.pause()
+        title = app.rows()[0]
+        assert title.startswith("Other") and title.endswith("loading")
+        assert len(plots) == count
+        app.chart.set_data(replace(chart([1.0, 2.0]), title="Other", limit=1.5))
+        app.rows()
+        assert len(plots) == count + 1
 
 
 async def test_the_view_zooms_around_the_cursor_and_follows_it() -> None:

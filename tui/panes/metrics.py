@@ -41,6 +41,12 @@ MAX_OBJECTIVE_LINES = 3
 TALL_LINES = 24
 MIN_RANGE_SECONDS = 120.0
 """Of the shortest time that can be zoomed into."""
+UPDATES_AT_ONCE = 4
+"""Graphs that are painted together: in ten milliseconds, in which no key is handled."""
+PAINT_PAUSE = 0.02
+"""Seconds to the next ones, in which they are painted."""
+UPDATE_PAUSE = 0.01
+"""Seconds after which is asked again whether a key has had its effect."""
 
 
 class MetricsPane(Pane):
@@ -81,6 +87,9 @@ class MetricsPane(Pane):
         self._marks: tuple[ChartMark, ...] = ()
         self._asked: tuple[GraphKey, ...] = ()
         """The graphs that were asked for last."""
+        self._updates: dict[GraphKey | None, None] = {}
+        """What has arrived and is to be shown."""
+        self._is_update_timed = False
 
     def compose(self) -> ComposeResult:
         yield StatusLine(id="metrics-heading")
@@ -167,15 +176,35 @@ class MetricsPane(Pane):
 
     def _show_feed(self, key: GraphKey | None) -> None:
         """A graph has arrived, or with None anything else."""
+        self._updates[key] = None
+        if not self._is_update_timed:
+            self._show_updates()
+
+    def _show_updates(self) -> None:
+        """Show what has arrived, but not together with the effect of a key, which it would
+        delay."""
+        self._is_update_timed = False
         if not self.is_active:
+            self._updates.clear()
             return
-        if key is not None:
-            self._show_graph(key)
-        elif self._feed is not None and self._feed.problem:
+        if self.app_context.has_unpainted_input():
+            self._is_update_timed = True
+            self.set_timer(UPDATE_PAUSE, self._show_updates)
+            return
+        if None in self._updates and self._feed is not None and self._feed.problem:
+            self._updates.clear()
             self._show_all()  # graphs that were not read say why
-        else:
-            self._show_heading()
-            self._show_cards()
+            return
+        for key in list(self._updates)[:UPDATES_AT_ONCE]:
+            del self._updates[key]
+            if key is not None:
+                self._show_graph(key)
+            else:
+                self._show_heading()
+                self._show_cards()
+        if self._updates:
+            self._is_update_timed = True
+            self.set_timer(PAINT_PAUSE, self._show_updates)
 
     # -- showing ------------------------------------------------------------------------------
 
@@ -235,8 +264,9 @@ class MetricsPane(Pane):
         marks = chart_marks(timeline_entries(self.app_context, view, self._watch))
         if marks != self._marks:
             self._marks = marks
-            for key in self.grid.shown_keys:
-                self._show_graph(key)
+            self._updates |= dict.fromkeys(self.grid.shown_keys)
+            if not self._is_update_timed:
+                self._show_updates()
 
     # -- actions: time ------------------------------------------------------------------------
 
