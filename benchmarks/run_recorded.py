@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from widgets import time_chart
+
 RECORD_ENV = "SERVEDECK_BENCHMARK_STEPS"
 MIN_SECONDS = 0.0002
 
@@ -26,6 +28,8 @@ class Step(NamedTuple):
     cpu: float
     """Seconds of CPU time of the thread of the event loop."""
     name: str
+    plots: int = 0
+    """Charts that were plotted in it."""
 
 
 def read_steps(file: Path) -> list[Step]:
@@ -49,13 +53,22 @@ def record(path: str) -> None:
     """Record the steps of every event loop from now on."""
     run = asyncio.events.Handle._run  # type: ignore[attr-defined]
     steps: list[Step] = []
+    plots = 0
+    build_plot = time_chart.build_plot
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal plots
+        plots += 1
+        return build_plot(*args, **options)
 
     def recorded(handle: Any) -> None:
+        nonlocal plots
+        plots = 0
         cpu, start = time.thread_time(), time.monotonic()
         run(handle)
         took = time.thread_time() - cpu
         if took >= MIN_SECONDS:
-            steps.append(Step(start, time.monotonic(), took, _name(handle)))
+            steps.append(Step(start, time.monotonic(), took, _name(handle), plots))
 
     def write() -> None:
         with Path(path).open("a", buffering=1) as file:
@@ -66,6 +79,7 @@ def record(path: str) -> None:
                 file.flush()
                 del steps[:count]
 
+    time_chart.build_plot = counted
     asyncio.events.Handle._run = recorded  # type: ignore[attr-defined]
     threading.Thread(target=write, daemon=True).start()
 

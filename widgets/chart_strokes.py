@@ -87,16 +87,20 @@ def pixel_runs(
             if second != first:
                 runs[-1].append((x, scale.row(second, grid.height)))
     else:
-        is_gap = True
+        low, span, offset, step = scale.low, scale.high - scale.low, scale.offset, scale.step
+        top = grid.height - 1
+        run: list[Point] | None = None
         for at, value in enumerate(values):
             if value is None or not math.isfinite(value):
-                is_gap = True
+                run = None
                 continue
-            if is_gap:
-                runs.append([])
-                is_gap = False
-            x = round(scale.offset + at * scale.step)
-            runs[-1].append((x, scale.row(value, grid.height)))
+            if run is None:
+                run = []
+                runs.append(run)
+            # as `Scale.row`, without a call for each value
+            share = (value - low) / span if -LARGEST <= value <= LARGEST else -1.0
+            row = round(share * top) if 0.0 <= share <= 1.0 else scale.row(value, grid.height)
+            run.append((round(offset + at * step), row))
     return tuple(tuple(run) for run in runs)
 
 

@@ -44,7 +44,7 @@ MIN_RANGE_SECONDS = 120.0
 UPDATES_AT_ONCE = 4
 """Graphs that are painted together: in ten milliseconds, in which no key is handled."""
 PAINT_PAUSE = 0.02
-"""Seconds to the next ones, in which they are painted."""
+"""Seconds to the next ones, in which these are painted."""
 UPDATE_PAUSE = 0.01
 """Seconds after which is asked again whether a key has had its effect."""
 
