@@ -376,7 +376,7 @@ def _message_lines(text: str, width: int, height: int, is_utf8: bool) -> tuple[L
     """A text in the middle of the chart, wrapped to its width."""
     if not width or not height:
         return ((),) * height
-    shown: Line = ((to_ascii(shown_text(text, is_utf8), is_utf8), "muted"),)
+    shown: Line = ((shown_text(text, is_utf8), "muted"),)
     room = max(width - 2 * _MESSAGE_MARGIN, 1)
     texts = wrap(shown, room)
     if len(texts) > height:
@@ -386,5 +386,6 @@ def _message_lines(text: str, width: int, height: int, is_utf8: bool) -> tuple[L
     first = (height - len(texts)) // 2
     for row, line in enumerate(texts, first):
         before = (width - line_width(line)) // 2
-        lines[row] = fit_line(((" " * before, ""), *line), width)
+        fitted = fit_line(((" " * before, ""), *line), width)
+        lines[row] = tuple((to_ascii(part, is_utf8), style) for part, style in fitted)
     return tuple(lines)

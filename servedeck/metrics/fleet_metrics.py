@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from time import time as unix_time
 from typing import NamedTuple
 
 from servedeck.metrics.fleet_queries import (
@@ -50,18 +48,6 @@ class ServingFigures:
 
 def target_key(target: MetricsTarget) -> FleetKey:
     return target.namespace, target.name
-
-
-async def read_fleet(
-    source: MetricsSource, targets: Sequence[MetricsTarget], now: float | None = None
-) -> dict[FleetKey, ServingFigures]:
-    """The figures of the servings that the source knows, with their recent rates: two queries,
-    however many servings there are. `now` is in seconds since the epoch. Raises MetricsError."""
-    now = unix_time() if now is None else now
-    (figures, _warning), recent = await asyncio.gather(
-        read_figures(source, targets, now), read_recent_rates(source, targets, now)
-    )
-    return with_recent_rates(figures, recent)
 
 
 class FoundFigures(NamedTuple):

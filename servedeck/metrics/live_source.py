@@ -84,7 +84,8 @@ class LiveSource:
         if self._target is None:
             return []
         begins = self._ring.reading_begins(self._target.namespace, self._target.name)
-        return [(one, one + 2 * SCRAPE_INTERVAL) for one in begins]
+        # from a little before, as times of samples are whole milliseconds
+        return [(one - 1.0, one + 2 * SCRAPE_INTERVAL) for one in begins]
 
     async def known_names(self, target: MetricsTarget) -> Collection[str] | None:
         # of Pods that were not read yet nothing is known, which is not that they have no names

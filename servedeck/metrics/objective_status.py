@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -103,13 +103,6 @@ class ObjectiveStatus:
     def _period(self) -> str:
         known = (one.name for one in PERIODS if abs(one.seconds - self.seconds) < 1.0)
         return next(known, format_duration(self.seconds))
-
-
-def worst_state(statuses: Iterable[ObjectiveStatus]) -> ObjectiveState:
-    """The state of a serving with several objectives: UNKNOWN only if nothing is known."""
-    found = {one.state for one in statuses}
-    ranked = (ObjectiveState.MISSED, ObjectiveState.AT_RISK, ObjectiveState.MET)
-    return next((one for one in ranked if one in found), ObjectiveState.UNKNOWN)
 
 
 def evaluate_objective(

@@ -167,7 +167,7 @@ class PodReader:
             except ApiError as error:
                 if error.code == 403 and error.reason == "Forbidden":
                     where = f"in namespace {target.namespace}"
-                    self._denial = f"Reading it needs get on pods/proxy {where}."
+                    self._denial = f"Reading metrics of Pods needs get on pods/proxy {where}."
                 return None  # of this Pod: it does not listen, or has no /metrics
             except ClusterError:
                 return None

@@ -16,7 +16,7 @@ MAX_LENGTH = 1000
 """Characters of the annotation that are read."""
 
 _SEPARATORS = re.compile(r"[\s,;]+")
-_NUMBER = r"(?:[0-9]{1,12}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})"
+_NUMBER = r"(?:[0-9]{1,12}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})"
 _TIME = re.compile(
     rf"(?:(?P<hours>{_NUMBER}) ?h)? ?(?:(?P<minutes>{_NUMBER}) ?m(?!s))?"
     rf" ?(?:(?P<seconds>{_NUMBER}) ?s)? ?(?:(?P<milliseconds>{_NUMBER}) ?ms)?"

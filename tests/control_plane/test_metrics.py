@@ -89,8 +89,8 @@ async def test_a_viewer_is_told_the_permission(
     async with open_connection(control_plane, user="member", namespace=namespace) as connection:
         load = await read(connection, namespace, pod_metrics=True)
         assert load.sentence == (
-            "Requests per second unknown: Reading it needs get on pods/proxy in namespace "
-            f"{namespace}."
+            "Requests per second unknown: Reading metrics of Pods needs get on pods/proxy "
+            f"in namespace {namespace}."
         )
         load = await read(connection, namespace, prometheus_service=f"{namespace}/prometheus:9090")
         assert load.reason == (

@@ -129,7 +129,7 @@ async def test_what_of_the_pods_cannot_be_read_is_said_first(
     opened = await metrics.open(lambda: WANTED, lambda: read.append(1))
     await wait_until(lambda: read, "a reading of the Pods")
     assert opened.problem == (
-        "Reading it needs get on pods/proxy in namespace chat. "
+        "Reading metrics of Pods needs get on pods/proxy in namespace chat. "
         "No Prometheus was found among the Services of the cluster."
     )
     await opened.close()

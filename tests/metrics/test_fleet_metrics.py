@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from servedeck.metrics.families import Metric, MetricName
-from servedeck.metrics.fleet_metrics import ServingFigures, read_figures, read_fleet
+from servedeck.metrics.fleet_metrics import (
+    FleetKey,
+    ServingFigures,
+    read_figures,
+    read_recent_rates,
+    with_recent_rates,
+)
 from servedeck.metrics.fleet_queries import Rate, figures_expression, rates_expression
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.queries import POD_SUFFIX, TEMPLATE_HASH
+from servedeck.metrics.source import MetricsSource
+from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import format_expression
 from servedeck.promql.parser import parse_expression
 from servedeck.promql.samples import SampleSeries
@@ -118,6 +126,14 @@ def test_nothing_is_asked_of_what_has_nothing():
 
 
 # -- the values ---------------------------------------------------------------------------------
+
+
+async def read_fleet(
+    source: MetricsSource, targets: Sequence[MetricsTarget], now: float
+) -> dict[FleetKey, ServingFigures]:
+    """The figures with their recent rates."""
+    figures, _warning = await read_figures(source, targets, now)
+    return with_recent_rates(figures, await read_recent_rates(source, targets, now))
 
 
 async def test_each_serving_has_its_own_figures():

@@ -300,7 +300,7 @@ async def test_without_the_permission_it_says_so(
     api.add_route(path(A), answer_with(403, make_status(403, "Forbidden", "no")))
     reader = make_reader(clock, Prometheus(), connection)
     found = await reader.read([ONE_POD])
-    reasons = {LLAMA: "Reading it needs get on pods/proxy in namespace chat."}
+    reasons = {LLAMA: "Reading metrics of Pods needs get on pods/proxy in namespace chat."}
     assert found.reasons == reasons
     assert (await reader.read([ONE_POD])).reasons == reasons
     assert len(api.requests) == 1, "not before the interval is over"
@@ -327,7 +327,10 @@ async def test_a_missing_permission_stays_the_reason_between_two_readings(
     reader = make_reader(clock, Prometheus(), connection)
     for _ in range(3):
         found = await reader.read([ONE_POD])
-        assert found.reasons[LLAMA] == "Reading it needs get on pods/proxy in namespace chat."
+        assert (
+            found.reasons[LLAMA]
+            == "Reading metrics of Pods needs get on pods/proxy in namespace chat."
+        )
         clock.time += INTERVAL / 5
     assert len(api.requests) == 1
 

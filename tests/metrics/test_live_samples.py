@@ -144,5 +144,5 @@ async def test_a_missing_permission_is_said(
     ring = SampleRing()
     scraper = make_scraper(connection, ring, target(pods=[A]))
     await scraper.read_once()
-    assert scraper.problem == "Reading it needs get on pods/proxy in namespace chat."
+    assert scraper.problem == "Reading metrics of Pods needs get on pods/proxy in namespace chat."
     assert value(ring, MEMORY, clock.time) == float(1 << 30)

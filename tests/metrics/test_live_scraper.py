@@ -221,7 +221,7 @@ async def test_a_missing_permission_is_said_until_it_is_given(
     pods.set(A, forbidden)
     pods.set(B, forbidden)
     await scraper.read_once()
-    assert scraper.problem == "Reading it needs get on pods/proxy in namespace chat."
+    assert scraper.problem == "Reading metrics of Pods needs get on pods/proxy in namespace chat."
     assert values(ring, RUNNING, pod=A) == [1, None]
     pods.set(A, 3)
     pods.set(B, 4)

@@ -168,7 +168,7 @@ async def test_a_missing_permission_is_said_only_where_pods_were_asked_for(
     api: FakeApiServer, connection: Connection
 ):
     api.add_route(PAGE, answer_with(403, make_status(403, "Forbidden", "pods is forbidden")))
-    reason = "Reading it needs get on pods/proxy in namespace chat."
+    reason = "Reading metrics of Pods needs get on pods/proxy in namespace chat."
     load = await read(connection, settings())
     assert (load.sentence, load.reason) == ("", reason)
     load = await read(connection, settings(pod_metrics=True))

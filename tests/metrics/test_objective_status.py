@@ -13,7 +13,6 @@ from servedeck.metrics.objective_status import (
     ObjectiveStatus,
     evaluate_objective,
     format_objective_value,
-    worst_state,
 )
 from servedeck.metrics.period import TimeGrid
 from servedeck.serving.objectives import ObjectiveKind
@@ -156,11 +155,3 @@ def test_no_point_of_a_run_is_met(values):
 )
 def test_values(kind, value, text):
     assert format_objective_value(kind, value) == text
-
-
-def test_the_worst_state_of_several():
-    missed, risk, met, unknown = (status(one) for one in (3.0, 1.9, 1.0, None))
-    assert worst_state([met, missed, risk]) is ObjectiveState.MISSED
-    assert worst_state([met, risk, unknown]) is ObjectiveState.AT_RISK
-    assert worst_state([unknown, met]) is ObjectiveState.MET
-    assert worst_state([]) is ObjectiveState.UNKNOWN

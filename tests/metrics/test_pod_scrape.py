@@ -194,7 +194,7 @@ async def test_a_missing_permission_is_said_after_one_request(
     with pytest.raises(MetricsError) as raised:
         await read(connection, target(pods=[A, B, C]))
     assert [one.path for one in api.requests] == [path(A)]
-    assert str(raised.value) == "Reading it needs get on pods/proxy in namespace chat."
+    assert str(raised.value) == "Reading metrics of Pods needs get on pods/proxy in namespace chat."
 
 
 async def test_a_server_that_forbids_its_metrics_has_none(

@@ -102,7 +102,7 @@ async def test_zoom_shows_what_there_is_until_the_finer_points_arrive():
         await driver.press("plus")
         await driver.wait_for(lambda: source.in_flight > 5, "the queries")
         text = driver.text
-        assert "Loading." not in text and "● requests" in text and "loading" in text
+        assert "Waiting for" not in text and "● requests" in text and "loading" in text
         assert driver.pane.grid.cursor_time == cursor
         chart = driver.pane.grid._selected_chart
         assert chart.view_range.seconds == pytest.approx(1800, abs=chart.data.step)
@@ -242,7 +242,7 @@ async def test_by_pod_while_it_is_read_and_when_it_fails():
         source.forget()
         source.gate.clear()
         await driver.press("p")
-        await driver.wait_for_text("Loading.")
+        await driver.wait_for_text("Waiting for")
         source.error = "It is not available."
         source.gate.set()
         text = await driver.wait_for_text("It is not available.")

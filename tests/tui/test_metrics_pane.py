@@ -224,7 +224,7 @@ async def test_a_source_that_fails_is_said_and_what_was_read_stays_with_its_age(
         assert driver.pane.grid.cursor_time == cursor
         driver.service.source.error = ""
         await driver.press_and_read("z")
-        text = await driver.wait_for_text(SOURCE, "every 20s")
+        text = await driver.wait_for_text(SOURCE, "step 20s")
         assert "ago)" not in text.splitlines()[4]
 
 
@@ -275,7 +275,7 @@ async def test_without_a_source_it_says_why_and_tries_again(size: tuple[int, int
     service.error = "No Prometheus was found among the Services of the cluster."
     async with open_metrics(size, service) as driver:
         text = await driver.wait_for_text("No Prometheus was found")
-        assert "Loading." not in text and "– in 1h" in text
+        assert "Waiting for" not in text and "– in 1h" in text
         service.error = ""
         await driver.press("H")
         await driver.wait_for_text("● requests 11", SOURCE)
@@ -409,7 +409,7 @@ async def test_the_next_serving_shows_nothing_of_the_one_before():
         source.gate.clear()
         source.answer = constant(7777.0)
         await driver.press("right_square_bracket")
-        text = await driver.wait_for_text("team-a/mistral", "Loading.")
+        text = await driver.wait_for_text("team-a/mistral", "Looking for the source")
         assert isinstance(driver.app.screen.active_pane, MetricsPane)
         assert "requests 11" not in text and "11 in" not in text and "365 ms" not in text
         assert driver.pane.grid.cursor_time is None
@@ -488,7 +488,7 @@ async def test_it_fits_any_terminal():
             lines = driver.text.splitlines()
             assert len(lines) == height
             assert all(len(line) <= width for line in lines)
-            assert "Loading." not in driver.text
+            assert "Waiting for" not in driver.text
             await driver.press("left", "plus", "escape", "escape", "z", "p", "escape", "escape")
             await driver.pilot.pause()
             assert isinstance(driver.app.screen.active_pane, MetricsPane)

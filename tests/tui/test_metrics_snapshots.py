@@ -71,7 +71,7 @@ def press(*keys: str, then: tuple[str, ...] = ()) -> Run:
 @SIZES
 def test_the_metrics(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(
-        metrics_app(), terminal_size=size, run_before=press(then=("requests 11", "every"))
+        metrics_app(), terminal_size=size, run_before=press(then=("requests 11", "step"))
     )
 
 

@@ -143,6 +143,13 @@ class MetricsFeed:
         return self._opened.metrics.source.display_name if self._opened is not None else "Loading."
 
     @property
+    def waiting_text(self) -> str:
+        """What is awaited before there is something to show, one sentence."""
+        if self._opened is None:
+            return "Looking for the source of the metrics."
+        return "Reading the Pods." if self._opened.is_live else f"Waiting for {self.source_name}."
+
+    @property
     def live_note(self) -> str:
         """ "live only, since 14:02"; "" where the source has a past."""
         since = self._since

@@ -73,6 +73,11 @@ class ChartGrid(Container, can_focus=True):
         return _KEYS[self._selected]
 
     @property
+    def place(self) -> str:
+        """Of the chosen graph among all, "graph 1 of 17"."""
+        return f"graph {self._selected + 1} of {len(_KEYS)}"
+
+    @property
     def shown_keys(self) -> tuple[GraphKey, ...]:
         """The graphs on the screen."""
         if self._is_full or self._is_by_pod:

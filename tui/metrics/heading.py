@@ -10,14 +10,17 @@ from widgets.styled_line import Line, Span, align_left_right, fit_line, line_wid
 
 STALE_SECONDS = 90.0
 """After which figures that were not read again are said to be old."""
+PLACE_WIDTH = 60
+"""Cells from which the place of the graph is shown."""
 LATE_SECONDS = 10.0
 """The same where something is wrong: a reading may take some seconds."""
 
 
 def heading_line(
-    feed: MetricsFeed | None, period: Period, zoomed: TimeRange | None, width: int
+    feed: MetricsFeed | None, period: Period, zoomed: TimeRange | None, place: str, width: int
 ) -> Line:
-    """ "1h  6h  24h                Prometheus in Service monitoring/prometheus, every 15 s"."""
+    """ "[1h] 6h  24h   graph 1 of 17    Prometheus in Service monitoring/prometheus, step 15s";
+    `place` is that of the chosen graph."""
     left: list[Span] = [(" ", "")]
     for one in PERIODS:
         is_shown = one is period
@@ -25,14 +28,20 @@ def heading_line(
         left.append((name, "strong" if is_shown and zoomed is None else "muted"))
     if zoomed is not None:
         left.append((f" {clock_text(zoomed.start)}–{clock_text(zoomed.end)}", "strong"))
+    shown_place: Span = (f"  {place}", "muted")
     right = _source(feed, is_past=zoomed is not None)
     room = width - line_width(tuple(left)) - 3
-    if feed is not None and line_width(right) > room:
+    has_problem = feed is not None and bool(feed.problem or feed.warning)
+    limit = room - line_width((shown_place,)) if width >= PLACE_WIDTH and not has_problem else room
+    if feed is not None and line_width(right) > limit:
         # What is wrong is shown rather than the name of what it is wrong with.
         right = tuple((_shortened(text, feed.source_name), style) for text, style in right)
+    if width >= PLACE_WIDTH and line_width(right) <= room - line_width((shown_place,)):
+        left.append(shown_place)
+        room -= line_width((shown_place,))
     if line_width(right) > room > 8:
         right = fit_line(right, room)
-    elif line_width(right) > room and feed is not None and not (feed.problem or feed.warning):
+    elif line_width(right) > room and feed is not None and not has_problem:
         return fit_line(tuple(left), width)
     return align_left_right(tuple(left), (*right, (" ", "")), width)
 
@@ -55,7 +64,7 @@ def _source(feed: MetricsFeed | None, *, is_past: bool) -> Line:
         return (*age, (f"{feed.source_name}: {feed.warning}", "warning"))
     found = [*age, (feed.live_note or feed.source_name, "muted")]
     if feed.step and not feed.live_note:
-        found.append((f", every {format_duration(feed.step)}", "muted"))
+        found.append((f", step {format_duration(feed.step)}", "muted"))
     return tuple(found)
 
 

@@ -87,7 +87,7 @@ class MetricsPane(Pane):
         self._marks: tuple[ChartMark, ...] = ()
         self._asked: tuple[GraphKey, ...] = ()
         """The graphs that were asked for last."""
-        self._updates: dict[GraphKey | None, None] = {}
+        self._arrived: dict[GraphKey | None, None] = {}
         """What has arrived and is to be shown."""
         self._is_update_timed = False
 
@@ -176,7 +176,7 @@ class MetricsPane(Pane):
 
     def _show_feed(self, key: GraphKey | None) -> None:
         """A graph has arrived, or with None anything else."""
-        self._updates[key] = None
+        self._arrived[key] = None
         if not self._is_update_timed:
             self._show_updates()
 
@@ -185,24 +185,24 @@ class MetricsPane(Pane):
         delay."""
         self._is_update_timed = False
         if not self.is_active:
-            self._updates.clear()
+            self._arrived.clear()
             return
         if self.app_context.has_unpainted_input():
             self._is_update_timed = True
             self.set_timer(UPDATE_PAUSE, self._show_updates)
             return
-        if None in self._updates and self._feed is not None and self._feed.problem:
-            self._updates.clear()
+        if None in self._arrived and self._feed is not None and self._feed.problem:
+            self._arrived.clear()
             self._show_all()  # graphs that were not read say why
             return
-        for key in list(self._updates)[:UPDATES_AT_ONCE]:
-            del self._updates[key]
+        for key in list(self._arrived)[:UPDATES_AT_ONCE]:
+            del self._arrived[key]
             if key is not None:
                 self._show_graph(key)
             else:
                 self._show_heading()
                 self._show_cards()
-        if self._updates:
+        if self._arrived:
             self._is_update_timed = True
             self.set_timer(PAINT_PAUSE, self._show_updates)
 
@@ -224,7 +224,7 @@ class MetricsPane(Pane):
 
     def _show_heading(self) -> None:
         width = self.heading.inner_width or self.app.size.width
-        line = heading_line(self._feed, self._period, self._range, width)
+        line = heading_line(self._feed, self._period, self._range, self.grid.place, width)
         self.heading.set_lines(fit_line(line, width))
 
     def _show_cards(self) -> None:
@@ -252,7 +252,7 @@ class MetricsPane(Pane):
             if graph is not None:
                 self.grid.show(key, chart_of(graph, self._marks, feed.objectives), view)
                 return
-            text = feed.graph_problem(key) or "Loading."
+            text = feed.graph_problem(key) or feed.waiting_text
         now = self.app_context.clock().timestamp()
         empty = TimeGrid(now - self._period.seconds, 15.0, 1)
         self.grid.show(key, message_chart(key, empty, text))
@@ -264,7 +264,7 @@ class MetricsPane(Pane):
         marks = chart_marks(timeline_entries(self.app_context, view, self._watch))
         if marks != self._marks:
             self._marks = marks
-            self._updates |= dict.fromkeys(self.grid.shown_keys)
+            self._arrived |= dict.fromkeys(self.grid.shown_keys)
             if not self._is_update_timed:
                 self._show_updates()
 
@@ -326,6 +326,8 @@ class MetricsPane(Pane):
     def do_graph(self, key: str) -> None:
         if self.grid.choose(key):
             self._start()
+        else:
+            self._show_heading()
 
     def do_full(self) -> None:
         self.grid.toggle_full()

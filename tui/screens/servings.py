@@ -410,7 +410,7 @@ class ServingsScreen(ServingActionScreen[None]):
         elif view.endpoint.issue:
             spans.append((view.endpoint.issue, "muted"))
         if self.table.visible_columns & FIGURE_KEYS and (note := self._metrics.note(view.key)):
-            spans += [("  ", ""), (note, "muted")]
+            spans += [("   Metrics: ", "muted"), (note, "muted")]
         return tuple(spans)
 
     def on_keyed_table_highlighted(self) -> None:
