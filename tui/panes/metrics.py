@@ -41,10 +41,12 @@ MAX_OBJECTIVE_LINES = 3
 TALL_LINES = 24
 MIN_RANGE_SECONDS = 120.0
 """Of the shortest time that can be zoomed into."""
-UPDATES_AT_ONCE = 4
+UPDATES_AT_ONCE = 3
 """Graphs that are painted together: in ten milliseconds, in which no key is handled."""
 PAINT_PAUSE = 0.02
 """Seconds to the next ones, in which these are painted."""
+LIVE_PAUSE = 0.06
+"""Seconds in which graphs that are read from Pods are awaited, to be painted together."""
 UPDATE_PAUSE = 0.01
 """Seconds after which is asked again whether a key has had its effect."""
 
@@ -177,7 +179,13 @@ class MetricsPane(Pane):
     def _show_feed(self, key: GraphKey | None) -> None:
         """A graph has arrived, or with None anything else."""
         self._arrived[key] = None
-        if not self._is_update_timed:
+        if self._is_update_timed:
+            return
+        if self._feed is not None and self._feed.has_loaded and self._feed.live_note:
+            # all of it is new every few seconds, in a tenth of one: in few paints
+            self._is_update_timed = True
+            self.set_timer(LIVE_PAUSE, self._show_updates)
+        else:
             self._show_updates()
 
     def _show_updates(self) -> None:
