@@ -181,12 +181,18 @@ class MetricsPane(Pane):
         self._arrived[key] = None
         if self._is_update_timed:
             return
-        if self._feed is not None and self._feed.has_loaded and self._feed.live_note:
+        if self._is_live:
             # all of it is new every few seconds, in a tenth of one: in few paints
             self._is_update_timed = True
             self.set_timer(LIVE_PAUSE, self._show_updates)
         else:
             self._show_updates()
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether graphs that are read from Pods are shown."""
+        feed = self._feed
+        return feed is not None and feed.has_loaded and bool(feed.live_note)
 
     def _show_updates(self) -> None:
         """Show what has arrived, but not together with the effect of a key, which it would
@@ -199,17 +205,18 @@ class MetricsPane(Pane):
             self._is_update_timed = True
             self.set_timer(UPDATE_PAUSE, self._show_updates)
             return
-        if None in self._arrived and self._feed is not None and self._feed.problem:
-            self._arrived.clear()
-            self._show_all()  # graphs that were not read say why
-            return
-        for key in list(self._arrived)[:UPDATES_AT_ONCE]:
+        if None in self._arrived:
+            del self._arrived[None]
+            self._show_heading()
+            self._show_cards()
+            if self._feed is not None and self._feed.problem:
+                # graphs that were not read say why
+                self._arrived |= dict.fromkeys(self.grid.shown_keys)
+        at_once = len(self._arrived) if self.is_loading else UPDATES_AT_ONCE
+        for key in list(self._arrived)[:at_once]:
             del self._arrived[key]
             if key is not None:
                 self._show_graph(key)
-            else:
-                self._show_heading()
-                self._show_cards()
         if self._arrived:
             self._is_update_timed = True
             self.set_timer(PAINT_PAUSE, self._show_updates)
