@@ -153,5 +153,6 @@ def test_an_unknown_tab_is_a_usage_error(
     result = run_servedeck(kubeconfig, "open", f"{namespace}/chat", "--tab", "nope")
     assert (result.returncode, result.stdout) == (2, "")
     assert only_line(result.stderr) == (
-        "servedeck: There is no tab nope; choose one of overview, logs, events, rollouts, yaml."
+        "servedeck: There is no tab nope; "
+        "choose one of overview, metrics, logs, events, rollouts, yaml."
     )
