@@ -191,23 +191,6 @@ class TimeChart(StyledLineView):
             self._view = None
             self._replot()
 
-    def zoom_in(self) -> None:
-        """Show half of the time: around the cursor, or the end of the view."""
-        view = self.view_range
-        center = self.cursor_time if self._cursor is not None else view.end
-        assert center is not None
-        half = view.seconds / 4
-        center = max(view.start + half, min(center, view.end - half))
-        if view.seconds > 0:
-            self.set_view(center - half, center + half)
-
-    def zoom_out(self) -> None:
-        """Show twice the time, at most all."""
-        view = self.view_range
-        if view.seconds > 0:
-            end = min(view.end + view.seconds / 2, full_view(self._data).end)
-            self.set_view(end - 2 * view.seconds, end)
-
     def _clamped(self, start: float, end: float) -> TimeRange | None:
         """The view in whole steps within the data; None for all of it."""
         data, step = self._data, self._data.step

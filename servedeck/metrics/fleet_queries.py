@@ -195,7 +195,7 @@ def _pod_origins(targets: Sequence[MetricsTarget]) -> Iterator[_Origin]:
             lambda inner: label_replace(inner, SERVING, "$1", "pod", _POD_NAME),
         )
     for one in targets:
-        if not names_pods(one) and (one.pods or one.replica_sets):
+        if not names_pods(one) and one.pods:
             yield _Origin(pod_matchers(one), ("namespace", "pod"), _constant_name(one.name))
 
 

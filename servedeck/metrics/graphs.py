@@ -110,8 +110,8 @@ class GraphOptions:
     window: float
     """Of which a rate is computed."""
     step: float
-    """Between two points: of a gauge the greatest value since the last point is shown, of a mean
-    the mean."""
+    """Between two points. Of gauges whose points are far apart the mean since the last point is
+    shown, and where the greatest is shown, the greatest since then."""
     known: KnownNames = None
     """The names of the samples that the Pods have; None if that is not known."""
 
@@ -176,8 +176,8 @@ def _gauges(
 
 
 def _gauge_window(options: GraphOptions) -> float:
-    """Of points that are far apart the peak between them is shown, of a mean the mean; else the
-    value itself."""
+    """Seconds that a point stands for; 0 where points are so close that the value itself is
+    shown."""
     return options.step if options.step > 60 else 0.0
 
 

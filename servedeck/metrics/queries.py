@@ -275,8 +275,6 @@ def pod_pattern(target: MetricsTarget) -> str:
     if whole:
         patterns[whole] = None
     covering = re.compile(whole) if whole else None
-    for name in target.replica_sets:
-        _add_generated(patterns, f"{name}-"[:_MAX_GENERATED], covering)
     for pod in target.pods:
         generated = _GENERATED_NAME.fullmatch(pod.name) if target.is_whole else None
         if generated is not None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import time as unix_time
 from typing import Any, TypeVar
 
@@ -94,8 +94,6 @@ class Figures:
     waiting: float | None = None
     kv_cache: float | None = None
     """Share of the fullest Pod."""
-    queries: tuple[str, ...] = field(default=(), compare=False)
-    """PromQL of the total and the quantiles."""
     warning: str = ""
     """What the source says about the values, one sentence."""
 
@@ -228,11 +226,6 @@ class ServingMetrics:
             values["running"],
             values["waiting"],
             values["kv"],
-            tuple(
-                format_expression(one)
-                for name in ("total", *(label for label, _ in QUANTILES))
-                if (one := asked[name]) is not None
-            ),
             next((one.warning for one in found if one.warning), ""),
         )
 

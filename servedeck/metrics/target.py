@@ -47,8 +47,6 @@ class MetricsTarget:
     is_whole: bool = True
     """Whether the Pods are all those of the workload."""
     is_deployment: bool = True
-    replica_sets: tuple[str, ...] = ()
-    """Names of those of the Deployment, as far as they are known."""
     own_names: MetricNames = field(default_factory=dict)
     """What the serving itself calls its metrics, in place of the names of its server."""
     wanted_replicas: int | None = None

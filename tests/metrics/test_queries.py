@@ -125,7 +125,6 @@ def test_a_long_name_is_cut_where_the_api_server_cuts_it():
     base = f"{name}-6d4f8b7c9-"[:58]
     pattern = pod_pattern(target(name=name, pods=[f"{base}x7k2p"]))
     assert pattern == f"{base}{SUFFIX}"
-    assert pod_pattern(target(name=name, pods=[], replica_sets=(f"{name}-6d4f8b7c9",))) == pattern
 
 
 hostile = st.text(st.sampled_from('ab-.|()[]{}*+?^$\\"\n =~,#\u202e'), max_size=12)

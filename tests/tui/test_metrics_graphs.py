@@ -10,6 +10,7 @@ import pytest
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.source import FoundSeries
+from servedeck.metrics.target import TargetPod
 from tests.tui import fakes
 from tests.tui.fake_metrics_service import FakeMetricsService, constant
 from tests.tui.metrics_driver import LARGE, MEDIUM, NAME, SMALL, Driver, open_metrics
@@ -359,7 +360,7 @@ async def test_hostile_names_of_a_serving_are_in_the_queries_without_escapes():
         hostile = HOSTILE[0] + "\u202e[red]"
         target = service.target(driver.pane.key)
         service.target = lambda key: type(target)(
-            hostile, hostile, "vllm", 8000, False, target.pods, replica_sets=(hostile,)
+            hostile, hostile, "vllm", 8000, False, (TargetPod(hostile, True),)
         )
         await driver.press_and_read("H")
         await driver.press("q")
