@@ -40,6 +40,8 @@ MAX_QUERY_LENGTH = 4 << 10
 """Characters of the query of a URL; a longer one is sent in the body of a POST, which Prometheus
 has for that, as proxies refuse URLs of 8 KB
 (https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries)."""
+_POST_REFUSED = (403, 405, 501)
+"""Statuses with which a proxy that only lets queries pass may refuse a POST: then it is a GET."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,26 @@ class UrlTransport:
         self._proxy: str | None = None
 
     async def get(self, path: str, params: Sequence[tuple[str, str]], max_bytes: int) -> HttpAnswer:
+        query = urlencode(params)
+        if len(query) > MAX_QUERY_LENGTH:
+            answer = await self._request("POST", path, query, max_bytes)
+            if answer.status not in _POST_REFUSED:
+                return answer
+        return await self._request("GET", path, query, max_bytes)
+
+    async def _request(self, method: str, path: str, query: str, max_bytes: int) -> HttpAnswer:
         import aiohttp  # imported late because it is slow
 
         session = await self._open()
-        query, headers = urlencode(params), await asyncio.to_thread(self._headers)
-        url, body = f"{self._url}{path}", None
-        if len(query) <= MAX_QUERY_LENGTH:
-            url = f"{url}?{query}"
-        else:
+        url, headers = f"{self._url}{path}", await asyncio.to_thread(self._headers)
+        is_get = method == "GET"
+        if not is_get:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-            body = query
         try:
             async with session.request(
-                "GET" if body is None else "POST",
-                url,
-                data=body,
+                method,
+                f"{url}?{query}" if is_get else url,
+                data=None if is_get else query,
                 headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,  # to a login, or to a host that the token is not for

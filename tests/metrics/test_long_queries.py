@@ -30,3 +30,21 @@ async def test_a_long_query_is_in_the_body(prometheus: FakePrometheus, length: i
     await PrometheusClient(transport).query(query, 1.5)
     await transport.close()
     assert sent == [(method, query, "1.500", "team")]
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+async def test_where_only_get_is_allowed_a_long_query_is_in_the_url(
+    prometheus: FakePrometheus, status: int
+):
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.method != "GET":
+            return web.Response(status=status)
+        return web.json_response({"length": len(request.query["query"])})
+
+    prometheus.handler = handler
+    transport = UrlTransport(PrometheusOptions(prometheus.url))
+    query = "x" * MAX_QUERY_LENGTH
+    answer = await transport.get("/api/v1/query", [("query", query)], 1000)
+    await transport.close()
+    assert [one.method for one in prometheus.requests] == ["POST", "GET"]
+    assert answer.status == 200 and str(MAX_QUERY_LENGTH).encode() in answer.body
