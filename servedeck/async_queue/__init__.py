@@ -1,0 +1,1 @@
+"""Tasks of the async queue: the records of the gateway's API, and its client."""

@@ -1,0 +1,220 @@
+"""What the gateway's API says of tasks. JSON keys are the names of the fields; times are seconds
+since the epoch, by the clock of the store; a time that is not known is None."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class TaskState(StrEnum):
+    PENDING = "pending"
+    """It waits for its turn, or for its next attempt."""
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    """The inference server answered with a status below 400."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED})
+
+
+class FailureReason(StrEnum):
+    """Why a task is Failed, as it is counted."""
+
+    REFUSED = "refused"
+    """The inference server answered with a status that is not tried again (4xx)."""
+    EXHAUSTED = "exhausted"
+    """The last attempt that was allowed failed: a dead letter."""
+    EXPIRED = "expired"
+    """Its deadline passed before it ended."""
+    RESULT_TOO_LARGE = "result_too_large"
+    LOST = "lost"
+    """Its body or its credentials can no longer be read."""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task without its bodies."""
+
+    id: str
+    state: TaskState
+    attempt: int
+    """Number of the last attempt; 0 before the first."""
+    max_attempts: int
+    urgency: int
+    """0 (first) to 7, as in the header Priority (RFC 9218)."""
+    created: float
+    started: float | None = None
+    """When the last attempt began."""
+    ended: float | None = None
+    deadline: float
+    next_attempt: float | None = None
+    """When a pending task is tried again, if it waits for that."""
+    expires: float | None = None
+    """When an ended task is deleted."""
+    reason: str = ""
+    """FailureReason of a failed task; "" for others."""
+    message: str = ""
+    """Why it failed, or why it is tried again, one sentence."""
+    status: int | None = None
+    """HTTP status of the stored response; None if there is none."""
+    pod: str = ""
+    """Where its last attempt was made."""
+    owner: str = ""
+    """Whose it is: a keyed hash of the credentials; "" for a caller without."""
+    method: str = "POST"
+    path: str = "/"
+    """With its query."""
+    model: str = ""
+    is_stream: bool = False
+    request_bytes: int = 0
+    response_bytes: int = 0
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that has ended."""
+
+    attempt: int
+    pod: str = ""
+    worker: str = ""
+    began: float
+    ended: float
+    status: int | None = None
+    """HTTP status of the inference server; None without an answer."""
+    message: str = ""
+    """What went wrong, one sentence; "" if nothing did."""
+    is_counted: bool = True
+    """Whether it counts to max_attempts: one that a gateway handed back does not."""
+
+
+class FeedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of the state of a task."""
+
+    cursor: str
+    """Where to resume after it."""
+    id: str
+    state: TaskState | None
+    """None: the task was deleted."""
+    attempt: int
+    time: float
+
+
+class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[Task]
+    """The newest first."""
+    next: str = ""
+    """Cursor of the next page; "" on the last."""
+    feed: str = ""
+    """Cursor of the feed from before the page was read, so that no change is missed."""
+
+
+class StateCounts(msgspec.Struct, frozen=True, kw_only=True):
+    pending: int = 0
+    """Those that wait for their next attempt included."""
+    delayed: int = 0
+    """Pending tasks that wait for their next attempt."""
+    processing: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def backlog(self) -> int:
+        """Tasks that have not ended."""
+        return self.pending + self.processing
+
+
+class QueueMinute(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in one minute."""
+
+    time: float
+    """Its beginning."""
+    submitted: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    depth: int | None = None
+    """Pending tasks at the last sweep of the minute; None if there was none."""
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process that delivers says of itself every few seconds."""
+
+    name: str
+    ready_pods: list[str] = []
+    blocked_by: str = ""
+    """Why it delivers nothing, one sentence; "" if it does."""
+    blocked_since: float | None = None
+    time: float = 0.0
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    serving: str
+    """namespace/name"""
+    version: str
+    """Of servedeck."""
+    counts: StateCounts
+    backlog: int
+    """What KEDA scales by: pending and processing."""
+    oldest_seconds: float | None = None
+    """Age of the oldest pending task."""
+    paused: bool = False
+    concurrency: int
+    """Tasks that are processed at once at most, of all Pods; 0 for no such limit."""
+    pod_concurrency: int
+    max_depth: int
+    running: dict[str, int] = {}
+    """Tasks in progress by Pod."""
+    minutes: list[QueueMinute] = []
+    """Of the last hour, the oldest first; the last one is not over."""
+    workers: list[WorkerStatus] = []
+    blocked_by: str = ""
+    """Why nothing drains, one sentence; "" if something does, or nothing waits."""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Answer to a request that was stored."""
+
+    id: str
+    status: TaskState
+    status_url: str
+    result_url: str
+    position: int | None = None
+    """Tasks that are taken before it; None if it no longer waits."""
+
+
+class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Status of a task, as its caller sees it."""
+
+    id: str
+    status: TaskState
+    attempt: int
+    max_attempts: int
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    deadline: float
+    next_attempt: float | None = None
+    expires: float | None = None
+    reason: str = ""
+    message: str = ""
+    response_status: int | None = None
+    position: int | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of an error answer, RFC 9457 (application/problem+json)."""
+
+    title: str
+    """What is wrong, in a few words."""
+    status: int
+    detail: str = ""
+    """What is wrong and what to do, in sentences."""
+    task: str = ""
+    state: str = ""

@@ -1,0 +1,1 @@
+"""HTTP for operators and Prometheus, on a port of its own."""

@@ -1,0 +1,1 @@
+"""Making the stored requests to the inference server."""

@@ -1,0 +1,81 @@
+"""One reader of the feed for everything in a process that waits for a change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from servedeck.async_queue.tasks import FeedEvent
+from servedeck.gateway.stores.store import FeedTrimmedError, StoreError, TaskStore
+
+_READ_LIMIT = 1000
+_READ_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+Listener = Callable[[list[FeedEvent]], None]
+"""Is given events in order; an empty list says that some may have been missed."""
+
+
+class FeedHub:
+    """Follows the feed from its present end while `run` runs."""
+
+    def __init__(self, store: TaskStore) -> None:
+        self._store = store
+        self._listeners: list[Listener] = []
+        self._watched: dict[str, set[asyncio.Event]] = {}
+
+    async def run(self) -> None:
+        """Ends only when it is cancelled: while the store is away, it tries again."""
+        cursor = ""
+        while True:
+            try:
+                if not cursor:
+                    cursor = await self._store.feed_end()
+                    self._publish([])
+                events = await self._store.read_feed(cursor, _READ_LIMIT, _READ_SECONDS)
+            except FeedTrimmedError:
+                cursor = ""
+                continue
+            except StoreError as error:
+                _log.debug("the feed cannot be read: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if events:
+                cursor = events[-1].cursor
+                self._publish(events)
+
+    @contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Call it with all events."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    @contextmanager
+    def watching(self, id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the task may have changed. Enter it before the task is read,
+        so that no change is missed; clear it before it is read again."""
+        changed = asyncio.Event()
+        self._watched.setdefault(id, set()).add(changed)
+        try:
+            yield changed
+        finally:
+            watching = self._watched[id]
+            watching.discard(changed)
+            if not watching:
+                del self._watched[id]
+
+    def _publish(self, events: list[FeedEvent]) -> None:
+        if self._watched:
+            ids = [one.id for one in events] if events else list(self._watched)
+            for id in ids:
+                for changed in self._watched.get(id, ()):
+                    changed.set()
+        for listener in tuple(self._listeners):
+            listener(events)

@@ -1,0 +1,1 @@
+"""HTTP for callers: submitting, and the status and result of their own tasks."""
