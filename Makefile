@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --custom-compile-command "make lock" --group build pyproject.toml
+	--no-annotate --custom-compile-command "make lock" --group build
 SOURCES := servedeck tui widgets styles tests benchmarks docs .ci
 
 .PHONY: demo test test-real lint types imports check bench pictures lock clean
@@ -56,8 +56,9 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml requirements-dev.lock
 
 lock: $(BIN)/python  ## the lock files after a change in pyproject.toml; ARGS=--upgrade for new versions
 	$(PIP) uv
-	$(LOCK) --extra dev -o requirements-dev.lock $(ARGS)
-	$(LOCK) -c requirements-dev.lock -o requirements.lock $(ARGS)
+	$(LOCK) pyproject.toml --extra dev -o requirements-dev.lock $(ARGS)
+	$(LOCK) pyproject.toml -c requirements-dev.lock -o requirements.lock $(ARGS)
+	$(LOCK) --group gateway -c requirements-dev.lock -o deploy/gateway/requirements.lock $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

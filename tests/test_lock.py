@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+GATEWAY_LOCK = "deploy/gateway/requirements.lock"
 PIN_PATTERN = re.compile(
     r"^([\w.-]+)==([^\s;]+)((?: ;[^\\]*)?) \\\n((?:    --hash=\S+(?: \\)?\n)+)", re.M
 )
@@ -52,7 +53,16 @@ def test_the_lock_satisfies_the_ranges(file: str) -> None:
     assert unmet_requirements(requirements(dev="dev" in file), pins) == []
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "requirements-dev.lock"])
+def test_the_lock_of_the_gateway_satisfies_its_ranges_which_are_those_of_the_package() -> None:
+    groups, named = load_pyproject()["dependency-groups"], load_pyproject()["project"]
+    pins = parse_lock((ROOT / GATEWAY_LOCK).read_text())
+    assert unmet_requirements([*groups["gateway"], *groups["build"]], pins) == []
+    assert set(groups["gateway"]) <= set(named["dependencies"])
+    versions = parse_lock((ROOT / "requirements.lock").read_text())
+    assert {name: one for name, one in pins.items() if versions.get(name) != one} == {}
+
+
+@pytest.mark.parametrize("file", ["requirements.lock", "requirements-dev.lock", GATEWAY_LOCK])
 def test_every_line_of_a_lock_is_a_pin_with_hashes(file: str) -> None:
     rest = PIN_PATTERN.sub("", (ROOT / file).read_text())
     assert [line for line in rest.splitlines() if line and not line.startswith("#")] == []
