@@ -13,7 +13,7 @@ from servedeck.gateway.settings import load_settings
 from tests.control_plane.control_plane import ControlPlane
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-FILES = ("gateway/gateway.yaml", "gateway/network-policy.yaml", "valkey/valkey.yaml")
+FILES = ("gateway/gateway.yaml", "valkey/valkey.yaml")
 PLURALS = {
     "ConfigMap": "api/v1/namespaces/{}/configmaps",
     "ServiceAccount": "api/v1/namespaces/{}/serviceaccounts",
@@ -35,6 +35,7 @@ def load(file: str) -> list[dict[str, Any]]:
 def test_each_object_is_created(control_plane: ControlPlane, namespace: str, file: str) -> None:
     for one in load(file):
         path = PLURALS[one["kind"]].format(namespace)
+        one["metadata"]["namespace"] = namespace
         control_plane.create(f"/{path}?fieldValidation=Strict", one)
     assert {one["kind"] for one in load(file)} <= set(PLURALS)
 
