@@ -9,7 +9,7 @@ from servedeck.metrics.objective_status import ObjectiveState, ObjectiveStatus
 from servedeck.metrics.serving_metrics import Figures
 from servedeck.metrics.units import Unit, finite, format_value
 from servedeck.serving.objectives import ObjectiveKind
-from widgets.styled_line import Line, Span, line_width
+from widgets.styled_line import Line, Span, fit_line, line_width
 
 CARD_LINES = 3
 """Lines of the cards."""
@@ -41,16 +41,21 @@ _WORST_FIRST = (
 
 
 def objective_lines(
-    objectives: Iterable[ObjectiveStatus], most: int, moment: str = NOW
+    objectives: Iterable[ObjectiveStatus], most: int, width: int, moment: str = NOW
 ) -> tuple[Line, ...]:
     """The objectives in sentences, the worst ones first, at most so many lines. `moment` is that of
-    their values."""
+    their values; a sentence that `width` has no room for is a shorter one."""
     ordered = sorted(objectives, key=lambda status: _WORST_FIRST.index(status.state))
     when = "" if moment == NOW else f"{moment}: "
-    return tuple(
-        ((f" {_STATE_SIGNS[one.state] or '✓'} {when}{one.sentence}.", STATE_STYLES[one.state]),)
-        for one in ordered[:most]
-    )
+
+    def line(one: ObjectiveStatus) -> Line:
+        sign, style_name = _STATE_SIGNS[one.state] or "✓", STATE_STYLES[one.state]
+        full: Line = ((f" {sign} {when}{one.sentence}.", style_name),)
+        if line_width(full) <= width:
+            return full
+        return fit_line(((f" {sign} {when}{one.short_sentence}.", style_name),), width)
+
+    return tuple(line(one) for one in ordered[:most])
 
 
 def figure_lines(

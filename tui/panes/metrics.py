@@ -251,11 +251,11 @@ class MetricsPane(Pane):
         lines = figure_lines(figures, name, width, objectives, moment)
         self.cards.set_lines(*(fit_line(one, width) for one in lines))
         most = MAX_OBJECTIVE_LINES if self.size.height >= TALL_LINES else 1
-        sentences = objective_lines(objectives, most, moment)
+        sentences = objective_lines(objectives, most, width, moment)
         self.objectives.display = bool(sentences)
         if sentences:
             self.objectives.styles.height = len(sentences)
-            self.objectives.set_lines(*(fit_line(one, width) for one in sentences))
+            self.objectives.set_lines(*sentences)
 
     def _show_graph(self, key: GraphKey) -> None:
         feed, is_by_pod, view = self._feed, self.grid.is_by_pod, None
