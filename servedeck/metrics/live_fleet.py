@@ -82,6 +82,7 @@ class LiveFleet:
             self._has_library = True
         reasons: dict[FleetKey, str] = {}
         chosen = list(_choose(targets, reasons))
+        self._forget_old()
         slots = asyncio.Semaphore(SERVINGS_AT_ONCE)
 
         async def read(target: MetricsTarget) -> None:
@@ -128,6 +129,15 @@ class LiveFleet:
         if silent == len(ready):
             return "Its Ready Pods do not answer with metrics."
         return f"{silent} of its {len(ready)} Ready Pods do not answer with metrics."
+
+    def _forget_old(self) -> None:
+        """Servings that were deleted, or have left the screen for long: the ring has no sample of
+        them that a rate is made of."""
+        since = self._clock() - USELESS_INTERVAL
+        for key, known in list(self._readings.items()):
+            if all(one.last < since for one in known.values()):
+                del self._readings[key]
+                self._denials.pop(key, None)
 
     def _ring_ends(self, target: MetricsTarget, pod: str, now: float) -> None:
         self.ring.mark_stale(_pod_labels(target, pod), now)
