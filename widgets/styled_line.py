@@ -131,8 +131,9 @@ class StyledLineView(StyledLineBase):
 
 
 def sanitized(text: str) -> str:
-    """`text` on one line, without control characters."""
-    return text if text.isprintable() else one_line(sanitize(text))
+    """`text` on one line, without what `sanitize` drops."""
+    shown = sanitize(text)  # changes some printable characters too
+    return shown if text.isprintable() else one_line(shown)
 
 
 def fit_text(text: str, width: int) -> str:

@@ -485,6 +485,7 @@ async def test_it_fits_any_terminal():
                 ),
                 f"the graphs at {width}x{height}",
             )
+            await driver.wait_until_shown()
             lines = driver.text.splitlines()
             assert len(lines) == height
             assert all(len(line) <= width for line in lines)
