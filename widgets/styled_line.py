@@ -132,6 +132,8 @@ class StyledLineView(StyledLineBase):
 
 def sanitized(text: str) -> str:
     """`text` on one line, without what `sanitize` drops."""
+    if text.isascii() and text.isprintable():
+        return text
     shown = sanitize(text)  # changes some printable characters too
     return shown if text.isprintable() else one_line(shown)
 
