@@ -34,6 +34,8 @@ from widgets.text_view import StatusLine
 if TYPE_CHECKING:
     from servedeck.metrics.serving_metrics import ShownGraph
 
+BY_POD_HINT = "p shows the graph of the whole serving and the other graphs again."
+"""For keys that have nothing to do while all Pods are shown."""
 LARGE_STEP = 10
 """Columns that the cursor moves with shift or ctrl."""
 MAX_OBJECTIVE_LINES = 3
@@ -302,6 +304,9 @@ class MetricsPane(Pane):
         self._start()
 
     def do_cursor(self, key: str) -> None:
+        if self.grid.is_by_pod:
+            self.show_message(BY_POD_HINT)
+            return
         step = LARGE_STEP if "+" in key else 1
         self.grid.move_cursor(step if key.endswith("right") else -step)
 
@@ -339,7 +344,9 @@ class MetricsPane(Pane):
     # -- actions: graphs ----------------------------------------------------------------------
 
     def do_graph(self, key: str) -> None:
-        if self.grid.choose(key):
+        if self.grid.is_by_pod and not self.grid.has_more_pods:
+            self.show_message(BY_POD_HINT)
+        elif self.grid.choose(key):
             self._start()
         else:
             self._show_heading()
