@@ -13,7 +13,7 @@ from servedeck.metrics.families import Metric, sample_names
 from servedeck.metrics.fleet_metrics import FleetKey, target_key
 from servedeck.metrics.pod_scrape import PodReader
 from servedeck.metrics.sample_ring import SampleRing
-from servedeck.metrics.target import MetricsTarget
+from servedeck.metrics.target import NO_READY_POD, MetricsTarget
 from servedeck.promql.exposition import Sample, load_library
 
 MAX_PODS = 100
@@ -151,7 +151,7 @@ def _choose(
     for target in targets:
         count = len(target.ready_pods)
         if not count:
-            reasons[target_key(target)] = "It has no Ready Pod."
+            reasons[target_key(target)] = NO_READY_POD
         elif count > left:
             reasons[target_key(target)] = (
                 f"Its Pods are not read: without a Prometheus at most {MAX_PODS} Pods are."

@@ -141,7 +141,7 @@ async def test_what_prometheus_does_not_know_has_a_reason(clock: Clock):
     found = await reader.read([ONE_POD, target(name="embed", pods=[EMBED_POD]), stopped])
     assert found.reasons == {
         EMBED: "The samples has no metrics of it.",
-        ("chat", "stopped"): "It has no Ready Pod.",
+        ("chat", "stopped"): "No Pod is Ready.",
     }
     assert not found.has_failed
 

@@ -71,20 +71,25 @@ def figure_lines(
     cards = _cards(figures, period, moment, {one.kind: one.state for one in objectives})
     shown: list[Sequence[Line]] = []
     used = 0
-    for card in cards:
-        needed = max(line_width(one) for one in card) + (_GAP if shown else 1)
-        if used + needed > width and shown:
+    for forms in cards:
+        fitting = (one for one in forms if not shown or used + _GAP + _card_width(one) <= width)
+        card = next(fitting, None)
+        if card is None:
             break
+        used += _card_width(card) + (_GAP if shown else 1)
         shown.append(card)
-        used += needed
     return tuple(_beside([card[row] for card in shown], shown) for row in range(CARD_LINES))
+
+
+def _card_width(card: Sequence[Line]) -> int:
+    return max(line_width(one) for one in card)
 
 
 def _beside(parts: Sequence[Line], cards: Sequence[Sequence[Line]]) -> Line:
     """One row of all cards, each as wide as its widest line."""
     found: list[Span] = [(" ", "")]
     for number, (part, card) in enumerate(zip(parts, cards, strict=True)):
-        width = max(line_width(one) for one in card)
+        width = _card_width(card)
         found += part
         if number < len(parts) - 1:
             found.append((" " * (width - line_width(part) + _GAP), ""))
@@ -96,12 +101,16 @@ States = Mapping[ObjectiveKind, ObjectiveState]
 
 def _cards(
     figures: Figures | None, period: str, moment: str, states: States
-) -> list[Sequence[Line]]:
+) -> list[tuple[Sequence[Line], ...]]:
+    """Each card in full, and after it a narrower form that some have."""
     return [
-        _requests(figures, period, moment),
-        _latency(figures, states),
-        _in_progress(figures, moment),
-        _pressure(figures, states),
+        (_requests(figures, period, moment),),
+        (_latency(figures, states),),
+        (_in_progress(figures, moment),),
+        (
+            _pressure(figures, states),
+            _pressure(figures, states, ("5xx errors", "TTFT P95", "KV cache")),
+        ),
     ]
 
 
@@ -165,13 +174,17 @@ def _in_progress(figures: Figures | None, moment: str) -> Sequence[Line]:
     )
 
 
-def _pressure(figures: Figures | None, states: States) -> Sequence[Line]:
+def _pressure(
+    figures: Figures | None,
+    states: States,
+    labels: tuple[str, str, str] = ("Errors 5xx", "P95 to first token", "KV cache"),
+) -> Sequence[Line]:
     errors = figures.error_share if figures is not None else None
     ttft = figures.ttft if figures is not None else None
     cache = figures.kv_cache if figures is not None else None
     return (
         (
-            ("Errors 5xx ", "title"),
+            (f"{labels[0]} ", "title"),
             _marked(
                 format_value(errors, Unit.PERCENT),
                 states.get(ObjectiveKind.ERRORS),
@@ -179,8 +192,8 @@ def _pressure(figures: Figures | None, states: States) -> Sequence[Line]:
             ),
         ),
         (
-            ("P95 to first token ", "muted"),
+            (f"{labels[1]} ", "muted"),
             _marked(format_value(ttft, Unit.SECONDS), states.get(ObjectiveKind.TTFT)),
         ),
-        (("KV cache ", "muted"), (format_value(cache, Unit.PERCENT), "")),
+        ((f"{labels[2]} ", "muted"), (format_value(cache, Unit.PERCENT), "")),
     )
