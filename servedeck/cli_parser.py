@@ -196,7 +196,8 @@ def _add_top_command(commands: Any) -> None:
         " from Prometheus, and of servings that it does not know from the /metrics of their Pods."
         " What is not known is –, and null in JSON; the reason is written to standard error.",
         epilog="Exit codes: 0 the servings are printed, also if nothing is known of them, 1 a"
-        " serving that is named does not exist, or the servings cannot be read, 2 wrong usage.",
+        " serving that is named does not exist, or the servings cannot be read, 2 wrong usage, 130"
+        " after ctrl+c.",
         allow_abbrev=False,
     )
     top.add_argument(

@@ -276,4 +276,6 @@ def test_drafts_of_a_demo_are_stored_with_its_files_and_others_in_the_users_dire
 def test_help_can_be_printed_where_the_terminal_has_few_characters(run: RunCommand) -> None:
     result = run("top", "--help", PYTHONIOENCODING="ascii")
     assert result.returncode == 0, result.stderr
-    assert "What is not known is ?" in " ".join(result.stdout.split())
+    text = " ".join(result.stdout.split())
+    assert "What is not known is ?" in text
+    assert text.endswith("2 wrong usage, 130 after ctrl+c.")

@@ -66,6 +66,9 @@ class ListMetrics:
         self._generation = 0
         self.problem = ""
         """Why nothing can be read, one sentence; "" while it can."""
+        self._has_failed = False
+        """Whether a source that did answer no longer does, so that figures are those of Pods, or
+        old."""
 
     @property
     def is_due(self) -> bool:
@@ -87,7 +90,7 @@ class ListMetrics:
             age = format_duration(unix_time() - known[0])
             return f"Metrics of {age} ago. {self.problem}".rstrip()
         reason = self._reasons.get(key, "")
-        if reason or known is not None:
+        if reason or (known is not None and not self._has_failed):
             return reason
         return self.problem or ("" if key in self._asked else "Its metrics are not read yet.")
 
@@ -109,6 +112,7 @@ class ListMetrics:
         self._generation += 1
         self._is_reading = False
         self.problem = ""
+        self._has_failed = False
 
     def check(self, wanted: Sequence[NamespacedName], *, with_recent: bool) -> None:
         """Read the figures of the servings if some were not asked for yet, or there may be
@@ -161,6 +165,7 @@ class ListMetrics:
         self._due_at = monotonic() + (reading.next_in if reading is not None else RETRY_SECONDS)
         notes = {key: self.note(key) for key in keys}
         self.problem = one_line(problem or (reading.problem if reading is not None else ""))
+        self._has_failed = reading is None or reading.has_failed
         changed: set[NamespacedName] = set()
         generation = self._generation
         for at in range(0, len(keys), _KEYS_AT_ONCE):

@@ -10,6 +10,7 @@ from widgets.chart_plot import line_marker, line_style, shown_text, to_ascii
 from widgets.chart_times import clock
 from widgets.styled_line import (
     Line,
+    Span,
     align_left_right,
     fit_line,
     fit_text,
@@ -97,15 +98,21 @@ def values_line(data: ChartData, index: int | None, width: int, *, is_utf8: bool
         text = shown_text(f"{data.title} {data.reason}".strip(), is_utf8)
         line: Line = ((text, "muted"),)
     else:
-        line = ((shown_text(data.title, is_utf8), "title"),)
+        title: Span = (shown_text(data.title, is_utf8), "title")
+        line = (title,)
         for number in range(len(data.lines)):
             line = (*line, (" ", ""), *_value_spans(data, number, index, is_utf8))
+        if len(data.lines) == 1 and line_width(line) > width:
+            marker, _label, value = _value_spans(data, 0, index, is_utf8)
+            line = (title, (" ", ""), marker, value)
     return tuple(
         (to_ascii(text, is_utf8), style_name) for text, style_name in fit_line(line, width)
     )
 
 
-def _value_spans(data: ChartData, number: int, index: int, is_utf8: bool) -> Line:
+def _value_spans(
+    data: ChartData, number: int, index: int, is_utf8: bool
+) -> tuple[Span, Span, Span]:
     """ "● P50 230 ms"."""
     line = data.lines[number]
     value = to_ascii(format_value(data.value_at(line, index), data.unit), is_utf8)

@@ -62,7 +62,7 @@ Cells = tuple[str, list[str]]
 """A row of cells: a character of each, and its style name."""
 
 _MARK_RANKS = {mark[0]: rank for rank, mark in enumerate(MARKS.values())}
-_ASCII = {"–": "-", "…": "~", "°": "", "×": "x", "↑": "^"}
+_ASCII = {"–": "-", "…": "~", "°": "", "×": "x", "↑": "^", "✗": "x", "✓": "v"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,11 +234,20 @@ class SmallMultiples(StyledLineView):
         self._rows, self._unit, self._title, self._note = rows, unit, title, note
         self._redraw()
 
-    def turn_pages(self, pages: int) -> None:
-        """Show the charts that follow, or those before."""
-        step = lay_out(
+    @property
+    def has_pages(self) -> bool:
+        """Whether not all charts fit."""
+        return len(self._rows) > self._page_size
+
+    @property
+    def _page_size(self) -> int:
+        return lay_out(
             self._rows, self._unit, self.size.width, self.size.height, is_utf8=self._is_utf8
         ).count
+
+    def turn_pages(self, pages: int) -> None:
+        """Show the charts that follow, or those before."""
+        step = self._page_size
         last = max(0, (len(self._rows) - 1) // step * step)
         first = max(0, min((self._first // step + pages) * step, last))
         if first != self._first:

@@ -131,8 +131,11 @@ class StyledLineView(StyledLineBase):
 
 
 def sanitized(text: str) -> str:
-    """`text` on one line, without control characters."""
-    return text if text.isprintable() else one_line(sanitize(text))
+    """`text` on one line, without what `sanitize` drops."""
+    if text.isascii() and text.isprintable():
+        return text
+    shown = sanitize(text)  # changes some printable characters too
+    return shown if text.isprintable() else one_line(shown)
 
 
 def fit_text(text: str, width: int) -> str:
@@ -246,14 +249,28 @@ def align_left_right(left: Line, right: Line, width: int) -> Line:
     return (*fit_line(left, room), (" ", ""), *right)
 
 
+def _mark_cut(spans: list[Span], rest: str) -> None:
+    """End spans that fill a line in "…", if the rest of it has more than blanks."""
+    if not rest.strip():
+        return
+    for number in range(len(spans) - 1, -1, -1):
+        text, style_name = spans[number]
+        if width := cell_len(text):
+            spans[number] = (fit_text(text + rest.lstrip(), width), style_name)
+            return
+
+
 def fit_line(line: Line, width: int) -> Line:
     """`line` in exactly `width` cells, ending in "…" if it was cut."""
     spans: list[Span] = []
     room = width
-    for text, style_name in line:
+    for number, (text, style_name) in enumerate(line):
         taken = cell_len(text)
         if taken > room:
-            spans.append((fit_text(text, room), style_name))
+            if room:
+                spans.append((fit_text(text, room), style_name))
+            else:
+                _mark_cut(spans, "".join(part for part, _ in line[number:]))
             return tuple(spans)
         spans.append((text, style_name))
         room -= taken

@@ -75,7 +75,7 @@ class ClusterMetrics:
             await metrics.prepare()
             if await metrics.has_values():
                 return OpenMetrics(metrics)
-            problem = f"{source.display_name} has no metrics of this serving."
+            problem = f"{source.display_name} has no metrics of it."
         except MetricsError as error:
             problem = str(error)
             self._forget_found()

@@ -22,7 +22,7 @@ from servedeck.metrics.fleet_queries import Rate
 from servedeck.metrics.live_fleet import FIRST_INTERVAL, INTERVAL, LiveFleet
 from servedeck.metrics.live_source import LiveSource
 from servedeck.metrics.source import MetricsSource
-from servedeck.metrics.target import MetricsTarget
+from servedeck.metrics.target import NO_READY_POD, MetricsTarget
 
 REFRESH_SECONDS = 15.0
 """Between two readings from Prometheus, which seldom scrapes more often."""
@@ -92,7 +92,7 @@ class FleetReader:
         unknown = [one for one in targets if target_key(one) not in found.figures]
         for one in unknown:
             known_by = f"{source.display_name} has no metrics of it." if source else problem
-            reasons[target_key(one)] = known_by if one.ready_pods else "It has no Ready Pod."
+            reasons[target_key(one)] = known_by if one.ready_pods else NO_READY_POD
         figures, next_in = dict(found.figures), REFRESH_SECONDS
         live_targets = unknown if self._live is not None else []
         if self._live is not None and any(one.ready_pods for one in unknown):

@@ -13,7 +13,7 @@ from servedeck.metrics.families import Metric, sample_names
 from servedeck.metrics.fleet_metrics import FleetKey, target_key
 from servedeck.metrics.pod_scrape import PodReader
 from servedeck.metrics.sample_ring import SampleRing
-from servedeck.metrics.target import MetricsTarget
+from servedeck.metrics.target import NO_READY_POD, MetricsTarget
 from servedeck.promql.exposition import Sample, load_library
 
 MAX_PODS = 100
@@ -82,6 +82,7 @@ class LiveFleet:
             self._has_library = True
         reasons: dict[FleetKey, str] = {}
         chosen = list(_choose(targets, reasons))
+        self._forget_old()
         slots = asyncio.Semaphore(SERVINGS_AT_ONCE)
 
         async def read(target: MetricsTarget) -> None:
@@ -129,6 +130,15 @@ class LiveFleet:
             return "Its Ready Pods do not answer with metrics."
         return f"{silent} of its {len(ready)} Ready Pods do not answer with metrics."
 
+    def _forget_old(self) -> None:
+        """Servings that were deleted, or have left the screen for long: the ring has no sample of
+        them that a rate is made of."""
+        since = self._clock() - USELESS_INTERVAL
+        for key, known in list(self._readings.items()):
+            if all(one.last < since for one in known.values()):
+                del self._readings[key]
+                self._denials.pop(key, None)
+
     def _ring_ends(self, target: MetricsTarget, pod: str, now: float) -> None:
         self.ring.mark_stale(_pod_labels(target, pod), now)
 
@@ -141,7 +151,7 @@ def _choose(
     for target in targets:
         count = len(target.ready_pods)
         if not count:
-            reasons[target_key(target)] = "It has no Ready Pod."
+            reasons[target_key(target)] = NO_READY_POD
         elif count > left:
             reasons[target_key(target)] = (
                 f"Its Pods are not read: without a Prometheus at most {MAX_PODS} Pods are."

@@ -100,6 +100,26 @@ class ObjectiveStatus:
         return f"{text}; {self.budget_text}" if self.budget_text else text
 
     @property
+    def short_sentence(self) -> str:
+        """The same for a narrow screen: "P95 2.31 s > 2 s since 14:02 (12m); budget of 1h 140 %
+        burnt"."""
+        target = format_objective_value(self.kind, self.target)
+        if self.value is None:
+            text = f"{self.label} not known; objective {target}"
+        else:
+            value = format_objective_value(self.kind, self.value)
+            if self.state is ObjectiveState.MISSED:
+                text = " ".join(filter(None, (f"{self.label} {value} > {target}", self.since_text)))
+            else:
+                close = self.value > RISK_SHARE * self.target
+                sign = "close to" if close else "within"
+                text = f"{self.label} {value} {sign} {target}"
+        if self.budget_burnt is None:
+            return text
+        share = format_value(self.budget_burnt, Unit.PERCENT)
+        return f"{text}; budget of {self._period} {share} burnt"
+
+    @property
     def _period(self) -> str:
         known = (one.name for one in PERIODS if abs(one.seconds - self.seconds) < 1.0)
         return next(known, format_duration(self.seconds))

@@ -28,7 +28,7 @@ from servedeck.metrics.period import USUAL_SCRAPE_INTERVAL, TimeGrid, rate_windo
 from servedeck.metrics.queries import KnownNames, metric_series, pod_pattern
 from servedeck.metrics.shown_lines import ShownLine, joined_lines, shown_lines
 from servedeck.metrics.source import MetricsSource
-from servedeck.metrics.target import MetricsTarget
+from servedeck.metrics.target import NO_READY_POD, MetricsTarget
 from servedeck.promql.expressions import Expression, first_of, format_expression
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE
 
@@ -267,6 +267,8 @@ class ServingMetrics:
         names = list(dict.fromkeys(n for one in lines for n in selector_names(one.expression)))
         if not names:
             return self._unasked_reason(key, absent, by_pod=by_pod)
+        if not self._known and self.source.since is not None and not self.target.ready_pods:
+            return NO_READY_POD  # none is read, however long it takes
         if not self._known and self._is_first_reading:
             return "Its Pods were not read twice yet, which a rate takes."
         if not self._known and self.source.since is not None:

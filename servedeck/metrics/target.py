@@ -23,6 +23,8 @@ from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.status.pods import is_ready
 
 METRICS_PATH = "/metrics"
+NO_READY_POD = "No Pod is Ready."
+"""Why nothing is read from Pods; said of one serving and of several."""
 
 
 class TargetPod(NamedTuple):

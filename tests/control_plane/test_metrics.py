@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 import pytest
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.config import Settings
+from servedeck.metrics import pod_scrape
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.load import LoadReader, ServingLoad
 from servedeck.metrics.period import make_grid
@@ -20,10 +22,12 @@ from servedeck.metrics.target import fetch_target
 from servedeck.metrics.transports import PrometheusOptions, open_transport
 from tests.control_plane import pod_statuses
 from tests.control_plane.control_plane import ControlPlane
-from tests.control_plane.prometheus import Exporter, own_address, run_prometheus
+from tests.control_plane.prometheus import SCRAPE_INTERVAL, Exporter, own_address, run_prometheus
 from tests.control_plane.test_deploy import grant_role, open_connection
 from tests.control_plane.test_roles import rules_of
 from tests.waiting import WAIT_SECONDS
+
+T = TypeVar("T")
 
 RATE = 400.0
 COUNTER = 'vllm:request_success_total{finished_reason="stop"}'
@@ -60,25 +64,40 @@ async def read(connection: Connection, namespace: str, **settings: Any) -> Servi
     return await LoadReader(connection, values, (1.0,)).read_serving(namespace, "llama")
 
 
-async def wait_for_load(
-    connection: Connection, namespace: str, condition: Callable[[ServingLoad], bool], **setting: Any
-) -> ServingLoad:
-    """Read until the condition holds."""
+async def ask_until(ask: Callable[[], Awaitable[T]], condition: Callable[[T], bool]) -> T:
+    """Ask until the condition holds: Prometheus has no value of a Pod that it did not scrape yet,
+    or whose last scrape failed."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while not condition(load := await read(connection, namespace, **setting)):
-        assert time.monotonic() < deadline, load
-    return load
+    while not condition(found := await ask()):
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(SCRAPE_INTERVAL)
+    return found
 
 
 async def test_an_operator_reads_the_pods(
-    control_plane: ControlPlane, namespace: str, exporter: Exporter
+    control_plane: ControlPlane,
+    namespace: str,
+    exporter: Exporter,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    times: list[float] = []
+
+    def page(seconds: float) -> bytes:
+        times.append(seconds)
+        return f"{COUNTER} {RATE * seconds}\n{RUNNING}\n".encode()
+
+    exporter.pages["/metrics"] = page
+    monkeypatch.setattr(pod_scrape, "POD_TIMEOUT", WAIT_SECONDS)
     create_serving(control_plane, namespace, exporter)
     grant_role(control_plane, namespace, "member", rules_of("viewer", "operator"))
     async with open_connection(control_plane, user="member", namespace=namespace) as connection:
         load = await read(connection, namespace)
         assert (load.source, load.pods, load.ready_pods, load.running_requests) == ("pods", 1, 1, 7)
-        assert load.requests_per_second == pytest.approx(RATE, rel=0.5)
+        # of the two pages, of which each was a while on its way
+        first, second = times
+        assert load.requests_per_second is not None and load.seconds >= 0.99
+        count = load.requests_per_second * load.seconds
+        assert count == pytest.approx(RATE * (second - first), rel=1e-6)
 
 
 async def test_a_viewer_is_told_the_permission(
@@ -129,10 +148,10 @@ async def test_prometheus_is_asked_through_its_service(
             }
             control_plane.create(f"{path}/endpoints", endpoints)
             # Services and endpoints reach the API server's proxy by a watch.
-            load = await wait_for_load(
-                connection, namespace, lambda load: load.source == "prometheus", **setting
+            load = await ask_until(
+                lambda: read(connection, namespace, **setting),
+                lambda load: load.source == "prometheus" and load.running_requests == 7,
             )
-            assert load.running_requests == 7
             rate = load.requests_per_second
             assert rate is not None and 0 < rate <= 1.5 * RATE
             assert load.sentence.endswith("(in the last 2 minutes); 7 in progress.")
@@ -148,11 +167,15 @@ async def check_graphs(connection: Connection, namespace: str, prometheus_servic
     names = await source.known_names(target)
     assert names is not None and {"vllm:request_success_total", "up"} <= set(names)
     metrics = ServingMetrics(source, target)
-    figures = await metrics.figures(3600)
-    assert (figures.running, figures.waiting, figures.warning) == (7, None, "")
-    graph = await metrics.graph(GraphKey.QUEUE, make_grid(time.time(), 60, 60, 1.0))
-    [running, waiting] = graph.lines
-    assert running.values[-1] == 7 and set(waiting.values) == {None}
+    figures = await ask_until(lambda: metrics.figures(3600), lambda found: found.running == 7)
+    assert (figures.waiting, figures.warning) == (None, "")
+    graph = await ask_until(
+        # the last of its times may be before the first scrape
+        lambda: metrics.graph(GraphKey.QUEUE, make_grid(time.time(), 60, 60, 1.0)),
+        lambda found: bool(found.lines) and found.lines[0].values[-1] == 7,
+    )
+    [_running, waiting] = graph.lines
+    assert set(waiting.values) == {None}
     graph = await metrics.graph(GraphKey.TTFT, make_grid(time.time(), 60, 60, 1.0))
     service = prometheus_service.rpartition(":")[0]
     assert graph.reason == (

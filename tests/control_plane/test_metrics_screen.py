@@ -72,7 +72,8 @@ def prometheus(demo: Demo) -> Iterator[str]:
     assert len(names) == 3
     address = urllib.parse.urlsplit(demo.server)
     config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        # seldom enough that most figures are asked for while no sample is on its way
+        "global": {"scrape_interval": "5s", "scrape_timeout": "5s"},
         "scrape_configs": [
             {
                 "job_name": name,

@@ -83,7 +83,7 @@ async def test_the_pods_where_prometheus_does_not_know_the_serving(
     opened = await metrics.open(lambda: WANTED, lambda: read.append(1))
     assert opened.is_live
     assert opened.problem.startswith("Prometheus at 127.0.0.1:")
-    assert opened.problem.endswith(" has no metrics of this serving.")
+    assert opened.problem.endswith(" has no metrics of it.")
     await wait_until(lambda: read, "a reading of the Pods")
     figures = await opened.metrics.figures(3600.0)
     assert figures.running == 3

@@ -13,14 +13,17 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.metrics import discovery
 from servedeck.metrics.discovery import MAX_PROBED, find_prometheus
 from servedeck.metrics.errors import MetricsError
+from servedeck.metrics.prometheus import PrometheusClient
 from tests.cluster.fake_api_server import FakeApiServer, respond_with_status
-from tests.waiting import with_timeout
+from tests.waiting import TimeSkipper, wait_until, with_timeout
 
 VECTOR = {
     "status": "success",
     "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "1"]}]},
 }
 LABELS = "app.kubernetes.io/name"
+LONG_TIMEOUT = 25.0
+"""Seconds: less than those after which the connection itself gives a request up."""
 
 
 class FakeServices:
@@ -170,17 +173,34 @@ async def test_what_each_of_several_says(services: FakeServices, connection: Con
 
 
 async def test_one_that_hangs_does_not_hold_up_another(
-    services: FakeServices, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    services: FakeServices,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    skip_time: TimeSkipper,
 ):
     async def hang(_: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(discovery, "PROBE_TIMEOUT", 0.05)
+    probed: list[str] = []
+    probe = discovery._probe
+
+    async def note_probe(client: PrometheusClient) -> MetricsError | None:
+        error = await probe(client)
+        probed.append(client.display_name)
+        return error
+
+    monkeypatch.setattr(discovery, "_probe", note_probe)
+    # long enough for the one that answers, on a busy machine too
+    monkeypatch.setattr(discovery, "PROBE_TIMEOUT", LONG_TIMEOUT)
     services.add("a", f"{LABELS}=thanos-query", answer=hang)
     services.add("b", f"{LABELS}=prometheus")
-    client = await with_timeout(find_prometheus(connection))
+    found = asyncio.create_task(find_prometheus(connection))
+    await wait_until(lambda: probed, "the answer of b")
+    skip_time(LONG_TIMEOUT + 1)
+    client = await with_timeout(found)
     assert client.display_name == "Prometheus in Service monitoring/b"
+    assert [one.rpartition("/")[2] for one in probed] == ["b", "a"]
 
 
 async def test_few_of_many_services_are_asked(services: FakeServices, connection: Connection):

@@ -11,7 +11,12 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.metrics import live_fleet, pod_scrape
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.fleet_reader import MAX_SERVINGS, RETRY_SECONDS, FleetReader
-from servedeck.metrics.live_fleet import FIRST_INTERVAL, INTERVAL, USELESS_INTERVAL, LiveFleet
+from servedeck.metrics.live_fleet import (
+    FIRST_INTERVAL,
+    INTERVAL,
+    USELESS_INTERVAL,
+    LiveFleet,
+)
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.source import MetricsSource, QueryResult
@@ -136,7 +141,7 @@ async def test_what_prometheus_does_not_know_has_a_reason(clock: Clock):
     found = await reader.read([ONE_POD, target(name="embed", pods=[EMBED_POD]), stopped])
     assert found.reasons == {
         EMBED: "The samples has no metrics of it.",
-        ("chat", "stopped"): "It has no Ready Pod.",
+        ("chat", "stopped"): "No Pod is Ready.",
     }
     assert not found.has_failed
 
@@ -292,6 +297,20 @@ async def test_a_pod_that_is_gone_does_not_count(
     assert (await reader.read([target(pods=[A, B])])).figures[LLAMA].waiting == 2.0
     clock.time += INTERVAL
     assert (await reader.read([target(pods=[A])])).figures[LLAMA].waiting == 1.0
+
+
+async def test_a_serving_that_was_deleted_is_forgotten(
+    api: FakeApiServer, connection: Connection, clock: Clock
+):
+    api.add_route(path(A), counting(clock, 1.0))
+    live = LiveFleet(connection, SampleRing(), clock)
+    await live.read([ONE_POD])
+    clock.time += INTERVAL
+    await live.read([])
+    assert LLAMA in live._readings, "it may be back on the screen"
+    clock.time += 2 * USELESS_INTERVAL
+    await live.read([])
+    assert not live._readings
 
 
 async def test_without_the_permission_it_says_so(

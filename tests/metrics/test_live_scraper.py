@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from typing import Any
 
@@ -18,6 +18,7 @@ from servedeck.metrics.live_scraper import LiveScraper
 from servedeck.metrics.live_source import LiveSource
 from servedeck.metrics.period import make_grid
 from servedeck.metrics.platform_queries import CPU_CORES, REPLICAS_READY, REPLICAS_WANTED
+from servedeck.metrics.pod_scrape import CONCURRENT_REQUESTS
 from servedeck.metrics.sample_ring import SampleRing
 from servedeck.metrics.serving_metrics import ServingMetrics
 from servedeck.metrics.target import MetricsTarget
@@ -27,7 +28,7 @@ from servedeck.promql.samples import is_stale
 from tests.cluster.fake_api_server import FakeApiServer, make_status, respond_with_status
 from tests.metrics.fake_prometheus import answer_with
 from tests.metrics.targets import target
-from tests.waiting import wait_until, with_timeout
+from tests.waiting import TimeSkipper, wait_until, with_timeout
 
 A, B, C = "llama-6d4f8b7c9-bbbbb", "llama-6d4f8b7c9-ccccc", "llama-6d4f8b7c9-ddddd"
 RESOURCES = "/apis/metrics.k8s.io/v1beta1/namespaces/chat/pods"
@@ -152,18 +153,39 @@ async def test_a_pod_that_does_not_answer_any_more_ends(
 
 
 async def test_a_pod_that_hangs_does_not_hold_up_the_others(
-    pods: Pods, connection: Connection, ring: SampleRing, monkeypatch: pytest.MonkeyPatch
+    pods: Pods,
+    connection: Connection,
+    ring: SampleRing,
+    monkeypatch: pytest.MonkeyPatch,
+    skip_time: TimeSkipper,
 ):
-    async def hang(_: web.Request) -> web.StreamResponse:
+    hanging: list[str] = []
+    pages: list[bytes] = []
+    parse = pod_scrape.parse_page
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        hanging.append(request.path)
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(pod_scrape, "POD_TIMEOUT", 0.05)
-    for number in range(6):  # more than are read at once
+    def note_page(page: bytes, names: Iterable[str]) -> list[Sample]:
+        pages.append(page)
+        return parse(page, names)
+
+    monkeypatch.setattr(pod_scrape, "parse_page", note_page)
+    # long enough for the Pod that answers, on a busy machine too, and less than the seconds after
+    # which the connection itself gives a request up
+    monkeypatch.setattr(pod_scrape, "POD_TIMEOUT", 25.0)
+    count = CONCURRENT_REQUESTS + 1
+    for number in range(count):
         pods.set(f"llama-6d4f8b7c9-hang{number}", hang)
-    pods.target = target(pods=[*(f"llama-6d4f8b7c9-hang{n}" for n in range(6)), A])
-    scraper = make_scraper(connection, ring, pods)
-    await with_timeout(scraper.read_once())
+    pods.target = target(pods=[*(f"llama-6d4f8b7c9-hang{n}" for n in range(count)), A])
+    reading = asyncio.create_task(make_scraper(connection, ring, pods).read_once())
+    await wait_until(lambda: len(hanging) == CONCURRENT_REQUESTS, "the Pods that hang")
+    skip_time(26.0)
+    await wait_until(lambda: pages and len(hanging) == count, "the page after them")
+    skip_time(26.0)
+    await with_timeout(reading)
     assert values(ring, RUNNING, pod=A) == [1]
 
 

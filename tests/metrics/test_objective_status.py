@@ -125,6 +125,22 @@ def test_sentences(found: ObjectiveStatus, sentence: str):
     assert found.sentence.removesuffix(" is burnt") == sentence
 
 
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (status(1.0, burnt=0.2), "P95 1 s within 2 s; budget of 1h 20 % burnt"),
+        (status(1.95), "P95 1.95 s close to 2 s"),
+        (status(None), "P95 not known; objective 2 s"),
+        (
+            status(0.0213, [0.0] * 61, 0.0, ERRORS, 0.01),
+            "Error rate 2.13 % > 1 %; budget of 1h 0 % burnt",
+        ),
+    ],
+)
+def test_short_sentences(found: ObjectiveStatus, sentence: str):
+    assert found.short_sentence == sentence
+
+
 @given(st.lists(st.none() | st.floats(0.0, 4.0), min_size=61, max_size=61))
 def test_no_point_of_a_run_is_met(values):
     found = status(3.0, values)

@@ -24,7 +24,7 @@ from servedeck.metrics.serving_metrics import (
 )
 from servedeck.metrics.shown_lines import MAX_LINES
 from servedeck.metrics.source import FoundSeries, QueryResult
-from servedeck.metrics.target import MetricsTarget
+from servedeck.metrics.target import MetricsTarget, TargetPod
 from servedeck.promql.expressions import Expression, format_expression
 from tests.metrics.targets import target
 from tests.waiting import TimeSkipper, wait_until, with_timeout
@@ -201,6 +201,15 @@ async def reason(
     graph = await ServingMetrics(source, of).graph(key, GRID, by_pod=by_pod)
     assert graph.lines == ()
     return graph.reason
+
+
+async def test_without_a_ready_pod_that_is_the_reason_from_the_start():
+    """None is read: to wait for a second reading would help nobody."""
+    source = FakeSource({})
+    source.since, source.names = 900.0, ()
+    metrics = ServingMetrics(source, replace(target(), pods=(TargetPod("a", is_ready=False),)))
+    for key in (GraphKey.REQUESTS, GraphKey.QUEUE):
+        assert (await metrics.graph(key, GRID)).reason == "No Pod is Ready."
 
 
 async def test_before_the_second_reading_nothing_is_said_to_be_absent():

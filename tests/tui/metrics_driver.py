@@ -39,7 +39,9 @@ class Driver(NamedTuple):
         await self.pilot.pause()
 
     async def wait_for_text(self, *texts: str) -> str:
-        return await wait_for_text(self.pilot, *texts)
+        await wait_for_text(self.pilot, *texts)
+        await self.wait_until_shown()
+        return self.text
 
     async def wait_for(self, condition: Any, what: str) -> None:
         await wait_for(self.pilot, condition, what)
@@ -54,6 +56,17 @@ class Driver(NamedTuple):
         """Wait until something was asked for and answered."""
         source = self.service.source
         await self.wait_for(lambda: source.asked and not source.in_flight, "the answers")
+        await self.wait_until_shown()
+
+    async def wait_until_shown(self) -> None:
+        """Wait for what has arrived, but is painted after the effect of a key and in a few
+        steps, between which the app is idle."""
+
+        def is_shown() -> bool:
+            pane = getattr(self.app.screen, "active_pane", None)
+            return not (isinstance(pane, MetricsPane) and pane._is_update_timed)
+
+        await self.wait_for(is_shown, "the paint")
 
 
 @asynccontextmanager

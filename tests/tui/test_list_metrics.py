@@ -220,6 +220,24 @@ async def test_old_figures_say_so(clock):
         assert "Metrics of" not in screen_text(app)
 
 
+async def test_figures_of_pods_say_why_they_are_not_those_of_prometheus():
+    service = FakeMetricsService(llama_70b_chat=FIGURES)
+    service.problem = "There is no Prometheus."
+    app = make_app(metrics_service=service)
+    async with app.run_test(size=(240, 40)) as pilot:
+        await wait_for_text(pilot, "850 ms")
+        app.servings.table.select(LLAMA)
+        await pilot.pause()
+        assert "no Prometheus" not in screen_text(app)  # nothing is wrong: it never had one
+        service.has_failed, service.problem = True, "Prometheus at a gave up."
+        app.servings._metrics._due_at = 0.0
+        await wait_for_text(pilot, "Metrics: Prometheus at a gave up.")
+        assert "850 ms" in line_of(app, LLAMA.name)
+        service.has_failed, service.problem = False, ""
+        app.servings._metrics._due_at = 0.0
+        await wait_for(pilot, lambda: "gave up" not in screen_text(app), "no reason")
+
+
 @pytest.mark.parametrize("error", [MetricsError("There is no connection."), ValueError("x")])
 async def test_an_error_keeps_the_list(error, clock):
     service = FakeMetricsService(llama_70b_chat=FIGURES)

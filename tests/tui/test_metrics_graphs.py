@@ -189,6 +189,16 @@ async def test_a_graph_by_pod():
         await driver.wait_for_text("› Requests req/s", "● P50")
 
 
+@pytest.mark.parametrize("key", ["j", "k", "left", "right"])
+async def test_a_key_with_nothing_to_do_by_pod_says_so(key: str):
+    async with open_metrics(MEDIUM) as driver:
+        await driver.wait_until_read()
+        await driver.press_and_read("p")
+        await driver.wait_for_text("Requests by Pod", "2 Pods")
+        await driver.press(key)
+        await driver.wait_for_text("p shows the graph of the whole serving")
+
+
 async def test_fifty_pods_are_turned_over_like_pages():
     def answer(_: str, grid: TimeGrid) -> list[FoundSeries]:
         return [FoundSeries({"pod": f"p-{n:02}"}, (100.0 - n,) * grid.count) for n in range(50)]

@@ -20,6 +20,7 @@ from tests.waiting import TimeSkipper
 from tui.metrics import feed as feed_module
 from tui.panes.metrics import MetricsPane
 from tui.panes.overview import OverviewPane
+from widgets.styled_line import plain_text
 
 KEY = NamespacedName("team-a", NAME)
 GRAPHS = list(GraphKey)
@@ -351,9 +352,49 @@ async def test_a_narrow_heading_has_the_reason_rather_than_the_address():
         assert SOURCE not in text
 
 
+async def test_a_narrow_heading_has_all_of_the_reason_why_the_pods_are_read():
+    service = FakeMetricsService()
+    service.source.since = fakes.NOW.timestamp()
+    service.problem = "Prometheus in Service monitoring/prometheus has no metrics of it."
+    async with open_metrics(SMALL, service) as driver:
+        await driver.wait_for_text(
+            f"live only, since {clock(fakes.NOW)}: Prometheus has no metrics of it."
+        )
+
+
+async def test_a_part_of_the_period_is_said_to_be_what_is_shown():
+    """Also without color: brackets are around one time only."""
+    async with open_metrics(SMALL) as driver:
+        await driver.wait_for_text("[1h] 6h  24h")
+        await driver.press_and_read("plus")
+        end = fakes.NOW
+        shown = f" 1h  6h  24h [{clock(end - timedelta(minutes=30))}–{clock(end)}]"
+        await driver.wait_for_text(shown)
+
+
+async def test_a_small_screen_has_the_cards_of_errors_and_the_first_token():
+    service = FakeMetricsService()
+    service.wanted = Objectives(ttft=0.001)
+    async with open_metrics(SMALL, service) as driver:
+        await driver.wait_for_text("5xx errors", "TTFT P95", "KV cache")
+        await driver.wait_for_text(" ms ✗")
+    async with open_metrics(MEDIUM) as driver:
+        await driver.wait_for_text("Errors 5xx", "P95 to first token", "KV cache")
+
+
+async def test_a_missed_objective_is_told_from_an_unknown_one_without_unicode():
+    service = FakeMetricsService()
+    service.wanted = Objectives(p95=1.0)
+    async with open_metrics(MEDIUM, service, is_utf8=False) as driver:
+        await driver.wait_for_text(" s x ", " x P95 ", " is above its objective")
+        pane = driver.pane
+        for part in (pane.heading, pane.cards, pane.objectives):
+            assert all(plain_text(one).isascii() for one in part.lines)
+
+
 async def test_the_smallest_screen_has_the_period_rather_than_the_source():
     async with open_metrics((20, 10)) as driver:
-        await driver.wait_for_text("● requests", "[1h] 6h  24h")
+        await driver.wait_for_text("Requests ● 11", "[1h] 6h  24h")
         driver.service.source.error = FAILURE
         await driver.press_and_read("H")
         await driver.wait_for_text("Prometheus is not")
@@ -485,6 +526,7 @@ async def test_it_fits_any_terminal():
                 ),
                 f"the graphs at {width}x{height}",
             )
+            await driver.wait_until_shown()
             lines = driver.text.splitlines()
             assert len(lines) == height
             assert all(len(line) <= width for line in lines)

@@ -77,7 +77,7 @@ def test_the_metrics(snap_compare: Compare, size: tuple[int, int]) -> None:
 
 @SIZES
 def test_the_values_of_a_moment_zoomed(snap_compare: Compare, size: tuple[int, int]) -> None:
-    run = press("H", "left", "shift+left", "shift+left", "plus", "left", then=("[6h]",))
+    run = press("H", "left", "shift+left", "shift+left", "plus", "left", then=("24h [",))
     assert snap_compare(metrics_app(), terminal_size=size, run_before=run)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -19,6 +21,15 @@ from widgets.styled_line import Line, line_width, plain_text
 
 SIZE = (80, 20)
 WIDE = (40, 12)
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 def rows(data: ChartData, size: tuple[int, int] = SIZE, **options: object) -> list[str]:
@@ -185,6 +196,7 @@ def test_of_the_marks_of_a_column_the_most_important_is_shown() -> None:
     assert "R" not in "".join(rows(chart([1.0] * 20, marks=outside)))
 
 
+@pytest.mark.usefixtures("utc")  # elsewhere a midnight, which has a date, may be in the hour
 def test_times_of_round_minutes_are_below_their_ticks() -> None:
     data = chart([1.0] * 241)  # an hour
     plot = build_plot(data, *SIZE, is_utf8=True)

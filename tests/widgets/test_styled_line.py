@@ -33,6 +33,14 @@ def test_a_fitted_line_has_exactly_its_width(line, width):
     assert line_width(fit_line(line, width)) == width
 
 
+def test_a_line_that_is_cut_between_two_parts_says_so() -> None:
+    line = (("Requests ● ", "title"), ("requests ", ""), (" ", ""), ("1.07", "strong"))
+    assert plain_text(fit_line(line, 20)) == "Requests ● requests…"
+    assert plain_text(fit_line(line, 21)) == "Requests ● requests …"
+    assert plain_text(fit_line(line, 11)) == "Requests ●…"
+    assert plain_text(fit_line((*line[:2], ("   ", "")), 20)) == "Requests ● requests "
+
+
 @given(TEXT.map(sanitized), st.integers(0, 40))
 def test_a_cut_text_has_exactly_its_width(text, width):
     assert cell_len(fit_text(text, width)) == width

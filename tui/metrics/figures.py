@@ -9,7 +9,7 @@ from servedeck.metrics.objective_status import ObjectiveState, ObjectiveStatus
 from servedeck.metrics.serving_metrics import Figures
 from servedeck.metrics.units import Unit, finite, format_value
 from servedeck.serving.objectives import ObjectiveKind
-from widgets.styled_line import Line, Span, line_width
+from widgets.styled_line import Line, Span, fit_line, line_width
 
 CARD_LINES = 3
 """Lines of the cards."""
@@ -41,16 +41,21 @@ _WORST_FIRST = (
 
 
 def objective_lines(
-    objectives: Iterable[ObjectiveStatus], most: int, moment: str = NOW
+    objectives: Iterable[ObjectiveStatus], most: int, width: int, moment: str = NOW
 ) -> tuple[Line, ...]:
     """The objectives in sentences, the worst ones first, at most so many lines. `moment` is that of
-    their values."""
+    their values; a sentence that `width` has no room for is a shorter one."""
     ordered = sorted(objectives, key=lambda status: _WORST_FIRST.index(status.state))
     when = "" if moment == NOW else f"{moment}: "
-    return tuple(
-        ((f" {_STATE_SIGNS[one.state] or '✓'} {when}{one.sentence}.", STATE_STYLES[one.state]),)
-        for one in ordered[:most]
-    )
+
+    def line(one: ObjectiveStatus) -> Line:
+        sign, style_name = _STATE_SIGNS[one.state] or "✓", STATE_STYLES[one.state]
+        full: Line = ((f" {sign} {when}{one.sentence}.", style_name),)
+        if line_width(full) <= width:
+            return full
+        return fit_line(((f" {sign} {when}{one.short_sentence}.", style_name),), width)
+
+    return tuple(line(one) for one in ordered[:most])
 
 
 def figure_lines(
@@ -66,20 +71,25 @@ def figure_lines(
     cards = _cards(figures, period, moment, {one.kind: one.state for one in objectives})
     shown: list[Sequence[Line]] = []
     used = 0
-    for card in cards:
-        needed = max(line_width(one) for one in card) + (_GAP if shown else 1)
-        if used + needed > width and shown:
+    for forms in cards:
+        fitting = (one for one in forms if not shown or used + _GAP + _card_width(one) <= width)
+        card = next(fitting, None)
+        if card is None:
             break
+        used += _card_width(card) + (_GAP if shown else 1)
         shown.append(card)
-        used += needed
     return tuple(_beside([card[row] for card in shown], shown) for row in range(CARD_LINES))
+
+
+def _card_width(card: Sequence[Line]) -> int:
+    return max(line_width(one) for one in card)
 
 
 def _beside(parts: Sequence[Line], cards: Sequence[Sequence[Line]]) -> Line:
     """One row of all cards, each as wide as its widest line."""
     found: list[Span] = [(" ", "")]
     for number, (part, card) in enumerate(zip(parts, cards, strict=True)):
-        width = max(line_width(one) for one in card)
+        width = _card_width(card)
         found += part
         if number < len(parts) - 1:
             found.append((" " * (width - line_width(part) + _GAP), ""))
@@ -91,12 +101,16 @@ States = Mapping[ObjectiveKind, ObjectiveState]
 
 def _cards(
     figures: Figures | None, period: str, moment: str, states: States
-) -> list[Sequence[Line]]:
+) -> list[tuple[Sequence[Line], ...]]:
+    """Each card in full, and after it a narrower form that some have."""
     return [
-        _requests(figures, period, moment),
-        _latency(figures, states),
-        _in_progress(figures, moment),
-        _pressure(figures, states),
+        (_requests(figures, period, moment),),
+        (_latency(figures, states),),
+        (_in_progress(figures, moment),),
+        (
+            _pressure(figures, states),
+            _pressure(figures, states, ("5xx errors", "TTFT P95", "KV cache")),
+        ),
     ]
 
 
@@ -160,13 +174,17 @@ def _in_progress(figures: Figures | None, moment: str) -> Sequence[Line]:
     )
 
 
-def _pressure(figures: Figures | None, states: States) -> Sequence[Line]:
+def _pressure(
+    figures: Figures | None,
+    states: States,
+    labels: tuple[str, str, str] = ("Errors 5xx", "P95 to first token", "KV cache"),
+) -> Sequence[Line]:
     errors = figures.error_share if figures is not None else None
     ttft = figures.ttft if figures is not None else None
     cache = figures.kv_cache if figures is not None else None
     return (
         (
-            ("Errors 5xx ", "title"),
+            (f"{labels[0]} ", "title"),
             _marked(
                 format_value(errors, Unit.PERCENT),
                 states.get(ObjectiveKind.ERRORS),
@@ -174,8 +192,8 @@ def _pressure(figures: Figures | None, states: States) -> Sequence[Line]:
             ),
         ),
         (
-            ("P95 to first token ", "muted"),
+            (f"{labels[1]} ", "muted"),
             _marked(format_value(ttft, Unit.SECONDS), states.get(ObjectiveKind.TTFT)),
         ),
-        (("KV cache ", "muted"), (format_value(cache, Unit.PERCENT), "")),
+        ((f"{labels[2]} ", "muted"), (format_value(cache, Unit.PERCENT), "")),
     )

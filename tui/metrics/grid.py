@@ -69,6 +69,11 @@ class ChartGrid(Container, can_focus=True):
         return self._is_by_pod
 
     @property
+    def has_more_pods(self) -> bool:
+        """Whether not all Pods fit on the screen."""
+        return self.multiples.display and self.multiples.has_pages
+
+    @property
     def selected_key(self) -> GraphKey:
         return _KEYS[self._selected]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from servedeck.metrics.period import PERIODS, Period
 from servedeck.serving.duration import format_duration
 from tui.metrics.feed import MetricsFeed, clock_text
@@ -14,6 +16,7 @@ PLACE_WIDTH = 60
 """Cells from which the place of the graph is shown."""
 LATE_SECONDS = 10.0
 """The same where something is wrong: a reading may take some seconds."""
+_ADDRESS = re.compile(r"Prometheus (?:in Service|at) \S*[^\s:]")
 
 
 def heading_line(
@@ -24,10 +27,10 @@ def heading_line(
     left: list[Span] = [(" ", "")]
     for one in PERIODS:
         is_shown = one is period
-        name = f"[{one.name}]" if is_shown else f" {one.name} "
+        name = f"[{one.name}]" if is_shown and zoomed is None else f" {one.name} "
         left.append((name, "strong" if is_shown and zoomed is None else "muted"))
     if zoomed is not None:
-        left.append((f" {clock_text(zoomed.start)}–{clock_text(zoomed.end)}", "strong"))
+        left.append((f"[{clock_text(zoomed.start)}–{clock_text(zoomed.end)}]", "strong"))
     shown_place: Span = (f"  {place}", "muted")
     right = _source(feed, is_past=zoomed is not None)
     room = width - line_width(tuple(left)) - 3
@@ -35,7 +38,7 @@ def heading_line(
     limit = room - line_width((shown_place,)) if width >= PLACE_WIDTH and not has_problem else room
     if feed is not None and line_width(right) > limit:
         # What is wrong is shown rather than the name of what it is wrong with.
-        right = tuple((_shortened(text, feed.source_name), style) for text, style in right)
+        right = tuple((_shortened(text), style) for text, style in right)
     if width >= PLACE_WIDTH and line_width(right) <= room - line_width((shown_place,)):
         left.append(shown_place)
         room -= line_width((shown_place,))
@@ -46,10 +49,9 @@ def heading_line(
     return align_left_right(tuple(left), (*right, (" ", "")), width)
 
 
-def _shortened(text: str, source_name: str) -> str:
-    """A sentence about Prometheus without its address."""
-    kind, _, _ = source_name.partition(" ")
-    return text.replace(source_name, kind, 1) if kind == "Prometheus" else text
+def _shortened(text: str) -> str:
+    """A sentence about Prometheus without its address, whichever source is shown."""
+    return _ADDRESS.sub("Prometheus", text, count=1)
 
 
 def _source(feed: MetricsFeed | None, *, is_past: bool) -> Line:

@@ -28,12 +28,15 @@ from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from tui.timeline_entries import timeline_entries
 from widgets.chart_data import ChartMark, TimeRange
-from widgets.styled_line import fit_line
+from widgets.chart_plot import to_ascii
+from widgets.styled_line import Line, fit_line
 from widgets.text_view import StatusLine
 
 if TYPE_CHECKING:
     from servedeck.metrics.serving_metrics import ShownGraph
 
+BY_POD_HINT = "p shows the graph of the whole serving and the other graphs again."
+"""For keys that have nothing to do while all Pods are shown."""
 LARGE_STEP = 10
 """Columns that the cursor moves with shift or ctrl."""
 MAX_OBJECTIVE_LINES = 3
@@ -240,7 +243,7 @@ class MetricsPane(Pane):
     def _show_heading(self) -> None:
         width = self.heading.inner_width or self.app.size.width
         line = heading_line(self._feed, self._period, self._range, self.grid.place, width)
-        self.heading.set_lines(fit_line(line, width))
+        self.heading.set_lines(self._shown_line(line, width))
 
     def _show_cards(self) -> None:
         width = self.cards.inner_width or self.app.size.width
@@ -249,13 +252,19 @@ class MetricsPane(Pane):
         objectives = self._feed.objectives if self._feed is not None else ()
         moment = self._feed.moment if self._feed is not None else NOW
         lines = figure_lines(figures, name, width, objectives, moment)
-        self.cards.set_lines(*(fit_line(one, width) for one in lines))
+        self.cards.set_lines(*(self._shown_line(one, width) for one in lines))
         most = MAX_OBJECTIVE_LINES if self.size.height >= TALL_LINES else 1
-        sentences = objective_lines(objectives, most, moment)
+        sentences = objective_lines(objectives, most, width, moment)
         self.objectives.display = bool(sentences)
         if sentences:
             self.objectives.styles.height = len(sentences)
-            self.objectives.set_lines(*(fit_line(one, width) for one in sentences))
+            self.objectives.set_lines(*(self._shown_line(one, width) for one in sentences))
+
+    def _shown_line(self, line: Line, width: int) -> Line:
+        """A line of the width, as the terminal shows it: what it has no sign for would be "?" in
+        every case, and that is the sign of an objective of which nothing is known."""
+        is_utf8 = self.app_context.is_utf8
+        return tuple((to_ascii(text, is_utf8), name) for text, name in fit_line(line, width))
 
     def _show_graph(self, key: GraphKey) -> None:
         feed, is_by_pod, view = self._feed, self.grid.is_by_pod, None
@@ -302,6 +311,9 @@ class MetricsPane(Pane):
         self._start()
 
     def do_cursor(self, key: str) -> None:
+        if self.grid.is_by_pod:
+            self.show_message(BY_POD_HINT)
+            return
         step = LARGE_STEP if "+" in key else 1
         self.grid.move_cursor(step if key.endswith("right") else -step)
 
@@ -339,7 +351,9 @@ class MetricsPane(Pane):
     # -- actions: graphs ----------------------------------------------------------------------
 
     def do_graph(self, key: str) -> None:
-        if self.grid.choose(key):
+        if self.grid.is_by_pod and not self.grid.has_more_pods:
+            self.show_message(BY_POD_HINT)
+        elif self.grid.choose(key):
             self._start()
         else:
             self._show_heading()
