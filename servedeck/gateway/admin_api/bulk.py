@@ -24,13 +24,12 @@ async def change_tasks(
     after: str = "",
     limit: int,
     is_chosen: Callable[[Task], bool] = lambda _task: True,
-    seconds: float = SECONDS,
 ) -> Changed:
     """Do it to the chosen tasks of a state, the newest first, at most `limit`. Tasks that come to
     be in the state meanwhile are newer than the cursor, so a walk ends. Raises StoreError: what was
     done until then is done."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
+    deadline = loop.time() + SECONDS
     changed = refused = 0
     message = ""
     while True:
