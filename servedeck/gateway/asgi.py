@@ -86,27 +86,32 @@ def content_length(scope: Scope) -> int | None:
     return int(values[0]) if values else None
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises HttpError if it has more than `limit` bytes, or comes too slowly, and
+async def read_body(
+    scope: Scope, receive: Receive, limit: int, on_part: Callable[[int], None] | None = None
+) -> bytes:
+    """The whole body. `on_part` gets the size of each part as it is read, and may raise HttpError.
+    Raises HttpError if it has more than `limit` bytes, or comes too slowly, and
     ClientDisconnectedError."""
     if (content_length(scope) or 0) > limit:
         raise _too_large(limit)
-    message = await receive_part(receive)
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    parts = bytearray()
+    parts: list[bytes] = []
+    size = 0
     while True:
+        message = await receive_part(receive)
         if message["type"] == "http.disconnect":
             raise ClientDisconnectedError
-        parts += message.get("body", b"")
-        if len(parts) > limit:
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
             raise _too_large(limit)
+        if on_part is not None:
+            on_part(len(part))
         if not message.get("more_body"):
-            return bytes(parts)
-        message = await receive_part(receive)
+            if not parts:
+                return part
+            parts.append(part)
+            return b"".join(parts)
+        parts.append(part)
 
 
 async def receive_part(receive: Receive) -> Message:
