@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
@@ -81,7 +81,7 @@ class WatchedUpstreams:
         self,
         service: str,
         *,
-        open_connection: Callable[[], Connection] | None = None,
+        open_connection: Callable[[], Awaitable[Connection]] | None = None,
         config: ReflectorConfig | None = None,
     ) -> None:
         namespace, _, rest = service.partition("/")
@@ -133,7 +133,7 @@ class WatchedUpstreams:
 
     async def _open(self) -> Connection:
         if self._connection is not None:
-            return self._connection()
+            return await self._connection()
         return await Connection.open(ConnectionOptions(namespace=self._namespace, readonly=True))
 
     async def _watch(self, connection: Connection) -> None:
