@@ -163,5 +163,7 @@ def _as_http_error(error: Exception) -> HttpError:
         return HttpError(
             503, "The store does not answer", str(error), retry_after=error.retry_after
         )
-    _log.error("A request to the admin API failed.", exc_info=error)
-    return HttpError(500, "Internal error", "The log of the gateway says what happened.")
+    # Its message may have a part of a request in it.
+    _log.error("A request to the admin API failed because of %s.", type(error).__name__)
+    _log.debug("The traceback of it:", exc_info=error)
+    return HttpError(500, "Internal error", "The gateway could not answer this request.")

@@ -137,10 +137,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(folder: Path, store: Any = None, **settings: Any) -> AsyncIterator[Rig]:
+async def running_rig(folder: Path, **settings: Any) -> AsyncIterator[Rig]:
     values: dict[str, Any] = {"serving": "chat/llama", "upstreams": ("http://127.0.0.1:1",)}
     chosen = GatewaySettings.model_validate(values | settings)
-    store = store or SqliteStore(folder / "tasks.db")
+    store = SqliteStore(folder / "tasks.db")
     await store.open()
     context = GatewayContext(
         settings=chosen,
