@@ -10,12 +10,15 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from obstore import GetOptions
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from servedeck.gateway.objects import ObjectMissingError, ObjectStore, ObjectStoreError
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}/[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _PART_BYTES = 1 << 20
