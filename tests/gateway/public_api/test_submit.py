@@ -8,8 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from servedeck.gateway import asgi
+from servedeck.gateway.asgi import HttpError
 from servedeck.gateway.messages import RequestHead
+from servedeck.gateway.public_api.preferences import read_preferences
 from servedeck.gateway.stores.store import (
     NewTask,
     StoreError,
@@ -18,7 +23,7 @@ from servedeck.gateway.stores.store import (
     Submitted,
     TaskStore,
 )
-from tests.gateway.public_api.harness import Gateway, exchange_raw, running_gateway
+from tests.gateway.public_api.harness import Gateway, exchange_raw, make_settings, running_gateway
 from tests.waiting import with_timeout
 
 AUTH = {"Authorization": "Bearer secret-token"}
@@ -417,6 +422,79 @@ async def test_a_store_that_fails_is_never_answered_with_202(
             assert (await gateway.ask("GET", path)).status == 503
         stores[0].error = None
         assert (await gateway.submit()).status == 202
+
+
+async def test_a_body_that_comes_too_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi, "BODY_SECONDS", 0.05)
+    async with running_gateway(tmp_path) as gateway:
+        answer = await exchange_raw(
+            gateway.port,
+            b"POST /x HTTP/1.1\r\nHost: a\r\nX-Async: true\r\nContent-Length: 9\r\n\r\n1234",
+        )
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_more_bodies_than_the_gateway_holds(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path) as gateway:
+        submitter = gateway.app._submitter
+        submitter._max_held_bytes = 1000
+        answer = await gateway.submit(b"x" * 1001)
+        assert answer.status == 503
+        assert "Retry-After" in answer.headers
+        for _ in range(3):
+            assert (await gateway.submit(b"x" * 900)).status == 202
+        assert submitter._held_bytes == 0
+
+
+async def test_an_error_of_the_gateway_shows_nothing_of_the_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class BrokenStore(FailingStore):
+        async def submit(self, task: NewTask, max_depth: int) -> Submitted:
+            raise RuntimeError(f"cannot store {task.body!r}")
+
+    def wrap(store: TaskStore) -> Any:
+        return BrokenStore(store)
+
+    async with running_gateway(tmp_path, wrap_store=wrap) as gateway:
+        answer = await gateway.submit(b"very-secret")
+        assert (answer.status, answer.json()["title"]) == (500, "Internal error")
+        assert "RuntimeError" in caplog.text
+        assert "very-secret" not in caplog.text
+
+
+_HEADER_NAMES = st.sampled_from(
+    [
+        b"x-async", b"prefer", b"priority", b"idempotency-key", b"x-async-timeout",
+        b"x-async-attempt-timeout", b"x-async-max-attempts", b"x-async-callback",
+    ]
+)  # fmt: skip
+_HEADER_VALUES = st.one_of(
+    st.sampled_from([b"true", b"1", b"respond-async", b'respond-async; x="a,b", wait=5']),
+    st.text('0123456789.-=u,;"\\ wait:/@', max_size=20).map(str.encode),
+    st.binary(max_size=20),
+)
+
+
+@given(st.lists(st.tuples(_HEADER_NAMES, _HEADER_VALUES), max_size=6))
+def test_any_headers_are_understood_or_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    settings = make_settings(callback_hosts=("a",), callback_secret_file="secret")
+    try:
+        preferences = read_preferences({"headers": headers}, settings)
+    except HttpError as error:
+        assert error.problem.status == 400
+        assert error.problem.detail.startswith("The header ")
+        return
+    if not preferences.has_async_header and not preferences.respond_async:
+        return
+    assert 0 < preferences.lifetime <= settings.lifetime
+    assert 0 < preferences.attempt_seconds <= settings.attempt_timeout
+    assert 1 <= preferences.max_attempts <= settings.max_attempts
+    assert 0 <= preferences.urgency <= 7
+    assert preferences.wait is None or 0 <= preferences.wait <= settings.max_wait
+    assert len(preferences.idempotency_key) <= 255
 
 
 def vars_of(counts: Any) -> list[int]:
