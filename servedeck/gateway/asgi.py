@@ -211,7 +211,11 @@ def valid_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace"))
         for name, value in headers
     ]
-    return [one for one in raw if _NAME.match(one[0]) and _VALUE.match(one[1])]
+    return [one for one in raw if is_valid_header(*one)]
+
+
+def is_valid_header(name: bytes, value: bytes) -> bool:
+    return _NAME.match(name) is not None and _VALUE.match(value) is not None
 
 
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

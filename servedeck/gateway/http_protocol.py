@@ -134,18 +134,28 @@ class LimitedProtocol(HttpToolsProtocol):
             return  # an earlier request of the connection is still being answered
         self._refuse(*_TIMEOUT)
 
+    def send_400_response(self, msg: str) -> None:
+        # uvicorn would write it into a response that has begun.
+        self._refuse(400, "Bad Request")
+
     def _refuse(self, status: int, phrase: str) -> None:
+        """Answer the request that is being read, unless that could be taken for the answer to
+        another one, and close the connection."""
         if self._is_refused or self.transport.is_closing():
             return
-        if all(one.response_complete for one in self._cycles):
+        self._is_refused = True
+        self._stop_head_timer()
+        open_cycles = [one for one in self._cycles if not one.response_complete]
+        if all(one.more_body and not one.response_started for one in open_cycles):
             body = b'{"title":"%s","status":%d}' % (phrase.encode(), status)
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\n"
                 b"content-length: %d\r\nconnection: close\r\n\r\n%s"
                 % (status, phrase.encode(), len(body), body)
             )
-        self._is_refused = True
-        self._stop_head_timer()
+        for cycle in open_cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import posixpath
+import traceback
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -110,9 +111,14 @@ class PublicApp:
         except StoreError as raised:
             error = store_problem(raised)
         except Exception as raised:
-            # Its message may have a part of the request in it.
-            _log.error("A request was not answered because of %s.", type(raised).__name__)
-            _log.debug("The traceback of it:", exc_info=raised)
+            # Where it was raised, not its message, which may have a part of the request in it.
+            where = traceback.extract_tb(raised.__traceback__)[-1]
+            _log.error(
+                "A request was not answered: %s at %s:%s.",
+                type(raised).__name__,
+                where.filename,
+                where.lineno,
+            )
             error = HttpError(500, "Internal error", "The gateway could not answer this request.")
         else:
             return

@@ -19,6 +19,7 @@ from servedeck.gateway.asgi import (
     Send,
     close_connection,
     content_length,
+    is_valid_header,
     receive_part,
     until_disconnect,
 )
@@ -106,8 +107,8 @@ class PassThrough:
             allow_redirects=False,
         ) as response:
             status = response.status
-            if status < 200:
-                raise aiohttp.ClientPayloadError("switched to a protocol that was not asked for")
+            if not 200 <= status <= 599:  # 101 would be a protocol that was not asked for
+                raise aiohttp.ClientPayloadError("not the status of an answer")
             self._context.metrics.passed_through.labels(str(status)).inc()
             has_body = method != "HEAD" and status not in _WITHOUT_BODY
             await send(
@@ -227,7 +228,7 @@ def _response_headers(response: aiohttp.ClientResponse, status: int) -> list[tup
     dropped = _DROPPED | _named_by_connection(raw)
     if status in _WITHOUT_BODY:
         dropped |= {b"content-length"}
-    return [one for one in raw if one[0] not in dropped]
+    return [one for one in raw if one[0] not in dropped and is_valid_header(*one)]
 
 
 def _named_by_connection(headers: list[tuple[bytes, bytes]]) -> frozenset[bytes]:

@@ -19,6 +19,8 @@ _INTEGER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 _PREFERENCE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(\"[^\"]*\"|[^\s;,\"]*))?")
 _URGENCY = re.compile(r"u=([0-7])\Z")
 _SF_STRING = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
+_DEFAULT_PORTS = (80, 443)
+"""Those that an entry of callback_hosts without a port allows."""
 _CALLBACK = re.compile(r"https?://[!-~]+\Z", re.IGNORECASE)
 
 
@@ -189,7 +191,8 @@ def _callback(value: str | None, settings: GatewaySettings) -> str:
     if "@" in parts.netloc or "\\" in value or not host:
         raise _bad(name, "must be a URL with a host and without a user")
     allowed = {one.lower() for one in settings.callback_hosts}
-    if host not in allowed and f"{host}:{port}" not in allowed:
+    is_allowed = f"{host}:{port}" in allowed or (host in allowed and port in _DEFAULT_PORTS)
+    if not is_allowed:
         raise _bad(name, "names a host that this gateway may not call")
     return value
 

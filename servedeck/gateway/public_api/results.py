@@ -14,6 +14,7 @@ from servedeck.gateway.asgi import (
     Receive,
     Scope,
     Send,
+    send_empty,
     send_json,
     send_parts,
     until_disconnect,
@@ -100,8 +101,10 @@ class Results:
             (b"x-async-task", task.id.encode()),
             (b"x-async-state", task.state.encode()),
         ]
-        if head.status not in (204, 304):
-            headers.append((b"content-length", b"%d" % response.body.size))
+        if head.status in (204, 304):
+            await send_empty(send, head.status, headers)
+            return
+        headers.append((b"content-length", b"%d" % response.body.size))
         try:
             await send_parts(scope, send, head.status, headers, self.read_body(response))
         except ObjectStoreError as error:
