@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -21,9 +21,12 @@ from servedeck.gateway.messages import RequestHead
 from servedeck.gateway.metrics import GatewayMetrics
 from servedeck.gateway.object_stores import open_objects
 from servedeck.gateway.settings import GatewaySettings
-from servedeck.gateway.stores.store import Content, NewTask, Response
-from tests.gateway.delivery.fake_store import FakeStore
+from servedeck.gateway.stores.sqlite.store import SqliteStore
+from servedeck.gateway.stores.store import Claimed, Content, NewTask, Response
+from tests.gateway.delivery.scripted_store import ScriptedStore
 from tests.waiting import with_timeout
+
+T = TypeVar("T")
 
 SECRET = b"s" * 32
 
@@ -46,7 +49,7 @@ class SetUpstreams:
 
 
 class Gateway:
-    """Make it in a running loop."""
+    """Make it in a running loop, and open its store."""
 
     def __init__(self, tmp_path: Path, url: str, **settings: Any) -> None:
         values = {
@@ -58,16 +61,16 @@ class Gateway:
             **settings,
         }
         self.settings = GatewaySettings.model_validate(values)
-        self.store = FakeStore()
+        self.store = ScriptedStore(tmp_path / "tasks.db")
         self.upstreams = SetUpstreams({"pod-0": url} if url else {})
         self.identity = Identity(SECRET)
         self.objects = open_objects(self.settings.objects)
         self.context = GatewayContext(
             settings=self.settings,
-            store=self.store,  # type: ignore[arg-type]
+            store=self.store,
             identity=self.identity,
             objects=self.objects,
-            hub=FeedHub(self.store),  # type: ignore[arg-type]
+            hub=FeedHub(self.store),
             upstreams=self.upstreams,
             metrics=GatewayMetrics(),
         )
@@ -77,15 +80,15 @@ class Gateway:
         return Worker(self.context, rng=random.Random(1))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """With the worker, until the end of the block, where it is cancelled."""
-        tasks = [
-            asyncio.create_task(self.context.hub.run()),
-            asyncio.create_task(self.worker.run()),
-        ]
+    async def running(self, *, with_hub: bool = True) -> AsyncIterator[None]:
+        """With the worker, until the end of the block, where it is cancelled. Without the hub it
+        hears of no event."""
+        tasks = [asyncio.create_task(self.worker.run())]
+        if with_hub:
+            tasks.append(asyncio.create_task(self.context.hub.run()))
         try:
             yield
-            assert not tasks[1].done() or tasks[1].exception() is None
+            assert not tasks[0].done() or tasks[0].exception() is None
         finally:
             for task in tasks:
                 task.cancel()
@@ -130,12 +133,29 @@ class Gateway:
         """The task, once it is in one of the states; by default: once it is over."""
         wanted = states or tuple(one for one in TaskState if one.is_final)
 
-        async def poll() -> Task:
-            while (task := await self.find(id)).state not in wanted:
-                await asyncio.sleep(0.005)
-            return task
+        async def reached() -> Task | None:
+            task = await self.find(id)
+            return task if task.state in wanted else None
 
-        return await with_timeout(poll())
+        return await eventually(reached)
+
+    async def parts(self, id: str) -> list[bytes]:
+        """Of its last attempt."""
+        return [one.data for one in (await self.store.read_outputs(id, 0, 0, 0)).parts]
+
+    async def take_away(self, id: str) -> None:
+        """The lease of the task ends, and another worker claims it."""
+        self.upstreams.set({})
+
+        async def claim() -> list[Claimed]:
+            self.store.shift += self.settings.lease + 1
+            await self.store.sweep(60)
+            return await SqliteStore.claim(
+                self.store, "other", ["pod-9"], limit=1, concurrency=0, pod_concurrency=1, lease=1e6
+            )
+
+        (claimed,) = await eventually(claim)
+        assert claimed.id == id
 
     async def response(self, id: str) -> Response:
         found = await self.store.read_response(id)
@@ -154,3 +174,19 @@ class Gateway:
             f"servedeck_async_{name}", labels or None
         )
         return value or 0.0
+
+
+async def eventually(condition: Callable[[], Awaitable[T | None]]) -> T:
+    """The first truthy value of `condition`."""
+
+    async def poll() -> T:
+        while not (value := await condition()):
+            await asyncio.sleep(0.005)
+        return value
+
+    return await with_timeout(poll())
+
+
+class MakeGateway(Protocol):
+    async def __call__(self, url: str, **settings: Any) -> Gateway:
+        """With one Pod at the URL, none for ""; `settings` as in GatewaySettings."""

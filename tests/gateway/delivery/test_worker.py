@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from servedeck.async_queue.tasks import TaskState
-from servedeck.gateway.stores.store import Control, End
-from tests.gateway.delivery.gateway import Gateway
+from servedeck.gateway.stores.store import START, Control
+from tests.gateway.delivery.gateway import MakeGateway, eventually
 from tests.gateway.delivery.inference_server import (
     STREAM_HEAD,
     answers,
@@ -21,39 +21,39 @@ from tests.gateway.delivery.inference_server import (
 from tests.waiting import wait_until, with_timeout
 
 
-async def test_many_tasks_end_once_each(tmp_path: Path) -> None:
+async def test_many_tasks_end_once_each(make_gateway: MakeGateway) -> None:
     async with serve(answers()) as server:
-        gateway = Gateway(tmp_path, server.url, pod_concurrency=8)
+        gateway = await make_gateway(server.url, pod_concurrency=8)
         async with gateway.running():
             ids = [await gateway.submit() for _ in range(200)]
             for id in ids:
                 assert (await gateway.wait_for(id)).state is TaskState.COMPLETED
         assert len(server.requests) == 200
-        ends = [one.id for one in gateway.store.events if one.state is TaskState.COMPLETED]
+        events = await gateway.store.read_feed(START, 1000, 0)
+        ends = [one.id for one in events if one.state is TaskState.COMPLETED]
         assert sorted(ends) == sorted(ids)
         assert server.connections < 200  # they are used again
 
 
-async def test_nothing_is_claimed_without_a_ready_pod(tmp_path: Path) -> None:
+async def test_nothing_is_claimed_without_a_ready_pod(make_gateway: MakeGateway) -> None:
     async with serve(answers()) as server:
-        gateway = Gateway(tmp_path, "")
+        gateway = await make_gateway("")
         gateway.upstreams.problem = "All are starting."
         id = await gateway.submit()
         async with gateway.running():
-            await wait_until(lambda: gateway.store.reports)
-            (report,) = gateway.store.reports.values()
+            (report,) = await eventually(gateway.store.workers)
             assert report.blocked_by == "All are starting."
             assert report.blocked_since is not None
-            assert not gateway.store.claims
+            assert not gateway.store.claim_limits
             gateway.upstreams.set({"pod-1": server.url})
             task = await gateway.wait_for(id)
             await wait_until(lambda: gateway.worker.status.blocked_by == "")
         assert (task.attempt, task.pod) == (1, "pod-1")
 
 
-async def test_nothing_is_claimed_while_paused(tmp_path: Path) -> None:
+async def test_nothing_is_claimed_while_paused(make_gateway: MakeGateway) -> None:
     async with serve(answers()) as server:
-        gateway = Gateway(tmp_path, server.url)
+        gateway = await make_gateway(server.url)
         await gateway.store.set_control(Control(paused=True))
         id = await gateway.submit()
         async with gateway.running():
@@ -64,15 +64,15 @@ async def test_nothing_is_claimed_while_paused(tmp_path: Path) -> None:
             await wait_until(lambda: gateway.worker.status.blocked_since is None)
 
 
-async def test_no_more_is_claimed_than_can_be_started(tmp_path: Path) -> None:
+async def test_no_more_is_claimed_than_can_be_started(make_gateway: MakeGateway) -> None:
     go_on = asyncio.Event()
     async with serve(waits_for(go_on, answers())) as server:
-        gateway = Gateway(tmp_path, server.url, pod_concurrency=3, concurrency=2)
+        gateway = await make_gateway(server.url, pod_concurrency=3, concurrency=2)
         ids = [await gateway.submit() for _ in range(10)]
         async with gateway.running():
             await wait_until(lambda: len(server.requests) == 2)
             assert gateway.worker.running_count == 2
-            assert max(limit for limit, _ in gateway.store.claims) == 2
+            assert max(gateway.store.claim_limits) == 2
             await gateway.store.set_control(Control(concurrency=0))
             await wait_until(lambda: len(server.requests) == 3)
             await gateway.store.set_control(Control(concurrency=0, pod_concurrency=5))
@@ -82,86 +82,77 @@ async def test_no_more_is_claimed_than_can_be_started(tmp_path: Path) -> None:
                 await gateway.wait_for(id)
 
 
-async def test_an_idle_worker_asks_seldom(tmp_path: Path) -> None:
+async def test_an_idle_worker_asks_seldom(make_gateway: MakeGateway) -> None:
     async with serve(answers()) as server:
-        gateway = Gateway(tmp_path, server.url)
+        gateway = await make_gateway(server.url)
         async with gateway.running():
-            await wait_until(lambda: len(gateway.store.claims) > 1)
+            await wait_until(lambda: gateway.store.calls["claim"] > 1)
             id = await gateway.submit()
             await gateway.wait_for(id)
-            before = len(gateway.store.claims)
+            before = gateway.store.calls["claim"]
             for _ in range(1000):
                 await asyncio.sleep(0)
-            assert len(gateway.store.claims) <= before + 5
+            assert gateway.store.calls["claim"] <= before + 5
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
-async def test_a_cancel_aborts_the_request(tmp_path: Path, is_stream: bool) -> None:
+async def test_a_cancel_aborts_the_request(make_gateway: MakeGateway, is_stream: bool) -> None:
     start = STREAM_HEAD + chunk(b"data: 1\n\n") if is_stream else b""
     async with serve(hangs(start)) as server:
-        gateway = Gateway(tmp_path, server.url)
+        gateway = await make_gateway(server.url)
         id = await gateway.submit()
         async with gateway.running():
             await wait_until(lambda: server.requests)
             if is_stream:
-                await wait_until(lambda: gateway.store.tasks[id].parts)
+                await eventually(lambda: gateway.parts(id))
             await gateway.store.cancel(id, 60)
             await with_timeout(server.requests[0].was_aborted.wait())
             await wait_until(lambda: not gateway.worker.running_count)
-        stored = gateway.store.tasks[id]
-        assert (stored.state, stored.attempts) == (TaskState.CANCELLED, [])
+        assert (await gateway.find(id)).state is TaskState.CANCELLED
+        assert gateway.store.calls["finish"] == gateway.store.calls["retry"] == 0
 
 
-async def test_a_missed_cancel_is_found_by_the_lease(tmp_path: Path) -> None:
+async def test_a_missed_cancel_is_asked_for(make_gateway: MakeGateway) -> None:
     async with serve(hangs()) as server:
-        gateway = Gateway(tmp_path, server.url, lease=600)
+        gateway = await make_gateway(server.url, lease=6000)
         id = await gateway.submit()
-        async with gateway.running():
+        async with gateway.running(with_hub=False):
             await wait_until(lambda: server.requests)
-            gateway.store.tasks[id].state = TaskState.CANCELLED  # without an event
-            gateway.context.hub._publish([])
+            await gateway.store.cancel(id, 60)
+            gateway.context.hub._publish([])  # as after a gap in the feed
             await with_timeout(server.requests[0].was_aborted.wait())
 
 
-async def test_what_another_worker_has_is_aborted_and_not_ended(tmp_path: Path) -> None:
+async def test_what_another_worker_has_is_aborted_and_not_ended(make_gateway: MakeGateway) -> None:
     async with serve(hangs()) as server:
-        gateway = Gateway(tmp_path, server.url, lease=1.5)
+        gateway = await make_gateway(server.url, lease=1.5)
         id = await gateway.submit()
-        async with gateway.running():
+        async with gateway.running(with_hub=False):
             await wait_until(lambda: server.requests)
-            gateway.upstreams.set({})
-            gateway.store.tasks[id].attempt += 1  # claimed again, without an event
+            await gateway.take_away(id)
             await with_timeout(server.requests[0].was_aborted.wait())
             await wait_until(lambda: not gateway.worker.running_count)
-        assert gateway.store.tasks[id].end is None
-        assert not gateway.store.tasks[id].attempts
+        assert (await gateway.find(id)).state is TaskState.PROCESSING
+        assert gateway.store.calls["finish"] == gateway.store.calls["retry"] == 0
 
 
-async def test_leases_are_renewed(tmp_path: Path) -> None:
+async def test_leases_are_renewed(make_gateway: MakeGateway) -> None:
     go_on = asyncio.Event()
     async with serve(waits_for(go_on, answers())) as server:
-        gateway = Gateway(tmp_path, server.url, lease=600)
-        beats: list[tuple[str, int]] = []
-        beat = gateway.store.beat
-
-        async def record(held: list[tuple[str, int]], lease: float) -> list[str]:
-            beats.extend(held)
-            return await beat(held, lease)
-
-        gateway.store.beat = record  # type: ignore[method-assign,assignment]
+        gateway = await make_gateway(server.url, lease=3)
         id = await gateway.submit()
         async with gateway.running():
-            await wait_until(lambda: server.requests)
-            gateway.context.hub._publish([])  # asks at once
-            await wait_until(lambda: beats)
+            await wait_until(lambda: gateway.store.calls["beat"] > 3 and gateway.store.beats)
             go_on.set()
             await gateway.wait_for(id)
-        assert set(beats) == {(id, 1)}
+        assert (id, 1) in gateway.store.beats
 
 
-async def test_work_is_aborted_when_the_store_is_away_beyond_the_lease(tmp_path: Path) -> None:
+async def test_work_is_aborted_when_the_store_is_away_beyond_the_lease(
+    make_gateway: MakeGateway,
+) -> None:
     async with serve(hangs(), answers()) as server:
-        gateway = Gateway(tmp_path, server.url, lease=1.0)
+        gateway = await make_gateway(server.url, lease=1.0)
         id = await gateway.submit()
         async with gateway.running():
             await wait_until(lambda: server.requests)
@@ -172,27 +163,17 @@ async def test_work_is_aborted_when_the_store_is_away_beyond_the_lease(tmp_path:
         assert gateway.metric("reclaimed_total") >= 1
 
 
-async def test_an_end_is_tried_until_it_is_recorded(tmp_path: Path) -> None:
+async def test_an_end_is_tried_until_it_is_recorded(make_gateway: MakeGateway) -> None:
     go_on = asyncio.Event()
     async with serve(waits_for(go_on, answers(200, b"late"))) as server:
-        gateway = Gateway(tmp_path, server.url, lease=600)
+        gateway = await make_gateway(server.url, lease=600)
         id = await gateway.submit()
-        failures: list[End] = []
-        finish = gateway.store.finish
-
-        async def record(end: End) -> bool:
-            try:
-                return await finish(end)
-            except Exception:
-                failures.append(end)
-                raise
-
-        gateway.store.finish = record  # type: ignore[method-assign]
         async with gateway.running():
             await wait_until(lambda: server.requests)
             gateway.store.is_away = True
             go_on.set()
-            await wait_until(lambda: len(failures) > 1)
+            await wait_until(lambda: gateway.store.failures["finish"] > 1)
+            await wait_until(lambda: "away" in gateway.worker.status.blocked_by)
             gateway.store.is_away = False
             assert (await gateway.wait_for(id)).state is TaskState.COMPLETED
             # and what comes after it is claimed again
@@ -200,61 +181,48 @@ async def test_an_end_is_tried_until_it_is_recorded(tmp_path: Path) -> None:
         assert len(server.requests) == 2
 
 
-async def test_an_end_that_was_recorded_without_an_answer_keeps_its_object(tmp_path: Path) -> None:
-    body = b"x" * 5000
-    async with serve(answers(200, body)) as server:
-        gateway = Gateway(
-            tmp_path, server.url, objects=f"file:{tmp_path}/objects", inline_bytes=100
-        )
-        finish = gateway.store.finish
-        ends: list[End] = []
+def with_objects(tmp_path: Path) -> dict[str, object]:
+    return {"objects": f"file:{tmp_path}/objects", "inline_bytes": 100, "lease": 600}
 
-        async def lose_the_answer(end: End) -> bool:
-            done = await finish(end)
-            ends.append(end)
-            if len(ends) == 1:
-                gateway.store.is_away = True
-                gateway.store._check()
-            gateway.store.is_away = False
-            return done
 
-        async def is_repeated(end: End) -> bool:
-            gateway.store.is_away = False
-            return await lose_the_answer(end)
-
-        gateway.store.finish = is_repeated  # type: ignore[method-assign]
+async def test_an_end_that_was_recorded_without_an_answer_keeps_its_object(
+    tmp_path: Path, make_gateway: MakeGateway
+) -> None:
+    async with serve(answers(200, b"x" * 5000)) as server:
+        gateway = await make_gateway(server.url, **with_objects(tmp_path))
+        gateway.store.lost_answers.add("finish")
         id = await gateway.submit()
-        async with gateway.running():
-            await wait_until(lambda: ends)
+        async with gateway.running(with_hub=False):
+            await wait_until(lambda: gateway.store.calls["finish"] == 2)
             await wait_until(lambda: not gateway.worker.running_count)
-        assert await gateway.body(id) == body
+        assert await gateway.body(id) == b"x" * 5000
         assert gateway.metric("fenced_total") == 0
 
 
-async def test_the_object_of_a_fenced_end_is_deleted(tmp_path: Path) -> None:
+async def test_the_object_of_a_fenced_end_is_deleted(
+    tmp_path: Path, make_gateway: MakeGateway
+) -> None:
     go_on = asyncio.Event()
     async with serve(waits_for(go_on, answers(200, b"x" * 5000))) as server:
-        gateway = Gateway(
-            tmp_path, server.url, objects=f"file:{tmp_path}/objects", inline_bytes=100, lease=600
-        )
+        gateway = await make_gateway(server.url, **with_objects(tmp_path))
         id = await gateway.submit()
-        async with gateway.running():
+        async with gateway.running(with_hub=False):
             await wait_until(lambda: server.requests)
-            gateway.upstreams.set({})
-            gateway.store.tasks[id].attempt += 1
+            await gateway.take_away(id)
             go_on.set()
             await wait_until(lambda: not gateway.worker.running_count)
         assert gateway.metric("fenced_total") == 1
+        assert (await gateway.find(id)).state is TaskState.PROCESSING
         assert not [one for one in (tmp_path / "objects").rglob("*") if one.is_file()]
 
 
 # -- draining -----------------------------------------------------------------------------------
 
 
-async def test_a_drain_lets_running_tasks_end(tmp_path: Path) -> None:
+async def test_a_drain_lets_running_tasks_end(make_gateway: MakeGateway) -> None:
     go_on = asyncio.Event()
     async with serve(waits_for(go_on, answers())) as server:
-        gateway = Gateway(tmp_path, server.url, pod_concurrency=1)
+        gateway = await make_gateway(server.url, pod_concurrency=1)
         first, second = await gateway.submit(), await gateway.submit()
         async with gateway.running():
             await wait_until(lambda: server.requests)
@@ -266,12 +234,12 @@ async def test_a_drain_lets_running_tasks_end(tmp_path: Path) -> None:
             await with_timeout(draining)
             assert (await gateway.find(first)).state is TaskState.COMPLETED
             assert (await gateway.find(second)).attempt == 0
-            assert not gateway.store.reports
+            assert not await gateway.store.workers()
 
 
-async def test_a_drain_hands_back_what_does_not_end(tmp_path: Path) -> None:
+async def test_a_drain_hands_back_what_does_not_end(make_gateway: MakeGateway) -> None:
     async with serve(hangs(), answers()) as server:
-        gateway = Gateway(tmp_path, server.url, lease=600)
+        gateway = await make_gateway(server.url, lease=600)
         id = await gateway.submit(max_attempts=1)
         async with gateway.running():
             await wait_until(lambda: server.requests)
@@ -286,20 +254,14 @@ async def test_a_drain_hands_back_what_does_not_end(tmp_path: Path) -> None:
             assert (await gateway.wait_for(id)).state is TaskState.COMPLETED
 
 
-async def test_what_is_claimed_during_a_drain_is_handed_back(tmp_path: Path) -> None:
+async def test_what_is_claimed_during_a_drain_is_handed_back(make_gateway: MakeGateway) -> None:
     async with serve(answers()) as server:
-        gateway = Gateway(tmp_path, server.url, lease=600)
-        claim, arrived, go_on = gateway.store.claim, asyncio.Event(), asyncio.Event()
-
-        async def slow(*args: object, **kwargs: object) -> object:
-            arrived.set()
-            await go_on.wait()
-            return await claim(*args, **kwargs)  # type: ignore[arg-type]
-
-        gateway.store.claim = slow  # type: ignore[method-assign,assignment]
+        gateway = await make_gateway(server.url, lease=600)
+        go_on = asyncio.Event()
+        gateway.store.before["claim"] = go_on.wait
         id = await gateway.submit()
         async with gateway.running():
-            await with_timeout(arrived.wait())
+            await wait_until(lambda: gateway.store.calls["claim"])
             draining = asyncio.create_task(gateway.worker.drain(600))
             await wait_until(lambda: gateway.worker.status.blocked_by)
             go_on.set()
@@ -310,11 +272,11 @@ async def test_what_is_claimed_during_a_drain_is_handed_back(tmp_path: Path) -> 
 
 
 async def test_a_drain_ends_though_the_store_is_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("servedeck.gateway.delivery.worker._RECORD_SECONDS", 0.1)
     async with serve(hangs()) as server:
-        gateway = Gateway(tmp_path, server.url, lease=600)
+        gateway = await make_gateway(server.url, lease=600)
         await gateway.submit()
         async with gateway.running():
             await wait_until(lambda: server.requests)
@@ -326,39 +288,31 @@ async def test_a_drain_ends_though_the_store_is_away(
 
 
 async def test_an_error_in_a_claim_does_not_end_the_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("servedeck.gateway.delivery.worker._MAX_RETRY", 0.01)
     async with serve(answers()) as server:
-        gateway = Gateway(tmp_path, server.url)
-        claim, failed = gateway.store.claim, []
-
-        async def fails_once(*args: object, **kwargs: object) -> object:
-            if not failed:
-                failed.append(1)
-                raise RuntimeError
-            return await claim(*args, **kwargs)  # type: ignore[arg-type]
-
-        gateway.store.claim = fails_once  # type: ignore[method-assign,assignment]
+        gateway = await make_gateway(server.url)
+        gateway.store.before["claim"] = fail
         id = await gateway.submit()
         async with gateway.running():
+            await wait_until(lambda: gateway.store.calls["claim"] > 1)
+            del gateway.store.before["claim"]
             await gateway.wait_for(id)
 
 
-async def test_an_error_in_a_record_does_not_end_the_worker(tmp_path: Path) -> None:
+async def test_an_error_in_a_record_leaves_the_task_to_its_lease(make_gateway: MakeGateway) -> None:
     async with serve(answers()) as server:
-        gateway = Gateway(tmp_path, server.url)
-
-        async def fails(*_args: object) -> bool:
-            raise RuntimeError
-
-        gateway.store.retry = fails  # type: ignore[method-assign]
-        finish = gateway.store.finish
-        gateway.store.finish = fails  # type: ignore[method-assign]
+        gateway = await make_gateway(server.url)
+        gateway.store.before["finish"] = fail
         id = await gateway.submit()
         async with gateway.running():
-            await wait_until(lambda: server.requests)
+            await wait_until(lambda: gateway.store.calls["finish"])
             await wait_until(lambda: not gateway.worker.running_count)
-            gateway.store.finish = finish  # type: ignore[method-assign]
-            gateway.store.tasks[id].lease_end = 0
+            del gateway.store.before["finish"]
+            gateway.store.shift += gateway.settings.lease + 1
             assert (await gateway.wait_for(id)).attempt == 2
+
+
+async def fail() -> None:
+    raise RuntimeError
