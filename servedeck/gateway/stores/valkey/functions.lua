@@ -4,7 +4,7 @@
 --
 --   t:<id>   HASH    the task; short field names, as each task has them (see TASK in records.py)
 --   q:<id>   STRING  the request: head and body      r:<id>  STRING  the response
---   c:<id>   STRING  encrypted credentials           a:<id>  LIST    attempts that have ended
+--   c:<id>   STRING  encrypted credentials           a:<id>  STRING  attempts that have ended
 --   o:<id>   STREAM  parts of a streamed response, with ids attempt-number
 --   i:<key>  STRING  idempotency key: id and fingerprint of its task
 --   s:<state> ZSET   ids by state, of score 0: they sort by age
@@ -86,9 +86,16 @@ local function end_outputs(p, id, attempt)
   end
 end
 
+-- Lines of JSON: a list would take 120 bytes more of each task.
 local function add_attempt(p, id, record)
   local key = p .. 'a:' .. id
-  if call('RPUSH', key, record) > ATTEMPTS_KEPT then call('LTRIM', key, -ATTEMPTS_KEPT, -1) end
+  if call('APPEND', key, record .. '\n') < ATTEMPTS_KEPT * 80 then return end
+  local lines = {}
+  for line in string.gmatch(call('GET', key), '[^\n]+') do lines[#lines + 1] = line end
+  if #lines > ATTEMPTS_KEPT then
+    local last = table.concat(lines, '\n', #lines - ATTEMPTS_KEPT + 1)
+    call('SET', key, last .. '\n')
+  end
 end
 
 -- The record of an attempt whose worker did not give one.
@@ -106,7 +113,9 @@ local function end_task(p, id, from, to, reason, message, now, keep)
   call('ZREM', p .. 'dead', id)
   call('ZADD', p .. 's:' .. to, 0, id)
   call('ZADD', p .. 'exp', now + keep, id)
-  set(p, id, 's', to, 'en', now, 'ex', now + keep, 'y', reason, 'g', message)
+  set(p, id, 's', to, 'en', now, 'ex', now + keep)
+  if reason ~= '' then set(p, id, 'y', reason) end
+  if message ~= '' then set(p, id, 'g', message) else unset(p, id, 'g') end
   unset(p, id, 'nx')
   call('UNLINK', p .. 'c:' .. id)
   if h[2] then
@@ -147,6 +156,8 @@ local SUBMIT_FIXED = 9
 
 local function submit_one(p, now, argv, at, size)
   local id, max_depth, key, fingerprint = argv[at], tonumber(argv[at + 1]), argv[at + 2], argv[at + 3]
+  local t = p .. 't:' .. id
+  if call('EXISTS', t) == 1 then return {'repeated', id, call('ZRANK', p .. 'ready', id)} end
   if key ~= '' then
     local stored = call('GET', p .. 'i:' .. key)
     if stored then
@@ -154,8 +165,6 @@ local function submit_one(p, now, argv, at, size)
       return {print == fingerprint and 'repeated' or 'conflict', first}
     end
   end
-  local t = p .. 't:' .. id
-  if call('EXISTS', t) == 1 then return {'repeated', id, call('ZRANK', p .. 'ready', id)} end
   if call('ZCARD', p .. 's:P') >= max_depth then return {'full', id} end
   local owner, urgency, credentials = argv[at + 4], argv[at + 5], argv[at + 8]
   local deadline = now + tonumber(argv[at + 6])
