@@ -1,0 +1,1 @@
+"""The store of a gateway of one process: a SQLite file."""

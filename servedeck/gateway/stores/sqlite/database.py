@@ -1,0 +1,346 @@
+"""One SQLite file, used by one process: a thread that writes, which commits all that waits together
+(one sync of the disk for many tasks), and a thread that reads meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from servedeck.gateway.stores.sqlite.reads import feed_end
+from servedeck.gateway.stores.sqlite.schema import SchemaError, connect
+from servedeck.gateway.stores.store import StoreError, StoreFullError, StoreUnavailableError
+
+T = TypeVar("T")
+
+_MAX_BATCH = 512
+_OPERATION_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+"""Of one operation; the others of its batch are not concerned."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Transaction:
+    """What an operation writes with."""
+
+    db: sqlite3.Connection
+    now: float
+    has_room: bool
+    """Whether the disk has room for new tasks."""
+    touched: set[str] = field(default_factory=set)
+    """Ids of the tasks whose state or outputs were changed."""
+
+
+@dataclass(eq=False)
+class _Item:
+    operation: Callable[[Any], Any]
+    future: asyncio.Future[Any]
+    is_submit: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+
+class _Worker:
+    """A thread that is given lists of items; a list is gathered while the one before is done."""
+
+    def __init__(self, name: str, run: Callable[[list[_Item]], None], most: int) -> None:
+        self._run = run
+        self._most = most
+        self._items: list[_Item] = []
+        self._is_closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, item: _Item) -> None:
+        with self._changed:
+            if self._is_closed:
+                raise StoreUnavailableError("The store is closed.")
+            self._items.append(item)
+            if len(self._items) == 1:
+                self._changed.notify()
+
+    def stop(self) -> None:
+        """Returns when what was put has been done."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._items:
+                    if self._is_closed:
+                        return
+                    self._changed.wait()
+                batch, self._items = self._items[: self._most], self._items[self._most :]
+            self._run(batch)
+
+
+class Database:
+    """`on_commit(feed end, touched ids)` is called in the event loop after each commit."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float],
+        reserve: int,
+        timeout: float,
+        on_commit: Callable[[int, set[str]], None],
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._reserve = reserve
+        self._timeout = timeout
+        self._on_commit = on_commit
+        self._lock: int | None = None
+        self._writing: sqlite3.Connection | None = None
+        self._reading: sqlite3.Connection | None = None
+        self._writer: _Worker | None = None
+        self._reader: _Worker | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self) -> None:
+        """Raises StoreUnavailableError, also while another process has the file."""
+        if self._writer is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        try:
+            end = await asyncio.to_thread(self._open)
+        except (OSError, sqlite3.Error, SchemaError) as error:
+            self._release()
+            raise self._describe(error, False) from None
+        except BaseException:
+            self._release()
+            raise
+        self._writer = _Worker("sqlite-writer", self._write_batch, _MAX_BATCH)
+        self._reader = _Worker("sqlite-reader", self._read_batch, 64)
+        self._on_commit(end, set())
+
+    async def close(self) -> None:
+        writer, reader = self._writer, self._reader
+        self._writer = self._reader = None
+        if writer is not None and reader is not None:
+            await asyncio.to_thread(writer.stop)
+            await asyncio.to_thread(reader.stop)
+        await asyncio.to_thread(self._release)
+
+    async def write(self, operation: Callable[[Transaction], T], *, is_submit: bool = False) -> T:
+        """What the operation returns, once it is safely on the disk. It is run again if it failed
+        together with others."""
+        return await self._ask(self._writer, operation, is_submit)
+
+    async def read(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """What the operation returns; all that it reads is of one moment."""
+        return await self._ask(self._reader, operation, False)
+
+    async def _ask(
+        self, worker: _Worker | None, operation: Callable[[Any], T], is_submit: bool
+    ) -> T:
+        if worker is None:
+            raise StoreUnavailableError("The store is not open.")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        worker.put(_Item(operation, future, is_submit))
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await future
+        except TimeoutError:
+            raise StoreUnavailableError(
+                f"{self._path} did not answer within {self._timeout:g} s."
+            ) from None
+
+    # -- opening --------------------------------------------------------------------------------
+
+    def _open(self) -> int:
+        self._lock = self._take_lock()
+        # Bodies are in it: for this user only. SQLite's other files get the same mode.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._writing = connect(self._path, for_writing=True)
+        self._reading = connect(self._path, for_writing=False)
+        now = self._clock()
+        # The lock says that whoever had these leases is gone.
+        self._writing.execute("UPDATE task SET lease_until = ? WHERE lease_until > ?", (now, now))
+        return feed_end(self._writing)
+
+    def _take_lock(self) -> int:
+        path = self._path.with_name(self._path.name + ".lock")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            os.close(lock)
+            raise StoreUnavailableError(
+                f"{self._path} is in use by another gateway (process {owner or 'unknown'}): a "
+                "SQLite store has one process."
+            ) from None
+        except BaseException:
+            os.close(lock)
+            raise
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        return lock
+
+    def _release(self) -> None:
+        for one in (self._reading, self._writing):
+            if one is not None:
+                one.close()
+        self._reading = self._writing = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    # -- writing, in its thread -----------------------------------------------------------------
+
+    def _write_batch(self, batch: list[_Item]) -> None:
+        items = [one for one in batch if not one.future.cancelled()]
+        touched: set[str] = set()
+        end = self._write_all(items, touched) if items else None
+        self._settle(items, end, touched)
+
+    def _write_all(self, items: list[_Item], touched: set[str]) -> int | None:
+        try:
+            return self._commit(items, touched)
+        except (OSError, sqlite3.Error, SchemaError) as error:
+            is_full = _error_code(error) == sqlite3.SQLITE_FULL
+            if is_full and len(items) > 1:
+                # One of them may have been too large; what is small may still have room.
+                ends = [self._write_all([one], touched) for one in items]
+                return max((one for one in ends if one is not None), default=None)
+            if not is_full:
+                _log.error("the store cannot be written: %s", error)
+                self._drop_writing()
+            for one in items:
+                one.result, one.error = None, self._describe(error, one.is_submit)
+            return None
+
+    def _commit(self, items: list[_Item], touched: set[str]) -> int:
+        if self._writing is None:
+            self._writing = connect(self._path, for_writing=True)
+        db = self._writing
+        transaction = Transaction(db, self._clock(), self._has_room(db), touched)
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            for one in items:
+                self._run_operation(transaction, one)
+            end = feed_end(db)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return end
+
+    @staticmethod
+    def _run_operation(transaction: Transaction, item: _Item) -> None:
+        db = transaction.db
+        item.error = None
+        db.execute("SAVEPOINT operation")
+        try:
+            item.result = item.operation(transaction)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _OPERATION_ERRORS):
+                raise
+            db.execute("ROLLBACK TO operation")
+            item.error = error
+        db.execute("RELEASE operation")
+
+    def _has_room(self, db: sqlite3.Connection) -> bool:
+        stat = os.statvfs(self._path.parent)
+        room = stat.f_bavail * stat.f_frsize
+        if room >= self._reserve:
+            return True
+        pages, size = (
+            db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size")
+        )
+        return bool(room + pages * size >= self._reserve)
+
+    def _drop_writing(self) -> None:
+        """The next batch connects anew: after an I/O error nothing that is cached can be relied
+        on."""
+        db, self._writing = self._writing, None
+        if db is not None:
+            try:
+                db.close()
+            except sqlite3.Error as error:
+                _log.debug("the connection cannot be closed: %s", error)
+
+    # -- reading, in its thread -----------------------------------------------------------------
+
+    def _read_batch(self, batch: list[_Item]) -> None:
+        for one in batch:
+            try:
+                one.result = self._read_one(one.operation)
+            except (OSError, sqlite3.Error, SchemaError) as error:
+                one.error = self._describe(error, False)
+                db, self._reading = self._reading, None
+                if db is not None:
+                    db.close()
+            except Exception as error:
+                one.error = error
+        self._settle(batch, None, set())
+
+    def _read_one(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        if self._reading is None:
+            self._reading = connect(self._path, for_writing=False)
+        self._reading.execute("BEGIN")
+        try:
+            return operation(self._reading)
+        finally:
+            self._reading.execute("ROLLBACK")
+
+    # -- answering ------------------------------------------------------------------------------
+
+    def _settle(self, items: list[_Item], end: int | None, touched: set[str]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._answer, items, end, touched)
+        except RuntimeError:
+            _log.debug("the event loop has ended before its answers")
+
+    def _answer(self, items: list[_Item], end: int | None, touched: set[str]) -> None:
+        for one in items:
+            if one.future.done():
+                continue
+            if one.error is not None:
+                one.future.set_exception(one.error)
+            else:
+                one.future.set_result(one.result)
+        if end is not None:
+            self._on_commit(end, touched)
+
+    def _describe(self, error: Exception, is_submit: bool) -> StoreError:
+        code = _error_code(error)
+        if code == sqlite3.SQLITE_FULL:
+            kind = StoreFullError if is_submit else StoreUnavailableError
+            return kind(f"The disk of {self._path} is full.")
+        if isinstance(error, SchemaError):
+            return StoreUnavailableError(str(error))
+        if isinstance(error, OSError):
+            return StoreUnavailableError(f"{self._path} cannot be opened: {error.strerror}.")
+        reason = _REASONS.get(code, f"SQLite reports: {error}")
+        return StoreUnavailableError(f"{self._path} cannot be used: {reason}.")
+
+
+_REASONS = {
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_IOERR: "its disk reports an error",
+    sqlite3.SQLITE_BUSY: "another program has locked it",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite file",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+}
+
+
+def _error_code(error: Exception) -> int:
+    """The primary code of an error of SQLite; 0 for others."""
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF

@@ -1,0 +1,144 @@
+"""What time does to tasks: leases, delays, deadlines and retention end."""
+
+from __future__ import annotations
+
+from servedeck.async_queue.tasks import FailureReason, TaskState
+from servedeck.gateway.stores.sqlite.database import Transaction
+from servedeck.gateway.stores.sqlite.writes import (
+    end_task,
+    expire,
+    give_back,
+    record_cut_attempt,
+)
+from servedeck.gateway.stores.store import SWEEP_LIMIT, Swept
+from servedeck.gateway.stores.task_records import LOST_MESSAGE
+
+_FEED_LIMIT = 20_000
+"""Events that one sweep deletes at most: 7,000 tasks/s make as many in a second."""
+_MINUTES_KEPT = 60
+
+
+def sweep(tx: Transaction, keep: float, feed_kept: int) -> Swept:
+    # The expired come before the due, so that a task whose deadline has passed is not due as well.
+    lapsed = _sweep_leases(tx, keep)
+    expired = _sweep_deadlines(tx, keep)
+    due = _sweep_delayed(tx)
+    deleted = _delete_expired(tx)
+    _delete_outputs(tx)
+    _trim_feed(tx, feed_kept)
+    _tidy_queue(tx)
+    _record_depth(tx)
+    return Swept(due, lapsed, expired, deleted, _take_orphans(tx))
+
+
+def _sweep_leases(tx: Transaction, keep: float) -> int:
+    rows = tx.db.execute(
+        "SELECT seq, used >= max_attempts FROM task WHERE lease_until <= ? "
+        "ORDER BY lease_until LIMIT ?",
+        (tx.now, SWEEP_LIMIT),
+    ).fetchall()
+    for seq, is_last in rows:
+        record_cut_attempt(tx, seq, LOST_MESSAGE)
+        if is_last:
+            end_task(
+                tx,
+                seq,
+                TaskState.FAILED,
+                keep,
+                reason=FailureReason.EXHAUSTED.value,
+                message=LOST_MESSAGE,
+            )
+        else:
+            give_back(tx, seq, LOST_MESSAGE, 0.0, is_counted=True)
+    return len(rows)
+
+
+def _sweep_deadlines(tx: Transaction, keep: float) -> int:
+    rows = tx.db.execute(
+        "SELECT seq FROM task INDEXED BY task_deadline WHERE ended IS NULL AND deadline <= ? "
+        "ORDER BY deadline LIMIT ?",
+        (tx.now, SWEEP_LIMIT),
+    ).fetchall()
+    for (seq,) in rows:
+        expire(tx, seq, keep)
+    return len(rows)
+
+
+def _sweep_delayed(tx: Transaction) -> int:
+    rows = tx.db.execute(
+        "SELECT seq, id FROM task WHERE next_attempt <= ? ORDER BY next_attempt LIMIT ?",
+        (tx.now, SWEEP_LIMIT),
+    ).fetchall()
+    for seq, id in rows:
+        tx.db.execute("UPDATE task SET next_attempt = NULL WHERE seq = ?", (seq,))
+        tx.touched.add(id)
+    return len(rows)
+
+
+def _delete_expired(tx: Transaction) -> int:
+    rows = tx.db.execute(
+        "SELECT seq, id, attempt FROM task WHERE expires <= ? ORDER BY expires LIMIT ?",
+        (tx.now, SWEEP_LIMIT),
+    ).fetchall()
+    for seq, id, attempt in rows:
+        tx.db.execute("DELETE FROM task WHERE seq = ?", (seq,))
+        tx.db.execute(
+            "INSERT INTO feed(id, state, attempt, time) VALUES (?, NULL, ?, ?)",
+            (id, attempt, tx.now),
+        )
+        tx.touched.add(id)
+    return len(rows)
+
+
+def _delete_outputs(tx: Transaction) -> None:
+    rows = tx.db.execute(
+        "SELECT seq FROM task WHERE outputs_until <= ? LIMIT ?", (tx.now, SWEEP_LIMIT)
+    ).fetchall()
+    for (seq,) in rows:
+        tx.db.execute("DELETE FROM output WHERE seq = ?", (seq,))
+        tx.db.execute("UPDATE task SET outputs_until = NULL WHERE seq = ?", (seq,))
+
+
+def _trim_feed(tx: Transaction, kept: int) -> None:
+    first, last = tx.db.execute(
+        "SELECT (SELECT min(cursor) FROM feed), (SELECT max(cursor) FROM feed)"
+    ).fetchone()
+    if first is not None and last - first >= kept:
+        until = min(last - kept, first + _FEED_LIMIT - 1)
+        tx.db.execute("DELETE FROM feed WHERE cursor <= ?", (until,))
+
+
+def _tidy_queue(tx: Transaction) -> None:
+    """Delete the last finish times of owners that no longer delay them, and empty buckets."""
+    tx.db.execute(
+        "DELETE FROM owner_finish WHERE (owner, urgency) IN (SELECT owner, urgency "
+        "FROM owner_finish INDEXED BY owner_finish_time WHERE finish <= "
+        "(SELECT value FROM setting WHERE name = 'virtual_time') ORDER BY finish LIMIT ?)",
+        (5 * SWEEP_LIMIT,),
+    )
+    tx.db.execute("DELETE FROM bucket WHERE n = 0")
+
+
+def _record_depth(tx: Transaction) -> None:
+    """Written only if it has changed: an idle gateway needs no sync of the disk each second."""
+    minute = int(tx.now // 60) * 60
+    tx.db.execute(
+        "INSERT INTO minute(time, depth) SELECT ?, n FROM count WHERE state = 'pending' "
+        "ON CONFLICT(time) DO UPDATE SET depth = excluded.depth "
+        "WHERE depth IS NOT excluded.depth",
+        (minute,),
+    )
+    tx.db.execute("DELETE FROM minute WHERE time <= ?", (minute - 60 * _MINUTES_KEPT,))
+
+
+def _take_orphans(tx: Transaction) -> tuple[str, ...]:
+    """Objects of what was deleted, unless a later response has the same name."""
+    rows = tx.db.execute("SELECT object FROM orphan LIMIT ?", (2 * SWEEP_LIMIT,)).fetchall()
+    names = []
+    for (name,) in rows:
+        tx.db.execute("DELETE FROM orphan WHERE object = ?", (name,))
+        if not tx.db.execute(
+            "SELECT 1 FROM response WHERE object = ? AND object <> ''", (name,)
+        ).fetchone():
+            names.append(name)
+    return tuple(names)
