@@ -17,16 +17,13 @@
 --   w, ws    HASH, ZSET  what workers say, and until when     gone  LIST  objects without a task
 
 local function call(...) return redis.call(...) end  -- not there yet while this is loaded
-local FEED_EVENTS = 100000
-local ATTEMPTS_KEPT = 100
+-- $NAME$ is replaced by connection.py
+local FEED_KEPT, ATTEMPTS_KEPT = $FEED_KEPT$, $ATTEMPTS_KEPT$
+local OUTPUT_KEPT, OWNERS_KEPT = $OUTPUT_KEPT$, 86400000
 local OVERDUE_AT_ONCE = 200
-local OUTPUTS_KEPT = 60000
-local OWNERS_KEPT = 86400000
-local EXPIRED = 'Its deadline passed before it ended.'
-local LAPSED = 'The worker that delivered it was lost.'
-local CANCELLED = 'It was cancelled.'
+local EXPIRED, LAPSED, CANCELLED = '$EXPIRED$', '$LOST$', '$CANCELLED$'
+local NO_CREDENTIALS = '$NO_CREDENTIALS$'
 local UNREADABLE = 'Its request is no longer stored.'
-local NO_CREDENTIALS = 'Its credentials were deleted when it ended; give others, or none.'
 
 local function clock()
   local time = call('TIME')
@@ -36,7 +33,7 @@ end
 local function text(number) return string.format('%.0f', number) end
 
 local function event(p, id, state, attempt)
-  call('XADD', p .. 'ev', 'MAXLEN', '~', FEED_EVENTS, '*', 'i', id, 's', state, 'n', attempt)
+  call('XADD', p .. 'ev', 'MAXLEN', '~', FEED_KEPT, '*', 'i', id, 's', state, 'n', attempt)
 end
 
 local function count(p, now, field)
@@ -82,7 +79,7 @@ local function end_outputs(p, id, attempt)
   local key = p .. 'o:' .. id
   if call('EXISTS', key) == 1 or task(p, id, 'sr')[1] then
     call('XADD', key, attempt .. '-*', 'e', '1')
-    call('PEXPIRE', key, OUTPUTS_KEPT)
+    call('PEXPIRE', key, OUTPUT_KEPT)
   end
 end
 
@@ -199,7 +196,7 @@ local function claim(keys, argv)
   local p, now, claimed, overdue = keys[1], clock(), {}, 0
   local control = call('HMGET', p .. 'ctl', 'paused', 'conc', 'podconc', 'keep')
   if control[1] == '1' then return claimed end
-  local limit, keep = tonumber(argv[2]), tonumber(control[4] or '604800000')
+  local limit, keep = tonumber(argv[2]), tonumber(control[4] or $DEFAULT_KEEP$)
   local concurrency = tonumber(control[2] or argv[3])
   local pod_concurrency = tonumber(control[3] or argv[4])
   local total = call('ZCARD', p .. 's:R')
@@ -386,9 +383,8 @@ local function report(keys, argv)
     call('ZREM', p .. 'ws', name)
     call('HDEL', p .. 'w', name)
   else
-    local now = clock()
-    call('ZADD', p .. 'ws', now + ttl, name)
-    call('HSET', p .. 'w', name, text(now) .. ' ' .. argv[2])
+    call('ZADD', p .. 'ws', clock() + ttl, name)
+    call('HSET', p .. 'w', name, argv[2])
   end
   return 1
 end

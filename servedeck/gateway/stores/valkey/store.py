@@ -269,12 +269,8 @@ class ValkeyStore:
         ]
 
     async def workers(self) -> list[WorkerStatus]:
-        found = []
-        for row in await self._read("workers"):
-            reported, _, encoded = row.partition(b" ")
-            worker = msgspec.json.decode(encoded, type=WorkerStatus)
-            found.append(msgspec.structs.replace(worker, time=int(reported) / 1000))
-        return found
+        rows = await self._read("workers")
+        return [msgspec.json.decode(row, type=WorkerStatus) for row in rows]
 
     async def feed_end(self) -> str:
         end: bytes = await self._read("feed_end")
