@@ -62,8 +62,9 @@ async def cutting_proxy(target: int) -> AsyncIterator[CuttingProxy]:
 
 
 @contextlib.asynccontextmanager
-async def answering(reply: bytes, version: str = "7.2.4") -> AsyncIterator[int]:
-    """The port of a server of a version that gives this one answer to each function."""
+async def answering(reply: bytes, version: str = "7.2.4", wait: int = 0) -> AsyncIterator[int]:
+    """The port of a server of a version that gives this one answer to each function, and `wait` to
+    WAIT."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -76,6 +77,8 @@ async def answering(reply: bytes, version: str = "7.2.4") -> AsyncIterator[int]:
                 if command[0] == b"INFO":
                     info = f"redis_version:{version}\r\n".encode()
                     writer.write(b"$%d\r\n%s\r\n" % (len(info), info))
+                elif command[0] == b"WAIT":
+                    writer.write(b":%d\r\n" % wait)
                 else:
                     writer.write(reply if command[0] == b"FCALL" else b"+OK\r\n")
                 await writer.drain()

@@ -113,7 +113,7 @@ local function end_task(p, id, from, to, reason, message, now, keep)
   set(p, id, 's', to, 'en', now, 'ex', now + keep)
   if reason ~= '' then set(p, id, 'y', reason) end
   if message ~= '' then set(p, id, 'g', message) else unset(p, id, 'g') end
-  unset(p, id, 'nx')
+  unset(p, id, 'nx', 'w')
   call('UNLINK', p .. 'c:' .. id)
   if h[2] then
     set(p, id, 'ct', 0)
