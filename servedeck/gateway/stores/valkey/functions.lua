@@ -4,7 +4,7 @@
 --
 --   t:<id>   HASH    the task; short field names, as each task has them (see TASK in records.py)
 --   q:<id>   STRING  the request: head and body      r:<id>  STRING  the response
---   c:<id>   STRING  encrypted credentials           a:<id>  LIST    attempts that have ended
+--   c:<id>   STRING  encrypted credentials           a:<id>  STRING  attempts that have ended
 --   o:<id>   STREAM  parts of a streamed response, with ids attempt-number
 --   i:<key>  STRING  idempotency key: id and fingerprint of its task
 --   s:<state> ZSET   ids by state, of score 0: they sort by age
@@ -17,16 +17,13 @@
 --   w, ws    HASH, ZSET  what workers say, and until when     gone  LIST  objects without a task
 
 local function call(...) return redis.call(...) end  -- not there yet while this is loaded
-local FEED_EVENTS = 100000
-local ATTEMPTS_KEPT = 100
+-- $NAME$ is replaced by connection.py
+local FEED_KEPT, ATTEMPTS_KEPT = $FEED_KEPT$, $ATTEMPTS_KEPT$
+local OUTPUT_KEPT, OWNERS_KEPT = $OUTPUT_KEPT$, 86400000
 local OVERDUE_AT_ONCE = 200
-local OUTPUTS_KEPT = 60000
-local OWNERS_KEPT = 86400000
-local EXPIRED = 'Its deadline passed before it ended.'
-local LAPSED = 'The worker that delivered it was lost.'
-local CANCELLED = 'It was cancelled.'
+local EXPIRED, LAPSED, CANCELLED = '$EXPIRED$', '$LOST$', '$CANCELLED$'
+local NO_CREDENTIALS = '$NO_CREDENTIALS$'
 local UNREADABLE = 'Its request is no longer stored.'
-local NO_CREDENTIALS = 'Its credentials were deleted when it ended; give others, or none.'
 
 local function clock()
   local time = call('TIME')
@@ -36,7 +33,7 @@ end
 local function text(number) return string.format('%.0f', number) end
 
 local function event(p, id, state, attempt)
-  call('XADD', p .. 'ev', 'MAXLEN', '~', FEED_EVENTS, '*', 'i', id, 's', state, 'n', attempt)
+  call('XADD', p .. 'ev', 'MAXLEN', '~', FEED_KEPT, '*', 'i', id, 's', state, 'n', attempt)
 end
 
 local function count(p, now, field)
@@ -82,13 +79,20 @@ local function end_outputs(p, id, attempt)
   local key = p .. 'o:' .. id
   if call('EXISTS', key) == 1 or task(p, id, 'sr')[1] then
     call('XADD', key, attempt .. '-*', 'e', '1')
-    call('PEXPIRE', key, OUTPUTS_KEPT)
+    call('PEXPIRE', key, OUTPUT_KEPT)
   end
 end
 
+-- Lines of JSON: a list would take 120 bytes more of each task.
 local function add_attempt(p, id, record)
   local key = p .. 'a:' .. id
-  if call('RPUSH', key, record) > ATTEMPTS_KEPT then call('LTRIM', key, -ATTEMPTS_KEPT, -1) end
+  if call('APPEND', key, record .. '\n') < ATTEMPTS_KEPT * 80 then return end
+  local lines = {}
+  for line in string.gmatch(call('GET', key), '[^\n]+') do lines[#lines + 1] = line end
+  if #lines > ATTEMPTS_KEPT then
+    local last = table.concat(lines, '\n', #lines - ATTEMPTS_KEPT + 1)
+    call('SET', key, last .. '\n')
+  end
 end
 
 -- The record of an attempt whose worker did not give one.
@@ -106,8 +110,10 @@ local function end_task(p, id, from, to, reason, message, now, keep)
   call('ZREM', p .. 'dead', id)
   call('ZADD', p .. 's:' .. to, 0, id)
   call('ZADD', p .. 'exp', now + keep, id)
-  set(p, id, 's', to, 'en', now, 'ex', now + keep, 'y', reason, 'g', message)
-  unset(p, id, 'nx')
+  set(p, id, 's', to, 'en', now, 'ex', now + keep)
+  if reason ~= '' then set(p, id, 'y', reason) end
+  if message ~= '' then set(p, id, 'g', message) else unset(p, id, 'g') end
+  unset(p, id, 'nx', 'w')
   call('UNLINK', p .. 'c:' .. id)
   if h[2] then
     set(p, id, 'ct', 0)
@@ -147,6 +153,8 @@ local SUBMIT_FIXED = 9
 
 local function submit_one(p, now, argv, at, size)
   local id, max_depth, key, fingerprint = argv[at], tonumber(argv[at + 1]), argv[at + 2], argv[at + 3]
+  local t = p .. 't:' .. id
+  if call('EXISTS', t) == 1 then return {'repeated', id, call('ZRANK', p .. 'ready', id)} end
   if key ~= '' then
     local stored = call('GET', p .. 'i:' .. key)
     if stored then
@@ -154,8 +162,6 @@ local function submit_one(p, now, argv, at, size)
       return {print == fingerprint and 'repeated' or 'conflict', first}
     end
   end
-  local t = p .. 't:' .. id
-  if call('EXISTS', t) == 1 then return {'repeated', id, call('ZRANK', p .. 'ready', id)} end
   if call('ZCARD', p .. 's:P') >= max_depth then return {'full', id} end
   local owner, urgency, credentials = argv[at + 4], argv[at + 5], argv[at + 8]
   local deadline = now + tonumber(argv[at + 6])
@@ -190,7 +196,7 @@ local function claim(keys, argv)
   local p, now, claimed, overdue = keys[1], clock(), {}, 0
   local control = call('HMGET', p .. 'ctl', 'paused', 'conc', 'podconc', 'keep')
   if control[1] == '1' then return claimed end
-  local limit, keep = tonumber(argv[2]), tonumber(control[4] or '604800000')
+  local limit, keep = tonumber(argv[2]), tonumber(control[4] or $DEFAULT_KEEP$)
   local concurrency = tonumber(control[2] or argv[3])
   local pod_concurrency = tonumber(control[3] or argv[4])
   local total = call('ZCARD', p .. 's:R')
@@ -377,9 +383,8 @@ local function report(keys, argv)
     call('ZREM', p .. 'ws', name)
     call('HDEL', p .. 'w', name)
   else
-    local now = clock()
-    call('ZADD', p .. 'ws', now + ttl, name)
-    call('HSET', p .. 'w', name, text(now) .. ' ' .. argv[2])
+    call('ZADD', p .. 'ws', clock() + ttl, name)
+    call('HSET', p .. 'w', name, argv[2])
   end
   return 1
 end
