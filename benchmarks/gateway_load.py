@@ -98,7 +98,9 @@ class Load:
         self.statuses: Counter[int] = Counter()
         self.broken = 0
         """Requests whose connection was lost before the answer."""
-        self._port, self._request = port, request
+        self.port = port
+        """Of new connections: a gateway that is started again may have another one."""
+        self._request = request
         self._limit, self._on_accept = connections, on_accept
         self._waiting: deque[float] = deque()
         self._free: list[_Connection] = []
@@ -162,7 +164,7 @@ class Load:
         while self._waiting and len(self._open) < self._limit:
             try:
                 _, made = await loop.create_connection(
-                    lambda: _Connection(self), "127.0.0.1", self._port
+                    lambda: _Connection(self), "127.0.0.1", self.port
                 )
             except OSError:
                 return  # it is being started again
