@@ -1,4 +1,4 @@
-"""A gateway in several processes on one Valkey, to be killed, and an account of what it accepted."""
+"""A gateway in several processes on one Valkey, to be killed, and what it has accepted."""
 
 from __future__ import annotations
 
