@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
@@ -52,8 +53,7 @@ class _Connection(asyncio.Protocol):
         self.due: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def send(self, due: float, request: bytes) -> None:
         self.due = due
@@ -163,9 +163,10 @@ class Load:
         loop = asyncio.get_running_loop()
         while self._waiting and len(self._open) < self._limit:
             try:
-                _, made = await loop.create_connection(
+                transport, made = await loop.create_connection(
                     lambda: _Connection(self), "127.0.0.1", self.port
                 )
+                made.transport = transport  # uvloop calls connection_made a moment later
             except OSError:
                 return  # it is being started again
             self._open.add(made)
