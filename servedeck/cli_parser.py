@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_logs_command(commands)
     _add_port_forward_command(commands)
     _add_demo_command(commands)
+    _add_gateway_command(commands)
     return parser
 
 
@@ -546,3 +547,63 @@ def _add_demo_command(commands: Any) -> None:
         help="write a log to this file",
     )
     serve.set_defaults(run="servedeck.demo.serve:serve")
+
+
+def _add_gateway_command(commands: Any) -> None:
+    gateway = commands.add_parser(
+        "gateway",
+        help="run the async gateway of a serving",
+        description="Runs the async gateway of one serving until SIGTERM or ctrl+c: it stores"
+        " requests with the header X-Async: true, makes them to the inference server, and keeps"
+        " the results. Settings come from the file, then from flags; docs/async-gateway.md has"
+        " them all. It logs to standard error.",
+        epilog="Exit codes: 0 after a signal, 1 it cannot start or a part of it failed, 2 wrong"
+        " usage.",
+        allow_abbrev=False,
+    )
+
+    def add(*names: str, **more: Any) -> None:
+        gateway.add_argument(*names, **more)
+
+    add("--config", metavar="FILE", type=Path, help="settings as YAML; default: none")
+    add("--serving", metavar="NAMESPACE/NAME", help="the serving that it belongs to")
+    add(
+        "--store",
+        metavar="STORE",
+        help="sqlite:FILE or valkey://HOST:PORT; default: sqlite:servedeck-gateway.db",
+    )
+    add(
+        "--upstream",
+        metavar="URL",
+        action="append",
+        dest="upstreams",
+        help="URL of the inference server, such as http://127.0.0.1:8000; once for each replica",
+    )
+    add(
+        "--service",
+        metavar="NAMESPACE/NAME:PORT",
+        help="Service of the inference server, whose Ready Pods are found",
+    )
+    add("--host", metavar="ADDRESS", help="address for callers; default: 0.0.0.0")
+    add("--port", metavar="PORT", type=int, help="port for callers; 0: a free one; default: 8080")
+    add("--admin-host", metavar="ADDRESS", help="address for operators; default: 0.0.0.0")
+    add(
+        "--admin-port",
+        metavar="PORT",
+        type=int,
+        help="port for operators, probes and Prometheus; 0: a free one; default: 8081",
+    )
+    add(
+        "--role",
+        choices=("all", "accept", "deliver"),
+        help="accept: answers callers and operators; deliver: makes the requests; default: all",
+    )
+    add("--secret-file", metavar="FILE", type=Path, help="at least 32 random bytes, as a file")
+    add(
+        "--log-file",
+        metavar="FILE",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="write the log to this file, too",
+    )
+    gateway.set_defaults(run="servedeck.commands.gateway:run")

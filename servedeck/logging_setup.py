@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TextIO
 
@@ -75,7 +76,16 @@ def disable_logging() -> None:
 def log_to_file(path: Path) -> None:
     """Log to `file`, appending. Raises OSError."""
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-    handler = _SafeStreamHandler(os.fdopen(descriptor, "a", encoding="utf-8", buffering=1))
+    _log_to(os.fdopen(descriptor, "a", encoding="utf-8", buffering=1))
+
+
+def log_to_stderr() -> None:
+    """Log to standard error: for a component that runs in the cluster."""
+    _log_to(sys.stderr)
+
+
+def _log_to(stream: TextIO) -> None:
+    handler = _SafeStreamHandler(stream)
     handler.setFormatter(_RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -77,6 +77,18 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     response_bytes: int = 0
 
 
+class TaskDetail(Task, frozen=True, kw_only=True):
+    """A task as the page of one shows it."""
+
+    position: int | None = None
+    """Tasks that are taken before it, if it waits in the queue."""
+    has_credentials: bool = False
+    """Whether it was submitted with credentials: to retry it needs others, as they are deleted at
+    its end."""
+    has_callback: bool = False
+    """Whether a URL is told of its end."""
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that has ended."""
 
@@ -91,6 +103,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong, one sentence; "" if nothing did."""
     is_counted: bool = True
     """Whether it counts to max_attempts: one that a gateway handed back does not."""
+
+
+class AttemptList(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[Attempt]
+    """The oldest first; the last 100 at most."""
 
 
 class FeedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +193,20 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerStatus] = []
     blocked_by: str = ""
     """Why nothing drains, one sentence; "" if something does, or nothing waits."""
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to an action of an operator."""
+
+    changed: int
+    """Tasks that it changed; for an action on the queue itself 1, or 0 if it was so already."""
+    refused: int = 0
+    """Tasks that could not be changed as they are."""
+    message: str = ""
+    """Why the first of them was refused, one sentence."""
+    next: str = ""
+    """For an action on many tasks: where to go on with the rest, as the parameter `after`; "" if
+    all are done."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

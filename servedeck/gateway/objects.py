@@ -11,6 +11,10 @@ class ObjectStoreError(Exception):
     """str() is one sentence."""
 
 
+class ObjectMissingError(ObjectStoreError):
+    """There is no such object: asking again will not help."""
+
+
 class ObjectStore(Protocol):
     """Names are <task id>/<what>. All methods raise ObjectStoreError."""
 
@@ -18,10 +22,13 @@ class ObjectStore(Protocol):
         """Returns when it is stored; what was there before is replaced. A Path is read in parts."""
 
     def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """Its bytes in parts, or those of a range. Raises ObjectStoreError if it is not there."""
+        """Its bytes in parts, or those of a range, without `end` itself. Raises ObjectMissingError
+        if it is not there."""
 
     async def delete(self, names: Iterable[str]) -> None:
         """What is not there counts as deleted."""
 
-    async def delete_older(self, seconds: float) -> int:
-        """Delete objects that a gateway left behind when it was killed; returns how many."""
+    def older(self, seconds: float) -> AsyncIterator[str]:
+        """Names of the objects that were stored so long ago. Those that no task refers to were left
+        behind by a gateway that was killed; what else it left behind unfinished is deleted
+        here."""

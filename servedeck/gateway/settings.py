@@ -149,8 +149,25 @@ def load_settings(file: Path | None, flags: dict[str, object]) -> GatewaySetting
         raise GatewaySettingsError("\n".join(map(_describe, error.errors()))) from None
 
 
+_EXPECTED = {
+    "serving": "must be NAMESPACE/NAME",
+    "store": "must be sqlite:FILE or valkey://HOST:PORT",
+    "objects": "must be file:DIRECTORY or s3://BUCKET/PREFIX",
+    "public_path": "must be a path such as /project/name",
+    "callback_hosts": "must have names of hosts, such as hooks.example.com or 10.0.0.7:8443",
+}
+"""What a setting must be, for those whose pattern would say it."""
+
+
 def _describe(error: object) -> str:
     assert isinstance(error, dict)
     name = ".".join(str(one) for one in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{name}: {message}" if name else message
+    kind = error["type"]
+    if kind == "missing":
+        return f"{name} is not set; give it in the file or by its flag."
+    if kind == "extra_forbidden":
+        return f"{name} is no setting."
+    if kind == "string_pattern_mismatch" and (wanted := _EXPECTED.get(str(error["loc"][0]))):
+        return f"{name} {wanted}."
+    message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    return f"{name}: {message}." if name else f"{message}."

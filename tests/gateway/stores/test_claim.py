@@ -210,3 +210,22 @@ async def test_an_overdue_task_that_is_met_fails(case: StoreCase) -> None:
     assert shown.message and shown.ended is not None
     assert shown.expires is not None and shown.expires > shown.ended
     assert shown.attempt == 0
+
+
+async def test_the_position_in_a_long_queue_is_where_it_is_taken(store: TaskStore) -> None:
+    """Over times from 1 to 40,000, which a store may count in parts."""
+    weights = (7, 7, 7, 3, 3, 1, 0)
+    ids = await asyncio.gather(
+        *(submit(store, f"owner-{n % 5}", urgency=weights[n % 7]) for n in range(2200))
+    )
+    for _ in range(3):
+        for claimed in await claim(store, 40):
+            await store.retry(claimed.id, 1, 0, attempt_of(claimed))
+        await store.move_to_front(ids[-1])
+        await store.move_to_front(ids[100])
+        await claim(store, 3)
+    waiting = [id for id in ids[::40] if await store.position(id) is not None]
+    positions = {id: await store.position(id) for id in waiting}
+    order = await claim_all(store)
+    assert len(waiting) > 40
+    assert positions == {id: order.index(id) for id in waiting}

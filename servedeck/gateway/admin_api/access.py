@@ -1,0 +1,108 @@
+"""Who may do what on the admin port."""
+
+from __future__ import annotations
+
+import hmac
+from enum import IntEnum
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+
+from servedeck.gateway.asgi import HttpError, Scope, header_values
+from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
+
+KEY_HEADER = b"x-servedeck-key"
+
+
+class Access(IntEnum):
+    """What a caller may do; each includes those before it."""
+
+    NONE = 0
+    VIEW = 1
+    """Read everything but the bodies of requests and responses."""
+    ADMIN = 2
+
+
+class AccessCheck:
+    """The keys of the settings; they are read once. Raises GatewaySettingsError if one cannot be
+    read."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._admin = _read_key("admin_key_file", settings.admin_key_file)
+        self._view = _read_key("view_key_file", settings.view_key_file)
+        if self._admin and self._admin == self._view:
+            raise GatewaySettingsError("admin_key_file and view_key_file must have different keys.")
+
+    def require(self, scope: Scope, needed: Access) -> None:
+        """Raises HttpError."""
+        keys = header_values(scope, KEY_HEADER)
+        if not keys:
+            if self._admin is None and _is_local(scope):
+                return
+            raise HttpError(
+                401,
+                "A key is needed",
+                "Send the key of the gateway in the header X-Servedeck-Key."
+                if self._admin or self._view
+                else "The gateway has no admin_key_file, so that only callers from its own host"
+                " may use this port.",
+            )
+        granted = self._granted(keys[0]) if len(keys) == 1 else Access.NONE
+        if granted is Access.NONE:
+            raise HttpError(
+                401, "The key is wrong", "X-Servedeck-Key is not a key of this gateway."
+            )
+        if granted < needed:
+            raise HttpError(
+                403, "The key may only read", "This needs the key that is in admin_key_file."
+            )
+
+    def _granted(self, key: bytes) -> Access:
+        # Hashes have one length, so that the comparison does not tell that of the key; both are
+        # compared always.
+        digest = sha256(key.strip()).digest()
+        is_admin = hmac.compare_digest(digest, self._admin or b"")
+        is_view = hmac.compare_digest(digest, self._view or b"")
+        if is_admin:
+            return Access.ADMIN
+        return Access.VIEW if is_view else Access.NONE
+
+
+def _read_key(name: str, file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        key = file.read_bytes().strip()
+    except OSError as error:
+        raise GatewaySettingsError(f"{name}: {file}: {error.strerror}.") from None
+    if not key:
+        raise GatewaySettingsError(f"{name}: {file} is empty.")
+    return sha256(key).digest()
+
+
+def _is_local(scope: Scope) -> bool:
+    """Whether a program on this host asks. A page of another site in a browser on this host does
+    not count: it sends Origin, or reaches the port by a name of its own (DNS rebinding)."""
+    client = scope.get("client")
+    headers = dict(scope["headers"])
+    if client is None or b"origin" in headers:
+        return False
+    return _is_loopback(client[0]) and _is_loopback(_host_name(headers.get(b"host", b"")))
+
+
+def _host_name(host: bytes) -> str:
+    text = host.decode("latin-1")
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0]
+
+
+def _is_loopback(name: str) -> bool:
+    if name.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

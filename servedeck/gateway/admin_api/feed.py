@@ -1,0 +1,198 @@
+"""The feed of changes as server-sent events, which can be resumed at any event.
+
+One reader of the process follows the store (FeedHub) for all clients. A client that is behind (it
+resumes, reads slowly, or the store was away) reads the store itself until it has caught up: nothing
+is kept for it in memory beyond a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import deque
+
+import msgspec
+
+from servedeck.async_queue.tasks import FeedEvent
+from servedeck.gateway.admin_api.answers import Call, bad_parameter, start
+from servedeck.gateway.asgi import EVENT_STREAM, HttpError, Send, close_connection
+from servedeck.gateway.context import GatewayContext
+from servedeck.gateway.stores.store import FeedTrimmedError, StoreError
+
+MAX_CLIENTS = 200
+_BATCH_SECONDS = 0.05
+_BATCH = 1000
+_BUFFER = 5000
+"""Events that wait for one client; with more it reads them from the store."""
+_COMMENT_SECONDS = 15.0
+_SEND_SECONDS = 30.0
+"""A client that takes nothing for so long is cut."""
+_RETRY_SECONDS = 0.5
+_CURSOR = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?\Z")
+
+_log = logging.getLogger(__name__)
+
+
+class FeedServer:
+    """Serves the feed until `close`."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
+        self._clients: set[_Client] = set()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """End all streams: their clients resume at another gateway, or when this one is back."""
+        self._is_closed = True
+        for client in self._clients:
+            client.wake()
+
+    async def serve(self, call: Call) -> None:
+        """Raises HttpError and StoreError before it has begun to answer."""
+        after = call.header(b"last-event-id") or call.parameters().get("after", "")
+        if after and not _CURSOR.match(after):
+            raise bad_parameter("after", "after must be a cursor of the feed, as an event has it.")
+        if len(self._clients) >= MAX_CLIENTS:
+            raise HttpError(
+                503,
+                "Too many followers",
+                f"{MAX_CLIENTS} clients follow the feed already.",
+                retry_after=10,
+            )
+        end = await self._context.store.feed_end()
+        client = _Client(self._context, call.send, after or end)
+        # A cursor from after the end is that of a store that was lost or replaced.
+        is_reset = bool(after) and _order(after) > _order(end)
+        await start(
+            call.send,
+            200,
+            [(b"content-type", EVENT_STREAM), (b"x-accel-buffering", b"no")],
+        )
+        if call.is_head:
+            await call.send({"type": "http.response.body"})
+            return
+        self._clients.add(client)
+        gone = asyncio.ensure_future(_wait_for_disconnect(call, client))
+        try:
+            with self._context.hub.listening(client.take):
+                await client.begin(end if is_reset else "")
+                while not (self._is_closed or gone.done()):
+                    await client.step()
+            if self._is_closed:
+                await call.send({"type": "http.response.body"})
+        except TimeoutError:
+            _log.info("A client of the feed took nothing for %g s and was cut.", _SEND_SECONDS)
+            close_connection(call.scope)
+        finally:
+            self._clients.discard(client)
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+
+
+class _Client:
+    def __init__(self, context: GatewayContext, send: Send, cursor: str) -> None:
+        self._store = context.store
+        self._send = send
+        self._cursor = cursor
+        """Of the last event that was sent."""
+        self._waiting: deque[FeedEvent] = deque()
+        self._is_behind = True
+        self._changed = asyncio.Event()
+
+    def take(self, events: list[FeedEvent]) -> None:
+        """Called by the hub."""
+        self._changed.set()
+        if not events or len(self._waiting) + len(events) > _BUFFER:
+            self._waiting.clear()
+            self._is_behind = True
+        else:
+            self._waiting.extend(events)
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    async def begin(self, reset_to: str) -> None:
+        if reset_to:
+            await self._reset(reset_to)
+        else:
+            # The cursor, so that a client without one can resume from here; no event is made of it.
+            await self._write(f"retry: 1000\nid: {self._cursor}\n\n")
+
+    async def step(self) -> None:
+        """Send what there is, or a comment after some time without anything."""
+        if self._is_behind:
+            await self._catch_up()
+        elif self._waiting:
+            await self._send_waiting()
+        else:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), _COMMENT_SECONDS)
+            except TimeoutError:
+                await self._write(": nothing has changed\n\n")
+                return
+            # What follows within a moment goes into the same event.
+            await asyncio.sleep(_BATCH_SECONDS)
+
+    async def _catch_up(self) -> None:
+        # Before the read: what the hub gives from here on is newer than what is read, or a part of
+        # it, which its cursor tells.
+        self._is_behind = False
+        try:
+            events = await self._store.read_feed(self._cursor, _BATCH, 0)
+        except FeedTrimmedError:
+            await self._try_to_reset()
+            return
+        except StoreError:
+            self._is_behind = True
+            await self._write(": the store does not answer\n\n")
+            await asyncio.sleep(_RETRY_SECONDS)
+            return
+        if len(events) >= _BATCH:
+            self._is_behind = True
+        await self._send_events(events)
+
+    async def _try_to_reset(self) -> None:
+        try:
+            await self._reset(await self._store.feed_end())
+        except StoreError:
+            self._is_behind = True
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _send_waiting(self) -> None:
+        last = _order(self._cursor)
+        events: list[FeedEvent] = []
+        while self._waiting and len(events) < _BATCH:
+            event = self._waiting.popleft()
+            if _order(event.cursor) > last:
+                events.append(event)
+        await self._send_events(events)
+
+    async def _send_events(self, events: list[FeedEvent]) -> None:
+        if not events:
+            return
+        self._cursor = events[-1].cursor
+        await self._write(f"id: {self._cursor}\ndata: {msgspec.json.encode(events).decode()}\n\n")
+
+    async def _reset(self, cursor: str) -> None:
+        """The client has to read the tasks again: events that it does not have are gone."""
+        self._cursor = cursor
+        self._is_behind = True
+        data = msgspec.json.encode({"feed": cursor}).decode()
+        await self._write(f"event: reset\nid: {cursor}\ndata: {data}\n\n")
+
+    async def _write(self, text: str) -> None:
+        message = {"type": "http.response.body", "body": text.encode(), "more_body": True}
+        await asyncio.wait_for(self._send(message), _SEND_SECONDS)
+
+
+async def _wait_for_disconnect(call: Call, client: _Client) -> None:
+    while (await call.receive())["type"] != "http.disconnect":
+        pass
+    client.wake()
+
+
+def _order(cursor: str) -> tuple[int, ...]:
+    """Cursors are numbers, joined by "-", that grow."""
+    return tuple(map(int, cursor.split("-")))

@@ -1,0 +1,45 @@
+"""The store that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
+from servedeck.gateway.stores.store import TaskStore
+
+SQLITE_SCHEME = "sqlite:"
+
+
+def open_store(settings: GatewaySettings) -> TaskStore:
+    """Connects to nothing yet: its `open` does. The module of the other store is not loaded. Raises
+    GatewaySettingsError."""
+    if settings.store.startswith(SQLITE_SCHEME):
+        from servedeck.gateway.stores.sqlite.store import SqliteStore
+
+        path = Path(settings.store.removeprefix(SQLITE_SCHEME))
+        if not path.parent.is_dir():
+            raise GatewaySettingsError(f"store: the directory {path.parent} does not exist.")
+        return SqliteStore(path, timeout=settings.store_timeout)
+    from servedeck.gateway.stores.valkey.store import ValkeyStore
+
+    try:
+        return ValkeyStore(
+            settings.serving,
+            settings.store,
+            password=_read_password(settings.store_password_file),
+            timeout=settings.store_timeout,
+            wait_replicas=settings.wait_replicas,
+        )
+    except ValueError as error:
+        raise GatewaySettingsError(f"store: {error}.") from None
+
+
+def _read_password(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise GatewaySettingsError(f"store_password_file: {file}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise GatewaySettingsError(f"store_password_file: {file} is not UTF-8.") from None

@@ -1,0 +1,49 @@
+"""Whether tasks are safe in a server as it is set up."""
+
+from __future__ import annotations
+
+from servedeck.gateway.stores.store import StoreUnavailableError
+from servedeck.gateway.stores.valkey.connection import MIN_VERSION, ValkeyConnection
+
+
+async def require_version(valkey: ValkeyConnection) -> None:
+    """Raises StoreUnavailableError if the server has no functions."""
+    # Valkey gives the version of Redis that it is compatible with
+    version = str((await valkey.information()).get("redis_version", ""))
+    major = version.partition(".")[0]
+    if major.isdigit() and int(major) < MIN_VERSION:
+        raise StoreUnavailableError(
+            f"{valkey.address} has version {version};"
+            f" Valkey, or Redis {MIN_VERSION} or newer, is needed."
+        )
+
+
+async def find_risk(valkey: ValkeyConnection) -> str:
+    """See TaskStore.check."""
+    await require_version(valkey)
+    information = await valkey.information()
+    policy = information.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        return (
+            f"{valkey.address} may delete tasks when its memory is full:"
+            f" maxmemory-policy is {policy} and must be noeviction."
+        )
+    if not information.get("aof_enabled"):
+        return (
+            f"{valkey.address} loses tasks when it restarts: it writes no append-only file;"
+            " set appendonly yes."
+        )
+    if information.get("role") != "master":
+        return f"{valkey.address} is a replica and cannot be written to."
+    match await valkey.parameter("appendfsync"):
+        case "no":
+            return (
+                f"{valkey.address} leaves it to the system when tasks reach the disk;"
+                " set appendfsync always."
+            )
+        case "everysec":
+            return (
+                f"warning: {valkey.address} writes its disk once a second: a power cut loses"
+                " what was accepted in the last one; set appendfsync always."
+            )
+    return ""

@@ -1,0 +1,615 @@
+#!lua name=$LIBRARY
+-- The queue of one serving. KEYS[1] is the prefix of all its keys, "{namespace/name}:", so that they
+-- are in one slot of a cluster. Times are milliseconds of this server's clock.
+--
+--   t:<id>   HASH    the task; short field names, as each task has them (see TASK in records.py)
+--   q:<id>   STRING  the request: head and body      r:<id>  STRING  the response
+--   c:<id>   STRING  encrypted credentials           a:<id>  LIST    attempts that have ended
+--   o:<id>   STREAM  parts of a streamed response, with ids attempt-number
+--   i:<key>  STRING  idempotency key: id and fingerprint of its task
+--   s:<state> ZSET   ids by state, of score 0: they sort by age
+--   ready    ZSET    by virtual finish time          delay   ZSET    by the time of the next attempt
+--   lease    ZSET    by the end of the lease         dead    ZSET    open tasks by deadline
+--   exp      ZSET    ended tasks by their deletion   cb      ZSET    callbacks by when they are due
+--   run      HASH    tasks in progress by Pod        ctl     HASH    what operators set, clocks
+--   fin      ZSET    urgency and owner by its last virtual finish time
+--   ev       STREAM  the feed                        m:<minute>  HASH  counts
+--   w, ws    HASH, ZSET  what workers say, and until when     gone  LIST  objects without a task
+
+local function call(...) return redis.call(...) end  -- not there yet while this is loaded
+local FEED_EVENTS = 100000
+local ATTEMPTS_KEPT = 100
+local OVERDUE_AT_ONCE = 200
+local OUTPUTS_KEPT = 60000
+local OWNERS_KEPT = 86400000
+local EXPIRED = 'Its deadline passed before it ended.'
+local LAPSED = 'The worker that delivered it was lost.'
+local CANCELLED = 'It was cancelled.'
+local UNREADABLE = 'Its request is no longer stored.'
+local NO_CREDENTIALS = 'Its credentials were deleted when it ended; give others, or none.'
+
+local function clock()
+  local time = call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function text(number) return string.format('%.0f', number) end
+
+local function event(p, id, state, attempt)
+  call('XADD', p .. 'ev', 'MAXLEN', '~', FEED_EVENTS, '*', 'i', id, 's', state, 'n', attempt)
+end
+
+local function count(p, now, field)
+  local key = p .. 'm:' .. text(math.floor(now / 60000))
+  if call('HINCRBY', key, field, 1) == 1 then call('PEXPIRE', key, 7200000) end
+end
+
+local function task(p, id, ...) return call('HMGET', p .. 't:' .. id, ...) end
+
+local function set(p, id, ...) call('HSET', p .. 't:' .. id, ...) end
+
+local function unset(p, id, ...) call('HDEL', p .. 't:' .. id, ...) end
+
+-- The virtual finish time of a new task; see TaskStore.claim.
+local function virtual_finish(p, owner, urgency)
+  local member = urgency .. owner
+  local last = tonumber(call('ZSCORE', p .. 'fin', member) or '0')
+  local present = tonumber(call('HGET', p .. 'ctl', 'vt') or '0')
+  local finish = math.max(last, present) + 2 ^ tonumber(urgency)
+  call('ZADD', p .. 'fin', finish, member)
+  call('PEXPIRE', p .. 'fin', OWNERS_KEPT)
+  return finish
+end
+
+local function leave_pod(p, pod)
+  if call('HINCRBY', p .. 'run', pod, -1) <= 0 then call('HDEL', p .. 'run', pod) end
+end
+
+-- Out of what a pending or running task is listed in.
+local function leave_open(p, id, state)
+  call('ZREM', p .. 's:' .. state, id)
+  if state == 'R' then
+    call('ZREM', p .. 'lease', id)
+    leave_pod(p, task(p, id, 'pd')[1] or '')
+  else
+    call('ZREM', p .. 'ready', id)
+    call('ZREM', p .. 'delay', id)
+  end
+end
+
+-- Tells those who follow the parts of an attempt that no more come.
+local function end_outputs(p, id, attempt)
+  local key = p .. 'o:' .. id
+  if call('EXISTS', key) == 1 or task(p, id, 'sr')[1] then
+    call('XADD', key, attempt .. '-*', 'e', '1')
+    call('PEXPIRE', key, OUTPUTS_KEPT)
+  end
+end
+
+local function add_attempt(p, id, record)
+  local key = p .. 'a:' .. id
+  if call('RPUSH', key, record) > ATTEMPTS_KEPT then call('LTRIM', key, -ATTEMPTS_KEPT, -1) end
+end
+
+-- The record of an attempt whose worker did not give one.
+local function add_open_attempt(p, id, now, message)
+  local h = task(p, id, 'n', 'pd', 'w', 'st')
+  add_attempt(p, id, string.format(
+    '{"attempt":%s,"pod":%s,"worker":%s,"began":%.3f,"ended":%.3f,"message":%s}',
+    h[1], cjson.encode(h[2] or ''), cjson.encode(h[3] or ''),
+    tonumber(h[4] or now) / 1000, now / 1000, cjson.encode(message)))
+end
+
+local function end_task(p, id, from, to, reason, message, now, keep)
+  local h = task(p, id, 'n', 'cb')
+  leave_open(p, id, from)
+  call('ZREM', p .. 'dead', id)
+  call('ZADD', p .. 's:' .. to, 0, id)
+  call('ZADD', p .. 'exp', now + keep, id)
+  set(p, id, 's', to, 'en', now, 'ex', now + keep, 'y', reason, 'g', message)
+  unset(p, id, 'nx')
+  call('UNLINK', p .. 'c:' .. id)
+  if h[2] then
+    set(p, id, 'ct', 0)
+    call('ZADD', p .. 'cb', now, id)
+  end
+  count(p, now, to)
+  event(p, id, to, h[1])
+  end_outputs(p, id, h[1])
+end
+
+-- From Processing to Pending; a delay of 0 makes it claimable now.
+local function give_back(p, id, delay, message, now)
+  local h = task(p, id, 'n', 'f')
+  leave_open(p, id, 'R')
+  call('ZADD', p .. 's:P', 0, id)
+  set(p, id, 's', 'P', 'g', message)
+  if delay > 0 then
+    set(p, id, 'nx', now + delay)
+    call('ZADD', p .. 'delay', now + delay, id)
+  else
+    call('ZADD', p .. 'ready', h[2], id)
+  end
+  event(p, id, 'P', h[1])
+  end_outputs(p, id, h[1])
+end
+
+local function is_present(p, id, attempt)
+  local h = task(p, id, 's', 'n')
+  return h[1] == 'R' and h[2] == attempt
+end
+
+-- -- accepting --------------------------------------------------------------------------------
+
+-- ARGV: number of fields of a task, then for each task: id, max depth, idempotency key,
+-- fingerprint, owner, urgency, lifetime, request, credentials, then names and values of fields.
+local SUBMIT_FIXED = 9
+
+local function submit_one(p, now, argv, at, size)
+  local id, max_depth, key, fingerprint = argv[at], tonumber(argv[at + 1]), argv[at + 2], argv[at + 3]
+  if key ~= '' then
+    local stored = call('GET', p .. 'i:' .. key)
+    if stored then
+      local first, print = string.match(stored, '^(%S+) (.*)$')
+      return {print == fingerprint and 'repeated' or 'conflict', first}
+    end
+  end
+  local t = p .. 't:' .. id
+  if call('EXISTS', t) == 1 then return {'repeated', id, call('ZRANK', p .. 'ready', id)} end
+  if call('ZCARD', p .. 's:P') >= max_depth then return {'full', id} end
+  local owner, urgency, credentials = argv[at + 4], argv[at + 5], argv[at + 8]
+  local deadline = now + tonumber(argv[at + 6])
+  local finish = virtual_finish(p, owner, urgency)
+  call('HSET', t, 's', 'P', 'n', 0, 'u', 0, 'f', text(finish), 'at', now, 'dl', deadline,
+    unpack(argv, at + SUBMIT_FIXED, at + size - 1))
+  call('SET', p .. 'q:' .. id, argv[at + 7])
+  if credentials ~= '' then call('SET', p .. 'c:' .. id, credentials) end
+  if key ~= '' then call('SET', p .. 'i:' .. key, id .. ' ' .. fingerprint) end
+  call('ZADD', p .. 's:P', 0, id)
+  call('ZADD', p .. 'dead', deadline, id)
+  call('ZADD', p .. 'ready', finish, id)
+  count(p, now, 'S')
+  event(p, id, 'P', 0)
+  return {'accepted', id, call('ZRANK', p .. 'ready', id)}
+end
+
+local function submit(keys, argv)
+  local now, at, results = clock(), 1, {}
+  while at <= #argv do
+    local size = tonumber(argv[at])
+    results[#results + 1] = submit_one(keys[1], now, argv, at + 1, size)
+    at = at + 1 + size
+  end
+  return results
+end
+
+-- -- delivering -------------------------------------------------------------------------------
+
+-- ARGV: worker, limit, concurrency, concurrency of a Pod, lease, Pod...
+local function claim(keys, argv)
+  local p, now, claimed, overdue = keys[1], clock(), {}, 0
+  local control = call('HMGET', p .. 'ctl', 'paused', 'conc', 'podconc', 'keep')
+  if control[1] == '1' then return claimed end
+  local limit, keep = tonumber(argv[2]), tonumber(control[4] or '604800000')
+  local concurrency = tonumber(control[2] or argv[3])
+  local pod_concurrency = tonumber(control[3] or argv[4])
+  local total = call('ZCARD', p .. 's:R')
+  local running, counts = {}, call('HGETALL', p .. 'run')
+  for k = 1, #counts, 2 do running[counts[k]] = tonumber(counts[k + 1]) end
+  while #claimed < limit and (concurrency == 0 or total < concurrency)
+      and overdue < OVERDUE_AT_ONCE do
+    local pod, least = nil, pod_concurrency
+    for k = 6, #argv do
+      local here = running[argv[k]] or 0
+      if here < least then pod, least = argv[k], here end
+    end
+    local first = call('ZRANGE', p .. 'ready', 0, 0, 'WITHSCORES')
+    if not pod or not first[1] then break end
+    local id = first[1]
+    local h = task(p, id, 'dl', 'n', 'u', 'm', 'sr')
+    if not h[1] then
+      call('ZREM', p .. 'ready', id)
+    elseif tonumber(h[1]) <= now then
+      overdue = overdue + 1
+      end_task(p, id, 'P', 'F', 'expired', EXPIRED, now, keep)
+    elseif call('EXISTS', p .. 'q:' .. id) == 0 then
+      end_task(p, id, 'P', 'F', 'lost', UNREADABLE, now, keep)
+    else
+      local present = tonumber(call('HGET', p .. 'ctl', 'vt') or '0')
+      if tonumber(first[2]) > present then call('HSET', p .. 'ctl', 'vt', first[2]) end
+      local attempt, used = tonumber(h[2]) + 1, tonumber(h[3]) + 1
+      leave_open(p, id, 'P')
+      set(p, id, 's', 'R', 'n', attempt, 'u', used, 'st', now, 'pd', pod, 'w', argv[1])
+      unset(p, id, 'nx')
+      call('ZADD', p .. 's:R', 0, id)
+      call('ZADD', p .. 'lease', now + tonumber(argv[5]), id)
+      call('HINCRBY', p .. 'run', pod, 1)
+      call('UNLINK', p .. 'o:' .. id)
+      running[pod] = (running[pod] or 0) + 1
+      total = total + 1
+      event(p, id, 'R', attempt)
+      claimed[#claimed + 1] = {id, attempt, pod, call('GET', p .. 'q:' .. id),
+        call('GET', p .. 'c:' .. id) or '', tonumber(h[1]) - now,
+        math.max(0, tonumber(h[4]) - used)}
+    end
+  end
+  return claimed
+end
+
+-- ARGV: lease, then id and attempt of each
+local function beat(keys, argv)
+  local p, lost, expiry = keys[1], {}, clock() + tonumber(argv[1])
+  for k = 2, #argv, 2 do
+    if is_present(p, argv[k], argv[k + 1]) then
+      call('ZADD', p .. 'lease', 'XX', expiry, argv[k])
+    else
+      lost[#lost + 1] = argv[k]
+    end
+  end
+  return lost
+end
+
+-- ARGV, for each: id, attempt, state, reason, message, keep, record, response ("" for none),
+-- status, size and object of the response
+local function finish(keys, argv)
+  local p, now, results = keys[1], clock(), {}
+  for k = 1, #argv, 11 do
+    local id = argv[k]
+    if is_present(p, id, argv[k + 1]) then
+      add_attempt(p, id, argv[k + 6])
+      if argv[k + 7] ~= '' then call('SET', p .. 'r:' .. id, argv[k + 7]) end
+      if argv[k + 8] ~= '' then set(p, id, 'hs', argv[k + 8]) end
+      if argv[k + 9] ~= '0' then set(p, id, 'rz', argv[k + 9]) end
+      if argv[k + 10] ~= '' then set(p, id, 'ro', argv[k + 10]) end
+      end_task(p, id, 'R', argv[k + 2], argv[k + 3], argv[k + 4], now, tonumber(argv[k + 5]))
+      results[#results + 1] = 1
+    else
+      results[#results + 1] = 0
+    end
+  end
+  return results
+end
+
+-- ARGV: id, attempt, delay, record, message, whether it counts
+local function retry(keys, argv)
+  local p, id = keys[1], argv[1]
+  if not is_present(p, id, argv[2]) then return 0 end
+  add_attempt(p, id, argv[4])
+  if argv[6] == '0' then call('HINCRBY', p .. 't:' .. id, 'u', -1) end
+  give_back(p, id, tonumber(argv[3]), argv[5], clock())
+  return 1
+end
+
+-- ARGV: id, attempt, data
+local function output(keys, argv)
+  if not is_present(keys[1], argv[1], argv[2]) then return 0 end
+  call('XADD', keys[1] .. 'o:' .. argv[1], argv[2] .. '-*', 'd', argv[3])
+  return 1
+end
+
+local function until_now(key, now, limit)
+  return call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, limit)
+end
+
+local function delete(p, id)
+  local t = p .. 't:' .. id
+  local h = call('HMGET', t, 's', 'ik', 'qo', 'ro', 'n')
+  call('UNLINK', t, p .. 'q:' .. id, p .. 'r:' .. id, p .. 'a:' .. id, p .. 'c:' .. id, p .. 'o:' .. id)
+  call('ZREM', p .. 'exp', id)
+  call('ZREM', p .. 'cb', id)
+  if h[1] then call('ZREM', p .. 's:' .. h[1], id) end
+  if h[2] then call('DEL', p .. 'i:' .. h[2]) end
+  for k = 3, 4 do
+    if h[k] then call('RPUSH', p .. 'gone', h[k]) end
+  end
+  event(p, id, '-', h[5] or 0)
+end
+
+-- ARGV: limit, keep. One kind of work each, so that others are served in between.
+local function sweep_due(keys, argv)
+  local p, now = keys[1], clock()
+  local ids = until_now(p .. 'delay', now, argv[1])
+  for _, id in ipairs(ids) do
+    call('ZREM', p .. 'delay', id)
+    unset(p, id, 'nx')
+    call('ZADD', p .. 'ready', task(p, id, 'f')[1], id)
+  end
+  return #ids
+end
+
+local function sweep_lapsed(keys, argv)
+  local p, now = keys[1], clock()
+  local ids = until_now(p .. 'lease', now, argv[1])
+  for _, id in ipairs(ids) do
+    local h = task(p, id, 'u', 'm')
+    add_open_attempt(p, id, now, LAPSED)
+    if tonumber(h[1]) >= tonumber(h[2]) then
+      end_task(p, id, 'R', 'F', 'exhausted', LAPSED, now, tonumber(argv[2]))
+    else
+      give_back(p, id, 0, LAPSED, now)
+    end
+  end
+  return #ids
+end
+
+local function sweep_expired(keys, argv)
+  local p, now = keys[1], clock()
+  if call('HGET', p .. 'ctl', 'keep') ~= argv[2] then call('HSET', p .. 'ctl', 'keep', argv[2]) end
+  local ids = until_now(p .. 'dead', now, argv[1])
+  for _, id in ipairs(ids) do
+    local state = task(p, id, 's')[1]
+    if state == 'R' then add_open_attempt(p, id, now, EXPIRED) end
+    end_task(p, id, state, 'F', 'expired', EXPIRED, now, tonumber(argv[2]))
+  end
+  return #ids
+end
+
+-- Deletes, and keeps the house: owners that are up to date, workers, the depth of the minute.
+local function sweep_deleted(keys, argv)
+  local p, now = keys[1], clock()
+  local ids = until_now(p .. 'exp', now, argv[1])
+  for _, id in ipairs(ids) do delete(p, id) end
+  local objects = {}
+  for _, name in ipairs(call('LPOP', p .. 'gone', argv[1]) or {}) do
+    -- a later attempt may have stored under the same name
+    local h = task(p, string.match(name, '^[^/]*'), 'qo', 'ro')
+    if h[1] ~= name and h[2] ~= name then objects[#objects + 1] = name end
+  end
+  local present = call('HGET', p .. 'ctl', 'vt')
+  if present then
+    local owners = call('ZRANGEBYSCORE', p .. 'fin', '-inf', present, 'LIMIT', 0, argv[1])
+    if owners[1] then call('ZREM', p .. 'fin', unpack(owners)) end
+  end
+  for _, name in ipairs(until_now(p .. 'ws', now, argv[1])) do
+    call('ZREM', p .. 'ws', name)
+    call('HDEL', p .. 'w', name)
+  end
+  local minute = p .. 'm:' .. text(math.floor(now / 60000))
+  call('HSET', minute, 'D', call('ZCARD', p .. 's:P'))
+  call('PEXPIRE', minute, 7200000)
+  return {#ids, objects}
+end
+
+-- ARGV: name, status, time to live; 0 removes it
+local function report(keys, argv)
+  local p, name, ttl = keys[1], argv[1], tonumber(argv[3])
+  if ttl <= 0 then
+    call('ZREM', p .. 'ws', name)
+    call('HDEL', p .. 'w', name)
+  else
+    local now = clock()
+    call('ZADD', p .. 'ws', now + ttl, name)
+    call('HSET', p .. 'w', name, text(now) .. ' ' .. argv[2])
+  end
+  return 1
+end
+
+-- -- callbacks --------------------------------------------------------------------------------
+
+-- ARGV: limit, lease
+local function claim_callbacks(keys, argv)
+  local p, now, claimed = keys[1], clock(), {}
+  for _, id in ipairs(until_now(p .. 'cb', now, argv[1])) do
+    call('ZADD', p .. 'cb', now + tonumber(argv[2]), id)
+    claimed[#claimed + 1] = {id, call('HINCRBY', p .. 't:' .. id, 'ct', 1) - 1}
+  end
+  return claimed
+end
+
+-- ARGV: id, seconds until the next try, "" for none
+local function settle_callback(keys, argv)
+  local p, id = keys[1], argv[1]
+  -- 0 tries: the task ended again after that callback was claimed
+  if tonumber(task(p, id, 'ct')[1] or '0') == 0 then return 0 end
+  if argv[2] == '' then return call('ZREM', p .. 'cb', id) end
+  return call('ZADD', p .. 'cb', 'XX', clock() + tonumber(argv[2]), id)
+end
+
+-- -- acting -----------------------------------------------------------------------------------
+
+-- ARGV: id, keep -> whether it changed, the state after it
+local function cancel(keys, argv)
+  local p, id = keys[1], argv[1]
+  local state = task(p, id, 's')[1]
+  if state ~= 'P' and state ~= 'R' then return {0, state} end
+  local now = clock()
+  if state == 'R' then add_open_attempt(p, id, now, CANCELLED) end
+  end_task(p, id, state, 'X', '', '', now, tonumber(argv[2]))
+  return {1, 'X'}
+end
+
+-- ARGV: id, lifetime, whether credentials are given, credentials
+local function redrive(keys, argv)
+  local p, id = keys[1], argv[1]
+  local h = task(p, id, 's', 'hc', 'o', 'p', 'ro', 'n')
+  if h[1] ~= 'F' then return {0, h[1], ''} end
+  if h[2] and argv[3] == '0' then return {0, 'F', NO_CREDENTIALS} end
+  local now = clock()
+  local deadline = now + tonumber(argv[2])
+  local finish = virtual_finish(p, h[3] or '', h[4])
+  call('ZREM', p .. 's:F', id)
+  call('ZREM', p .. 'exp', id)
+  call('ZREM', p .. 'cb', id)
+  call('UNLINK', p .. 'r:' .. id, p .. 'o:' .. id)
+  if h[5] then call('RPUSH', p .. 'gone', h[5]) end
+  unset(p, id, 'en', 'ex', 'y', 'g', 'hs', 'rz', 'ro', 'nx')
+  set(p, id, 's', 'P', 'u', 0, 'f', text(finish), 'dl', deadline)
+  if argv[4] ~= '' then call('SET', p .. 'c:' .. id, argv[4]) end
+  call('ZADD', p .. 's:P', 0, id)
+  call('ZADD', p .. 'dead', deadline, id)
+  call('ZADD', p .. 'ready', finish, id)
+  event(p, id, 'P', h[6])
+  return {1, 'P', ''}
+end
+
+-- ARGV: id
+local function move_to_front(keys, argv)
+  local p, id = keys[1], argv[1]
+  local state = task(p, id, 's')[1]
+  if state ~= 'P' then return {0, state} end
+  -- below all virtual times, which are above 0, and below those that were moved before
+  local score = call('HINCRBY', p .. 'ctl', 'front', -1)
+  call('ZREM', p .. 'delay', id)
+  unset(p, id, 'nx')
+  set(p, id, 'f', score)
+  call('ZADD', p .. 'ready', score, id)
+  return {1, 'P'}
+end
+
+-- ARGV: paused, concurrency, concurrency of a Pod; "" for none
+local function set_control(keys, argv)
+  local key = keys[1] .. 'ctl'
+  for k, name in ipairs({'paused', 'conc', 'podconc'}) do
+    if argv[k] == '' then call('HDEL', key, name) else call('HSET', key, name, argv[k]) end
+  end
+  return 1
+end
+
+-- -- reading ----------------------------------------------------------------------------------
+
+-- ARGV: id, field... -> the fields and the head of the request; nil if there is no such task
+local function find(keys, argv)
+  local p, id = keys[1], argv[1]
+  local fields = task(p, id, unpack(argv, 2))
+  if not fields[1] then return false end
+  local key = p .. 'q:' .. id
+  -- 4 bytes of its length, and 12 of other lengths: see pack() in records.py
+  local length, head = call('GETRANGE', key, 0, 3), ''
+  if #length == 4 then head = call('GETRANGE', key, 16, 15 + struct.unpack('>I4', length)) end
+  return {fields, head}
+end
+
+-- ARGV: state or "", the id that the page begins after or "", limit, field...
+local function page(keys, argv)
+  local p, ids = keys[1], {}
+  local states = argv[1] == '' and {'P', 'R', 'C', 'F', 'X'} or {argv[1]}
+  local from = argv[2] == '' and '+' or '(' .. argv[2]
+  for _, state in ipairs(states) do
+    local found = call('ZRANGE', p .. 's:' .. state, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, argv[3])
+    for _, id in ipairs(found) do ids[#ids + 1] = id end
+  end
+  if #states > 1 then table.sort(ids, function(one, other) return one > other end) end
+  local rows = {}
+  for k = 1, math.min(#ids, tonumber(argv[3])) do
+    rows[k] = {ids[k], task(p, ids[k], unpack(argv, 4))}
+  end
+  return rows
+end
+
+local function counts(keys)
+  local p, result = keys[1], {}
+  for _, state in ipairs({'P', 'R', 'C', 'F', 'X'}) do
+    result[#result + 1] = call('ZCARD', p .. 's:' .. state)
+  end
+  result[6] = call('ZCARD', p .. 'delay')
+  return result
+end
+
+local function oldest_pending(keys)
+  local id = call('ZRANGE', keys[1] .. 's:P', 0, 0)[1]
+  return id and task(keys[1], id, 'at')[1]
+end
+
+local function minutes(keys)
+  local rows, last = {}, math.floor(clock() / 60000)
+  for minute = last - 59, last do
+    local h = call('HMGET', keys[1] .. 'm:' .. text(minute), 'S', 'C', 'F', 'X', 'D')
+    if h[1] or h[2] or h[3] or h[4] or h[5] then rows[#rows + 1] = {minute, h} end
+  end
+  return rows
+end
+
+local function workers(keys)
+  local p, rows = keys[1], {}
+  local names = call('ZRANGEBYSCORE', p .. 'ws', '(' .. text(clock()), '+inf')
+  table.sort(names)
+  for _, name in ipairs(names) do rows[#rows + 1] = call('HGET', p .. 'w', name) end
+  return rows
+end
+
+-- ARGV: id, attempt, after, limit -> attempt, whether it has ended, parts as {number, data}
+local function outputs(keys, argv)
+  local p, id = keys[1], argv[1]
+  local h = task(p, id, 's', 'n')
+  if not h[1] then return {0, 1, {}} end
+  local from = h[2] == argv[2] and tonumber(argv[3]) or 0
+  local limit, parts = tonumber(argv[4]), {}
+  -- one more than the limit, which may be the mark of the end
+  local found = call('XRANGE', p .. 'o:' .. id, h[2] .. '-' .. text(from), h[2], 'COUNT', limit + 1)
+  for _, entry in ipairs(found) do
+    if entry[2][1] == 'd' and #parts < limit then
+      local number = tonumber(string.match(entry[1], '%-(%d+)$')) + 1
+      parts[#parts + 1] = {number, entry[2][2]}
+    end
+  end
+  local ended = h[1] ~= 'R' and not (h[1] == 'P' and h[2] == '0') and #found <= limit
+  return {tonumber(h[2]), ended and 1 or 0, parts}
+end
+
+local function feed_state(p)
+  if call('EXISTS', p .. 'ev') == 0 then return '0', nil end
+  local info, last, first = call('XINFO', 'STREAM', p .. 'ev'), '0', nil
+  local length, added = 0, 0
+  for k = 1, #info, 2 do
+    local name, value = info[k], info[k + 1]
+    if name == 'last-generated-id' then last = value
+    elseif name == 'first-entry' and value then first = value[1]
+    elseif name == 'length' then length = value
+    elseif name == 'entries-added' then added = value end
+  end
+  if length == added then first = nil end  -- all that there were are kept
+  return last, first
+end
+
+local function feed_end(keys)
+  local last = feed_state(keys[1])
+  return last
+end
+
+local function is_before(one, other)
+  local a, b = string.match(one, '^(%d+)%-?(%d*)$')
+  local c, d = string.match(other, '^(%d+)%-?(%d*)$')
+  a, b, c, d = tonumber(a), tonumber(b) or 0, tonumber(c), tonumber(d) or 0
+  return a < c or (a == c and b < d)
+end
+
+-- ARGV: cursor, limit -> events; nil if some after the cursor are missing
+local function feed(keys, argv)
+  local last, first = feed_state(keys[1])
+  -- a cursor from the future is one of a store that has lost what it had
+  if is_before(last, argv[1]) or (first and is_before(argv[1], first)) then return false end
+  return call('XRANGE', keys[1] .. 'ev', '(' .. argv[1], '+', 'COUNT', argv[2])
+end
+
+-- Only submit is refused when the memory is full: what was accepted must still be delivered, ended
+-- and deleted then. No loops: while this is loaded, Lua's own functions are not there.
+local function register(name, callback, ...)
+  redis.register_function{function_name = '$LIBRARY_' .. name, callback = callback, flags = {...}}
+end
+
+register('submit', submit)
+register('claim', claim, 'allow-oom')
+register('beat', beat, 'allow-oom')
+register('finish', finish, 'allow-oom')
+register('retry', retry, 'allow-oom')
+register('output', output, 'allow-oom')
+register('report', report, 'allow-oom')
+register('sweep_due', sweep_due, 'allow-oom')
+register('sweep_lapsed', sweep_lapsed, 'allow-oom')
+register('sweep_expired', sweep_expired, 'allow-oom')
+register('sweep_deleted', sweep_deleted, 'allow-oom')
+register('claim_callbacks', claim_callbacks, 'allow-oom')
+register('settle_callback', settle_callback, 'allow-oom')
+register('cancel', cancel, 'allow-oom')
+register('redrive', redrive, 'allow-oom')
+register('move_to_front', move_to_front, 'allow-oom')
+register('set_control', set_control, 'allow-oom')
+register('find', find, 'no-writes', 'allow-oom')
+register('page', page, 'no-writes', 'allow-oom')
+register('counts', counts, 'no-writes', 'allow-oom')
+register('oldest_pending', oldest_pending, 'no-writes', 'allow-oom')
+register('minutes', minutes, 'no-writes', 'allow-oom')
+register('workers', workers, 'no-writes', 'allow-oom')
+register('outputs', outputs, 'no-writes', 'allow-oom')
+register('feed_end', feed_end, 'no-writes', 'allow-oom')
+register('feed', feed, 'no-writes', 'allow-oom')

@@ -1,0 +1,192 @@
+"""How tasks, requests and responses are written in Valkey."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from servedeck.async_queue.tasks import FeedEvent, Task, TaskState
+from servedeck.gateway.messages import RequestHead
+from servedeck.gateway.stores.store import Claimed, Content, End, NewTask, Response
+
+STATE_LETTERS = {
+    TaskState.PENDING: "P",
+    TaskState.PROCESSING: "R",
+    TaskState.COMPLETED: "C",
+    TaskState.FAILED: "F",
+    TaskState.CANCELLED: "X",
+}
+_STATES = {letter.encode(): state for state, letter in STATE_LETTERS.items()}
+
+TASK = (
+    ("s", "state"),
+    ("n", "attempt"),
+    ("m", "max_attempts"),
+    ("p", "urgency"),
+    ("at", "created"),
+    ("st", "started"),
+    ("en", "ended"),
+    ("dl", "deadline"),
+    ("nx", "next_attempt"),
+    ("ex", "expires"),
+    ("y", "reason"),
+    ("g", "message"),
+    ("hs", "status"),
+    ("pd", "pod"),
+    ("o", "owner"),
+    ("me", "method"),
+    ("pa", "path"),
+    ("mo", "model"),
+    ("sr", "is_stream"),
+    ("qz", "request_bytes"),
+    ("rz", "response_bytes"),
+)
+"""Fields of a task's hash and of Task. What has its default is not stored. functions.lua also
+keeps u (attempts that count), f (virtual finish time), w (worker), qo and ro (objects), ik
+(idempotency key), hc (has credentials), cb (has a callback) and ct (how often that was claimed)."""
+TASK_FIELDS = tuple(short for short, _ in TASK)
+FOUND_FIELDS = (*TASK_FIELDS, "hc", "cb")
+
+_TIMES = frozenset({"created", "started", "ended", "deadline", "next_attempt", "expires"})
+_NUMBERS = frozenset(
+    {"attempt", "max_attempts", "urgency", "status", "request_bytes", "response_bytes"}
+)
+_HEAD = struct.Struct(">IIQ")
+"""Lengths of the head and of the object's name, and the size of the body."""
+_CURSOR = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?\Z")
+
+
+def milliseconds(seconds: float) -> int:
+    """At least one for a time that is not zero."""
+    return max(1, round(seconds * 1000)) if seconds > 0 else 0
+
+
+def encode_text(text: str) -> bytes:
+    # a path may hold any byte of a request line
+    return text.encode("utf-8", "surrogateescape")
+
+
+def decode_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def is_cursor(text: str) -> bool:
+    return _CURSOR.match(text) is not None
+
+
+def pack(head: bytes, body: Content) -> bytes:
+    """A request or a response in one value."""
+    name = encode_text(body.object)
+    return b"".join((_HEAD.pack(len(head), len(name), body.size), head, name, body.data))
+
+
+def unpack(data: bytes) -> Response:
+    """What pack() was given."""
+    head_length, name_length, size = _HEAD.unpack_from(data)
+    name_at = _HEAD.size + head_length
+    body_at = name_at + name_length
+    name = decode_text(data[name_at:body_at])
+    return Response(data[_HEAD.size : name_at], Content(data[body_at:], name, size))
+
+
+def submit_arguments(task: NewTask, max_depth: int) -> list[bytes | str | int]:
+    """Of the function `submit`, for one task."""
+    head = msgspec.json.decode(task.head, type=RequestHead)
+    fields: list[bytes | str | int] = ["m", task.max_attempts, "p", task.urgency]
+    for name, value, default in (
+        ("o", encode_text(task.owner), b""),
+        ("me", encode_text(head.method), b"POST"),
+        ("pa", encode_text(head.path), b"/"),
+        ("mo", encode_text(head.model), b""),
+        ("sr", int(head.is_stream), 0),
+        ("qz", task.body.size, 0),
+        ("qo", encode_text(task.body.object), b""),
+        ("ik", encode_text(task.idempotency_key), b""),
+        ("hc", int(bool(task.credentials)), 0),
+        ("cb", int(task.has_callback), 0),
+    ):
+        if value != default:
+            fields += (name, value)
+    fixed: list[bytes | str | int] = [
+        task.id,
+        max_depth,
+        task.idempotency_key,
+        task.fingerprint,
+        encode_text(task.owner),
+        task.urgency,
+        milliseconds(task.lifetime),
+        pack(task.head, task.body),
+        task.credentials,
+    ]
+    return [len(fixed) + len(fields), *fixed, *fields]
+
+
+def finish_arguments(end: End) -> list[bytes | str | int]:
+    """Of the function `finish`, for one task."""
+    has_response = bool(end.head) or end.status is not None
+    return [
+        end.id,
+        end.attempt,
+        STATE_LETTERS[end.state],
+        end.reason,
+        encode_text(end.message),
+        milliseconds(end.keep),
+        msgspec.json.encode(end.record),
+        pack(end.head, end.body) if has_response else b"",
+        "" if end.status is None else end.status,
+        end.body.size,
+        encode_text(end.body.object),
+    ]
+
+
+def decode_state(letter: bytes | None) -> TaskState | None:
+    return None if letter is None else _STATES.get(letter)
+
+
+def decode_task(id: str, values: Sequence[Any]) -> Task:
+    """Of the values of TASK_FIELDS."""
+    found: dict[str, Any] = {"id": id}
+    for (_, name), value in zip(TASK, values, strict=False):
+        if value is None:
+            continue
+        if name == "state":
+            found[name] = _STATES[value]
+        elif name in _TIMES:
+            found[name] = int(value) / 1000
+        elif name in _NUMBERS:
+            found[name] = int(value)
+        elif name == "is_stream":
+            found[name] = value == b"1"
+        else:
+            found[name] = decode_text(value)
+    return Task(**found)
+
+
+def decode_claimed(row: Sequence[Any]) -> Claimed:
+    id, attempt, pod, request, credentials, left, attempts_left = row
+    head, body = unpack(request)
+    return Claimed(
+        id=id.decode(),
+        attempt=attempt,
+        pod=pod.decode(),
+        head=head,
+        body=body,
+        credentials=credentials,
+        seconds_left=left / 1000,
+        attempts_left=attempts_left,
+    )
+
+
+def decode_event(row: Sequence[Any]) -> FeedEvent:
+    cursor, fields = row[0].decode(), row[1]
+    return FeedEvent(
+        cursor=cursor,
+        id=fields[1].decode(),
+        state=_STATES.get(fields[3]),
+        attempt=int(fields[5]),
+        time=int(cursor.partition("-")[0]) / 1000,
+    )

@@ -1,0 +1,180 @@
+"""Who may do what on the admin port."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servedeck.gateway.admin_api.access import Access, AccessCheck
+from servedeck.gateway.asgi import HttpError
+from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
+from tests.gateway.admin_api.rig import Rig, running_rig
+
+ADMIN, VIEW = "admin-key", "view-key"
+
+
+@pytest.fixture
+async def keyed(tmp_path: Path) -> AsyncIterator[Rig]:
+    (tmp_path / "admin").write_text(f"{ADMIN}\n")
+    (tmp_path / "view").write_text(f"{VIEW}\n")
+    keys = {"admin_key_file": tmp_path / "admin", "view_key_file": tmp_path / "view"}
+    async with running_rig(tmp_path, **keys) as rig:
+        yield rig
+
+
+async def status_of(rig: Rig, method: str, path: str, key: str | None) -> int:
+    headers = {} if key is None else {"X-Servedeck-Key": key}
+    async with rig.session.request(method, rig.url + path, headers=headers) as response:
+        return response.status
+
+
+async def test_each_route_needs_its_key(keyed: Rig) -> None:
+    id = await keyed.complete()
+    for route in keyed.app.routes:
+        if route.path == "/-/async/feed":
+            continue  # it does not end; see below
+        path = route.path.replace("{id}", id)
+        found = [await status_of(keyed, route.method, path, key) for key in (None, "x", VIEW)]
+        allowed = await status_of(keyed, route.method, path, ADMIN)
+        assert allowed not in (401, 403), path
+        if route.needed is Access.NONE:
+            assert found == [200, 200, 200], path
+        elif route.needed is Access.VIEW:
+            assert found == [401, 401, allowed], path
+        else:
+            assert found == [401, 401, 403], path
+
+
+async def test_only_reading_without_bodies_is_for_the_key_of_viewers(keyed: Rig) -> None:
+    viewed = {one.path for one in keyed.app.routes if one.needed is Access.VIEW}
+    changing = {one.path for one in keyed.app.routes if one.method != "GET"}
+    assert not viewed & changing
+    assert not {one for one in viewed if one.endswith(("/request", "/response"))}
+    free = {one.path for one in keyed.app.routes if one.needed is Access.NONE}
+    assert free == {"/healthz", "/readyz", "/metrics"}
+
+
+async def test_the_feed_needs_a_key(keyed: Rig) -> None:
+    assert await status_of(keyed, "GET", "/-/async/feed", None) == 401
+    assert await status_of(keyed, "HEAD", "/-/async/feed", VIEW) == 200
+
+
+async def test_what_a_refused_caller_asked_for_is_not_done(keyed: Rig) -> None:
+    id = await keyed.submit()
+    for key in (None, "x", VIEW):
+        assert await status_of(keyed, "POST", f"/-/async/tasks/{id}/cancel", key) in (401, 403)
+        assert await status_of(keyed, "POST", "/-/async/queue/purge", key) in (401, 403)
+    assert (await keyed.context.store.counts()).pending == 1
+
+
+async def test_two_keys_are_none(keyed: Rig) -> None:
+    headers = [("X-Servedeck-Key", ADMIN), ("X-Servedeck-Key", "x")]
+    async with keyed.session.get(f"{keyed.url}/-/async/queue", headers=headers) as response:
+        assert response.status == 401
+
+
+async def test_keys_are_not_logged(keyed: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await status_of(keyed, "GET", "/-/async/queue", "a-wrong-key")
+    await status_of(keyed, "GET", "/-/async/queue", ADMIN)
+    assert ADMIN not in caplog.text and "a-wrong-key" not in caplog.text
+
+
+# -- without a key ----------------------------------------------------------------------------
+
+
+def settings(**changes: Any) -> GatewaySettings:
+    values = {"serving": "chat/llama", "upstreams": ("http://a:1",)}
+    return GatewaySettings.model_validate(values | changes)
+
+
+def scope(client: str | None, **headers: str) -> dict[str, Any]:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"client": client and (client, 1), "headers": raw}
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "is_allowed"),
+    [
+        ("127.0.0.1", {"host": "localhost:8081"}, True),
+        ("127.0.0.1", {"host": "127.0.0.1"}, True),
+        ("::1", {"host": "[::1]:8081"}, True),
+        ("::ffff:127.0.0.1", {"host": "localhost"}, True),
+        ("10.0.0.7", {"host": "localhost"}, False),
+        (None, {"host": "localhost"}, False),
+        # a page of another site, in a browser on this host
+        ("127.0.0.1", {"host": "localhost", "origin": "https://evil.example"}, False),
+        ("127.0.0.1", {"host": "evil.example:8081"}, False),
+        ("127.0.0.1", {"host": "127.0.0.1.evil.example"}, False),
+        ("127.0.0.1", {}, False),
+        # what a client says of its address does not count
+        ("10.0.0.7", {"host": "localhost", "x-forwarded-for": "127.0.0.1"}, False),
+    ],
+)
+def test_without_a_key_only_programs_of_this_host_are_allowed(
+    client: str | None, headers: dict[str, str], is_allowed: bool
+) -> None:
+    check = AccessCheck(settings())
+    if is_allowed:
+        check.require(scope(client, **headers), Access.ADMIN)
+        return
+    with pytest.raises(HttpError) as error:
+        check.require(scope(client, **headers), Access.VIEW)
+    assert error.value.problem.status == 401
+
+
+def test_with_a_key_this_host_needs_it_too(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(ADMIN)
+    check = AccessCheck(settings(admin_key_file=tmp_path / "key"))
+    with pytest.raises(HttpError):
+        check.require(scope("127.0.0.1", host="localhost"), Access.VIEW)
+
+
+async def test_a_forwarded_address_does_not_count(rig: Rig) -> None:
+    # a proxy on this host would pass on callers from elsewhere: it must not be believed either way
+    headers = {"X-Forwarded-For": "10.0.0.7"}
+    async with rig.session.get(f"{rig.url}/-/async/queue", headers=headers) as response:
+        assert response.status == 200
+
+
+def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GatewaySettingsError, match=r"admin_key_file: .*No such file"):
+        AccessCheck(settings(admin_key_file=tmp_path / "none"))
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(GatewaySettingsError, match=r"view_key_file: .* is empty"):
+        AccessCheck(settings(view_key_file=tmp_path / "empty"))
+    (tmp_path / "key").write_text(ADMIN)
+    same = settings(admin_key_file=tmp_path / "key", view_key_file=tmp_path / "key")
+    with pytest.raises(GatewaySettingsError, match="different keys"):
+        AccessCheck(same)
+
+
+# -- routes -----------------------------------------------------------------------------------
+
+
+async def test_methods_and_paths_that_do_not_exist(rig: Rig) -> None:
+    async with rig.session.post(f"{rig.url}/-/async/queue") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+        assert response.headers["Content-Type"] == "application/problem+json"
+    async with rig.session.get(f"{rig.url}/-/async/queue/pause") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+    for path in (
+        "/",
+        "/-/async",
+        "/-/async/",
+        "/-/async/queue/",
+        "/v1/models",
+        "/-/async/tasks/a/b",
+    ):
+        assert (await rig.ask("GET", path))[0] == 404, path
+
+
+async def test_a_process_that_only_delivers_has_the_probes_alone(tmp_path: Path) -> None:
+    values = {"role": "deliver", "store": "valkey://127.0.0.1:1"}
+    async with running_rig(tmp_path, **values) as rig:
+        assert (await rig.ask("GET", "/-/async/queue"))[0] == 404
+        assert (await rig.ask("GET", "/readyz"))[0] == 200

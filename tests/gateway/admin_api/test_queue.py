@@ -1,0 +1,198 @@
+"""The state of the queue, why nothing drains, and actions on many tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from servedeck.async_queue.tasks import StateCounts, TaskState, WorkerStatus
+from servedeck.gateway.admin_api import bulk
+from servedeck.gateway.admin_api.queue_status import why_blocked
+from servedeck.gateway.stores.store import Change, Control
+from tests.gateway.admin_api.rig import POD, Rig
+
+QUEUE = "/-/async/queue"
+WORKING = WorkerStatus(name="w", ready_pods=[POD])
+WAITING = StateCounts(pending=3)
+
+
+async def test_the_state_of_the_queue(rig: Rig) -> None:
+    await rig.complete()
+    await rig.submit()
+    await rig.claim()
+    await rig.submit()
+    await rig.context.store.report(WORKING, 3600.0)
+    status = await rig.get(QUEUE)
+    assert status["serving"] == "chat/llama"
+    assert status["counts"]["pending"] == status["counts"]["completed"] == 1
+    assert status["backlog"] == 2
+    assert status["oldest_seconds"] >= 0
+    assert status["running"] == {POD: 1}
+    assert [one["name"] for one in status["workers"]] == ["w"]
+    assert (status["paused"], status["blocked_by"]) == (False, "")
+    assert (status["concurrency"], status["pod_concurrency"]) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("counts", "control", "workers", "said"),
+    [
+        (StateCounts(), Control(paused=True), [], ""),
+        (StateCounts(processing=3), Control(), [], ""),
+        (WAITING, Control(), [WORKING], ""),
+        (WAITING, Control(paused=True), [WORKING], "paused"),
+        (WAITING, Control(), [], "No worker"),
+        (WAITING, Control(), [WorkerStatus(name="w", blocked_by="No disk.")], "No disk."),
+        (WAITING, Control(), [WorkerStatus(name="w", blocked_by="No disk."), WORKING], ""),
+        (WAITING, Control(), [WorkerStatus(name="w")], "No Pod"),
+        (StateCounts(pending=3, delayed=3), Control(), [WORKING], "next attempt"),
+        (StateCounts(pending=3, delayed=2), Control(), [WORKING], ""),
+    ],
+)
+def test_why_nothing_drains(
+    counts: StateCounts, control: Control, workers: list[WorkerStatus], said: str
+) -> None:
+    found = why_blocked(counts, control, workers, 4)
+    assert said in found and bool(said) == bool(found)
+
+
+def test_no_concurrency_is_why_nothing_drains() -> None:
+    assert "concurrency" in why_blocked(WAITING, Control(), [WORKING], 0)
+
+
+async def test_pause_and_resume(rig: Rig) -> None:
+    await rig.submit()
+    assert (await rig.post(f"{QUEUE}/pause"))["changed"] == 1
+    assert (await rig.post(f"{QUEUE}/pause"))["changed"] == 0
+    status = await rig.get(QUEUE)
+    assert status["paused"] and "paused" in status["blocked_by"]
+    claim = rig.context.store.claim(
+        "w", [POD], limit=1, concurrency=0, pod_concurrency=4, lease=60.0
+    )
+    assert await claim == []
+    assert (await rig.post(f"{QUEUE}/resume"))["changed"] == 1
+    assert (await rig.claim()).attempt == 1
+
+
+async def test_the_concurrency_is_set_and_unset(rig: Rig) -> None:
+    await rig.post(f"{QUEUE}/pause")
+    assert (await rig.post(f"{QUEUE}/control", json={"concurrency": 9}))["changed"] == 1
+    assert (await rig.post(f"{QUEUE}/control", json={"pod_concurrency": 2}))["changed"] == 1
+    assert (await rig.post(f"{QUEUE}/control", json={"pod_concurrency": 2}))["changed"] == 0
+    status = await rig.get(QUEUE)
+    assert (status["concurrency"], status["pod_concurrency"], status["paused"]) == (9, 2, True)
+    body = {"concurrency": None, "pod_concurrency": None}
+    assert (await rig.post(f"{QUEUE}/control", json=body))["changed"] == 1
+    assert await rig.context.store.control() == Control(paused=True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"concurency": 1}',
+        b'{"concurrency": "1"}',
+        b'{"concurrency": -1}',
+        b'{"pod_concurrency": 0}',
+        b'{"concurrency": 1000000}',
+        b'{"concurrency": 1.5}',
+    ],
+)
+async def test_a_wrong_control_changes_nothing(rig: Rig, body: bytes) -> None:
+    status, problem = await rig.ask("POST", f"{QUEUE}/control", data=body)
+    assert status == 400 and problem["title"].startswith("Wrong ")
+    assert await rig.context.store.control() == Control()
+
+
+async def test_a_control_that_is_too_long_is_not_read(rig: Rig) -> None:
+    status, _ = await rig.ask("POST", f"{QUEUE}/control", data=b" " * 100_000)
+    assert status == 413
+
+
+async def test_purge_cancels_what_waits(rig: Rig) -> None:
+    running = await rig.submit()
+    await rig.claim()
+    for _ in range(3):
+        await rig.submit()
+    failed = await rig.post(f"{QUEUE}/purge")
+    assert (failed["changed"], failed["next"]) == (3, "")
+    counts = await rig.context.store.counts()
+    assert (counts.pending, counts.processing, counts.cancelled) == (0, 1, 3)
+    assert (await rig.post(f"{QUEUE}/purge?state=processing"))["changed"] == 1
+    assert (await rig.get(f"/-/async/tasks/{running}"))["state"] == "cancelled"
+
+
+async def test_purge_of_one_owner(rig: Rig) -> None:
+    await rig.submit(owner="a")
+    kept = await rig.submit(owner="b")
+    assert (await rig.post(f"{QUEUE}/purge?owner=a"))["changed"] == 1
+    assert (await rig.get("/-/async/tasks?state=pending"))["items"][0]["id"] == kept
+    # "" is the owner of callers without credentials, not everyone
+    assert (await rig.post(f"{QUEUE}/purge?owner="))["changed"] == 0
+
+
+@pytest.mark.parametrize("query", ["purge?state=failed", "purge?limit=0", "redrive?reason=bored"])
+async def test_a_wrong_parameter_changes_nothing(rig: Rig, query: str) -> None:
+    await rig.submit()
+    await rig.fail()
+    status, _ = await rig.ask("POST", f"{QUEUE}/{query}")
+    assert status == 400
+    counts = await rig.context.store.counts()
+    assert (counts.pending, counts.failed) == (1, 1)
+
+
+async def test_many_tasks_are_changed_in_batches_that_can_be_resumed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(bulk, "SECONDS", 0.0)
+    for _ in range(7):
+        await rig.submit()
+    answers, after = [], ""
+    while True:
+        answer = await rig.post(f"{QUEUE}/purge?after={after}")
+        answers.append(answer["changed"])
+        if not (after := answer["next"]):
+            break
+    assert answers == [2, 2, 2, 1]
+    assert (await rig.context.store.counts()).cancelled == 7
+
+
+async def test_a_limit_is_kept(rig: Rig) -> None:
+    for _ in range(5):
+        await rig.submit()
+    first = await rig.post(f"{QUEUE}/purge?limit=3")
+    assert first["changed"] == 3 and first["next"]
+    second = await rig.post(f"{QUEUE}/purge?limit=3&after={first['next']}")
+    assert (second["changed"], second["next"]) == (2, "")
+
+
+async def test_redrive_of_one_reason(rig: Rig) -> None:
+    exhausted, _ = await rig.fail("exhausted"), await rig.fail("refused")
+    assert (await rig.post(f"{QUEUE}/redrive?reason=exhausted"))["changed"] == 1
+    assert (await rig.claim()).id == exhausted
+    assert (await rig.post(f"{QUEUE}/redrive"))["changed"] == 1
+
+
+async def test_redrive_tells_what_it_cannot_do(rig: Rig) -> None:
+    await rig.fail(has_credentials=True)
+    await rig.fail()
+    answer = await rig.post(f"{QUEUE}/redrive")
+    assert (answer["changed"], answer["refused"]) == (1, 1)
+    assert "credentials" in answer["message"]
+    assert (await rig.post(f"{QUEUE}/redrive?credentials=none"))["changed"] == 1
+
+
+async def test_an_action_that_fails_leaves_none_running(rig: Rig) -> None:
+    for _ in range(3):
+        await rig.submit()
+    done = []
+
+    async def action(task: object) -> Change:
+        done.append(task)
+        if len(done) == 1:
+            raise ValueError("first")
+        return Change(True, TaskState.CANCELLED)
+
+    with pytest.raises(ValueError, match="first"):
+        await bulk.change_tasks(rig.context.store, TaskState.PENDING, action, limit=10)
+    assert len(done) == 3

@@ -1,0 +1,160 @@
+"""A gateway within a process, as the demo runs it; its secret and its store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from servedeck.gateway.delivery.worker import Worker
+from servedeck.gateway.identity import MIN_SECRET_BYTES
+from servedeck.gateway.process import GatewayError, make_context, running_gateway
+from servedeck.gateway.secret import open_identity
+from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
+from servedeck.gateway.stores.sqlite.store import SqliteStore
+from servedeck.gateway.upstreams.endpoint_slices import WatchedUpstreams
+from servedeck.gateway.upstreams.upstreams import FixedUpstreams
+from tests.gateway.process.rig import ANSWER, InferenceServer
+from tests.waiting import wait_until, with_timeout
+
+
+def settings(folder: Path, **changes: Any) -> GatewaySettings:
+    values: dict[str, Any] = {
+        "serving": "chat/llama",
+        "store": f"sqlite:{folder / 'tasks.db'}",
+        "host": "127.0.0.1",
+        "admin_host": "127.0.0.1",
+        "port": 0,
+        "admin_port": 0,
+        "upstreams": ("http://127.0.0.1:1",),
+    }
+    return GatewaySettings.model_validate(values | changes)
+
+
+async def test_it_runs_within_a_process(tmp_path: Path) -> None:
+    async with (
+        InferenceServer().serving() as server,
+        aiohttp.ClientSession() as session,
+    ):
+        async with running_gateway(settings(tmp_path, upstreams=(server.url,))) as gateway:
+            await with_timeout(gateway.wait_until_open())
+            url = f"http://127.0.0.1:{gateway.public_port}/v1/chat/completions"
+            headers = {"X-Async": "true", "Prefer": "wait=60"}
+            async with session.post(url, headers=headers, data=b"{}") as response:
+                assert response.status == 200
+                assert await response.json() == ANSWER
+            ready = f"http://127.0.0.1:{gateway.admin_port}/readyz"
+            async with session.get(ready) as response:
+                assert response.status == 200
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(ready)
+    assert not [one for one in asyncio.all_tasks() if one is not asyncio.current_task()]
+
+
+async def test_a_wait_is_answered_when_the_gateway_ends(tmp_path: Path) -> None:
+    async with InferenceServer().serving() as server, aiohttp.ClientSession() as session:
+        server.open.clear()
+
+        async def submit(port: int | None) -> int:
+            url = f"http://127.0.0.1:{port}/v1/chat/completions"
+            headers = {"Prefer": "respond-async, wait=60"}
+            async with session.post(url, headers=headers, data=b"{}") as response:
+                return response.status
+
+        async with running_gateway(settings(tmp_path, upstreams=(server.url,))) as gateway:
+            await with_timeout(gateway.wait_until_open())
+            waiting = asyncio.create_task(submit(gateway.public_port))
+            await wait_until(lambda: server.arrived and gateway.context.hub._watched)
+        assert await with_timeout(waiting) == 202
+        server.open.set()
+
+
+async def test_a_part_that_fails_ends_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_self: Worker) -> None:
+        raise ValueError("a bug")
+
+    async def drain(_self: Worker, _seconds: float) -> None: ...
+
+    monkeypatch.setattr(Worker, "run", fail)
+    monkeypatch.setattr(Worker, "drain", drain)
+    with pytest.raises(GatewayError, match=r"The worker failed: ValueError\."):
+        async with running_gateway(settings(tmp_path)) as gateway:
+            await with_timeout(gateway.wait())
+
+
+async def test_a_gateway_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
+    async with running_gateway(settings(tmp_path)) as gateway:
+        await with_timeout(gateway.wait_until_open())
+        taken = settings(tmp_path / ".", port=gateway.public_port)
+        with pytest.raises(GatewayError, match="Cannot listen"):
+            async with running_gateway(taken):
+                pass
+    async with running_gateway(settings(tmp_path)) as gateway:
+        await with_timeout(gateway.wait_until_open())
+
+
+# -- the secret -------------------------------------------------------------------------------
+
+
+def test_a_secret_is_made_beside_the_database(tmp_path: Path) -> None:
+    first = open_identity(settings(tmp_path))
+    file = tmp_path / "tasks.db.secret"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(file.read_bytes()) >= MIN_SECRET_BYTES
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+    id = first.new_id("someone")
+    assert open_identity(settings(tmp_path)).is_issued(id, "someone")
+
+
+def test_a_secret_of_the_settings_is_used(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"s" * 32)
+    (tmp_path / "two").write_bytes(b"t" * 32)
+    one = open_identity(settings(tmp_path, secret_file=tmp_path / "one"))
+    two = open_identity(settings(tmp_path, secret_file=tmp_path / "two"))
+    id = one.new_id("someone")
+    assert one.is_issued(id, "someone") and not two.is_issued(id, "someone")
+    assert not (tmp_path / "tasks.db.secret").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"secret_file": "none"}, "secret_file: .*No such file"),
+        ({"secret_file": "short"}, "secret_file: .*at least 32 bytes"),
+        ({"store": "valkey://127.0.0.1:1"}, "secret_file must name a file"),
+        ({"store": "sqlite:none/tasks.db"}, "No such file|does not exist"),
+        ({"store": "valkey://h:x", "secret_file": "long"}, "store: "),
+        (
+            {"store": "valkey://h", "secret_file": "long", "store_password_file": "none"},
+            "store_password_file: .*No such file",
+        ),
+        ({"service": "chat/llama", "upstreams": ()}, "service: "),
+        ({"admin_key_file": "none"}, "admin_key_file: .*No such file"),
+        ({"service_authorization_file": "empty"}, "service_authorization_file: .*one line"),
+    ],
+)
+async def test_settings_that_cannot_be_used_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("short").write_bytes(b"s" * 31)
+    Path("long").write_bytes(b"s" * 32)
+    Path("empty").write_bytes(b"\n")
+    with pytest.raises(GatewaySettingsError, match=said):
+        async with running_gateway(settings(Path(), **changes)):
+            pass
+
+
+async def test_what_the_settings_name_is_opened(tmp_path: Path) -> None:
+    context = make_context(settings(tmp_path, objects=f"file:{tmp_path / 'objects'}"))
+    assert isinstance(context.store, SqliteStore)
+    assert isinstance(context.upstreams, FixedUpstreams)
+    assert context.objects is not None
+    watched = make_context(settings(tmp_path, upstreams=(), service="chat/llama:8000"))
+    assert isinstance(watched.upstreams, WatchedUpstreams)
+    assert watched.objects is None
