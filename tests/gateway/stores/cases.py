@@ -111,9 +111,10 @@ class SqliteCase:
 class ValkeyCase:
     has_clock = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, serving: str = "demo/chat") -> None:
         import redis.asyncio
 
+        self._serving = serving
         self._url = url
         self._client: Any = redis.asyncio.Redis.from_url(url.replace("valkey://", "redis://"))
         self.store: TaskStore = self._new_store()
@@ -121,7 +122,7 @@ class ValkeyCase:
     def _new_store(self) -> TaskStore:
         from servedeck.gateway.stores.valkey.store import ValkeyStore
 
-        return ValkeyStore("demo/chat", self._url, timeout=WAIT_SECONDS)
+        return ValkeyStore(self._serving, self._url, timeout=WAIT_SECONDS)
 
     async def pass_time(self, seconds: float = SHORT) -> None:
         until = await self._time() + seconds

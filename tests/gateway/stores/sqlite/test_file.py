@@ -79,7 +79,7 @@ async def test_what_waits_shares_one_commit(sqlite_case: SqliteCase, store: Task
     commits: list[int] = []
     database = database_of(store)
     on_commit = database._on_commit
-    database._on_commit = lambda end, touched: (commits.append(end), on_commit(end, touched))
+    database._on_commit = lambda *ends: [commits.append(ends[0]), on_commit(*ends)]
     async with held_writer(store):
         submits = [asyncio.create_task(store.submit(new_task(), DEPTH)) for _ in range(400)]
         await asyncio.sleep(0)
