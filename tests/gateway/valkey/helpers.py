@@ -23,7 +23,8 @@ _identity = Identity(b"x" * 32)
 
 def make_store(server: ValkeyServer, serving: str = SERVING, **settings: Any) -> ValkeyStore:
     """With a timeout that no slow machine reaches."""
-    return ValkeyStore(serving, server.url, **{"timeout": WAIT_SECONDS} | settings)
+    url = settings.pop("url", server.url)
+    return ValkeyStore(serving, url, **{"timeout": WAIT_SECONDS} | settings)
 
 
 def new_task(body: bytes = b"{}", **changes: Any) -> NewTask:

@@ -1,4 +1,4 @@
-"""The connection to Valkey: the functions of functions.lua, and what its errors mean."""
+"""The connection to Valkey: the functions in Lua, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -18,8 +18,32 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from servedeck.gateway.stores.store import StoreError, StoreFullError, StoreUnavailableError
+from servedeck.gateway.stores.task_records import (
+    ATTEMPTS_KEPT,
+    CANCELLED_MESSAGE,
+    DEFAULT_KEEP,
+    EXPIRED_MESSAGE,
+    FEED_KEPT,
+    LOST_MESSAGE,
+    NO_CREDENTIALS_REFUSAL,
+    OUTPUT_SECONDS,
+)
 
-_SOURCE = files(__package__).joinpath("functions.lua").read_text(encoding="utf-8")
+_SOURCE = "".join(
+    files(__package__).joinpath(name).read_text(encoding="utf-8")
+    for name in ("functions.lua", "operations.lua")
+)
+for _name, _text in (
+    ("EXPIRED", EXPIRED_MESSAGE),
+    ("LOST", LOST_MESSAGE),
+    ("CANCELLED", CANCELLED_MESSAGE),
+    ("NO_CREDENTIALS", NO_CREDENTIALS_REFUSAL),
+    ("FEED_KEPT", str(FEED_KEPT)),
+    ("ATTEMPTS_KEPT", str(ATTEMPTS_KEPT)),
+    ("OUTPUT_KEPT", str(int(OUTPUT_SECONDS * 1000))),
+    ("DEFAULT_KEEP", str(int(DEFAULT_KEEP * 1000))),
+):
+    _SOURCE = _SOURCE.replace(f"${_name}$", _text)
 LIBRARY: Final = f"servedeck_{sha256(_SOURCE.encode()).hexdigest()[:12]}"
 """Named after what is in it: gateways of two versions run beside each other on one server."""
 _LIBRARY_TEXT = _SOURCE.replace("$LIBRARY", LIBRARY)
@@ -64,24 +88,21 @@ class ValkeyConnection:
         self._timeout = timeout
         self.prefix = prefix
         self._options = options | {
-            "socket_connect_timeout": timeout,
             "protocol": 2,
+            # redis-py's own timeouts are not used: before Python 3.12 they lose cancellations
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
+            "timeout": None,
             # a command that is sent twice may be done twice: only the caller knows whether it may
             "retry": Retry(NoBackoff(), 0),
         }
-        self._commands = self._client(_CONNECTIONS, timeout)
+        self._commands = self._client(_CONNECTIONS)
         # apart, so that those who wait for news never hold up commands
-        self._blocking = self._client(_BLOCKING_CONNECTIONS, MAX_BLOCK_SECONDS + timeout)
+        self._blocking = self._client(_BLOCKING_CONNECTIONS)
         self._loading = asyncio.Lock()
 
-    def _client(self, connections: int, timeout: float) -> Redis:
-        pool = BlockingConnectionPool(
-            max_connections=connections,
-            timeout=self._timeout,
-            socket_timeout=timeout,
-            **self._options,
-        )
-        return Redis.from_pool(pool)
+    def _client(self, connections: int) -> Redis:
+        return Redis.from_pool(BlockingConnectionPool(max_connections=connections, **self._options))
 
     async def close(self) -> None:
         for client in (self._commands, self._blocking):
@@ -94,7 +115,8 @@ class ValkeyConnection:
         """Load the functions, unless they are there. Raises StoreError."""
         async with self._loading:
             try:
-                await _execute(self._commands, "FUNCTION", "LOAD", _LIBRARY_TEXT)
+                async with asyncio.timeout(self._timeout):
+                    await _execute(self._commands, "FUNCTION", "LOAD", _LIBRARY_TEXT)
             except exceptions.ResponseError as error:
                 if "already exists" not in str(error):
                     raise self._translated(error) from None
@@ -120,7 +142,8 @@ class ValkeyConnection:
             if replicas:
                 _add(pipeline, "WAIT", replicas, int(self._timeout * 500))
             try:
-                answer, *waited = await pipeline.execute(raise_on_error=False)
+                async with asyncio.timeout(self._timeout):
+                    answer, *waited = await pipeline.execute(raise_on_error=False)
                 for one in (answer, *waited):
                     if isinstance(one, Exception):
                         raise one
@@ -139,7 +162,8 @@ class ValkeyConnection:
         """The answer of a command. Raises StoreError."""
         for is_last in (False, True):
             try:
-                return await _execute(self._commands, *command)
+                async with asyncio.timeout(self._timeout):
+                    return await _execute(self._commands, *command)
             except (exceptions.RedisError, OSError, TimeoutError) as error:
                 if not is_last and await self._may_repeat(error, repeat):
                     continue
@@ -151,11 +175,12 @@ class ValkeyConnection:
         MAX_BLOCK_SECONDS) or now. Raises StoreError."""
         milliseconds = max(1, int(min(wait, MAX_BLOCK_SECONDS) * 1000))
         try:
-            found = await _execute(
-                self._blocking,
-                *("XREAD", "COUNT", 1, "BLOCK", milliseconds),
-                *("STREAMS", self.prefix + key, after),
-            )
+            async with asyncio.timeout(milliseconds / 1000 + self._timeout):
+                found = await _execute(
+                    self._blocking,
+                    *("XREAD", "COUNT", 1, "BLOCK", milliseconds),
+                    *("STREAMS", self.prefix + key, after),
+                )
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             raise self._translated(error) from None
         return bool(found)
@@ -163,7 +188,8 @@ class ValkeyConnection:
     async def information(self) -> dict[str, Any]:
         """INFO, by field. Raises StoreError."""
         try:
-            found: dict[str, Any] = await self._commands.info()
+            async with asyncio.timeout(self._timeout):
+                found: dict[str, Any] = await self._commands.info()
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             raise self._translated(error) from None
         return found
@@ -171,7 +197,8 @@ class ValkeyConnection:
     async def parameter(self, name: str) -> str:
         """A value of CONFIG; "" where the server does not tell it."""
         try:
-            found = await self._commands.config_get(name)
+            async with asyncio.timeout(self._timeout):
+                found = await self._commands.config_get(name)
         except exceptions.ResponseError:
             return ""
         except (exceptions.RedisError, OSError, TimeoutError) as error:

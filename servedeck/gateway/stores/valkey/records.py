@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from servedeck.async_queue.tasks import FeedEvent, Task, TaskState
+from servedeck.async_queue.tasks import Attempt, FeedEvent, Task, TaskState
 from servedeck.gateway.messages import RequestHead
 from servedeck.gateway.stores.store import Claimed, Content, End, NewTask, Response
 
@@ -125,6 +125,14 @@ def submit_arguments(task: NewTask, max_depth: int) -> list[bytes | str | int]:
     return [len(fixed) + len(fields), *fixed, *fields]
 
 
+def encode_attempt(record: Attempt) -> bytes:
+    """JSON without what has its default, as each ended task keeps at least one."""
+    fields = msgspec.structs.asdict(record)
+    if record.is_counted:
+        del fields["is_counted"]
+    return msgspec.json.encode({name: one for name, one in fields.items() if one not in (None, "")})
+
+
 def finish_arguments(end: End) -> list[bytes | str | int]:
     """Of the function `finish`, for one task."""
     has_response = bool(end.head) or end.status is not None
@@ -135,7 +143,7 @@ def finish_arguments(end: End) -> list[bytes | str | int]:
         end.reason,
         encode_text(end.message),
         milliseconds(end.keep),
-        msgspec.json.encode(end.record),
+        encode_attempt(end.record),
         pack(end.head, end.body) if has_response else b"",
         "" if end.status is None else end.status,
         end.body.size,

@@ -50,6 +50,7 @@ from servedeck.gateway.stores.valkey.records import (
     decode_state,
     decode_task,
     decode_text,
+    encode_attempt,
     encode_text,
     finish_arguments,
     is_cursor,
@@ -157,7 +158,7 @@ class ValkeyStore:
                 id,
                 attempt,
                 milliseconds(delay),
-                msgspec.json.encode(record),
+                encode_attempt(record),
                 encode_text(record.message),
                 int(record.is_counted),
             )
@@ -213,8 +214,8 @@ class ValkeyStore:
         return None if found is None else unpack(found)
 
     async def read_attempts(self, id: str) -> list[Attempt]:
-        rows = await self._command("LRANGE", f"a:{id}", 0, -1)
-        return [msgspec.json.decode(row, type=Attempt) for row in rows]
+        lines = await self._command("GET", f"a:{id}") or b""
+        return [msgspec.json.decode(line, type=Attempt) for line in lines.splitlines()]
 
     async def read_outputs(self, id: str, attempt: int, after: int, wait: float) -> Outputs:
         until = time.monotonic() + wait
@@ -268,12 +269,8 @@ class ValkeyStore:
         ]
 
     async def workers(self) -> list[WorkerStatus]:
-        found = []
-        for row in await self._read("workers"):
-            reported, _, encoded = row.partition(b" ")
-            worker = msgspec.json.decode(encoded, type=WorkerStatus)
-            found.append(msgspec.structs.replace(worker, time=int(reported) / 1000))
-        return found
+        rows = await self._read("workers")
+        return [msgspec.json.decode(row, type=WorkerStatus) for row in rows]
 
     async def feed_end(self) -> str:
         end: bytes = await self._read("feed_end")
