@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -14,10 +15,20 @@ import pytest
 from servedeck.async_queue.tasks import FeedEvent
 from servedeck.gateway.admin_api import feed
 from servedeck.gateway.stores.store import FeedTrimmedError, StoreUnavailableError
-from tests.gateway.admin_api.rig import Rig
+from servedeck.gateway.stores.valkey.store import ValkeyStore
+from tests.gateway.admin_api.rig import Rig, running_rig
 from tests.waiting import wait_until, with_timeout
 
 FEED = "/-/async/feed"
+
+
+@pytest.fixture(params=["sqlite", "valkey"])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    store = None
+    if request.param == "valkey":
+        store = ValkeyStore("chat/llama", request.getfixturevalue("valkey_server").url)
+    async with running_rig(tmp_path, store) as rig:
+        yield rig
 
 
 class Event(NamedTuple):
@@ -184,7 +195,7 @@ async def test_a_cursor_that_is_trimmed_is_a_reset(rig: Rig) -> None:
 async def test_a_cursor_of_a_store_that_is_no_more_is_a_reset(rig: Rig) -> None:
     await rig.submit()
     end = await rig.context.store.feed_end()
-    async with following(rig, after="99999999") as follower:
+    async with following(rig, after="9" * 18) as follower:
         assert await follower.next() == Event("reset", end, {"feed": end})
         later = await rig.submit()
         assert await follower.changes(1) == [(later, "pending")]
