@@ -10,12 +10,14 @@ import shlex
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from servedeck.async_queue.tasks import FailureReason, TaskState
 from servedeck.cli_parser import build_parser
 from servedeck.commands.gateway import read_settings
+from servedeck.gateway.delivery.callbacks import sign
 from servedeck.gateway.messages import GATEWAY_HEADERS
 from servedeck.gateway.settings import GatewaySettings
 from tests.gateway.process.rig import GatewayProcess, get_json
@@ -65,6 +67,16 @@ def test_every_state_reason_and_header_is_documented() -> None:
         assert f"| `{one}` |" in TEXT
     for header in GATEWAY_HEADERS - {"expect", "host", "content-length"}:
         assert header in TEXT.lower()
+
+
+def test_the_check_of_a_signature_works() -> None:
+    code = re.findall(r"^```python\n(.*?)^```$", TEXT, re.M | re.S)[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    headers = sign(b"old\nnew\n", "task_1", 1, b"{}")
+    assert names["is_genuine"](b"new", headers, b"{}")
+    assert not names["is_genuine"](b"new", headers, b"{ }")
+    assert not names["is_genuine"](b"other", headers, b"{}")
 
 
 def test_the_command_is_one() -> None:
