@@ -15,8 +15,8 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/pytest -n auto --dist loadgroup
 
-test-real: $(VENV)/.dev  ## tests on a real control plane, found through KUBEBUILDER_ASSETS
-	SERVEDECK_REQUIRE_SERVERS=1 $(BIN)/python .ci/rerun_failed.py $(ARGS) $(or $(TESTS),tests/control_plane tests/contract)
+test-real: $(VENV)/.dev  ## tests on a real control plane, found through KUBEBUILDER_ASSETS, and a real Valkey
+	SERVEDECK_REQUIRE_SERVERS=1 $(BIN)/python .ci/rerun_failed.py $(ARGS) $(or $(TESTS),tests/control_plane tests/contract tests/gateway)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)

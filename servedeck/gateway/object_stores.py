@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,8 @@ def open_objects(setting: str) -> ObjectStore | None:
     S3 takes its credentials, region and endpoint from the usual variables (AWS_ACCESS_KEY_ID,
     AWS_REGION, AWS_ENDPOINT_URL, …); AWS_ALLOW_HTTP=true permits an endpoint without TLS. Its
     multipart uploads that a killed gateway left unfinished are for the bucket's lifecycle rules to
-    remove. Raises ObjectStoreError.
+    remove. A server that cannot delete many objects at once needs AWS_DISABLE_BULK_DELETE=true.
+    Raises ObjectStoreError.
     """
     if not setting:
         return None
@@ -81,10 +83,13 @@ class _Objects:
         names = list(names)
         for name in names:
             _check(name)
-        with self._errors("deleted"):
-            for name in names:
-                with contextlib.suppress(FileNotFoundError):
-                    await self._store.delete_async(name)
+        if names:
+            with self._errors("deleted"):
+                await self._delete(names)
+
+    async def _delete(self, names: list[str]) -> None:
+        # One that is not there is no error, but a bucket that is not there is.
+        await self._store.delete_async(names)
 
     async def older(self, seconds: float) -> AsyncIterator[str]:
         before = time.time() - seconds
@@ -94,16 +99,22 @@ class _Objects:
                     if one["last_modified"].timestamp() <= before and _NAME.match(one["path"]):
                         yield one["path"]
 
+    def _is_store_missing(self, error: FileNotFoundError) -> bool:
+        """Whether it is not the object alone that is not there."""
+        return "NoSuchBucket" in str(error)
+
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
         """The text of an error may have a signed URL in it: only its kind is told."""
         try:
             yield
-        except FileNotFoundError:
-            raise ObjectMissingError(f"The object is not in {self._where}.") from None
+        except FileNotFoundError as error:
+            if self._is_store_missing(error):
+                raise ObjectStoreError(f"There is no {self._where}.") from None
+            raise ObjectMissingError(f"The object is not in the {self._where}.") from None
         except (BaseError, OSError, ValueError) as error:
             raise ObjectStoreError(
-                f"An object could not be {what} in {self._where} ({type(error).__name__})."
+                f"An object could not be {what} in the {self._where} ({type(error).__name__})."
             ) from error
 
 
@@ -115,7 +126,7 @@ class _Files(_Objects):
             raise ObjectStoreError(
                 f"The directory {directory} of objects cannot be made ({type(error).__name__})."
             ) from error
-        super().__init__(store, f"the directory {directory}")
+        super().__init__(store, f"directory {directory}")
         self._directory = directory.absolute()
 
     async def put(self, name: str, body: bytes | Path) -> None:
@@ -128,6 +139,14 @@ class _Files(_Objects):
             await asyncio.to_thread(self._remove_unfinished, time.time() - seconds)
         async for name in super().older(seconds):
             yield name
+
+    async def _delete(self, names: list[str]) -> None:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                await self._store.delete_async(name)
+
+    def _is_store_missing(self, error: FileNotFoundError) -> bool:
+        return not self._directory.is_dir()
 
     def _sync(self, name: str) -> None:
         """The rename made it whole, not yet safe from a power cut."""
@@ -153,14 +172,19 @@ class _Bucket(_Objects):
             store = S3Store(
                 bucket,
                 prefix=prefix or None,
-                client_options={"connect_timeout": "5s", "timeout": "60s"},
-                retry_config={"max_retries": 3},
+                client_options={
+                    "connect_timeout": "5s",
+                    "timeout": "60s",
+                    # our own options replace those of the environment
+                    "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"),
+                },
+                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
             )
         except (BaseError, ValueError) as error:
             raise ObjectStoreError(
                 f"The bucket {bucket} cannot be used ({type(error).__name__})."
             ) from error
-        super().__init__(store, f"the bucket {bucket}")
+        super().__init__(store, f"bucket {bucket}")
 
 
 def _check(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,12 @@ def _make_secret(file: Path) -> None:
             new.file.write(secrets.token_bytes(2 * MIN_SECRET_BYTES))
             with suppress(FileExistsError):
                 new.commit()
+            # Else a power cut could take the secret, and with it the owners of stored tasks.
+            directory = os.open(new.directory, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
         finally:
             new.discard()
     except FileExistsError:

@@ -60,8 +60,16 @@ class FeedServer:
                 f"{MAX_CLIENTS} clients follow the feed already.",
                 retry_after=10,
             )
+        client = _Client(self._context, call.send)
+        self._clients.add(client)
+        try:
+            await self._serve(call, client, after)
+        finally:
+            self._clients.discard(client)
+
+    async def _serve(self, call: Call, client: _Client, after: str) -> None:
         end = await self._context.store.feed_end()
-        client = _Client(self._context, call.send, after or end)
+        client.cursor = after or end
         # A cursor from after the end is that of a store that was lost or replaced.
         is_reset = bool(after) and _order(after) > _order(end)
         await start(
@@ -72,7 +80,6 @@ class FeedServer:
         if call.is_head:
             await call.send({"type": "http.response.body"})
             return
-        self._clients.add(client)
         gone = asyncio.ensure_future(_wait_for_disconnect(call, client))
         try:
             with self._context.hub.listening(client.take):
@@ -85,16 +92,15 @@ class FeedServer:
             _log.info("A client of the feed took nothing for %g s and was cut.", _SEND_SECONDS)
             close_connection(call.scope)
         finally:
-            self._clients.discard(client)
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
 
 
 class _Client:
-    def __init__(self, context: GatewayContext, send: Send, cursor: str) -> None:
+    def __init__(self, context: GatewayContext, send: Send) -> None:
         self._store = context.store
         self._send = send
-        self._cursor = cursor
+        self.cursor = ""
         """Of the last event that was sent."""
         self._waiting: deque[FeedEvent] = deque()
         self._is_behind = True
@@ -117,7 +123,7 @@ class _Client:
             await self._reset(reset_to)
         else:
             # The cursor, so that a client without one can resume from here; no event is made of it.
-            await self._write(f"retry: 1000\nid: {self._cursor}\n\n")
+            await self._write(f"retry: 1000\nid: {self.cursor}\n\n")
 
     async def step(self) -> None:
         """Send what there is, or a comment after some time without anything."""
@@ -140,7 +146,7 @@ class _Client:
         # it, which its cursor tells.
         self._is_behind = False
         try:
-            events = await self._store.read_feed(self._cursor, _BATCH, 0)
+            events = await self._store.read_feed(self.cursor, _BATCH, 0)
         except FeedTrimmedError:
             await self._try_to_reset()
             return
@@ -161,7 +167,7 @@ class _Client:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _send_waiting(self) -> None:
-        last = _order(self._cursor)
+        last = _order(self.cursor)
         events: list[FeedEvent] = []
         while self._waiting and len(events) < _BATCH:
             event = self._waiting.popleft()
@@ -172,12 +178,12 @@ class _Client:
     async def _send_events(self, events: list[FeedEvent]) -> None:
         if not events:
             return
-        self._cursor = events[-1].cursor
-        await self._write(f"id: {self._cursor}\ndata: {msgspec.json.encode(events).decode()}\n\n")
+        self.cursor = events[-1].cursor
+        await self._write(f"id: {self.cursor}\ndata: {msgspec.json.encode(events).decode()}\n\n")
 
     async def _reset(self, cursor: str) -> None:
         """The client has to read the tasks again: events that it does not have are gone."""
-        self._cursor = cursor
+        self.cursor = cursor
         self._is_behind = True
         data = msgspec.json.encode({"feed": cursor}).decode()
         await self._write(f"event: reset\nid: {cursor}\ndata: {data}\n\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from time import monotonic
 
 import msgspec
 
@@ -61,9 +62,10 @@ class Health:
 
     async def _check_store(self) -> str:
         async with self._lock:
-            now = asyncio.get_running_loop().time()
-            if self._checked is None or now - self._checked[0] > _FRESH_SECONDS:
-                self._checked = (now, await self._ask_store())
+            if self._checked is None or _is_old(self._checked[0]):
+                # The time of the answer: while a store hangs, callers that waited share it.
+                answer = await self._ask_store()
+                self._checked = (monotonic(), answer)
             return self._checked[1]
 
     async def _ask_store(self) -> str:
@@ -77,9 +79,9 @@ class Health:
 
     async def _measure_store(self) -> str:
         async with self._lock:
-            now = asyncio.get_running_loop().time()
-            if self._measured is None or now - self._measured[0] > _FRESH_SECONDS:
-                self._measured = (now, await self._gauges())
+            if self._measured is None or _is_old(self._measured[0]):
+                answer = await self._gauges()
+                self._measured = (monotonic(), answer)
             return self._measured[1]
 
     async def _gauges(self) -> str:
@@ -103,6 +105,10 @@ class Health:
             + _gauge("backlog", "Tasks that have not ended.", {"": counts.backlog})
             + _gauge("oldest_age_seconds", "Age of the oldest pending task.", {"": round(age, 3)})
         )
+
+
+def _is_old(when: float) -> bool:
+    return monotonic() - when > _FRESH_SECONDS
 
 
 def _gauge(name: str, text: str, values: dict[str, float]) -> str:

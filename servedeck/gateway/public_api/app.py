@@ -12,6 +12,7 @@ import msgspec
 
 from servedeck.async_queue.tasks import TaskState
 from servedeck.gateway.asgi import (
+    JSON,
     ClientDisconnectedError,
     HttpError,
     Message,
@@ -20,11 +21,13 @@ from servedeck.gateway.asgi import (
     Send,
     close_connection,
     query_parameters,
+    send_bytes,
     send_empty,
     send_error,
     send_json,
 )
 from servedeck.gateway.context import GatewayContext
+from servedeck.gateway.openapi import openapi_document
 from servedeck.gateway.public_api.answers import PREFIX, status_url, store_problem, task_status
 from servedeck.gateway.public_api.caller import check_issued, find_task, gone, stored_headers
 from servedeck.gateway.public_api.drain_rate import DrainRate
@@ -176,6 +179,8 @@ class PublicApp:
     def _route(self, path: str) -> tuple[tuple[str, ...], Handler, str]:
         if path == f"{PREFIX}/queue":
             return _READ, self._queue, ""
+        if path == f"{PREFIX}/openapi.json":
+            return _READ, self._openapi, ""
         if path.startswith(_TASKS):
             id, _, what = path.removeprefix(_TASKS).partition("/")
             if what in self._task_routes and not path.endswith("/"):
@@ -233,6 +238,9 @@ class PublicApp:
             depth=counts.pending, processing=counts.processing, backlog=counts.backlog
         )
         await send_json(send, 200, body)
+
+    async def _openapi(self, _scope: Scope, _receive: Receive, send: Send, _id: str) -> None:
+        await send_bytes(send, 200, await asyncio.to_thread(openapi_document, public=True), JSON)
 
 
 def is_reserved(path: str) -> bool:

@@ -118,15 +118,18 @@ class PassThrough:
                     "headers": _response_headers(response, status),
                 }
             )
+            more = has_body
             try:
-                if has_body:
-                    async for part in response.content.iter_any():
-                        await send({"type": "http.response.body", "body": part, "more_body": True})
+                while more:
+                    part = await response.content.readany()
+                    more = bool(part) and not response.content.at_eof()
+                    await send({"type": "http.response.body", "body": part, "more_body": more})
             except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 _log.debug("A response ended before its end: %s", type(error).__name__)
                 close_connection(scope)
                 return
-            await send({"type": "http.response.body", "body": b""})
+            if not has_body:
+                await send({"type": "http.response.body", "body": b""})
 
     def _choose(self, tried: set[str]) -> tuple[str, str]:
         """The Ready Pod with the fewest requests of this process; in turn among equals."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from servedeck.gateway.asgi import HttpError, Scope
+from servedeck.gateway.delivery.callback_targets import CallbackRefusedError, check_target
 from servedeck.gateway.settings import GatewaySettings
 from servedeck.gateway.stores.store import DEFAULT_URGENCY
 
@@ -19,8 +19,6 @@ _INTEGER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 _PREFERENCE = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(\"[^\"]*\"|[^\s;,\"]*))?")
 _URGENCY = re.compile(r"u=([0-7])\Z")
 _SF_STRING = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
-_DEFAULT_PORTS = (80, 443)
-"""Those that an entry of callback_hosts without a port allows."""
 _CALLBACK = re.compile(r"https?://[!-~]+\Z", re.IGNORECASE)
 
 
@@ -183,17 +181,9 @@ def _callback(value: str | None, settings: GatewaySettings) -> str:
     if len(value) > MAX_CALLBACK_LENGTH or not _CALLBACK.match(value):
         raise _bad(name, "must be a URL such as https://host/path")
     try:
-        parts = urlsplit(value)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        raise _bad(name, "must be a URL such as https://host/path") from None
-    host = (parts.hostname or "").lower()
-    if "@" in parts.netloc or "\\" in value or not host:
-        raise _bad(name, "must be a URL with a host and without a user")
-    allowed = {one.lower() for one in settings.callback_hosts}
-    is_allowed = f"{host}:{port}" in allowed or (host in allowed and port in _DEFAULT_PORTS)
-    if not is_allowed:
-        raise _bad(name, "names a host that this gateway may not call")
+        check_target(value, settings.callback_hosts)
+    except CallbackRefusedError as error:
+        raise _bad(name, f"cannot be used: {error}") from None
     return value
 
 

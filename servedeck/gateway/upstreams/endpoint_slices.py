@@ -167,14 +167,16 @@ class WatchedUpstreams:
             _log.warning("The Pods of the inference server are not watched: %s", reflector.error)
 
     def _update(self) -> None:
-        slices = list(self._reflectors[0].records.values())
+        slices: list[EndpointSlice] = list(self._reflectors[0].records.values())
+        # The slice of a Service without Pods has no ports either.
+        filled = [one for one in slices if one.endpoints]
         name: str | None = self._port
         if len(self._reflectors) > 1:
             name = service_port_name(self._reflectors[1].records.values(), int(self._port))
         self._port_problem = ""
         if name is None:
             self._port_problem = f"The Service {self._service} has no port {self._port}."
-        elif slices and not any(_find_port(one, name) for one in slices):
+        elif filled and not any(_find_port(one, name) for one in filled):
             self._port_problem = (
                 f"The EndpointSlices of the Service {self._service} have no port {self._port}."
             )

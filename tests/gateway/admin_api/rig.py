@@ -24,7 +24,7 @@ from servedeck.gateway.metrics import GatewayMetrics
 from servedeck.gateway.object_stores import open_objects
 from servedeck.gateway.settings import GatewaySettings
 from servedeck.gateway.stores.sqlite.store import SqliteStore
-from servedeck.gateway.stores.store import Claimed, Content, End, NewTask
+from servedeck.gateway.stores.store import Claimed, Content, End, NewTask, TaskStore
 from servedeck.gateway.upstreams.upstreams import FixedUpstreams
 from tests.waiting import with_timeout
 
@@ -137,10 +137,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(folder: Path, **settings: Any) -> AsyncIterator[Rig]:
+async def running_rig(
+    folder: Path, store: TaskStore | None = None, **settings: Any
+) -> AsyncIterator[Rig]:
     values: dict[str, Any] = {"serving": "chat/llama", "upstreams": ("http://127.0.0.1:1",)}
     chosen = GatewaySettings.model_validate(values | settings)
-    store = SqliteStore(folder / "tasks.db")
+    if store is None:
+        store = SqliteStore(folder / "tasks.db")
     await store.open()
     context = GatewayContext(
         settings=chosen,

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -14,10 +15,20 @@ import pytest
 from servedeck.async_queue.tasks import FeedEvent
 from servedeck.gateway.admin_api import feed
 from servedeck.gateway.stores.store import FeedTrimmedError, StoreUnavailableError
-from tests.gateway.admin_api.rig import Rig
+from servedeck.gateway.stores.valkey.store import ValkeyStore
+from tests.gateway.admin_api.rig import Rig, running_rig
 from tests.waiting import wait_until, with_timeout
 
 FEED = "/-/async/feed"
+
+
+@pytest.fixture(params=["sqlite", "valkey"])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    store = None
+    if request.param == "valkey":
+        store = ValkeyStore("chat/llama", request.getfixturevalue("valkey_server").url)
+    async with running_rig(tmp_path, store) as rig:
+        yield rig
 
 
 class Event(NamedTuple):
@@ -138,23 +149,29 @@ async def test_many_followers_have_the_same(rig: Rig) -> None:
 
     async def counted(after: str, limit: int, wait: float) -> list[FeedEvent]:
         nonlocal reads
-        reads += wait > 0
+        reads += wait == 0  # the hub waits
         return await read_feed(after, limit, wait)
 
-    async with (
-        following(rig, after="0") as one,
-        following(rig, after="0") as two,
-        following(rig, after="0") as three,
-    ):
-        # each has caught up
-        first = await rig.submit()
-        for follower in (one, two, three):
-            assert await follower.changes(1) == [(first, "pending")]
-        rig.context.store.read_feed = counted  # type: ignore[method-assign]
-        second = await rig.submit()
-        for follower in (one, two, three):
-            assert await follower.changes(1) == [(second, "pending")]
-        assert reads <= 2  # of the hub, not of each follower
+    def have_caught_up() -> bool:
+        clients = rig.app._feed._clients
+        return not any(one._is_behind or one._waiting for one in clients)
+
+    followed: list[FeedEvent] = []
+    with rig.context.hub.listening(followed.extend):
+        async with (
+            following(rig, after="0") as one,
+            following(rig, after="0") as two,
+            following(rig, after="0") as three,
+        ):
+            first = await rig.submit()
+            for follower in (one, two, three):
+                assert await follower.changes(1) == [(first, "pending")]
+            await wait_until(lambda: followed and have_caught_up())
+            rig.context.store.read_feed = counted  # type: ignore[method-assign]
+            second = await rig.submit()
+            for follower in (one, two, three):
+                assert await follower.changes(1) == [(second, "pending")]
+            assert reads == 0
 
 
 async def test_a_cursor_that_is_trimmed_is_a_reset(rig: Rig) -> None:
@@ -178,7 +195,7 @@ async def test_a_cursor_that_is_trimmed_is_a_reset(rig: Rig) -> None:
 async def test_a_cursor_of_a_store_that_is_no_more_is_a_reset(rig: Rig) -> None:
     await rig.submit()
     end = await rig.context.store.feed_end()
-    async with following(rig, after="99999999") as follower:
+    async with following(rig, after="9" * 18) as follower:
         assert await follower.next() == Event("reset", end, {"feed": end})
         later = await rig.submit()
         assert await follower.changes(1) == [(later, "pending")]
@@ -229,8 +246,11 @@ async def test_a_client_that_reads_nothing_is_cut(
         for n in range(1, 1001)
     ]
 
+    read_feed = rig.context.store.read_feed
+
     async def endless(after: str, limit: int, wait: float) -> list[FeedEvent]:
-        return big
+        # the hub, which waits, reads on as before
+        return await read_feed(after, limit, wait) if wait else big
 
     reader, writer = await asyncio.open_connection("127.0.0.1", int(rig.url.rpartition(":")[2]))
     rig.context.store.read_feed = endless  # type: ignore[method-assign]

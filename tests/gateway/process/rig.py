@@ -31,6 +31,7 @@ class InferenceServer:
         self.arrived: list[bytes] = []
         self.cut = 0
         """Requests whose connection was closed before they were answered."""
+        self.status = 200
         self.url = ""
 
     async def _handle(self, request: web.Request) -> web.Response:
@@ -40,7 +41,7 @@ class InferenceServer:
         except asyncio.CancelledError:
             self.cut += 1
             raise
-        return web.json_response(ANSWER)
+        return web.json_response(ANSWER, status=self.status)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[InferenceServer]:

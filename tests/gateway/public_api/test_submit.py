@@ -199,7 +199,7 @@ async def test_a_bad_header_is_named(tmp_path: Path, name: str, value: str) -> N
     ("host", "url"),
     [
         ("hooks.example", "https://hooks.example/x?y=1"),
-        ("hooks.example", "http://HOOKS.example:443/x"),
+        ("hooks.example", "http://HOOKS.example:80/x"),
         ("hooks.example:8443", "https://hooks.example:8443/x"),
         ("Hooks.Example", "https://hooks.example/x"),
     ],

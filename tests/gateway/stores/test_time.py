@@ -210,7 +210,7 @@ async def test_a_large_backlog_is_swept_in_parts(case: StoreCase) -> None:
     second = await store.sweep(0.001)
     assert second.expired == 30
     await case.pass_time()
-    deleted = first.deleted + second.deleted  # where time passes by itself
+    deleted = first.deleted + second.deleted
     while deleted < total:
         part = (await store.sweep(LONG)).deleted
         assert 0 < part <= SWEEP_LIMIT

@@ -1,4 +1,4 @@
-"""The connection to Valkey: the functions of functions.lua, and what its errors mean."""
+"""The connection to Valkey: the functions in Lua, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from servedeck.gateway.stores.task_records import (
     OUTPUT_SECONDS,
 )
 
-_SOURCE = files(__package__).joinpath("functions.lua").read_text(encoding="utf-8")
+_SOURCE = "".join(
+    files(__package__).joinpath(name).read_text(encoding="utf-8")
+    for name in ("functions.lua", "operations.lua")
+)
 for _name, _text in (
     ("EXPIRED", EXPIRED_MESSAGE),
     ("LOST", LOST_MESSAGE),
