@@ -150,7 +150,7 @@ async def send_json(send: Send, status: int, value: object, headers: RawHeaders 
 
 
 async def send_empty(send: Send, status: int, headers: RawHeaders = ()) -> None:
-    """A response without a body: 204, or 304."""
+    """A response without a body: to HEAD, or 204, or 304."""
     await send({"type": "http.response.start", "status": status, "headers": list(headers)})
     await send({"type": "http.response.body", "body": b""})
 

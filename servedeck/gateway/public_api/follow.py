@@ -22,6 +22,7 @@ from servedeck.gateway.asgi import (
     Scope,
     Send,
     header_values,
+    send_empty,
     send_parts,
     until_disconnect,
 )
@@ -73,8 +74,11 @@ class Followers:
                 state=task.state,
             )
         attempt, number = _last_event_id(scope)
-        events = self._events(id, attempt, number)
         headers = [*_HEADERS, (b"x-async-task", id.encode())]
+        if scope["method"] == "HEAD":
+            await send_empty(send, 200, headers)
+            return
+        events = self._events(id, attempt, number)
 
         async def relay() -> None:
             async with contextlib.aclosing(events):

@@ -17,6 +17,7 @@ from yarl import URL
 
 from servedeck.async_queue.tasks import Attempt, FailureReason, TaskState
 from servedeck.gateway.context import GatewayContext
+from servedeck.gateway.delivery.worker import Worker
 from servedeck.gateway.feed_hub import FeedHub
 from servedeck.gateway.http_server import bind, serve
 from servedeck.gateway.identity import Identity
@@ -192,6 +193,15 @@ async def running_gateway(
             )
         )
         yield Gateway(port, app, context, real, session)
+
+
+@asynccontextmanager
+async def running_worker(gateway: Gateway) -> AsyncIterator[None]:
+    working = asyncio.create_task(Worker(gateway.context).run())
+    try:
+        yield
+    finally:
+        await _cancel(working)
 
 
 @asynccontextmanager

@@ -14,8 +14,12 @@ import pytest
 from aiohttp import web
 
 from servedeck.gateway.upstreams.upstreams import FixedUpstreams
-from tests.gateway.public_api.harness import record, running_gateway, running_server
-from tests.gateway.public_api.worker import running_worker
+from tests.gateway.public_api.harness import (
+    record,
+    running_gateway,
+    running_server,
+    running_worker,
+)
 from tests.waiting import with_timeout
 
 CURL = r"""curl -X POST 'https://<deployment-endpoint>/v1/chat/completions' \
@@ -68,7 +72,7 @@ async def test_the_documented_curl_line(tmp_path: Path) -> None:
         location = re.search(rb"(?im)^location: (\S+)\r$", head)
         assert location is not None
         assert location[1].decode() == accepted["status_url"]
-        async with running_worker(gateway, server):
+        async with running_worker(gateway):
             result = f"{gateway.url}{accepted['result_url']}"
             status, _, body = await _run(
                 f"curl -sS -i -H 'Authorization: Bearer <token>' -H 'Prefer: wait=60' {result}"
@@ -125,7 +129,7 @@ async def test_the_openai_client_with_the_async_header(tmp_path: Path) -> None:
             )
         )
         assert accepted.status_code == 202
-        async with running_worker(gateway, server):
+        async with running_worker(gateway):
             path = json.loads(accepted.text)["result_url"]
             completion = await with_timeout(
                 client.get(f"{gateway.url}{path}?wait=60", cast_to=openai.types.chat.ChatCompletion)
@@ -163,7 +167,7 @@ async def test_the_openai_client_follows_a_stream(tmp_path: Path) -> None:
                     stream_cls=openai.AsyncStream[openai.types.chat.ChatCompletionChunk],
                 )
             )
-            async with running_worker(gateway, server):
+            async with running_worker(gateway):
                 words = [chunk.choices[0].delta.content async for chunk in stream]
             assert words == WORDS
 

@@ -206,6 +206,14 @@ async def test_a_task_that_does_not_stream(tmp_path: Path) -> None:
             assert "stream" in (await response.json(content_type=None))["detail"]
 
 
+async def test_the_head_of_a_stream_does_not_wait_for_its_end(tmp_path: Path) -> None:
+    async with running_gateway(tmp_path) as gateway:
+        id = await submit(gateway)
+        answer = await gateway.ask("HEAD", f"/-/async/tasks/{id}/stream")
+        assert (answer.status, answer.body) == (200, b"")
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+
+
 async def test_a_bad_last_event_id(tmp_path: Path) -> None:
     async with running_gateway(tmp_path) as gateway:
         id = await submit(gateway)

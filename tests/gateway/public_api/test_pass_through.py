@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from servedeck.gateway.http_server import bind, bound_port
 from servedeck.gateway.upstreams.upstreams import FixedUpstreams
 from tests.gateway.public_api.harness import exchange_raw, running_gateway, running_server
 from tests.waiting import wait_until, with_timeout
@@ -373,17 +374,21 @@ async def test_no_ready_pod(tmp_path: Path) -> None:
 
 async def test_a_pod_that_refuses_connections_is_passed_over(tmp_path: Path) -> None:
     server = RawServer(OK)
-    refusing = RawServer(b"")
-    async with refusing.running() as dead:
-        pass
-    async with server.running() as url:
-        upstreams = ChangingUpstreams({"dead": dead, "alive": url})
-        async with running_gateway(tmp_path, upstreams=upstreams) as gateway:
-            for _ in range(4):
-                assert (await gateway.ask("POST", "/x", data=b"1")).status == 200
-            upstreams.ready = {"dead": dead}
-            answer = await gateway.ask("POST", "/x", data=b"1")
-            assert (answer.status, answer.json()["detail"]) == (502, "It refused the connection.")
+    # A port that is bound, and on which nothing listens.
+    with closing(bind("127.0.0.1", 0)) as sock:
+        dead = f"http://127.0.0.1:{bound_port(sock)}"
+        async with server.running() as url:
+            await _check_passed_over(tmp_path, dead, url)
+
+
+async def _check_passed_over(tmp_path: Path, dead: str, url: str) -> None:
+    upstreams = ChangingUpstreams({"dead": dead, "alive": url})
+    async with running_gateway(tmp_path, upstreams=upstreams) as gateway:
+        for _ in range(4):
+            assert (await gateway.ask("POST", "/x", data=b"1")).status == 200
+        upstreams.ready = {"dead": dead}
+        answer = await gateway.ask("POST", "/x", data=b"1")
+        assert (answer.status, answer.json()["detail"]) == (502, "It refused the connection.")
 
 
 async def test_requests_go_to_the_pod_with_the_fewest(tmp_path: Path) -> None:
