@@ -61,9 +61,9 @@ _POSITION = (
     "(SELECT count(*) FROM task INDEXED BY task_ready WHERE state = 'pending' "
     "AND next_attempt IS NULL AND (finish, id) >= (?1, ?2) AND finish < ((?1 >> 3) + 1) << 3)"
 )
-"""Tasks before (finish time, id) of one that is in the queue: those in the buckets of each size
-(schema.BUCKET_BITS) up to the one where it is, without those in it that are not before it. These are
-few for a new task."""
+"""Tasks before (finish time, id) of one that is in the queue: those in the buckets of each
+size (schema.BUCKET_BITS) up to its own, less those in it that are not before it, which are few for
+a new task."""
 
 _attempt_decoder = msgspec.json.Decoder(Attempt)
 _control_decoder = msgspec.json.Decoder(Control)
