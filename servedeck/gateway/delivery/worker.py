@@ -23,8 +23,8 @@ from servedeck.gateway.delivery.status_report import StatusReport
 from servedeck.gateway.delivery.sweeper import Sweeper
 from servedeck.gateway.stores.store import Claimed, StoreError
 
-_CLAIM_LIMIT = 32
-_MAX_RUNNING = 2000
+_CLAIM_LIMIT = 64
+_MAX_RUNNING = 1000
 """Attempts of one process at once, whatever the Pods could take: each has a connection and its
 bodies."""
 _POLL_SECONDS = (0.8, 1.2)

@@ -264,6 +264,16 @@ async def test_a_callback_that_is_not_settled_is_due_again(case: StoreCase) -> N
     assert await store.claim_callbacks(10, LONG) == []
 
 
+async def test_settling_an_old_callback_leaves_that_of_a_later_end(store: TaskStore) -> None:
+    id = await submit(store, has_callback=True)
+    await fail(store, id)
+    assert [one.id for one in await store.claim_callbacks(10, LONG)] == [id]
+    await store.redrive(id, LONG, None)
+    await fail(store, id)
+    await store.settle_callback(id, None)  # of the first end, which was delivered only now
+    assert [tuple(one) for one in await store.claim_callbacks(10, LONG)] == [(id, 0)]
+
+
 async def test_tasks_that_fail_by_time_have_their_callback_too(case: StoreCase) -> None:
     store = case.store
     expired = await submit(store, has_callback=True, lifetime=SHORT)
