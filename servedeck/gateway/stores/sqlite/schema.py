@@ -168,7 +168,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA wal_autocheckpoint = 4000")
     db.execute(f"PRAGMA journal_size_limit = {64 << 20}")
-    db.execute("PRAGMA cache_size = -16384")
+    db.execute("PRAGMA cache_size = -8192")
     # What is deleted, credentials above all, does not stay in the file.
     db.execute("PRAGMA secure_delete = ON")
     version = db.execute("PRAGMA user_version").fetchone()[0]

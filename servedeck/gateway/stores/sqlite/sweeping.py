@@ -13,8 +13,8 @@ from servedeck.gateway.stores.sqlite.writes import (
 from servedeck.gateway.stores.store import SWEEP_LIMIT, Swept
 from servedeck.gateway.stores.task_records import LOST_MESSAGE
 
-_FEED_LIMIT = 20_000
-"""Events that one sweep deletes at most: 7,000 tasks/s make as many in a second."""
+_FEED_LIMIT = 10_000
+"""Events that one sweep deletes at most: 3,000 tasks make as many from submit to end."""
 _MINUTES_KEPT = 60
 
 
