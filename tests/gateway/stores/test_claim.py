@@ -214,7 +214,7 @@ async def test_an_overdue_task_that_is_met_fails(case: StoreCase) -> None:
 
 async def test_the_position_in_a_long_queue_is_where_it_is_taken(store: TaskStore) -> None:
     """Over times from 1 to 40,000, which a store may count in parts."""
-    weights = (7, 7, 7, 3, 3, 1, 0)
+    weights = (7, 7, 7, 7, 7, 3, 0)
     ids = await asyncio.gather(
         *(submit(store, f"owner-{n % 5}", urgency=weights[n % 7]) for n in range(2200))
     )

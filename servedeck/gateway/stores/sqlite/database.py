@@ -21,7 +21,12 @@ from servedeck.gateway.stores.store import StoreError, StoreFullError, StoreUnav
 T = TypeVar("T")
 
 _MAX_BATCH = 512
-_OPERATION_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+_OPERATION_ERRORS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+)
 """Of one operation; the others of its batch are not concerned."""
 
 _log = logging.getLogger(__name__)
