@@ -236,7 +236,7 @@ local function claim(keys, argv)
       event(p, id, 'R', attempt)
       claimed[#claimed + 1] = {id, attempt, pod, call('GET', p .. 'q:' .. id),
         call('GET', p .. 'c:' .. id) or '', tonumber(h[1]) - now,
-        math.max(0, tonumber(h[4]) - used)}
+        tonumber(h[4]) - used}
     end
   end
   return claimed

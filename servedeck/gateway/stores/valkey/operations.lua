@@ -61,10 +61,12 @@ end
 -- ARGV: id
 local function move_to_front(keys, argv)
   local p, id = keys[1], argv[1]
-  local state = task(p, id, 's')[1]
-  if state ~= 'P' then return {0, state} end
-  -- below all virtual times, which are above 0, and below those that were moved before
-  local score = call('HINCRBY', p .. 'ctl', 'front', -1)
+  local h = task(p, id, 's', 'f')
+  if h[1] ~= 'P' then return {0, h[1]} end
+  local score = h[2]
+  local first = call('ZRANGE', p .. 'ready', 0, 1, 'WITHSCORES')
+  local at = first[1] == id and 3 or 1  -- the first of the others
+  if first[at] then score = text(tonumber(first[at + 1]) - 1) end
   call('ZREM', p .. 'delay', id)
   unset(p, id, 'nx')
   set(p, id, 'f', score)
