@@ -139,14 +139,11 @@ def _gateway_settings(
 
 
 def _rules() -> list[JsonObject]:
-    """Which Pods of the inference server are Ready."""
+    """Which Pods of the inference server are Ready, and which of their ports the Service's is."""
+    verbs = ["get", "list", "watch"]
     return [
-        {
-            "apiGroups": ["discovery.k8s.io"],
-            "resources": ["endpointslices"],
-            "verbs": ["get", "list", "watch"],
-        },
-        {"apiGroups": [""], "resources": ["services"], "verbs": ["get"]},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs},
+        {"apiGroups": [""], "resources": ["services"], "verbs": verbs},
     ]
 
 
@@ -234,6 +231,8 @@ def _container(role: str, image: str, admin_port: int, *, serves_callers: bool) 
         # A store that is away takes it out of the Service of callers, who get 503 anyway; it is no
         # reason to start it again.
         found["readinessProbe"] = probe("/readyz", 5, 3)
+        # Until no proxy sends callers here any longer; then it gets SIGTERM.
+        found["lifecycle"] = {"preStop": {"sleep": {"seconds": 5}}}
     return found
 
 
