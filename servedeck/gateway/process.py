@@ -22,14 +22,12 @@ from servedeck.gateway.delivery.worker import Worker
 from servedeck.gateway.feed_hub import FeedHub
 from servedeck.gateway.http_server import bind, serve
 from servedeck.gateway.metrics import GatewayMetrics
-from servedeck.gateway.object_stores import open_objects
-from servedeck.gateway.objects import ObjectStoreError
+from servedeck.gateway.objects import ObjectStore, ObjectStoreError
 from servedeck.gateway.public_api.app import PublicApp
 from servedeck.gateway.secret import open_identity
 from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
 from servedeck.gateway.stores.opening import open_store
 from servedeck.gateway.stores.store import StoreError
-from servedeck.gateway.upstreams.endpoint_slices import WatchedUpstreams
 from servedeck.gateway.upstreams.upstreams import FixedUpstreams, Upstreams
 
 _RETRY_SECONDS = 1.0
@@ -140,16 +138,12 @@ class Gateway:
 def make_context(settings: GatewaySettings) -> GatewayContext:
     """What the parts share; connects to nothing. Raises GatewaySettingsError."""
     identity = open_identity(settings)
-    try:
-        objects = open_objects(settings.objects)
-    except ObjectStoreError as error:
-        raise GatewaySettingsError(f"objects: {error}") from None
     store = open_store(settings)
     return GatewayContext(
         settings=settings,
         store=store,
         identity=identity,
-        objects=objects,
+        objects=_open_objects(settings),
         hub=FeedHub(store),
         upstreams=_make_upstreams(settings),
         metrics=GatewayMetrics(),
@@ -191,9 +185,22 @@ async def _serve(stack: AsyncExitStack, app: App, host: str, port: int) -> int:
     return await stack.enter_async_context(serve(app, sock))
 
 
+def _open_objects(settings: GatewaySettings) -> ObjectStore | None:
+    if not settings.objects:
+        return None
+    from servedeck.gateway.object_stores import open_objects  # takes 4 MiB
+
+    try:
+        return open_objects(settings.objects)
+    except ObjectStoreError as error:
+        raise GatewaySettingsError(f"objects: {error}") from None
+
+
 def _make_upstreams(settings: GatewaySettings) -> Upstreams:
     if settings.upstreams:
         return FixedUpstreams(settings.upstreams)
+    from servedeck.gateway.upstreams.endpoint_slices import WatchedUpstreams
+
     try:
         return WatchedUpstreams(settings.service)
     except ValueError as error:
