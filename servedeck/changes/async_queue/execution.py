@@ -79,8 +79,8 @@ async def run_async_queue(
     in the result.
 
     With `may_cancel`, tasks that have not ended are cancelled, or given up if no gateway can be
-    reached; without it, nothing is deleted then. What was done is not undone after an error: planned again,
-    the rest is done.
+    reached; without it, nothing is deleted then. What was done is not undone after an error:
+    planned again, the rest is done.
     """
     options = plan.options
     if not plan.is_possible:

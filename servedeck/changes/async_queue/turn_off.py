@@ -56,7 +56,7 @@ async def plan_turning_off(
         plan,
         route_writes=tuple(write_routes(routes, force=options.force)),
         deletions=tuple(list_deletions(state)),
-        kept=tuple(_kept(state)),
+        kept=tuple(kept_objects(state)),
         warnings=tuple(_warnings(state)),
     )
     plan = await with_previews(connection, plan)
@@ -102,7 +102,8 @@ def list_deletions(state: AsyncQueueState) -> Iterator[ObjectDeletion]:
         yield ObjectDeletion(ref, describe_ref(ref), uid)
 
 
-def _kept(state: AsyncQueueState) -> Iterator[str]:
+def kept_objects(state: AsyncQueueState) -> Iterator[str]:
+    """What of the names of a gateway is not deleted, and why."""
     own = set(state.own)
     for ref, one in state.objects.items():
         if one is not None and ref not in own:
