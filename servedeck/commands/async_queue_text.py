@@ -12,7 +12,7 @@ from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError
 from servedeck.async_queue.tasks import QueueStatus
 from servedeck.changes.async_queue.plan import AsyncQueuePlan
 from servedeck.changes.async_queue.state import AsyncQueueState, describe_ref, read_state
-from servedeck.changes.async_queue.turn_on import settings_json
+from servedeck.changes.async_queue.turn_on import format_setting, settings_json
 from servedeck.changes.live_objects import find_other_kind
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.errors import CommandError
@@ -132,10 +132,7 @@ def report_lines(report: StatusReport) -> Iterator[str]:
             yield f"  {queue.blocked_by}"
     if (settings := state.settings) is not None:
         for one in fields(settings):
-            value = getattr(settings, one.name)
-            yield (
-                f"  {one.name}: {value:g}" if isinstance(value, float) else f"  {one.name}: {value}"
-            )
+            yield f"  {one.name}: {format_setting(getattr(settings, one.name))}"
 
 
 def report_json(report: StatusReport) -> dict[str, Any]:
