@@ -55,6 +55,7 @@ from servedeck.config import Settings
 from servedeck.serving.duration import parse_duration
 from servedeck.serving.objects.async_gateway import AsyncQueueSettings
 from servedeck.serving.quantity import parse_quantity
+from servedeck.serving.text import format_count
 
 _DURATIONS = ("lifetime", "attempt_timeout", "keep_completed", "keep_failed")
 _SIZES = ("max_body_bytes", "max_result_bytes")
@@ -116,14 +117,17 @@ class AsyncQueueRunner:
         if self._assume_yes and is_cancellation_given:
             return ""
         action, target = plan.options.action, plan.options.target
-        if not self._prompt.is_terminal or self._assume_yes:
-            if not is_cancellation_given:
-                what = "tasks have not ended" if plan.unfinished else "it is not known whether any"
-                what = what if plan.unfinished else f"{what} task waits"
+        if not is_cancellation_given and (self._assume_yes or not self._prompt.is_terminal):
+            if plan.unfinished is None:
                 return (
-                    f"-y does not confirm that tasks are cancelled, and {what}; add "
-                    "--cancel-tasks, or wait until they have ended."
+                    "It is not known whether tasks wait, and -y does not confirm that they are "
+                    "given up; add --cancel-tasks, or try again when the gateway can be reached."
                 )
+            return (
+                f"{format_count(plan.unfinished, 'task')} would be cancelled, which -y does not "
+                "confirm; add --cancel-tasks, or wait until all have ended."
+            )
+        if not self._prompt.is_terminal:
             return (
                 f"There is no terminal to ask for a confirmation; add -y to turn it {action}, or "
                 "--dry-run to see the plan."
@@ -134,7 +138,7 @@ class AsyncQueueRunner:
         if plan.unfinished is None:
             question += ", and give up tasks that may wait"
         elif plan.unfinished:
-            question += f", and cancel {plan.unfinished:,} task{'s' * (plan.unfinished != 1)}"
+            question += f", and cancel {format_count(plan.unfinished, 'task')}"
         answer = await self._prompt.ask(f"{question}? [y/N]")
         return "" if answer.lower() in ("y", "yes") else "Not confirmed; nothing was changed."
 

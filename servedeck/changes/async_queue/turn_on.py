@@ -140,7 +140,7 @@ def settings_problem(settings: AsyncQueueSettings) -> str:
         least, most = _RANGES[one.name]
         value = getattr(settings, one.name)
         if not least <= value <= most:
-            return f"{one.name} must be from {least:g} to {most:,}, not {value:g}."
+            return f"{one.name} must be from {least:g} to {most:,}, not {value:,}."
     return ""
 
 
@@ -345,11 +345,14 @@ def _changes(
         old = None if before is None else getattr(before, one.name)
         new = getattr(settings, one.name)
         if old != new:
-            yield FieldChange(one.name, "none" if old is None else _number(old), _number(new))
+            yield FieldChange(
+                one.name, "none" if old is None else format_setting(old), format_setting(new)
+            )
 
 
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def format_setting(value: float) -> str:
+    """Without the fraction that a whole number of seconds does not have."""
+    return str(int(value) if value == int(value) else value)
 
 
 def settings_json(settings: AsyncQueueSettings | None) -> Mapping[str, Any] | None:
