@@ -29,6 +29,7 @@ from servedeck.changes.operations.planner import plan_operation
 from servedeck.cluster.http.errors import ConnectionLostError
 from servedeck.commands.export import export_serving
 from servedeck.commands.set import SetOptions, set_fields
+from servedeck.fleet.views import NamespacedName
 from servedeck.serving.edit.assignments import parse_assignment
 from servedeck.serving.objects.async_routes import has_async_rules
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
@@ -53,7 +54,7 @@ from tests.control_plane.test_roles import rules_of, run_apply
 __all__ = ["queue"]
 
 
-def stub_of(queue: Queue, **counts: int) -> GatewayStub:
+def stub_of(queue: Queue, **counts: Any) -> GatewayStub:
     return GatewayStub(queue.plane, queue.namespace, **counts)
 
 
@@ -192,10 +193,9 @@ async def test_changes_of_the_serving_keep_the_rules(queue: Queue, kind: RouteKi
     assert spec_of(queue.route(kind)) == with_rules
     kubeconfig = queue.plane.write_kubeconfig(namespace=queue.namespace)
     async with started_session(kubeconfig, queue.namespace) as live:
-        view = await wait_for_view(
-            live.fleet, queue.namespace, "llama", lambda one: bool(one.endpoint.url)
-        )
-        assert [one.name for one in live.fleet.views()] == ["llama"]
+        name = NamespacedName(queue.namespace, "llama")
+        view = await wait_for_view(live, name, lambda one: one.endpoint.url)
+        assert [one.key for one in live.fleet.views()] == [view.key]
         assert view.endpoint.url == f"https://ai.example.com/{queue.namespace}/llama"
         assert not [one for one in view.pods if "async" in one.name]
     plan = await plan_operation(
