@@ -165,7 +165,7 @@ def run_change(args: argparse.Namespace) -> int:
     changes = _read_changes(args)
     if settings.readonly and not args.dry_run:
         raise ReadOnlyError
-    seconds = _read(parse_duration, getattr(args, "timeout", "0"), "timeout")
+    seconds = _read(parse_duration, getattr(args, "timeout", "5m"), "timeout")
 
     async def change(connection: Connection, namespace: str, name: str, known: Settings) -> int:
         options = AsyncQueueOptions(
