@@ -19,7 +19,6 @@ from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidRespons
 from servedeck.cluster.resources import SECRET, SERVICE
 from servedeck.serving.objects.async_routes import GATEWAY_PORT, async_gateway_name
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str
-from servedeck.serving.text import one_line, sanitize
 
 KEY_HEADER = "X-Servedeck-Key"
 _PREFIX = "/-/async"
@@ -66,11 +65,6 @@ class _Changed(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     message: str = ""
     next: str = ""
-
-
-class _Problem(msgspec.Struct, frozen=True):
-    title: str = ""
-    detail: str = ""
 
 
 class AsyncQueueClient:
@@ -195,7 +189,7 @@ class AsyncQueueClient:
             )
         if error.code in (404, 405):
             return self._too_old()
-        text = one_line(sanitize(_problem_text(error.message))).rstrip(".")
+        text = error.message.rstrip(".")
         return UnreachableError(f"The async gateway failed ({error.code}): {text or 'no reason'}.")
 
     def _too_old(self) -> TooOldError:
@@ -203,12 +197,3 @@ class AsyncQueueClient:
             f"The async gateway {self._namespace}/{self._name} does not answer as this version of"
             " servedeck expects; turn the async queue on again to update it."
         )
-
-
-def _problem_text(message: str) -> str:
-    """The detail, or else the title, of a problem document."""
-    try:
-        problem = msgspec.json.decode(message, type=_Problem)
-    except msgspec.DecodeError:
-        return message
-    return problem.detail or problem.title

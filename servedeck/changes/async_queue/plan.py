@@ -124,14 +124,13 @@ def _is_created(preview: Preview) -> bool:
 
 def _with_role(preview: Preview, created: set[tuple[str, str]]) -> Preview:
     """A RoleBinding whose Role is made by the same plan: the dry run did not store the Role, so
-    that who may not bind any role is told that it is not found."""
+    that who may not bind any role is told that it is not found (404)."""
     found = preview.rejection
     is_unknown = (
         preview.ref.kind == "RoleBinding"
         and ("Role", preview.ref.name) in created
         and found is not None
-        and found.reason in (RejectionReason.PERMISSION, RejectionReason.POLICY)
-        and "not found" in found.message
+        and found.reason is RejectionReason.UNKNOWN_KIND
     )
     return Preview(preview.ref, PreviewAction.CREATE) if is_unknown else preview
 

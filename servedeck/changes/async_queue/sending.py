@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from servedeck.changes.object_writes import ObjectWrite, apply_writes
@@ -15,11 +16,13 @@ from servedeck.cluster.http.errors import (
     InvalidResponseError,
     ReadTimeoutError,
 )
-from servedeck.cluster.rejection import RejectionReason
+from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
 LOSSES = (ConnectionLostError, ReadTimeoutError, InvalidResponseError)
 """Errors after which a request may have been executed."""
+_MAX_ROLE_ATTEMPTS, _ROLE_SECONDS = 25, 0.2
+"""For how long a new Role may be unknown to the API server that creates its RoleBinding."""
 
 
 class RejectedError(Exception):
@@ -51,6 +54,11 @@ async def send_writes(
     done: list[ObjectRef] = []
     for one in writes:
         result = await apply_writes(connection, [one], force=force)
+        for _ in range(_MAX_ROLE_ATTEMPTS):
+            if not _is_role_unknown(one.ref, result.rejection):
+                break
+            await asyncio.sleep(_ROLE_SECONDS)
+            result = await apply_writes(connection, [one], force=force)
         rejection = result.rejection
         if rejection is not None:
             text = f"{one.ref}: {rejection.message}"
@@ -61,6 +69,16 @@ async def send_writes(
             raise RejectedError(text)
         done.append(one.ref)
     return done
+
+
+def _is_role_unknown(ref: ObjectRef, rejection: Rejection | None) -> bool:
+    """Whether a RoleBinding is refused as its Role, which was created just before, is not in the
+    API server's cache yet (404)."""
+    return (
+        ref.kind == "RoleBinding"
+        and rejection is not None
+        and rejection.reason is RejectionReason.UNKNOWN_KIND
+    )
 
 
 async def delete_object(
