@@ -21,12 +21,12 @@ from servedeck.changes.async_queue.execution import (
     plan_async_queue,
     run_async_queue,
 )
-from servedeck.changes.async_queue.plan import AsyncQueueOptions
+from servedeck.changes.async_queue.plan import AsyncQueueOptions, AsyncQueuePlan
 from servedeck.changes.operations.adoption import Adoption
 from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.operation import Operation, OperationKind, Outcome
 from servedeck.changes.operations.planner import plan_operation
-from servedeck.cluster.http.errors import ConnectionLostError
+from servedeck.cluster.http.errors import ApiError, ConnectionLostError
 from servedeck.commands.export import export_serving
 from servedeck.commands.set import SetOptions, set_fields
 from servedeck.fleet.views import NamespacedName
@@ -50,6 +50,7 @@ from tests.control_plane.test_async_queue import (
 )
 from tests.control_plane.test_deploy import grant_role, open_connection
 from tests.control_plane.test_roles import rules_of, run_apply
+from tests.waiting import WAIT_SECONDS
 
 __all__ = ["queue"]
 
@@ -123,10 +124,9 @@ async def test_a_gateway_that_cannot_be_reached_needs_the_same_confirmation(queu
             return "leads to no Pod of the async gateway that is up" in str(error)
         return False
 
-    for _ in range(2000):  # the endpoints follow by a watch
-        if await is_known():
-            break
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not await is_known():  # the endpoints follow by a watch
+            await asyncio.sleep(0.05)
     plan = await queue.plan(OFF)
     assert plan.unfinished is None and plan.needs_cancellation
     assert any("It is not known whether tasks wait: " in one for one in plan.effects)
@@ -309,3 +309,52 @@ async def test_the_role_permits_what_it_says_and_no_other_does(queue: Queue) -> 
             result = await run_async_queue(connection, plan, may_cancel=True)
             assert result.outcome is Outcome.DONE, result.message
     assert queue.existing() == []
+
+
+# -- the server is lost ---------------------------------------------------------------------------
+
+
+async def plan_when_served(queue: Queue) -> AsyncQueuePlan:
+    """The plan, once the API server has filled its caches: until then it answers 429."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            try:
+                return await queue.plan(ON)
+            except ApiError as error:
+                assert error.code == 429, error
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("kind", ["deployments", "httproutes"])
+async def test_a_server_that_dies_on_the_way_leaves_the_rest_for_later(
+    queue: Queue, kind: str
+) -> None:
+    """It is killed before the gateway's Deployment is created, or the route changed."""
+    await queue.create_serving()
+    plan = await queue.plan(ON)
+    request = queue.connection.request
+
+    async def killing(method: str, path: str, **options: Any) -> Any:
+        if method == "PATCH" and f"/{kind}/" in path:
+            await asyncio.to_thread(queue.plane.kill, "kube-apiserver")
+        return await request(method, path, **options)
+
+    queue.connection.request = killing  # type: ignore[method-assign]
+    result = await queue.run(plan)
+    assert result.outcome in (Outcome.UNKNOWN, Outcome.REJECTED), result.message
+    assert "Written before: Secret llama-async, ConfigMap llama-async" in result.message
+    assert result.message.endswith("Turn it on again for the rest.")
+    queue.connection.request = request  # type: ignore[method-assign]
+    assert (await look_again(queue.connection, result, DEFAULTS)).outcome is result.outcome
+    await asyncio.to_thread(queue.plane.restart)
+    await asyncio.to_thread(queue.plane.restart_waiting_controllers)
+    path = ROUTE_PATHS[RouteKind.HTTP_ROUTE].format(queue.namespace)
+    await asyncio.to_thread(
+        wait_for, lambda: queue.plane.request("GET", path), "the API server to be back"
+    )
+    assert not has_async_rules(queue.route(), "llama")
+    again = await plan_when_served(queue)
+    assert not again.creates_secret and len(again.writes) < len(plan.writes)
+    result = await queue.run(again)
+    assert result.outcome is Outcome.DONE, result.message
+    assert queue.existing() == ALL and has_async_rules(queue.route(), "llama")
