@@ -337,3 +337,28 @@ async def test_the_labels_say_whose_they_are(queue: Queue) -> None:
     for ref in gateway_refs(queue.namespace, "llama"):
         labels = queue.plane.request("GET", ref.path)["metadata"]["labels"]
         assert labels[ASYNC_LABEL] == "llama"
+
+
+async def test_the_gateway_delivers_to_the_service_of_another_name(queue: Queue) -> None:
+    """As of a serving that was adopted."""
+    await queue.create_serving()
+    service = queue.plane.request("GET", f"{queue.core}/services/llama")
+    [port] = service["spec"]["ports"]
+    spec = {
+        "selector": service["spec"]["selector"],
+        "ports": [{"name": "http", "port": 9000, "targetPort": port["targetPort"]}],
+    }
+    queue.plane.create(f"{queue.core}/services", {"metadata": {"name": "api"}, "spec": spec})
+    queue.plane.request("DELETE", f"{queue.core}/services/llama")
+    [rule] = queue.route()["spec"]["rules"]
+    rule["backendRefs"] = [{"name": "api", "port": 9000}]
+    path = ROUTE_PATHS[RouteKind.HTTP_ROUTE].format(queue.namespace)
+    queue.plane.request("PATCH", f"{path}?fieldManager=helm", {"spec": {"rules": [rule]}})
+    plan = await queue.plan(ON, force=True)
+    assert (await queue.run(plan)).outcome is Outcome.DONE
+    settings = queue.settings()
+    assert settings["service"] == f"{queue.namespace}/api:9000"
+    assert settings["public_path"] == f"/{queue.namespace}/llama"
+    backends = [one["backendRefs"][0]["name"] for one in queue.route()["spec"]["rules"]]
+    assert backends == ["llama-async", "llama-async", "api"]
+    assert (await queue.plan(ON)).unchanged

@@ -27,6 +27,7 @@ from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.operation import Operation, OperationKind, Outcome
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.cluster.http.errors import ApiError, ConnectionLostError
+from servedeck.commands.async_queue_text import read_report, report_json, report_lines
 from servedeck.commands.export import export_serving
 from servedeck.commands.set import SetOptions, set_fields
 from servedeck.fleet.views import NamespacedName
@@ -164,6 +165,35 @@ async def test_each_failure_of_the_client_has_its_type(queue: Queue) -> None:
         assert type(await failure()) is TooOldError
     queue.plane.request("DELETE", f"{queue.core}/services/llama-async-admin")
     assert type(await failure()) is NotInstalledError
+
+
+async def test_the_state_is_printed(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on(lifetime=7200.0)
+    stub = stub_of(queue, pending=3, processing=1)
+    with stub.serve():
+        report = await read_report(queue.connection, queue.namespace, "llama")
+        lines = list(report_lines(report))
+        assert lines[:4] == [
+            f"{queue.namespace}/llama: the async queue is on",
+            "  gateway: available",
+            "  HTTPRoute llama sends asynchronous requests to it",
+            "  queue: 3 pending, 1 processing, 0 completed, 0 failed, 0 cancelled",
+        ]
+        assert "  lifetime: 7200" in lines
+        found = report_json(report)
+        assert (found["state"], found["available"], found["missing"]) == ("on", True, [])
+        assert found["queue"]["counts"]["pending"] == 3 and found["queueProblem"] == ""
+        assert not any(key in repr((lines, found)) for key in stub.keys.values())
+    for kind in ("services/llama-async-admin", "configmaps/llama-async"):
+        queue.plane.request("DELETE", f"{queue.core}/{kind}")
+    report = await read_report(queue.connection, queue.namespace, "llama")
+    lines = list(report_lines(report))
+    assert lines[0].endswith("is partly on")
+    assert "  Service llama-async-admin is missing" in lines
+    assert f"  queue: {report.problem}" in lines and "the async queue is off" in report.problem
+    await queue.turn_on()
+    assert queue.existing() == ALL
 
 
 # -- the serving ----------------------------------------------------------------------------------
