@@ -47,6 +47,7 @@ from servedeck.serving.objects.async_routes import (
     add_async_rules,
     find_public_path,
     has_async_rules,
+    keeps_path,
 )
 from servedeck.serving.objects.change import ObjectChange
 from servedeck.serving.objects.field_changes import FieldChange
@@ -56,6 +57,8 @@ from servedeck.serving.spec.names import MAX_LABEL_LENGTH
 from servedeck.serving.status.rollout_status import desired_replicas
 from servedeck.serving.text import one_line, sanitize
 
+_PUBLIC_PATH = r"(/[A-Za-z0-9._~-]+)+"
+"""As in the settings of the gateway."""
 _LONGEST_NAME = MAX_LABEL_LENGTH - len(f"{ASYNC_SUFFIX}-admin")
 
 
@@ -249,7 +252,7 @@ def _gateway_writes(
         image=defaults.image,
         store=defaults.store,
         has_password=has_password,
-        public_path=find_public_path(state.routes, target_name(target)),
+        public_path=_public_path(state),
         service=target,
     )
     if (gateway := state.gateway) is not None:
@@ -270,6 +273,12 @@ def _gateway_writes(
             uid = as_mapping(live, "metadata").get("uid")
             manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}
         yield ObjectWrite(ref, manifest, live=live)
+
+
+def _public_path(state: AsyncQueueState) -> str:
+    """The path that the routes remove; "" for one that a gateway does not take."""
+    path = find_public_path(state.routes, state.serving, target_name(find_target(state)))
+    return path if re.fullmatch(_PUBLIC_PATH, path) else ""
 
 
 def _route_writes(state: AsyncQueueState, *, force: bool) -> list[ObjectWrite]:
@@ -296,7 +305,15 @@ def _route_warnings(state: AsyncQueueState) -> Iterator[str]:
                 f"{name} has no rule that sends to Service {service} alone, so it stays as it is: "
                 "asynchronous requests through it are not stored."
             )
-        elif (owner := find_gitops_owner(route)) is not None:
+            continue
+        if keeps_path(route, state.serving, service) or (
+            find_public_path([route], state.serving, service) not in ("", _public_path(state))
+        ):
+            yield (
+                f"{name} does not remove its path, or another one than that of the endpoint: the "
+                "status and the result of a task can be asked for through other routes only."
+            )
+        if (owner := find_gitops_owner(route)) is not None:
             yield owner.revert_warning
 
 

@@ -76,57 +76,75 @@ def remove_async_rules(route: JsonObject, serving: str) -> JsonObject:
     return route
 
 
-def find_public_path(routes: Iterable[Mapping[str, Any]], service: str) -> str:
+def find_public_path(routes: Iterable[Mapping[str, Any]], serving: str, service: str = "") -> str:
     """The path of the endpoint that the first route to the Service removes; "" for none."""
-    for route in routes:
+    service = service or serving
+    for one in routes:
+        route = remove_async_rules(dict(one), serving)
         if route.get("kind") == "Ingress":
-            found = _ingress_paths(route, {service})
+            found = _ingress_paths(route, service)
         else:
-            key = "rules" if route.get("kind") == "HTTPRoute" else "http"
-            rules = [
-                one
-                for one in mappings(as_mapping(route, "spec").get(key))
-                if _services(route, one) == {service}
-            ]
-            found = [_removed_path(one) for one in rules]
+            found = [_removed_path(rule) for rule in _rules_to(route, service)]
         if path := next((one.rstrip("/") for one in found if one.rstrip("/")), ""):
             return path
     return ""
 
 
+def keeps_path(route: Mapping[str, Any], serving: str, service: str = "") -> bool:
+    """Whether a route to the Service has a path that it does not remove: the gateway does not know
+    requests for tasks below it. Of an Ingress that is not known: annotations of its controller
+    decide."""
+    if route.get("kind") == "Ingress":
+        return False
+    plain = remove_async_rules(dict(route), serving)
+    return any(
+        not _removed_path(rule)
+        and any(one.rstrip("/") for one in (*_match_paths(rule), *_match_uris(rule)))
+        for rule in _rules_to(plain, service or serving)
+    )
+
+
+def _rules_to(route: Mapping[str, Any], service: str) -> list[JsonObject]:
+    """The rules that send to the Service alone, of an HTTPRoute or a VirtualService."""
+    key = "rules" if route.get("kind") == "HTTPRoute" else "http"
+    return [
+        one
+        for one in mappings(as_mapping(route, "spec").get(key))
+        if _services(route, one) == {service}
+    ]
+
+
 def _removed_path(rule: Mapping[str, Any]) -> str:
-    """Of a rule of an HTTPRoute or a VirtualService."""
+    """Of a rule of an HTTPRoute or a VirtualService; "" if it removes none."""
     for one in mappings(rule.get("filters")):
         path = as_mapping(one, "urlRewrite", "path")
         if path.get("replacePrefixMatch") == "/":
-            return next(
-                (as_str(as_mapping(each, "path").get("value")) for each in _matches(rule)), ""
-            )
+            return next(filter(None, _match_paths(rule)), "")
     if as_mapping(rule, "rewrite").get("uri") == "/":
-        prefixes = (
-            as_str(as_mapping(one, "uri").get("prefix")) for one in mappings(rule.get("match"))
-        )
-        return next(filter(None, prefixes), "")
+        return next(filter(None, _match_uris(rule)), "")
     return ""
+
+
+def _match_paths(rule: Mapping[str, Any]) -> list[str]:
+    return [as_str(as_mapping(one, "path").get("value")) for one in _matches(rule)]
+
+
+def _match_uris(rule: Mapping[str, Any]) -> list[str]:
+    return [as_str(as_mapping(one, "uri").get("prefix")) for one in mappings(rule.get("match"))]
 
 
 def _matches(rule: Mapping[str, Any]) -> list[JsonObject]:
     return list(mappings(rule.get("matches"))) or [{}]
 
 
-def _ingress_paths(route: Mapping[str, Any], services: set[str]) -> list[str]:
+def _ingress_paths(route: Mapping[str, Any], service: str) -> list[str]:
     """Paths as they are without a regular expression. Which annotation removes them depends on the
     controller; servedeck makes no Ingress without one."""
-    labels = as_mapping(route, "metadata", "labels")
-    if (before := replaced_service(labels)) is not None and before[0] in services:
-        services = services | {
-            one.service for one in route_backends(route) if one.service != before[0]
-        }
     return [
         re.sub(r"[(\[*?+^$|\\].*", "", as_str(path.get("path")))
         for rule in mappings(as_mapping(route, "spec").get("rules"))
         for path in mappings(as_mapping(rule, "http").get("paths"))
-        if as_mapping(path, "backend", "service").get("name") in services
+        if as_mapping(path, "backend", "service").get("name") == service
     ]
 
 

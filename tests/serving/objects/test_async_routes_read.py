@@ -17,6 +17,7 @@ from servedeck.serving.objects.async_routes import (
     add_async_rules,
     find_public_path,
     has_async_rules,
+    keeps_path,
     remove_async_rules,
 )
 from servedeck.serving.objects.backends import Backend, route_backends
@@ -121,20 +122,29 @@ def test_a_service_of_another_name_gets_rules_too(kind: RouteKind) -> None:
     added = add_async_rules(renamed, "llama", "api")
     assert has_async_rules(added, "llama")
     assert remove_async_rules(added, "llama") == renamed
-    assert find_public_path([added], "api") == "/team-a/llama"
+    assert find_public_path([added], "llama", "api") == "/team-a/llama"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_path_that_a_route_removes(kind: RouteKind) -> None:
     *_, route = make_objects(kind)
     assert find_public_path([route], "llama") == "/team-a/llama"
-    assert find_public_path([route], "other") == ""
+    assert find_public_path([route], "llama", "other") == ""
     assert find_public_path([], "llama") == ""
     if kind is not RouteKind.INGRESS:
         rules = route["spec"]["rules" if kind is RouteKind.HTTP_ROUTE else "http"]
         rules[0].pop("filters", None)
         rules[0].pop("rewrite", None)
         assert find_public_path([route], "llama") == ""
+        assert keeps_path(route, "llama") and not keeps_path(route, "llama", "other")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_route_of_servedeck_does_not_keep_its_path(kind: RouteKind) -> None:
+    *_, route = make_objects(kind)
+    assert not keeps_path(route, "llama")
+    assert not keeps_path(add_async_rules(route, "llama"), "llama")
+    assert find_public_path([add_async_rules(route, "llama")], "llama") == "/team-a/llama"
 
 
 @given(specs())
