@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_change_commands(commands)
     _add_set_command(commands)
     _add_operation_commands(commands)
+    _add_async_queue_command(commands)
     _add_wait_command(commands)
     _add_logs_command(commands)
     _add_port_forward_command(commands)
@@ -400,6 +401,87 @@ def _add_operation_commands(commands: Any) -> None:
         action="store_true",
         help="create no Service, even if none leads to its Pods",
     )
+
+
+def _add_async_queue_command(commands: Any) -> None:
+    queue = commands.add_parser(
+        "async-queue",
+        help="turn the async queue of a serving on or off",
+        description="Turns the async queue of a serving on or off: a gateway in the cluster that"
+        " stores requests with X-Async: true, delivers them to the serving, and keeps the results."
+        " Restarts no Pods of the serving.",
+        allow_abbrev=False,
+    )
+    actions = queue.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, help_text: str, description: str) -> Any:
+        parser = actions.add_parser(
+            name, help=help_text, description=description, allow_abbrev=False
+        )
+        parser.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
+        parser.add_argument(
+            "-o", "--output", choices=("text", "json"), default="text", help="default: %(default)s"
+        )
+        _add_common_flags(parser, single_namespace=True)
+        return parser
+
+    def add_change(name: str, help_text: str, description: str) -> Any:
+        parser = add(name, help_text, description)
+        parser.add_argument("--dry-run", action="store_true", help="only show what would happen")
+        parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+        parser.add_argument(
+            "--force-conflicts",
+            action="store_true",
+            help="overwrite fields that other managers set",
+        )
+        parser.set_defaults(run="servedeck.commands.async_queue:run_change", action=name)
+        return parser
+
+    on = add_change(
+        "on",
+        "turn it on, or change its settings",
+        "Creates or changes the gateway, and sends asynchronous requests of the serving's routes to"
+        " it once it is available. Settings that are not given stay as they are.",
+    )
+    for option, kind, help_text in (
+        ("--pod-concurrency", int, "tasks that one Pod processes at once; first: 4"),
+        ("--max-depth", int, "tasks that may wait; first: 1000"),
+        ("--max-attempts", int, "attempts of a task; first: 3"),
+        ("--attempt-timeout", str, "of one attempt, such as 90s or 15m; first: 15m"),
+        ("--lifetime", str, "from being accepted to the deadline; first: 6h"),
+        ("--keep-completed", str, "for how long results are kept; first: 24h"),
+        ("--keep-failed", str, "for how long failed tasks are kept; first: 168h"),
+        ("--max-body", str, "of a request, such as 8Mi; first: 8Mi"),
+        ("--max-result", str, "of a response; first: 16Mi"),
+    ):
+        is_size = option in ("--max-body", "--max-result")
+        on.add_argument(
+            option,
+            dest=option[2:].replace("-", "_") + ("_bytes" if is_size else ""),
+            metavar="N" if kind is int else "SIZE" if is_size else "TIME",
+            type=kind,
+            help=help_text,
+        )
+    on.add_argument(
+        "--timeout",
+        metavar="TIME",
+        default="5m",
+        help="how long to wait for the gateway before the routes are changed; default: %(default)s",
+    )
+    off = add_change(
+        "off",
+        "turn it off",
+        "Sends all requests to the serving again, accounts for the tasks that have not ended, and"
+        " deletes the gateway.",
+    )
+    off.add_argument(
+        "--cancel-tasks",
+        action="store_true",
+        help="cancel tasks that have not ended, or give them up if no gateway can be reached; -y"
+        " does not confirm that",
+    )
+    status = add("status", "print its state", "Prints the state of the async queue of a serving.")
+    status.set_defaults(run="servedeck.commands.async_queue:run_status")
 
 
 def _add_wait_command(commands: Any) -> None:

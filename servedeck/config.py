@@ -27,6 +27,9 @@ PLATFORM_KEYS = (
     "prometheus_url",
     "prometheus_service",
     "grafana_url",
+    "async_image",
+    "async_store",
+    "async_store_secret",
 )
 
 LOG_MEMORY_RANGE = (4, 4096)
@@ -93,6 +96,13 @@ class Settings:
     grafana_url: str = ""
     """URL of a dashboard of a serving; {namespace}, {name}, {from} and {to} stand for its own, and
     for the time that is shown, in milliseconds since the epoch."""
+    async_image: str = ""
+    """Image of the async gateways; servedeck-gateway of this version if empty."""
+    async_store: str = ""
+    """Valkey that keeps the tasks of the async gateways, valkey://host:port."""
+    async_store_secret: str = ""
+    """Secret with the password of that Valkey, namespace/name, or namespace/name/key for another
+    key than "password"; none if empty."""
     pod_metrics: bool = True
     """Whether the Pods' own /metrics is read where there is no Prometheus."""
     log_memory_mib: int = 64

@@ -58,12 +58,17 @@ LEADER_WORKER_SET = Resource(
 NAMESPACE = Resource("Namespace", "namespaces", "", "v1", namespaced=False)
 NODE = Resource("Node", "nodes", "", "v1", namespaced=False)
 PERSISTENT_VOLUME_CLAIM = Resource("PersistentVolumeClaim", "persistentvolumeclaims", "", "v1")
+NETWORK_POLICY = Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io", "v1")
 POD = Resource("Pod", "pods", "", "v1")
+POD_DISRUPTION_BUDGET = Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy", "v1")
 REPLICA_SET = Resource("ReplicaSet", "replicasets", "apps", "v1")
+ROLE = Resource("Role", "roles", "rbac.authorization.k8s.io", "v1")
+ROLE_BINDING = Resource("RoleBinding", "rolebindings", "rbac.authorization.k8s.io", "v1")
 RESOURCE_QUOTA = Resource("ResourceQuota", "resourcequotas", "", "v1")
 SCALED_OBJECT = Resource("ScaledObject", "scaledobjects", "keda.sh", "v1alpha1")
 SECRET = Resource("Secret", "secrets", "", "v1")
 SERVICE = Resource("Service", "services", "", "v1")
+SERVICE_ACCOUNT = Resource("ServiceAccount", "serviceaccounts", "", "v1")
 STATEFUL_SET = Resource("StatefulSet", "statefulsets", "apps", "v1")
 VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", "networking.istio.io", "v1")
 
@@ -82,13 +87,18 @@ RESOURCES_BY_KIND = {
         INGRESS,
         LEADER_WORKER_SET,
         NAMESPACE,
+        NETWORK_POLICY,
         NODE,
         PERSISTENT_VOLUME_CLAIM,
         POD,
+        POD_DISRUPTION_BUDGET,
         REPLICA_SET,
+        ROLE,
+        ROLE_BINDING,
         SCALED_OBJECT,
         SECRET,
         SERVICE,
+        SERVICE_ACCOUNT,
         STATEFUL_SET,
         VIRTUAL_SERVICE,
     )

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.objects.backends import replaced_service
 from servedeck.serving.objects.records import (
     Event,
     HTTPRoute,
@@ -195,10 +196,12 @@ def virtual_service_backends(route: VirtualService) -> Iterator[NamespacedName]:
 
 
 def ingress_backends(route: Ingress) -> Iterator[NamespacedName]:
-    """Backend Services of the route."""
+    """Backend Services of the route, and the one in whose place an async gateway stands."""
     for rule in route.spec.rules:
         for path in rule.http.paths:
             yield NamespacedName(route.metadata.namespace, path.backend.service.name)
+    if service := replaced_service(route.metadata.labels):
+        yield NamespacedName(route.metadata.namespace, service[0])
 
 
 # -- Services and the Pods they select ---------------------------------------------------------

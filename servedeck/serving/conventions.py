@@ -12,6 +12,11 @@ METRICS_ANNOTATION = "servedeck.dev/metrics"
 """What a custom inference server calls its metrics: "requests=my_total latency=my_seconds"."""
 OBJECTIVES_ANNOTATION = "servedeck.dev/objectives"
 """Targets of a serving: "p95=2s ttft=500ms errors=1%"."""
+ASYNC_LABEL = "servedeck.dev/async-queue-of"
+"""Name of the serving, on the objects of its async gateway: they are no serving of their own."""
+ASYNC_SERVICE_LABEL = "servedeck.dev/async-queue-service"
+"""On an Ingress that leads to an async gateway: the Service and port in whose place the gateway is,
+"llama.80", so that the Ingress still counts as a route of the serving."""
 
 INFERENCE_CONTAINER = "inference-server"
 TRANSFORMER_CONTAINER = "transformer"

@@ -9,10 +9,14 @@ from typing import NamedTuple
 
 from servedeck.serving.client_examples import port_forward_command
 from servedeck.serving.objects import detection
+from servedeck.serving.objects.async_routes import ASYNC_SUFFIX
+from servedeck.serving.objects.backends import replaced_service
 from servedeck.serving.objects.records import (
     HTTPRoute,
     HTTPRouteMatch,
     Ingress,
+    IngressService,
+    IngressServicePort,
     IstioMatch,
     Service,
     VirtualService,
@@ -396,7 +400,7 @@ def _ingress_candidates(service: Service, routes: Iterable[Ingress]) -> Iterator
             continue
         for rule in route.spec.rules:
             for entry in rule.http.paths:
-                backend = entry.backend.service
+                backend = _behind_gateway(entry.backend.service, route)
                 if backend.name != meta.name:
                     continue
                 yield _RouteCandidate(
@@ -408,6 +412,16 @@ def _ingress_candidates(service: Service, routes: Iterable[Ingress]) -> Iterator
                     False,
                     backend.port.number or numbers.get(backend.port.name, 0),
                 )
+
+
+def _behind_gateway(backend: IngressService, route: Ingress) -> IngressService:
+    """The backend, or the Service in whose place an async gateway stands there."""
+    before = replaced_service(route.metadata.labels)
+    if before is None or not backend.name.endswith(ASYNC_SUFFIX):
+        return backend
+    name, port = before
+    number = IngressServicePort(port) if isinstance(port, int) else IngressServicePort(name=port)
+    return IngressService(name, number)
 
 
 def _has_tls(ingress: Ingress, host: str) -> bool:

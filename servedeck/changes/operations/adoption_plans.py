@@ -17,7 +17,12 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.changes.operations.patched_plan import patched
 from servedeck.cluster.apply import ObjectRef
-from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, SERVING_LABEL
+from servedeck.serving.conventions import (
+    ASYNC_LABEL,
+    FIELD_MANAGER,
+    MANAGED_BY_LABEL,
+    SERVING_LABEL,
+)
 from servedeck.serving.edit.restart_forecast import restarts_pods
 from servedeck.serving.objects.adoption import AdoptionParts, adopted_name, find_adoption_parts
 from servedeck.serving.objects.diff import find_differences
@@ -92,8 +97,11 @@ _ALREADY_ADOPTED = "It is a serving of servedeck already; there is nothing to ad
 
 def _adoption_blocks(operation: Adoption, deployment: JsonObject) -> str:
     """Why it cannot be adopted, in a sentence; "" if it can."""
-    if as_mapping(deployment, "metadata").get("deletionTimestamp"):
+    metadata = as_mapping(deployment, "metadata")
+    if metadata.get("deletionTimestamp"):
         return "It is being deleted."
+    if serving := as_mapping(metadata, "labels").get(ASYNC_LABEL):
+        return f"It is the async gateway of serving {one_line(sanitize(as_str(serving)))}."
     if (controller := find_controller(deployment)) is not None:
         return controller.revert_warning
     if len(operation.name) > MAX_LABEL_LENGTH and not adopted_name(deployment):

@@ -30,10 +30,15 @@ from servedeck.serving.text import format_count, one_line, sanitize
 
 
 def plan_serving_deletion(
-    operation: Operation, objects: Sequence[JsonObject], autoscalers: Sequence[JsonObject]
+    operation: Operation,
+    objects: Sequence[JsonObject],
+    autoscalers: Sequence[JsonObject],
+    *,
+    gateway: str = "",
 ) -> OperationPlan:
     """Delete the Deployment, the first of `objects`, and those of its Services, routes and
-    autoscalers that servedeck made for it alone; all others stay."""
+    autoscalers that servedeck made for it alone; all others stay. `gateway` is the Service of its
+    async gateway, if it has one."""
     deployment, others = objects[0], objects[1:]
     plan = OperationPlan(operation, replicas=desired_replicas(deployment))
     if as_mapping(deployment, "metadata").get("deletionTimestamp"):
@@ -51,6 +56,7 @@ def plan_serving_deletion(
     ]
     owned, kept = [], []
     services = {operation.name} | {_name(one) for one in others if one.get("kind") == SERVICE.kind}
+    services |= {gateway} if gateway else set()
     for one in related:
         is_own = _is_of_serving(one, operation.name)
         if is_own and (elsewhere := _other_backends(one, deployment, services)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from servedeck.changes.async_queue.deletion import with_async_queue_deletion
+from servedeck.changes.async_queue.state import AsyncQueueState, read_gateway_objects
 from servedeck.changes.live_objects import fetch_live_objects, find_other_kind
 from servedeck.changes.object_lists import (
     list_autoscalers,
@@ -47,6 +49,7 @@ from servedeck.cluster.auth.kubeconfig import IN_CLUSTER_NAME
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, SERVICE, Resource
+from servedeck.serving.objects.async_routes import async_gateway_name
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.mapping.json_values import JsonObject, mappings
 from servedeck.serving.status.rollout_status import desired_replicas
@@ -155,7 +158,17 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
     if not live.objects:
         raise _NotFoundError
     autoscalers, unlisted = await list_autoscalers(connection, operation.namespace)
-    plan = plan_serving_deletion(operation, live.objects, autoscalers)
+    queue = AsyncQueueState(
+        operation.namespace,
+        operation.name,
+        live,
+        *await read_gateway_objects(connection, operation.namespace, operation.name),
+    )
+    gateway = async_gateway_name(operation.name) if queue.own else ""
+    plan = plan_serving_deletion(operation, live.objects, autoscalers, gateway=gateway)
+    if not plan.is_possible:
+        return plan
+    plan = await with_async_queue_deletion(connection, plan, queue)
     if not plan.is_possible:
         return plan
     # Before the dry run, so that nothing is sent that is forbidden.

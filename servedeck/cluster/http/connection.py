@@ -469,7 +469,7 @@ class Connection:
             ApiError(
                 api_status.code or code,
                 api_status.reason or "",
-                api_status.message or api_status.error or "",
+                api_status.message or api_status.error or api_status.detail or "",
                 details=api_status.details,
                 retry_after=retry_after,
             )
@@ -502,6 +502,8 @@ class _ApiStatus(msgspec.Struct):
     details: Any = None
     error: str | None = None
     """What Prometheus calls its message; the API server passes it on from a Service."""
+    detail: str | None = None
+    """The same of a problem document (RFC 9457)."""
 
 
 def _is_dry_run(method: str, params: list[tuple[str, str]], body: object) -> bool:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from hashlib import sha256
 from typing import Any
 
 import yaml
 
-from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL
+from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL
 from servedeck.serving.objects.async_routes import GATEWAY_PORT, async_gateway_name
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
-
-ASYNC_LABEL = "servedeck.dev/async-queue-of"
-"""Name of the serving, on the objects of its gateway: they are no serving of their own."""
 
 CALLER_PORT, ADMIN_PORT, DELIVER_PORT = 8080, 8081, 8082
 SETTINGS_KEY = "gateway.yaml"
@@ -21,6 +19,9 @@ SETTINGS_KEY = "gateway.yaml"
 SECRET_KEYS = ("secret", "admin-key", "view-key")
 """Of the Secret: random, made once, and never changed while tasks are stored."""
 VALKEY_PASSWORD_KEY = "valkey-password"  # noqa: S105 - the name of a key
+SETTINGS_ANNOTATION = "servedeck.dev/settings"
+"""Hash of the settings, on the Pods of the gateway: a gateway reads them when it starts, so that
+other settings need other Pods."""
 USER_ID = 65532
 """Of the image's user."""
 
@@ -57,15 +58,23 @@ class AsyncPlatform:
     has_password: bool = True
     """Whether the gateway's Secret has the password of Valkey."""
     replicas: int = 2
-    public_path: str = ""
-    """Path of the endpoint, which the route removes; /namespace/name for "" ."""
+    public_path: str | None = None
+    """Path of the endpoint, which the route removes; None for /namespace/name."""
+    service: str = ""
+    """name:port of the inference server's Service; port 80 of the serving's name for ""."""
 
 
 def build_async_gateway(
-    namespace: str, serving: str, platform: AsyncPlatform, settings: AsyncQueueSettings
+    namespace: str,
+    serving: str,
+    platform: AsyncPlatform,
+    settings: AsyncQueueSettings,
+    *,
+    other_settings: Mapping[str, Any] | None = None,
 ) -> list[JsonObject]:
     """The objects in the order to apply them. The Secret `<serving>-async` with SECRET_KEYS is not
-    among them: it is made once, and only if it is not there."""
+    among them: it is made once, and only if it is not there. `other_settings` are those that
+    somebody has added (`read_other_settings`)."""
     name = async_gateway_name(serving)
     selector = {
         "app.kubernetes.io/name": "servedeck-gateway",
@@ -85,15 +94,15 @@ def build_async_gateway(
     group = "rbac.authorization.k8s.io"
     role = {"apiGroup": group, "kind": "Role", "name": name}
     account = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
-    text = yaml.safe_dump(
-        _gateway_settings(namespace, serving, platform, settings), sort_keys=False
-    )
+    given = _gateway_settings(namespace, serving, platform, settings)
+    text = yaml.safe_dump({**(other_settings or {}), **given}, sort_keys=False)
+    deployment = _deployment(name, labels, selector, platform, text)
     return [
         made("v1", "ConfigMap", {"data": {SETTINGS_KEY: text}}),
         made("v1", "ServiceAccount", {}),
         made(f"{group}/v1", "Role", {"rules": _rules()}),
         made(f"{group}/v1", "RoleBinding", {"roleRef": role, "subjects": [account]}),
-        made("apps/v1", "Deployment", {"spec": _deployment(name, labels, selector, platform)}),
+        made("apps/v1", "Deployment", {"spec": deployment}),
         made("v1", "Service", {"spec": _service(selector, "http", CALLER_PORT)}),
         made("v1", "Service", {"spec": _service(selector, "http-admin", ADMIN_PORT)}, "-admin"),
         made(
@@ -108,11 +117,7 @@ def build_async_gateway(
 def read_async_settings(config_map: Mapping[str, Any]) -> AsyncQueueSettings:
     """The settings in a gateway's ConfigMap, whoever wrote them. What is missing, or is no number,
     has its default, as the gateway has it."""
-    text = as_str(as_mapping(config_map, "data").get(SETTINGS_KEY))
-    try:
-        loaded = as_mapping(yaml.safe_load(text))
-    except yaml.YAMLError:
-        loaded = {}
+    loaded = _load_settings(config_map)
     known: dict[str, Any] = {}
     for one in fields(AsyncQueueSettings):
         value = loaded.get(one.name)
@@ -121,14 +126,32 @@ def read_async_settings(config_map: Mapping[str, Any]) -> AsyncQueueSettings:
     return AsyncQueueSettings(**known)
 
 
+def read_other_settings(config_map: Mapping[str, Any]) -> JsonObject:
+    """The settings in a gateway's ConfigMap that `build_async_gateway` does not make, such as the
+    hosts of callbacks."""
+    platform = AsyncPlatform(image="", store="")
+    ours = _gateway_settings("", "", platform, AsyncQueueSettings())
+    return {key: value for key, value in _load_settings(config_map).items() if key not in ours}
+
+
+def _load_settings(config_map: Mapping[str, Any]) -> Mapping[str, Any]:
+    text = as_str(as_mapping(config_map, "data").get(SETTINGS_KEY))
+    try:
+        return as_mapping(yaml.safe_load(text))
+    except yaml.YAMLError:
+        return {}
+
+
 def _gateway_settings(
     namespace: str, serving: str, platform: AsyncPlatform, settings: AsyncQueueSettings
 ) -> JsonObject:
     found: JsonObject = {
         "serving": f"{namespace}/{serving}",
-        "service": f"{namespace}/{serving}:{GATEWAY_PORT}",
+        "service": f"{namespace}/{platform.service or f'{serving}:{GATEWAY_PORT}'}",
         "store": platform.store,
-        "public_path": platform.public_path or f"/{namespace}/{serving}",
+        "public_path": f"/{namespace}/{serving}"
+        if platform.public_path is None
+        else platform.public_path,
         "secret_file": f"{_SECRET_PATH}/secret",
         "admin_key_file": f"{_SECRET_PATH}/admin-key",
         "view_key_file": f"{_SECRET_PATH}/view-key",
@@ -148,7 +171,11 @@ def _rules() -> list[JsonObject]:
 
 
 def _deployment(
-    name: str, labels: Mapping[str, str], selector: Mapping[str, str], platform: AsyncPlatform
+    name: str,
+    labels: Mapping[str, str],
+    selector: Mapping[str, str],
+    platform: AsyncPlatform,
+    settings: str,
 ) -> JsonObject:
     spread = {
         "maxSkew": 1,
@@ -179,7 +206,11 @@ def _deployment(
             {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
         ],
     }
-    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(ADMIN_PORT)}
+    annotations = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(ADMIN_PORT),
+        SETTINGS_ANNOTATION: sha256(settings.encode()).hexdigest()[:16],
+    }
     return {
         "replicas": platform.replicas,
         "strategy": {

@@ -3,16 +3,18 @@
 A rule of the serving gets two rules of the gateway before it: one for requests whose headers ask
 to be asynchronous, one for the tasks (/-/async). An HTTPRoute and a VirtualService can match
 headers; an Ingress cannot, so it sends everything to the gateway, which passes synchronous requests
-through.
+through, and a label says which Service it sent them to before.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from servedeck.serving.objects.backends import route_backends
+from servedeck.serving.conventions import ASYNC_SERVICE_LABEL
+from servedeck.serving.objects.backends import replaced_service, route_backends
 from servedeck.serving.objects.routes import parse_istio_host
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
@@ -25,6 +27,8 @@ from servedeck.serving.spec.mapping.json_values import (
 
 TASKS_PATH = "/-/async"
 """Below the path of the endpoint: status and results of tasks."""
+ASYNC_SUFFIX = "-async"
+"""Of the names of a gateway's objects, after the name of the serving."""
 GATEWAY_PORT = 80
 """Of the gateway's Service."""
 
@@ -35,7 +39,7 @@ beside it a request needs X-Async."""
 
 def async_gateway_name(serving: str) -> str:
     """Name of the gateway's Deployment and Service."""
-    return f"{serving}-async"
+    return serving + ASYNC_SUFFIX
 
 
 def has_async_rules(route: Mapping[str, Any], serving: str) -> bool:
@@ -43,18 +47,19 @@ def has_async_rules(route: Mapping[str, Any], serving: str) -> bool:
     return any(one.service == async_gateway_name(serving) for one in route_backends(route))
 
 
-def add_async_rules(route: JsonObject, serving: str) -> JsonObject:
-    """The route with the rules of the gateway before each rule of the serving. Rules that are there
-    already are made anew, so that they follow a changed rule of the serving."""
-    route = remove_async_rules(route, serving)
+def add_async_rules(route: JsonObject, serving: str, service: str = "") -> JsonObject:
+    """The route with the rules of the gateway before each rule that sends to `service` alone, by
+    default the Service of the serving's name. Rules that are there already are made anew, so that
+    they follow a changed rule of the serving."""
+    route, service = remove_async_rules(route, serving), service or serving
     spec = child_mapping(route, "spec")
     match route.get("kind"):
         case "HTTPRoute" if isinstance(spec.get("rules"), list):
-            spec["rules"] = list(_with_http_route_rules(route, serving))
+            spec["rules"] = list(_with_http_route_rules(route, serving, service))
         case "VirtualService" if isinstance(spec.get("http"), list):
-            spec["http"] = list(_with_virtual_service_rules(route, serving))
+            spec["http"] = list(_with_virtual_service_rules(route, serving, service))
         case "Ingress":
-            _replace_ingress_service(spec, serving, async_gateway_name(serving))
+            _send_ingress_to_gateway(route, serving, service)
     return route
 
 
@@ -67,8 +72,80 @@ def remove_async_rules(route: JsonObject, serving: str) -> JsonObject:
     if isinstance(spec.get(key), list):
         spec[key] = [one for one in spec[key] if _services(route, one) != {gateway}]
     elif route.get("kind") == "Ingress":
-        _replace_ingress_service(spec, gateway, serving)
+        _send_ingress_to_service(route, gateway)
     return route
+
+
+def find_public_path(routes: Iterable[Mapping[str, Any]], serving: str, service: str = "") -> str:
+    """The path of the endpoint that the first route to the Service removes; "" for none."""
+    service = service or serving
+    for one in routes:
+        route = remove_async_rules(dict(one), serving)
+        if route.get("kind") == "Ingress":
+            found = _ingress_paths(route, service)
+        else:
+            found = [_removed_path(rule) for rule in _rules_to(route, service)]
+        if path := next((one.rstrip("/") for one in found if one.rstrip("/")), ""):
+            return path
+    return ""
+
+
+def keeps_path(route: Mapping[str, Any], serving: str, service: str = "") -> bool:
+    """Whether a route to the Service has a path that it does not remove: the gateway does not know
+    requests for tasks below it. Of an Ingress that is not known: annotations of its controller
+    decide."""
+    if route.get("kind") == "Ingress":
+        return False
+    plain = remove_async_rules(dict(route), serving)
+    return any(
+        not _removed_path(rule)
+        and any(one.rstrip("/") for one in (*_match_paths(rule), *_match_uris(rule)))
+        for rule in _rules_to(plain, service or serving)
+    )
+
+
+def _rules_to(route: Mapping[str, Any], service: str) -> list[JsonObject]:
+    """The rules that send to the Service alone, of an HTTPRoute or a VirtualService."""
+    key = "rules" if route.get("kind") == "HTTPRoute" else "http"
+    return [
+        one
+        for one in mappings(as_mapping(route, "spec").get(key))
+        if _services(route, one) == {service}
+    ]
+
+
+def _removed_path(rule: Mapping[str, Any]) -> str:
+    """Of a rule of an HTTPRoute or a VirtualService; "" if it removes none."""
+    for one in mappings(rule.get("filters")):
+        path = as_mapping(one, "urlRewrite", "path")
+        if path.get("replacePrefixMatch") == "/":
+            return next(filter(None, _match_paths(rule)), "")
+    if as_mapping(rule, "rewrite").get("uri") == "/":
+        return next(filter(None, _match_uris(rule)), "")
+    return ""
+
+
+def _match_paths(rule: Mapping[str, Any]) -> list[str]:
+    return [as_str(as_mapping(one, "path").get("value")) for one in _matches(rule)]
+
+
+def _match_uris(rule: Mapping[str, Any]) -> list[str]:
+    return [as_str(as_mapping(one, "uri").get("prefix")) for one in mappings(rule.get("match"))]
+
+
+def _matches(rule: Mapping[str, Any]) -> list[JsonObject]:
+    return list(mappings(rule.get("matches"))) or [{}]
+
+
+def _ingress_paths(route: Mapping[str, Any], service: str) -> list[str]:
+    """Paths as they are without a regular expression. Which annotation removes them depends on the
+    controller; servedeck makes no Ingress without one."""
+    return [
+        re.sub(r"[(\[*?+^$|\\].*", "", as_str(path.get("path")))
+        for rule in mappings(as_mapping(route, "spec").get("rules"))
+        for path in mappings(as_mapping(rule, "http").get("paths"))
+        if as_mapping(path, "backend", "service").get("name") == service
+    ]
 
 
 def _services(route: Mapping[str, Any], rule: object) -> set[str]:
@@ -81,9 +158,9 @@ def _services(route: Mapping[str, Any], rule: object) -> set[str]:
 # -- HTTPRoute ------------------------------------------------------------------------------------
 
 
-def _with_http_route_rules(route: JsonObject, serving: str) -> Iterator[JsonObject]:
+def _with_http_route_rules(route: JsonObject, serving: str, service: str) -> Iterator[JsonObject]:
     for rule in as_list(as_mapping(route, "spec").get("rules")):
-        if _services(route, rule) == {serving}:
+        if _services(route, rule) == {service}:
             yield _http_route_rule(rule, serving, _http_task_matches(rule), TASKS_PATH)
             yield _http_route_rule(rule, serving, _http_async_matches(rule))
         yield rule
@@ -106,7 +183,7 @@ def _http_route_rule(
 
 
 def _http_task_matches(rule: JsonObject) -> list[JsonObject]:
-    paths = [as_mapping(one, "path") for one in mappings(rule.get("matches")) or [{}]]
+    paths = [as_mapping(one, "path") for one in _matches(rule)]
     return [
         {"path": {"type": "PathPrefix", "value": _joined(as_str(path.get("value")) or "/")}}
         for path in paths
@@ -116,7 +193,7 @@ def _http_task_matches(rule: JsonObject) -> list[JsonObject]:
 
 def _http_async_matches(rule: JsonObject) -> list[JsonObject]:
     found = []
-    for one in list(mappings(rule.get("matches"))) or [{}]:
+    for one in _matches(rule):
         for name, value in _ASYNC_HEADERS:
             headers = [*mappings(one.get("headers")), {"name": name, "value": value}]
             found.append({**copy.deepcopy(one), "headers": headers})
@@ -126,9 +203,11 @@ def _http_async_matches(rule: JsonObject) -> list[JsonObject]:
 # -- VirtualService -------------------------------------------------------------------------------
 
 
-def _with_virtual_service_rules(route: JsonObject, serving: str) -> Iterator[JsonObject]:
+def _with_virtual_service_rules(
+    route: JsonObject, serving: str, service: str
+) -> Iterator[JsonObject]:
     for rule in as_list(as_mapping(route, "spec").get("http")):
-        if _services(route, rule) == {serving}:
+        if _services(route, rule) == {service}:
             yield _virtual_service_rule(route, rule, serving, _istio_task_matches(rule), TASKS_PATH)
             yield _virtual_service_rule(route, rule, serving, _istio_async_matches(rule))
         yield rule
@@ -173,11 +252,38 @@ def _istio_async_matches(rule: JsonObject) -> list[JsonObject]:
 # -- Ingress --------------------------------------------------------------------------------------
 
 
-def _replace_ingress_service(spec: JsonObject, before: str, after: str) -> None:
-    for rule in mappings(spec.get("rules")):
-        for path in mappings(as_mapping(rule, "http").get("paths")):
-            if as_mapping(path, "backend", "service").get("name") == before:
-                path["backend"]["service"]["name"] = after
+def _ingress_services(route: JsonObject, name: str) -> list[JsonObject]:
+    """The backends of its paths that are this Service."""
+    return [
+        path["backend"]["service"]
+        for rule in mappings(as_mapping(route, "spec").get("rules"))
+        for path in mappings(as_mapping(rule, "http").get("paths"))
+        if as_mapping(path, "backend", "service").get("name") == name
+    ]
+
+
+def _send_ingress_to_gateway(route: JsonObject, serving: str, service: str) -> None:
+    found = _ingress_services(route, service)
+    if not found:
+        return
+    port = copy.deepcopy(found[0].get("port"))
+    for one in found:
+        # Paths to another port, as of metrics, are not for requests to the model.
+        if one.get("port") == port:
+            one.update(name=async_gateway_name(serving), port={"number": GATEWAY_PORT})
+    labels = child_mapping(child_mapping(route, "metadata"), "labels")
+    labels[ASYNC_SERVICE_LABEL] = f"{service}.{next(iter(as_mapping(port).values()), '')}"
+
+
+def _send_ingress_to_service(route: JsonObject, gateway: str) -> None:
+    metadata = child_mapping(route, "metadata")
+    before = replaced_service(as_mapping(metadata, "labels"))
+    if before is None:
+        return
+    service, port = before
+    for one in _ingress_services(route, gateway):
+        one.update(name=service, port={"number" if isinstance(port, int) else "name": port})
+    del metadata["labels"][ASYNC_SERVICE_LABEL]
 
 
 def _joined(prefix: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from servedeck.serving.conventions import ASYNC_SERVICE_LABEL
 from servedeck.serving.objects.routes import parse_istio_host
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str, mappings
 
@@ -30,6 +31,17 @@ def route_backends(route: Mapping[str, Any]) -> Iterator[Backend]:
         yield from _virtual_service_backends(spec, namespace)
     elif kind == "Ingress":
         yield from _ingress_backends(spec, namespace)
+        if service := replaced_service(as_mapping(route, "metadata", "labels")):
+            yield Backend(namespace, service[0], as_int(service[1]))
+
+
+def replaced_service(labels: Mapping[str, Any]) -> tuple[str, int | str] | None:
+    """Name, and number or name of the port, of the Service in whose place an async gateway stands
+    in an Ingress with these labels; None if none does."""
+    name, dot, port = as_str(labels.get(ASYNC_SERVICE_LABEL)).partition(".")
+    if not (name and dot and port):
+        return None
+    return name, int(port) if port.isascii() and port.isdigit() else port
 
 
 def _http_route_backends(spec: Mapping[str, Any], namespace: str) -> Iterator[Backend]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from servedeck.serving import accelerators
 from servedeck.serving.conventions import (
+    ASYNC_LABEL,
     DEFAULT_INFERENCE_PORT,
     FIELD_MANAGER,
     INFERENCE_CONTAINER,
@@ -102,6 +103,8 @@ def is_serving_template(labels: Mapping[str, str], template: PodTemplate) -> boo
     """Whether a workload is a serving: labeled as one, a model server of KServe, or one that runs a
     known inference server. An accelerator alone does not make one (training, notebooks), but an
     unknown server with an accelerator, a model in its command line and a port does."""
+    if ASYNC_LABEL in labels:
+        return False
     if SERVING_LABEL in labels or kserve.is_model_server(labels, template):
         return True
     has_claims = bool(template.spec.resource_claims)

@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 
 from servedeck.serving.objects import manifests
+from servedeck.serving.objects.async_routes import has_async_rules, remove_async_rules
 from servedeck.serving.objects.detection import server_container_index
 from servedeck.serving.objects.records import Container
 from servedeck.serving.objects.routes import NGINX_ANNOTATIONS, PlatformSettings, RouteKind
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField, find_unmanaged_fields
 from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
     as_mapping,
     as_str,
     first_mapping,
@@ -46,6 +48,9 @@ def import_objects(objects: Iterable[object]) -> ImportedServing:
     """Spec of a Deployment and the objects around it, given as decoded JSON. Without a Deployment
     the spec is an empty custom serving."""
     known = [one for one in objects if isinstance(one, dict)]
+    # The rules of an async queue are no part of the spec: they are kept by a change of the objects,
+    # and belong to no file that is made of it.
+    plain = [_without_async_rules(one, known) for one in known]
     deployment = next((one for one in known if one.get("kind") == "Deployment"), {})
     found = ServingObjects(
         deployment,
@@ -54,18 +59,24 @@ def import_objects(objects: Iterable[object]) -> ImportedServing:
     )
     found.container_index = find_container_index(found.containers)
     spec = read_spec(found)
-    platform = _import_platform(known, read_model_cache(found))
+    platform = _import_platform(plain, read_model_cache(found))
     # The route and the model cache of a serving of others are no settings of ours.
     own = platform if found.is_managed else PlatformSettings()
     built = manifests.build_manifests(spec, own)
     built[0]["spec"]["template"]["spec"]["containers"][0]["name"] = found.container.get("name")
     return ImportedServing(
         spec,
-        tuple(find_unmanaged_fields(known, built)),
+        tuple(find_unmanaged_fields(plain, built)),
         read_other_mounts(found, spec),
         found,
         platform,
     )
+
+
+def _without_async_rules(obj: JsonObject, objects: Sequence[JsonObject]) -> JsonObject:
+    serving = next((one for one in objects if one.get("kind") == "Deployment"), {})
+    name = as_str(as_mapping(serving, "metadata").get("name"))
+    return remove_async_rules(obj, name) if name and has_async_rules(obj, name) else obj
 
 
 def read_spec(objects: ServingObjects) -> ServingSpec:

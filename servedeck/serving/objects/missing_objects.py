@@ -69,7 +69,7 @@ def find_missing_objects(
     name that does not exist; and the route if no route goes to a Service of the Pods. Nothing of a
     kind that may not be listed."""
     missing = MissingObjects()
-    services = [one for one in objects.services if _request_ports(objects, spec, one)]
+    services = [one for one in objects.services if request_ports(objects, spec, one)]
     own = next((one for one in objects.services if _name(one) == spec.name), None)
     if own is None and (not services or _has_dangling_route(objects, spec, related)):
         missing.objects.extend(_build_missing_service(objects, spec, related, missing))
@@ -99,7 +99,7 @@ def _entry_port(spec: ServingSpec) -> int | None:
     return spec.inference_port if spec.transformer is None else spec.transformer.port
 
 
-def _request_ports(
+def request_ports(
     objects: ServingObjects, spec: ServingSpec, service: JsonObject
 ) -> list[ServicePort]:
     """The ports of a Service that requests to the model can go to: none for a Service that is
@@ -186,7 +186,7 @@ def _build_missing_route(
     missing: MissingObjects,
 ) -> JsonObject | None:
     name = _name(service)
-    port = _route_port(_request_ports(objects, spec, service))
+    port = _route_port(request_ports(objects, spec, service))
     route = build_route(spec, platform, service=name, port=port or SERVICE_PORT)
     if route is None:
         return None

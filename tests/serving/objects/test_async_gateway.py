@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from servedeck import __version__
 from servedeck.gateway.settings import GatewaySettings, load_settings
-from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.conventions import ASYNC_LABEL, SERVING_LABEL
 from servedeck.serving.objects.async_gateway import (
-    ASYNC_LABEL,
     AsyncPlatform,
     AsyncQueueSettings,
     build_async_gateway,

@@ -1,0 +1,379 @@
+"""Planning to turn the async queue of a serving on, or to change its settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from servedeck import __version__
+from servedeck.changes.async_queue.plan import (
+    AsyncQueueOptions,
+    AsyncQueuePlan,
+    join,
+    with_previews,
+)
+from servedeck.changes.async_queue.secrets import (
+    PasswordError,
+    PasswordSource,
+    create_secret,
+    read_password,
+    secret_manifest,
+)
+from servedeck.changes.async_queue.state import (
+    AsyncQueueState,
+    find_target,
+    managers,
+    missing_keys,
+    target_name,
+)
+from servedeck.changes.object_writes import ObjectWrite, plan_writes
+from servedeck.changes.operations.execution import rejection_text
+from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError
+from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
+from servedeck.serving.objects.async_gateway import (
+    SECRET_KEYS,
+    VALKEY_PASSWORD_KEY,
+    AsyncPlatform,
+    AsyncQueueSettings,
+    build_async_gateway,
+    read_other_settings,
+)
+from servedeck.serving.objects.async_routes import (
+    ASYNC_SUFFIX,
+    add_async_rules,
+    find_public_path,
+    has_async_rules,
+    keeps_path,
+)
+from servedeck.serving.objects.change import ObjectChange
+from servedeck.serving.objects.field_changes import FieldChange
+from servedeck.serving.objects.owners import find_gitops_owner
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
+from servedeck.serving.spec.names import MAX_LABEL_LENGTH
+from servedeck.serving.status.rollout_status import desired_replicas
+from servedeck.serving.text import one_line, sanitize
+
+_PUBLIC_PATH = r"(/[A-Za-z0-9._~-]+)+"
+"""As in the settings of the gateway."""
+_LONGEST_NAME = MAX_LABEL_LENGTH - len(f"{ASYNC_SUFFIX}-admin")
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncQueueDefaults:
+    """What the platform's settings say of async queues."""
+
+    image: str
+    store: str
+    store_secret: str
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> AsyncQueueDefaults:
+        """`settings` are completed by the cluster's ConfigMap."""
+        image = settings.async_image or f"servedeck-gateway:{__version__}"
+        return cls(image, settings.async_store, settings.async_store_secret)
+
+    @property
+    def issue(self) -> str:
+        """Why no gateway can be made from them, in a sentence; "" if one can."""
+        where = f"the settings, or in ConfigMap {PLATFORM_NAMESPACE}/{PLATFORM_CONFIGMAP}"
+        if not self.store:
+            return (
+                "No Valkey is named that keeps the tasks; set async_store, as in "
+                f"valkey://valkey.servedeck-system:6379, in {where} (deploy/valkey has one)."
+            )
+        if not re.fullmatch(r"(valkey|redis)s?://[^\s/?#]+(/\d+)?", self.store):
+            return (
+                "The setting async_store is not the URL of a Valkey; set it as in "
+                f"valkey://valkey.servedeck-system:6379, in {where}."
+            )
+        if "@" in self.store:
+            return (
+                "The setting async_store has credentials, which a ConfigMap would show; put the "
+                f"password into a Secret, and name that with async_store_secret in {where}."
+            )
+        if self.store_secret and PasswordSource.parse(self.store_secret) is None:
+            return (
+                "The setting async_store_secret is not namespace/name or namespace/name/key; "
+                f"correct it in {where}."
+            )
+        return ""
+
+
+async def plan_turning_on(
+    connection: Connection,
+    options: AsyncQueueOptions,
+    state: AsyncQueueState,
+    defaults: AsyncQueueDefaults,
+) -> AsyncQueuePlan:
+    """Turn it on, or change its settings, with the API server's dry run. Raises ClusterError if
+    that cannot be found out."""
+    plan = AsyncQueuePlan(options)
+    if blocked := _find_block(state, defaults):
+        return replace(plan, blocked=one_line(sanitize(blocked)))
+    before = state.settings
+    settings = replace(before or AsyncQueueSettings(), **dict(options.changes))
+    if problem := settings_problem(settings):
+        return replace(plan, blocked=problem)
+    plan = replace(plan, settings=settings, differences=tuple(_changes(before, settings)))
+    plan = await _with_secret(connection, plan, state, defaults)
+    if plan.blocked:
+        return plan
+    plan = replace(
+        plan,
+        writes=tuple(_gateway_writes(plan, state, defaults)),
+        route_writes=tuple(_route_writes(state, force=options.force)),
+        warnings=(*plan.warnings, *_route_warnings(state)),
+    )
+    plan = await with_previews(connection, plan)
+    if plan.blocked:
+        return plan
+    if not (plan.creates_secret or plan.writes or plan.route_writes):
+        text = "The async queue is on with these settings already."
+        return replace(plan, unchanged=f"{text} {state.not_available}".rstrip())
+    return replace(plan, effects=tuple(_effects(plan, state)))
+
+
+def settings_problem(settings: AsyncQueueSettings) -> str:
+    """Why a gateway would not take the settings, in a sentence; "" if it does."""
+    for one in fields(AsyncQueueSettings):
+        least, most = _RANGES[one.name]
+        value = getattr(settings, one.name)
+        if not least <= value <= most:
+            return f"{one.name} must be from {least:g} to {most:,}, not {value:,}."
+    return ""
+
+
+_YEAR = 366 * 24 * 3600
+_RANGES: dict[str, tuple[float, int]] = {
+    "pod_concurrency": (1, 10_000),
+    "max_depth": (1, 100_000_000),
+    "max_body_bytes": (1, 1 << 30),
+    "max_result_bytes": (1, 1 << 30),
+    "lifetime": (1, _YEAR),
+    "attempt_timeout": (1, _YEAR),
+    "max_attempts": (1, 100),
+    "keep_completed": (1, _YEAR),
+    "keep_failed": (1, _YEAR),
+}
+"""Those of the gateway (servedeck.gateway.settings), which is not imported here; a test compares
+them."""
+
+
+def _find_block(state: AsyncQueueState, defaults: AsyncQueueDefaults) -> str:
+    """Why it cannot be turned on, in a sentence; "" if it can."""
+    if as_mapping(state.deployment, "metadata").get("deletionTimestamp"):
+        return "The serving is being deleted."
+    if len(state.serving) > _LONGEST_NAME:
+        return (
+            f"Its name has {len(state.serving)} characters, and the names of its gateway would be "
+            f"too long: at most {_LONGEST_NAME} are possible."
+        )
+    if defaults.issue:
+        return defaults.issue
+    if state.unreadable:
+        return next(iter(state.unreadable.values()))
+    for ref in state.foreign:
+        found = state.objects[ref]
+        assert found is not None
+        who = ", ".join(dict.fromkeys(filter(None, managers(found)))) or "somebody else"
+        return (
+            f"{ref} exists already and is no part of an async queue (made by {who}); it is not "
+            "overwritten: rename one of them."
+        )
+    if (secret := state.secret) is not None and (keys := ", ".join(missing_keys(secret))):
+        name = as_str(as_mapping(secret, "metadata").get("name"))
+        return f"Secret {name} lacks {keys}; add them, or delete it to have it made anew."
+    if not find_target(state):
+        return (
+            "No Service leads to the port for requests of its Pods, which the gateway delivers to; "
+            "create one, as `servedeck adopt` does."
+        )
+    return ""
+
+
+async def _with_secret(
+    connection: Connection,
+    plan: AsyncQueuePlan,
+    state: AsyncQueueState,
+    defaults: AsyncQueueDefaults,
+) -> AsyncQueuePlan:
+    """The plan with what becomes of the Secret."""
+    source = PasswordSource.parse(defaults.store_secret)
+    if (secret := state.secret) is not None:
+        return replace(plan, warnings=await _secret_warnings(connection, secret, source))
+    namespace, serving = state.namespace, state.serving
+    try:
+        if source is not None:
+            await read_password(connection, source)
+        # Not with the real keys, which are made when it is created.
+        sample = secret_manifest(namespace, serving, dict.fromkeys(SECRET_KEYS, "eA=="))
+        await create_secret(connection, sample, dry_run=True)
+    except PasswordError as error:
+        return replace(plan, blocked=one_line(sanitize(str(error))))
+    except ApiError as error:
+        return replace(plan, blocked=rejection_text(error))
+    return replace(plan, creates_secret=True, password_from=str(source or ""))
+
+
+async def _secret_warnings(
+    connection: Connection, secret: JsonObject, source: PasswordSource | None
+) -> tuple[str, ...]:
+    """That the password in the gateway's Secret is not that of the platform: it is not overwritten,
+    and where that of the platform may not be read, nothing is said."""
+    if source is None:
+        return ()
+    try:
+        wanted = await read_password(connection, source)
+    except PasswordError:
+        return ()
+    if as_mapping(secret, "data").get(VALKEY_PASSWORD_KEY) == wanted:
+        return ()
+    name = as_str(as_mapping(secret, "metadata").get("name"))
+    text = (
+        f"{VALKEY_PASSWORD_KEY} in Secret {name} is not the password in Secret "
+        f"{source.namespace}/{source.name}; change it there, and restart the gateway."
+    )
+    return (one_line(sanitize(text)),)
+
+
+def _gateway_writes(
+    plan: AsyncQueuePlan, state: AsyncQueueState, defaults: AsyncQueueDefaults
+) -> Iterator[ObjectWrite]:
+    assert plan.settings is not None
+    target = find_target(state)
+    has_password = bool(plan.password_from)
+    if (secret := state.secret) is not None:
+        has_password = VALKEY_PASSWORD_KEY in as_mapping(secret, "data")
+    platform = AsyncPlatform(
+        image=defaults.image,
+        store=defaults.store,
+        has_password=has_password,
+        public_path=_public_path(state),
+        service=target,
+    )
+    if (gateway := state.gateway) is not None:
+        # Whoever scaled the gateway meant it.
+        platform = replace(platform, replicas=desired_replicas(gateway))
+    settings = state.find("ConfigMap")
+    for manifest in build_async_gateway(
+        state.namespace,
+        state.serving,
+        platform,
+        plan.settings,
+        other_settings=read_other_settings(settings) if settings is not None else None,
+    ):
+        ref = ObjectRef.from_manifest(manifest)
+        live = state.objects[ref]
+        if live is not None:
+            # A server-side apply creates an object that is missing, but not one with a uid.
+            uid = as_mapping(live, "metadata").get("uid")
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}
+        yield ObjectWrite(ref, manifest, live=live)
+
+
+def _public_path(state: AsyncQueueState) -> str:
+    """The path that the routes remove; "" for one that a gateway does not take."""
+    path = find_public_path(state.routes, state.serving, target_name(find_target(state)))
+    return path if re.fullmatch(_PUBLIC_PATH, path) else ""
+
+
+def _route_writes(state: AsyncQueueState, *, force: bool) -> list[ObjectWrite]:
+    service = target_name(find_target(state))
+    wanted = [(one, add_async_rules(one, state.serving, service)) for one in state.routes]
+    changed = [(live, one) for live, one in wanted if live != one]
+    return write_routes(changed, force=force)
+
+
+def write_routes(
+    changed: Sequence[tuple[JsonObject, JsonObject]], *, force: bool
+) -> list[ObjectWrite]:
+    """The writes that turn each route into what is wanted."""
+    live = tuple(one for one, _ in changed)
+    return plan_writes(ObjectChange(live, tuple(one for _, one in changed), (), ()), force=force)
+
+
+def _route_warnings(state: AsyncQueueState) -> Iterator[str]:
+    service = target_name(find_target(state))
+    for route in state.routes:
+        name = one_line(sanitize(f"{route['kind']} {route['metadata']['name']}"))
+        if not has_async_rules(add_async_rules(route, state.serving, service), state.serving):
+            yield (
+                f"{name} has no rule that sends to Service {service} alone, so it stays as it is: "
+                "asynchronous requests through it are not stored."
+            )
+            continue
+        if keeps_path(route, state.serving, service) or (
+            find_public_path([route], state.serving, service) not in ("", _public_path(state))
+        ):
+            yield (
+                f"{name} does not remove its path, or another one than that of the endpoint: the "
+                "status and the result of a task can be asked for through other routes only."
+            )
+        if (owner := find_gitops_owner(route)) is not None:
+            yield owner.revert_warning
+
+
+def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
+    if plan.creates_secret:
+        copied = f", and the password of Valkey, from Secret {plan.password_from}"
+        copied = copied if plan.password_from else ""
+        yield f"Secret {state.serving}{ASYNC_SUFFIX} is created, with random keys{copied}."
+    created = [one.ref for one in plan.writes if one.live is None]
+    changed = [one.ref for one in plan.writes if one.live is not None]
+    if created:
+        yield f"Created: {join(created)}."
+    if changed:
+        yield f"Changed: {join(changed)}."
+    if any(one.kind == "Deployment" for one in changed):
+        yield (
+            "The Pods of the gateway are replaced one after the other; what they process is handed "
+            "back and delivered again."
+        )
+    if plan.route_writes and (state.gateway is None or state.not_available):
+        yield "Its routes are changed last, once a Pod of the gateway is available."
+    for one in plan.route_writes:
+        where = f"{one.ref.kind} {one.ref.name}"
+        if one.ref.kind == "Ingress":
+            yield (
+                f"{where} sends all requests to the gateway, as an Ingress cannot match headers; "
+                "it passes synchronous ones on."
+            )
+        else:
+            yield (
+                f"{where} sends requests with X-Async: true, or Prefer: respond-async, and those "
+                "for their results to the gateway, and all others past it."
+            )
+    if not state.routes:
+        yield (
+            "No route leads to the serving: in the cluster, asynchronous requests go to "
+            f"http://{state.serving}{ASYNC_SUFFIX}.{state.namespace}."
+        )
+    yield "Restarts no Pods of the serving."
+
+
+def _changes(
+    before: AsyncQueueSettings | None, settings: AsyncQueueSettings
+) -> Iterator[FieldChange]:
+    for one in fields(AsyncQueueSettings):
+        old = None if before is None else getattr(before, one.name)
+        new = getattr(settings, one.name)
+        if old != new:
+            yield FieldChange(
+                one.name, "none" if old is None else format_setting(old), format_setting(new)
+            )
+
+
+def format_setting(value: float) -> str:
+    """Without the fraction that a whole number of seconds does not have."""
+    return str(int(value) if value == int(value) else value)
+
+
+def settings_json(settings: AsyncQueueSettings | None) -> Mapping[str, Any] | None:
+    """By name."""
+    if settings is None:
+        return None
+    return {one.name: getattr(settings, one.name) for one in fields(settings)}
