@@ -21,17 +21,23 @@ Listener = Callable[[list[FeedEvent]], None]
 
 
 class FeedHub:
-    """Follows the feed from its present end while `run` runs."""
+    """Follows the feed from its present end while `run` runs and there is somebody to tell: a
+    process that only accepts does not read what all others do."""
 
     def __init__(self, store: TaskStore) -> None:
         self._store = store
         self._listeners: list[Listener] = []
         self._watched: dict[str, set[asyncio.Event]] = {}
+        self._is_wanted = asyncio.Event()
 
     async def run(self) -> None:
         """Ends only when it is cancelled: while the store is away, it tries again."""
         cursor = ""
         while True:
+            if not self._listeners and not self._watched:
+                cursor = ""
+                self._is_wanted.clear()
+                await self._is_wanted.wait()
             try:
                 if not cursor:
                     cursor = await self._store.feed_end()
@@ -52,6 +58,7 @@ class FeedHub:
     def listening(self, listener: Listener) -> Iterator[None]:
         """Call it with all events."""
         self._listeners.append(listener)
+        self._is_wanted.set()
         try:
             yield
         finally:
@@ -63,6 +70,7 @@ class FeedHub:
         so that no change is missed; clear it before it is read again."""
         changed = asyncio.Event()
         self._watched.setdefault(id, set()).add(changed)
+        self._is_wanted.set()
         try:
             yield changed
         finally:
