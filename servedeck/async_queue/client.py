@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from servedeck.async_queue.tasks import QueueStatus, TaskState
+from servedeck.async_queue.tasks import Changed, QueueStatus, TaskState
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import SECRET, SERVICE
@@ -58,15 +58,6 @@ class AccessKey(StrEnum):
     ADMIN = "admin-key"
 
 
-class _Changed(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer to an action on many tasks."""
-
-    changed: int
-    refused: int = 0
-    message: str = ""
-    next: str = ""
-
-
 class AsyncQueueClient:
     """Of one serving. The key is read once, and again if the gateway does not accept it."""
 
@@ -88,7 +79,7 @@ class AsyncQueueClient:
         total, after = 0, ""
         while True:
             params = [("state", state.value)] + ([("after", after)] if after else [])
-            found = await self._ask("POST", "/queue/purge", AccessKey.ADMIN, _Changed, params)
+            found = await self._ask("POST", "/queue/purge", AccessKey.ADMIN, Changed, params)
             total += found.changed
             if not found.next or found.next == after:
                 return total
