@@ -76,7 +76,12 @@ async def _run(cluster: GatewayCluster, options: argparse.Namespace) -> dict[str
     await cluster.start("deliver", "deliver")
     load = Load(port_of(accept), make_request(make_body()), on_accept=accepted.append)
     killer = Killer(cluster, load, options.kill)
+    store = cluster.open_store()
+    await store.open()
+    account = Account()
     killing = asyncio.create_task(killer.run())
+    # The feed keeps fewer events than there are; what is followed must not be lost by a power cut.
+    following = asyncio.create_task(account.follow(store)) if options.fsync == "always" else None
     await load.run(options.rate, options.seconds)
     killing.cancel()
     await asyncio.gather(killing, return_exceptions=True)
@@ -84,10 +89,11 @@ async def _run(cluster: GatewayCluster, options: argparse.Namespace) -> dict[str
     for name, process in cluster.processes.items():
         if process.has_ended:  # the run ended between its kill and its start
             await cluster.processes[name].start()
-    store = cluster.open_store()
-    await store.open()
     await wait_until_drained(store)
-    account = await Account.read(store)
+    if following is not None:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    await account.read_on(store)
     await store.close()
     return {
         "kills": dict(killer.kills),

@@ -13,7 +13,7 @@ from typing import Any
 from servedeck.async_queue.tasks import FINAL_STATES, TaskState
 from servedeck.gateway.settings import GatewaySettings
 from servedeck.gateway.stores.opening import open_store
-from servedeck.gateway.stores.store import START, StoreError, TaskStore
+from servedeck.gateway.stores.store import START, FeedTrimmedError, StoreError, TaskStore
 from tests.gateway.process.rig import GatewayProcess
 from tests.gateway.valkey_server import ValkeyServer
 from tests.waiting import WAIT_SECONDS
@@ -89,19 +89,35 @@ class Account:
         self.ends: dict[str, list[TaskState]] = defaultdict(list)
         self.states: Counter[TaskState] = Counter()
         self.claims: Counter[str] = Counter()
+        self._cursor = START
 
     @classmethod
     async def read(cls, store: TaskStore) -> Account:
-        found, cursor = cls(), START
-        while events := await store.read_feed(cursor, _PAGE, 0):
+        """All events, of which the first must still be kept."""
+        found = cls()
+        await found.read_on(store)
+        return found
+
+    async def read_on(self, store: TaskStore, wait: float = 0) -> None:
+        """The events since the last call; waits at most so many seconds for the first."""
+        while events := await store.read_feed(self._cursor, _PAGE, wait):
             for one in events:
                 if one.state in FINAL_STATES:
-                    found.ends[one.id].append(one.state)
-                    found.states[one.state] += 1
+                    self.ends[one.id].append(one.state)
+                    self.states[one.state] += 1
                 elif one.state is TaskState.PROCESSING:
-                    found.claims[one.id] += 1
-            cursor = events[-1].cursor
-        return found
+                    self.claims[one.id] += 1
+            self._cursor = events[-1].cursor
+
+    async def follow(self, store: TaskStore) -> None:
+        """Read on until it is cancelled, also after the store was away."""
+        while True:
+            try:
+                await self.read_on(store, 1.0)
+            except FeedTrimmedError:
+                raise
+            except StoreError:
+                await asyncio.sleep(0.1)
 
     def lost(self, accepted: Iterable[str]) -> list[str]:
         """Accepted tasks that have not ended."""
