@@ -141,7 +141,7 @@ def make_context(settings: GatewaySettings) -> GatewayContext:
     """What the parts share; connects to nothing. Raises GatewaySettingsError."""
     identity = open_identity(settings)
     try:
-        objects = open_objects(settings.objects)
+        objects = open_objects(settings.objects, settings.serving)
     except ObjectStoreError as error:
         raise GatewaySettingsError(f"objects: {error}") from None
     store = open_store(settings)
