@@ -73,6 +73,9 @@ _SENTENCES = {
     "WRONGPASS": "does not accept the user or the password",
 }
 
+_NOT_PRIMARY = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS"})
+"""Refusals, before anything was done, of a server that may not be the primary any longer."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -100,6 +103,8 @@ class ValkeyConnection:
         # apart, so that those who wait for news never hold up commands
         self._blocking = self._client(_BLOCKING_CONNECTIONS)
         self._loading = asyncio.Lock()
+        self._generation = 0
+        """Counts up with each `reconnect`."""
 
     def _client(self, connections: int) -> Redis:
         return Redis.from_pool(BlockingConnectionPool(max_connections=connections, **self._options))
@@ -110,6 +115,13 @@ class ValkeyConnection:
                 await client.aclose()
             except (exceptions.RedisError, OSError) as error:
                 _log.debug("A connection was not closed in order: %s", type(error).__name__)
+
+    async def reconnect(self) -> None:
+        """Resolve the address anew for what is asked from now on: after a failover it may lead to
+        another server, while the connections to the one that was demoted stay open."""
+        self._generation += 1
+        for client in (self._commands, self._blocking):
+            await _drop_idle(client)
 
     async def load(self) -> None:
         """Load the functions, unless they are there. Raises StoreError."""
@@ -174,6 +186,7 @@ class ValkeyConnection:
         """Whether the stream `key` has an entry after that id, within so many seconds (at most
         MAX_BLOCK_SECONDS) or now. Raises StoreError."""
         milliseconds = max(1, int(min(wait, MAX_BLOCK_SECONDS) * 1000))
+        generation = self._generation
         try:
             async with asyncio.timeout(milliseconds / 1000 + self._timeout):
                 found = await _execute(
@@ -183,6 +196,9 @@ class ValkeyConnection:
                 )
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             raise self._translated(error) from None
+        finally:
+            if generation != self._generation:
+                await _drop_idle(self._blocking)
         return bool(found)
 
     async def information(self) -> dict[str, Any]:
@@ -209,6 +225,10 @@ class ValkeyConnection:
         if isinstance(error, exceptions.ResponseError):
             # after FLUSHALL with FUNCTION FLUSH, or on a new primary
             if "Function not found" in str(error):
+                await self.load()
+                return True
+            if _code_of(error) in _NOT_PRIMARY:
+                await self.reconnect()
                 await self.load()
                 return True
             return False
@@ -270,6 +290,13 @@ def _parse(url: str) -> tuple[dict[str, Any], str]:
     options["connection_class"] = SSLConnection if with_tls else Connection
     shown = f"[{host}]" if ":" in host else host
     return options, f"Valkey at {shown}:{port}"
+
+
+async def _drop_idle(client: Redis) -> None:
+    try:
+        await client.connection_pool.disconnect(inuse_connections=False)
+    except (exceptions.RedisError, OSError) as error:
+        _log.debug("A connection was not closed in order: %s", type(error).__name__)
 
 
 async def _execute(client: Redis, *command: Argument) -> Any:
