@@ -51,8 +51,13 @@ _LIBRARY_TEXT = _SOURCE.replace("$LIBRARY", LIBRARY)
 MIN_VERSION = 7
 """Of Redis, as Valkey gives it too: the first with functions."""
 MAX_BLOCK_SECONDS = 5.0
+FEED_KEY = "ev"
 _CONNECTIONS = 32
 _BLOCKING_CONNECTIONS = 256
+_FEED_CONNECTIONS = 8
+"""Of the blocking ones, for the feed, so that many who follow tasks do not hold it up."""
+_POLL_SECONDS = 2.0
+"""Between looks at an entry that is waited for without a connection."""
 _DEFAULT_PORT = 6379
 
 Argument = str | bytes | int | float
@@ -103,6 +108,8 @@ class ValkeyConnection:
         # apart, so that those who wait for news never hold up commands
         self._blocking = self._client(_BLOCKING_CONNECTIONS)
         self._loading = asyncio.Lock()
+        self._waiting = 0
+        """Connections that wait for entries."""
         self._generation = 0
         """Counts up with each `reconnect`."""
 
@@ -183,8 +190,14 @@ class ValkeyConnection:
         raise AssertionError("unreachable")
 
     async def wait_for_entry(self, key: str, after: str, wait: float) -> bool:
-        """Whether the stream `key` has an entry after that id, within so many seconds (at most
-        MAX_BLOCK_SECONDS) or now. Raises StoreError."""
+        """Whether the stream `key` may have an entry after that id, within so many seconds (at most
+        MAX_BLOCK_SECONDS) or now. Those for whom there is no connection are told so now and then,
+        without being asked. Raises StoreError."""
+        spared = 0 if key == FEED_KEY else _FEED_CONNECTIONS
+        if self._waiting >= _BLOCKING_CONNECTIONS - spared:
+            await asyncio.sleep(min(wait, _POLL_SECONDS))
+            return True
+        self._waiting += 1
         milliseconds = max(1, int(min(wait, MAX_BLOCK_SECONDS) * 1000))
         generation = self._generation
         try:
@@ -197,6 +210,7 @@ class ValkeyConnection:
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             raise self._translated(error) from None
         finally:
+            self._waiting -= 1
             if generation != self._generation:
                 await _drop_idle(self._blocking)
         return bool(found)

@@ -40,7 +40,7 @@ from servedeck.gateway.stores.store import (
 )
 from servedeck.gateway.stores.valkey.batches import Batches
 from servedeck.gateway.stores.valkey.checks import find_risk, require_version
-from servedeck.gateway.stores.valkey.connection import Argument, ValkeyConnection
+from servedeck.gateway.stores.valkey.connection import FEED_KEY, Argument, ValkeyConnection
 from servedeck.gateway.stores.valkey.records import (
     FOUND_FIELDS,
     STATE_LETTERS,
@@ -287,7 +287,7 @@ class ValkeyStore:
             left = until - time.monotonic()
             if rows or left <= 0:
                 return [decode_event(row) for row in rows]
-            await self._wait("ev", after, left)
+            await self._wait(FEED_KEY, after, left)
 
     # -- acting ---------------------------------------------------------------------------------
 
