@@ -285,7 +285,7 @@ async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.Monkey
         has_ended.set()
 
     async with serve(app, bind("127.0.0.1", 0)) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
         writer.write(HEAD + b"\r\n")
         await with_timeout(has_ended.wait())
         writer.close()
