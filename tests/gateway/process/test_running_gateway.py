@@ -99,6 +99,17 @@ async def test_a_gateway_that_cannot_start_leaves_nothing(tmp_path: Path) -> Non
         await with_timeout(gateway.wait_until_open())
 
 
+async def test_a_store_that_comes_back_while_it_ends_starts_nothing(tmp_path: Path) -> None:
+    async with running_gateway(settings(tmp_path)) as first:
+        await with_timeout(first.wait_until_open())
+        async with running_gateway(settings(tmp_path)) as second:
+            await wait_until(lambda: "in use" in second.state.not_ready)
+            [starting] = [one for one in second._parts if one.get_name() == "start"]
+            await second.drain()
+            await wait_until(starting.cancelled)
+            assert second.state.not_ready == "The gateway shuts down."
+
+
 # -- the secret -------------------------------------------------------------------------------
 
 
