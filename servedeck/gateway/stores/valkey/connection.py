@@ -27,6 +27,7 @@ from servedeck.gateway.stores.task_records import (
     LOST_MESSAGE,
     NO_CREDENTIALS_REFUSAL,
     OUTPUT_SECONDS,
+    UNHEARD_MESSAGE,
 )
 
 _SOURCE = "".join(
@@ -36,6 +37,7 @@ _SOURCE = "".join(
 for _name, _text in (
     ("EXPIRED", EXPIRED_MESSAGE),
     ("LOST", LOST_MESSAGE),
+    ("UNHEARD", UNHEARD_MESSAGE),
     ("CANCELLED", CANCELLED_MESSAGE),
     ("NO_CREDENTIALS", NO_CREDENTIALS_REFUSAL),
     ("FEED_KEPT", str(FEED_KEPT)),

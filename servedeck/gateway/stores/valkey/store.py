@@ -144,6 +144,11 @@ class ValkeyStore:
         lost = await self._call("beat", milliseconds(lease), *arguments, repeat=True)
         return [id.decode() for id in lost]
 
+    async def release(self, worker: str, held: Sequence[tuple[str, int]], age: float) -> int:
+        arguments: list[Argument] = [part for one in held for part in one]
+        released: int = await self._call("release", worker, milliseconds(age), *arguments)
+        return released
+
     async def finish(self, end: End) -> bool:
         return await self._ends.add(end, len(end.head) + len(end.body.data))
 
