@@ -1,10 +1,13 @@
 """What uvicorn's protocol on httptools lacks for clients that are not trusted: limits on the size
-of a head, on its time and on connections, and the checks of RFC 9112 that httptools omits."""
+of a head, on its time, on connections and on clients that do not read, and the checks of RFC 9112
+that httptools omits."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +19,10 @@ which httptools would collect without limit."""
 HEAD_SECONDS = 30.0
 """From the connection, or the first byte of a further request, to the end of the head."""
 MAX_CONNECTIONS = 4096
+
+STALL_SECONDS = 60.0
+"""For how long a client may take less than STALL_BYTES of a response that waits for it."""
+STALL_BYTES = 64 << 10
 
 _LINGER_SECONDS = 1.0
 """For how long what a refused client still sends is read: else the kernel resets the connection,
@@ -40,9 +47,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_refused = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._cycles: list[RequestResponseCycle] = []
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        """Bytes that had not been sent when the client was looked at last."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        _limit_unread(transport)
         if len(self.connections) > MAX_CONNECTIONS:
             self._refuse(*_TOO_MANY)
         else:
@@ -50,6 +61,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._stop_stall_timer()
         # uvicorn tells only the last request of a pipeline.
         for cycle in self._cycles:
             if not cycle.response_complete:
@@ -120,6 +132,32 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = True
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._start_stall_timer()
+
+    def resume_writing(self) -> None:
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def _start_stall_timer(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self._check_stall)
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _check_stall(self) -> None:
+        """A response is in memory until it is sent: nobody may hold many of them for ever."""
+        self._stall_timer = None
+        if self._unsent - self.transport.get_write_buffer_size() < STALL_BYTES:
+            self.transport.abort()
+        else:
+            self._start_stall_timer()
+
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._time_out)
 
@@ -168,6 +206,15 @@ def _closing(cycle: RequestResponseCycle) -> Callable[[], None]:
         cycle.transport.close()
 
     return close
+
+
+def _limit_unread(transport: asyncio.Transport) -> None:
+    """The same by the kernel, for what is too little to stop the writing, or comes after it."""
+    found = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if found is not None and option is not None:
+        with contextlib.suppress(OSError):
+            found.setsockopt(socket.IPPROTO_TCP, option, int(STALL_SECONDS * 1000))
 
 
 def quiet_uvicorn() -> None:

@@ -30,8 +30,9 @@ _STAGING_SUFFIX = re.compile(r".+#\d+\Z")
 """Files that LocalStore writes before it renames them; it does not list them."""
 
 
-def open_objects(setting: str) -> ObjectStore | None:
-    """The object store of the setting `objects`; None for "".
+def open_objects(setting: str, serving: str = "") -> ObjectStore | None:
+    """The object store of the setting `objects`, in it the folder of the serving (namespace/name),
+    as each gateway deletes what none of its tasks refers to; None for "".
 
     S3 takes its credentials, region and endpoint from the usual variables (AWS_ACCESS_KEY_ID,
     AWS_REGION, AWS_ENDPOINT_URL, …); AWS_ALLOW_HTTP=true permits an endpoint without TLS. Its
@@ -43,11 +44,11 @@ def open_objects(setting: str) -> ObjectStore | None:
         return None
     kind, _, rest = setting.partition(":")
     if kind == "file":
-        return _Files(Path(rest))
+        return _Files(Path(rest) / serving)
     if kind == "s3" and rest.startswith("//"):
         bucket, _, prefix = rest.removeprefix("//").partition("/")
         if bucket:
-            return _Bucket(bucket, prefix.strip("/"))
+            return _Bucket(bucket, f"{prefix.strip('/')}/{serving}".strip("/"))
     raise ObjectStoreError(f"{setting} is neither file:DIRECTORY nor s3://BUCKET/PREFIX.")
 
 

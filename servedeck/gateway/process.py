@@ -54,6 +54,7 @@ class Gateway:
         """The port that it is bound to; None for a role that does not answer callers."""
         self.admin_port = 0
         self._parts: list[asyncio.Task[None]] = []
+        self._starting: asyncio.Task[None] | None = None
         self._worker: Worker | None = None
         self._opened = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -68,7 +69,7 @@ class Gateway:
 
     def start(self) -> None:
         self._add_part("watch of the replicas", self.context.upstreams.run())
-        self._add_part("start", self._open_and_start())
+        self._starting = self._add_part("start", self._open_and_start())
 
     async def _open_and_start(self) -> None:
         await self._open_store()
@@ -102,10 +103,11 @@ class Gateway:
             if warning := await store.check():
                 _log.warning("The store: %s", warning.removeprefix(_WARNING))
 
-    def _add_part(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _add_part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._on_end)
         self._parts.append(task)
+        return task
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (error := task.exception()) is None:
@@ -119,6 +121,9 @@ class Gateway:
     async def drain(self) -> None:
         """Take no more work, and hand back what does not end in the time of the settings."""
         self.state.not_ready = "The gateway shuts down."
+        if self._starting is not None:
+            # A store that comes back now would start a worker that nobody drains.
+            self._starting.cancel()
         if self._worker is None:
             return
         seconds = self.context.settings.drain
@@ -191,7 +196,7 @@ def _open_objects(settings: GatewaySettings) -> ObjectStore | None:
     from servedeck.gateway.object_stores import open_objects  # takes 4 MiB
 
     try:
-        return open_objects(settings.objects)
+        return open_objects(settings.objects, settings.serving)
     except ObjectStoreError as error:
         raise GatewaySettingsError(f"objects: {error}") from None
 

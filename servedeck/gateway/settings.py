@@ -46,8 +46,9 @@ class GatewaySettings(pydantic.BaseModel):
     wait_replicas: int = Field(default=0, ge=0, le=10)
     """Replicas of Valkey that must have a task before it is accepted; fewer answer 503."""
     objects: str = Field(default="", pattern=r"^(|file:.+|s3://.+)$")
-    """Where bodies over `inline_bytes` are kept: file:DIRECTORY or s3://BUCKET[/PREFIX]; "" keeps
-    all in the store. Credentials of S3 come from the usual AWS_ variables."""
+    """Where bodies over `inline_bytes` are kept: file:DIRECTORY or s3://BUCKET[/PREFIX], in it each
+    serving in a folder of its own (NAMESPACE/NAME); "" keeps all in the store. Credentials of S3
+    come from the usual AWS_ variables."""
     upstreams: tuple[str, ...] = ()
     """URLs of the inference server's replicas; "" finds the Pods of `service`."""
     service: str = ""

@@ -13,6 +13,13 @@ from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
 
 KEY_HEADER = b"x-servedeck-key"
 
+_PROXY_HEADERS = frozenset(
+    {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip", b"x-request-id"}
+)
+_HERE = frozenset({"127.0.0.1", "::1"})
+"""Addresses of a client on this host. The others of 127.0.0.0/8 are not: from 127.0.0.6 the proxy
+of a service mesh in the Pod (Istio) passes on requests from elsewhere."""
+
 
 class Access(IntEnum):
     """What a caller may do; each includes those before it."""
@@ -82,12 +89,15 @@ def _read_key(name: str, file: Path | None) -> bytes | None:
 
 def _is_local(scope: Scope) -> bool:
     """Whether a program on this host asks. A page of another site in a browser on this host does
-    not count: it sends Origin, or reaches the port by a name of its own (DNS rebinding)."""
+    not count: it sends Origin, or reaches the port by a name of its own (DNS rebinding). Nor does
+    what a proxy on this host passes on."""
     client = scope.get("client")
     headers = dict(scope["headers"])
-    if client is None or b"origin" in headers:
+    if client is None or b"origin" in headers or not _PROXY_HEADERS.isdisjoint(headers):
         return False
-    return _is_loopback(client[0]) and _is_loopback(_host_name(headers.get(b"host", b"")))
+    return client[0].removeprefix("::ffff:") in _HERE and _is_loopback(
+        _host_name(headers.get(b"host", b""))
+    )
 
 
 def _host_name(host: bytes) -> str:

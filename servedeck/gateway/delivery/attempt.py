@@ -21,6 +21,7 @@ from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.delivery.output_parts import OutputParts
 from servedeck.gateway.delivery.retry_policy import (
     FIRST_ERROR_STATUS,
+    LAST_STATUS,
     Result,
     is_temporary,
     parse_retry_after,
@@ -208,6 +209,14 @@ class _Exchange:
 
     async def _read_response(self, response: aiohttp.ClientResponse, spool: Spool) -> Answer:
         self.status = response.status
+        if not 200 <= response.status <= LAST_STATUS:
+            response.close()
+            return _failure(
+                f"The inference server answered with the status {response.status}, which is not"
+                " that of an answer.",
+                "error",
+                response.status,
+            )
         headers = decode_headers(response.raw_headers)
         media_type = (find_header(headers, "content-type") or "").partition(";")[0].strip()
         is_event_stream = media_type.lower() == _EVENT_STREAM

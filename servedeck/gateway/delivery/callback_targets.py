@@ -23,6 +23,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
 
 _TRANSLATED_NETWORK = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST_NETWORK = ipaddress.IPv6Network("2000::/3")
+"""The public addresses of IPv6. Others lead to IPv4 (::127.0.0.1, 64:ff9b:1::/48) or are local
+(fec0::/10), though Python takes some of them for public."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -94,7 +97,8 @@ def is_allowed_address(text: str, entry: str) -> bool:
         return False
     host, _, port = entry.partition(":")
     is_meant = bool(port) or _clean_host(host).endswith(_CLUSTER_SUFFIXES)
-    return is_meant or address.is_global
+    is_public = address.is_global and (address.version == 4 or address in _UNICAST_NETWORK)
+    return is_meant or is_public
 
 
 def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

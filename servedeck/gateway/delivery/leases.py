@@ -1,4 +1,5 @@
-"""Keeps what a worker holds, and aborts what it has lost."""
+"""Keeps what a worker holds, aborts what it has lost, and gives back what it was given without
+being told."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ import contextlib
 import logging
 from time import monotonic
 
+from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.delivery.running import Abort, RunningAttempts
-from servedeck.gateway.stores.store import StoreError, TaskStore
+from servedeck.gateway.stores.store import StoreError
 
 _BEATS_PER_LEASE = 3
 _BATCH = 200
@@ -18,10 +20,13 @@ _log = logging.getLogger(__name__)
 
 
 class Leases:
-    def __init__(self, store: TaskStore, running: RunningAttempts, lease: float) -> None:
-        self._store = store
+    def __init__(self, context: GatewayContext, worker: str, running: RunningAttempts) -> None:
+        self._store = context.store
+        self._worker = worker
         self._running = running
-        self._lease = lease
+        self._lease = context.settings.lease
+        self._claim_age = 2 * context.settings.store_timeout
+        """Seconds after which a claim has been answered, or never will be."""
         self._asked = asyncio.Event()
 
     def check_now(self) -> None:
@@ -42,6 +47,7 @@ class Leases:
             wait = interval
             try:
                 await self._beat()
+                await self._release()
             except StoreError as error:
                 _log.warning("Leases were not renewed: %s", error)
                 wait = retry
@@ -63,6 +69,13 @@ class Leases:
                     one.abort(Abort.LOST)
                 else:
                     one.renewed = before
+
+    async def _release(self) -> None:
+        """A store that was too slow, or killed, may have done a claim whose answer never came. Its
+        tasks would wait for their leases, and lose an attempt that was not made."""
+        count = await self._store.release(self._worker, self._running.keys, self._claim_age)
+        if count:
+            _log.warning("%d tasks are given back whose claim was not answered.", count)
 
     async def _abort_overdue(self) -> None:
         """Apart from the renewal, which may wait for a store that does not answer."""

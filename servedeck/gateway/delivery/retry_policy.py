@@ -11,6 +11,8 @@ from typing import NamedTuple
 from servedeck.async_queue.tasks import FailureReason, TaskState
 
 FIRST_ERROR_STATUS = 400
+LAST_STATUS = 599
+"""RFC 9110, section 15: a caller could not be given another one, nor 101 for another protocol."""
 _FIRST_SERVER_ERROR = 500
 _TEMPORARY_STATUSES = frozenset({408, 425, 429})
 _RETRY_AFTER_SPREAD = 0.1

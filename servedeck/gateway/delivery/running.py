@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -10,6 +11,8 @@ from time import monotonic, time
 from typing import Any
 
 from servedeck.gateway.stores.store import Claimed
+
+_MOST_GIVEN_UP = 1000
 
 
 class Abort(Enum):
@@ -60,6 +63,7 @@ class RunningAttempts:
     def __init__(self) -> None:
         self._by_key: dict[tuple[str, int], Running] = {}
         self._by_id: dict[str, Running] = {}
+        self._given_up: deque[tuple[str, int]] = deque(maxlen=_MOST_GIVEN_UP)
         self.changed = asyncio.Event()
         """Set when one has ended."""
 
@@ -68,6 +72,12 @@ class RunningAttempts:
 
     def __iter__(self) -> Iterator[Running]:
         return iter(tuple(self._by_key.values()))
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """Of all that were made and are not recorded: also those that were given up, and are left
+        to their leases."""
+        return [*self._by_key, *self._given_up]
 
     def find(self, id: str) -> Running | None:
         """The latest of a task."""
@@ -79,7 +89,9 @@ class RunningAttempts:
             earlier.abort(Abort.LOST)
         self._by_key[running.key] = self._by_id[running.claimed.id] = running
 
-    def remove(self, running: Running) -> None:
+    def remove(self, running: Running, *, is_recorded: bool) -> None:
+        if not is_recorded:
+            self._given_up.append(running.key)
         del self._by_key[running.key]
         if self._by_id.get(running.claimed.id) is running:
             del self._by_id[running.claimed.id]

@@ -81,5 +81,10 @@ class Spool:
         if self._file is None:
             number, path = tempfile.mkstemp(prefix="servedeck-result-")
             self._path, self._file = Path(path), os.fdopen(number, "wb")
+            opened = Path(f"/proc/self/fd/{number}")
+            if opened.exists():
+                # It has no name any longer, so that it ends with the process, even if that is killed.
+                self._path.unlink()
+                self._path = opened
         self._file.write(data)
         self._file.flush()

@@ -52,7 +52,7 @@ class Worker:
         self._is_claiming = False
         self._is_draining = False
         self._is_over = asyncio.Event()
-        self._leases = Leases(context.store, self._running, context.settings.lease)
+        self._leases = Leases(context, self.name, self._running)
         self._ends = Ends(context, self.name, rng)
         self._sweeper = Sweeper(context, rng, self._wake.set)
         self._callbacks = Callbacks(context, rng)
@@ -183,9 +183,11 @@ class Worker:
 
     async def _deliver(self, running: Running, requester: Requester) -> None:
         answer: Answer | None = None
+        is_recorded = False
         try:
             if self._is_draining:
                 await self._ends.hand_back(running)
+                is_recorded = not running.is_lost
                 return
             self._observe_start(running.claimed)
             answer = await self._request(running, requester)
@@ -193,12 +195,13 @@ class Worker:
                 await self._ends.record(running, answer)
             elif not running.is_lost:
                 await self._ends.hand_back(running)
+            is_recorded = not running.is_lost
         except Exception:
             _log.exception("An attempt was given up; its task is found by its lease.")
         finally:
             if answer is not None:
                 answer.close()
-            self._running.remove(running)
+            self._running.remove(running, is_recorded=is_recorded)
             self._wake.set()
 
     async def _request(self, running: Running, requester: Requester) -> Answer | None:

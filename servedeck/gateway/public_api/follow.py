@@ -109,8 +109,9 @@ class Followers:
                     return  # deleted while it was followed
                 task = found.task
                 if task.state.is_final:
-                    async for part in self._rest(task, position):
-                        yield part
+                    with self._results.holding(task):
+                        async for part in self._rest(task, position):
+                            yield part
                     return
                 outputs = await self._read_outputs(id, position)
                 if outputs is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -32,7 +33,24 @@ from servedeck.gateway.public_api.caller import check_issued, gone
 from servedeck.gateway.public_api.drain_rate import DrainRate
 from servedeck.gateway.stores.store import Response, StoreError
 
+_MIN_HELD_BYTES = 64 << 20
+_OBJECT_BYTES = 2 << 20
+"""What an object that is read in parts takes."""
+_BUSY_SECONDS = 2
+
 _log = logging.getLogger(__name__)
+
+
+class ResultsBusyError(HttpError):
+    """As many large results are being sent as may be in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            503,
+            "Too many large results",
+            "The gateway is sending as much as it can hold; try again in a moment.",
+            retry_after=_BUSY_SECONDS,
+        )
 
 
 class Results:
@@ -42,6 +60,9 @@ class Results:
         self._context = context
         self._drain_rate = drain_rate
         self._draining = draining
+        self._held_bytes = 0
+        """Of results that are being sent: a client may take its time."""
+        self._max_held_bytes = max(_MIN_HELD_BYTES, 2 * context.settings.max_result_bytes)
 
     async def send_status(
         self, scope: Scope, receive: Receive, send: Send, id: str, wait: int
@@ -83,13 +104,33 @@ class Results:
             if not task.state.is_final:
                 return False
             await self.send_response(scope, send, task)
+        except ResultsBusyError:
+            return False
         except StoreError as error:
             _log.debug("The result of a task that is waited for cannot be read: %s", error)
             return False
         return True
 
+    @contextmanager
+    def holding(self, task: Task) -> Iterator[None]:
+        """While its response is sent. Raises ResultsBusyError."""
+        size = task.response_bytes
+        if self._context.objects is not None and size > self._context.settings.inline_bytes:
+            size = _OBJECT_BYTES
+        if self._held_bytes and self._held_bytes + size > self._max_held_bytes:
+            raise ResultsBusyError
+        self._held_bytes += size
+        try:
+            yield
+        finally:
+            self._held_bytes -= size
+
     async def send_response(self, scope: Scope, send: Send, task: Task) -> None:
         """The response of an ended task. Raises HttpError if it has none, and StoreError."""
+        with self.holding(task):
+            await self._send_response(scope, send, task)
+
+    async def _send_response(self, scope: Scope, send: Send, task: Task) -> None:
         response = None
         if task.state is not TaskState.CANCELLED:
             response = await self._context.store.read_response(task.id)

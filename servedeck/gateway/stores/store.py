@@ -260,6 +260,11 @@ class TaskStore(Protocol):
         """Renew the leases of (id, attempt); returns the ids of those that are no longer the
         caller's, whose work is to be aborted."""
 
+    async def release(self, worker: str, held: Sequence[tuple[str, int]], age: float) -> int:
+        """Give back what the worker claimed more than `age` seconds ago and does not have, as the
+        answer to its claim was lost: what is in progress under its name, but not among `held`, (id,
+        attempt). It costs no attempt. Returns how many tasks those were."""
+
     async def finish(self, end: End) -> bool:
         """Record the end and the response, if the attempt is the present one and Processing; False
         (fenced) if not, also if it is repeated after it was recorded."""

@@ -10,6 +10,7 @@ from servedeck.async_queue.tasks import Task
 from servedeck.gateway.messages import RequestHead
 
 LOST_MESSAGE = "The gateway that delivered it was lost."
+UNHEARD_MESSAGE = "The gateway that was to deliver it did not get the answer of the store."
 EXPIRED_MESSAGE = "Its deadline passed."
 CANCELLED_MESSAGE = "It was cancelled."
 NO_CREDENTIALS_REFUSAL = (

@@ -113,6 +113,10 @@ def scope(client: str | None, **headers: str) -> dict[str, Any]:
         ("127.0.0.1", {"host": "evil.example:8081"}, False),
         ("127.0.0.1", {"host": "127.0.0.1.evil.example"}, False),
         ("127.0.0.1", {}, False),
+        # the proxy of a mesh in the Pod, and another one on this host
+        ("127.0.0.6", {"host": "localhost"}, False),
+        ("127.0.0.1", {"host": "localhost", "x-forwarded-for": "10.0.0.7"}, False),
+        ("127.0.0.1", {"host": "localhost", "via": "1.1 proxy"}, False),
         # what a client says of its address does not count
         ("10.0.0.7", {"host": "localhost", "x-forwarded-for": "127.0.0.1"}, False),
     ],
@@ -136,11 +140,11 @@ def test_with_a_key_this_host_needs_it_too(tmp_path: Path) -> None:
         check.require(scope("127.0.0.1", host="localhost"), Access.VIEW)
 
 
-async def test_a_forwarded_address_does_not_count(rig: Rig) -> None:
-    # a proxy on this host would pass on callers from elsewhere: it must not be believed either way
-    headers = {"X-Forwarded-For": "10.0.0.7"}
-    async with rig.session.get(f"{rig.url}/-/async/queue", headers=headers) as response:
-        assert response.status == 200
+async def test_who_comes_through_a_proxy_on_this_host_needs_a_key(rig: Rig) -> None:
+    for address in ("10.0.0.7", "127.0.0.1"):
+        headers = {"X-Forwarded-For": address}
+        async with rig.session.get(f"{rig.url}/-/async/queue", headers=headers) as response:
+            assert response.status == 401
 
 
 def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from servedeck.gateway.stores.store import StoreUnavailableError
 _METHODS = [
     "claim",
     "beat",
+    "release",
     "finish",
     "retry",
     "append_output",

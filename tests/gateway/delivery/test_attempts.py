@@ -147,6 +147,11 @@ BROKEN = {
     "no response": sends(b""),
     "half a head": sends(b"HTTP/1.1 200 OK\r\nContent-Le"),
     "not HTTP": sends(b"hello\r\n\r\n"),
+    "another protocol": sends(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nx"
+    ),
+    "no status of an answer": sends(b"HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n"),
+    "no status of HTTP": sends(b"HTTP/1.1 999 High\r\nContent-Length: 0\r\n\r\n"),
 }
 
 
@@ -174,6 +179,19 @@ async def test_a_response_that_never_was_whole_is_not_kept(make_gateway: MakeGat
         assert (task.reason, task.status) == (FailureReason.EXHAUSTED, None)
         assert await gateway.store.read_response(id) is None
         assert [one.status for one in await gateway.store.read_attempts(id)] == [200, 200]
+
+
+async def test_a_response_that_no_caller_could_be_given_is_not_kept(
+    make_gateway: MakeGateway,
+) -> None:
+    async with serve(BROKEN["no status of HTTP"]) as server:
+        gateway = await make_gateway(server.url)
+        id = await gateway.submit(max_attempts=1)
+        async with gateway.running():
+            task = await gateway.wait_for(id)
+        assert (task.reason, task.status) == (FailureReason.EXHAUSTED, None)
+        assert "the status 999" in task.message
+        assert await gateway.store.read_response(id) is None
 
 
 async def test_bytes_after_the_response_are_of_no_other_task(make_gateway: MakeGateway) -> None:

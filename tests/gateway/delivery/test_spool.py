@@ -28,7 +28,9 @@ async def test_a_large_body_is_not_held_in_memory(tmp_path: Path, temporary: Pat
     for part in parts:
         await spool.add(part)
     assert sum(map(len, spool._parts)) < 500_000
-    assert len(list(temporary.iterdir())) == 1
+    # a file without a name ends with the process that is killed
+    assert len(list(temporary.iterdir())) == (0 if Path("/proc/self/fd").is_dir() else 1)
+    assert spool._file is not None
     content = await spool.store("task/result-1")
     assert (content.data, content.size) == (b"", 2_000_000)
     assert b"".join([one async for one in objects.read(content.object)]) == b"".join(parts)

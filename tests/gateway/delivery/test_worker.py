@@ -287,6 +287,38 @@ async def test_a_drain_ends_though_the_store_is_away(
 # -- errors of our own --------------------------------------------------------------------------
 
 
+async def test_a_claim_whose_answer_was_lost_costs_no_attempt(make_gateway: MakeGateway) -> None:
+    async with serve(answers()) as server:
+        gateway = await make_gateway(server.url, store_timeout=100, lease=36000)
+        id = await gateway.submit(max_attempts=1)
+        gateway.store.lost_answers.add("claim")
+        async with gateway.running():
+            await gateway.wait_for(id, TaskState.PROCESSING)
+            gateway.worker._leases.check_now()
+            await wait_until(lambda: gateway.store.calls["release"] > 1)
+            gateway.store.shift = 1000
+            gateway.worker._leases.check_now()
+            task = await gateway.wait_for(id)
+        assert (task.state, task.attempt) == (TaskState.COMPLETED, 2)
+        assert len(server.requests) == 1
+
+
+async def test_what_was_given_up_is_not_released(make_gateway: MakeGateway) -> None:
+    async with serve(answers()) as server:
+        gateway = await make_gateway(server.url, store_timeout=100, lease=36000)
+        gateway.store.before["finish"] = fail
+        id = await gateway.submit()
+        async with gateway.running():
+            await wait_until(lambda: gateway.worker._running.keys == [(id, 1)])
+            await wait_until(lambda: not gateway.worker.running_count)
+            gateway.store.shift = 1000
+            before = gateway.store.calls["release"]
+            gateway.worker._leases.check_now()
+            await wait_until(lambda: gateway.store.calls["release"] > before)
+            assert (await gateway.find(id)).state is TaskState.PROCESSING
+        assert len(server.requests) == 1
+
+
 async def test_an_error_in_a_claim_does_not_end_the_worker(
     make_gateway: MakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

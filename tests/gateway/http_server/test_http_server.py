@@ -271,6 +271,26 @@ async def test_a_response_that_cannot_be_ended_is_cut_off(
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
 
 
+async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.05)
+    has_ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive())["type"] != "http.disconnect":
+            part = {"type": "http.response.body", "body": b"x" * (64 << 20), "more_body": True}
+            await send(part)
+        has_ended.set()
+
+    async with serve(app, bind("127.0.0.1", 0)) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.write(HEAD + b"\r\n")
+        await with_timeout(has_ended.wait())
+        writer.close()
+
+
 async def test_a_free_port_is_chosen_and_may_be_taken_again() -> None:
     sock = bind("127.0.0.1", 0)
     async with serve(App(), sock) as port:

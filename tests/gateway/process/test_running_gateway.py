@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from servedeck.gateway.delivery.sweeper import delete_orphans
 from servedeck.gateway.delivery.worker import Worker
 from servedeck.gateway.identity import MIN_SECRET_BYTES
 from servedeck.gateway.process import GatewayError, make_context, running_gateway
@@ -98,6 +99,17 @@ async def test_a_gateway_that_cannot_start_leaves_nothing(tmp_path: Path) -> Non
         await with_timeout(gateway.wait_until_open())
 
 
+async def test_a_store_that_comes_back_while_it_ends_starts_nothing(tmp_path: Path) -> None:
+    async with running_gateway(settings(tmp_path)) as first:
+        await with_timeout(first.wait_until_open())
+        async with running_gateway(settings(tmp_path)) as second:
+            await wait_until(lambda: "in use" in second.state.not_ready)
+            [starting] = [one for one in second._parts if one.get_name() == "start"]
+            await second.drain()
+            await wait_until(starting.cancelled)
+            assert second.state.not_ready == "The gateway shuts down."
+
+
 # -- the secret -------------------------------------------------------------------------------
 
 
@@ -148,6 +160,27 @@ async def test_settings_that_cannot_be_used_are_named(
     with pytest.raises(GatewaySettingsError, match=said):
         async with running_gateway(settings(Path(), **changes)):
             pass
+
+
+async def test_servings_that_share_an_object_store_keep_their_objects(tmp_path: Path) -> None:
+    contexts = []
+    for name in ("chat/llama", "chat/qwen"):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        context = make_context(
+            settings(folder, serving=name, objects=f"file:{tmp_path / 'objects'}")
+        )
+        await context.store.open()
+        contexts.append(context)
+    first, second = contexts
+    assert first.objects is not None
+    assert second.objects is not None
+    await first.objects.put("task/request", b"body")
+    assert await delete_orphans(second, second.objects, 0) == 0
+    assert [part async for part in first.objects.read("task/request")] == [b"body"]
+    assert await delete_orphans(first, first.objects, 0) == 1
+    for context in contexts:
+        await context.store.close()
 
 
 async def test_what_the_settings_name_is_opened(tmp_path: Path) -> None:

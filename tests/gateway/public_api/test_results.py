@@ -11,6 +11,7 @@ import pytest
 
 from servedeck.async_queue.tasks import FailureReason, TaskState
 from servedeck.gateway.objects import ObjectStoreError
+from servedeck.gateway.public_api import results
 from servedeck.gateway.stores.store import Content
 from tests.gateway.public_api.harness import LONG, Gateway, record, running_gateway
 from tests.waiting import wait_until, with_timeout
@@ -122,6 +123,38 @@ async def test_a_result_without_a_body(tmp_path: Path, status: int) -> None:
         await gateway.end(await gateway.claim(), b"", status=status, headers=[])
         answer = await gateway.ask("GET", f"/-/async/tasks/{id}/result", headers=AUTH)
         assert (answer.status, answer.body) == (status, b"")
+
+
+async def test_results_that_nobody_reads_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 32 << 20  # more than the kernel buffers
+    monkeypatch.setattr(results, "_MIN_HELD_BYTES", 2 * size)
+    async with running_gateway(tmp_path, max_result_bytes=size) as gateway:
+        id = await submit(gateway)
+        await gateway.end(await gateway.claim(), bytes(size))
+        path = f"/-/async/tasks/{id}/result"
+        writers = []
+
+        async def ask_and_read_nothing() -> None:
+            _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1)
+            authorization = AUTH["Authorization"]
+            head = f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\n\r\n"
+            writer.write(head.encode())
+            writers.append(writer)
+
+        await ask_and_read_nothing()
+        await wait_until(lambda: gateway.app._results._held_bytes == size)
+        await ask_and_read_nothing()
+        await wait_until(lambda: gateway.app._results._held_bytes == 2 * size)
+        answer = await gateway.ask("GET", path, headers=AUTH)
+        assert (answer.status, answer.json()["title"]) == (503, "Too many large results")
+        assert "Retry-After" in answer.headers
+        assert (await gateway.ask("GET", path[: -len("/result")], headers=AUTH)).status == 200
+        for writer in writers:
+            writer.transport.abort()
+        await wait_until(lambda: not gateway.app._results._held_bytes)
+        assert (await gateway.ask("GET", path, headers=AUTH)).status == 200
 
 
 async def test_a_refused_request_has_the_servers_answer(tmp_path: Path) -> None:

@@ -57,6 +57,31 @@ async def test_the_tasks_of_a_lost_worker_are_given_back(case: StoreCase) -> Non
     assert taken[0].attempts_left == 1
 
 
+async def test_what_a_worker_was_not_told_of_is_given_back(case: StoreCase) -> None:
+    store = case.store
+    ids = [await submit(store, credentials=b"secret", max_attempts=1) for _ in range(3)]
+    unheard, held = await claim(store, 2, worker="mine")
+    (other,) = await claim(store, 1, worker="another")
+    known = [(held.id, held.attempt)]
+    assert await store.release("mine", known, LONG) == 0
+    await case.pass_time()
+    await case.pass_time()
+    cursor = await store.feed_end()
+    assert await store.release("mine", [*known, (unheard.id, unheard.attempt)], SHORT) == 0
+    assert await store.release("mine", [*known, (unheard.id, unheard.attempt + 1)], SHORT) == 1
+    assert [one.state for one in await store.read_feed(cursor, 9, 0)] == [TaskState.PENDING]
+    assert await store.release("mine", known, SHORT) == 0
+    for one in (held, other):
+        assert await state_of(store, one.id) is TaskState.PROCESSING
+    (attempt,) = await store.read_attempts(unheard.id)
+    assert (attempt.worker, attempt.is_counted) == ("mine", False)
+    assert not await store.finish(end_of(unheard))
+    (again,) = await claim(store, 5)
+    assert (again.id, again.attempt, again.attempts_left) == (ids[0], 2, 0)
+    assert again.credentials == b"secret"
+    assert await store.finish(end_of(again))
+
+
 async def test_a_worker_lost_in_each_attempt_uses_them_up(case: StoreCase) -> None:
     store = case.store
     id = await submit(store, max_attempts=3)

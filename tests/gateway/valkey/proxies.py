@@ -61,6 +61,36 @@ async def cutting_proxy(target: int) -> AsyncIterator[CuttingProxy]:
         server.close()
 
 
+class Address:
+    """Leads each new connection to `target`, as the Service of a primary does; those that are open
+    stay where they are."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        back = asyncio.create_task(_copy(up_reader, writer))
+        try:
+            await _copy(reader, up_writer)
+        finally:
+            back.cancel()
+            up_writer.close()
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def address_of(target: int) -> AsyncIterator[Address]:
+    address = Address(target)
+    server = await asyncio.start_server(address._serve, "127.0.0.1", 0)
+    address.port = server.sockets[0].getsockname()[1]
+    try:
+        yield address
+    finally:
+        server.close()
+
+
 @contextlib.asynccontextmanager
 async def answering(reply: bytes, version: str = "7.2.4", wait: int = 0) -> AsyncIterator[int]:
     """The port of a server of a version that gives this one answer to each function, and `wait` to

@@ -17,7 +17,7 @@ from servedeck.gateway.stores.store import (
 from servedeck.gateway.stores.valkey.store import ValkeyStore
 from tests.gateway.conftest import StartValkey
 from tests.gateway.valkey.helpers import SERVING, claim, end_of, make_store, new_task, submit
-from tests.gateway.valkey.proxies import answering
+from tests.gateway.valkey.proxies import address_of, answering
 from tests.gateway.valkey_server import ValkeyServer
 from tests.waiting import WAIT_SECONDS, wait_until, with_timeout
 
@@ -108,6 +108,28 @@ async def test_a_replica_cannot_be_written_to(valkey_server: ValkeyServer) -> No
     assert valkey_server.ask("REPLICAOF", "NO", "ONE").startswith("+OK")
     await submit(store)
     await store.close()
+
+
+@pytest.mark.parametrize("first", ["submit", "check"])
+async def test_the_address_is_resolved_anew_after_a_failover(
+    start_valkey: StartValkey, first: str
+) -> None:
+    old, new = start_valkey(), start_valkey()
+    async with address_of(old.port) as address:
+        store = make_store(old, url=f"valkey://127.0.0.1:{address.port}")
+        await store.open()
+        waiting = asyncio.create_task(store.read_feed(await store.feed_end(), 10, 3600))
+        await submit(store)
+        await with_timeout(waiting)
+        address.target = new.port
+        assert old.ask("REPLICAOF", "127.0.0.1", str(new.port)).startswith("+OK")
+        if first == "check":
+            assert "is a replica" in await store.check()
+            assert await store.check() == ""
+        # its connections to the old one are open still
+        await submit(store)
+        assert new.ask("ZCARD", f"{{{SERVING}}}:s:P").startswith(":1")
+        await store.close()
 
 
 async def test_too_few_replicas(valkey_server: ValkeyServer) -> None:

@@ -11,6 +11,7 @@ import pytest
 from servedeck.async_queue.tasks import TaskState
 from servedeck.gateway.stores.store import Content, FeedTrimmedError
 from servedeck.gateway.stores.valkey import connection
+from servedeck.gateway.stores.valkey import store as valkey_store
 from servedeck.gateway.stores.valkey.connection import LIBRARY
 from servedeck.gateway.stores.valkey.store import ValkeyStore
 from tests.gateway.valkey.helpers import (
@@ -24,7 +25,7 @@ from tests.gateway.valkey.helpers import (
     submit,
 )
 from tests.gateway.valkey_server import ValkeyServer
-from tests.waiting import with_timeout
+from tests.waiting import wait_until, with_timeout
 
 MAX_TASK_BYTES = 1434
 """1.4 KiB, beside the bodies."""
@@ -246,6 +247,30 @@ async def test_many_who_wait_do_not_hold_up_commands(valkey_server: ValkeyServer
         asyncio.create_task(store.read_outputs(id, 1, 0, 3600)) for _ in range(100)
     ]
     await submit(store)
+    assert await store.append_output(id, claimed.attempt, b"part")
+    for outputs in await with_timeout(asyncio.gather(*waiting)):
+        assert outputs == (1, [(1, b"part")], False)
+    await store.close()
+
+
+async def test_the_feed_does_not_wait_for_those_who_follow_tasks(
+    valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_BLOCKING_CONNECTIONS", 10)
+    monkeypatch.setattr(connection, "MAX_BLOCK_SECONDS", 3600.0)
+    monkeypatch.setattr(valkey_store, "_OUTPUT_BLOCK_SECONDS", 3600.0)
+    store = make_store(valkey_server)
+    await store.open()
+    id = await submit(store, is_stream=True)
+    [claimed] = await claim(store)
+    waiting: list[Any] = [
+        asyncio.create_task(store.read_outputs(id, 1, 0, 3600)) for _ in range(30)
+    ]
+    await wait_until(lambda: store._valkey._waiting == 2, "those who wait with a connection")
+    reading = asyncio.create_task(store.read_feed(await store.feed_end(), 10, 3600))
+    await wait_until(lambda: store._valkey._waiting == 3, "the reader of the feed")
+    await submit(store)
+    assert await with_timeout(reading)
     assert await store.append_output(id, claimed.attempt, b"part")
     for outputs in await with_timeout(asyncio.gather(*waiting)):
         assert outputs == (1, [(1, b"part")], False)

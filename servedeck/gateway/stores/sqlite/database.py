@@ -108,6 +108,8 @@ class Database:
         self._timeout = timeout
         self._on_commit = on_commit
         self._lock: int | None = None
+        self._file = (0, 0)
+        """Device and inode."""
         self._writing: sqlite3.Connection | None = None
         self._reading: sqlite3.Connection | None = None
         self._writer: _Worker | None = None
@@ -169,6 +171,8 @@ class Database:
         self._lock = self._take_lock()
         # Bodies are in it: for this user only. SQLite's other files get the same mode.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        found = self._path.stat()
+        self._file = (found.st_dev, found.st_ino)
         self._writing = connect(self._path, for_writing=True)
         self._reading = connect(self._path, for_writing=False)
         now = self._clock()
@@ -229,6 +233,7 @@ class Database:
             return None
 
     def _commit(self, items: list[_Item], touched: set[str]) -> int:
+        self._require_file()
         if self._writing is None:
             self._writing = connect(self._path, for_writing=True)
         db = self._writing
@@ -244,6 +249,16 @@ class Database:
                 db.execute("ROLLBACK")
             raise
         return end
+
+    def _require_file(self) -> None:
+        """SQLite goes on writing to a file that was deleted, or replaced: what is accepted then
+        would be gone with this process. Raises SchemaError."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            raise SchemaError(f"{self._path} was deleted while it was in use.") from None
+        if (found.st_dev, found.st_ino) != self._file:
+            raise SchemaError(f"{self._path} was replaced while it was in use; start again.")
 
     @staticmethod
     def _run_operation(transaction: Transaction, item: _Item) -> None:

@@ -116,6 +116,9 @@ class SqliteStore:
     async def beat(self, held: Sequence[tuple[str, int]], lease: float) -> list[str]:
         return await self._db.write(lambda tx: writes.beat(tx, held, lease))
 
+    async def release(self, worker: str, held: Sequence[tuple[str, int]], age: float) -> int:
+        return await self._db.write(lambda tx: writes.release(tx, worker, held, age))
+
     async def finish(self, end: End) -> bool:
         return await self._db.write(lambda tx: writes.finish(tx, end))
 

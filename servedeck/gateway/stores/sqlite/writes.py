@@ -30,6 +30,7 @@ from servedeck.gateway.stores.task_records import (
     EXPIRED_MESSAGE,
     NO_CREDENTIALS_REFUSAL,
     OUTPUT_SECONDS,
+    UNHEARD_MESSAGE,
 )
 
 
@@ -181,6 +182,20 @@ def beat(tx: Transaction, held: Sequence[tuple[str, int]], lease: float) -> list
             (tx.now + lease, id, attempt),
         ).rowcount
     ]
+
+
+def release(tx: Transaction, worker: str, held: Sequence[tuple[str, int]], age: float) -> int:
+    rows = tx.db.execute(
+        "SELECT seq, id, attempt FROM task INDEXED BY task_pod WHERE state = 'processing' "
+        "AND worker = ? AND started < ?",
+        (worker, tx.now - age),
+    ).fetchall()
+    known = set(held)
+    unheard = [seq for seq, id, attempt in rows if (id, attempt) not in known]
+    for seq in unheard:
+        record_cut_attempt(tx, seq, UNHEARD_MESSAGE, is_counted=False)
+        give_back(tx, seq, UNHEARD_MESSAGE, 0.0, is_counted=False)
+    return len(unheard)
 
 
 def finish(tx: Transaction, end: End) -> bool:
@@ -392,7 +407,7 @@ def record_attempt(db: sqlite3.Connection, seq: int, record: Attempt) -> None:
         )
 
 
-def record_cut_attempt(tx: Transaction, seq: int, message: str) -> None:
+def record_cut_attempt(tx: Transaction, seq: int, message: str, *, is_counted: bool = True) -> None:
     """The end of the attempt of a task that is Processing, of which its worker said nothing."""
     row = tx.db.execute(
         "SELECT attempt, pod, worker, started FROM task WHERE seq = ? AND state = 'processing'",
@@ -401,7 +416,13 @@ def record_cut_attempt(tx: Transaction, seq: int, message: str) -> None:
     if row is not None:
         attempt, pod, worker, started = row
         record = Attempt(
-            attempt=attempt, pod=pod, worker=worker, began=started, ended=tx.now, message=message
+            attempt=attempt,
+            pod=pod,
+            worker=worker,
+            began=started,
+            ended=tx.now,
+            message=message,
+            is_counted=is_counted,
         )
         record_attempt(tx.db, seq, record)
 

@@ -34,6 +34,7 @@ async def find_risk(valkey: ValkeyConnection) -> str:
             " set appendonly yes."
         )
     if information.get("role") != "master":
+        await valkey.reconnect()
         return f"{valkey.address} is a replica and cannot be written to."
     match await valkey.parameter("appendfsync"):
         case "no":

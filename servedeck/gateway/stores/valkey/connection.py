@@ -27,6 +27,7 @@ from servedeck.gateway.stores.task_records import (
     LOST_MESSAGE,
     NO_CREDENTIALS_REFUSAL,
     OUTPUT_SECONDS,
+    UNHEARD_MESSAGE,
 )
 
 _SOURCE = "".join(
@@ -36,6 +37,7 @@ _SOURCE = "".join(
 for _name, _text in (
     ("EXPIRED", EXPIRED_MESSAGE),
     ("LOST", LOST_MESSAGE),
+    ("UNHEARD", UNHEARD_MESSAGE),
     ("CANCELLED", CANCELLED_MESSAGE),
     ("NO_CREDENTIALS", NO_CREDENTIALS_REFUSAL),
     ("FEED_KEPT", str(FEED_KEPT)),
@@ -51,8 +53,13 @@ _LIBRARY_TEXT = _SOURCE.replace("$LIBRARY", LIBRARY)
 MIN_VERSION = 7
 """Of Redis, as Valkey gives it too: the first with functions."""
 MAX_BLOCK_SECONDS = 5.0
+FEED_KEY = "ev"
 _CONNECTIONS = 32
 _BLOCKING_CONNECTIONS = 256
+_FEED_CONNECTIONS = 8
+"""Of the blocking ones, for the feed, so that many who follow tasks do not hold it up."""
+_POLL_SECONDS = 2.0
+"""Between looks at an entry that is waited for without a connection."""
 _DEFAULT_PORT = 6379
 
 Argument = str | bytes | int | float
@@ -72,6 +79,9 @@ _SENTENCES = {
     "NOAUTH": "asks for a password",
     "WRONGPASS": "does not accept the user or the password",
 }
+
+_NOT_PRIMARY = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS"})
+"""Refusals, before anything was done, of a server that may not be the primary any longer."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +110,10 @@ class ValkeyConnection:
         # apart, so that those who wait for news never hold up commands
         self._blocking = self._client(_BLOCKING_CONNECTIONS)
         self._loading = asyncio.Lock()
+        self._waiting = 0
+        """Connections that wait for entries."""
+        self._generation = 0
+        """Counts up with each `reconnect`."""
 
     def _client(self, connections: int) -> Redis:
         return Redis.from_pool(BlockingConnectionPool(max_connections=connections, **self._options))
@@ -110,6 +124,13 @@ class ValkeyConnection:
                 await client.aclose()
             except (exceptions.RedisError, OSError) as error:
                 _log.debug("A connection was not closed in order: %s", type(error).__name__)
+
+    async def reconnect(self) -> None:
+        """Resolve the address anew for what is asked from now on: after a failover it may lead to
+        another server, while the connections to the one that was demoted stay open."""
+        self._generation += 1
+        for client in (self._commands, self._blocking):
+            await _drop_idle(client)
 
     async def load(self) -> None:
         """Load the functions, unless they are there. Raises StoreError."""
@@ -171,9 +192,16 @@ class ValkeyConnection:
         raise AssertionError("unreachable")
 
     async def wait_for_entry(self, key: str, after: str, wait: float) -> bool:
-        """Whether the stream `key` has an entry after that id, within so many seconds (at most
-        MAX_BLOCK_SECONDS) or now. Raises StoreError."""
+        """Whether the stream `key` may have an entry after that id, within so many seconds (at most
+        MAX_BLOCK_SECONDS) or now. Those for whom there is no connection are told so now and then,
+        without being asked. Raises StoreError."""
+        spared = 0 if key == FEED_KEY else _FEED_CONNECTIONS
+        if self._waiting >= _BLOCKING_CONNECTIONS - spared:
+            await asyncio.sleep(min(wait, _POLL_SECONDS))
+            return True
+        self._waiting += 1
         milliseconds = max(1, int(min(wait, MAX_BLOCK_SECONDS) * 1000))
+        generation = self._generation
         try:
             async with asyncio.timeout(milliseconds / 1000 + self._timeout):
                 found = await _execute(
@@ -183,6 +211,10 @@ class ValkeyConnection:
                 )
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             raise self._translated(error) from None
+        finally:
+            self._waiting -= 1
+            if generation != self._generation:
+                await _drop_idle(self._blocking)
         return bool(found)
 
     async def information(self) -> dict[str, Any]:
@@ -209,6 +241,10 @@ class ValkeyConnection:
         if isinstance(error, exceptions.ResponseError):
             # after FLUSHALL with FUNCTION FLUSH, or on a new primary
             if "Function not found" in str(error):
+                await self.load()
+                return True
+            if _code_of(error) in _NOT_PRIMARY:
+                await self.reconnect()
                 await self.load()
                 return True
             return False
@@ -270,6 +306,13 @@ def _parse(url: str) -> tuple[dict[str, Any], str]:
     options["connection_class"] = SSLConnection if with_tls else Connection
     shown = f"[{host}]" if ":" in host else host
     return options, f"Valkey at {shown}:{port}"
+
+
+async def _drop_idle(client: Redis) -> None:
+    try:
+        await client.connection_pool.disconnect(inuse_connections=False)
+    except (exceptions.RedisError, OSError) as error:
+        _log.debug("A connection was not closed in order: %s", type(error).__name__)
 
 
 async def _execute(client: Redis, *command: Argument) -> Any:

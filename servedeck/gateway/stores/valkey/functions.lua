@@ -23,6 +23,7 @@ local OUTPUT_KEPT, OWNERS_KEPT = $OUTPUT_KEPT$, 86400000
 local OVERDUE_AT_ONCE = 200
 local EXPIRED, LAPSED, CANCELLED = '$EXPIRED$', '$LOST$', '$CANCELLED$'
 local NO_CREDENTIALS = '$NO_CREDENTIALS$'
+local UNHEARD = '$UNHEARD$'
 local UNREADABLE = 'Its request is no longer stored.'
 
 local function clock()
@@ -96,12 +97,12 @@ local function add_attempt(p, id, record)
 end
 
 -- The record of an attempt whose worker did not give one.
-local function add_open_attempt(p, id, now, message)
+local function add_open_attempt(p, id, now, message, more)
   local h = task(p, id, 'n', 'pd', 'w', 'st')
   add_attempt(p, id, string.format(
-    '{"attempt":%s,"pod":%s,"worker":%s,"began":%.3f,"ended":%.3f,"message":%s}',
+    '{"attempt":%s,"pod":%s,"worker":%s,"began":%.3f,"ended":%.3f,"message":%s%s}',
     h[1], cjson.encode(h[2] or ''), cjson.encode(h[3] or ''),
-    tonumber(h[4] or now) / 1000, now / 1000, cjson.encode(message)))
+    tonumber(h[4] or now) / 1000, now / 1000, cjson.encode(message), more or ''))
 end
 
 local function end_task(p, id, from, to, reason, message, now, keep)
@@ -253,6 +254,22 @@ local function beat(keys, argv)
     end
   end
   return lost
+end
+
+-- ARGV: worker, age, then id and attempt of each that it has
+local function release(keys, argv)
+  local p, now, held, released = keys[1], clock(), {}, 0
+  for k = 3, #argv, 2 do held[argv[k] .. argv[k + 1]] = true end
+  for _, id in ipairs(call('ZRANGE', p .. 's:R', 0, -1)) do
+    local h = task(p, id, 'w', 'n', 'st')
+    if h[1] == argv[1] and tonumber(h[3]) < now - tonumber(argv[2]) and not held[id .. h[2]] then
+      add_open_attempt(p, id, now, UNHEARD, ',"is_counted":false')
+      call('HINCRBY', p .. 't:' .. id, 'u', -1)
+      give_back(p, id, 0, UNHEARD, now)
+      released = released + 1
+    end
+  end
+  return released
 end
 
 -- ARGV, for each: id, attempt, state, reason, message, keep, record, response ("" for none),

@@ -208,6 +208,7 @@ end
 register('submit', submit)
 register('claim', claim, 'allow-oom')
 register('beat', beat, 'allow-oom')
+register('release', release, 'allow-oom')
 register('finish', finish, 'allow-oom')
 register('retry', retry, 'allow-oom')
 register('output', output, 'allow-oom')

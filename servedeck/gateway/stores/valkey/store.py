@@ -40,7 +40,7 @@ from servedeck.gateway.stores.store import (
 )
 from servedeck.gateway.stores.valkey.batches import Batches
 from servedeck.gateway.stores.valkey.checks import find_risk, require_version
-from servedeck.gateway.stores.valkey.connection import Argument, ValkeyConnection
+from servedeck.gateway.stores.valkey.connection import FEED_KEY, Argument, ValkeyConnection
 from servedeck.gateway.stores.valkey.records import (
     FOUND_FIELDS,
     STATE_LETTERS,
@@ -143,6 +143,11 @@ class ValkeyStore:
         arguments: list[Argument] = [part for one in held for part in one]
         lost = await self._call("beat", milliseconds(lease), *arguments, repeat=True)
         return [id.decode() for id in lost]
+
+    async def release(self, worker: str, held: Sequence[tuple[str, int]], age: float) -> int:
+        arguments: list[Argument] = [part for one in held for part in one]
+        released: int = await self._call("release", worker, milliseconds(age), *arguments)
+        return released
 
     async def finish(self, end: End) -> bool:
         return await self._ends.add(end, len(end.head) + len(end.body.data))
@@ -287,7 +292,7 @@ class ValkeyStore:
             left = until - time.monotonic()
             if rows or left <= 0:
                 return [decode_event(row) for row in rows]
-            await self._wait("ev", after, left)
+            await self._wait(FEED_KEY, after, left)
 
     # -- acting ---------------------------------------------------------------------------------
 

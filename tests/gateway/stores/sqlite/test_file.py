@@ -320,3 +320,24 @@ async def test_the_store_goes_on_after_errors_of_the_disk(tmp_path: Path) -> Non
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("Error ") == 3
+
+
+async def test_a_file_that_is_deleted_or_replaced_takes_no_tasks(
+    sqlite_case: SqliteCase, store: TaskStore, tmp_path: Path
+) -> None:
+    await submit(store)
+    file = database_of(store)._path
+    kept = tmp_path / "kept"
+    file.rename(kept)
+    with pytest.raises(StoreUnavailableError, match="was deleted"):
+        await submit(store)
+    assert "was deleted" in await store.check()
+    assert not file.exists()
+    file.write_bytes(b"")
+    with pytest.raises(StoreUnavailableError, match="was replaced"):
+        await submit(store)
+    assert file.read_bytes() == b""
+    kept.rename(file)
+    await submit(store)
+    assert await store.check() == ""
+    assert (await store.counts()).pending == 2
