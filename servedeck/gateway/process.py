@@ -137,8 +137,9 @@ class Gateway:
         await asyncio.gather(*self._parts, return_exceptions=True)
 
 
-def make_context(settings: GatewaySettings) -> GatewayContext:
-    """What the parts share; connects to nothing. Raises GatewaySettingsError."""
+def make_context(settings: GatewaySettings, upstreams: Upstreams | None = None) -> GatewayContext:
+    """What the parts share; connects to nothing. `upstreams`: other replicas than those that the
+    settings say. Raises GatewaySettingsError."""
     identity = open_identity(settings)
     try:
         objects = open_objects(settings.objects)
@@ -151,17 +152,19 @@ def make_context(settings: GatewaySettings) -> GatewayContext:
         identity=identity,
         objects=objects,
         hub=FeedHub(store),
-        upstreams=_make_upstreams(settings),
+        upstreams=upstreams or _make_upstreams(settings),
         metrics=GatewayMetrics(),
     )
 
 
 @asynccontextmanager
-async def running_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    settings: GatewaySettings, upstreams: Upstreams | None = None
+) -> AsyncIterator[Gateway]:
     """Run a gateway in this process; it answers when this enters, though with 503 while its store
-    is away. At the end its worker is drained, then its ports are closed. Raises
-    GatewaySettingsError, and GatewayError if a port cannot be used."""
-    context = await asyncio.to_thread(make_context, settings)
+    is away. At the end its worker is drained, then its ports are closed. `upstreams`: see
+    `make_context`. Raises GatewaySettingsError, and GatewayError if a port cannot be used."""
+    context = await asyncio.to_thread(make_context, settings, upstreams)
     gateway = Gateway(context)
     # What is entered last ends first: the worker is drained while the ports still answer.
     async with AsyncExitStack() as stack:
