@@ -10,7 +10,7 @@ from servedeck.serving.objects.async_gateway import (
     AsyncQueueSettings,
     build_async_gateway,
 )
-from tests.contract.target import APPLY, Target
+from tests.contract.target import APPLY, TABLE, Target
 
 Json = dict[str, Any]
 PLATFORM = AsyncPlatform(image="servedeck-gateway:1", store="valkey://valkey:6379")
@@ -45,6 +45,27 @@ def test_the_objects_of_a_gateway_are_applied_twice(target: Target, ns: str) -> 
         for port in rule["ports"]:
             port["protocol"] = "TCP"
     assert policy["spec"] == expected
+
+
+def test_the_tables_of_what_only_a_gateway_has(target: Target, ns: str) -> None:
+    for obj in build_async_gateway(ns, "llama", PLATFORM, AsyncQueueSettings()):
+        resource = BY_KIND[obj["apiVersion"], obj["kind"]]
+        root = f"/apis/{resource.api_version}" if resource.group else "/api/v1"
+        target.ok("POST", f"{root}/namespaces/{ns}/{resource.plural}", obj)
+
+    def cells(path: str) -> list[Any]:
+        table = target.ok("GET", path.format(ns), accept=TABLE)
+        names = [one["name"] for one in table["columnDefinitions"]]
+        (row,) = table["rows"]
+        return [cell for name, cell in zip(names, row["cells"], strict=True) if name != "Age"]
+
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings"
+    assert cells(rbac) == ["llama-async", "Role/llama-async", "", "", f"{ns}/llama-async"]
+    selector = "app.kubernetes.io/instance=llama-async,app.kubernetes.io/name=servedeck-gateway"
+    policies = "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies"
+    assert cells(policies) == ["llama-async", selector]
+    budgets = "/apis/policy/v1/namespaces/{}/poddisruptionbudgets"
+    assert cells(budgets)[:3] == ["llama-async", "N/A", "1"]
 
 
 def test_what_a_role_binding_and_a_network_policy_leave_out(target: Target, ns: str) -> None:
