@@ -606,6 +606,12 @@ def _add_port_forward_command(commands: Any) -> None:
     forward.add_argument(
         "--kind", metavar="KIND", default="", help="StatefulSet, LeaderWorkerSet, ...; see get"
     )
+    forward.add_argument(
+        "--async",
+        dest="to_gateway",
+        action="store_true",
+        help="to the serving's async gateway: its port 8080 for callers, or 8081 for operators",
+    )
     _add_common_flags(forward, single_namespace=True)
     forward.set_defaults(run="servedeck.commands.port_forward:run")
 

@@ -23,8 +23,11 @@ from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.commands.session import find_serving, wait_until_loaded, write_warnings
 from servedeck.fleet.session import ClusterSession
+from servedeck.fleet.views import NamespacedName
+from servedeck.forwarding.gateway_forward import GatewayForward
 from servedeck.forwarding.port_forward import PortForward
 from servedeck.forwarding.ports import DEFAULT_ADDRESS, PortError, parse_ports
+from servedeck.serving.objects.async_gateway import CALLER_PORT
 
 RESOURCE = "pods/portforward"
 
@@ -78,6 +81,35 @@ async def run_port_forward(
     return 0
 
 
+async def run_gateway_forward(
+    connection: Connection,
+    name: str,
+    ports: str,
+    *,
+    address: str = DEFAULT_ADDRESS,
+    stop: asyncio.Event,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+) -> int:
+    """Forward to the async gateway of a serving until `stop` is set; returns the exit code.
+    `ports` as in `parse_ports`. Raises ClusterError if it cannot be forwarded."""
+    out, err = out or sys.stdout, err or sys.stderr
+    key = NamespacedName(connection.namespace, name)
+    wanted = parse_ports(ports, CALLER_PORT)
+    await _check_permission(connection, key.namespace)
+    forward = GatewayForward(
+        connection, key, wanted.remote, on_error=lambda text: write_lines(err, f"servedeck: {text}")
+    )
+    where = await forward.start(address, wanted.local)
+    try:
+        target = f"the async gateway of {key}, port {wanted.remote}"
+        write_lines(out, f"Forwarding {where} → {target}")
+        await stop.wait()
+    finally:
+        await forward.close()
+    return 0
+
+
 async def _check_permission(connection: Connection, namespace: str) -> None:
     """Raises ClusterError with the missing permission: without it every connection would fail."""
     if connection.readonly:
@@ -109,6 +141,14 @@ def run(args: argparse.Namespace) -> int:
         stop = asyncio.Event()
         # As with kubectl, ctrl+c is the regular end.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        if args.to_gateway:
+            connection = await Connection.open(target)
+            try:
+                return await run_gateway_forward(
+                    connection, name, args.ports, address=args.address, stop=stop
+                )
+            finally:
+                await connection.close()
         session = ClusterSession(target, settings, namespace_fallback=False)
         return await run_port_forward(
             session, name, args.ports, address=args.address, kind=args.kind, stop=stop

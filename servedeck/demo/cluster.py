@@ -15,6 +15,7 @@ from typing import Self
 from servedeck.demo.api import access
 from servedeck.demo.api.access import DemoUser
 from servedeck.demo.api.server import ApiServer
+from servedeck.demo.async_gateways.gateways import AsyncGateways
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.errors import DemoError
@@ -48,6 +49,7 @@ class DemoCluster:
     clock: Clock
     controllers: ControllerManager
     scenario: Scenario
+    _gateways: AsyncGateways
 
     def __init__(
         self,
@@ -87,6 +89,10 @@ class DemoCluster:
             raise
         return self
 
+    def _gateway_folder(self) -> Path:
+        assert self._directory is not None, "the demo has not started"
+        return self._directory.path / "async-gateways"
+
     def _release_lock(self) -> None:
         if self._lock is not None:
             self._lock.release()
@@ -101,6 +107,8 @@ class DemoCluster:
         engine = QueryEngine(kubelet.history, replicas, self.clock)
         runtime = NodeRuntime(kubelet, self.clock, PrometheusApi(engine))
         users = [access.admin(), access.viewer(), access.namespace_admin("chat"), *self._more_users]
+        self._gateways = AsyncGateways(self.store, runtime, self._gateway_folder)
+        runtime.async_gateways = self._gateways
         self._server = ApiServer(self.store, runtime, users, port=self._port)
         if self._state is not None and self._state.exists():
             self._resume(self._state, now)
@@ -137,6 +145,7 @@ class DemoCluster:
                     await self._saver
             if self._server is not None:
                 await self._server.stop()
+            await self._gateways.close()
             self.save()
         except OSError as failure:
             raise DemoError(self._save_error(failure)) from failure

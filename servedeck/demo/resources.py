@@ -188,6 +188,26 @@ INGRESSES = Resource(
 INGRESSCLASSES = Resource(
     "networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False, generation=True
 )
+NETWORK_POLICIES = Resource(
+    "networking.k8s.io",
+    "v1",
+    "networkpolicies",
+    "NetworkPolicy",
+    short_names=("netpol",),
+    generation=True,
+)
+POD_DISRUPTION_BUDGETS = Resource(
+    "policy",
+    "v1",
+    "poddisruptionbudgets",
+    "PodDisruptionBudget",
+    short_names=("pdb",),
+    subresources=("status",),
+    generation=True,
+)
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+"""Objects alone: what a user may do is in `api/access.py`."""
 HORIZONTAL_POD_AUTOSCALERS = Resource(
     "autoscaling",
     "v2",
@@ -324,6 +344,10 @@ RESOURCES: tuple[Resource, ...] = (
     JOBS,
     INGRESSCLASSES,
     INGRESSES,
+    NETWORK_POLICIES,
+    POD_DISRUPTION_BUDGETS,
+    ROLE_BINDINGS,
+    ROLES,
     STORAGECLASSES,
     ENDPOINTSLICES,
     LEASES,

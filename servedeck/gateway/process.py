@@ -140,8 +140,9 @@ class Gateway:
         await asyncio.gather(*self._parts, return_exceptions=True)
 
 
-def make_context(settings: GatewaySettings) -> GatewayContext:
-    """What the parts share; connects to nothing. Raises GatewaySettingsError."""
+def make_context(settings: GatewaySettings, upstreams: Upstreams | None = None) -> GatewayContext:
+    """What the parts share; connects to nothing. `upstreams`: other replicas than those that the
+    settings say. Raises GatewaySettingsError."""
     identity = open_identity(settings)
     store = open_store(settings)
     return GatewayContext(
@@ -150,17 +151,19 @@ def make_context(settings: GatewaySettings) -> GatewayContext:
         identity=identity,
         objects=_open_objects(settings),
         hub=FeedHub(store),
-        upstreams=_make_upstreams(settings),
+        upstreams=upstreams or _make_upstreams(settings),
         metrics=GatewayMetrics(),
     )
 
 
 @asynccontextmanager
-async def running_gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    settings: GatewaySettings, upstreams: Upstreams | None = None
+) -> AsyncIterator[Gateway]:
     """Run a gateway in this process; it answers when this enters, though with 503 while its store
-    is away. At the end its worker is drained, then its ports are closed. Raises
-    GatewaySettingsError, and GatewayError if a port cannot be used."""
-    context = await asyncio.to_thread(make_context, settings)
+    is away. At the end its worker is drained, then its ports are closed. `upstreams`: see
+    `make_context`. Raises GatewaySettingsError, and GatewayError if a port cannot be used."""
+    context = await asyncio.to_thread(make_context, settings, upstreams)
     gateway = Gateway(context)
     # What is entered last ends first: the worker is drained while the ports still answer.
     async with AsyncExitStack() as stack:

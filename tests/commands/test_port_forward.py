@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from servedeck import cli
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError, ReadOnlyError
-from servedeck.commands.port_forward import run_port_forward
+from servedeck.commands.port_forward import run_gateway_forward, run_port_forward
 from servedeck.demo.cluster import DemoCluster
+from servedeck.demo.resources import PODS
 from servedeck.fleet.session import ClusterSession
 from tests.waiting import WAIT_SECONDS, wait_until, with_timeout
 
@@ -113,3 +117,67 @@ def test_ctrl_c_is_the_regular_end(tmp_path: Path) -> None:
             assert response.status == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(WAIT_SECONDS) == 0
+
+
+# -- to an async gateway --------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def gateway_demo() -> AsyncIterator[tuple[DemoCluster, Connection]]:
+    async with DemoCluster(live=False) as demo:
+        connection = await Connection.open(
+            ConnectionOptions(kubeconfig=(demo.kubeconfig,), context="demo", namespace="chat")
+        )
+        yield demo, connection
+        await connection.close()
+
+
+async def test_a_gateway_is_forwarded_to_while_any_of_its_pods_is_ready(
+    gateway_demo: tuple[DemoCluster, Connection],
+) -> None:
+    demo, connection = gateway_demo
+    stop, out, err = asyncio.Event(), io.StringIO(), io.StringIO()
+    running = asyncio.create_task(
+        run_gateway_forward(connection, "llama-33-70b", ":8081", stop=stop, out=out, err=err)
+    )
+    await wait_until(lambda: out.getvalue() or running.done(), "the line")
+    where = out.getvalue().split()[1]
+    text = f"Forwarding {where} → the async gateway of chat/llama-33-70b, port 8081\n"
+    assert out.getvalue() == text
+
+    async def ask() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(where.split(":")[1]))
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        try:
+            return await with_timeout(reader.read())
+        finally:
+            writer.close()
+
+    assert (await ask()).startswith(b"HTTP/1.1 200")
+    pods = [
+        pod["metadata"]["name"]
+        for pod in demo.store.list(PODS, "chat")
+        if "llama-33-70b-async-" in pod["metadata"]["name"]
+    ]
+    first, *rest = pods
+    demo.store.delete(PODS, "chat", first)
+    assert (await ask()).startswith(b"HTTP/1.1 200")
+    assert err.getvalue() == ""
+    for name in rest:
+        demo.store.delete(PODS, "chat", name)
+    with contextlib.suppress(ConnectionResetError):
+        assert await ask() == b""
+    await wait_until(err.getvalue, "the error")
+    assert err.getvalue() == (
+        "servedeck: No Pod of the async gateway of chat/llama-33-70b is Ready.\n"
+    )
+    stop.set()
+    assert await with_timeout(running) == 0
+
+
+async def test_a_serving_without_a_gateway_is_named(
+    gateway_demo: tuple[DemoCluster, Connection],
+) -> None:
+    _, connection = gateway_demo
+    with pytest.raises(ClusterError, match=r"chat/llama-31-8b has no async gateway"):
+        await run_gateway_forward(connection, NAME, "", stop=asyncio.Event())

@@ -21,6 +21,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discv1 "k8s.io/api/discovery/v1"
 	netv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -83,7 +85,7 @@ func walk(t reflect.Type) {
 
 func main() {
 	for _, v := range []any{corev1.ConfigMap{}, corev1.Endpoints{}, corev1.Event{}, corev1.LimitRange{}, corev1.Namespace{}, corev1.Node{}, corev1.PersistentVolumeClaim{}, corev1.PersistentVolume{}, corev1.Pod{}, corev1.ReplicationController{}, corev1.ResourceQuota{}, corev1.Secret{}, corev1.ServiceAccount{}, corev1.Service{},
-		appsv1.DaemonSet{}, appsv1.Deployment{}, appsv1.ReplicaSet{}, appsv1.StatefulSet{}, authn.SelfSubjectReview{}, authz.SelfSubjectAccessReview{}, authz.SelfSubjectRulesReview{}, autoscalingv2.HorizontalPodAutoscaler{}, autoscalingv1.Scale{}, batchv1.CronJob{}, batchv1.Job{}, netv1.Ingress{}, netv1.IngressClass{}, storagev1.StorageClass{}, discv1.EndpointSlice{}, coordv1.Lease{}, metav1.DeleteOptions{}} {
+		appsv1.DaemonSet{}, appsv1.Deployment{}, appsv1.ReplicaSet{}, appsv1.StatefulSet{}, authn.SelfSubjectReview{}, authz.SelfSubjectAccessReview{}, authz.SelfSubjectRulesReview{}, autoscalingv2.HorizontalPodAutoscaler{}, autoscalingv1.Scale{}, batchv1.CronJob{}, batchv1.Job{}, netv1.Ingress{}, netv1.IngressClass{}, netv1.NetworkPolicy{}, policyv1.PodDisruptionBudget{}, rbacv1.Role{}, rbacv1.RoleBinding{}, storagev1.StorageClass{}, discv1.EndpointSlice{}, coordv1.Lease{}, metav1.DeleteOptions{}} {
 		walk(reflect.TypeOf(v))
 	}
 	json.NewEncoder(os.Stdout).Encode(out)

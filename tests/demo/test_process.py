@@ -225,7 +225,7 @@ async def test_the_cluster_resumes_from_a_saved_state(tmp_path: Path) -> None:
         assert demo.store.find(DEPLOYMENTS, "search", "bge-m3") is None
         assert {pod["metadata"]["uid"] for pod in demo.store.list(PODS, "chat")} == uids
         answer = get_in_thread(demo.kubeconfig, "/apis/apps/v1/namespaces/chat/deployments")
-        assert len((await answer)["items"]) == 3
+        assert len((await answer)["items"]) == 4
 
 
 async def get_in_thread(kubeconfig: Path, path: str) -> Json:

@@ -42,6 +42,8 @@ class ScenarioFixture:
         self.scenario.create_initial_state(NOW)
 
     def _note(self, change: StoreChange) -> None:
+        if change.resource is SECRETS:
+            return  # the keys of the async gateways are random
         text = json.dumps(change.object, sort_keys=True)
         self.history.append(f"{self.clock.time()} {change.type} {text}")
 

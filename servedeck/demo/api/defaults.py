@@ -12,10 +12,12 @@ from servedeck.demo.resources import (
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     JOBS,
+    NETWORK_POLICIES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
     REPLICA_SETS,
     REPLICATIONCONTROLLERS,
+    ROLE_BINDINGS,
     SECRETS,
     SERVICES,
     STATEFULSETS,
@@ -191,6 +193,23 @@ def _autoscaler(obj: Json) -> None:
     _set_missing(obj.setdefault("spec", {}), minReplicas=1)
 
 
+def _network_policy(obj: Json) -> None:
+    spec = obj.setdefault("spec", {})
+    for rule in [*(spec.get("ingress") or ()), *(spec.get("egress") or ())]:
+        for port in rule.get("ports") or ():
+            _set_missing(port, protocol="TCP")
+    if not spec.get("policyTypes"):
+        spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+
+def _role_binding(obj: Json) -> None:
+    if obj.get("roleRef"):
+        _set_missing(obj["roleRef"], apiGroup=ROLE_BINDINGS.group)
+    for subject in obj.get("subjects") or ():
+        if subject.get("kind") in ("User", "Group"):
+            _set_missing(subject, apiGroup=ROLE_BINDINGS.group)
+
+
 _DEFAULTS: dict[Resource, Callable[[Json], None]] = {
     DEPLOYMENTS: _deployment,
     REPLICA_SETS: _replicaset,
@@ -198,6 +217,8 @@ _DEFAULTS: dict[Resource, Callable[[Json], None]] = {
     STATEFULSETS: _statefulset,
     DAEMONSETS: _daemonset,
     JOBS: _job,
+    NETWORK_POLICIES: _network_policy,
+    ROLE_BINDINGS: _role_binding,
     PODS: _pod,
     SERVICES: _service,
     PERSISTENTVOLUMECLAIMS: _pvc,

@@ -18,7 +18,7 @@ from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.controllers.base import condition_is_true
 from servedeck.demo.resources import DEPLOYMENTS, NODES, PODS, SECRETS
-from servedeck.demo.scenario import cluster_objects, serving_objects
+from servedeck.demo.scenario import async_gateways, cluster_objects, serving_objects
 from servedeck.demo.scenario.cluster_objects import TOKEN_SECRET
 from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IMAGE, DemoServing
 from servedeck.demo.store.objects import Json, Key
@@ -120,6 +120,9 @@ class Scenario:
         ago(0.6 * _DAY_SECONDS, lambda: edit(("agents", "gpt-oss-20b"), _set_replicas(0)))
         ago(1.4 * _DAY_SECONDS, lambda: self._crash_first(("search", "bge-m3"), FailureCause.LEAK))
         self._schedule_last_day(now)
+        for key in async_gateways.ASYNC_SERVINGS:
+            turned_on = async_gateways.HOURS_AGO * _HOUR_SECONDS
+            ago(turned_on, partial(async_gateways.turn_on, self._store, key))
         ago(2400, lambda: edit(exaone, _set_replicas(3)))
         ago(2100, lambda: edit(("research", "llama-32-3b"), _set_replicas(3)))
 

@@ -29,7 +29,7 @@ def objects_of(serving: DemoServing) -> Iterator[ResourceObject]:
     for resource, obj in built:
         if resource is DEPLOYMENTS:
             _add_foreign_fields(serving, obj)
-        yield _with_defaults(resource, obj)
+        yield with_defaults(resource, obj)
     if serving.key == ("chat", "llama-31-8b"):
         labels = dict(manifests.serving_labels(serving_spec(serving)))
         meta = {"namespace": serving.namespace, "name": serving.name, "labels": labels}
@@ -69,16 +69,21 @@ def _managed_objects(serving: DemoServing) -> Iterator[ResourceObject]:
     resources = {"Deployment": DEPLOYMENTS, "Service": SERVICES, "HTTPRoute": HTTP_ROUTES}
     for obj in manifests.build_manifests(serving_spec(serving), PLATFORM):
         resource = resources[obj["kind"]]
-        # owned by servedeck, so that applying a document without a field removes the field
-        owned = {
-            "manager": FIELD_MANAGER,
-            "operation": "Apply",
-            "apiVersion": obj["apiVersion"],
-            "fieldsType": "FieldsV1",
-            "fieldsV1": field_set.encode_fields(field_set.fields_of(schema_of(resource), obj)),
-        }
-        obj["metadata"]["managedFields"] = [owned]
-        yield resource, obj
+        yield resource, mark_applied(resource, obj)
+
+
+def mark_applied(resource: Resource, obj: Json) -> Json:
+    """The object as if servedeck had applied it, so that applying a document without one of its
+    fields removes the field."""
+    owned = {
+        "manager": FIELD_MANAGER,
+        "operation": "Apply",
+        "apiVersion": obj["apiVersion"],
+        "fieldsType": "FieldsV1",
+        "fieldsV1": field_set.encode_fields(field_set.fields_of(schema_of(resource), obj)),
+    }
+    obj["metadata"]["managedFields"] = [owned]
+    return obj
 
 
 def _add_foreign_fields(serving: DemoServing, obj: Json) -> None:
@@ -170,7 +175,7 @@ def _scaled_object_spec(serving: DemoServing) -> Json:
     }
 
 
-def _with_defaults(resource: Resource, obj: Json) -> ResourceObject:
+def with_defaults(resource: Resource, obj: Json) -> ResourceObject:
     """The object with the API server's defaults."""
     set_defaults(resource, obj)
     return resource, obj

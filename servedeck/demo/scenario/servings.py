@@ -61,6 +61,7 @@ SERVINGS: tuple[DemoServing, ...] = (
         "chat", "llama-33-70b", "meta-llama/Llama-3.3-70B-Instruct", 9.1, replicas=2, uses_hf_token=True,
         args=("--tensor-parallel-size", "4", "--max-model-len", "65536", "--gpu-memory-utilization", "0.92"),
         count=4, memory="192Gi", cpu="16", product=H100, requests_per_second=1.6,
+        annotations={failure_simulation.SLOWDOWN_ANNOTATION: "3", failure_simulation.FAILING_ANNOTATION: "0.25"},
         description="Long answers and summaries",
     ),
     DemoServing(

@@ -29,6 +29,8 @@ UNREADY_AFTER_ANNOTATION = ANNOTATION_PREFIX + "unready"
 """/health responds with 503 from this long after the start."""
 SLOWDOWN_ANNOTATION = ANNOTATION_PREFIX + "slow"
 """Responses take this many times as long."""
+FAILING_ANNOTATION = ANNOTATION_PREFIX + "failing"
+"""Share of the requests that are answered with 503: "0.25"."""
 REQUEST_RATE_ANNOTATION = ANNOTATION_PREFIX + "load"
 """Average requests per second of the serving."""
 PULL_TIME_ANNOTATION = ANNOTATION_PREFIX + "pull"
@@ -65,6 +67,7 @@ class InstancePlan:
     hangs_at: float | None = None
     unready_at: float | None = None
     slowdown: float = 1.0
+    failing: float = 0.0
 
     def health(self, elapsed: float) -> int:
         """The result of GET /health: its status, 0 for connection refused, -1 for a timeout."""
@@ -105,7 +108,8 @@ def plan_instance(
         cause=cause,
         hangs_at=parse_duration(annotations.get(HANG_AFTER_ANNOTATION)),
         unready_at=parse_duration(annotations.get(UNREADY_AFTER_ANNOTATION)),
-        slowdown=_parse_factor(annotations.get(SLOWDOWN_ANNOTATION)),
+        slowdown=max(0.1, _parse_number(annotations.get(SLOWDOWN_ANNOTATION), 1.0)),
+        failing=_parse_number(annotations.get(FAILING_ANNOTATION), 0.0),
     )
 
 
@@ -217,8 +221,8 @@ def _planned_crash(
     return None, FailureCause.NONE
 
 
-def _parse_factor(text: str | None) -> float:
+def _parse_number(text: str | None, default: float) -> float:
     try:
-        return max(0.1, float(text)) if text else 1.0
+        return float(text) if text else default
     except ValueError:
-        return 1.0
+        return default

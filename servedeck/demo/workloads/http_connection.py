@@ -32,10 +32,17 @@ async def connect(
         one.setblocking(False)
     transport, _ = await loop.connect_accepted_socket(server, theirs)
     reader, writer = await asyncio.open_connection(sock=ours)
+    reset_at_end(transport, wait_for_end)
+    return reader, writer
+
+
+def reset_at_end(
+    transport: asyncio.WriteTransport, wait_for_end: Callable[[], Awaitable[None]]
+) -> None:
+    """Reset the connection once `wait_for_end` returns."""
     watch = asyncio.create_task(_end_with(wait_for_end, transport))
     _WATCHES.add(watch)
     watch.add_done_callback(_WATCHES.discard)
-    return reader, writer
 
 
 _WATCHES: set[asyncio.Task[None]] = set()
@@ -43,7 +50,7 @@ _WATCHES: set[asyncio.Task[None]] = set()
 
 
 async def _end_with(
-    wait_for_end: Callable[[], Awaitable[None]], transport: asyncio.Transport
+    wait_for_end: Callable[[], Awaitable[None]], transport: asyncio.WriteTransport
 ) -> None:
     """Reset the connection when the process ends; it may be closed before that."""
     end = asyncio.ensure_future(wait_for_end())

@@ -78,10 +78,18 @@ async def _route(
             return _error_response(
                 503, "EngineCore encountered an issue. See stack trace for the root cause."
             )
+        if _fails(instance):
+            return _error_response(503, "The server is overloaded, try again later")
         if server.pooling:
             return await _embed(instance, request, clock)
         return await _complete(instance, request, clock, chat=path.endswith("chat/completions"))
     return _json_response(404, {"detail": "Not Found"})
+
+
+def _fails(instance: SimulatedInstance) -> bool:
+    """Whether a request meets one of the failures that an annotation asks for."""
+    number = len(instance.logged_requests)
+    return instance.rng(("fails", number)).random() < instance.plan.failing
 
 
 def _models(instance: SimulatedInstance) -> Json:

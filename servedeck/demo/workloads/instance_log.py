@@ -7,7 +7,13 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from servedeck.demo.workloads import furiosa_log, prometheus_log, vllm_crash_log, vllm_log
+from servedeck.demo.workloads import (
+    furiosa_log,
+    gateway_log,
+    prometheus_log,
+    vllm_crash_log,
+    vllm_log,
+)
 from servedeck.demo.workloads.failure_simulation import FailureCause
 from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.log_lines import LogLine
@@ -37,6 +43,8 @@ class InstanceLog:
         self._format = vllm_log if vllm else furiosa_log
         if instance.server.is_prometheus:
             self._format = prometheus_log
+        if instance.server.is_async_gateway:
+            self._format = gateway_log
         self._crash_lines = vllm_crash_log.crash_lines if vllm else furiosa_log.crash_lines
         self._cached_startup = list(self._startup_lines())
 
@@ -45,6 +53,8 @@ class InstanceLog:
         rate = self.instance.traffic_share.load.mean + 0.2
         if self.instance.server.is_prometheus:
             rate = prometheus_log.LINES_PER_SECOND
+        if self.instance.server.is_async_gateway:
+            rate = gateway_log.LINES_PER_SECOND
         return max(
             self.instance.started, self._clip_to_end(now) - ROTATION_BYTES / (rate * _LINE_BYTES)
         )
@@ -133,7 +143,7 @@ class InstanceLog:
         instance = self.instance
         if instance.plan.cause is FailureCause.NO_PROGRAM:
             return
-        if instance.server.engine == OTHER and not instance.server.is_prometheus:
+        if self._format is furiosa_log and instance.server.engine == OTHER:
             lines: Iterator[LogLine] = furiosa_log.application_startup_lines(instance)
         else:
             lines = self._format.startup_lines(instance)
@@ -168,6 +178,8 @@ class InstanceLog:
         end = begin + STATISTICS_INTERVAL_SECONDS
         if instance.server.is_prometheus:
             return prometheus_log.interval_lines(begin, end)
+        if instance.server.is_async_gateway:
+            return []
         before, after = instance.traffic_share.interval(begin, end)
         count = math.floor(after) - math.floor(before)
         rng = instance.rng(("slot", index))

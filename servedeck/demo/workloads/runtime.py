@@ -16,6 +16,7 @@ from servedeck.demo.api.kubelet_api import (
     ProxyResponse,
 )
 from servedeck.demo.api.status import bad_request
+from servedeck.demo.async_gateways.gateways import HOST, AsyncGateways
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
 from servedeck.demo.prometheus.api import PrometheusApi
@@ -27,6 +28,7 @@ from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.instance_log import InstanceLog
 from servedeck.demo.workloads.log_lines import LogLine
 from servedeck.demo.workloads.server_config import OTHER
+from servedeck.serving.objects.async_gateway import ASYNC_LABEL
 
 Json = dict[str, Any]
 
@@ -48,6 +50,8 @@ class NodeRuntime:
         self._kubelet = kubelet
         self._clock = clock
         self._prometheus = prometheus
+        self.async_gateways: AsyncGateways | None = None
+        """Answers for Pods that run an async gateway."""
 
     async def logs(self, pod: Json, container: str, options: LogOptions) -> AsyncIterator[bytes]:
         """The lines of a container's current or previous instance; see LogOptions."""
@@ -78,6 +82,8 @@ class NodeRuntime:
         instance = self._find_listening(uid, port)
         if self._prometheus is not None and instance.server.is_prometheus:
             return self._prometheus.handle(request)
+        if self.async_gateways is not None and instance.server.is_async_gateway:
+            return await self.async_gateways.proxy(pod, port, request)
         found = [one for one in self._kubelet.instances(uid) if one.listens(self._clock.time())]
         return await handle_request(
             self._responding_instance(instance, found, request), request, self._clock
@@ -89,9 +95,25 @@ class NodeRuntime:
         """A connection to the process that listens on the port; ConnectionRefusedError where none
         does."""
         instance = self._find_listening(pod["metadata"]["uid"], port)
+        if self.async_gateways is not None and instance.server.is_async_gateway:
+            local = await self.async_gateways.local_port(pod, port)
+            reader, writer = await asyncio.open_connection(HOST, local)
+            http_connection.reset_at_end(writer.transport, lambda: self._wait_for_end(instance))
+            return reader, writer
         return await http_connection.connect(
             lambda request: self.proxy(pod, port, request),
             lambda: self._wait_for_end(instance),
+        )
+
+    def gateway_instances(self, namespace: str, serving: str) -> frozenset[str]:
+        """The instances of the serving's async gateway that run now, by their keys."""
+        now = self._clock.time()
+        return frozenset(
+            one.key
+            for pod in self._kubelet.pods(namespace)
+            if (pod["metadata"].get("labels") or {}).get(ASYNC_LABEL) == serving
+            for one in self._kubelet.instances(pod["metadata"]["uid"])
+            if one.server.is_async_gateway and one.listens(now)
         )
 
     def usage(self, pod: Json) -> list[ContainerUsage]:
@@ -130,7 +152,7 @@ class NodeRuntime:
     def _find_listening(self, uid: str, port: int) -> SimulatedInstance:
         now = self._clock.time()
         for instance in self._kubelet.instances(uid):
-            if instance.server.port == port and instance.listens(now):
+            if instance.server.listens_on(port) and instance.listens(now):
                 return instance
         raise ConnectionRefusedError(f"nothing listens on port {port}")
 

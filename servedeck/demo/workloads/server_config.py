@@ -53,6 +53,7 @@ _DTYPES = ("auto", "half", "float16", "bfloat16", "float", "float32")
 VLLM = "vllm"
 FURIOSA = "furiosa-llm"
 OTHER = "other"
+GATEWAY_IMAGE = "servedeck-gateway"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class ServerConfig:
     model: ModelInfo | None = None
     served_name: str = ""
     port: int = 8000
+    more_ports: tuple[int, ...] = ()
     tp: int = 1
     pp: int = 1
     dp: int = 1
@@ -84,7 +86,11 @@ class ServerConfig:
     memory_limit_gib: float = 0.0
     """Memory limit in GiB; 0 for none."""
     is_prometheus: bool = False
+    is_async_gateway: bool = False
     arguments: dict[str, str] = field(default_factory=dict)
+
+    def listens_on(self, port: int) -> bool:
+        return port == self.port or port in self.more_ports
 
     @property
     def pooling(self) -> bool:
@@ -119,6 +125,10 @@ def parse_container(container: Json, env: Mapping[str, str]) -> ServerConfig:
         "is_prometheus": image.partition(":")[0].endswith("/prometheus"),
     }
     if engine == OTHER:
+        common["is_async_gateway"] = image_name(image) == GATEWAY_IMAGE
+        common["more_ports"] = tuple(
+            int(one["containerPort"]) for one in (container.get("ports") or ())[1:]
+        )
         return ServerConfig(**common)
     return _inference_server(engine, message, env, common)
 
@@ -200,6 +210,11 @@ def _detect_engine(image: str, message: Sequence[str]) -> str:
     if program == "vllm" or "vllm" in image or any(word.startswith("vllm.") for word in message):
         return VLLM
     return OTHER
+
+
+def image_name(image: str) -> str:
+    """The last part of the repository, "servedeck-gateway"."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 def _image_version(image: str, engine: str) -> str:

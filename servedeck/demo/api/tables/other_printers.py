@@ -10,6 +10,7 @@ from servedeck.demo.api.tables.workload_printers import (
     NONE,
     age,
     elapsed,
+    format_label_selector,
     format_labels,
     lookup,
     name,
@@ -147,6 +148,33 @@ def pvc(obj: Json, now: datetime) -> list[Any]:
         age(obj, now),
         lookup(obj, "spec.volumeMode") or _UNSET,
     ]
+
+
+def network_policy(obj: Json, now: datetime) -> list[Any]:
+    return [name(obj), format_label_selector(lookup(obj, "spec.podSelector")), age(obj, now)]
+
+
+def disruption_budget(obj: Json, now: datetime) -> list[Any]:
+    bounds = (lookup(obj, f"spec.{one}") for one in ("minAvailable", "maxUnavailable"))
+    allowed = lookup(obj, "status.disruptionsAllowed") or 0
+    return [
+        name(obj),
+        *("N/A" if one is None else str(one) for one in bounds),
+        allowed,
+        age(obj, now),
+    ]
+
+
+def role_binding(obj: Json, now: datetime) -> list[Any]:
+    def subjects(kind: str) -> str:
+        found = [one for one in obj.get("subjects") or () if one.get("kind") == kind]
+        return ", ".join(
+            f"{one.get('namespace', '')}/{one['name']}" if kind == "ServiceAccount" else one["name"]
+            for one in found
+        )
+
+    role = f"{lookup(obj, 'roleRef.kind')}/{lookup(obj, 'roleRef.name')}"
+    return [name(obj), role, age(obj, now), *map(subjects, ("User", "Group", "ServiceAccount"))]
 
 
 def httproute(obj: Json, now: datetime) -> list[Any]:

@@ -30,13 +30,16 @@ from servedeck.demo.resources import (
     LEASES,
     LIMITRANGES,
     NAMESPACES,
+    NETWORK_POLICIES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
     REPLICATIONCONTROLLERS,
     RESOURCEQUOTAS,
+    ROLE_BINDINGS,
     SCALED_OBJECTS,
     SECRETS,
     SERVICEACCOUNTS,
@@ -183,6 +186,13 @@ _LAYOUTS: dict[Resource, TableLayout] = {
         "Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age"
     ),
     INGRESSES: _make_layout("Name,Class,Hosts,Address,Ports,Age"),
+    NETWORK_POLICIES: _make_layout("Name,Pod-Selector,Age", others.network_policy),
+    POD_DISRUPTION_BUDGETS: _make_layout(
+        "Name,Min Available,Max Unavailable,#Allowed Disruptions,Age", others.disruption_budget
+    ),
+    ROLE_BINDINGS: _make_layout(
+        "Name,Role,Age,+Users,+Groups,+ServiceAccounts", others.role_binding
+    ),
     INGRESSCLASSES: _make_layout("Name,Controller,Parameters,Age"),
     HORIZONTAL_POD_AUTOSCALERS: _make_layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age"),
     LEASES: _make_layout("Name,Holder,Age"),

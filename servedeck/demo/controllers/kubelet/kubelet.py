@@ -66,6 +66,10 @@ class Kubelet:
         """What runs and has run lately."""
         return self._services.history
 
+    def pods(self, namespace: str) -> list[Json]:
+        """The Pods of a namespace."""
+        return self._store.list(PODS, namespace)
+
     def instances(self, uid: str) -> list[SimulatedInstance]:
         """What runs in the Pod now."""
         worker = self._workers.get(uid)

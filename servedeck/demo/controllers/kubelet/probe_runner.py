@@ -124,7 +124,7 @@ class ProbeRunner:
         number = port if isinstance(port, int) else self._ports.get(str(port), 0)
         address = f"{self._address}:{number}"
         health = self._instance.plan.health(now - self._instance.started)
-        if number != self._instance.server.port:
+        if not self._instance.server.listens_on(number):
             health = 0
         if not http:
             rejected = f"dial tcp {address}: connect: connection refused"

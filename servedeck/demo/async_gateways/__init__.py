@@ -1,0 +1,1 @@
+"""The async gateways of the demo cluster: behind the Pods of each is a real one."""

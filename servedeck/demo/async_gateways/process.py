@@ -1,0 +1,163 @@
+"""One async gateway of the demo, in place of the processes in its Pods."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from servedeck.demo.async_gateways.gateways import HOST, Nodes
+from servedeck.demo.async_gateways.upstreams import Connect, StoreUpstreams
+from servedeck.demo.resources import CONFIGMAPS, SECRETS
+from servedeck.demo.store.objects import Key
+from servedeck.demo.store.store import ObjectStore
+from servedeck.gateway.process import Gateway, GatewayError, running_gateway
+from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError, load_settings
+from servedeck.serving.objects.async_gateway import (
+    ADMIN_PORT,
+    CALLER_PORT,
+    DELIVER_PORT,
+    SECRET_KEYS,
+    SETTINGS_KEY,
+)
+from servedeck.serving.objects.async_routes import async_gateway_name
+
+__all__ = ["Connect", "GatewayProcess"]
+
+_CHECK_SECONDS = 0.5
+"""How often it looks whether its Pods still run."""
+_RETRY_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class GatewayProcess:
+    """The gateway of the serving `key`, which runs while any of its Pods does, and starts anew when
+    the instances that it was started for have ended, as with other settings. Its tasks stay in
+    `folder`."""
+
+    def __init__(self, store: ObjectStore, nodes: Nodes, key: Key, folder: Path) -> None:
+        self._store = store
+        self._nodes = nodes
+        self._namespace, self._serving = key
+        self._folder = folder
+        self._ports: Mapping[int, int] = MappingProxyType({})
+        self._problem = ""
+        self._decided = asyncio.Event()
+        """Set while `_ports` or `_problem` says what to answer."""
+        self._served_for: frozenset[str] = frozenset()
+        self._outdated = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    async def ports(self) -> Mapping[int, int]:
+        """The ports of 127.0.0.1 by those of the Pods, once it can be used. Raises
+        ConnectionRefusedError."""
+        if self._ports and not self._served_for & self._instances():
+            # Its Pods have been replaced since it last looked.
+            self._ports = {}
+            self._decided.clear()
+            self._outdated.set()
+        waits = {asyncio.ensure_future(self._decided.wait()), self._task}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waits.discard(self._task)
+            for one in waits:
+                one.cancel()
+        if not self._ports:
+            raise ConnectionRefusedError(self._problem or "The gateway has ended.")
+        return self._ports
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            if instances := self._instances():
+                try:
+                    await self._serve(instances)
+                except (GatewayError, GatewaySettingsError, OSError) as error:
+                    self._problem = str(error)
+                    self._decided.set()
+                    _log.warning("The gateway of %s cannot run: %s", self._serving, error)
+                    await asyncio.sleep(_RETRY_SECONDS)
+                self._decided.clear()
+            else:
+                self._problem = "No Pod of the gateway runs."
+                self._decided.set()
+                await asyncio.sleep(_CHECK_SECONDS)
+                self._decided.clear()
+
+    def _instances(self) -> frozenset[str]:
+        return self._nodes.gateway_instances(self._namespace, self._serving)
+
+    async def _serve(self, instances: frozenset[str]) -> None:
+        """Run it until all of these instances have ended."""
+        settings = self._load_settings()
+        upstreams = StoreUpstreams(self._store, self._nodes.connect, settings.service)
+        async with running_gateway(settings, upstreams) as gateway:
+            await gateway.wait_until_open()
+            assert gateway.public_port is not None
+            self._served_for = instances
+            self._outdated.clear()
+            self._ports = {
+                CALLER_PORT: gateway.public_port,
+                ADMIN_PORT: gateway.admin_port,
+                DELIVER_PORT: gateway.admin_port,
+            }
+            self._decided.set()
+            try:
+                await self._wait_for_end(gateway)
+            finally:
+                self._ports = {}
+                self._decided.clear()
+
+    async def _wait_for_end(self, gateway: Gateway) -> None:
+        """Raises GatewayError if a part of it fails."""
+        failure = asyncio.create_task(gateway.wait())
+        waits = (failure, asyncio.create_task(self._outdated.wait()))
+        try:
+            while self._served_for & self._instances():
+                await asyncio.wait(
+                    waits, timeout=_CHECK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if failure.done():
+                    failure.result()
+        finally:
+            for one in waits:
+                one.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def _load_settings(self) -> GatewaySettings:
+        """The settings that its Pods mount, but for the store, and the ports, which are free ones
+        of this machine. Raises GatewaySettingsError and OSError."""
+        name = async_gateway_name(self._serving)
+        config = self._store.find(CONFIGMAPS, self._namespace, name) or {}
+        secret = self._store.find(SECRETS, self._namespace, name) or {}
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._folder / SETTINGS_KEY
+        file.write_text((config.get("data") or {}).get(SETTINGS_KEY) or "", encoding="utf-8")
+        for key in SECRET_KEYS:
+            try:
+                value = base64.b64decode((secret.get("data") or {})[key])
+            except (KeyError, binascii.Error):
+                raise GatewaySettingsError(f"The Secret {name} has no usable {key}.") from None
+            (self._folder / key).write_bytes(value)
+        own: dict[str, object] = {
+            "store": f"sqlite:{self._folder / 'tasks.db'}",
+            "store_password_file": None,
+            "role": "all",
+            "host": HOST,
+            "port": 0,
+            "admin_host": HOST,
+            "admin_port": 0,
+            "secret_file": self._folder / "secret",
+            "admin_key_file": self._folder / "admin-key",
+            "view_key_file": self._folder / "view-key",
+        }
+        return load_settings(file, own)

@@ -1,0 +1,83 @@
+"""The async gateways of two servings, as servedeck turns them on."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterator
+
+from servedeck import __version__
+from servedeck.demo.resources import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    HTTP_ROUTES,
+    NETWORK_POLICIES,
+    POD_DISRUPTION_BUDGETS,
+    ROLE_BINDINGS,
+    ROLES,
+    SECRETS,
+    SERVICEACCOUNTS,
+    SERVICES,
+)
+from servedeck.demo.scenario.cluster_objects import ResourceObject
+from servedeck.demo.scenario.serving_objects import mark_applied, with_defaults
+from servedeck.demo.store.objects import Json, Key
+from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.objects import async_gateway, async_routes
+
+ASYNC_SERVINGS: tuple[Key, ...] = (("npu-lab", "exaone-35-78b"), ("chat", "llama-33-70b"))
+"""One that answers as usual, and one that is slow and fails now and then."""
+HOURS_AGO = 5.0
+"""When they were turned on."""
+
+PLATFORM = async_gateway.AsyncPlatform(
+    image=f"registry.acme.example/platform/servedeck-gateway:{__version__}",
+    store="valkey://valkey.platform:6379",
+)
+_RESOURCES = {
+    one.kind: one
+    for one in (
+        CONFIGMAPS,
+        SERVICEACCOUNTS,
+        ROLES,
+        ROLE_BINDINGS,
+        DEPLOYMENTS,
+        SERVICES,
+        POD_DISRUPTION_BUDGETS,
+        NETWORK_POLICIES,
+    )
+}
+
+
+def turn_on(store: ObjectStore, key: Key) -> None:
+    """Create the gateway of a serving, and send its route's asynchronous requests there."""
+    for resource, obj in _objects(key):
+        store.create(resource, obj)
+
+    def add_rules(route: Json) -> None:
+        changed = async_routes.add_async_rules({**route, "kind": HTTP_ROUTES.kind}, key[1])
+        route["spec"] = changed["spec"]
+
+    store.mutate(HTTP_ROUTES, *key, add_rules)
+
+
+def _objects(key: Key) -> Iterator[ResourceObject]:
+    namespace, name = key
+    settings = async_gateway.AsyncQueueSettings()
+    built = async_gateway.build_async_gateway(namespace, name, PLATFORM, settings)
+    yield with_defaults(SECRETS, _secret(namespace, name, built[0]["metadata"]["labels"]))
+    for obj in built:
+        resource = _RESOURCES[obj["kind"]]
+        yield with_defaults(resource, mark_applied(resource, obj))
+
+
+def _secret(namespace: str, name: str, labels: Json) -> Json:
+    """Random as in a cluster: the gateway's ports are open to other users of this machine."""
+    keys = (*async_gateway.SECRET_KEYS, async_gateway.VALKEY_PASSWORD_KEY)
+    data = {one: base64.b64encode(secrets.token_hex(32).encode()).decode() for one in keys}
+    metadata = {
+        "namespace": namespace,
+        "name": async_routes.async_gateway_name(name),
+        "labels": dict(labels),
+    }
+    return {"metadata": metadata, "data": data}
