@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from servedeck.demo.async_gateways.upstreams import Connect, StoreUpstreams
 from servedeck.demo.resources import CONFIGMAPS, SECRETS
 from servedeck.demo.store.objects import Key
 from servedeck.demo.store.store import ObjectStore
-from servedeck.gateway.process import Gateway, GatewayError, running_gateway
+from servedeck.gateway.process import Gateway, running_gateway
 from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError, load_settings
 from servedeck.serving.objects.async_gateway import (
     ADMIN_PORT,
@@ -31,6 +32,8 @@ __all__ = ["Connect", "GatewayProcess"]
 _CHECK_SECONDS = 0.5
 """How often it looks whether its Pods still run."""
 _RETRY_SECONDS = 1.0
+_OPEN_SECONDS = 5.0
+"""For its store to be opened."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,91 +50,104 @@ class GatewayProcess:
         self._folder = folder
         self._ports: Mapping[int, int] = MappingProxyType({})
         self._problem = ""
+        """Why it could not start."""
         self._decided = asyncio.Event()
-        """Set while `_ports` or `_problem` says what to answer."""
+        """Set while there are `_ports` or a `_problem`."""
         self._served_for: frozenset[str] = frozenset()
-        self._outdated = asyncio.Event()
+        self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
     async def ports(self) -> Mapping[int, int]:
         """The ports of 127.0.0.1 by those of the Pods, once it can be used. Raises
         ConnectionRefusedError."""
-        if self._ports and not self._served_for & self._instances():
-            # Its Pods have been replaced since it last looked.
-            self._ports = {}
-            self._decided.clear()
-            self._outdated.set()
-        waits = {asyncio.ensure_future(self._decided.wait()), self._task}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waits.discard(self._task)
-            for one in waits:
-                one.cancel()
-        if not self._ports:
-            raise ConnectionRefusedError(self._problem or "The gateway has ended.")
-        return self._ports
+        while (instances := self._instances()) and not self._task.done():
+            if not self._ports or not self._served_for & instances:
+                # It has not started, or its Pods have been replaced, since it last looked.
+                self._set_ports({})
+                self._wake.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK_SECONDS):
+                    await self._decided.wait()
+            if self._ports:
+                return self._ports
+            if self._problem:
+                raise ConnectionRefusedError(self._problem)
+        raise ConnectionRefusedError("No Pod of the gateway runs.")
 
     async def close(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
+    def _set_ports(self, ports: Mapping[int, int]) -> None:
+        self._ports = ports
+        if ports or self._problem:
+            self._decided.set()
+        else:
+            self._decided.clear()
+
     async def _run(self) -> None:
+        told = ""
         while True:
             if instances := self._instances():
                 try:
                     await self._serve(instances)
-                except (GatewayError, GatewaySettingsError, OSError) as error:
-                    self._problem = str(error)
-                    self._decided.set()
-                    _log.warning("The gateway of %s cannot run: %s", self._serving, error)
-                    await asyncio.sleep(_RETRY_SECONDS)
-                self._decided.clear()
+                    continue
+                except Exception as error:  # as when a process ends, and is started again
+                    self._problem = str(error) or type(error).__name__
+                self._set_ports({})
+                if told != self._problem:
+                    told = self._problem
+                    _log.warning("The gateway of %s cannot run: %s", self._serving, told)
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._problem = ""
+                self._set_ports({})
             else:
-                self._problem = "No Pod of the gateway runs."
-                self._decided.set()
-                await asyncio.sleep(_CHECK_SECONDS)
-                self._decided.clear()
+                await self._sleep()
 
     def _instances(self) -> frozenset[str]:
         return self._nodes.gateway_instances(self._namespace, self._serving)
 
+    async def _sleep(self) -> None:
+        """Until there may be something to do."""
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await self._wake.wait()
+
     async def _serve(self, instances: frozenset[str]) -> None:
         """Run it until all of these instances have ended."""
-        settings = self._load_settings()
+        settings = await asyncio.to_thread(self._load_settings)
         upstreams = StoreUpstreams(self._store, self._nodes.connect, settings.service)
         async with running_gateway(settings, upstreams) as gateway:
-            await gateway.wait_until_open()
+            with contextlib.suppress(TimeoutError):  # it answers with 503 until then
+                async with asyncio.timeout(_OPEN_SECONDS):
+                    await gateway.wait_until_open()
             assert gateway.public_port is not None
             self._served_for = instances
-            self._outdated.clear()
-            self._ports = {
-                CALLER_PORT: gateway.public_port,
-                ADMIN_PORT: gateway.admin_port,
-                DELIVER_PORT: gateway.admin_port,
-            }
-            self._decided.set()
+            self._set_ports(
+                {
+                    CALLER_PORT: gateway.public_port,
+                    ADMIN_PORT: gateway.admin_port,
+                    DELIVER_PORT: gateway.admin_port,
+                }
+            )
             try:
                 await self._wait_for_end(gateway)
             finally:
-                self._ports = {}
-                self._decided.clear()
+                self._set_ports({})
 
     async def _wait_for_end(self, gateway: Gateway) -> None:
         """Raises GatewayError if a part of it fails."""
         failure = asyncio.create_task(gateway.wait())
-        waits = (failure, asyncio.create_task(self._outdated.wait()))
+        failure.add_done_callback(lambda _: self._wake.set())
         try:
-            while self._served_for & self._instances():
-                await asyncio.wait(
-                    waits, timeout=_CHECK_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-                if failure.done():
-                    failure.result()
+            while self._served_for & self._instances() and not failure.done():
+                await self._sleep()
+            if failure.done():
+                failure.result()
         finally:
-            for one in waits:
-                one.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            failure.cancel()
+            await asyncio.gather(failure, return_exceptions=True)
 
     def _load_settings(self) -> GatewaySettings:
         """The settings that its Pods mount, but for the store, and the ports, which are free ones
