@@ -12,7 +12,7 @@ from servedeck.cluster.resources import POD
 from servedeck.fleet.views import NamespacedName
 from servedeck.forwarding.ports import ForwardPorts, open_sockets
 from servedeck.forwarding.relay import ClientConnection, Traffic
-from servedeck.serving.objects.async_gateway import ASYNC_LABEL
+from servedeck.serving.conventions import ASYNC_LABEL
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 
 

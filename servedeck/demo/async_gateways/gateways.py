@@ -7,35 +7,25 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from servedeck.demo.api.kubelet_api import ProxyRequest, ProxyResponse
+from servedeck.demo.async_gateways.nodes import HOST, Nodes
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
-from servedeck.serving.objects.async_gateway import ASYNC_LABEL
+from servedeck.serving.conventions import ASYNC_LABEL
 
 if TYPE_CHECKING:
-    from servedeck.demo.async_gateways.process import Connect, GatewayProcess
+    from servedeck.demo.async_gateways.process import GatewayProcess
 
-HOST = "127.0.0.1"
 _CLOSE_SECONDS = 3.0
 """The demo ends within five; the tasks end with it anyway."""
 _AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _FORWARDED_ALREADY = ("content-length", "transfer-encoding", "connection", "host")
 
 _log = logging.getLogger(__name__)
-
-
-class Nodes(Protocol):
-    """What the gateways need of the nodes."""
-
-    @property
-    def connect(self) -> Connect: ...
-
-    def gateway_instances(self, namespace: str, serving: str) -> frozenset[str]:
-        """The instances of the serving's gateway containers that run now, by their keys."""
 
 
 class AsyncGateways:

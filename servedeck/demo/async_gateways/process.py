@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from servedeck.demo.async_gateways.gateways import HOST, Nodes
-from servedeck.demo.async_gateways.upstreams import Connect, StoreUpstreams
+from servedeck.demo.async_gateways.nodes import HOST, Nodes
+from servedeck.demo.async_gateways.upstreams import StoreUpstreams
 from servedeck.demo.resources import CONFIGMAPS, SECRETS
 from servedeck.demo.store.objects import Key
 from servedeck.demo.store.store import ObjectStore
@@ -26,8 +26,6 @@ from servedeck.serving.objects.async_gateway import (
     SETTINGS_KEY,
 )
 from servedeck.serving.objects.async_routes import async_gateway_name
-
-__all__ = ["Connect", "GatewayProcess"]
 
 _CHECK_SECONDS = 0.5
 """How often it looks whether its Pods still run."""

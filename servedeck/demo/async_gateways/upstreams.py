@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
+from servedeck.demo.async_gateways.nodes import HOST, Connect, Connection
 from servedeck.demo.resources import ENDPOINTSLICES, PODS, SERVICES
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json
@@ -19,13 +20,8 @@ from servedeck.gateway.upstreams.endpoint_slices import (
 )
 from servedeck.serving.objects.records import Service
 
-HOST = "127.0.0.1"
 _PART_BYTES = 32 << 10
 _SERVICE_LABEL = "kubernetes.io/service-name"
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Connect = Callable[[dict[str, Any], int], Awaitable[Connection]]
-"""See `KubeletApi.connect`."""
 
 
 class _Target(NamedTuple):

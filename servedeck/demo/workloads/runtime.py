@@ -16,7 +16,8 @@ from servedeck.demo.api.kubelet_api import (
     ProxyResponse,
 )
 from servedeck.demo.api.status import bad_request
-from servedeck.demo.async_gateways.gateways import HOST, AsyncGateways
+from servedeck.demo.async_gateways.gateways import AsyncGateways
+from servedeck.demo.async_gateways.nodes import HOST
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
 from servedeck.demo.prometheus.api import PrometheusApi
@@ -28,7 +29,7 @@ from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.instance_log import InstanceLog
 from servedeck.demo.workloads.log_lines import LogLine
 from servedeck.demo.workloads.server_config import OTHER
-from servedeck.serving.objects.async_gateway import ASYNC_LABEL
+from servedeck.serving.conventions import ASYNC_LABEL
 
 Json = dict[str, Any]
 
