@@ -263,7 +263,7 @@ async def test_the_gateways_of_the_scenario_are_ready_and_no_servings() -> None:
     async with DemoCluster(live=False) as demo:
         for namespace, name in ASYNC_SERVINGS:
             gateway = demo.store.get(DEPLOYMENTS, namespace, f"{name}-async")
-            assert gateway["status"]["readyReplicas"] == gateway["spec"]["replicas"] == 2
+            assert gateway["status"]["readyReplicas"] == gateway["spec"]["replicas"] == 1
             assert not is_serving(msgspec.convert(gateway, Workload))
             route = demo.store.get(HTTP_ROUTES, namespace, name)
             assert has_async_rules({**route, "kind": "HTTPRoute"}, name)

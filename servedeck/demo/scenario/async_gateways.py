@@ -33,6 +33,7 @@ HOURS_AGO = 5.0
 PLATFORM = async_gateway.AsyncPlatform(
     image=f"registry.acme.example/platform/servedeck-gateway:{__version__}",
     store="valkey://valkey.platform:6379",
+    replicas=1,
 )
 _RESOURCES = {
     one.kind: one

@@ -202,6 +202,8 @@ def _ready_after(server: ServerConfig, annotations: Mapping[str, str], rng: rand
     recorded = parse_duration(annotations.get(LOADING_TIME_ANNOTATION))
     if recorded is not None:
         return recorded
+    if server.is_async_gateway:
+        return rng.uniform(0.5, 0.9)
     if server.engine == OTHER:
         return rng.uniform(1.5, 3.0)
     fixed = 21.0 if server.engine == FURIOSA else 17.0 if server.enforce_eager else 43.0
