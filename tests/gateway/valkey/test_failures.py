@@ -245,6 +245,14 @@ async def test_memory_is_full_for_others_than_submit() -> None:
         await store.close()
 
 
+async def test_a_disk_that_cannot_be_written_is_told() -> None:
+    more = "role:master\r\naof_enabled:1\r\naof_last_write_status:err\r\n"
+    async with answering(b"+OK", more=more) as port:
+        store = make_fake(port)
+        assert await store.check() == f"Valkey at 127.0.0.1:{port} cannot write its disk."
+        await store.close()
+
+
 async def test_an_old_server() -> None:
     async with answering(b"+OK\r\n", version="6.2.14") as port:
         store = make_fake(port)
