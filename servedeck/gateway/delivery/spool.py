@@ -83,7 +83,7 @@ class Spool:
             self._path, self._file = Path(path), os.fdopen(number, "wb")
             opened = Path(f"/proc/self/fd/{number}")
             if opened.exists():
-                # It has no name any longer, so that it ends with the process, even if that is killed.
+                # Without a name it ends with the process, even if that is killed.
                 self._path.unlink()
                 self._path = opened
         self._file.write(data)
