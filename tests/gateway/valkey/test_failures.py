@@ -215,6 +215,7 @@ REPLIES = [
     (b"-LOADING Valkey is loading the dataset in memory", "is still loading its data"),
     (b"-MISCONF Errors writing to the AOF file: No space left on device", "cannot write its disk"),
     (b"-BUSY Valkey is busy running a script", "is busy with a script"),
+    (b"-UNBLOCKED force unblock, instance state changed", "has become a replica"),
     (b"-MASTERDOWN Link with MASTER is down", "is a replica whose primary is away"),
     (b"-CLUSTERDOWN Hash slot not served", "is part of a cluster that is down"),
     (b"-MOVED 3999 10.0.0.9:6381", "is not the node of the cluster that has this serving"),
