@@ -30,6 +30,11 @@ EVENT_STREAM = b"text/event-stream"
 BODY_SECONDS = 60.0
 """For how long a client may send nothing in the middle of a body."""
 
+BODY_TOTAL_SECONDS = 300.0
+"""For a whole body that is kept in memory meanwhile, or a second for each MiB that it may have: a
+few that never end would take the place of all others."""
+_BODY_RATE = 1 << 20
+
 _DISCARD_BYTES = 64 << 20
 _DISCARD_SECONDS = 2.0
 
@@ -96,8 +101,10 @@ async def read_body(
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
+    loop = asyncio.get_running_loop()
+    end = loop.time() + max(BODY_TOTAL_SECONDS, limit / _BODY_RATE)
     while True:
-        message = await receive_part(receive)
+        message = await receive_part(receive, min(BODY_SECONDS, end - loop.time()))
         if message["type"] == "http.disconnect":
             raise ClientDisconnectedError
         part: bytes = message.get("body", b"")
@@ -114,16 +121,17 @@ async def read_body(
         parts.append(part)
 
 
-async def receive_part(receive: Receive) -> Message:
-    """The next part of a body. Raises HttpError if it does not come in time."""
+async def receive_part(receive: Receive, seconds: float | None = None) -> Message:
+    """The next part of a body. Raises HttpError if it does not come in so many seconds; by default,
+    in BODY_SECONDS."""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(BODY_SECONDS if seconds is None else seconds):
             return await receive()
     except TimeoutError:
         raise HttpError(
             408,
             "Request body too slow",
-            f"Nothing more of the body came for {BODY_SECONDS:g} s.",
+            "The rest of the body did not come in time.",
             headers=[(b"connection", b"close")],
         ) from None
 

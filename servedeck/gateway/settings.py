@@ -101,7 +101,9 @@ class GatewaySettings(pydantic.BaseModel):
     """Hosts, or host:port, that may be told of an end; none by default."""
     callback_secret_file: Path | None = None
     """Signs what is told."""
-    owner_header: str = "authorization"
+    owner_header: str = Field(
+        default="authorization", pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"
+    )
     """Header by which callers are told apart; where a proxy authenticates them, the one that it
     sets (and removes from what callers send)."""
     service_authorization_file: Path | None = None
@@ -114,9 +116,10 @@ class GatewaySettings(pydantic.BaseModel):
             raise ValueError("a sqlite store has one process: role must be all")
         if not self.upstreams and not self.service:
             raise ValueError("upstreams or service must say where the inference server is")
-        for one in self.upstreams:
+        for number, one in enumerate(self.upstreams, 1):
             if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", one):
-                raise ValueError(f"upstreams: {one!r} is not a URL such as http://host:8000")
+                # not repeated, as it may have a password in it
+                raise ValueError(f"upstreams: URL {number} is not one such as http://host:8000")
         if self.callback_hosts and self.callback_secret_file is None:
             raise ValueError("callback_hosts needs callback_secret_file")
         return self
@@ -154,6 +157,7 @@ _EXPECTED = {
     "serving": "must be NAMESPACE/NAME",
     "store": "must be sqlite:FILE or valkey://HOST:PORT",
     "objects": "must be file:DIRECTORY or s3://BUCKET/PREFIX",
+    "owner_header": "must be the name of a header",
     "public_path": "must be a path such as /project/name",
     "callback_hosts": "must have names of hosts, such as hooks.example.com or 10.0.0.7:8443",
 }

@@ -9,7 +9,7 @@ import pytest
 from servedeck.cli import main
 from servedeck.cli_parser import build_parser
 from servedeck.commands.gateway import read_settings
-from servedeck.gateway.settings import GatewaySettingsError
+from servedeck.gateway.settings import GatewaySettingsError, load_settings
 
 MINIMUM = ("--serving", "chat/llama", "--upstream", "http://a:8000")
 
@@ -60,8 +60,8 @@ def test_every_flag_is_a_setting() -> None:
         ((*MINIMUM, "--role", "accept"), "a sqlite store has one process: role must be all."),
         ((*MINIMUM, "--port", "99999"), "port: Input should be less than or equal to 65535."),
         (
-            ("--serving", "a/b", "--upstream", "ftp://x"),
-            "upstreams: 'ftp://x' is not a URL such as http://host:8000.",
+            ("--serving", "a/b", "--upstream", "http://a", "--upstream", "http://user:secret@b"),
+            "upstreams: URL 2 is not one such as http://host:8000.",
         ),
     ],
 )
@@ -70,6 +70,15 @@ def test_a_wrong_setting_is_named(
 ) -> None:
     assert main(["gateway", *flags]) == 2
     assert capsys.readouterr() == ("", f"servedeck: {line}\n")
+
+
+@pytest.mark.parametrize("name", ["X User", "X-User:", "", "x-user\n", "x-usér"])
+def test_an_owner_header_that_no_request_has_is_refused(tmp_path: Path, name: str) -> None:
+    # with it, all callers would be one
+    values: dict[str, object] = {"serving": "a/b", "upstreams": ("http://a",)}
+    with pytest.raises(GatewaySettingsError, match="owner_header must be the name of a header"):
+        load_settings(None, values | {"owner_header": name})
+    assert load_settings(None, values | {"owner_header": "X-User"}).owner_header == "X-User"
 
 
 def test_each_wrong_setting_has_a_line(tmp_path: Path) -> None:

@@ -424,6 +424,22 @@ async def test_a_store_that_fails_is_never_answered_with_202(
         assert (await gateway.submit()).status == 202
 
 
+async def test_a_body_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "BODY_TOTAL_SECONDS", 0.2)
+    async with running_gateway(tmp_path, max_body_bytes=1000) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        head = (
+            b"POST /v1/x HTTP/1.1\r\nHost: a\r\nX-Async: true\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        writer.write(head)
+        answering = asyncio.create_task(reader.readline())
+        while not answering.done():  # it ends with 413 at the latest
+            writer.write(b"1\r\nx\r\n")
+            await asyncio.sleep(0.01)
+        assert (await with_timeout(answering)).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
 async def test_a_body_that_comes_too_slowly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

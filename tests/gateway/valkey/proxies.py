@@ -92,9 +92,11 @@ async def address_of(target: int) -> AsyncIterator[Address]:
 
 
 @contextlib.asynccontextmanager
-async def answering(reply: bytes, version: str = "7.2.4", wait: int = 0) -> AsyncIterator[int]:
+async def answering(
+    reply: bytes, version: str = "7.2.4", wait: int = 0, more: str = ""
+) -> AsyncIterator[int]:
     """The port of a server of a version that gives this one answer to each function, and `wait` to
-    WAIT."""
+    WAIT. `more`: further lines of INFO."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -105,7 +107,7 @@ async def answering(reply: bytes, version: str = "7.2.4", wait: int = 0) -> Asyn
                     size = int((await reader.readuntil(b"\r\n"))[1:])
                     command.append((await reader.readexactly(size + 2))[:-2].upper())
                 if command[0] == b"INFO":
-                    info = f"redis_version:{version}\r\n".encode()
+                    info = f"redis_version:{version}\r\n{more}".encode()
                     writer.write(b"$%d\r\n%s\r\n" % (len(info), info))
                 elif command[0] == b"WAIT":
                     writer.write(b":%d\r\n" % wait)

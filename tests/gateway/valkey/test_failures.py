@@ -215,6 +215,7 @@ REPLIES = [
     (b"-LOADING Valkey is loading the dataset in memory", "is still loading its data"),
     (b"-MISCONF Errors writing to the AOF file: No space left on device", "cannot write its disk"),
     (b"-BUSY Valkey is busy running a script", "is busy with a script"),
+    (b"-UNBLOCKED force unblock, instance state changed", "has become a replica"),
     (b"-MASTERDOWN Link with MASTER is down", "is a replica whose primary is away"),
     (b"-CLUSTERDOWN Hash slot not served", "is part of a cluster that is down"),
     (b"-MOVED 3999 10.0.0.9:6381", "is not the node of the cluster that has this serving"),
@@ -242,6 +243,14 @@ async def test_memory_is_full_for_others_than_submit() -> None:
             await with_timeout(submit(store))
         with pytest.raises(StoreUnavailableError):
             await with_timeout(claim(store))
+        await store.close()
+
+
+async def test_a_disk_that_cannot_be_written_is_told() -> None:
+    more = "role:master\r\naof_enabled:1\r\naof_last_write_status:err\r\n"
+    async with answering(b"+OK", more=more) as port:
+        store = make_fake(port)
+        assert await store.check() == f"Valkey at 127.0.0.1:{port} cannot write its disk."
         await store.close()
 
 

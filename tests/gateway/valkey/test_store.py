@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import Any
 
 import pytest
@@ -190,6 +191,25 @@ async def test_a_store_that_was_emptied_resets_the_feed(valkey_server: ValkeySer
     with pytest.raises(FeedTrimmedError):
         await with_timeout(waiting)
     assert await store.feed_end() == "0"
+    await store.close()
+
+
+async def test_a_store_that_was_emptied_and_filled_resets_the_feed(
+    valkey_server: ValkeyServer,
+) -> None:
+    store = make_store(valkey_server)
+    await store.open()
+    assert await store.read_feed("0", 10, 0) == []
+    await submit(store)
+    cursor = await store.feed_end()
+    await wait_until(lambda: time.time() * 1000 > int(cursor.partition("-")[0]) + 1)
+    assert valkey_server.ask("FLUSHALL").startswith("+OK")
+    await submit(store)
+    with pytest.raises(FeedTrimmedError):
+        await store.read_feed(cursor, 10, 0)
+    (event,) = await store.read_feed("0", 10, 0)
+    await submit(store)
+    assert len(await store.read_feed(event.cursor, 10, 0)) == 1
     await store.close()
 
 

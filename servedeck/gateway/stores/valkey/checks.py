@@ -33,6 +33,8 @@ async def find_risk(valkey: ValkeyConnection) -> str:
             f"{valkey.address} loses tasks when it restarts: it writes no append-only file;"
             " set appendonly yes."
         )
+    if information.get("aof_last_write_status", "ok") != "ok":
+        return f"{valkey.address} cannot write its disk."
     if information.get("role") != "master":
         await valkey.reconnect()
         return f"{valkey.address} is a replica and cannot be written to."

@@ -70,6 +70,7 @@ _SENTENCES = {
     "MISCONF": "cannot write its disk",
     "NOREPLICAS": "has too few replicas to be written to",
     "MASTERDOWN": "is a replica whose primary is away",
+    "UNBLOCKED": "has become a replica",
     "BUSY": "is busy with a script",
     "CLUSTERDOWN": "is part of a cluster that is down",
     "MOVED": "is not the node of the cluster that has this serving",

@@ -164,8 +164,9 @@ local function outputs(keys, argv)
   return {tonumber(h[2]), ended and 1 or 0, parts}
 end
 
+-- The last id, the first one, and whether all events that there were are kept.
 local function feed_state(p)
-  if call('EXISTS', p .. 'ev') == 0 then return '0', nil end
+  if call('EXISTS', p .. 'ev') == 0 then return '0', nil, true end
   local info, last, first = call('XINFO', 'STREAM', p .. 'ev'), '0', nil
   local length, added = 0, 0
   for k = 1, #info, 2 do
@@ -175,8 +176,7 @@ local function feed_state(p)
     elseif name == 'length' then length = value
     elseif name == 'entries-added' then added = value end
   end
-  if length == added then first = nil end  -- all that there were are kept
-  return last, first
+  return last, first, length == added
 end
 
 local function feed_end(keys)
@@ -193,9 +193,13 @@ end
 
 -- ARGV: cursor, limit -> events; nil if some after the cursor are missing
 local function feed(keys, argv)
-  local last, first = feed_state(keys[1])
-  -- a cursor from the future is one of a store that has lost what it had
-  if is_before(last, argv[1]) or (first and is_before(argv[1], first)) then return false end
+  local last, first, is_whole = feed_state(keys[1])
+  -- a cursor from the future, or from before the first event of all, is one of a store that has lost
+  -- what it had
+  local is_start = is_whole and not is_before('0', argv[1])
+  if is_before(last, argv[1]) or (first and is_before(argv[1], first) and not is_start) then
+    return false
+  end
   return call('XRANGE', keys[1] .. 'ev', '(' .. argv[1], '+', 'COUNT', argv[2])
 end
 
