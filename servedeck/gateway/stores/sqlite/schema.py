@@ -150,6 +150,8 @@ def connect(path: Path, *, for_writing: bool) -> sqlite3.Connection:
         cached_statements=256,
     )
     try:
+        # A process that is killed would leave its temporary files, with parts of bodies, behind.
+        db.execute("PRAGMA temp_store = MEMORY")
         if for_writing:
             _prepare(db, path)
         else:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from servedeck.async_queue.tasks import TaskState
+from servedeck.gateway.stores.sqlite.schema import connect
 from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.stores.store import (
     START,
@@ -341,3 +342,11 @@ async def test_a_file_that_is_deleted_or_replaced_takes_no_tasks(
     await submit(store)
     assert await store.check() == ""
     assert (await store.counts()).pending == 2
+
+
+@pytest.mark.parametrize("for_writing", [True, False])
+def test_temporary_files_are_in_memory(tmp_path: Path, for_writing: bool) -> None:
+    """A process that is killed leaves none behind, with parts of bodies."""
+    connect(tmp_path / "tasks.db", for_writing=True).close()
+    with contextlib.closing(connect(tmp_path / "tasks.db", for_writing=for_writing)) as db:
+        assert db.execute("PRAGMA temp_store").fetchone() == (2,)
