@@ -99,7 +99,7 @@ class AsyncQueueClient:
         except NotPermittedError:
             if not is_known:
                 raise
-        # The Secret may have been made anew since.
+        # The Secret may have been created again since.
         self._keys.clear()
         return await self._send(method, path, key, answer, params)
 

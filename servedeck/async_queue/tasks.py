@@ -86,7 +86,7 @@ class TaskDetail(Task, frozen=True, kw_only=True):
     """Whether it was submitted with credentials: to retry it needs others, as they are deleted at
     its end."""
     has_callback: bool = False
-    """Whether a URL is told of its end."""
+    """Whether a URL is notified of its end."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

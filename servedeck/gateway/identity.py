@@ -43,7 +43,7 @@ class Identity:
 
     def is_issued(self, id: str, owner: str) -> bool:
         """Whether the id was made for this owner, by a gateway of this secret; nothing is read for
-        that. So an id that is not stored any longer is told from one that never was."""
+        that. So an id that is no longer stored differs from one that was never issued."""
         if not ID_PATTERN.match(id):
             return False
         head, tag = id[: -2 * _TAG_BYTES], id[-2 * _TAG_BYTES :]

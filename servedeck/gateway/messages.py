@@ -21,7 +21,7 @@ class RequestHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     attempt_seconds: float = 0.0
     """Time limit of one attempt."""
     callback: str = ""
-    """URL that is told of the end."""
+    """URL that is notified of the end."""
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -64,7 +64,7 @@ GATEWAY_HEADERS = frozenset(
         "content-length",
     }
 )
-"""Meant for the gateway, or made anew for each request."""
+"""Meant for the gateway, or set for each request."""
 
 
 def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

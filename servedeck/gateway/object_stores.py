@@ -106,7 +106,7 @@ class _Objects:
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """The text of an error may have a signed URL in it: only its kind is told."""
+        """The text of an error may have a signed URL in it: only its kind is reported."""
         try:
             yield
         except FileNotFoundError as error:

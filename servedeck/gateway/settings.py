@@ -26,7 +26,7 @@ class GatewaySettingsError(Exception):
 
 
 class GatewaySettings(pydantic.BaseModel):
-    """Everything that a gateway is told. Durations are in seconds, sizes in bytes."""
+    """All settings of a gateway. Durations are in seconds, sizes in bytes."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -98,13 +98,13 @@ class GatewaySettings(pydantic.BaseModel):
     max_wait: Seconds = 60.0
     """The longest `Prefer: wait`."""
     callback_hosts: tuple[HostName, ...] = ()
-    """Hosts, or host:port, that may be told of an end; none by default."""
+    """Hosts, or host:port, that may be notified of an end; none by default."""
     callback_secret_file: Path | None = None
-    """Signs what is told."""
+    """Key of the signatures of callbacks."""
     owner_header: str = Field(
         default="authorization", pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"
     )
-    """Header by which callers are told apart; where a proxy authenticates them, the one that it
+    """Header that identifies callers; where a proxy authenticates them, the one that it
     sets (and removes from what callers send)."""
     service_authorization_file: Path | None = None
     """Value of Authorization for requests that an operator tries again, as the caller's own is

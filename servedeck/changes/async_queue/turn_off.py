@@ -141,7 +141,7 @@ def tasks_sentences(counts: StateCounts | None, problem: str) -> Iterator[str]:
     if counts is None:
         yield (
             f"It is not known whether tasks wait: {problem} Those that do are never delivered, and "
-            "nobody is told."
+            "their callers are not notified."
         )
         return
     if counts.backlog:

@@ -186,7 +186,7 @@ def _find_block(state: AsyncQueueState, defaults: AsyncQueueDefaults) -> str:
         )
     if (secret := state.secret) is not None and (keys := ", ".join(missing_keys(secret))):
         name = as_str(as_mapping(secret, "metadata").get("name"))
-        return f"Secret {name} lacks {keys}; add them, or delete it to have it made anew."
+        return f"Secret {name} lacks {keys}; add them, or delete it, so that it is created again."
     if not find_target(state):
         return (
             "No Service leads to the port for requests of its Pods, which the gateway delivers to; "

@@ -39,7 +39,7 @@ async def send_body(call: Call, content: Content, objects: ObjectStore | None) -
         raise _unreadable("The settings name no object store.")
     parts = objects.read(content.object, first, last)
     try:
-        # The first part before the head: a missing object is told by the status.
+        # The first part before the head: a missing object is reported by the status.
         part: bytes | None = await anext(parts, None)
     except ObjectStoreError as error:
         raise _unreadable(str(error)) from None

@@ -1,4 +1,4 @@
-"""What a worker says of itself, and what an operator told it."""
+"""What a worker reports of itself, and what an operator has set."""
 
 from __future__ import annotations
 

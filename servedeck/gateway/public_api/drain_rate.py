@@ -1,4 +1,4 @@
-"""How fast tasks end, so that callers are told when to come back."""
+"""How fast tasks end, for the Retry-After of callers."""
 
 from __future__ import annotations
 

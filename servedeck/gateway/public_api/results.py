@@ -199,7 +199,7 @@ class Results:
 
 
 def response_headers(head: ResponseHead) -> list[tuple[bytes, bytes]]:
-    """Without what belongs to the connection, or is made anew."""
+    """Without what belongs to the connection, or is set again."""
     headers = end_to_end_headers(head.headers)
     return valid_headers(one for one in headers if one[0] != "content-length")
 

@@ -49,7 +49,7 @@ def has_async_rules(route: Mapping[str, Any], serving: str) -> bool:
 
 def add_async_rules(route: JsonObject, serving: str, service: str = "") -> JsonObject:
     """The route with the rules of the gateway before each rule that sends to `service` alone, by
-    default the Service of the serving's name. Rules that are there already are made anew, so that
+    default the Service of the serving's name. Rules that are there already are replaced, so that
     they follow a changed rule of the serving."""
     route, service = remove_async_rules(route, serving), service or serving
     spec = child_mapping(route, "spec")

@@ -259,7 +259,7 @@ async def test_a_response_that_cannot_be_ended_is_cut_off(
 ) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError
+            raise AssertionError(scope["type"])
         await send({"type": "http.response.start", "status": 200, "headers": []})
         part: dict[str, Any] = {"type": "http.response.body", "body": b"half", "more_body": True}
         await send(part)
@@ -277,7 +277,7 @@ async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.Monkey
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError
+            raise AssertionError(scope["type"])
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while (await receive())["type"] != "http.disconnect":
             part = {"type": "http.response.body", "body": b"x" * (64 << 20), "more_body": True}

@@ -285,7 +285,7 @@ class Database:
         return bool(room + pages * size >= self._reserve)
 
     def _drop_writing(self) -> None:
-        """The next batch connects anew: after an I/O error nothing that is cached can be relied
+        """The next batch connects again: after an I/O error nothing that is cached can be relied
         on."""
         db, self._writing = self._writing, None
         if db is not None:

@@ -127,7 +127,7 @@ class ValkeyConnection:
                 _log.debug("A connection was not closed in order: %s", type(error).__name__)
 
     async def reconnect(self) -> None:
-        """Resolve the address anew for what is asked from now on: after a failover it may lead to
+        """Resolve the address again for what is asked from now on: after a failover it may lead to
         another server, while the connections to the one that was demoted stay open."""
         self._generation += 1
         for client in (self._commands, self._blocking):
