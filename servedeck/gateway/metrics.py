@@ -8,8 +8,6 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _PREFIX = "servedeck_async"
 _SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21600)
-_COMMIT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
-_BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class GatewayMetrics:
@@ -22,8 +20,8 @@ class GatewayMetrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(f"{_PREFIX}_{name}", text, buckets=buckets, registry=self.registry)
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(f"{_PREFIX}_{name}", text, buckets=_SECONDS, registry=self.registry)
 
         self.submitted = counter("submitted", "Requests that were accepted.")
         self.rejected = counter("rejected", "Requests that were not accepted.", "reason")
@@ -33,10 +31,8 @@ class GatewayMetrics:
         self.fenced = counter("fenced", "Ends that came too late and were not recorded.")
         self.callbacks = counter("callbacks", "Callbacks that were sent.", "outcome")
         self.passed_through = counter("passed_through", "Synchronous requests.", "code")
-        self.queue_seconds = histogram("queue_seconds", "From accepted to the attempt.", _SECONDS)
-        self.run_seconds = histogram("run_seconds", "Of one attempt.", _SECONDS)
-        self.commit_seconds = histogram("commit_seconds", "Of one commit.", _COMMIT_SECONDS)
-        self.commit_batch_size = histogram("commit_batch_size", "Tasks of one commit.", _BATCH)
+        self.queue_seconds = histogram("queue_seconds", "From accepted to the attempt.")
+        self.run_seconds = histogram("run_seconds", "Of one attempt.")
 
     def page(self) -> bytes:
         return generate_latest(self.registry)

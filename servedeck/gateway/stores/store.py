@@ -23,8 +23,6 @@ from servedeck.async_queue.tasks import (
     WorkerStatus,
 )
 
-URGENCIES = 8
-"""Urgency is 0 to 7."""
 DEFAULT_URGENCY = 3
 """RFC 9218, section 4.1."""
 
