@@ -17,6 +17,7 @@ import msgspec
 from servedeck.async_queue.tasks import Accepted
 
 BODY_BYTES = 1000
+_LENGTH = b"\r\ncontent-length:"
 _DRAIN_SECONDS = 30.0
 """For which the last answers are waited for."""
 
@@ -60,21 +61,19 @@ class _Connection(asyncio.Protocol):
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
-        if not separator:
+        self._buffer = buffer = self._buffer + data if self._buffer else data
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
             return
-        length = 0
-        for line in head.split(b"\r\n")[1:]:
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        if len(rest) < length:
+        at = buffer.lower().find(_LENGTH, 0, end)
+        length = int(buffer[at + len(_LENGTH) : buffer.index(b"\r", at + 1)]) if at >= 0 else 0
+        end += 4
+        if len(buffer) < end + length:
             return
-        self._buffer = rest[length:]
+        self._buffer = buffer[end + length :]
         due, self.due = self.due, None
         if due is not None:
-            self._load.answered(self, due, int(head[9:12]), rest[:length])
+            self._load.answered(self, due, int(buffer[9:12]), buffer[end : end + length])
 
     def connection_lost(self, error: Exception | None) -> None:
         self._load.lost(self)
@@ -90,7 +89,7 @@ class Load:
         request: bytes,
         *,
         connections: int = 128,
-        on_accept: Callable[[str], None] = lambda id: None,
+        on_accept: Callable[[str], None] | None = None,
     ) -> None:
         """`on_accept` is called with the id of each request that was accepted."""
         self.seconds: list[float] = []
@@ -143,7 +142,7 @@ class Load:
     def answered(self, connection: _Connection, due: float, status: int, body: bytes) -> None:
         self.seconds.append(time.perf_counter() - due)
         self.statuses[status] += 1
-        if status == 202:
+        if status == 202 and self._on_accept is not None:
             self._on_accept(msgspec.json.decode(body, type=Accepted).id)
         if self._waiting:
             connection.send(self._waiting.popleft(), self._request)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from servedeck.async_queue.tasks import Problem
-from servedeck.gateway.http_protocol import CLOSE_EXTENSION
+from servedeck.gateway.http_protocol import CONTROL_EXTENSION, ExchangeControl
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -46,6 +46,28 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 class ClientDisconnectedError(Exception):
     """The client has closed the connection: there is nobody to answer."""
+
+
+class Response:
+    """The `send` of a request, which knows whether its response has begun."""
+
+    __slots__ = ("_control", "_send", "has_begun")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self._control = _control_of(scope)
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.has_begun = True
+        await self._send(message)
+
+    def send_whole(self, status: int, headers: RawHeaders, body: bytes) -> bool:
+        """Send it at once; False if it has to be sent by messages."""
+        if self._control is None or not self._control.respond(status, headers, body):
+            return False
+        self.has_begun = True
+        return True
 
 
 class HttpError(Exception):
@@ -99,6 +121,12 @@ async def read_body(
     ClientDisconnectedError."""
     if (content_length(scope) or 0) > limit:
         raise _too_large(limit)
+    if (whole := take_body(scope)) is not None:
+        if len(whole) > limit:
+            raise _too_large(limit)
+        if on_part is not None:
+            on_part(len(whole))
+        return whole
     parts: list[bytes] = []
     size = 0
     loop = asyncio.get_running_loop()
@@ -121,6 +149,12 @@ async def read_body(
         parts.append(part)
 
 
+def take_body(scope: Scope) -> bytes | None:
+    """The body, if all of it has come; else None, and it is to be received."""
+    control = _control_of(scope)
+    return None if control is None else control.take_body()
+
+
 async def receive_part(receive: Receive, seconds: float | None = None) -> Message:
     """The next part of a body. Raises HttpError if it does not come in so many seconds; by default,
     in BODY_SECONDS."""
@@ -139,17 +173,14 @@ async def receive_part(receive: Receive, seconds: float | None = None) -> Messag
 async def send_bytes(
     send: Send, status: int, body: bytes, content_type: bytes, headers: RawHeaders = ()
 ) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", content_type),
-                (b"content-length", b"%d" % len(body)),
-                *headers,
-            ],
-        }
-    )
+    all_headers = [
+        (b"content-type", content_type),
+        (b"content-length", b"%d" % len(body)),
+        *headers,
+    ]
+    if isinstance(send, Response) and send.send_whole(status, all_headers, body):
+        return
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -208,9 +239,9 @@ async def send_parts(
 
 def close_connection(scope: Scope) -> None:
     """Close it without ending the response, so that a client sees that it is not complete."""
-    close = scope.get("extensions", {}).get(CLOSE_EXTENSION)
-    if close is not None:
-        close()
+    control = _control_of(scope)
+    if control is not None:
+        control.close()
 
 
 def valid_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
@@ -250,6 +281,12 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         watching.cancel()
+
+
+def _control_of(scope: Scope) -> ExchangeControl | None:
+    """None for another server than that of the gateway."""
+    control: ExchangeControl | None = scope.get("extensions", {}).get(CONTROL_EXTENSION)
+    return control
 
 
 async def _discard(receive: Receive) -> None:

@@ -1,6 +1,6 @@
 """What uvicorn's protocol on httptools lacks for clients that are not trusted: limits on the size
 of a head, on its time, on connections and on clients that do not read, and the checks of RFC 9112
-that httptools omits."""
+that httptools omits. And what ASGI has no words for: ExchangeControl."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 MAX_HEAD_BYTES = 64 << 10
 """Request line and headers. Also the most that is read of chunk extensions and trailers at a time,
@@ -28,9 +32,8 @@ _LINGER_SECONDS = 1.0
 """For how long what a refused client still sends is read: else the kernel resets the connection,
 and the client may never see why."""
 
-CLOSE_EXTENSION = "servedeck.close"
-"""Key of scope["extensions"]: a function that closes the connection without ending the response,
-so that a client sees that it is not complete."""
+CONTROL_EXTENSION = "servedeck.control"
+"""Key of scope["extensions"]: the ExchangeControl of a request."""
 
 # Before a request is read, nothing is known of what the client accepts: short, and always closing.
 _TOO_LARGE = (431, "Request Header Fields Too Large")
@@ -38,10 +41,62 @@ _TIMEOUT = (408, "Request Timeout")
 _TOO_MANY = (503, "Service Unavailable")
 
 
+class ExchangeControl:
+    """What an application may do with a request and its response beside `receive` and `send`."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def close(self) -> None:
+        """Close the connection without ending the response, so that a client sees that it is not
+        complete."""
+        self._cycle.disconnected = True
+        self._cycle.message_event.set()
+        self._cycle.transport.close()
+
+    def take_body(self) -> bytes | None:
+        """The body, if all of it has come and none of it was received; else None."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or not cycle.message_event.is_set():
+            return None
+        body = bytes(cycle.body)
+        cycle.body = bytearray()
+        cycle.message_event.clear()
+        return body
+
+    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Write a whole response at once, as uvicorn takes two calls of the system for one. False
+        if it has to be sent in the ordinary way; then nothing was written. `headers` are in lower
+        case, and have the length of the body."""
+        cycle = self._cycle
+        if (
+            cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or cycle.flow.write_paused
+            or cycle.scope["method"] == "HEAD"
+        ):
+            return False
+        lines = [b"%s: %s\r\n" % header for header in headers]
+        head = b"".join(lines)
+        if not head.count(b"\r") == head.count(b"\n") == len(lines):
+            return False  # a header that is none, which uvicorn refuses
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[status], head, body))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+
 class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_in_head = True
+        self._has_begun = False
+        """The head that is read: a part of it has come."""
         self._has_progressed = False
         self._bytes_without_progress = 0
         self._is_refused = False
@@ -73,12 +128,14 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused or self.transport.is_closing():
             return
-        if self._is_in_head and self._head_timer is None:
-            self._start_head_timer()
         self._has_progressed = False
         super().data_received(data)
         if self.parser is None or self.transport.is_closing():
             return
+        # Most heads come whole: a timer for each would cost more than to read it.
+        is_waited_for = self._has_begun or not self._has_progressed
+        if self._is_in_head and is_waited_for and self._head_timer is None:
+            self._start_head_timer()
         if self._has_progressed:
             self._bytes_without_progress = 0
         else:
@@ -88,7 +145,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_in_head = True
+        self._is_in_head = self._has_begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # httptools reports trailers here too. uvicorn would add them to the headers of a request
@@ -97,7 +154,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._is_in_head = False
+        self._is_in_head = self._has_begun = False
         self._has_progressed = True
         self._stop_head_timer()
         self._check_head()
@@ -106,7 +163,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             # No protocol is switched to, and what follows may not be a request of this one.
             cycle.keep_alive = False
-        extensions: dict[str, Any] = {CLOSE_EXTENSION: _closing(cycle)}
+        extensions: dict[str, Any] = {CONTROL_EXTENSION: ExchangeControl(cycle)}
         cycle.scope["extensions"] = extensions
         self._cycles = [one for one in self._cycles if not one.response_complete]
         self._cycles.append(cycle)
@@ -197,15 +254,6 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
-
-
-def _closing(cycle: RequestResponseCycle) -> Callable[[], None]:
-    def close() -> None:
-        cycle.disconnected = True
-        cycle.message_event.set()
-        cycle.transport.close()
-
-    return close
 
 
 def _limit_unread(transport: asyncio.Transport) -> None:

@@ -86,9 +86,3 @@ def end_to_end_headers(headers: Headers) -> list[tuple[str, str]]:
     }
     dropped = HOP_BY_HOP_HEADERS | named
     return [(key, value) for key, value in headers if key not in dropped]
-
-
-def split_credentials(headers: Headers) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The headers that may be stored in clear, and the credentials."""
-    clear = [one for one in headers if one[0] not in CREDENTIAL_HEADERS]
-    return clear, [one for one in headers if one[0] in CREDENTIAL_HEADERS]

@@ -17,8 +17,8 @@ from servedeck.gateway.admin_api.tasks import TaskRoutes
 from servedeck.gateway.asgi import (
     ClientDisconnectedError,
     HttpError,
-    Message,
     Receive,
+    Response,
     Scope,
     Send,
     send_error,
@@ -65,19 +65,13 @@ class AdminApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        has_begun = False
-
-        async def watched_send(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
+        response = Response(scope, send)
         try:
-            await self._answer(Call(scope, receive, watched_send))
+            await self._answer(Call(scope, receive, response))
         except ClientDisconnectedError:
             return
         except Exception as error:
-            if has_begun:
+            if response.has_begun:
                 # Too late for another answer: the server closes the connection.
                 raise
             await send_error(receive, send, _as_http_error(error))

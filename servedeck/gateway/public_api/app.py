@@ -15,8 +15,8 @@ from servedeck.gateway.asgi import (
     JSON,
     ClientDisconnectedError,
     HttpError,
-    Message,
     Receive,
+    Response,
     Scope,
     Send,
     close_connection,
@@ -97,15 +97,9 @@ class PublicApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        has_started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal has_started
-            has_started = True
-            await send(message)
-
+        response = Response(scope, send)
         try:
-            await self._answer(scope, receive, sending)
+            await self._answer(scope, receive, response)
         except ClientDisconnectedError:
             close_connection(scope)
             return
@@ -125,7 +119,7 @@ class PublicApp:
             error = HttpError(500, "Internal error", "The gateway could not answer this request.")
         else:
             return
-        if has_started:
+        if response.has_begun:
             close_connection(scope)
         else:
             await send_error(receive, send, error)

@@ -21,10 +21,12 @@ from servedeck.gateway.asgi import (
     content_length,
     is_valid_header,
     receive_part,
+    take_body,
     until_disconnect,
 )
 from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.messages import HOP_BY_HOP_HEADERS
+from servedeck.gateway.public_api.caller import named_by_connection
 from servedeck.gateway.public_api.submit import target_of
 
 CONNECT_SECONDS = 5.0
@@ -68,9 +70,13 @@ class PassThrough:
         """Raises HttpError if there is no answer to forward, and ClientDisconnectedError, after the
         request to the server was aborted."""
         target = target_of(scope)
-        first = await receive_part(receive)
-        if first["type"] == "http.disconnect":
-            raise ClientDisconnectedError
+        whole = take_body(scope)
+        if whole is not None:
+            first: Message = {"type": "http.request", "body": whole}
+        else:
+            first = await receive_part(receive)
+            if first["type"] == "http.disconnect":
+                raise ClientDisconnectedError
         body = _Body(scope, first, receive)
         # The client's end of connection is only seen by `receive`, which the body needs first.
         await until_disconnect(body.receive_after, self._exchange(scope, target, body, send))
@@ -203,7 +209,7 @@ class _Body:
 
 
 def _request_headers(scope: Scope, body: _Body) -> list[tuple[str, str]]:
-    named = _named_by_connection(scope["headers"])
+    named = named_by_connection(scope["headers"])
     headers = [
         (name.decode("latin-1"), _text(value))
         for name, value in scope["headers"]
@@ -228,15 +234,7 @@ def _text(value: bytes) -> str:
 
 def _response_headers(response: aiohttp.ClientResponse, status: int) -> list[tuple[bytes, bytes]]:
     raw = [(name.lower(), value) for name, value in response.raw_headers]
-    dropped = _DROPPED | _named_by_connection(raw)
+    dropped = _DROPPED | named_by_connection(raw)
     if status in _WITHOUT_BODY:
         dropped |= {b"content-length"}
     return [one for one in raw if one[0] not in dropped and is_valid_header(*one)]
-
-
-def _named_by_connection(headers: list[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    named: set[bytes] = set()
-    for name, value in headers:
-        if name == b"connection":
-            named.update(one.strip().lower() for one in value.split(b","))
-    return frozenset(named)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from servedeck.gateway.asgi import HttpError, Scope
 from servedeck.gateway.delivery.callback_targets import CallbackRefusedError, check_target
@@ -22,8 +23,7 @@ _SF_STRING = re.compile(r'"((?:[^"\\]|\\["\\])*)"\Z')
 _CALLBACK = re.compile(r"https?://[!-~]+\Z", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Preferences:
+class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asked of the gateway; its limits are checked."""
 
     has_async_header: bool = False

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from servedeck.gateway import http_protocol
-from servedeck.gateway.asgi import Receive, Scope, Send, close_connection, read_body, send_json
+from servedeck.gateway.asgi import (
+    Receive,
+    Response,
+    Scope,
+    Send,
+    close_connection,
+    read_body,
+    send_bytes,
+    send_json,
+)
 from servedeck.gateway.http_server import bind, serve
 from tests.waiting import wait_until, with_timeout
 
@@ -47,7 +56,7 @@ class App:
                 self.disconnected += 1
                 return
             leaving.cancel()
-        await send_json(send, 200, {"ok": True})
+        await send_json(Response(scope, send), 200, {"ok": True})
 
 
 async def exchange(port: int, *parts: bytes) -> bytes:
@@ -189,6 +198,68 @@ async def test_a_head_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None
     async with serve(App(), bind("127.0.0.1", 0)) as port:
         assert (await exchange(port, b"POST /x HTTP/1.1\r\n")).startswith(b"HTTP/1.1 408 ")
         assert (await exchange(port, b"")).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("begin", "is_at_once"),
+    [(b"G", True), (b"G", False), (b"\r\n", False)],
+    ids=["begin at once", "begin later", "empty line later"],
+)
+async def test_a_later_head_that_does_not_end(
+    begin: bytes, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
+    async with serve(App(), bind("127.0.0.1", 0)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n" + begin * is_at_once)
+        await with_timeout(reader.readuntil(b'{"ok":true}'))
+        writer.write(begin * (not is_at_once))
+        assert (await with_timeout(reader.read())).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.01)
+    async with serve(App(), bind("127.0.0.1", 0)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):
+            writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+            head = await with_timeout(reader.readuntil(b"\r\n\r\n"))
+            assert head.startswith(b"HTTP/1.1 200 ")
+            await with_timeout(reader.readexactly(len(b'{"ok":true}')))
+            await asyncio.sleep(0.05)
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"), [(b"", True), (b"Connection: close\r\n", False)], ids=["kept", "closed"]
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_whole_response(method: bytes, line: bytes, is_kept: bool) -> None:
+    async with serve(App(), bind("127.0.0.1", 0)) as port:
+        one = b"%s /1 HTTP/1.1\r\nHost: a\r\n%s\r\n" % (method, line)
+        last = b"GET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" if is_kept else b""
+        answer = await exchange(port, one + last)
+    first, *others = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    head, _, body = first.partition(b"\r\n\r\n")
+    assert b"content-length: 11" in head
+    assert body == (b"" if method == b"HEAD" else b'{"ok":true}')
+    assert (b"connection: close" in head) is not is_kept
+    assert len(others) == is_kept
+
+
+@pytest.mark.parametrize("header", [(b"x", b"a\r\nb: c"), (b"x\r\nb", b"c"), (b"x", b"a\nb")])
+async def test_a_header_cannot_add_another(
+    header: tuple[bytes, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send_bytes(Response(scope, send), 200, b"{}", b"text/plain", [header])
+
+    async with serve(app, bind("127.0.0.1", 0)) as port:
+        answer = await exchange(port, b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b"200" not in answer
+    assert b"b: c" not in answer
 
 
 async def test_more_connections_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

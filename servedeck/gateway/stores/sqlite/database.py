@@ -237,18 +237,36 @@ class Database:
         if self._writing is None:
             self._writing = connect(self._path, for_writing=True)
         db = self._writing
-        transaction = Transaction(db, self._clock(), self._has_room(db), touched)
+        transaction = Transaction(db, self._clock(), self._has_room(db), set())
         try:
             db.execute("BEGIN IMMEDIATE")
-            for one in items:
-                self._run_operation(transaction, one)
+            if not self._run_all(transaction, items):
+                db.execute("ROLLBACK")
+                db.execute("BEGIN IMMEDIATE")
+                transaction.touched.clear()
+                for one in items:
+                    self._run_operation(transaction, one)
             end = feed_end(db)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+        touched |= transaction.touched
         return end
+
+    @staticmethod
+    def _run_all(transaction: Transaction, items: list[_Item]) -> bool:
+        """False when one fails: then each gets a savepoint of its own, which would take a third of
+        the time of those that do not fail."""
+        try:
+            for one in items:
+                one.error, one.result = None, one.operation(transaction)
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _OPERATION_ERRORS):
+                raise
+            return False
+        return True
 
     def _require_file(self) -> None:
         """SQLite goes on writing to a file that was deleted, or replaced: what is accepted then

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+import hiredis
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
@@ -87,6 +89,19 @@ _NOT_PRIMARY = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS"})
 _log = logging.getLogger(__name__)
 
 
+class _Connection(Connection):
+    """Commands are encoded by hiredis: redis-py does it in Python, which takes a tenth of the time
+    of a submission."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        name, *rest = args
+        return [hiredis.pack_command((*name.split(), *rest))]  # such as "CONFIG GET"
+
+
+class _TlsConnection(SSLConnection, _Connection):
+    pass
+
+
 class ValkeyConnection:
     """`url` is valkey://[user:password@]host[:port][/db], or valkeys:// with TLS (redis:// and
     rediss:// likewise); raises ValueError for another, without repeating it. A `password` given by
@@ -157,28 +172,36 @@ class ValkeyConnection:
     ) -> tuple[Any, bool]:
         """The same, for a function that may be repeated, once so many replicas have it; and whether
         it was sent twice. Raises StoreError, StoreUnavailableError if fewer replicas have it."""
+        command = ("FCALL", f"{LIBRARY}_{name}", 1, self.prefix, *arguments)
         for is_last in (False, True):
-            pipeline = self._commands.pipeline(transaction=False)
-            _add(pipeline, "FCALL", f"{LIBRARY}_{name}", 1, self.prefix, *arguments)
-            # on the same connection, as it waits for what that has written
-            if replicas:
-                _add(pipeline, "WAIT", replicas, int(self._timeout * 500))
+            waited = 0
             try:
                 async with asyncio.timeout(self._timeout):
-                    answer, *waited = await pipeline.execute(raise_on_error=False)
-                for one in (answer, *waited):
-                    if isinstance(one, Exception):
-                        raise one
+                    if replicas:
+                        answer, waited = await self._replicate(command, replicas)
+                    else:
+                        answer = await _execute(self._commands, *command)
             except (exceptions.RedisError, OSError, TimeoutError) as error:
                 if not is_last and await self._may_repeat(error, True):
                     continue
                 raise self._translated(error) from None
-            if waited and waited[0] < replicas:
+            if waited < replicas:
                 raise StoreUnavailableError(
-                    f"Only {waited[0]} of {replicas} replicas of {self.address} have it."
+                    f"Only {waited} of {replicas} replicas of {self.address} have it."
                 )
             return answer, is_last
         raise AssertionError("unreachable")
+
+    async def _replicate(self, command: Sequence[Argument], replicas: int) -> tuple[Any, int]:
+        pipeline = self._commands.pipeline(transaction=False)
+        _add(pipeline, *command)
+        # on the same connection, as it waits for what that has written
+        _add(pipeline, "WAIT", replicas, int(self._timeout * 500))
+        answers = await pipeline.execute(raise_on_error=False)
+        for one in answers:
+            if isinstance(one, Exception):
+                raise one
+        return answers[0], answers[1]
 
     async def command(self, *command: Argument, repeat: bool = False) -> Any:
         """The answer of a command. Raises StoreError."""
@@ -304,7 +327,7 @@ def _parse(url: str) -> tuple[dict[str, Any], str]:
     if parts.password:
         options["password"] = unquote(parts.password)
     with_tls = parts.scheme.endswith("s") and parts.scheme != "redis"
-    options["connection_class"] = SSLConnection if with_tls else Connection
+    options["connection_class"] = _TlsConnection if with_tls else _Connection
     shown = f"[{host}]" if ":" in host else host
     return options, f"Valkey at {shown}:{port}"
 
