@@ -10,7 +10,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -19,7 +19,6 @@ from servedeck.gateway.admin_api.health import ProcessState
 from servedeck.gateway.asgi import App
 from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.delivery.sweeper import Sweeper
-from servedeck.gateway.delivery.worker import Worker
 from servedeck.gateway.feed_hub import FeedHub
 from servedeck.gateway.http_server import bind, serve
 from servedeck.gateway.metrics import GatewayMetrics
@@ -29,7 +28,10 @@ from servedeck.gateway.secret import open_identity
 from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
 from servedeck.gateway.stores.opening import open_store
 from servedeck.gateway.stores.store import StoreError
-from servedeck.gateway.upstreams.upstreams import FixedUpstreams, Upstreams
+from servedeck.gateway.upstreams.upstreams import FixedUpstreams, OnDemandUpstreams, Upstreams
+
+if TYPE_CHECKING:
+    from servedeck.gateway.delivery.worker import Worker
 
 _RETRY_SECONDS = 1.0
 _HAND_BACK_SECONDS = 15.0
@@ -81,6 +83,8 @@ class Gateway:
             sweeper = Sweeper(context, random.Random(), lambda: None)  # noqa: S311 - jitter
             self._add_part("sweeper", sweeper.run())
         else:
+            from servedeck.gateway.delivery.worker import Worker  # its client takes 10 MiB
+
             self._worker = Worker(context)
             self._add_part("worker", self._worker.run())
         self.state.not_ready = ""
@@ -208,12 +212,13 @@ def _open_objects(settings: GatewaySettings) -> ObjectStore | None:
 def _make_upstreams(settings: GatewaySettings) -> Upstreams:
     if settings.upstreams:
         return FixedUpstreams(settings.upstreams)
-    from servedeck.gateway.upstreams.endpoint_slices import WatchedUpstreams
 
-    try:
+    def watch() -> Upstreams:
+        from servedeck.gateway.upstreams.endpoint_slices import WatchedUpstreams
+
         return WatchedUpstreams(settings.service)
-    except ValueError as error:
-        raise GatewaySettingsError(f"{error}.") from None
+
+    return OnDemandUpstreams(watch) if settings.role == "accept" else watch()
 
 
 def run_gateway(settings: GatewaySettings) -> None:

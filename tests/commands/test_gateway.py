@@ -58,7 +58,7 @@ def test_every_flag_is_a_setting() -> None:
         (("--serving", "a/b"), "upstreams or service must say where the inference server is."),
         ((*MINIMUM, "--store", "mysql://x"), "store must be sqlite:FILE or valkey://HOST:PORT."),
         ((*MINIMUM, "--role", "accept"), "a sqlite store has one process: role must be all."),
-        ((*MINIMUM, "--port", "99999"), "port: Input should be less than or equal to 65535."),
+        ((*MINIMUM, "--port", "99999"), "port must be a whole number from 0 to 65535."),
         (
             ("--serving", "a/b", "--upstream", "http://a", "--upstream", "http://user:secret@b"),
             "upstreams: URL 2 is not one such as http://host:8000.",
@@ -87,7 +87,7 @@ def test_each_wrong_setting_has_a_line(tmp_path: Path) -> None:
     with pytest.raises(GatewaySettingsError) as error:
         read_settings(build_parser().parse_args(["gateway", "--config", str(file)]))
     assert sorted(str(error.value).splitlines()) == [
-        "lease: Input should be greater than 0.",
+        "lease must be a number over 0, and at most 31622400.",
         "objects must be file:DIRECTORY or s3://BUCKET/PREFIX.",
         "prot is no setting.",
     ]
@@ -117,3 +117,30 @@ def test_wrong_usage_exits_with_2(flags: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as error:
         main(["gateway", *MINIMUM, *flags])
     assert error.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"port": True}, "port must be a whole number from 0 to 65535."),
+        ({"port": "80b"}, "port must be a whole number from 0 to 65535."),
+        ({"max_depth": 1.5}, "max_depth must be a whole number from 1 to 100000000."),
+        ({"lease": float("nan")}, "lease must be a number over 0, and at most 31622400."),
+        ({"lease": float("inf")}, "lease must be a number over 0, and at most 31622400."),
+        ({"drain": -1}, "drain must be a number from 0 to 3600."),
+        ({"role": "both"}, "role must be all, accept or deliver."),
+        ({"serving": "a/b\n"}, "serving must be NAMESPACE/NAME."),
+        ({"upstreams": "http://a"}, "upstreams must be URLs."),
+        ({"secret_file": 7}, "secret_file must be the path of a file."),
+        ({"callback_hosts": ["a b"]}, "callback_hosts must have names of hosts, such as .*"),
+    ],
+)
+def test_values_of_another_kind(values: dict[str, object], problem: str) -> None:
+    given = {"serving": "a/b", "upstreams": ["http://a"]} | values
+    with pytest.raises(GatewaySettingsError, match=problem):
+        load_settings(None, given)
+
+
+def test_numbers_may_be_quoted() -> None:
+    found = load_settings(None, {"serving": "a/b", "upstreams": ["http://a"], "port": "80"})
+    assert found.port == 80

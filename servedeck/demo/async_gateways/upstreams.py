@@ -45,6 +45,7 @@ class StoreUpstreams:
         self._name, _, self._port = rest.rpartition(":")
         self._listeners: list[Callable[[], None]] = []
         self._changed = asyncio.Event()
+        self._is_known = asyncio.Event()
         self._servers: dict[_Target, asyncio.Server] = {}
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -59,6 +60,10 @@ class StoreUpstreams:
         """See Upstreams."""
         self._listeners.append(listener)
 
+    async def wait_until_known(self) -> None:
+        """See Upstreams."""
+        await self._is_known.wait()
+
     async def run(self) -> None:
         """See Upstreams."""
         for resource in (ENDPOINTSLICES, SERVICES):
@@ -67,6 +72,7 @@ class StoreUpstreams:
             while True:
                 self._changed.clear()
                 await self._update()
+                self._is_known.set()
                 await self._changed.wait()
         finally:
             self._store.unsubscribe(self._on_store_change)

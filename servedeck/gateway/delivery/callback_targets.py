@@ -11,12 +11,9 @@ are allowed only for the last.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import socket
 from collections.abc import Sequence
 
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -39,53 +36,16 @@ def check_target(url: str, allowed: Sequence[str]) -> URL:
     CallbackRefusedError."""
     try:
         target = URL(url)
-        host, port = _clean_host(target.host or ""), target.port
+        host, port = clean_host(target.host or ""), target.port
     except ValueError:
         raise CallbackRefusedError("it is not a URL.") from None
     if target.scheme not in _DEFAULT_PORTS or not host or port is None:
         raise CallbackRefusedError("it is not an http or https URL.")
     if target.user is not None or target.password is not None:
         raise CallbackRefusedError("its URL has a user.")
-    if _find_entry(host, port, allowed) is None:
+    if find_entry(host, port, allowed) is None:
         raise CallbackRefusedError("its host is not among callback_hosts.")
     return target.with_fragment(None)
-
-
-class CallbackResolver(AbstractResolver):
-    """Resolves names to addresses that callbacks may reach. Names that are addresses do not come
-    here; `check_target` has found them in the settings."""
-
-    def __init__(self, allowed: Sequence[str]) -> None:
-        self._allowed = allowed
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Raises CallbackRefusedError if one of the addresses is not allowed."""
-        entry = _find_entry(_clean_host(host), port, self._allowed)
-        if entry is None:
-            raise CallbackRefusedError("its host is not among callback_hosts.")
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
-        results: list[ResolveResult] = []
-        for address_family, _, protocol, _, address in found:
-            text = str(address[0])
-            if not is_allowed_address(text, entry):
-                raise CallbackRefusedError("its host has an address that is not public.")
-            results.append(
-                ResolveResult(
-                    hostname=host,
-                    host=text,
-                    port=port,
-                    family=address_family,
-                    proto=protocol,
-                    flags=socket.AI_NUMERICHOST,
-                )
-            )
-        return results
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 def is_allowed_address(text: str, entry: str) -> bool:
@@ -96,7 +56,7 @@ def is_allowed_address(text: str, entry: str) -> bool:
     if address.is_link_local or address.is_multicast or address.is_unspecified:
         return False
     host, _, port = entry.partition(":")
-    is_meant = bool(port) or _clean_host(host).endswith(_CLUSTER_SUFFIXES)
+    is_meant = bool(port) or clean_host(host).endswith(_CLUSTER_SUFFIXES)
     is_public = address.is_global and (address.version == 4 or address in _UNICAST_NETWORK)
     return is_meant or is_public
 
@@ -108,14 +68,16 @@ def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 
-def _find_entry(host: str, port: int, allowed: Sequence[str]) -> str | None:
+def find_entry(host: str, port: int, allowed: Sequence[str]) -> str | None:
+    """The entry of the settings that allows this host and port."""
     for entry in allowed:
         name, _, number = entry.partition(":")
         ports = (int(number),) if number else tuple(_DEFAULT_PORTS.values())
-        if _clean_host(name) == host and port in ports:
+        if clean_host(name) == host and port in ports:
             return entry
     return None
 
 
-def _clean_host(host: str) -> str:
+def clean_host(host: str) -> str:
+    """As names are compared."""
     return host.rstrip(".").lower()

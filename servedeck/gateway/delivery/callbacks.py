@@ -18,11 +18,8 @@ import msgspec
 
 from servedeck.async_queue.tasks import Task
 from servedeck.gateway.context import GatewayContext
-from servedeck.gateway.delivery.callback_targets import (
-    CallbackRefusedError,
-    CallbackResolver,
-    check_target,
-)
+from servedeck.gateway.delivery.callback_resolver import CallbackResolver
+from servedeck.gateway.delivery.callback_targets import CallbackRefusedError, check_target
 from servedeck.gateway.messages import RequestHead
 from servedeck.gateway.stores.store import Callback, StoreError
 

@@ -7,6 +7,7 @@ import logging
 import posixpath
 import traceback
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -32,7 +33,6 @@ from servedeck.gateway.public_api.answers import PREFIX, status_url, store_probl
 from servedeck.gateway.public_api.caller import check_issued, find_task, gone, stored_headers
 from servedeck.gateway.public_api.drain_rate import DrainRate
 from servedeck.gateway.public_api.follow import Followers
-from servedeck.gateway.public_api.pass_through import PassThrough
 from servedeck.gateway.public_api.preferences import (
     asked_lifetime,
     parse_wait,
@@ -42,6 +42,9 @@ from servedeck.gateway.public_api.preferences import (
 from servedeck.gateway.public_api.results import Results
 from servedeck.gateway.public_api.submit import METHODS, Submitter, count_rejected
 from servedeck.gateway.stores.store import Change, StoreError
+
+if TYPE_CHECKING:
+    from servedeck.gateway.public_api.pass_through import PassThrough
 
 _TASKS = f"{PREFIX}/tasks/"
 _READ = ("GET", "HEAD")
@@ -150,9 +153,16 @@ class PublicApp:
         ):
             await self._submitter.submit(scope, receive, send, preferences)
             return
+        await (await self._get_pass_through()).forward(scope, receive, send)
+
+    async def _get_pass_through(self) -> PassThrough:
+        """Made for the first request that needs it: its client takes 10 MiB."""
         if self._pass_through is None:
-            self._pass_through = PassThrough(self._context)
-        await self._pass_through.forward(scope, receive, send)
+            made_of = await asyncio.to_thread(_load_pass_through)
+            if self._pass_through is None:  # another request may have waited, too
+                self._pass_through = made_of(self._context)
+        assert self._pass_through is not None
+        return self._pass_through
 
     async def _answer_reserved(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
         methods, handler, id = self._route(path)
@@ -235,6 +245,12 @@ class PublicApp:
 
     async def _openapi(self, _scope: Scope, _receive: Receive, send: Send, _id: str) -> None:
         await send_bytes(send, 200, await asyncio.to_thread(openapi_document, public=True), JSON)
+
+
+def _load_pass_through() -> type[PassThrough]:
+    from servedeck.gateway.public_api.pass_through import PassThrough
+
+    return PassThrough
 
 
 def is_reserved(path: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 from yarl import URL
@@ -35,6 +36,8 @@ KEEP_ALIVE_SECONDS = 4.0
 that the server is just closing."""
 _UNAVAILABLE_SECONDS = 5
 _CONNECT_TRIES = 3
+_KNOWN_SECONDS = 5.0
+"""For which the first request waits until it is known which Pods are Ready."""
 
 _DROPPED = frozenset(one.encode() for one in HOP_BY_HOP_HEADERS) | {b"host", b"expect"}
 _WITHOUT_BODY = frozenset({204, 304})
@@ -83,6 +86,10 @@ class PassThrough:
 
     async def _exchange(self, scope: Scope, target: str, body: _Body, send: Send) -> None:
         tried: set[str] = set()
+        if not self._context.upstreams.ready:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_KNOWN_SECONDS):
+                    await self._context.upstreams.wait_until_known()
         while True:
             name, base = self._choose(tried)
             tried.add(name)

@@ -97,6 +97,7 @@ class WatchedUpstreams:
         self._reflectors: list[Reflector] = []
         self._connection_problem = "The API server was not asked yet which Pods are Ready."
         self._port_problem = ""
+        self._is_known = asyncio.Event()
 
     @property
     def problem(self) -> str:
@@ -116,6 +117,10 @@ class WatchedUpstreams:
         """See Upstreams."""
         self._listeners.append(listener)
 
+    async def wait_until_known(self) -> None:
+        """See Upstreams."""
+        await self._is_known.wait()
+
     async def run(self) -> None:
         """See Upstreams."""
         while True:
@@ -123,6 +128,7 @@ class WatchedUpstreams:
                 connection = await self._open()
             except ClusterError as error:
                 self._connection_problem = str(error)
+                self._is_known.set()
                 _log.warning("The Pods of the inference server cannot be watched: %s", error)
                 await asyncio.sleep(_RECONNECT_SECONDS)
                 continue
@@ -165,6 +171,8 @@ class WatchedUpstreams:
     def _on_state(self, reflector: Reflector) -> None:
         if reflector.error:
             _log.warning("The Pods of the inference server are not watched: %s", reflector.error)
+        if reflector.error or all(one.synced for one in self._reflectors):
+            self._is_known.set()
 
     def _update(self) -> None:
         slices: list[EndpointSlice] = list(self._reflectors[0].records.values())

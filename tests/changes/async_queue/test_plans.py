@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-import annotated_types
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,14 +75,9 @@ def test_where_the_password_is() -> None:
 
 def bounds(name: str) -> tuple[float, float]:
     """The lowest and the highest value that a gateway takes, as its settings say."""
-    found: list[Any] = []
-    for one in GatewaySettings.model_fields[name].metadata:
-        found += [one.ge] if isinstance(one, annotated_types.Ge) else []
-        found += [1] if isinstance(one, annotated_types.Gt) else []
-    for one in GatewaySettings.model_fields[name].metadata:
-        found += [one.le] if isinstance(one, annotated_types.Le) else []
-    least, most = found
-    return least, most
+    limits = get_args(get_type_hints(GatewaySettings, include_extras=True)[name])[1]
+    least = 1 if limits.ge is None else limits.ge
+    return least, limits.le
 
 
 @pytest.mark.parametrize("name", [one.name for one in fields(AsyncQueueSettings)])

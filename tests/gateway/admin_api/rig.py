@@ -22,7 +22,7 @@ from servedeck.gateway.identity import Identity
 from servedeck.gateway.messages import RequestHead, ResponseHead
 from servedeck.gateway.metrics import GatewayMetrics
 from servedeck.gateway.object_stores import open_objects
-from servedeck.gateway.settings import GatewaySettings
+from servedeck.gateway.settings import make_settings
 from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.stores.store import Claimed, Content, End, NewTask, TaskStore
 from servedeck.gateway.upstreams.upstreams import FixedUpstreams
@@ -141,7 +141,7 @@ async def running_rig(
     folder: Path, store: TaskStore | None = None, **settings: Any
 ) -> AsyncIterator[Rig]:
     values: dict[str, Any] = {"serving": "chat/llama", "upstreams": ("http://127.0.0.1:1",)}
-    chosen = GatewaySettings.model_validate(values | settings)
+    chosen = make_settings(values | settings)
     if store is None:
         store = SqliteStore(folder / "tasks.db")
     await store.open()

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from servedeck.gateway.admin_api.access import Access, AccessCheck
 from servedeck.gateway.admin_api.app import AdminApp
 from servedeck.gateway.asgi import HttpError
-from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
+from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError, make_settings
 from tests.gateway.admin_api.rig import Rig, running_rig
 
 ADMIN, VIEW = "admin-key", "view-key"
@@ -91,7 +92,7 @@ async def test_keys_are_not_logged(keyed: Rig, caplog: pytest.LogCaptureFixture)
 
 def settings(**changes: Any) -> GatewaySettings:
     values = {"serving": "chat/llama", "upstreams": ("http://a:1",)}
-    return GatewaySettings.model_validate(values | changes)
+    return make_settings(values | changes)
 
 
 def scope(client: str | None, **headers: str) -> dict[str, Any]:
@@ -180,6 +181,6 @@ async def test_methods_and_paths_that_do_not_exist(rig: Rig) -> None:
 
 
 def test_a_process_that_only_delivers_has_the_probes_alone(rig: Rig) -> None:
-    settings = rig.context.settings.model_copy(update={"role": "deliver"})
+    settings = msgspec.structs.replace(rig.context.settings, role="deliver")
     app = AdminApp(replace(rig.context, settings=settings))
     assert {one.path for one in app.routes} == {"/healthz", "/readyz", "/metrics"}

@@ -20,7 +20,7 @@ from servedeck.gateway.identity import Identity
 from servedeck.gateway.messages import RequestHead
 from servedeck.gateway.metrics import GatewayMetrics
 from servedeck.gateway.object_stores import open_objects
-from servedeck.gateway.settings import GatewaySettings
+from servedeck.gateway.settings import make_settings
 from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.stores.store import Claimed, Content, NewTask, Response
 from tests.gateway.delivery.scripted_store import ScriptedStore
@@ -39,6 +39,8 @@ class SetUpstreams:
 
     def on_change(self, listener: Callable[[], None]) -> None:
         self._listeners.append(listener)
+
+    async def wait_until_known(self) -> None: ...
 
     def set(self, ready: Mapping[str, str]) -> None:
         self.ready = ready
@@ -60,7 +62,7 @@ class Gateway:
             "max_backoff": 0.001,
             **settings,
         }
-        self.settings = GatewaySettings.model_validate(values)
+        self.settings = make_settings(values)
         self.store = ScriptedStore(tmp_path / "tasks.db")
         self.upstreams = SetUpstreams({"pod-0": url} if url else {})
         self.identity = Identity(SECRET)

@@ -15,9 +15,9 @@ from aiohttp import ClientSession, TCPConnector
 
 from servedeck.async_queue.tasks import TaskState
 from servedeck.gateway.delivery import callbacks
+from servedeck.gateway.delivery.callback_resolver import CallbackResolver
 from servedeck.gateway.delivery.callback_targets import (
     CallbackRefusedError,
-    CallbackResolver,
     check_target,
     is_allowed_address,
 )

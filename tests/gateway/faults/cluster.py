@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from servedeck.async_queue.tasks import FINAL_STATES, TaskState
-from servedeck.gateway.settings import GatewaySettings
+from servedeck.gateway.settings import make_settings
 from servedeck.gateway.stores.opening import open_store
 from servedeck.gateway.stores.store import START, FeedTrimmedError, StoreError, TaskStore
 from tests.gateway.process.rig import GatewayProcess
@@ -67,7 +67,7 @@ class GatewayCluster:
 
     def open_store(self) -> TaskStore:
         values = {key: one for key, one in self._settings.items() if key != "role"}
-        return open_store(GatewaySettings.model_validate(values))
+        return open_store(make_settings(values))
 
 
 async def wait_until_drained(store: TaskStore) -> None:

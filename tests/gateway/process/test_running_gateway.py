@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from servedeck.gateway.delivery.worker import Worker
 from servedeck.gateway.identity import MIN_SECRET_BYTES
 from servedeck.gateway.process import GatewayError, make_context, running_gateway
 from servedeck.gateway.secret import open_identity
-from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
+from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError, make_settings
 from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.upstreams.endpoint_slices import WatchedUpstreams
 from servedeck.gateway.upstreams.upstreams import FixedUpstreams
@@ -32,7 +34,7 @@ def settings(folder: Path, **changes: Any) -> GatewaySettings:
         "admin_port": 0,
         "upstreams": ("http://127.0.0.1:1",),
     }
-    return GatewaySettings.model_validate(values | changes)
+    return make_settings(values | changes)
 
 
 async def test_it_runs_within_a_process(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_a_secret_of_the_settings_is_used(tmp_path: Path) -> None:
             {"store": "valkey://h", "secret_file": "long", "store_password_file": "none"},
             "store_password_file: .*No such file",
         ),
-        ({"service": "chat/llama", "upstreams": ()}, "service: "),
+        ({"service": "chat/llama", "upstreams": ()}, "service must be NAMESPACE/NAME:PORT"),
         ({"admin_key_file": "none"}, "admin_key_file: .*No such file"),
         ({"service_authorization_file": "empty"}, "service_authorization_file: .*one line"),
     ],
@@ -191,3 +193,33 @@ async def test_what_the_settings_name_is_opened(tmp_path: Path) -> None:
     watched = make_context(settings(tmp_path, upstreams=(), service="chat/llama:8000"))
     assert isinstance(watched.upstreams, WatchedUpstreams)
     assert watched.objects is None
+
+
+@pytest.mark.parametrize(
+    ("role", "absent"),
+    [("accept", {"aiohttp", "pydantic", "servedeck.cluster"}), ("deliver", {"pydantic"})],
+)
+def test_a_process_loads_only_what_its_role_needs(
+    tmp_path: Path, role: str, absent: set[str]
+) -> None:
+    (tmp_path / "secret").write_bytes(b"s" * 32)
+    program = f"""
+import sys
+from servedeck.commands.gateway import run
+from servedeck.gateway.process import make_context
+from servedeck.gateway.settings import make_settings
+make_context(make_settings({{
+    "serving": "a/b", "service": "a/b:80", "store": "valkey://h", "secret_file": "secret",
+    "role": {role!r},
+}}))
+print(*sys.modules)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not absent & set(found.stdout.split())

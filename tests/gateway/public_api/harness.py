@@ -25,7 +25,7 @@ from servedeck.gateway.messages import ResponseHead
 from servedeck.gateway.metrics import GatewayMetrics
 from servedeck.gateway.objects import ObjectStore
 from servedeck.gateway.public_api.app import PublicApp
-from servedeck.gateway.settings import GatewaySettings
+from servedeck.gateway.settings import GatewaySettings, make_settings
 from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.stores.store import Claimed, Content, End, TaskStore
 from servedeck.gateway.upstreams.upstreams import FixedUpstreams, Upstreams
@@ -150,9 +150,9 @@ def record(claimed: Claimed) -> Attempt:
     return Attempt(attempt=claimed.attempt, pod=claimed.pod, worker="worker", began=now, ended=now)
 
 
-def make_settings(**values: Any) -> GatewaySettings:
+def settings_of(**values: Any) -> GatewaySettings:
     defaults: dict[str, Any] = {"serving": "ns/name", "upstreams": ("http://127.0.0.1:9",)}
-    return GatewaySettings.model_validate({**defaults, **values})
+    return make_settings({**defaults, **values})
 
 
 @asynccontextmanager
@@ -165,7 +165,7 @@ async def running_gateway(
     secret: bytes = SECRET,
     **values: Any,
 ) -> AsyncIterator[Gateway]:
-    settings = make_settings(**values)
+    settings = settings_of(**values)
     async with AsyncExitStack() as stack:
         real = SqliteStore(directory / "gateway.db")
         await real.open()

@@ -354,8 +354,13 @@ class ChangingUpstreams:
 
     def __init__(self, ready: Mapping[str, str]) -> None:
         self.ready = ready
+        self.is_known = asyncio.Event()
+        self.is_known.set()
 
     def on_change(self, listener: object) -> None: ...
+
+    async def wait_until_known(self) -> None:
+        await self.is_known.wait()
 
     async def run(self) -> None: ...
 
@@ -370,6 +375,18 @@ async def test_no_ready_pod(tmp_path: Path) -> None:
         assert "Retry-After" in answer.headers
         # Asynchronous requests are accepted all the same.
         assert (await gateway.submit()).status == 202
+
+
+async def test_a_request_waits_until_it_is_known_which_pods_are_ready(tmp_path: Path) -> None:
+    async with RawServer(OK).running() as url:
+        upstreams = ChangingUpstreams({})
+        upstreams.is_known.clear()
+        async with running_gateway(tmp_path, upstreams=upstreams) as gateway:
+            asking = asyncio.create_task(gateway.ask("POST", "/x", data=b"1"))
+            await wait_until(lambda: bool(upstreams.is_known._waiters))  # type: ignore[attr-defined]
+            upstreams.ready = {"a": url}
+            upstreams.is_known.set()
+            assert (await with_timeout(asking)).status == 200
 
 
 async def test_a_pod_that_refuses_connections_is_passed_over(tmp_path: Path) -> None:

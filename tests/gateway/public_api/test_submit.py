@@ -23,7 +23,7 @@ from servedeck.gateway.stores.store import (
     Submitted,
     TaskStore,
 )
-from tests.gateway.public_api.harness import Gateway, exchange_raw, make_settings, running_gateway
+from tests.gateway.public_api.harness import Gateway, exchange_raw, running_gateway, settings_of
 from tests.waiting import with_timeout
 
 AUTH = {"Authorization": "Bearer secret-token"}
@@ -496,7 +496,7 @@ _HEADER_VALUES = st.one_of(
 
 @given(st.lists(st.tuples(_HEADER_NAMES, _HEADER_VALUES), max_size=6))
 def test_any_headers_are_understood_or_refused(headers: list[tuple[bytes, bytes]]) -> None:
-    settings = make_settings(callback_hosts=("a",), callback_secret_file="secret")
+    settings = settings_of(callback_hosts=("a",), callback_secret_file="secret")
     try:
         preferences = read_preferences({"headers": headers}, settings)
     except HttpError as error:
