@@ -25,6 +25,7 @@ import aiohttp
 import msgspec
 import psutil
 import uvloop
+import yaml
 
 from benchmarks.gateway_load import Load, make_body, make_request
 from servedeck.gateway.identity import Identity
@@ -36,6 +37,7 @@ from tests.gateway.valkey_server import ValkeyServer
 
 Figures = dict[str, float]
 
+_VALKEY_MANIFEST = Path(__file__).parents[1] / "deploy" / "valkey" / "valkey.yaml"
 RATE = 1_500.0
 SECONDS = 10.0
 BUDGETS: dict[str, tuple[str, float]] = {
@@ -98,11 +100,23 @@ async def inference_server() -> AsyncIterator[str]:
         await process.wait()
 
 
+def valkey_options() -> list[str]:
+    """What deploy/valkey says of memory and rewrites, as options of the command line."""
+    config = next(yaml.safe_load_all(_VALKEY_MANIFEST.read_text()))["data"]["valkey.conf"]
+    lines = [line.split() for line in config.splitlines() if not line.startswith("#")]
+    return [
+        part
+        for name, value in lines
+        if name.startswith(("auto-aof-rewrite", "hash-max"))
+        for part in (f"--{name}", value)
+    ]
+
+
 @asynccontextmanager
-async def cluster(*options: str, **settings: Any) -> AsyncIterator[tuple[GatewayCluster, str]]:
+async def cluster(**settings: Any) -> AsyncIterator[tuple[GatewayCluster, str]]:
     """A gateway without processes on a Valkey of its own, and the URL of the inference server."""
     with tempfile.TemporaryDirectory() as folder:
-        valkey = ValkeyServer(Path(folder) / "valkey", *options)
+        valkey = ValkeyServer(Path(folder) / "valkey", *valkey_options())
         try:
             async with inference_server() as url:
                 found = GatewayCluster(
@@ -246,7 +260,7 @@ async def measure_two() -> Figures:
 
 async def measure_stored() -> Figures:
     """A million tasks that wait."""
-    async with cluster("--hash-max-listpack-value", "512", max_depth=10_000_000) as (gateway, _):
+    async with cluster(max_depth=10_000_000) as (gateway, _):
         store = gateway.open_store()
         await store.open()
         body = make_body()

@@ -27,6 +27,8 @@ _BATCH = 16
 _LEASE = 60.0
 _SEND_SECONDS = 15.0
 _POLL_SECONDS = (1.0, 2.0)
+_PAUSE_SECONDS = 0.1
+"""Between two looks: most tasks that end have no callback."""
 _RETRY_SECONDS = 5.0
 _DELAYS = (5.0, 60.0, 300.0, 1800.0)
 """Before the second to the fifth try; then it is given up."""
@@ -74,6 +76,7 @@ class Callbacks:
                     wait = _RETRY_SECONDS
                 if is_full:
                     continue
+                await asyncio.sleep(_PAUSE_SECONDS)
                 try:
                     async with asyncio.timeout(wait):
                         await self._asked.wait()

@@ -30,7 +30,7 @@ bodies."""
 _POLL_SECONDS = (0.8, 1.2)
 """Between claims while nothing says that there is one: a worker elsewhere made a delayed task
 claimable, or freed a Pod."""
-_SHORT_CLAIM_SECONDS = 0.005
+_SHORT_CLAIM_SECONDS = 0.01
 """After a claim that found less than it asked for: else each request that is accepted while other
 workers fill the Pods would make another one."""
 _MIN_RETRY, _MAX_RETRY = 0.2, 2.0

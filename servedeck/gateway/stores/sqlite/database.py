@@ -6,14 +6,17 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import math
 import os
 import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
+from servedeck.gateway.stores.group_commit import BATCH_INTERVAL_SECONDS, ENOUGH_ITEMS
 from servedeck.gateway.stores.sqlite.reads import feed_end
 from servedeck.gateway.stores.sqlite.schema import SchemaError, connect
 from servedeck.gateway.stores.store import StoreError, StoreFullError, StoreUnavailableError
@@ -56,9 +59,14 @@ class _Item:
 class _Worker:
     """A thread that is given lists of items; a list is gathered while the one before is done."""
 
-    def __init__(self, name: str, run: Callable[[list[_Item]], None], most: int) -> None:
+    def __init__(
+        self, name: str, run: Callable[[list[_Item]], None], most: int, interval: float = 0.0
+    ) -> None:
+        """`interval`: seconds from the begin of a list of more than one item to that of the next,
+        unless enough of them wait."""
         self._run = run
         self._most = most
+        self._interval = interval
         self._items: list[_Item] = []
         self._is_closed = False
         self._changed = threading.Condition()
@@ -70,7 +78,7 @@ class _Worker:
             if self._is_closed:
                 raise StoreUnavailableError("The store is closed.")
             self._items.append(item)
-            if len(self._items) == 1:
+            if len(self._items) in (1, ENOUGH_ITEMS):
                 self._changed.notify()
 
     def stop(self) -> None:
@@ -81,13 +89,20 @@ class _Worker:
         self._thread.join()
 
     def _work(self) -> None:
+        not_before = -math.inf
         while True:
             with self._changed:
                 while not self._items:
                     if self._is_closed:
                         return
                     self._changed.wait()
+                while len(self._items) < ENOUGH_ITEMS and not self._is_closed:
+                    early = not_before - monotonic()
+                    if early <= 0:
+                        break
+                    self._changed.wait(early)
                 batch, self._items = self._items[: self._most], self._items[self._most :]
+            not_before = monotonic() + self._interval if len(batch) > 1 else -math.inf
             self._run(batch)
 
 
@@ -129,7 +144,9 @@ class Database:
         except BaseException:
             self._release()
             raise
-        self._writer = _Worker("sqlite-writer", self._write_batch, _MAX_BATCH)
+        self._writer = _Worker(
+            "sqlite-writer", self._write_batch, _MAX_BATCH, BATCH_INTERVAL_SECONDS
+        )
         self._reader = _Worker("sqlite-reader", self._read_batch, 64)
         self._on_commit(end, set())
 
@@ -155,15 +172,20 @@ class Database:
     ) -> T:
         if worker is None:
             raise StoreUnavailableError("The store is not open.")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
         worker.put(_Item(operation, future, is_submit))
+        timer = loop.call_later(self._timeout, self._give_up, future)
         try:
-            async with asyncio.timeout(self._timeout):
-                return await future
-        except TimeoutError:
-            raise StoreUnavailableError(
-                f"{self._path} did not answer within {self._timeout:g} s."
-            ) from None
+            return await future
+        finally:
+            timer.cancel()
+
+    def _give_up(self, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            future.set_exception(
+                StoreUnavailableError(f"{self._path} did not answer within {self._timeout:g} s.")
+            )
 
     # -- opening --------------------------------------------------------------------------------
 
@@ -211,7 +233,7 @@ class Database:
     # -- writing, in its thread -----------------------------------------------------------------
 
     def _write_batch(self, batch: list[_Item]) -> None:
-        items = [one for one in batch if not one.future.cancelled()]
+        items = [one for one in batch if not one.future.done()]  # given up
         touched: set[str] = set()
         end = self._write_all(items, touched) if items else None
         self._settle(items, end, touched)

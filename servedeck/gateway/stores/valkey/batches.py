@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
+
+from servedeck.gateway.stores.group_commit import BATCH_INTERVAL_SECONDS, ENOUGH_ITEMS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,18 +23,23 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
 
 
 class Batches(Generic[Item, Result]):
-    """One batch is written at a time, without a timer: an item that comes alone does not wait."""
+    """One batch is written at a time. What comes alone, or one after the other, does not wait."""
 
     def __init__(self, write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]) -> None:
         self._write = write
         self._waiting: list[_Waiting[Item, Result]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._has_enough = asyncio.Event()
+        self._next = -math.inf
+        """When the next one may be written, by the loop's time."""
 
     async def add(self, item: Item, size: int) -> Result:
         """The result of `item`, of `size` bytes, or the error of its batch. It is written even if
         the caller is cancelled."""
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(item, size, result))
+        if len(self._waiting) >= ENOUGH_ITEMS:
+            self._has_enough.set()
         if self._writer is None:
             self._writer = asyncio.create_task(self._run())
         return await result
@@ -42,11 +50,30 @@ class Batches(Generic[Item, Result]):
             await asyncio.wait([self._writer])
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            while batch := self._take():
+            while self._waiting:
+                await self._wait_for_more(self._next - loop.time())
+                batch = self._take()
+                self._next = loop.time() + BATCH_INTERVAL_SECONDS if len(batch) > 1 else -math.inf
                 await self._write_batch(batch)
+        except asyncio.CancelledError:
+            for one in self._waiting:
+                one.result.cancel()
+            self._waiting = []
+            raise
         finally:
             self._writer = None
+
+    async def _wait_for_more(self, seconds: float) -> None:
+        if seconds <= 0 or len(self._waiting) >= ENOUGH_ITEMS:
+            return
+        self._has_enough.clear()
+        timer = asyncio.get_running_loop().call_later(seconds, self._has_enough.set)
+        try:
+            await self._has_enough.wait()
+        finally:
+            timer.cancel()
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         size = count = 0
@@ -62,9 +89,8 @@ class Batches(Generic[Item, Result]):
         try:
             results = await self._write([one.item for one in batch])
         except asyncio.CancelledError:
-            for one in (*batch, *self._waiting):
+            for one in batch:
                 one.result.cancel()
-            self._waiting = []
             raise
         except Exception as error:
             for one in batch:
