@@ -149,7 +149,8 @@ def make_context(settings: GatewaySettings, upstreams: Upstreams | None = None) 
     """What the parts share; connects to nothing. `upstreams`: other replicas than those that the
     settings say. Raises GatewaySettingsError."""
     identity = open_identity(settings)
-    store = open_store(settings)
+    metrics = GatewayMetrics()
+    store = open_store(settings, metrics.observe_commit)
     return GatewayContext(
         settings=settings,
         store=store,
@@ -157,7 +158,7 @@ def make_context(settings: GatewaySettings, upstreams: Upstreams | None = None) 
         objects=_open_objects(settings),
         hub=FeedHub(store),
         upstreams=upstreams or _make_upstreams(settings),
-        metrics=GatewayMetrics(),
+        metrics=metrics,
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
+from servedeck.gateway.stores.group_commit import CommitObserver, observe_nothing
 from servedeck.gateway.stores.store import TaskStore
 
 SQLITE_SCHEME = "sqlite:"
 
 
-def open_store(settings: GatewaySettings) -> TaskStore:
+def open_store(
+    settings: GatewaySettings, observe_commit: CommitObserver = observe_nothing
+) -> TaskStore:
     """Connects to nothing yet: its `open` does. The module of the other store is not loaded. Raises
     GatewaySettingsError."""
     if settings.store.startswith(SQLITE_SCHEME):
@@ -19,7 +22,7 @@ def open_store(settings: GatewaySettings) -> TaskStore:
         path = Path(settings.store.removeprefix(SQLITE_SCHEME))
         if not path.parent.is_dir():
             raise GatewaySettingsError(f"store: the directory {path.parent} does not exist.")
-        return SqliteStore(path, timeout=settings.store_timeout)
+        return SqliteStore(path, timeout=settings.store_timeout, observe_commit=observe_commit)
     from servedeck.gateway.stores.valkey.store import ValkeyStore
 
     try:
@@ -29,6 +32,7 @@ def open_store(settings: GatewaySettings) -> TaskStore:
             password=_read_password(settings.store_password_file),
             timeout=settings.store_timeout,
             wait_replicas=settings.wait_replicas,
+            observe_commit=observe_commit,
         )
     except ValueError as error:
         raise GatewaySettingsError(f"store: {error}.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,12 @@ async def test_it_runs_within_a_process(tmp_path: Path) -> None:
             async with session.post(url, headers=headers, data=b"{}") as response:
                 assert response.status == 200
                 assert await response.json() == ANSWER
+            async with session.get(f"http://127.0.0.1:{gateway.admin_port}/metrics") as response:
+                page = await response.text()
+            for name in ("commit_seconds", "commit_batch_size"):
+                found = re.search(rf"^servedeck_async_{name}_count (\S+)", page, re.MULTILINE)
+                assert found is not None
+                assert float(found[1]) > 0
             ready = f"http://127.0.0.1:{gateway.admin_port}/readyz"
             async with session.get(ready) as response:
                 assert response.status == 200

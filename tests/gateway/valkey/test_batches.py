@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from servedeck.gateway.stores.group_commit import ENOUGH_ITEMS
 from servedeck.gateway.stores.store import StoreFullError
 from servedeck.gateway.stores.valkey.batches import Batches
 from tests.waiting import wait_until, with_timeout
@@ -39,6 +40,36 @@ async def test_what_comes_meanwhile_is_written_together() -> None:
     await wait_until(lambda: writer.batches == [[0], [1, 2, 3]])
     writer.release()
     assert await with_timeout(asyncio.gather(*adding)) == [0, 2, 4, 6]
+
+
+async def test_what_comes_alone_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servedeck.gateway.stores.valkey.batches.BATCH_INTERVAL_SECONDS", 1e6)
+    writer = Writer()
+    batches = Batches(writer)
+    for number in range(3):
+        writer.release()
+        assert await with_timeout(batches.add(number, 1)) == number * 2
+    assert writer.batches == [[0], [1], [2]]
+
+
+async def test_after_a_batch_of_several_the_next_waits_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("servedeck.gateway.stores.valkey.batches.BATCH_INTERVAL_SECONDS", 1e6)
+    writer = Writer()
+    observed: list[int] = []
+    batches = Batches(writer, lambda items, seconds: observed.append(items))
+    for _ in range(3):
+        writer.release()
+    await with_timeout(asyncio.gather(*(batches.add(number, 1) for number in range(2))))
+    assert writer.batches == [[0, 1]]
+    adding = [asyncio.create_task(batches.add(number, 1)) for number in range(ENOUGH_ITEMS - 1)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(writer.batches) == 1
+    adding.append(asyncio.create_task(batches.add(99, 1)))
+    await with_timeout(asyncio.gather(*adding))
+    assert [len(one) for one in writer.batches] == observed == [2, ENOUGH_ITEMS]
 
 
 async def test_a_batch_is_bounded() -> None:

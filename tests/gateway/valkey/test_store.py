@@ -47,6 +47,17 @@ async def sweep_all(store: ValkeyStore) -> None:
         pass
 
 
+async def test_commits_are_observed(valkey_server: ValkeyServer) -> None:
+    sizes: list[int] = []
+    store = make_store(valkey_server, observe_commit=lambda items, seconds: sizes.append(items))
+    await store.open()
+    await submit(store)
+    (claimed,) = await claim(store)
+    assert await store.finish(end_of(claimed))
+    await store.close()
+    assert sizes == [1, 1]
+
+
 async def test_functions_are_loaded_again(valkey_server: ValkeyServer) -> None:
     store = make_store(valkey_server)
     await store.open()

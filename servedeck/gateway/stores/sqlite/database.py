@@ -16,7 +16,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from servedeck.gateway.stores.group_commit import BATCH_INTERVAL_SECONDS, ENOUGH_ITEMS
+from servedeck.gateway.stores.group_commit import (
+    BATCH_INTERVAL_SECONDS,
+    ENOUGH_ITEMS,
+    CommitObserver,
+    observe_nothing,
+)
 from servedeck.gateway.stores.sqlite.reads import feed_end
 from servedeck.gateway.stores.sqlite.schema import SchemaError, connect
 from servedeck.gateway.stores.store import StoreError, StoreFullError, StoreUnavailableError
@@ -116,12 +121,14 @@ class Database:
         reserve: int,
         timeout: float,
         on_commit: Callable[[int, set[str]], None],
+        observe_commit: CommitObserver = observe_nothing,
     ) -> None:
         self._path = path
         self._clock = clock
         self._reserve = reserve
         self._timeout = timeout
         self._on_commit = on_commit
+        self._observe_commit = observe_commit
         self._lock: int | None = None
         self._file = (0, 0)
         """Device and inode."""
@@ -235,8 +242,9 @@ class Database:
     def _write_batch(self, batch: list[_Item]) -> None:
         items = [one for one in batch if not one.future.done()]  # given up
         touched: set[str] = set()
+        began = monotonic()
         end = self._write_all(items, touched) if items else None
-        self._settle(items, end, touched)
+        self._settle(items, end, touched, monotonic() - began)
 
     def _write_all(self, items: list[_Item], touched: set[str]) -> int | None:
         try:
@@ -360,14 +368,18 @@ class Database:
 
     # -- answering ------------------------------------------------------------------------------
 
-    def _settle(self, items: list[_Item], end: int | None, touched: set[str]) -> None:
+    def _settle(
+        self, items: list[_Item], end: int | None, touched: set[str], seconds: float = 0.0
+    ) -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self._answer, items, end, touched)
+            self._loop.call_soon_threadsafe(self._answer, items, end, touched, seconds)
         except RuntimeError:
             _log.debug("the event loop has ended before its answers")
 
-    def _answer(self, items: list[_Item], end: int | None, touched: set[str]) -> None:
+    def _answer(
+        self, items: list[_Item], end: int | None, touched: set[str], seconds: float
+    ) -> None:
         for one in items:
             if one.future.done():
                 continue
@@ -376,6 +388,7 @@ class Database:
             else:
                 one.future.set_result(one.result)
         if end is not None:
+            self._observe_commit(len(items), seconds)
             self._on_commit(end, touched)
 
     def _describe(self, error: Exception, is_submit: bool) -> StoreError:

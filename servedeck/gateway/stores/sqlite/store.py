@@ -17,6 +17,7 @@ from servedeck.async_queue.tasks import (
     TaskState,
     WorkerStatus,
 )
+from servedeck.gateway.stores.group_commit import CommitObserver, observe_nothing
 from servedeck.gateway.stores.signals import Signals
 from servedeck.gateway.stores.sqlite import reads, sweeping, writes
 from servedeck.gateway.stores.sqlite.database import Database, Transaction
@@ -60,6 +61,7 @@ class SqliteStore:
         timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
         feed_kept: int = FEED_KEPT,
+        observe_commit: CommitObserver = observe_nothing,
     ) -> None:
         self._clock = clock
         self._feed_kept = feed_kept
@@ -67,7 +69,7 @@ class SqliteStore:
         self._keep = DEFAULT_KEEP
         self._signals = Signals()
         self._workers: dict[str, tuple[WorkerStatus, float]] = {}
-        self._db = Database(path, clock, reserve, timeout, self._on_commit)
+        self._db = Database(path, clock, reserve, timeout, self._on_commit, observe_commit)
 
     def _on_commit(self, feed_end: int, touched: set[str]) -> None:
         if feed_end != self._feed_end:

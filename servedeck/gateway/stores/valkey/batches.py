@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from servedeck.gateway.stores.group_commit import BATCH_INTERVAL_SECONDS, ENOUGH_ITEMS
+from servedeck.gateway.stores.group_commit import (
+    BATCH_INTERVAL_SECONDS,
+    ENOUGH_ITEMS,
+    CommitObserver,
+    observe_nothing,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,8 +31,13 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
 class Batches(Generic[Item, Result]):
     """One batch is written at a time. What comes alone, or one after the other, does not wait."""
 
-    def __init__(self, write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]) -> None:
+    def __init__(
+        self,
+        write: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        observe: CommitObserver = observe_nothing,
+    ) -> None:
         self._write = write
+        self._observe = observe
         self._waiting: list[_Waiting[Item, Result]] = []
         self._writer: asyncio.Task[None] | None = None
         self._has_enough = asyncio.Event()
@@ -86,6 +97,7 @@ class Batches(Generic[Item, Result]):
         return batch
 
     async def _write_batch(self, batch: Sequence[_Waiting[Item, Result]]) -> None:
+        began = time.monotonic()
         try:
             results = await self._write([one.item for one in batch])
         except asyncio.CancelledError:
@@ -98,6 +110,7 @@ class Batches(Generic[Item, Result]):
                     # of its own for each: a caller's traceback is added to what it raises
                     one.result.set_exception(type(error)(*error.args))
             return
+        self._observe(len(batch), time.monotonic() - began)
         for one, result in zip(batch, results, strict=True):
             if not one.result.done():
                 one.result.set_result(result)

@@ -18,6 +18,7 @@ from servedeck.async_queue.tasks import (
     TaskState,
     WorkerStatus,
 )
+from servedeck.gateway.stores.group_commit import CommitObserver, observe_nothing
 from servedeck.gateway.stores.store import (
     SWEEP_LIMIT,
     Callback,
@@ -77,11 +78,12 @@ class ValkeyStore:
         password: str | None = None,
         timeout: float = 5.0,
         wait_replicas: int = 0,
+        observe_commit: CommitObserver = observe_nothing,
     ) -> None:
         self._valkey = ValkeyConnection(url, password, timeout, f"{{{serving}}}:")
         self._wait_replicas = wait_replicas
-        self._submits = Batches(self._write_submits)
-        self._ends = Batches(self._write_ends)
+        self._submits = Batches(self._write_submits, observe_commit)
+        self._ends = Batches(self._write_ends, observe_commit)
 
     async def open(self) -> None:
         await self._ask(require_version(self._valkey))
