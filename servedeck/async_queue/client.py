@@ -73,6 +73,15 @@ class AsyncQueueClient:
         """Raises AsyncQueueError."""
         return await self._ask("GET", "/queue", AccessKey.VIEW, QueueStatus)
 
+    async def close_queue(self) -> None:
+        """Once it returns, the gateway accepts no task, and retries none that failed. Raises
+        AsyncQueueError, TooOldError by a gateway that cannot be closed."""
+        await self._ask("POST", "/queue/close", AccessKey.ADMIN, Changed)
+
+    async def open_queue(self) -> None:
+        """Raises AsyncQueueError, TooOldError by a gateway that cannot be closed."""
+        await self._ask("POST", "/queue/open", AccessKey.ADMIN, Changed)
+
     async def cancel_tasks(self, state: TaskState) -> int:
         """Cancel all tasks that are pending, or all that are processing; returns how many. Raises
         AsyncQueueError: what was cancelled until then stays so."""

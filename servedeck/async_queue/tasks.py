@@ -182,6 +182,8 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     oldest_seconds: float | None = None
     """Age of the oldest pending task."""
     paused: bool = False
+    closed: bool = False
+    """Whether no task is accepted; those that were accepted are delivered."""
     concurrency: int
     """Tasks that are processed at once at most, of all Pods; 0 for no such limit."""
     pod_concurrency: int

@@ -37,6 +37,9 @@ class GatewayStub:
     pending: int = 0
     processing: int = 0
     completed: int = 0
+    closed: bool = False
+    is_old: bool = False
+    """Of a version that cannot be closed."""
     keys: dict[str, str] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     """What it was asked, "POST /-/async/queue/purge?state=pending"."""
@@ -84,11 +87,18 @@ class GatewayStub:
         if self.body is not None or self.status != 200:
             return self._send(handler, self.status, self.body or b"{}")
         parts = urlsplit(handler.path)
+        what = parts.path.removeprefix("/-/async/queue/")
+        if what in ("close", "open"):
+            if self.is_old:
+                return self._send(handler, 404, b'{"title": "Not found", "status": 404}')
+            changed, self.closed = int(self.closed != (what == "close")), what == "close"
+            answer: Any = {"changed": changed, "refused": 0, "message": "", "next": ""}
+            return self._send(handler, 200, msgspec.json.encode(answer))
         if (handler.command, parts.path) == ("POST", "/-/async/queue/purge"):
             [state] = parse_qs(parts.query)["state"]
             changed = getattr(self, state)
             setattr(self, state, 0)
-            answer: Any = {"changed": changed, "refused": 0, "message": "", "next": ""}
+            answer = {"changed": changed, "refused": 0, "message": "", "next": ""}
         else:
             answer = self._queue()
         return self._send(handler, 200, msgspec.json.encode(answer))
@@ -100,6 +110,7 @@ class GatewayStub:
         return QueueStatus(
             serving=f"{self.namespace}/{self.serving}",
             version="1",
+            closed=self.closed,
             counts=counts,
             backlog=counts.backlog,
             concurrency=0,

@@ -80,6 +80,7 @@ async def test_tasks_are_cancelled_only_when_that_is_confirmed(queue: Queue) -> 
         result = await queue.run(plan, may_cancel=True)
         assert result.outcome is Outcome.DONE, result.message
         assert [one for one in stub.calls if one.startswith("POST")] == [
+            "POST /-/async/queue/close",
             "POST /-/async/queue/purge?state=pending",
             "POST /-/async/queue/purge?state=processing",
         ]
@@ -98,11 +99,47 @@ async def test_tasks_that_come_after_the_plan_are_not_lost(queue: Queue) -> None
         assert result.outcome is Outcome.REJECTED
         assert result.message.startswith("1 task would be cancelled")
         assert "Deleted before: Service llama-async." in result.message
+        closed = "Its queue is closed: it accepts no task until it is turned on again."
+        assert closed in result.message and stub.closed
+        lines = list(report_lines(await read_report(queue.connection, queue.namespace, "llama")))
+        assert "  it is closed: no task is accepted until it is turned on again" in lines
         # No task is accepted any more, and the gateway goes on with what it has.
         assert queue.existing() == [one for one in ALL if one != "Service llama-async"]
         stub.pending = 0
         plan = await queue.plan(OFF)
         assert (await queue.run(plan)).outcome is Outcome.DONE
+    assert queue.existing() == []
+
+
+async def test_a_queue_that_was_closed_is_opened_when_it_is_turned_on(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    stub = stub_of(queue)
+    with stub.serve():
+        plan = await queue.plan(OFF)
+        stub.pending = 1
+        assert (await queue.run(plan)).outcome is Outcome.REJECTED
+        assert stub.closed
+        plan = await queue.plan(ON)
+        assert plan.closed and any("is opened" in one for one in plan.effects)
+        assert (await queue.run(plan)).outcome is Outcome.DONE
+        assert queue.existing() == ALL
+        assert [one for one in stub.calls if one.startswith("POST")] == [
+            "POST /-/async/queue/close",
+            "POST /-/async/queue/open",
+        ]
+
+
+async def test_an_earlier_gateway_that_cannot_be_closed_is_turned_off(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    stub = stub_of(queue, pending=1, is_old=True)
+    told: list[str] = []
+    with stub.serve():
+        plan = await queue.plan(OFF)
+        result = await queue.run(plan, may_cancel=True, on_progress=told.append)
+    assert result.outcome is Outcome.DONE, result.message
+    assert "Its gateway is of an earlier version, which cannot be closed." in told
     assert queue.existing() == []
 
 

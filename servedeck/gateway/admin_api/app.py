@@ -150,6 +150,8 @@ class AdminApp:
             Route("GET", f"{PREFIX}/queue", view, queue.status),
             Route("POST", f"{PREFIX}/queue/pause", admin, queue.pause),
             Route("POST", f"{PREFIX}/queue/resume", admin, queue.resume),
+            Route("POST", f"{PREFIX}/queue/close", admin, queue.close),
+            Route("POST", f"{PREFIX}/queue/open", admin, queue.open),
             Route("POST", f"{PREFIX}/queue/control", admin, queue.control),
             Route("POST", f"{PREFIX}/queue/purge", admin, queue.purge),
             Route("POST", f"{PREFIX}/queue/redrive", admin, queue.redrive),

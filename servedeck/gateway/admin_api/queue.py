@@ -52,6 +52,13 @@ class QueueRoutes:
     async def resume(self, _call: Call) -> Reply:
         return await self._set_paused(False)
 
+    async def close(self, _call: Call) -> Reply:
+        """Take no new task, nor try one again; go on with those that were accepted."""
+        return await self._set_closed(True)
+
+    async def open(self, _call: Call) -> Reply:
+        return await self._set_closed(False)
+
     async def control(self, call: Call) -> Reply:
         try:
             wanted = msgspec.json.decode(await call.body(), type=QueueControl)
@@ -117,6 +124,14 @@ class QueueRoutes:
             if control.paused != is_paused:
                 await self._store.set_control(control._replace(paused=is_paused))
         return json_reply(Changed(changed=int(control.paused != is_paused)))
+
+    async def _set_closed(self, is_closed: bool) -> Reply:
+        closed_by = self._context.identity.fingerprint if is_closed else ""
+        async with self._control_lock:
+            control = await self._store.control()
+            if control.closed_by != closed_by:
+                await self._store.set_control(control._replace(closed_by=closed_by))
+        return json_reply(Changed(changed=int(bool(control.closed_by) != is_closed)))
 
 
 def _read_limit(given: Mapping[str, str]) -> int:

@@ -91,6 +91,8 @@ class SubmitOutcome(StrEnum):
     """The idempotency key belongs to another request."""
     FULL = "full"
     """As many tasks are pending as are allowed."""
+    CLOSED = "closed"
+    """An operator has closed the queue (Control.closed_by)."""
 
 
 class Submitted(NamedTuple):
@@ -195,6 +197,10 @@ class Control(NamedTuple):
     paused: bool = False
     concurrency: int | None = None
     pod_concurrency: int | None = None
+    closed_by: str = ""
+    """Identity.fingerprint of the gateway that was closed; "" while it is open. No task is accepted
+    meanwhile, nor tried again (redrive); those that were accepted are delivered. A gateway that has
+    another secret is a new one, and opens the queue at its start."""
 
 
 class Change(NamedTuple):

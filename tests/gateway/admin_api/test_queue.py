@@ -8,6 +8,7 @@ from servedeck.async_queue.tasks import StateCounts, TaskState, WorkerStatus
 from servedeck.gateway.admin_api import bulk
 from servedeck.gateway.admin_api.queue_status import why_blocked
 from servedeck.gateway.stores.store import Change, Control
+from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
 from tests.gateway.admin_api.rig import POD, Rig
 
 QUEUE = "/-/async/queue"
@@ -70,6 +71,34 @@ async def test_pause_and_resume(rig: Rig) -> None:
     assert await claim == []
     assert (await rig.post(f"{QUEUE}/resume"))["changed"] == 1
     assert (await rig.claim()).attempt == 1
+
+
+async def test_close_and_open(rig: Rig) -> None:
+    assert (await rig.get(QUEUE))["closed"] is False
+    id = await rig.submit()
+    await rig.post(f"{QUEUE}/pause")
+    assert (await rig.post(f"{QUEUE}/close"))["changed"] == 1
+    assert (await rig.post(f"{QUEUE}/close"))["changed"] == 0
+    status = await rig.get(QUEUE)
+    assert (status["closed"], status["paused"]) == (True, True)
+    refused = await rig.submit()
+    assert (await rig.ask("GET", f"/-/async/tasks/{refused}"))[0] == 404
+    await rig.post(f"{QUEUE}/resume")
+    assert (await rig.claim()).id == id, "what was accepted is delivered"
+    assert (await rig.post(f"{QUEUE}/open"))["changed"] == 1
+    assert (await rig.post(f"{QUEUE}/open"))["changed"] == 0
+    assert (await rig.get(QUEUE))["closed"] is False
+    accepted = await rig.submit()
+    assert (await rig.get(f"/-/async/tasks/{accepted}"))["state"] == "pending"
+
+
+async def test_nothing_is_tried_again_while_it_is_closed(rig: Rig) -> None:
+    id = await rig.fail()
+    await rig.post(f"{QUEUE}/close")
+    status, problem = await rig.ask("POST", f"/-/async/tasks/{id}/retry")
+    assert (status, problem["detail"]) == (409, CLOSED_REFUSAL)
+    answer = await rig.post(f"{QUEUE}/redrive")
+    assert (answer["changed"], answer["refused"], answer["message"]) == (0, 1, CLOSED_REFUSAL)
 
 
 async def test_the_concurrency_is_set_and_unset(rig: Rig) -> None:

@@ -18,6 +18,7 @@ from servedeck.async_queue.tasks import (
     WorkerStatus,
 )
 from servedeck.gateway.stores.signals import Signals
+from servedeck.gateway.stores.sqlite import control as controls
 from servedeck.gateway.stores.sqlite import reads, sweeping, writes
 from servedeck.gateway.stores.sqlite.database import Database, Transaction
 from servedeck.gateway.stores.store import (
@@ -235,7 +236,7 @@ class SqliteStore:
         return await self._db.write(lambda tx: writes.move_to_front(tx, id))
 
     async def control(self) -> Control:
-        return await self._db.read(reads.read_control)
+        return await self._db.read(controls.read_control)
 
     async def set_control(self, control: Control) -> None:
-        await self._db.write(lambda tx: writes.set_control(tx, control))
+        await self._db.write(lambda tx: controls.set_control(tx, control))

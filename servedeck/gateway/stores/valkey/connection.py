@@ -21,6 +21,7 @@ from servedeck.gateway.stores.store import StoreError, StoreFullError, StoreUnav
 from servedeck.gateway.stores.task_records import (
     ATTEMPTS_KEPT,
     CANCELLED_MESSAGE,
+    CLOSED_REFUSAL,
     DEFAULT_KEEP,
     EXPIRED_MESSAGE,
     FEED_KEPT,
@@ -39,6 +40,7 @@ for _name, _text in (
     ("LOST", LOST_MESSAGE),
     ("UNHEARD", UNHEARD_MESSAGE),
     ("CANCELLED", CANCELLED_MESSAGE),
+    ("CLOSED", CLOSED_REFUSAL),
     ("NO_CREDENTIALS", NO_CREDENTIALS_REFUSAL),
     ("FEED_KEPT", str(FEED_KEPT)),
     ("ATTEMPTS_KEPT", str(ATTEMPTS_KEPT)),

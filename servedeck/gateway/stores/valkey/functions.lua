@@ -23,7 +23,7 @@ local OUTPUT_KEPT, OWNERS_KEPT = $OUTPUT_KEPT$, 86400000
 local OVERDUE_AT_ONCE = 200
 local EXPIRED, LAPSED, CANCELLED = '$EXPIRED$', '$LOST$', '$CANCELLED$'
 local NO_CREDENTIALS = '$NO_CREDENTIALS$'
-local UNHEARD = '$UNHEARD$'
+local UNHEARD, CLOSED = '$UNHEARD$', '$CLOSED$'
 local UNREADABLE = 'Its request is no longer stored.'
 
 local function clock()
@@ -152,7 +152,7 @@ end
 -- fingerprint, owner, urgency, lifetime, request, credentials, then names and values of fields.
 local SUBMIT_FIXED = 9
 
-local function submit_one(p, now, argv, at, size)
+local function submit_one(p, now, argv, at, size, closed)
   local id, max_depth, key, fingerprint = argv[at], tonumber(argv[at + 1]), argv[at + 2], argv[at + 3]
   local t = p .. 't:' .. id
   if call('EXISTS', t) == 1 then return {'repeated', id, call('ZRANK', p .. 'ready', id)} end
@@ -163,6 +163,7 @@ local function submit_one(p, now, argv, at, size)
       return {print == fingerprint and 'repeated' or 'conflict', first}
     end
   end
+  if closed then return {'closed', id} end
   if call('ZCARD', p .. 's:P') >= max_depth then return {'full', id} end
   local owner, urgency, credentials = argv[at + 4], argv[at + 5], argv[at + 8]
   local deadline = now + tonumber(argv[at + 6])
@@ -182,9 +183,10 @@ end
 
 local function submit(keys, argv)
   local now, at, results = clock(), 1, {}
+  local closed = call('HGET', keys[1] .. 'ctl', 'closed')
   while at <= #argv do
     local size = tonumber(argv[at])
-    results[#results + 1] = submit_one(keys[1], now, argv, at + 1, size)
+    results[#results + 1] = submit_one(keys[1], now, argv, at + 1, size, closed)
     at = at + 1 + size
   end
   return results

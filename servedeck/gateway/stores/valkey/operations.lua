@@ -40,6 +40,7 @@ local function redrive(keys, argv)
   local h = task(p, id, 's', 'hc', 'o', 'p', 'ro', 'n')
   if h[1] ~= 'F' then return {0, h[1], ''} end
   if h[2] and argv[3] == '0' then return {0, 'F', NO_CREDENTIALS} end
+  if call('HGET', p .. 'ctl', 'closed') then return {0, 'F', CLOSED} end
   local now = clock()
   local deadline = now + tonumber(argv[2])
   local finish = virtual_finish(p, h[3] or '', h[4])
@@ -74,10 +75,10 @@ local function move_to_front(keys, argv)
   return {1, 'P'}
 end
 
--- ARGV: paused, concurrency, concurrency of a Pod; "" for none
+-- ARGV: paused, concurrency, concurrency of a Pod, by whom it is closed; "" for none
 local function set_control(keys, argv)
   local key = keys[1] .. 'ctl'
-  for k, name in ipairs({'paused', 'conc', 'podconc'}) do
+  for k, name in ipairs({'paused', 'conc', 'podconc', 'closed'}) do
     if argv[k] == '' then call('HDEL', key, name) else call('HSET', key, name, argv[k]) end
   end
   return 1

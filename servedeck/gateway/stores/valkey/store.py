@@ -315,13 +315,14 @@ class ValkeyStore:
         return Change(bool(changed), decode_state(state))
 
     async def control(self) -> Control:
-        paused, concurrency, pod_concurrency = await self._command(
-            "HMGET", "ctl", "paused", "conc", "podconc"
+        paused, concurrency, pod_concurrency, closed_by = await self._command(
+            "HMGET", "ctl", "paused", "conc", "podconc", "closed"
         )
         return Control(
             paused is not None,
             None if concurrency is None else int(concurrency),
             None if pod_concurrency is None else int(pod_concurrency),
+            (closed_by or b"").decode(),
         )
 
     async def set_control(self, control: Control) -> None:
@@ -330,6 +331,7 @@ class ValkeyStore:
             "1" if control.paused else "",
             "" if control.concurrency is None else control.concurrency,
             "" if control.pod_concurrency is None else control.pod_concurrency,
+            control.closed_by,
             repeat=True,
         )
 
