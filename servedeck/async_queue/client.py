@@ -85,10 +85,19 @@ class AsyncQueueClient:
     async def cancel_tasks(self, state: TaskState) -> int:
         """Cancel all tasks that are pending, or all that are processing; returns how many. Raises
         AsyncQueueError: what was cancelled until then stays so."""
+        return await self._change_all("/queue/purge", [("state", state.value)])
+
+    async def forget_tasks(self) -> int:
+        """Delete all tasks that have ended, with their results; returns how many. Raises
+        AsyncQueueError, TooOldError by a gateway that cannot: what was deleted until then stays
+        so."""
+        return await self._change_all("/queue/forget", [])
+
+    async def _change_all(self, path: str, given: list[tuple[str, str]]) -> int:
         total, after = 0, ""
         while True:
-            params = [("state", state.value)] + ([("after", after)] if after else [])
-            found = await self._ask("POST", "/queue/purge", AccessKey.ADMIN, Changed, params)
+            params = given + ([("after", after)] if after else [])
+            found = await self._ask("POST", path, AccessKey.ADMIN, Changed, params)
             total += found.changed
             if not found.next or found.next == after:
                 return total

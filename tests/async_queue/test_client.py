@@ -107,6 +107,19 @@ async def test_close_and_open(gateway: Gateway, connection: Connection) -> None:
     assert not (await client.queue_status()).closed
 
 
+async def test_ended_tasks_are_deleted(
+    gateway: Gateway, server: InferenceServer, connection: Connection
+) -> None:
+    await submit(gateway, 3)
+    await wait_until(lambda: server.arrived)
+    client = AsyncQueueClient(connection, "chat", "llama")
+    assert await client.forget_tasks() == 0
+    await client.cancel_tasks(TaskState.PENDING)
+    assert await client.forget_tasks() == 2
+    counts = (await client.queue_status()).counts
+    assert (counts.processing, counts.cancelled) == (1, 0)
+
+
 async def test_a_gateway_that_does_not_know_a_route(
     gateway: Gateway, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

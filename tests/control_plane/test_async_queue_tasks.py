@@ -72,6 +72,7 @@ async def test_tasks_are_cancelled_only_when_that_is_confirmed(queue: Queue) -> 
         assert plan.unfinished == 4 and plan.needs_cancellation
         assert "Cancelled: 4 tasks (3 pending, 1 processing)." in plan.effects
         assert "2 results can no longer be fetched." in plan.effects
+        assert any(one.startswith("What is stored of its tasks is deleted") for one in plan.effects)
         result = await queue.run(plan)
         assert result.outcome is Outcome.REJECTED
         assert result.message.startswith("4 tasks would be cancelled; confirm that")
@@ -83,7 +84,9 @@ async def test_tasks_are_cancelled_only_when_that_is_confirmed(queue: Queue) -> 
             "POST /-/async/queue/close",
             "POST /-/async/queue/purge?state=pending",
             "POST /-/async/queue/purge?state=processing",
+            "POST /-/async/queue/forget",
         ]
+        assert stub.forgotten == 2
     assert queue.existing() == [] and not has_async_rules(queue.route(), "llama")
 
 
@@ -140,6 +143,23 @@ async def test_an_earlier_gateway_that_cannot_be_closed_is_turned_off(queue: Que
         result = await queue.run(plan, may_cancel=True, on_progress=told.append)
     assert result.outcome is Outcome.DONE, result.message
     assert "Its gateway is of an earlier version, which cannot be closed." in told
+    assert "which cannot delete what is stored of its tasks: that stays" in result.message
+    assert queue.existing() == []
+
+
+async def test_what_is_stored_and_cannot_be_deleted_is_told(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    stub = stub_of(queue, completed=1, forget_status=503)
+    with stub.serve():
+        plan = await queue.plan(OFF)
+        result = await queue.run(plan)
+        assert result.outcome is Outcome.REJECTED
+        said = "What is stored of tasks that ended could not be deleted: The async gateway failed"
+        assert result.message.startswith(said)
+        assert "Deployment llama-async" in queue.existing()
+        result = await queue.run(await queue.plan(OFF), may_cancel=True)
+        assert result.outcome is Outcome.DONE and said in result.message
     assert queue.existing() == []
 
 
@@ -167,6 +187,7 @@ async def test_a_gateway_that_cannot_be_reached_needs_the_same_confirmation(queu
             await asyncio.sleep(0.05)
     plan = await queue.plan(OFF)
     assert plan.unfinished is None and plan.needs_cancellation
+    assert any(one.startswith("What is stored of its tasks stays") for one in plan.effects)
     assert any("It is not known whether tasks wait: " in one for one in plan.effects)
     assert (await queue.run(plan)).outcome is Outcome.REJECTED
     assert queue.existing() == ALL

@@ -104,7 +104,8 @@ async def run_async_queue(
     except ClusterError as error:
         text = run.with_progress(rejection_text(error))
         return AsyncQueueResult(options, Outcome.REJECTED, text)
-    return AsyncQueueResult(options, Outcome.DONE, done_sentence(options))
+    message = f"{done_sentence(options)} {one_line(sanitize(run.left))}".rstrip()
+    return AsyncQueueResult(options, Outcome.DONE, message)
 
 
 def done_sentence(options: AsyncQueueOptions) -> str:
@@ -170,6 +171,8 @@ class _Run:
         self._written: list[ObjectRef] = []
         self._deleted: list[ObjectRef] = []
         self._cancelled = 0
+        self.left = ""
+        """What is not deleted from the store, one sentence; "" for nothing."""
         self._closed = ""
         """That the queue is closed, or may be, one sentence; "" if it is not."""
         self._client = AsyncQueueClient(connection, plan.options.namespace, plan.options.serving)
@@ -279,6 +282,7 @@ class _Run:
                 raise RejectedError(_refusal(counts.backlog))
             for _ in range(_MAX_CANCELLATIONS):
                 if not counts.backlog:
+                    await self._forget(may_cancel=may_cancel)
                     return
                 for state in (TaskState.PENDING, TaskState.PROCESSING):
                     self._cancelled += await client.cancel_tasks(state)
@@ -290,6 +294,23 @@ class _Run:
         raise RejectedError(
             f"{format_count(counts.backlog, 'task')} could not be cancelled, as new ones came."
         )
+
+    async def _forget(self, *, may_cancel: bool) -> None:
+        """Delete the tasks that have ended: with the Secret gone, nobody can ask for them. Raises
+        RejectedError, unless tasks may be given up."""
+        try:
+            await self._client.forget_tasks()
+        except TooOldError:
+            self.left = (
+                "Its gateway is of an earlier version, which cannot delete what is stored of its "
+                "tasks: that stays until the async queue of a serving of this name is on again, "
+                "and then until it expires."
+            )
+        except AsyncQueueError as error:
+            text = f"What is stored of tasks that ended could not be deleted: {error}"
+            if not may_cancel:
+                raise RejectedError(text) from error
+            self.left = text
 
     async def _close(self) -> None:
         """Without its Service and routes, connections that are open could still bring a task after

@@ -155,6 +155,7 @@ class AdminApp:
             Route("POST", f"{PREFIX}/queue/control", admin, queue.control),
             Route("POST", f"{PREFIX}/queue/purge", admin, queue.purge),
             Route("POST", f"{PREFIX}/queue/redrive", admin, queue.redrive),
+            Route("POST", f"{PREFIX}/queue/forget", admin, queue.forget),
         ]
 
 

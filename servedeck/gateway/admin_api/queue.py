@@ -15,10 +15,12 @@ from servedeck.gateway.admin_api.answers import (
     json_reply,
     read_number,
 )
-from servedeck.gateway.admin_api.bulk import change_tasks
+from servedeck.gateway.admin_api.bulk import BATCH, change_tasks
 from servedeck.gateway.admin_api.queue_status import read_queue_status
 from servedeck.gateway.admin_api.tasks import TaskRoutes, read_after, read_state
+from servedeck.gateway.asgi import HttpError
 from servedeck.gateway.context import GatewayContext
+from servedeck.gateway.objects import ObjectStoreError
 from servedeck.gateway.stores.store import Change
 
 MAX_BULK = 10_000
@@ -117,6 +119,42 @@ class QueueRoutes:
             is_chosen=lambda task: not reason or task.reason == reason,
         )
         return json_reply(changed)
+
+    async def forget(self, call: Call) -> Reply:
+        """Delete all ended tasks, or those of one state, with their objects."""
+        given = call.parameters()
+        state = read_state(given.get("state", ""))
+        if state is not None and not state.is_final:
+            raise bad_parameter("state", "Only tasks that have ended can be deleted.")
+
+        def forget(task: Task) -> asyncio.Future[Change]:
+            return asyncio.ensure_future(self._store.forget(task.id))
+
+        changed = await change_tasks(
+            self._store,
+            state,
+            forget,
+            after=read_after(given),
+            limit=_read_limit(given),
+            is_chosen=lambda task: task.state.is_final,
+            after_batch=self._delete_objects,
+        )
+        if not changed.next:
+            await self._store.expire_rest()
+        return json_reply(changed)
+
+    async def _delete_objects(self) -> None:
+        """Those of deleted tasks. The store names them until they are deleted, so that a request
+        that is repeated after an error finds them again."""
+        objects = self._context.objects
+        while names := await self._store.unneeded_objects(BATCH):
+            if objects is not None:
+                try:
+                    await objects.delete(names)
+                except ObjectStoreError as error:
+                    detail = f"Tasks were deleted, but not all of their bodies: {error}"
+                    raise HttpError(503, "The object store is not available", detail) from None
+            await self._store.drop_objects(names)
 
     async def _set_paused(self, is_paused: bool) -> Reply:
         async with self._control_lock:

@@ -356,6 +356,22 @@ class TaskStore(Protocol):
     async def move_to_front(self, id: str) -> Change:
         """Before all others that wait; one that waits for its next attempt is due now."""
 
+    async def forget(self, id: str) -> Change:
+        """Delete an ended task now, with all that is stored of it but its objects, which are in
+        `unneeded_objects` then. A callback that is not sent yet is not sent."""
+
+    async def unneeded_objects(self, limit: int) -> list[str]:
+        """Names of objects of tasks that were deleted, until `drop_objects` says that they are
+        deleted, too, or a sweep has given them out."""
+
+    async def drop_objects(self, names: Sequence[str]) -> None:
+        """See `unneeded_objects`."""
+
+    async def expire_rest(self) -> None:
+        """If the queue is closed and has no task: let what else is stored of it (the feed, what
+        operators set) be deleted a day after the last process has ended, unless it is opened. A
+        store that is a file is left to its owner."""
+
     async def control(self) -> Control: ...
 
     async def set_control(self, control: Control) -> None: ...

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from servedeck.async_queue.tasks import StateCounts, TaskState, WorkerStatus
 from servedeck.gateway.admin_api import bulk
 from servedeck.gateway.admin_api.queue_status import why_blocked
-from servedeck.gateway.stores.store import Change, Control
+from servedeck.gateway.objects import ObjectStoreError
+from servedeck.gateway.stores.store import Change, Content, Control
 from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
-from tests.gateway.admin_api.rig import POD, Rig
+from tests.gateway.admin_api.rig import POD, Rig, running_rig
 
 QUEUE = "/-/async/queue"
 WORKING = WorkerStatus(name="w", ready_pods=[POD])
@@ -159,7 +162,10 @@ async def test_purge_of_one_owner(rig: Rig) -> None:
     assert (await rig.post(f"{QUEUE}/purge?owner="))["changed"] == 0
 
 
-@pytest.mark.parametrize("query", ["purge?state=failed", "purge?limit=0", "redrive?reason=bored"])
+@pytest.mark.parametrize(
+    "query",
+    ["purge?state=failed", "purge?limit=0", "redrive?reason=bored", "forget?state=pending"],
+)
 async def test_a_wrong_parameter_changes_nothing(rig: Rig, query: str) -> None:
     await rig.submit()
     await rig.fail()
@@ -209,6 +215,56 @@ async def test_redrive_tells_what_it_cannot_do(rig: Rig) -> None:
     assert (answer["changed"], answer["refused"]) == (1, 1)
     assert "credentials" in answer["message"]
     assert (await rig.post(f"{QUEUE}/redrive?credentials=none"))["changed"] == 1
+
+
+async def test_forget_deletes_what_ended(rig: Rig) -> None:
+    completed, failed = await rig.complete(), await rig.fail()
+    running = await rig.submit()
+    await rig.claim()
+    waiting = await rig.submit()
+    assert (await rig.post(f"{QUEUE}/forget?state=failed"))["changed"] == 1
+    assert (await rig.ask("GET", f"/-/async/tasks/{failed}"))[0] == 404
+    assert (await rig.get(f"/-/async/tasks/{completed}"))["state"] == "completed"
+    answer = await rig.post(f"{QUEUE}/forget")
+    assert (answer["changed"], answer["refused"], answer["next"]) == (1, 0, "")
+    left = [one["id"] for one in (await rig.get("/-/async/tasks"))["items"]]
+    assert sorted(left) == sorted([running, waiting])
+
+
+async def test_forget_deletes_the_objects_and_finds_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH", 2)
+    folder = tmp_path / "objects"
+    async with running_rig(tmp_path, objects=f"file:{folder}") as rig:
+        objects = rig.context.objects
+        assert objects is not None
+        names = []
+        for number in range(5):
+            names.append(f"{number:044d}/request")
+            await objects.put(names[-1], b"x" * 10)
+            await rig.submit(body=Content(object=names[-1], size=10))
+            await rig.end(await rig.claim())
+        await objects.put("kept/request", b"y")
+        await rig.submit(body=Content(object="kept/request", size=1))
+
+        def stored() -> list[str]:
+            return sorted(f"{one.parent.name}/{one.name}" for one in folder.rglob("request"))
+
+        assert len(stored()) == 6
+
+        async def fail(_names: object) -> None:
+            raise ObjectStoreError("It is away.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(objects, "delete", fail)
+            status, problem = await rig.ask("POST", f"{QUEUE}/forget")
+            assert (status, "It is away." in problem["detail"]) == (503, True)
+        assert len(stored()) == 6
+        await rig.post(f"{QUEUE}/forget")
+        assert stored() == ["kept/request"]
+        counts = await rig.context.store.counts()
+        assert (counts.pending, counts.completed) == (1, 0)
 
 
 async def test_an_action_that_fails_leaves_none_running(rig: Rig) -> None:

@@ -235,6 +235,18 @@ class SqliteStore:
     async def move_to_front(self, id: str) -> Change:
         return await self._db.write(lambda tx: writes.move_to_front(tx, id))
 
+    async def forget(self, id: str) -> Change:
+        return await self._db.write(lambda tx: sweeping.forget(tx, id))
+
+    async def unneeded_objects(self, limit: int) -> list[str]:
+        return await self._db.write(lambda tx: sweeping.unneeded_objects(tx, limit))
+
+    async def drop_objects(self, names: Sequence[str]) -> None:
+        await self._db.write(lambda tx: sweeping.drop_objects(tx, names))
+
+    async def expire_rest(self) -> None:
+        """Nothing: see TaskStore."""
+
     async def control(self) -> Control:
         return await self._db.read(controls.read_control)
 

@@ -19,7 +19,7 @@
 local function call(...) return redis.call(...) end  -- not there yet while this is loaded
 -- connection.py replaces the names between dollar signs, and appends operations.lua.
 local FEED_KEPT, ATTEMPTS_KEPT = $FEED_KEPT$, $ATTEMPTS_KEPT$
-local OUTPUT_KEPT, OWNERS_KEPT = $OUTPUT_KEPT$, 86400000
+local OUTPUT_KEPT, OWNERS_KEPT, REST_KEPT = $OUTPUT_KEPT$, 86400000, 86400000
 local OVERDUE_AT_ONCE = 200
 local EXPIRED, LAPSED, CANCELLED = '$EXPIRED$', '$LOST$', '$CANCELLED$'
 local NO_CREDENTIALS = '$NO_CREDENTIALS$'
@@ -330,6 +330,12 @@ local function delete(p, id)
   event(p, id, '-', h[5] or 0)
 end
 
+-- Whether a task has the object: a later attempt may have stored under the same name.
+local function is_needed(p, object)
+  local h = task(p, string.match(object, '^[^/]*'), 'qo', 'ro')
+  return h[1] == object or h[2] == object
+end
+
 -- ARGV: limit, keep. One kind of work each, so that others are served in between.
 local function sweep_due(keys, argv)
   local p, now = keys[1], clock()
@@ -369,6 +375,15 @@ local function sweep_expired(keys, argv)
   return #ids
 end
 
+local REST = {'ctl', 'ev', 'gone', 'run', 'w', 'ws'}
+
+-- What is not of one task, for so long; nil for ever.
+local function keep_rest(p, kept)
+  for _, name in ipairs(REST) do
+    if kept then call('PEXPIRE', p .. name, kept) else call('PERSIST', p .. name) end
+  end
+end
+
 -- Deletes, and keeps the house: owners that are up to date, workers, the depth of the minute.
 local function sweep_deleted(keys, argv)
   local p, now = keys[1], clock()
@@ -376,9 +391,7 @@ local function sweep_deleted(keys, argv)
   for _, id in ipairs(ids) do delete(p, id) end
   local objects = {}
   for _, name in ipairs(call('LPOP', p .. 'gone', argv[1]) or {}) do
-    -- a later attempt may have stored under the same name
-    local h = task(p, string.match(name, '^[^/]*'), 'qo', 'ro')
-    if h[1] ~= name and h[2] ~= name then objects[#objects + 1] = name end
+    if not is_needed(p, name) then objects[#objects + 1] = name end
   end
   local present = call('HGET', p .. 'ctl', 'vt')
   if present then
@@ -392,6 +405,8 @@ local function sweep_deleted(keys, argv)
   local minute = p .. 'm:' .. text(math.floor(now / 60000))
   call('HSET', minute, 'D', call('ZCARD', p .. 's:P'))
   call('PEXPIRE', minute, 7200000)
+  -- see expire_rest: it begins anew as long as a process sweeps
+  if call('PTTL', p .. 'ctl') > 0 then keep_rest(p, REST_KEPT) end
   return {#ids, objects}
 end
 

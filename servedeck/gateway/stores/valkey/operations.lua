@@ -81,6 +81,48 @@ local function set_control(keys, argv)
   for k, name in ipairs({'paused', 'conc', 'podconc', 'closed'}) do
     if argv[k] == '' then call('HDEL', key, name) else call('HSET', key, name, argv[k]) end
   end
+  if argv[4] == '' then keep_rest(keys[1]) end
+  return 1
+end
+
+-- ARGV: id
+local function forget(keys, argv)
+  local p, id = keys[1], argv[1]
+  local state = task(p, id, 's')[1]
+  if not state or state == 'P' or state == 'R' then return {0, state} end
+  delete(p, id)
+  return {1, false}
+end
+
+-- ARGV: limit
+local function unneeded_objects(keys, argv)
+  local p, names = keys[1], {}
+  while true do
+    local found = call('LRANGE', p .. 'gone', 0, tonumber(argv[1]) - 1)
+    for _, name in ipairs(found) do
+      if is_needed(p, name) then
+        call('LREM', p .. 'gone', 1, name)
+      else
+        names[#names + 1] = name
+      end
+    end
+    if names[1] or not found[1] then return names end
+  end
+end
+
+-- ARGV: name...
+local function drop_objects(keys, argv)
+  for _, name in ipairs(argv) do call('LREM', keys[1] .. 'gone', 1, name) end
+  return 1
+end
+
+local function expire_rest(keys)
+  local p = keys[1]
+  if not call('HGET', p .. 'ctl', 'closed') then return 0 end
+  for _, state in ipairs({'P', 'R', 'C', 'F', 'X'}) do
+    if call('EXISTS', p .. 's:' .. state) == 1 then return 0 end
+  end
+  keep_rest(p, REST_KEPT)
   return 1
 end
 
@@ -228,6 +270,10 @@ register('cancel', cancel, 'allow-oom')
 register('redrive', redrive, 'allow-oom')
 register('move_to_front', move_to_front, 'allow-oom')
 register('set_control', set_control, 'allow-oom')
+register('forget', forget, 'allow-oom')
+register('unneeded_objects', unneeded_objects, 'allow-oom')
+register('drop_objects', drop_objects, 'allow-oom')
+register('expire_rest', expire_rest, 'allow-oom')
 register('find', find, 'no-writes', 'allow-oom')
 register('page', page, 'no-writes', 'allow-oom')
 register('counts', counts, 'no-writes', 'allow-oom')

@@ -314,6 +314,20 @@ class ValkeyStore:
         changed, state = await self._call("move_to_front", id)
         return Change(bool(changed), decode_state(state))
 
+    async def forget(self, id: str) -> Change:
+        changed, state = await self._call("forget", id)
+        return Change(bool(changed), decode_state(state))
+
+    async def unneeded_objects(self, limit: int) -> list[str]:
+        names = await self._call("unneeded_objects", limit, repeat=True)
+        return [decode_text(one) for one in names]
+
+    async def drop_objects(self, names: Sequence[str]) -> None:
+        await self._call("drop_objects", *map(encode_text, names))
+
+    async def expire_rest(self) -> None:
+        await self._call("expire_rest", repeat=True)
+
     async def control(self) -> Control:
         paused, concurrency, pod_concurrency, closed_by = await self._command(
             "HMGET", "ctl", "paused", "conc", "podconc", "closed"
