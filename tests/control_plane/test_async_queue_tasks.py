@@ -307,11 +307,27 @@ async def test_a_deleted_serving_takes_its_queue_with_it(queue: Queue, kind: Rou
         stub.pending = 0
         plan = await plan_operation(queue.connection, operation)
         assert plan.is_possible, plan.blocked
+        stub.pending = 1
+        result = await run_plan(queue.connection, plan)
+        assert result.outcome is Outcome.REJECTED
+        assert result.message == (
+            "Its async queue has 1 task that came meanwhile; turn it off first, which cancels "
+            f"them: servedeck async-queue off {queue.namespace}/llama."
+        )
+        assert not stub.closed and queue.existing() == ALL
+        stub.pending = 0
+        stub.calls.clear()
+        result = await run_plan(queue.connection, plan)
+        assert result.outcome is Outcome.DONE, result.message
+        assert stub.closed and stub.forgotten == 1
+        assert stub.calls == [
+            "POST /-/async/queue/close",
+            "GET /-/async/queue",
+            "POST /-/async/queue/forget",
+        ]
     assert "1 result can no longer be fetched." in plan.effects
     [effect] = [one for one in plan.effects if one.startswith("Its async queue: ")]
     assert "Deployment llama-async" in effect and effect.endswith("Secret llama-async.")
-    result = await run_plan(queue.connection, plan)
-    assert result.outcome is Outcome.DONE, result.message
     assert queue.existing() == []
     items = ROUTE_PATHS[kind].format(queue.namespace).rpartition("/")[0]
     assert queue.plane.request("GET", items)["items"] == []
