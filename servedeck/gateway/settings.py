@@ -82,9 +82,10 @@ class GatewaySettings(pydantic.BaseModel):
     """Of one attempt; a request may ask for less."""
     max_attempts: int = Field(default=3, ge=1, le=100)
     backoff: Seconds = 5.0
-    """Before the second attempt; doubled for each further one, with full jitter."""
+    """Before the second attempt; doubled for each further one. Up to half of it is left out at
+    random; a Retry-After makes it longer, never shorter."""
     max_backoff: Seconds = 300.0
-    """Also the longest Retry-After that is honoured."""
+    """Also the longest Retry-After that is honoured, and that spares the Pod that sends it."""
     keep_completed: Seconds = DAY
     """For how long a completed or cancelled task can be fetched."""
     keep_failed: Seconds = 7 * DAY
