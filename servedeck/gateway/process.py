@@ -113,9 +113,8 @@ class Gateway:
                 control = await store.control()
                 if control.closed_by in ("", self.context.identity.fingerprint):
                     return
-                await store.set_control(control._replace(closed_by=""))
-                _log.info("The queue is opened: a gateway of another secret had been closed.")
-                return
+                if await store.set_control(control._replace(closed_by=""), control):
+                    _log.info("The queue is opened: a gateway of another secret had been closed.")
             except StoreError as error:
                 self.state.not_ready = str(error)
                 await asyncio.sleep(_RETRY_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -202,6 +203,12 @@ class Control(NamedTuple):
     meanwhile, nor tried again (redrive); those that were accepted are delivered. A gateway that has
     another secret is a new one, and opens the queue at its start."""
 
+    @property
+    def version(self) -> str:
+        """Tells values from others. It is made of them alone, so that also a change by a gateway of
+        an earlier version is one."""
+        return sha256(repr(tuple(self)).encode()).hexdigest()[:16]
+
 
 class Change(NamedTuple):
     """Answer to an action on one task."""
@@ -374,4 +381,5 @@ class TaskStore(Protocol):
 
     async def control(self) -> Control: ...
 
-    async def set_control(self, control: Control) -> None: ...
+    async def set_control(self, control: Control, expected: Control | None = None) -> bool:
+        """With `expected`, only if the present one is that; False if it is not."""

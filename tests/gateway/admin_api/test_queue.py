@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from servedeck.gateway.objects import ObjectStoreError
 from servedeck.gateway.stores.store import Change, Content, Control
 from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
 from tests.gateway.admin_api.rig import POD, Rig, running_rig
+from tests.gateway.admin_api.test_openapi import ADMIN
+from tests.waiting import with_timeout
 
 QUEUE = "/-/async/queue"
 WORKING = WorkerStatus(name="w", ready_pods=[POD])
@@ -133,6 +136,60 @@ async def test_a_wrong_control_changes_nothing(rig: Rig, body: bytes) -> None:
     status, problem = await rig.ask("POST", f"{QUEUE}/control", data=body)
     assert status == 400 and problem["title"].startswith("Wrong ")
     assert await rig.context.store.control() == Control()
+
+
+async def test_a_change_that_somebody_else_was_before_is_refused(rig: Rig) -> None:
+    path = f"{QUEUE}/control"
+    seen = await rig.get(path)
+    assert (seen["concurrency"], seen["closed"]) == (None, False)
+    assert (await rig.get(QUEUE))["control_version"] == seen["version"]
+    first = {"concurrency": 9, "version": seen["version"]}
+    async with rig.session.post(rig.url + path, json=first) as response:
+        assert response.status == 200
+        etag = response.headers["ETag"]
+    status, problem = await rig.ask("POST", path, json={**first, "concurrency": 5})
+    assert (status, problem["present"]["concurrency"]) == (412, 9)
+    assert f'"{problem["present"]["version"]}"' == etag
+    # by the header likewise
+    for given, expected in ((f'"{seen["version"]}"', 412), (f"W/{etag}", 412), ("x", 412)):
+        async with rig.session.post(
+            rig.url + path, json={"concurrency": 5}, headers={"If-Match": given}
+        ) as response:
+            assert response.status == expected, given
+            assert response.headers["ETag"] == etag
+            ADMIN.check_answer(
+                ADMIN.operations["POST", path], 412, response.headers, await response.read()
+            )
+    assert (await rig.get(path))["concurrency"] == 9
+    for given in (etag, f'"a", {etag}', "*"):
+        headers = {"If-Match": given}
+        await rig.post(path, json={"concurrency": 9, "pod_concurrency": 2}, headers=headers)
+        await rig.post(path, json={"pod_concurrency": None})
+    async with rig.session.get(rig.url + path) as response:
+        assert response.headers["ETag"] == etag, "the same values are the same version"
+
+
+async def test_changes_at_the_same_time_are_all_kept(rig: Rig) -> None:
+    """By processes that share a store: each looked before any of them wrote."""
+    control = rig.context.store.control
+    looks = 0
+    both_looked = asyncio.Event()
+
+    async def look() -> Control:
+        nonlocal looks
+        found = await control()
+        looks += 1
+        if looks >= 2:
+            both_looked.set()
+        await with_timeout(both_looked.wait())
+        return found
+
+    rig.context.store.control = look  # type: ignore[method-assign]
+    await asyncio.gather(
+        rig.post(f"{QUEUE}/pause"), rig.post(f"{QUEUE}/control", json={"concurrency": 7})
+    )
+    assert await control() == Control(paused=True, concurrency=7)
+    assert looks == 3
 
 
 async def test_a_control_that_is_too_long_is_not_read(rig: Rig) -> None:

@@ -49,6 +49,35 @@ async def test_a_closed_queue_accepts_nothing_and_delivers_what_it_has(case: Sto
     assert (await store.submit(refused, DEPTH)).outcome is SubmitOutcome.ACCEPTED
 
 
+async def test_values_are_set_only_in_place_of_those_that_are_expected(case: StoreCase) -> None:
+    store = case.store
+    values = [
+        Control(),
+        Control(paused=True),
+        Control(concurrency=0),
+        Control(pod_concurrency=7),
+        Control(closed_by="me"),
+        Control(True, 3, 4, "me"),
+    ]
+    assert len({one.version for one in values}) == len(values)
+    for present in values:
+        assert await store.set_control(present)
+        for other in values:
+            if other != present:
+                assert not await store.set_control(Control(concurrency=99), other)
+        assert await store.control() == present
+        assert await store.set_control(Control(concurrency=1), present)
+        assert await store.control() == Control(concurrency=1)
+        await case.reopen()
+        store = case.store
+        assert (await store.control()).version == Control(concurrency=1).version
+
+
+async def test_of_changes_at_once_one_is_made(store: TaskStore) -> None:
+    changes = [store.set_control(Control(concurrency=one), Control()) for one in range(1, 21)]
+    assert sum(await asyncio.gather(*changes)) == 1
+
+
 async def test_a_batch_is_refused_as_a_whole_once_the_queue_is_closed(store: TaskStore) -> None:
     """Of tasks that are submitted while it is closed, those that are counted after it were all
     accepted before it."""

@@ -23,10 +23,13 @@ def read_control(db: sqlite3.Connection) -> Control:
     return control._replace(closed_by=closed_by or "")
 
 
-def set_control(tx: Transaction, control: Control) -> None:
+def set_control(tx: Transaction, control: Control, expected: Control | None) -> bool:
+    if expected is not None and read_control(tx.db) != expected:
+        return False
     # Apart, as files of earlier versions have no more than three values in one.
     limits = (control.paused, control.concurrency, control.pod_concurrency)
     tx.db.execute(
         "UPDATE setting SET value = ? WHERE name = 'control'", (msgspec.json.encode(limits),)
     )
     tx.db.execute("INSERT OR REPLACE INTO setting VALUES ('closed', ?)", (control.closed_by,))
+    return True

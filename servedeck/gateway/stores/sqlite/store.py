@@ -250,5 +250,5 @@ class SqliteStore:
     async def control(self) -> Control:
         return await self._db.read(controls.read_control)
 
-    async def set_control(self, control: Control) -> None:
-        await self._db.write(lambda tx: controls.set_control(tx, control))
+    async def set_control(self, control: Control, expected: Control | None = None) -> bool:
+        return await self._db.write(lambda tx: controls.set_control(tx, control, expected))

@@ -75,10 +75,16 @@ local function move_to_front(keys, argv)
   return {1, 'P'}
 end
 
--- ARGV: paused, concurrency, concurrency of a Pod, by whom it is closed; "" for none
+-- ARGV: paused, concurrency, concurrency of a Pod, by whom it is closed; "" for none. Then, if they
+-- are to be compared, the present ones.
 local function set_control(keys, argv)
-  local key = keys[1] .. 'ctl'
-  for k, name in ipairs({'paused', 'conc', 'podconc', 'closed'}) do
+  local key, names = keys[1] .. 'ctl', {'paused', 'conc', 'podconc', 'closed'}
+  if argv[5] then
+    for k, present in ipairs(call('HMGET', key, unpack(names))) do
+      if (present or '') ~= argv[#names + k] then return 0 end
+    end
+  end
+  for k, name in ipairs(names) do
     if argv[k] == '' then call('HDEL', key, name) else call('HSET', key, name, argv[k]) end
   end
   if argv[4] == '' then keep_rest(keys[1]) end

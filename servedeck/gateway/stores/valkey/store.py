@@ -45,6 +45,7 @@ from servedeck.gateway.stores.valkey.records import (
     FOUND_FIELDS,
     STATE_LETTERS,
     TASK_FIELDS,
+    control_arguments,
     decode_claimed,
     decode_event,
     decode_state,
@@ -339,15 +340,12 @@ class ValkeyStore:
             (closed_by or b"").decode(),
         )
 
-    async def set_control(self, control: Control) -> None:
-        await self._call(
-            "set_control",
-            "1" if control.paused else "",
-            "" if control.concurrency is None else control.concurrency,
-            "" if control.pod_concurrency is None else control.pod_concurrency,
-            control.closed_by,
-            repeat=True,
-        )
+    async def set_control(self, control: Control, expected: Control | None = None) -> bool:
+        arguments = control_arguments(control)
+        if expected is not None:
+            # Not repeated: the first try may have made the second one differ.
+            arguments += control_arguments(expected)
+        return bool(await self._call("set_control", *arguments, repeat=expected is None))
 
     # -- asking Valkey --------------------------------------------------------------------------
 
