@@ -7,7 +7,7 @@ once in the feed, in order. Times are by the store's own clock: callers give dur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from typing import NamedTuple, Protocol
@@ -182,6 +182,9 @@ class Swept(NamedTuple):
     deleted: int = 0
     objects: tuple[str, ...] = ()
     """Names of objects that no task refers to any longer."""
+    ended: Mapping[str, int] = {}
+    """Tasks that the store itself has failed, by their reason: here, and in claims since the last
+    sweep."""
 
     @property
     def is_full(self) -> bool:

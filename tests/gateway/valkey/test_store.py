@@ -291,6 +291,8 @@ async def test_a_task_whose_request_is_gone_fails(valkey_server: ValkeyServer) -
     found = await store.find(id)
     assert found is not None
     assert (found.task.state, found.task.reason) == (TaskState.FAILED, "lost")
+    assert (await store.sweep(HOUR)).ended["lost"] == 1
+    assert (await store.sweep(HOUR)).ended["lost"] == 0
     await store.close()
 
 

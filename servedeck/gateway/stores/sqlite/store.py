@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from servedeck.async_queue.tasks import (
     Attempt,
+    FailureReason,
     FeedEvent,
     QueueMinute,
     StateCounts,
@@ -66,6 +67,8 @@ class SqliteStore:
         self._feed_kept = feed_kept
         self._feed_end = 0
         self._keep = DEFAULT_KEEP
+        self._met_overdue = 0
+        """Tasks that claims have ended as expired since the last sweep."""
         self._signals = Signals()
         self._workers: dict[str, tuple[WorkerStatus, float]] = {}
         self._db = Database(path, clock, reserve, timeout, self._on_commit)
@@ -107,12 +110,14 @@ class SqliteStore:
         pod_concurrency: int,
         lease: float,
     ) -> list[Claimed]:
-        def take(tx: Transaction) -> list[Claimed]:
+        def take(tx: Transaction) -> tuple[list[Claimed], int]:
             return writes.claim(
                 tx, worker, pods, limit, concurrency, pod_concurrency, lease, self._keep
             )
 
-        return await self._db.write(take)
+        claimed, overdue = await self._db.write(take)
+        self._met_overdue += overdue
+        return claimed
 
     async def beat(self, held: Sequence[tuple[str, int]], lease: float) -> list[str]:
         return await self._db.write(lambda tx: writes.beat(tx, held, lease))
@@ -131,7 +136,10 @@ class SqliteStore:
 
     async def sweep(self, keep: float) -> Swept:
         self._keep = keep
-        return await self._db.write(lambda tx: sweeping.sweep(tx, keep, self._feed_kept))
+        swept = await self._db.write(lambda tx: sweeping.sweep(tx, keep, self._feed_kept))
+        expired = swept.ended.get(FailureReason.EXPIRED, 0) + self._met_overdue
+        self._met_overdue = 0
+        return swept._replace(ended={**swept.ended, FailureReason.EXPIRED: expired})
 
     async def report(self, worker: WorkerStatus, ttl: float) -> None:
         # Not stored: when this process ends, there is no worker any longer.

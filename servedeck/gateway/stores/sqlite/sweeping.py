@@ -22,7 +22,7 @@ _MINUTES_KEPT = 60
 
 def sweep(tx: Transaction, keep: float, feed_kept: int) -> Swept:
     # The expired come before the due, so that a task whose deadline has passed is not due as well.
-    lapsed = _sweep_leases(tx, keep)
+    lapsed, exhausted = _sweep_leases(tx, keep)
     expired = _sweep_deadlines(tx, keep)
     due = _sweep_delayed(tx)
     deleted = _delete_expired(tx)
@@ -30,10 +30,15 @@ def sweep(tx: Transaction, keep: float, feed_kept: int) -> Swept:
     _trim_feed(tx, feed_kept)
     _tidy_queue(tx)
     _record_depth(tx)
-    return Swept(due, lapsed, expired, deleted, _take_orphans(tx))
+    ended: dict[str, int] = {
+        FailureReason.EXPIRED: expired,
+        FailureReason.EXHAUSTED: exhausted,
+    }
+    return Swept(due, lapsed, expired, deleted, _take_orphans(tx), ended)
 
 
-def _sweep_leases(tx: Transaction, keep: float) -> int:
+def _sweep_leases(tx: Transaction, keep: float) -> tuple[int, int]:
+    """How many, and how many of them had no attempt left."""
     rows = tx.db.execute(
         "SELECT seq, used >= max_attempts FROM task WHERE lease_until <= ? "
         "ORDER BY lease_until LIMIT ?",
@@ -52,7 +57,7 @@ def _sweep_leases(tx: Transaction, keep: float) -> int:
             )
         else:
             give_back(tx, seq, LOST_MESSAGE, 0.0, is_counted=True)
-    return len(rows)
+    return len(rows), sum(is_last for _, is_last in rows)
 
 
 def _sweep_deadlines(tx: Transaction, keep: float) -> int:

@@ -100,12 +100,12 @@ def claim(
     pod_concurrency: int,
     lease: float,
     keep: float,
-) -> list[Claimed]:
-    """`keep`: seconds until an overdue task that is met is deleted."""
+) -> tuple[list[Claimed], int]:
+    """The tasks, and how many overdue ones were met, which are deleted after `keep` seconds."""
     db = tx.db
     control = read_control(db)
     if control.paused:
-        return []
+        return [], 0
     if control.concurrency is not None:
         concurrency = control.concurrency
     if control.pod_concurrency is not None:
@@ -145,7 +145,7 @@ def claim(
         else:
             heapq.heappop(free)
         claimed.append(_start(tx, seq, id, worker, pod, lease))
-    return claimed
+    return claimed, overdue
 
 
 def _start(tx: Transaction, seq: int, id: str, worker: str, pod: str, lease: float) -> Claimed:

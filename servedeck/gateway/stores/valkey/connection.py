@@ -33,7 +33,7 @@ from servedeck.gateway.stores.task_records import (
 
 _SOURCE = "".join(
     files(__package__).joinpath(name).read_text(encoding="utf-8")
-    for name in ("functions.lua", "operations.lua")
+    for name in ("functions.lua", "sweeping.lua", "operations.lua")
 )
 for _name, _text in (
     ("EXPIRED", EXPIRED_MESSAGE),

@@ -1,4 +1,4 @@
--- Continues functions.lua, in the same library: what is asked for seldom, and what only reads.
+-- Continues sweeping.lua, in the same library: what is asked for seldom, and what only reads.
 
 -- -- callbacks --------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import msgspec
 
 from servedeck.async_queue.tasks import (
     Attempt,
+    FailureReason,
     FeedEvent,
     QueueMinute,
     StateCounts,
@@ -174,12 +175,17 @@ class ValkeyStore:
         return bool(await self._call("output", id, attempt, data))
 
     async def sweep(self, keep: float) -> Swept:
-        due, lapsed, expired = [
-            int(await self._call(f"sweep_{kind}", SWEEP_LIMIT, milliseconds(keep)))
+        due, (lapsed, exhausted), expired = [
+            await self._call(f"sweep_{kind}", SWEEP_LIMIT, milliseconds(keep))
             for kind in ("due", "lapsed", "expired")
         ]
-        deleted, objects = await self._call("sweep_deleted", SWEEP_LIMIT)
-        return Swept(due, lapsed, expired, int(deleted), tuple(map(decode_text, objects)))
+        deleted, objects, met_expired, met_lost = await self._call("sweep_deleted", SWEEP_LIMIT)
+        ended: dict[str, int] = {
+            FailureReason.EXPIRED: expired + met_expired,
+            FailureReason.EXHAUSTED: exhausted,
+            FailureReason.LOST: met_lost,
+        }
+        return Swept(due, lapsed, expired, deleted, tuple(map(decode_text, objects)), ended)
 
     async def report(self, worker: WorkerStatus, ttl: float) -> None:
         encoded = msgspec.json.encode(worker)
