@@ -73,13 +73,31 @@ class AsyncQueueClient:
         """Raises AsyncQueueError."""
         return await self._ask("GET", "/queue", AccessKey.VIEW, QueueStatus)
 
+    async def close_queue(self) -> None:
+        """Once it returns, the gateway accepts no task, and retries none that failed. Raises
+        AsyncQueueError, TooOldError by a gateway that cannot be closed."""
+        await self._ask("POST", "/queue/close", AccessKey.ADMIN, Changed)
+
+    async def open_queue(self) -> None:
+        """Raises AsyncQueueError, TooOldError by a gateway that cannot be closed."""
+        await self._ask("POST", "/queue/open", AccessKey.ADMIN, Changed)
+
     async def cancel_tasks(self, state: TaskState) -> int:
         """Cancel all tasks that are pending, or all that are processing; returns how many. Raises
         AsyncQueueError: what was cancelled until then stays so."""
+        return await self._change_all("/queue/purge", [("state", state.value)])
+
+    async def forget_tasks(self) -> int:
+        """Delete all tasks that have ended, with their results; returns how many. Raises
+        AsyncQueueError, TooOldError by a gateway that cannot: what was deleted until then stays
+        so."""
+        return await self._change_all("/queue/forget", [])
+
+    async def _change_all(self, path: str, given: list[tuple[str, str]]) -> int:
         total, after = 0, ""
         while True:
-            params = [("state", state.value)] + ([("after", after)] if after else [])
-            found = await self._ask("POST", "/queue/purge", AccessKey.ADMIN, Changed, params)
+            params = given + ([("after", after)] if after else [])
+            found = await self._ask("POST", path, AccessKey.ADMIN, Changed, params)
             total += found.changed
             if not found.next or found.next == after:
                 return total
@@ -176,7 +194,7 @@ class AsyncQueueClient:
         if error.code in (401, 403):
             return NotPermittedError(
                 f"The async gateway does not accept the key in Secret {self._namespace}/"
-                f"{self._name}; restart the gateway if the Secret was changed."
+                f"{self._name}; if the Secret was changed, it does within two minutes."
             )
         if error.code in (404, 405):
             return self._too_old()

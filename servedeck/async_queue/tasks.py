@@ -171,6 +171,18 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     time: float = 0.0
 
 
+class ControlState(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators have set at run time."""
+
+    paused: bool
+    closed: bool
+    concurrency: int | None
+    """None: as the settings of the gateway say."""
+    pod_concurrency: int | None
+    version: str
+    """Of these values; a change that has it is made only to them."""
+
+
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     serving: str
     """namespace/name"""
@@ -182,6 +194,10 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     oldest_seconds: float | None = None
     """Age of the oldest pending task."""
     paused: bool = False
+    closed: bool = False
+    """Whether no task is accepted; those that were accepted are delivered."""
+    control_version: str = ""
+    """Of what operators have set (ControlState.version)."""
     concurrency: int
     """Tasks that are processed at once at most, of all Pods; 0 for no such limit."""
     pod_concurrency: int
@@ -249,3 +265,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is wrong and what to do, in sentences."""
     task: str = ""
     state: str = ""
+
+
+class ControlProblem(Problem, frozen=True, kw_only=True, omit_defaults=True):
+    """Of a change of the control that somebody else was before."""
+
+    present: ControlState
+    """What is set now."""

@@ -128,6 +128,8 @@ def report_lines(report: StatusReport) -> Iterator[str]:
         )
         if queue.oldest_seconds is not None and counts.pending:
             yield f"  oldest pending: {format_duration(queue.oldest_seconds)}"
+        if queue.closed:
+            yield "  it is closed: no task is accepted until it is turned on again"
         if queue.blocked_by:
             yield f"  {queue.blocked_by}"
     if (settings := state.settings) is not None:

@@ -35,6 +35,8 @@ class Identity:
         self._id_key = _derive(secret, b"task id")
         self._owner_key = _derive(secret, b"owner")
         self._cipher = AESGCM(_derive(secret, b"credentials"))
+        self.fingerprint = _derive(secret, b"fingerprint")[:8].hex()
+        """Tells gateways of different secrets apart."""
 
     def new_id(self, owner: str) -> str:
         """An id of an owner, as `owner_of` gives it."""

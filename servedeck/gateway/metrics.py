@@ -29,7 +29,7 @@ class GatewayMetrics:
 
         self.submitted = counter("submitted", "Requests that were accepted.")
         self.rejected = counter("rejected", "Requests that were not accepted.", "reason")
-        self.ended = counter("ended", "Tasks that ended.", "outcome")
+        self.ended = counter("ended", "Tasks that ended, by state or reason.", "outcome")
         self.attempts = counter("attempts", "Attempts by what they were answered with.", "code")
         self.reclaimed = counter("reclaimed", "Attempts whose lease ended.")
         self.fenced = counter("fenced", "Ends that came too late and were not recorded.")

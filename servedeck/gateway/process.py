@@ -104,9 +104,25 @@ class Gateway:
                     problem = str(error)
                     _log.warning("The store cannot be used yet: %s", problem)
                 await asyncio.sleep(_RETRY_SECONDS)
+        await self._open_queue()
         with suppress(StoreError):
             if warning := await store.check():
                 _log.warning("The store: %s", warning.removeprefix(_WARNING))
+
+    async def _open_queue(self) -> None:
+        """A queue that was closed when it was turned off, by a gateway that is no longer there (its
+        secret was another), is opened."""
+        store = self.context.store
+        while True:
+            try:
+                control = await store.control()
+                if control.closed_by in ("", self.context.identity.fingerprint):
+                    return
+                if await store.set_control(control._replace(closed_by=""), control):
+                    _log.info("The queue is opened: a gateway of another secret had been closed.")
+            except StoreError as error:
+                self.state.not_ready = str(error)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     def _add_part(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

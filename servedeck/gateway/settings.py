@@ -68,7 +68,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of operators and of Prometheus; no route leads to it."""
     admin_key_file: Path | None = None
     """Key of the header X-Servedeck-Key that may do everything on the admin port. Without it, only
-    callers from this host may."""
+    callers from this host may. Read again when it has changed, as is `view_key_file`."""
     view_key_file: Path | None = None
     """Key that may read there, but for bodies."""
     public_path: Annotated[str, Meta(pattern=r"^(|(/[A-Za-z0-9._~-]+)+)\Z")] = ""
@@ -86,9 +86,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of one attempt; a request may ask for less."""
     max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     backoff: Seconds = 5.0
-    """Before the second attempt; doubled for each further one, with full jitter."""
+    """Before the second attempt; doubled for each further one. Up to half of it is left out at
+    random; a Retry-After makes it longer, never shorter."""
     max_backoff: Seconds = 300.0
-    """Also the longest Retry-After that is honoured."""
+    """Also the longest Retry-After that is honoured, and that spares the Pod that sends it."""
     keep_completed: Seconds = DAY
     """For how long a completed or cancelled task can be fetched."""
     keep_failed: Seconds = 7 * DAY

@@ -10,8 +10,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from servedeck.async_queue.client import AsyncQueueClient, NotPermittedError, UnreachableError
-from servedeck.async_queue.tasks import TaskState
+from servedeck.async_queue.client import (
+    AccessKey,
+    AsyncQueueClient,
+    NotPermittedError,
+    TooOldError,
+    UnreachableError,
+)
+from servedeck.async_queue.tasks import Changed, TaskState
 from servedeck.cluster.http.connection import Connection
 from servedeck.gateway.process import Gateway, running_gateway
 from tests.cluster.fake_api_server import FakeApiServer, make_status
@@ -66,8 +72,8 @@ async def gateway(
             return secret_of(KEYS)
 
         api.add_route(SECRET, secret)
-        for path in ("/-/async/queue", "/-/async/queue/purge"):
-            api.add_route(PROXY + path, forward)
+        for path in ("", "/purge", "/close", "/open", "/forget", "/none"):
+            api.add_route(f"{PROXY}/-/async/queue{path}", forward)
         yield gateway
 
 
@@ -91,6 +97,35 @@ async def test_the_status_and_the_tasks_that_are_cancelled(
     assert await client.cancel_tasks(TaskState.PROCESSING) == 1
     assert await client.cancel_tasks(TaskState.PENDING) == 0
     assert (await client.queue_status()).counts.cancelled == 3
+
+
+async def test_close_and_open(gateway: Gateway, connection: Connection) -> None:
+    client = AsyncQueueClient(connection, "chat", "llama")
+    await client.close_queue()
+    assert (await client.queue_status()).closed
+    await client.open_queue()
+    assert not (await client.queue_status()).closed
+
+
+async def test_ended_tasks_are_deleted(
+    gateway: Gateway, server: InferenceServer, connection: Connection
+) -> None:
+    await submit(gateway, 3)
+    await wait_until(lambda: server.arrived)
+    client = AsyncQueueClient(connection, "chat", "llama")
+    assert await client.forget_tasks() == 0
+    await client.cancel_tasks(TaskState.PENDING)
+    assert await client.forget_tasks() == 2
+    counts = (await client.queue_status()).counts
+    assert (counts.processing, counts.cancelled) == (1, 0)
+
+
+async def test_a_gateway_that_does_not_know_a_route(
+    gateway: Gateway, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = AsyncQueueClient(connection, "chat", "llama")
+    with pytest.raises(TooOldError):
+        await client._ask("POST", "/queue/none", AccessKey.ADMIN, Changed)
 
 
 async def test_a_key_that_is_not_accepted(

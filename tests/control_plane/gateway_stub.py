@@ -37,6 +37,12 @@ class GatewayStub:
     pending: int = 0
     processing: int = 0
     completed: int = 0
+    closed: bool = False
+    is_old: bool = False
+    """Of a version that cannot be closed, and deletes nothing."""
+    forgotten: int = 0
+    """Tasks that it was told to delete."""
+    forget_status: int = 200
     keys: dict[str, str] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     """What it was asked, "POST /-/async/queue/purge?state=pending"."""
@@ -84,11 +90,25 @@ class GatewayStub:
         if self.body is not None or self.status != 200:
             return self._send(handler, self.status, self.body or b"{}")
         parts = urlsplit(handler.path)
+        what = parts.path.removeprefix("/-/async/queue/")
+        if what == "forget" and not self.is_old:
+            if self.forget_status != 200:
+                body = b'{"title": "The object store is not available", "status": 503}'
+                return self._send(handler, self.forget_status, body)
+            self.forgotten, self.completed = self.completed, 0
+            answer: Any = {"changed": self.forgotten, "refused": 0, "message": "", "next": ""}
+            return self._send(handler, 200, msgspec.json.encode(answer))
+        if what in ("close", "open", "forget"):
+            if self.is_old:
+                return self._send(handler, 404, b'{"title": "Not found", "status": 404}')
+            changed, self.closed = int(self.closed != (what == "close")), what == "close"
+            answer = {"changed": changed, "refused": 0, "message": "", "next": ""}
+            return self._send(handler, 200, msgspec.json.encode(answer))
         if (handler.command, parts.path) == ("POST", "/-/async/queue/purge"):
             [state] = parse_qs(parts.query)["state"]
             changed = getattr(self, state)
             setattr(self, state, 0)
-            answer: Any = {"changed": changed, "refused": 0, "message": "", "next": ""}
+            answer = {"changed": changed, "refused": 0, "message": "", "next": ""}
         else:
             answer = self._queue()
         return self._send(handler, 200, msgspec.json.encode(answer))
@@ -100,6 +120,7 @@ class GatewayStub:
         return QueueStatus(
             serving=f"{self.namespace}/{self.serving}",
             version="1",
+            closed=self.closed,
             counts=counts,
             backlog=counts.backlog,
             concurrency=0,

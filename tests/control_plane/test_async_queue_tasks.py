@@ -72,6 +72,7 @@ async def test_tasks_are_cancelled_only_when_that_is_confirmed(queue: Queue) -> 
         assert plan.unfinished == 4 and plan.needs_cancellation
         assert "Cancelled: 4 tasks (3 pending, 1 processing)." in plan.effects
         assert "2 results can no longer be fetched." in plan.effects
+        assert any(one.startswith("What is stored of its tasks is deleted") for one in plan.effects)
         result = await queue.run(plan)
         assert result.outcome is Outcome.REJECTED
         assert result.message.startswith("4 tasks would be cancelled; confirm that")
@@ -80,9 +81,12 @@ async def test_tasks_are_cancelled_only_when_that_is_confirmed(queue: Queue) -> 
         result = await queue.run(plan, may_cancel=True)
         assert result.outcome is Outcome.DONE, result.message
         assert [one for one in stub.calls if one.startswith("POST")] == [
+            "POST /-/async/queue/close",
             "POST /-/async/queue/purge?state=pending",
             "POST /-/async/queue/purge?state=processing",
+            "POST /-/async/queue/forget",
         ]
+        assert stub.forgotten == 2
     assert queue.existing() == [] and not has_async_rules(queue.route(), "llama")
 
 
@@ -98,11 +102,64 @@ async def test_tasks_that_come_after_the_plan_are_not_lost(queue: Queue) -> None
         assert result.outcome is Outcome.REJECTED
         assert result.message.startswith("1 task would be cancelled")
         assert "Deleted before: Service llama-async." in result.message
+        closed = "Its queue is closed: it accepts no task until it is turned on again."
+        assert closed in result.message and stub.closed
+        lines = list(report_lines(await read_report(queue.connection, queue.namespace, "llama")))
+        assert "  it is closed: no task is accepted until it is turned on again" in lines
         # No task is accepted any more, and the gateway goes on with what it has.
         assert queue.existing() == [one for one in ALL if one != "Service llama-async"]
         stub.pending = 0
         plan = await queue.plan(OFF)
         assert (await queue.run(plan)).outcome is Outcome.DONE
+    assert queue.existing() == []
+
+
+async def test_a_queue_that_was_closed_is_opened_when_it_is_turned_on(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    stub = stub_of(queue)
+    with stub.serve():
+        plan = await queue.plan(OFF)
+        stub.pending = 1
+        assert (await queue.run(plan)).outcome is Outcome.REJECTED
+        assert stub.closed
+        plan = await queue.plan(ON)
+        assert plan.closed and any("is opened" in one for one in plan.effects)
+        assert (await queue.run(plan)).outcome is Outcome.DONE
+        assert queue.existing() == ALL
+        assert [one for one in stub.calls if one.startswith("POST")] == [
+            "POST /-/async/queue/close",
+            "POST /-/async/queue/open",
+        ]
+
+
+async def test_an_earlier_gateway_that_cannot_be_closed_is_turned_off(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    stub = stub_of(queue, pending=1, is_old=True)
+    told: list[str] = []
+    with stub.serve():
+        plan = await queue.plan(OFF)
+        result = await queue.run(plan, may_cancel=True, on_progress=told.append)
+    assert result.outcome is Outcome.DONE, result.message
+    assert "Its gateway is of an earlier version, which cannot be closed." in told
+    assert "which cannot delete what is stored of its tasks: that stays" in result.message
+    assert queue.existing() == []
+
+
+async def test_what_is_stored_and_cannot_be_deleted_is_told(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    stub = stub_of(queue, completed=1, forget_status=503)
+    with stub.serve():
+        plan = await queue.plan(OFF)
+        result = await queue.run(plan)
+        assert result.outcome is Outcome.REJECTED
+        said = "What is stored of tasks that ended could not be deleted: The async gateway failed"
+        assert result.message.startswith(said)
+        assert "Deployment llama-async" in queue.existing()
+        result = await queue.run(await queue.plan(OFF), may_cancel=True)
+        assert result.outcome is Outcome.DONE and said in result.message
     assert queue.existing() == []
 
 
@@ -130,6 +187,7 @@ async def test_a_gateway_that_cannot_be_reached_needs_the_same_confirmation(queu
             await asyncio.sleep(0.05)
     plan = await queue.plan(OFF)
     assert plan.unfinished is None and plan.needs_cancellation
+    assert any(one.startswith("What is stored of its tasks stays") for one in plan.effects)
     assert any("It is not known whether tasks wait: " in one for one in plan.effects)
     assert (await queue.run(plan)).outcome is Outcome.REJECTED
     assert queue.existing() == ALL
@@ -249,11 +307,27 @@ async def test_a_deleted_serving_takes_its_queue_with_it(queue: Queue, kind: Rou
         stub.pending = 0
         plan = await plan_operation(queue.connection, operation)
         assert plan.is_possible, plan.blocked
+        stub.pending = 1
+        result = await run_plan(queue.connection, plan)
+        assert result.outcome is Outcome.REJECTED
+        assert result.message == (
+            "Its async queue has 1 task that came meanwhile; turn it off first, which cancels "
+            f"them: servedeck async-queue off {queue.namespace}/llama."
+        )
+        assert not stub.closed and queue.existing() == ALL
+        stub.pending = 0
+        stub.calls.clear()
+        result = await run_plan(queue.connection, plan)
+        assert result.outcome is Outcome.DONE, result.message
+        assert stub.closed and stub.forgotten == 1
+        assert stub.calls == [
+            "POST /-/async/queue/close",
+            "GET /-/async/queue",
+            "POST /-/async/queue/forget",
+        ]
     assert "1 result can no longer be fetched." in plan.effects
     [effect] = [one for one in plan.effects if one.startswith("Its async queue: ")]
     assert "Deployment llama-async" in effect and effect.endswith("Secret llama-async.")
-    result = await run_plan(queue.connection, plan)
-    assert result.outcome is Outcome.DONE, result.message
     assert queue.existing() == []
     items = ROUTE_PATHS[kind].format(queue.namespace).rpartition("/")[0]
     assert queue.plane.request("GET", items)["items"] == []

@@ -16,7 +16,8 @@ async def with_async_queue_deletion(
     connection: Connection, plan: OperationPlan, state: AsyncQueueState
 ) -> OperationPlan:
     """The plan of a deletion with the objects of the gateway, blocked while tasks have not ended:
-    turning the queue off accounts for them."""
+    turning the queue off accounts for them. They are counted again when it is executed
+    (closing.py)."""
     if not state.own:
         return plan
     counts, problem = await count_tasks(connection, state)
@@ -46,4 +47,5 @@ async def with_async_queue_deletion(
         kept=(*plan.kept, *kept_objects(state)),
         warnings=tuple(warnings),
         command=f"{plan.command} {names}",
+        queue_counted=None if state.gateway is None else counts is not None,
     )

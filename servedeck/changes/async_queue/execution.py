@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError
+from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError, TooOldError
 from servedeck.async_queue.tasks import TaskState
 from servedeck.changes.async_queue.plan import (
     AsyncQueueAction,
@@ -104,7 +104,8 @@ async def run_async_queue(
     except ClusterError as error:
         text = run.with_progress(rejection_text(error))
         return AsyncQueueResult(options, Outcome.REJECTED, text)
-    return AsyncQueueResult(options, Outcome.DONE, done_sentence(options))
+    message = f"{done_sentence(options)} {one_line(sanitize(run.left))}".rstrip()
+    return AsyncQueueResult(options, Outcome.DONE, message)
 
 
 def done_sentence(options: AsyncQueueOptions) -> str:
@@ -170,6 +171,11 @@ class _Run:
         self._written: list[ObjectRef] = []
         self._deleted: list[ObjectRef] = []
         self._cancelled = 0
+        self.left = ""
+        """What is not deleted from the store, one sentence; "" for nothing."""
+        self._closed = ""
+        """That the queue is closed, or may be, one sentence; "" if it is not."""
+        self._client = AsyncQueueClient(connection, plan.options.namespace, plan.options.serving)
 
     @property
     def _options(self) -> AsyncQueueOptions:
@@ -182,6 +188,8 @@ class _Run:
             self._cancelled
         )
         done += [f"Deleted before: {join(self._deleted)}."] if self._deleted else []
+        if self._closed and not any(one.kind == "Deployment" for one in self._deleted):
+            done.append(self._closed)
         if not done:
             return one_line(sanitize(message))
         text = f"{message.rstrip('.')}. {' '.join(done)} {_again(self._options)}"
@@ -191,12 +199,28 @@ class _Run:
 
     async def turn_on(self, seconds: float) -> None:
         plan = self._plan
+        if plan.closed:
+            await self._open()
         if plan.creates_secret:
             await self._create_secret()
         await self._write(plan.writes)
         if plan.route_writes:
             await self._wait_until_available(seconds)
-            await self._write(plan.route_writes)
+        if plan.closed is None:
+            await self._open()
+        await self._write(plan.route_writes)
+
+    async def _open(self) -> None:
+        """Accept tasks again, before routes lead there. Raises RejectedError if the queue is known
+        to be closed and stays so."""
+        try:
+            await self._client.open_queue()
+        except TooOldError:
+            return  # it cannot be closed either
+        except AsyncQueueError as error:
+            if self._plan.closed:
+                raise RejectedError(f"Its queue is closed and was not opened: {error}") from error
+            self._tell(f"It is not known whether its queue is open: {error}")
 
     async def _create_secret(self) -> None:
         namespace, serving = self._options.namespace, self._options.serving
@@ -241,22 +265,24 @@ class _Run:
         name = async_gateway_name(self._options.serving)
         callers = [one for one in plan.deletions if one.ref.kind == "Service"]
         callers = [one for one in callers if one.ref.name == name]
-        # From here on no task is accepted any more.
         await self._delete(callers)
         await self._end_tasks(may_cancel=may_cancel)
         await self._delete([one for one in plan.deletions if one not in callers])
 
     async def _end_tasks(self, *, may_cancel: bool) -> None:
-        """Cancel the tasks that have not ended. Raises RejectedError if that is not confirmed."""
+        """Accept no task any more, and cancel those that have not ended. Raises RejectedError if
+        that is not confirmed."""
         if not any(one.ref.kind == "Deployment" for one in self._plan.deletions):
             return  # nothing could be asked, and that was confirmed
-        client = AsyncQueueClient(self._connection, self._options.namespace, self._options.serving)
+        client = self._client
         try:
+            await self._close()
             counts = (await client.queue_status()).counts
             if counts.backlog and not may_cancel:
                 raise RejectedError(_refusal(counts.backlog))
             for _ in range(_MAX_CANCELLATIONS):
                 if not counts.backlog:
+                    await self._forget(may_cancel=may_cancel)
                     return
                 for state in (TaskState.PENDING, TaskState.PROCESSING):
                     self._cancelled += await client.cancel_tasks(state)
@@ -268,6 +294,35 @@ class _Run:
         raise RejectedError(
             f"{format_count(counts.backlog, 'task')} could not be cancelled, as new ones came."
         )
+
+    async def _forget(self, *, may_cancel: bool) -> None:
+        """Delete the tasks that have ended: with the Secret gone, nobody can ask for them. Raises
+        RejectedError, unless tasks may be given up."""
+        try:
+            await self._client.forget_tasks()
+        except TooOldError:
+            self.left = (
+                "Its gateway is of an earlier version, which cannot delete what is stored of its "
+                "tasks: that stays until the async queue of a serving of this name is on again, "
+                "and then until it expires."
+            )
+        except AsyncQueueError as error:
+            text = f"What is stored of tasks that ended could not be deleted: {error}"
+            if not may_cancel:
+                raise RejectedError(text) from error
+            self.left = text
+
+    async def _close(self) -> None:
+        """Without its Service and routes, connections that are open could still bring a task after
+        the last count. Raises AsyncQueueError."""
+        self._closed = "Its queue may be closed; turning it on again opens it."
+        try:
+            await self._client.close_queue()
+        except TooOldError:
+            self._closed = ""
+            self._tell("Its gateway is of an earlier version, which cannot be closed.")
+            return
+        self._closed = "Its queue is closed: it accepts no task until it is turned on again."
 
     # -- both -----------------------------------------------------------------------------------
 

@@ -71,6 +71,8 @@ class AsyncQueuePlan:
     """Settings that change."""
     settings: AsyncQueueSettings | None = None
     """Of ON: as they would be."""
+    closed: bool | None = False
+    """Of ON: whether the queue accepts no task, so that it is opened; None if it is not known."""
     unfinished: int | None = 0
     """Of OFF: tasks that have not ended; None if it is not known."""
 

@@ -127,11 +127,16 @@ def _effects(
     yield from tasks_sentences(counts, problem)
     if plan.deletions:
         yield f"Deleted: {join(one.ref for one in plan.deletions)}."
-    if state.secret is not None and state.is_own(state.secret):
+    if state.gateway is not None and counts is not None:
         yield (
-            "With its Secret, stored results can no longer be fetched. What is in Valkey stays "
-            "there until the async queue of a serving of this name is on again, and then until it "
-            "expires."
+            "What is stored of its tasks is deleted: requests and results, in Valkey and in the "
+            "object store."
+        )
+    elif plan.deletions:
+        yield (
+            "What is stored of its tasks stays, as no gateway can delete it, until the async queue "
+            "of a serving of this name is on again, and then until it expires; results can no "
+            "longer be fetched."
         )
     yield "Restarts no Pods of the serving."
 

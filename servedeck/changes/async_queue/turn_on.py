@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from servedeck import __version__
+from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError
 from servedeck.changes.async_queue.plan import (
     AsyncQueueOptions,
     AsyncQueuePlan,
@@ -131,10 +132,26 @@ async def plan_turning_on(
     plan = await with_previews(connection, plan)
     if plan.blocked:
         return plan
-    if not (plan.creates_secret or plan.writes or plan.route_writes):
+    plan = replace(plan, closed=await _is_closed(connection, plan, state))
+    if not (plan.creates_secret or plan.writes or plan.route_writes or plan.closed):
         text = "The async queue is on with these settings already."
         return replace(plan, unchanged=f"{text} {state.not_available}".rstrip())
     return replace(plan, effects=tuple(_effects(plan, state)))
+
+
+async def _is_closed(
+    connection: Connection, plan: AsyncQueuePlan, state: AsyncQueueState
+) -> bool | None:
+    """See AsyncQueuePlan.closed. A gateway with a new secret opens its queue at its start."""
+    if plan.creates_secret:
+        return False
+    if state.gateway is None or state.not_available:
+        return None
+    try:
+        client = AsyncQueueClient(connection, state.namespace, state.serving)
+        return (await client.queue_status()).closed
+    except AsyncQueueError:
+        return None
 
 
 def settings_problem(settings: AsyncQueueSettings) -> str:
@@ -333,6 +350,8 @@ def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
             "The Pods of the gateway are replaced one after the other; what they process is handed "
             "back and delivered again."
         )
+    if plan.closed:
+        yield "Its queue is closed; it is opened, so that it accepts tasks again."
     if plan.route_writes and (state.gateway is None or state.not_available):
         yield "Its routes are changed last, once a Pod of the gateway is available."
     for one in plan.route_writes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from servedeck.changes.async_queue.closing import QueueClosing
 from servedeck.changes.operations.adoption import with_created
 from servedeck.changes.operations.lost_writes import look_again
 from servedeck.changes.operations.operation import (
@@ -63,12 +64,23 @@ async def run_plan(connection: Connection, plan: OperationPlan) -> OperationResu
     The patch has the resourceVersion of the object, so that nothing is overwritten unseen. If only
     its status or metadata changed since, it is sent again with the new one; if its spec did, the
     result is OUTDATED. If the response is lost, the object is read to learn whether it was
-    executed; it is never sent again.
+    executed; it is never sent again. A serving whose async queue has tasks that came after the plan
+    is not deleted.
     """
     operation = plan.operation
     if not plan.is_possible:
         outcome = Outcome.REJECTED if plan.blocked else Outcome.UNCHANGED
         return OperationResult(operation, outcome, plan.blocked or plan.unchanged)
+    if plan.queue_counted is None:
+        return await _run(connection, plan)
+    closing = QueueClosing(connection, plan)
+    if refusal := await closing.begin():
+        return OperationResult(operation, Outcome.REJECTED, refusal)
+    return await closing.end(await _run(connection, plan))
+
+
+async def _run(connection: Connection, plan: OperationPlan) -> OperationResult:
+    operation = plan.operation
     sender = _Sender(connection)
     try:
         changed = await sender.send(plan)

@@ -211,6 +211,9 @@ class OperationPlan:
     """Replicas that the Deployment is to have now, before the operation."""
     undo: Operation | None = None
     """The operation that puts back what this one changes; None if none does."""
+    queue_counted: bool | None = None
+    """Of DELETE: whether the tasks of its async queue are known; it is closed and they are counted
+    again before anything is deleted. None if it has no gateway."""
 
     @property
     def is_possible(self) -> bool:

@@ -40,10 +40,11 @@ class Reply(NamedTuple):
     body: bytes
     content_type: bytes = JSON
     status: int = 200
+    headers: RawHeaders = ()
 
 
-def json_reply(value: object) -> Reply:
-    return Reply(msgspec.json.encode(value))
+def json_reply(value: object, headers: RawHeaders = ()) -> Reply:
+    return Reply(msgspec.json.encode(value), headers=headers)
 
 
 class Call(NamedTuple):
@@ -88,6 +89,7 @@ async def send_reply(call: Call, reply: Reply) -> None:
     head = [
         (b"content-type", reply.content_type),
         (b"content-length", b"%d" % len(reply.body)),
+        *reply.headers,
     ]
     await start(call.send, reply.status, head)
     await call.send({"type": "http.response.body", "body": b"" if call.is_head else reply.body})

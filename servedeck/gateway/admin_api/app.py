@@ -144,9 +144,13 @@ class AdminApp:
             Route("GET", f"{PREFIX}/queue", view, queue.status),
             Route("POST", f"{PREFIX}/queue/pause", admin, queue.pause),
             Route("POST", f"{PREFIX}/queue/resume", admin, queue.resume),
-            Route("POST", f"{PREFIX}/queue/control", admin, queue.control),
+            Route("POST", f"{PREFIX}/queue/close", admin, queue.close),
+            Route("POST", f"{PREFIX}/queue/open", admin, queue.open),
+            Route("GET", f"{PREFIX}/queue/control", view, queue.read_control),
+            Route("POST", f"{PREFIX}/queue/control", admin, queue.set_control),
             Route("POST", f"{PREFIX}/queue/purge", admin, queue.purge),
             Route("POST", f"{PREFIX}/queue/redrive", admin, queue.redrive),
+            Route("POST", f"{PREFIX}/queue/forget", admin, queue.forget),
         ]
 
 

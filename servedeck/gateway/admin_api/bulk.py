@@ -18,16 +18,18 @@ Action = Callable[[Task], Awaitable[Change]]
 
 async def change_tasks(
     store: TaskStore,
-    state: TaskState,
+    state: TaskState | None,
     action: Action,
     *,
     after: str = "",
     limit: int,
     is_chosen: Callable[[Task], bool] = lambda _task: True,
+    after_batch: Callable[[], Awaitable[None]] | None = None,
 ) -> Changed:
-    """Do it to the chosen tasks of a state, the newest first, at most `limit`. Tasks that come to
-    be in the state meanwhile are newer than the cursor, so a walk ends. Raises StoreError: what was
-    done until then is done."""
+    """Do it to the chosen tasks of a state (None: of all), the newest first, at most `limit`. Tasks
+    that come to be in the state meanwhile are newer than the cursor, so a walk ends. `after_batch`
+    is called after each page of tasks. Raises StoreError, and what it raises: what was done until
+    then is done."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + SECONDS
     changed = refused = 0
@@ -45,6 +47,8 @@ async def change_tasks(
             elif change.state == task.state:
                 refused += 1
                 message = message or change.refusal
+        if after_batch is not None:
+            await after_batch()
         if is_cut:
             after = chosen[-1].id if chosen else after
             break

@@ -30,6 +30,8 @@ async def read_queue_status(store: TaskStore, settings: GatewaySettings) -> Queu
         backlog=counts.backlog,
         oldest_seconds=None if oldest is None else max(time.time() - oldest, 0.0),
         paused=control.paused,
+        closed=bool(control.closed_by),
+        control_version=control.version,
         concurrency=_override(control.concurrency, settings.concurrency),
         pod_concurrency=pod_concurrency,
         max_depth=settings.max_depth,

@@ -139,7 +139,10 @@ class TaskRoutes:
         return _change_reply(call.path[0], change, "Only a pending task can be moved.")
 
     async def cancel_task(self, id: str) -> Change:
-        return await self._store.cancel(id, self._context.settings.keep_completed)
+        change = await self._store.cancel(id, self._context.settings.keep_completed)
+        if change.changed:
+            self._context.metrics.ended.labels(TaskState.CANCELLED).inc()
+        return change
 
     async def redrive_task(self, task: Task, *, is_bare: bool = False) -> Change:
         """`is_bare`: without credentials, even if it had some."""

@@ -74,8 +74,9 @@ def decide(
         return Ended(TaskState.FAILED, FailureReason.EXHAUSTED, message)
     delay = backoff_delay(budget.failures, backoff, max_backoff, rng)
     if result.retry_after is not None:
+        # A server that says 0 would use up all attempts while it is overloaded.
         asked = min(result.retry_after, max_backoff)
-        delay = asked * (1 + _RETRY_AFTER_SPREAD * rng.random())
+        delay = max(delay, asked * (1 + _RETRY_AFTER_SPREAD * rng.random()))
     if delay >= budget.seconds_left:
         return Ended(
             TaskState.FAILED,
@@ -97,8 +98,11 @@ def describe_status(status: int | None) -> str:
 
 
 def backoff_delay(failures: int, backoff: float, max_backoff: float, rng: random.Random) -> float:
-    """Seconds before the next attempt: any of 0 to the doubled bound alike (full jitter)."""
-    return rng.uniform(0, min(max_backoff, backoff * 2.0 ** min(failures, 64)))
+    """Seconds before the next attempt: `backoff`, doubled with each failure up to `max_backoff`, of
+    which up to half is left out at random, so that not all come back at the same moment. Never less
+    than half, so that no series of attempts is over within an instant."""
+    bound = min(max_backoff, backoff * 2.0 ** min(failures, 64))
+    return rng.uniform(bound / 2, bound)
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

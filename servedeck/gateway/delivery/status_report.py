@@ -10,6 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from servedeck.async_queue.tasks import WorkerStatus
+from servedeck.gateway.delivery.spared_pods import SparedPods
 from servedeck.gateway.stores.store import Control, StoreError, TaskStore
 from servedeck.gateway.upstreams.upstreams import Upstreams
 
@@ -25,6 +26,7 @@ class StatusReport:
         self,
         store: TaskStore,
         upstreams: Upstreams,
+        spared: SparedPods,
         name: str,
         rng: random.Random,
         on_control: Callable[[], None],
@@ -35,6 +37,7 @@ class StatusReport:
         self.is_draining = False
         self._store = store
         self._upstreams = upstreams
+        self._spared = spared
         self._name = name
         self._rng = rng
         self._on_control = on_control
@@ -109,4 +112,6 @@ class StatusReport:
             return "The queue is paused."
         if not self._upstreams.ready:
             return self._upstreams.problem or "No Pod of the inference server is Ready."
+        if not self._spared.usable(self._upstreams.ready):
+            return "Each Ready Pod has asked for a pause (Retry-After)."
         return ""

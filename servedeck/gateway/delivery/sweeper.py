@@ -54,8 +54,9 @@ class Sweeper:
 
     async def _handle(self, swept: Swept) -> None:
         self._context.metrics.reclaimed.inc(swept.lapsed)
-        if swept.expired:
-            self._context.metrics.ended.labels("expired").inc(swept.expired)
+        for reason, count in swept.ended.items():
+            if count:
+                self._context.metrics.ended.labels(reason).inc(count)
         if swept.due or swept.lapsed:
             self._on_claimable()
         if swept.objects and self._context.objects is not None:

@@ -19,6 +19,7 @@ from servedeck.gateway.delivery.ends import Ends
 from servedeck.gateway.delivery.leases import Leases
 from servedeck.gateway.delivery.retry_policy import Result
 from servedeck.gateway.delivery.running import Abort, Running, RunningAttempts
+from servedeck.gateway.delivery.spared_pods import SparedPods
 from servedeck.gateway.delivery.status_report import StatusReport
 from servedeck.gateway.delivery.sweeper import Sweeper
 from servedeck.gateway.stores.store import Claimed, StoreError
@@ -56,8 +57,9 @@ class Worker:
         self._ends = Ends(context, self.name, rng)
         self._sweeper = Sweeper(context, rng, self._wake.set)
         self._callbacks = Callbacks(context, rng)
+        self._spared = SparedPods(context.settings.max_backoff)
         self._report = StatusReport(
-            context.store, context.upstreams, self.name, rng, self._wake.set
+            context.store, context.upstreams, self._spared, self.name, rng, self._wake.set
         )
 
     @property
@@ -122,6 +124,8 @@ class Worker:
             self._wake.clear()
             limit = self._free_slots()
             wait = self._rng.uniform(*_POLL_SECONDS)
+            if (left := self._spared.seconds_left()) is not None:
+                wait = min(wait, max(left, 0.0))
             if limit:
                 try:
                     claimed = await self._claim_once(group, requester, limit)
@@ -145,19 +149,24 @@ class Worker:
 
     def _free_slots(self) -> int:
         """How many tasks could be started now; the store knows what other workers have."""
-        pods = len(self._context.upstreams.ready)
+        ready = self._context.upstreams.ready
+        pods = self._spared.usable(ready)
         control, settings = self._report.control, self._context.settings
         if not pods or control.paused:
             return 0
-        most = pods * _first(control.pod_concurrency, settings.pod_concurrency)
+        running = len(self._running)
+        most = len(pods) * _first(control.pod_concurrency, settings.pod_concurrency) - running
+        if pods is not ready:
+            # What spared Pods still have takes no place of the others.
+            most += sum(one.claimed.pod not in pods for one in self._running)
         concurrency = _first(control.concurrency, settings.concurrency)
         if concurrency:
-            most = min(most, concurrency)
-        return max(0, min(_CLAIM_LIMIT, min(most, _MAX_RUNNING) - len(self._running)))
+            most = min(most, concurrency - running)
+        return max(0, min(_CLAIM_LIMIT, most, _MAX_RUNNING - running))
 
     async def _claim_once(self, group: asyncio.TaskGroup, requester: Requester, limit: int) -> int:
         settings = self._context.settings
-        urls = dict(self._context.upstreams.ready)
+        urls = dict(self._spared.usable(self._context.upstreams.ready))
         before = monotonic()
         self._is_claiming = True
         try:
@@ -231,6 +240,8 @@ class Worker:
             answer = Answer(Result(problem="The gateway failed to make the request."), "error")
         else:
             answer = request.result()
+        if self._spared.learn(running.claimed.pod, answer.result):
+            self._report.report_now()
         self._context.metrics.attempts.labels(answer.code).inc()
         self._context.metrics.run_seconds.observe(monotonic() - began)
         return answer
@@ -244,6 +255,7 @@ class Worker:
     # -- news -----------------------------------------------------------------------------------
 
     def _on_upstreams(self) -> None:
+        self._spared.usable(self._context.upstreams.ready)  # which forgets those that are gone
         self._wake.set()
         self._report.report_now()
 

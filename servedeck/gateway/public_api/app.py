@@ -209,6 +209,8 @@ class PublicApp:
     async def _cancel(self, scope: Scope, _receive: Receive, send: Send, id: str) -> None:
         check_issued(self._context, scope, id)
         change = await self._context.store.cancel(id, self._context.settings.keep_completed)
+        if change.changed:
+            self._context.metrics.ended.labels(TaskState.CANCELLED).inc()
         is_done = change.changed or change.state is TaskState.CANCELLED
         await self._send_change(send, id, change, is_done, "cancelled")
 

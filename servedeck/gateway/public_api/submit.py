@@ -26,6 +26,7 @@ from servedeck.gateway.stores.store import (
     SubmitOutcome,
     Submitted,
 )
+from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
 
 METHODS = ("POST", "PUT", "PATCH")
 MAX_MODEL_LENGTH = 256
@@ -35,8 +36,15 @@ _INSPECTED_BYTES = 64 << 20
 """msgspec passes over 3 GB of JSON in a second: a larger body would hold up other requests."""
 _MIN_HELD_BYTES = 64 << 20
 _BUSY_SECONDS = 2
+_CLOSED_SECONDS = 30
+_NOT_STORED = (SubmitOutcome.FULL, SubmitOutcome.CLOSED)
 
 _log = logging.getLogger(__name__)
+
+
+class ClosedError(HttpError):
+    def __init__(self) -> None:
+        super().__init__(503, "The queue is closed", CLOSED_REFUSAL, retry_after=_CLOSED_SECONDS)
 
 
 class Submitter:
@@ -94,6 +102,8 @@ class Submitter:
             raise _conflict()
         if submitted.outcome is SubmitOutcome.FULL:
             raise self._full()
+        if submitted.outcome is SubmitOutcome.CLOSED:
+            raise ClosedError
         if submitted.outcome is SubmitOutcome.ACCEPTED:
             context.metrics.submitted.inc()
         return submitted
@@ -156,7 +166,7 @@ class Submitter:
                 raise store_problem(error) from None
             # It may have been stored: the id lets the caller ask.
             raise store_problem(error, id) from None
-        if submitted.id != id or submitted.outcome is SubmitOutcome.FULL:
+        if submitted.id != id or submitted.outcome in _NOT_STORED:
             self._delete_object(content)
         return submitted
 
@@ -284,4 +294,7 @@ _REASONS = {405: "method", 408: "slow", 413: "size", 422: "conflict", 429: "dept
 
 def count_rejected(context: GatewayContext, error: HttpError) -> None:
     """In the metrics, by a reason of few values."""
-    context.metrics.rejected.labels(_REASONS.get(error.problem.status, "request")).inc()
+    reason = _REASONS.get(error.problem.status, "request")
+    if isinstance(error, ClosedError):
+        reason = "closed"
+    context.metrics.rejected.labels(reason).inc()

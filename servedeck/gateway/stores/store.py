@@ -7,8 +7,9 @@ once in the feed, in order. Times are by the store's own clock: callers give dur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from hashlib import sha256
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -91,6 +92,8 @@ class SubmitOutcome(StrEnum):
     """The idempotency key belongs to another request."""
     FULL = "full"
     """As many tasks are pending as are allowed."""
+    CLOSED = "closed"
+    """An operator has closed the queue (Control.closed_by)."""
 
 
 class Submitted(NamedTuple):
@@ -179,6 +182,9 @@ class Swept(NamedTuple):
     deleted: int = 0
     objects: tuple[str, ...] = ()
     """Names of objects that no task refers to any longer."""
+    ended: Mapping[str, int] = {}
+    """Tasks that the store itself has failed, by their reason: here, and in claims since the last
+    sweep."""
 
     @property
     def is_full(self) -> bool:
@@ -195,6 +201,16 @@ class Control(NamedTuple):
     paused: bool = False
     concurrency: int | None = None
     pod_concurrency: int | None = None
+    closed_by: str = ""
+    """Identity.fingerprint of the gateway that was closed; "" while it is open. No task is accepted
+    meanwhile, nor tried again (redrive); those that were accepted are delivered. A gateway that has
+    another secret is a new one, and opens the queue at its start."""
+
+    @property
+    def version(self) -> str:
+        """Tells values from others. It is made of them alone, so that also a change by a gateway of
+        an earlier version is one."""
+        return sha256(repr(tuple(self)).encode()).hexdigest()[:16]
 
 
 class Change(NamedTuple):
@@ -350,6 +366,23 @@ class TaskStore(Protocol):
     async def move_to_front(self, id: str) -> Change:
         """Before all others that wait; one that waits for its next attempt is due now."""
 
+    async def forget(self, id: str) -> Change:
+        """Delete an ended task now, with all that is stored of it but its objects, which are in
+        `unneeded_objects` then. A callback that is not sent yet is not sent."""
+
+    async def unneeded_objects(self, limit: int) -> list[str]:
+        """Names of objects of tasks that were deleted, until `drop_objects` says that they are
+        deleted, too, or a sweep has given them out."""
+
+    async def drop_objects(self, names: Sequence[str]) -> None:
+        """See `unneeded_objects`."""
+
+    async def expire_rest(self) -> None:
+        """If the queue is closed and has no task: let what else is stored of it (the feed, what
+        operators set) be deleted a day after the last process has ended, unless it is opened. A
+        store that is a file is left to its owner."""
+
     async def control(self) -> Control: ...
 
-    async def set_control(self, control: Control) -> None: ...
+    async def set_control(self, control: Control, expected: Control | None = None) -> bool:
+        """With `expected`, only if the present one is that; False if it is not."""

@@ -16,6 +16,7 @@ CANCELLED_MESSAGE = "It was cancelled."
 NO_CREDENTIALS_REFUSAL = (
     "Its credentials were deleted when it ended: give new ones, or send it without."
 )
+CLOSED_REFUSAL = "The queue is closed: it takes no request until an operator opens it."
 
 ATTEMPTS_KEPT = 100
 FEED_KEPT = 100_000

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from servedeck.async_queue.tasks import StateCounts, TaskState, WorkerStatus
 from servedeck.gateway.admin_api import bulk
 from servedeck.gateway.admin_api.queue_status import why_blocked
-from servedeck.gateway.stores.store import Change, Control
-from tests.gateway.admin_api.rig import POD, Rig
+from servedeck.gateway.objects import ObjectStoreError
+from servedeck.gateway.stores.store import Change, Content, Control
+from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
+from tests.gateway.admin_api.rig import POD, Rig, running_rig
+from tests.gateway.admin_api.test_openapi import ADMIN
+from tests.waiting import with_timeout
 
 QUEUE = "/-/async/queue"
 WORKING = WorkerStatus(name="w", ready_pods=[POD])
@@ -72,6 +79,34 @@ async def test_pause_and_resume(rig: Rig) -> None:
     assert (await rig.claim()).attempt == 1
 
 
+async def test_close_and_open(rig: Rig) -> None:
+    assert (await rig.get(QUEUE))["closed"] is False
+    id = await rig.submit()
+    await rig.post(f"{QUEUE}/pause")
+    assert (await rig.post(f"{QUEUE}/close"))["changed"] == 1
+    assert (await rig.post(f"{QUEUE}/close"))["changed"] == 0
+    status = await rig.get(QUEUE)
+    assert (status["closed"], status["paused"]) == (True, True)
+    refused = await rig.submit()
+    assert (await rig.ask("GET", f"/-/async/tasks/{refused}"))[0] == 404
+    await rig.post(f"{QUEUE}/resume")
+    assert (await rig.claim()).id == id, "what was accepted is delivered"
+    assert (await rig.post(f"{QUEUE}/open"))["changed"] == 1
+    assert (await rig.post(f"{QUEUE}/open"))["changed"] == 0
+    assert (await rig.get(QUEUE))["closed"] is False
+    accepted = await rig.submit()
+    assert (await rig.get(f"/-/async/tasks/{accepted}"))["state"] == "pending"
+
+
+async def test_nothing_is_tried_again_while_it_is_closed(rig: Rig) -> None:
+    id = await rig.fail()
+    await rig.post(f"{QUEUE}/close")
+    status, problem = await rig.ask("POST", f"/-/async/tasks/{id}/retry")
+    assert (status, problem["detail"]) == (409, CLOSED_REFUSAL)
+    answer = await rig.post(f"{QUEUE}/redrive")
+    assert (answer["changed"], answer["refused"], answer["message"]) == (0, 1, CLOSED_REFUSAL)
+
+
 async def test_the_concurrency_is_set_and_unset(rig: Rig) -> None:
     await rig.post(f"{QUEUE}/pause")
     assert (await rig.post(f"{QUEUE}/control", json={"concurrency": 9}))["changed"] == 1
@@ -103,6 +138,60 @@ async def test_a_wrong_control_changes_nothing(rig: Rig, body: bytes) -> None:
     assert await rig.context.store.control() == Control()
 
 
+async def test_a_change_that_somebody_else_was_before_is_refused(rig: Rig) -> None:
+    path = f"{QUEUE}/control"
+    seen = await rig.get(path)
+    assert (seen["concurrency"], seen["closed"]) == (None, False)
+    assert (await rig.get(QUEUE))["control_version"] == seen["version"]
+    first = {"concurrency": 9, "version": seen["version"]}
+    async with rig.session.post(rig.url + path, json=first) as response:
+        assert response.status == 200
+        etag = response.headers["ETag"]
+    status, problem = await rig.ask("POST", path, json={**first, "concurrency": 5})
+    assert (status, problem["present"]["concurrency"]) == (412, 9)
+    assert f'"{problem["present"]["version"]}"' == etag
+    # by the header likewise
+    for given, expected in ((f'"{seen["version"]}"', 412), (f"W/{etag}", 412), ("x", 412)):
+        async with rig.session.post(
+            rig.url + path, json={"concurrency": 5}, headers={"If-Match": given}
+        ) as response:
+            assert response.status == expected, given
+            assert response.headers["ETag"] == etag
+            ADMIN.check_answer(
+                ADMIN.operations["POST", path], 412, response.headers, await response.read()
+            )
+    assert (await rig.get(path))["concurrency"] == 9
+    for given in (etag, f'"a", {etag}', "*"):
+        headers = {"If-Match": given}
+        await rig.post(path, json={"concurrency": 9, "pod_concurrency": 2}, headers=headers)
+        await rig.post(path, json={"pod_concurrency": None})
+    async with rig.session.get(rig.url + path) as response:
+        assert response.headers["ETag"] == etag, "the same values are the same version"
+
+
+async def test_changes_at_the_same_time_are_all_kept(rig: Rig) -> None:
+    """By processes that share a store: each looked before any of them wrote."""
+    control = rig.context.store.control
+    looks = 0
+    both_looked = asyncio.Event()
+
+    async def look() -> Control:
+        nonlocal looks
+        found = await control()
+        looks += 1
+        if looks >= 2:
+            both_looked.set()
+        await with_timeout(both_looked.wait())
+        return found
+
+    rig.context.store.control = look  # type: ignore[method-assign]
+    await asyncio.gather(
+        rig.post(f"{QUEUE}/pause"), rig.post(f"{QUEUE}/control", json={"concurrency": 7})
+    )
+    assert await control() == Control(paused=True, concurrency=7)
+    assert looks == 3
+
+
 async def test_a_control_that_is_too_long_is_not_read(rig: Rig) -> None:
     status, _ = await rig.ask("POST", f"{QUEUE}/control", data=b" " * 100_000)
     assert status == 413
@@ -130,7 +219,10 @@ async def test_purge_of_one_owner(rig: Rig) -> None:
     assert (await rig.post(f"{QUEUE}/purge?owner="))["changed"] == 0
 
 
-@pytest.mark.parametrize("query", ["purge?state=failed", "purge?limit=0", "redrive?reason=bored"])
+@pytest.mark.parametrize(
+    "query",
+    ["purge?state=failed", "purge?limit=0", "redrive?reason=bored", "forget?state=pending"],
+)
 async def test_a_wrong_parameter_changes_nothing(rig: Rig, query: str) -> None:
     await rig.submit()
     await rig.fail()
@@ -180,6 +272,56 @@ async def test_redrive_tells_what_it_cannot_do(rig: Rig) -> None:
     assert (answer["changed"], answer["refused"]) == (1, 1)
     assert "credentials" in answer["message"]
     assert (await rig.post(f"{QUEUE}/redrive?credentials=none"))["changed"] == 1
+
+
+async def test_forget_deletes_what_ended(rig: Rig) -> None:
+    completed, failed = await rig.complete(), await rig.fail()
+    running = await rig.submit()
+    await rig.claim()
+    waiting = await rig.submit()
+    assert (await rig.post(f"{QUEUE}/forget?state=failed"))["changed"] == 1
+    assert (await rig.ask("GET", f"/-/async/tasks/{failed}"))[0] == 404
+    assert (await rig.get(f"/-/async/tasks/{completed}"))["state"] == "completed"
+    answer = await rig.post(f"{QUEUE}/forget")
+    assert (answer["changed"], answer["refused"], answer["next"]) == (1, 0, "")
+    left = [one["id"] for one in (await rig.get("/-/async/tasks"))["items"]]
+    assert sorted(left) == sorted([running, waiting])
+
+
+async def test_forget_deletes_the_objects_and_finds_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BATCH", 2)
+    folder = tmp_path / "objects"
+    async with running_rig(tmp_path, objects=f"file:{folder}") as rig:
+        objects = rig.context.objects
+        assert objects is not None
+        names = []
+        for number in range(5):
+            names.append(f"{number:044d}/request")
+            await objects.put(names[-1], b"x" * 10)
+            await rig.submit(body=Content(object=names[-1], size=10))
+            await rig.end(await rig.claim())
+        await objects.put("kept/request", b"y")
+        await rig.submit(body=Content(object="kept/request", size=1))
+
+        def stored() -> list[str]:
+            return sorted(f"{one.parent.name}/{one.name}" for one in folder.rglob("request"))
+
+        assert len(stored()) == 6
+
+        async def fail(_names: object) -> None:
+            raise ObjectStoreError("It is away.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(objects, "delete", fail)
+            status, problem = await rig.ask("POST", f"{QUEUE}/forget")
+            assert (status, "It is away." in problem["detail"]) == (503, True)
+        assert len(stored()) == 6
+        await rig.post(f"{QUEUE}/forget")
+        assert stored() == ["kept/request"]
+        counts = await rig.context.store.counts()
+        assert (counts.pending, counts.completed) == (1, 0)
 
 
 async def test_an_action_that_fails_leaves_none_running(rig: Rig) -> None:

@@ -245,6 +245,8 @@ async def test_cancel(rig: Rig) -> None:
     assert (await rig.get(f"{TASKS}/{id}"))["state"] == "cancelled"
     status, problem = await rig.ask("POST", f"{TASKS}/{id}/cancel")
     assert (status, problem["state"], problem["task"]) == (409, "cancelled", id)
+    page = rig.context.metrics.page()
+    assert b'servedeck_async_ended_total{outcome="cancelled"} 1.0' in page
 
 
 async def test_retry_without_credentials(rig: Rig) -> None:

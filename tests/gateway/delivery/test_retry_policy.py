@@ -53,7 +53,10 @@ def test_every_result_ends_the_task_or_has_it_tried_again_in_time(
 ) -> None:
     decision = decided(result, budget)
     if isinstance(decision, Again):
-        assert 0 <= decision.delay < budget.seconds_left
+        bound = min(MAX_BACKOFF, BACKOFF * 2.0 ** min(budget.failures, 20))
+        assert bound / 2 <= decision.delay < budget.seconds_left
+        if result.retry_after is not None:
+            assert decision.delay >= min(result.retry_after, MAX_BACKOFF)
         assert decision.delay <= MAX_BACKOFF * 1.1
         assert budget.attempts_left > 0 or not result.is_counted
         assert result.reason is None
@@ -93,9 +96,20 @@ def test_an_attempt_that_was_not_made_is_not_counted() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers())
-def test_the_backoff_is_between_nothing_and_its_bound(failures: int, seed: int) -> None:
+def test_the_backoff_is_between_half_and_the_whole_of_its_bound(failures: int, seed: int) -> None:
     delay = backoff_delay(failures, BACKOFF, MAX_BACKOFF, random.Random(seed))
-    assert 0 <= delay <= min(MAX_BACKOFF, BACKOFF * 2 ** min(failures, 20))
+    bound = min(MAX_BACKOFF, BACKOFF * 2 ** min(failures, 20))
+    assert bound / 2 <= delay <= bound
+
+
+@pytest.mark.parametrize("asked", [0, 0.001, 1])
+def test_a_retry_after_does_not_shorten_the_backoff(asked: float) -> None:
+    """All attempts would be over while the server is still overloaded."""
+    for failures in range(3):
+        budget = PLENTY._replace(failures=failures)
+        decision = decided(Result(status=503, retry_after=asked), budget)
+        assert isinstance(decision, Again)
+        assert decision.delay >= BACKOFF * 2**failures / 2
 
 
 def test_the_backoff_doubles() -> None:

@@ -27,7 +27,8 @@ async def make(make_gateway: MakeGateway, tmp_path: Path, url: str) -> Gateway:
 async def test_a_delayed_task_is_delivered_without_another_event(
     make_gateway: MakeGateway,
 ) -> None:
-    async with serve(answers(503, b"", "Retry-After: 1000"), answers()) as server:
+    # 500, as a Pod that answers 503 would be spared
+    async with serve(answers(500, b"", "Retry-After: 1000"), answers()) as server:
         gateway = await make_gateway(server.url, max_backoff=2000)
         id = await gateway.submit()
         async with gateway.running():
@@ -48,6 +49,23 @@ async def test_tasks_of_a_worker_that_was_killed_are_delivered(make_gateway: Mak
         async with gateway.running():
             assert (await gateway.wait_for(id)).attempt == 2
         assert gateway.metric("reclaimed_total") == 1
+
+
+async def test_what_the_store_ends_is_counted_by_its_reason(make_gateway: MakeGateway) -> None:
+    gateway = await make_gateway("")
+    id = await gateway.submit(max_attempts=1)
+    await gateway.store.claim(
+        "killed", ["pod-0"], limit=1, concurrency=0, pod_concurrency=1, lease=1
+    )
+    gateway.store.shift += 2
+    overdue = await gateway.submit(lifetime=5)
+    gateway.store.shift += 6
+    await gateway.store.claim("w", ["pod-0"], limit=1, concurrency=0, pod_concurrency=9, lease=1)
+    assert (await gateway.find(overdue)).reason == FailureReason.EXPIRED
+    async with gateway.running():
+        assert (await gateway.wait_for(id)).reason == FailureReason.EXHAUSTED
+        await wait_until(lambda: gateway.metric("ended_total", outcome="exhausted") == 1)
+        await wait_until(lambda: gateway.metric("ended_total", outcome="expired") == 1)
 
 
 async def test_an_overdue_task_expires_while_no_pod_is_ready(make_gateway: MakeGateway) -> None:

@@ -64,6 +64,32 @@ async def test_it_runs_within_a_process(tmp_path: Path) -> None:
     assert not [one for one in asyncio.all_tasks() if one is not asyncio.current_task()]
 
 
+async def test_a_closed_queue_is_opened_by_a_gateway_of_another_secret(tmp_path: Path) -> None:
+    """One that was turned off is open when it is turned on again, with a new Secret; a gateway
+    that only starts again leaves it closed."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"1" * MIN_SECRET_BYTES)
+    made = settings(tmp_path, secret_file=secret)
+
+    async def is_closed() -> bool:
+        async with running_gateway(made) as gateway:
+            await with_timeout(gateway.wait_until_open())
+            return bool((await gateway.context.store.control()).closed_by)
+
+    async with running_gateway(made) as gateway, aiohttp.ClientSession() as session:
+        await with_timeout(gateway.wait_until_open())
+        queue = f"http://127.0.0.1:{gateway.admin_port}/-/async/queue"
+        for action in ("pause", "close"):
+            async with session.post(f"{queue}/{action}") as response:
+                assert response.status == 200
+    assert await is_closed()
+    secret.write_bytes(b"2" * MIN_SECRET_BYTES)
+    assert not await is_closed()
+    async with running_gateway(made) as gateway:
+        await with_timeout(gateway.wait_until_open())
+        assert (await gateway.context.store.control()).paused, "nothing else is changed"
+
+
 async def test_a_wait_is_answered_when_the_gateway_ends(tmp_path: Path) -> None:
     async with InferenceServer().serving() as server, aiohttp.ClientSession() as session:
         server.open.clear()

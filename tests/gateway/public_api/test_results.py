@@ -286,6 +286,8 @@ async def test_cancel(tmp_path: Path) -> None:
         assert (answer.status, answer.json()["status"]) == (200, "cancelled")
         again = await gateway.ask("POST", f"/-/async/tasks/{pending}/cancel", headers=AUTH)
         assert (again.status, again.json()["status"]) == (200, "cancelled")
+        page = gateway.context.metrics.page()
+        assert b'servedeck_async_ended_total{outcome="cancelled"} 1.0' in page
         result = await gateway.ask("GET", f"/-/async/tasks/{pending}/result", headers=AUTH)
         assert (result.status, result.json()["state"]) == (409, "cancelled")
         claimed = await gateway.claim()

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from servedeck.gateway import asgi
 from servedeck.gateway.asgi import HttpError
 from servedeck.gateway.messages import RequestHead
+from servedeck.gateway.object_stores import open_objects
 from servedeck.gateway.public_api.preferences import read_preferences
 from servedeck.gateway.stores.store import (
+    Control,
     NewTask,
     StoreError,
     StoreFullError,
@@ -23,6 +25,7 @@ from servedeck.gateway.stores.store import (
     Submitted,
     TaskStore,
 )
+from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
 from tests.gateway.public_api.harness import Gateway, exchange_raw, running_gateway, settings_of
 from tests.waiting import with_timeout
 
@@ -355,6 +358,24 @@ async def test_a_full_queue(tmp_path: Path) -> None:
         page = gateway.context.metrics.page()
         assert b'servedeck_async_rejected_total{reason="depth"} 1.0' in page
         assert b"servedeck_async_submitted_total 1.0" in page
+
+
+async def test_a_closed_queue(tmp_path: Path) -> None:
+    objects = open_objects(f"file:{tmp_path}/objects")
+    async with running_gateway(tmp_path, objects=objects, inline_bytes=10) as gateway:
+        assert (await gateway.submit()).status == 202
+        await gateway.store.set_control(Control(closed_by="me"))
+        answer = await gateway.submit()
+        assert (answer.status, answer.json()["title"]) == (503, "The queue is closed")
+        assert answer.json()["detail"] == CLOSED_REFUSAL
+        assert int(answer.headers["Retry-After"]) >= 1
+        page = gateway.context.metrics.page()
+        assert b'servedeck_async_rejected_total{reason="closed"} 1.0' in page
+        await gateway.app.close()  # which waits for what is deleted
+        names = [one for one in (tmp_path / "objects").rglob("*") if one.is_file()]
+        assert len(names) == 1, "the body of the one that was accepted"
+        await gateway.store.set_control(Control())
+        assert (await gateway.submit()).status == 202
 
 
 async def test_a_body_over_the_limit_by_its_length(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ async def test_a_sweep_of_nothing_does_nothing(store: TaskStore) -> None:
     await claim(store)
     await submit(store)
     cursor = await store.feed_end()
-    assert await store.sweep(LONG) == (0, 0, 0, 0, ())
+    swept = await store.sweep(LONG)
+    assert swept[:5] == (0, 0, 0, 0, ()) and not any(swept.ended.values())
     assert not (await store.sweep(LONG)).is_full
     assert await store.feed_end() == cursor
 
@@ -101,6 +102,30 @@ async def test_a_worker_lost_in_each_attempt_uses_them_up(case: StoreCase) -> No
     assert len(await store.read_attempts(id)) == 3
     assert await claim(store) == []
     assert await store.running() == {}
+
+
+async def test_a_sweep_tells_what_the_store_has_ended(case: StoreCase) -> None:
+    """Also what a claim met, once."""
+
+    async def swept() -> dict[str, int]:
+        found = (await case.store.sweep(LONG)).ended
+        return {str(reason): count for reason, count in found.items() if count}
+
+    store = case.store
+    await submit(store, max_attempts=1)
+    await submit(store, max_attempts=2)
+    await claim(store, 2, lease=0.001)
+    await case.pass_time()
+    assert await swept() == {"exhausted": 1}
+    await store.cancel((await claim_one(store)).id, LONG)
+    for _ in range(2):
+        await submit(store, lifetime=SHORT)
+    await case.pass_time()
+    assert await claim(store) == []
+    await submit(store, lifetime=SHORT)
+    await case.pass_time()
+    assert await swept() == {"expired": 3}
+    assert await swept() == {}
 
 
 async def test_long_work_is_delivered_once(case: StoreCase) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from servedeck.async_queue.tasks import TaskState
-from servedeck.gateway.stores.store import Content, FeedTrimmedError
+from servedeck.async_queue.tasks import TaskState, WorkerStatus
+from servedeck.gateway.stores.store import Content, Control, FeedTrimmedError
 from servedeck.gateway.stores.valkey import connection
 from servedeck.gateway.stores.valkey import store as valkey_store
 from servedeck.gateway.stores.valkey.connection import LIBRARY
 from servedeck.gateway.stores.valkey.store import ValkeyStore
 from tests.gateway.valkey.helpers import (
+    HOUR,
     POD,
     SERVING,
     claim,
@@ -118,6 +119,41 @@ async def test_two_servings_on_one_server(valkey_server: ValkeyServer) -> None:
     }
     await one.close()
     await other.close()
+
+
+async def test_what_is_left_of_a_closed_queue_expires(valkey_server: ValkeyServer) -> None:
+    """Also what has no task: the feed, what workers said and operators set."""
+    store = make_store(valkey_server)
+    await store.open()
+    await submit(store)
+    await store.report(WorkerStatus(name="killed"), HOUR)
+    [claimed] = await claim(store)
+    body = Content(object=f"{claimed.id}/result-1", size=9)
+    assert await store.finish(end_of(claimed, body=body))
+    await store.sweep(HOUR)
+
+    def lasting() -> set[str]:
+        keys = keys_of(valkey_server)
+        return {one for one in keys if valkey_server.ask("PTTL", one) == ":-1\r\n"}
+
+    await store.expire_rest()
+    assert lasting(), "it is open"
+    await store.set_control(Control(paused=True, closed_by="me"))
+    await store.expire_rest()
+    assert lasting(), "it has a task"
+    assert (await store.forget(claimed.id)).changed
+    await store.expire_rest()
+    await store.report(WorkerStatus(name="other"), HOUR)
+    await sweep_all(store)
+    assert keys_of(valkey_server) and not lasting()
+    control = f"{{{SERVING}}}:ctl"
+    valkey_server.ask("PEXPIRE", control, str(60 * 60 * 1000))
+    await sweep_all(store)
+    assert int(valkey_server.ask("PTTL", control)[1:]) > 23 * 3600 * 1000
+    await store.set_control(Control(paused=True))
+    assert control in lasting() and f"{{{SERVING}}}:ev" in lasting()
+    assert await store.control() == Control(paused=True)
+    await store.close()
 
 
 async def test_memory_of_a_task(valkey_server: ValkeyServer) -> None:
@@ -266,6 +302,8 @@ async def test_a_task_whose_request_is_gone_fails(valkey_server: ValkeyServer) -
     found = await store.find(id)
     assert found is not None
     assert (found.task.state, found.task.reason) == (TaskState.FAILED, "lost")
+    assert (await store.sweep(HOUR)).ended["lost"] == 1
+    assert (await store.sweep(HOUR)).ended["lost"] == 0
     await store.close()
 
 

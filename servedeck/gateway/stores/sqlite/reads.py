@@ -18,7 +18,6 @@ from servedeck.async_queue.tasks import (
 )
 from servedeck.gateway.stores.store import (
     Content,
-    Control,
     FeedTrimmedError,
     Found,
     Output,
@@ -66,7 +65,6 @@ size (schema.BUCKET_BITS) up to its own, less those in it that are not before it
 a new task."""
 
 _attempt_decoder = msgspec.json.Decoder(Attempt)
-_control_decoder = msgspec.json.Decoder(Control)
 
 
 def _task_of(row: Sequence[Any]) -> Task:
@@ -219,8 +217,3 @@ def read_feed(db: sqlite3.Connection, after: str, limit: int) -> list[FeedEvent]
 def feed_end(db: sqlite3.Connection) -> int:
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'feed'").fetchone()
     return row[0] if row else 0
-
-
-def read_control(db: sqlite3.Connection) -> Control:
-    row = db.execute("SELECT value FROM setting WHERE name = 'control'").fetchone()
-    return _control_decoder.decode(row[0]) if row[0] else Control()

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from servedeck.async_queue.tasks import (
     Attempt,
+    FailureReason,
     FeedEvent,
     QueueMinute,
     StateCounts,
@@ -19,6 +20,7 @@ from servedeck.async_queue.tasks import (
 )
 from servedeck.gateway.stores.group_commit import CommitObserver, observe_nothing
 from servedeck.gateway.stores.signals import Signals
+from servedeck.gateway.stores.sqlite import control as controls
 from servedeck.gateway.stores.sqlite import reads, sweeping, writes
 from servedeck.gateway.stores.sqlite.database import Database, Transaction
 from servedeck.gateway.stores.store import (
@@ -67,6 +69,8 @@ class SqliteStore:
         self._feed_kept = feed_kept
         self._feed_end = 0
         self._keep = DEFAULT_KEEP
+        self._met_overdue = 0
+        """Tasks that claims have ended as expired since the last sweep."""
         self._signals = Signals()
         self._workers: dict[str, tuple[WorkerStatus, float]] = {}
         self._db = Database(path, clock, reserve, timeout, self._on_commit, observe_commit)
@@ -108,12 +112,14 @@ class SqliteStore:
         pod_concurrency: int,
         lease: float,
     ) -> list[Claimed]:
-        def take(tx: Transaction) -> list[Claimed]:
+        def take(tx: Transaction) -> tuple[list[Claimed], int]:
             return writes.claim(
                 tx, worker, pods, limit, concurrency, pod_concurrency, lease, self._keep
             )
 
-        return await self._db.write(take)
+        claimed, overdue = await self._db.write(take)
+        self._met_overdue += overdue
+        return claimed
 
     async def beat(self, held: Sequence[tuple[str, int]], lease: float) -> list[str]:
         return await self._db.write(lambda tx: writes.beat(tx, held, lease))
@@ -132,7 +138,10 @@ class SqliteStore:
 
     async def sweep(self, keep: float) -> Swept:
         self._keep = keep
-        return await self._db.write(lambda tx: sweeping.sweep(tx, keep, self._feed_kept))
+        swept = await self._db.write(lambda tx: sweeping.sweep(tx, keep, self._feed_kept))
+        expired = swept.ended.get(FailureReason.EXPIRED, 0) + self._met_overdue
+        self._met_overdue = 0
+        return swept._replace(ended={**swept.ended, FailureReason.EXPIRED: expired})
 
     async def report(self, worker: WorkerStatus, ttl: float) -> None:
         # Not stored: when this process ends, there is no worker any longer.
@@ -236,8 +245,20 @@ class SqliteStore:
     async def move_to_front(self, id: str) -> Change:
         return await self._db.write(lambda tx: writes.move_to_front(tx, id))
 
-    async def control(self) -> Control:
-        return await self._db.read(reads.read_control)
+    async def forget(self, id: str) -> Change:
+        return await self._db.write(lambda tx: sweeping.forget(tx, id))
 
-    async def set_control(self, control: Control) -> None:
-        await self._db.write(lambda tx: writes.set_control(tx, control))
+    async def unneeded_objects(self, limit: int) -> list[str]:
+        return await self._db.write(lambda tx: sweeping.unneeded_objects(tx, limit))
+
+    async def drop_objects(self, names: Sequence[str]) -> None:
+        await self._db.write(lambda tx: sweeping.drop_objects(tx, names))
+
+    async def expire_rest(self) -> None:
+        """Nothing: see TaskStore."""
+
+    async def control(self) -> Control:
+        return await self._db.read(controls.read_control)
+
+    async def set_control(self, control: Control, expected: Control | None = None) -> bool:
+        return await self._db.write(lambda tx: controls.set_control(tx, control, expected))

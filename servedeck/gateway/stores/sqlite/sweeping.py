@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from servedeck.async_queue.tasks import FailureReason, TaskState
 from servedeck.gateway.stores.sqlite.database import Transaction
 from servedeck.gateway.stores.sqlite.writes import (
@@ -10,7 +12,7 @@ from servedeck.gateway.stores.sqlite.writes import (
     give_back,
     record_cut_attempt,
 )
-from servedeck.gateway.stores.store import SWEEP_LIMIT, Swept
+from servedeck.gateway.stores.store import SWEEP_LIMIT, Change, Swept
 from servedeck.gateway.stores.task_records import LOST_MESSAGE
 
 _FEED_LIMIT = 10_000
@@ -20,7 +22,7 @@ _MINUTES_KEPT = 60
 
 def sweep(tx: Transaction, keep: float, feed_kept: int) -> Swept:
     # The expired come before the due, so that a task whose deadline has passed is not due as well.
-    lapsed = _sweep_leases(tx, keep)
+    lapsed, exhausted = _sweep_leases(tx, keep)
     expired = _sweep_deadlines(tx, keep)
     due = _sweep_delayed(tx)
     deleted = _delete_expired(tx)
@@ -28,10 +30,15 @@ def sweep(tx: Transaction, keep: float, feed_kept: int) -> Swept:
     _trim_feed(tx, feed_kept)
     _tidy_queue(tx)
     _record_depth(tx)
-    return Swept(due, lapsed, expired, deleted, _take_orphans(tx))
+    ended: dict[str, int] = {
+        FailureReason.EXPIRED: expired,
+        FailureReason.EXHAUSTED: exhausted,
+    }
+    return Swept(due, lapsed, expired, deleted, _take_orphans(tx), ended)
 
 
-def _sweep_leases(tx: Transaction, keep: float) -> int:
+def _sweep_leases(tx: Transaction, keep: float) -> tuple[int, int]:
+    """How many, and how many of them had no attempt left."""
     rows = tx.db.execute(
         "SELECT seq, used >= max_attempts FROM task WHERE lease_until <= ? "
         "ORDER BY lease_until LIMIT ?",
@@ -50,7 +57,7 @@ def _sweep_leases(tx: Transaction, keep: float) -> int:
             )
         else:
             give_back(tx, seq, LOST_MESSAGE, 0.0, is_counted=True)
-    return len(rows)
+    return len(rows), sum(is_last for _, is_last in rows)
 
 
 def _sweep_deadlines(tx: Transaction, keep: float) -> int:
@@ -81,13 +88,27 @@ def _delete_expired(tx: Transaction) -> int:
         (tx.now, SWEEP_LIMIT),
     ).fetchall()
     for seq, id, attempt in rows:
-        tx.db.execute("DELETE FROM task WHERE seq = ?", (seq,))
-        tx.db.execute(
-            "INSERT INTO feed(id, state, attempt, time) VALUES (?, NULL, ?, ?)",
-            (id, attempt, tx.now),
-        )
-        tx.touched.add(id)
+        _delete(tx, seq, id, attempt)
     return len(rows)
+
+
+def _delete(tx: Transaction, seq: int, id: str, attempt: int) -> None:
+    tx.db.execute("DELETE FROM task WHERE seq = ?", (seq,))
+    tx.db.execute(
+        "INSERT INTO feed(id, state, attempt, time) VALUES (?, NULL, ?, ?)", (id, attempt, tx.now)
+    )
+    tx.touched.add(id)
+
+
+def forget(tx: Transaction, id: str) -> Change:
+    row = tx.db.execute("SELECT seq, attempt, state FROM task WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        return Change(False, None)
+    seq, attempt, name = row
+    if not (state := TaskState(name)).is_final:
+        return Change(False, state)
+    _delete(tx, seq, id, attempt)
+    return Change(True, None)
 
 
 def _delete_outputs(tx: Transaction) -> None:
@@ -133,12 +154,19 @@ def _record_depth(tx: Transaction) -> None:
 
 def _take_orphans(tx: Transaction) -> tuple[str, ...]:
     """Objects of what was deleted, unless a later response has the same name."""
-    rows = tx.db.execute("SELECT object FROM orphan LIMIT ?", (2 * SWEEP_LIMIT,)).fetchall()
-    names = []
-    for (name,) in rows:
-        tx.db.execute("DELETE FROM orphan WHERE object = ?", (name,))
-        if not tx.db.execute(
-            "SELECT 1 FROM response WHERE object = ? AND object <> ''", (name,)
-        ).fetchone():
-            names.append(name)
+    names = unneeded_objects(tx, 2 * SWEEP_LIMIT)
+    drop_objects(tx, names)
     return tuple(names)
+
+
+def unneeded_objects(tx: Transaction, limit: int) -> list[str]:
+    tx.db.execute(
+        "DELETE FROM orphan WHERE EXISTS (SELECT 1 FROM response "
+        "WHERE response.object = orphan.object AND response.object <> '')"
+    )
+    rows = tx.db.execute("SELECT object FROM orphan LIMIT ?", (limit,))
+    return [name for (name,) in rows]
+
+
+def drop_objects(tx: Transaction, names: Sequence[str]) -> None:
+    tx.db.executemany("DELETE FROM orphan WHERE object = ?", [(one,) for one in names])

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 import msgspec
 
 from servedeck.async_queue.tasks import Attempt, FailureReason, TaskState
+from servedeck.gateway.stores.sqlite.control import CLOSED, read_control
 from servedeck.gateway.stores.sqlite.database import Transaction
-from servedeck.gateway.stores.sqlite.reads import content_of, read_control, read_position
+from servedeck.gateway.stores.sqlite.reads import content_of, read_position
 from servedeck.gateway.stores.store import (
     SWEEP_LIMIT,
     Callback,
     Change,
     Claimed,
     Content,
-    Control,
     End,
     NewTask,
     StoreFullError,
@@ -27,6 +27,7 @@ from servedeck.gateway.stores.store import (
 from servedeck.gateway.stores.task_records import (
     ATTEMPTS_KEPT,
     CANCELLED_MESSAGE,
+    CLOSED_REFUSAL,
     EXPIRED_MESSAGE,
     NO_CREDENTIALS_REFUSAL,
     OUTPUT_SECONDS,
@@ -44,8 +45,8 @@ def submit(tx: Transaction, task: NewTask, max_depth: int) -> Submitted:
         if row is not None:
             is_same = row[0] == task.id or row[1] == task.fingerprint
             return Submitted(SubmitOutcome.REPEATED if is_same else SubmitOutcome.CONFLICT, row[0])
-    exists, pending, now, last = db.execute(
-        "SELECT EXISTS (SELECT 1 FROM task WHERE id = ?), "
+    exists, closed, pending, now, last = db.execute(
+        f"SELECT EXISTS (SELECT 1 FROM task WHERE id = ?), {CLOSED}, "  # noqa: S608
         "(SELECT n FROM count WHERE state = 'pending'), "
         "(SELECT value FROM setting WHERE name = 'virtual_time'), "
         "(SELECT finish FROM owner_finish WHERE owner = ? AND urgency = ?)",
@@ -53,6 +54,8 @@ def submit(tx: Transaction, task: NewTask, max_depth: int) -> Submitted:
     ).fetchone()
     if exists:
         return Submitted(SubmitOutcome.REPEATED, task.id)
+    if closed:
+        return Submitted(SubmitOutcome.CLOSED, "")
     if pending >= max_depth:
         return Submitted(SubmitOutcome.FULL, "")
     if not tx.has_room:
@@ -97,12 +100,12 @@ def claim(
     pod_concurrency: int,
     lease: float,
     keep: float,
-) -> list[Claimed]:
-    """`keep`: seconds until an overdue task that is met is deleted."""
+) -> tuple[list[Claimed], int]:
+    """The tasks, and how many overdue ones were met, which are deleted after `keep` seconds."""
     db = tx.db
     control = read_control(db)
     if control.paused:
-        return []
+        return [], 0
     if control.concurrency is not None:
         concurrency = control.concurrency
     if control.pod_concurrency is not None:
@@ -142,7 +145,7 @@ def claim(
         else:
             heapq.heappop(free)
         claimed.append(_start(tx, seq, id, worker, pod, lease))
-    return claimed
+    return claimed, overdue
 
 
 def _start(tx: Transaction, seq: int, id: str, worker: str, pod: str, lease: float) -> Claimed:
@@ -263,6 +266,8 @@ def redrive(tx: Transaction, id: str, lifetime: float, credentials: bytes | None
         return Change(False, TaskState(state))
     if credentials is None and has_credentials:
         return Change(False, TaskState.FAILED, NO_CREDENTIALS_REFUSAL)
+    if read_control(db).closed_by:
+        return Change(False, TaskState.FAILED, CLOSED_REFUSAL)
     for table in ("response", "output", "callback"):
         db.execute(f"DELETE FROM {table} WHERE seq = ?", (seq,))  # noqa: S608
     if credentials:
@@ -297,12 +302,6 @@ def move_to_front(tx: Transaction, id: str) -> Change:
     )
     tx.touched.add(id)
     return Change(True, TaskState.PENDING)
-
-
-def set_control(tx: Transaction, control: Control) -> None:
-    tx.db.execute(
-        "UPDATE setting SET value = ? WHERE name = 'control'", (msgspec.json.encode(control),)
-    )
 
 
 def claim_callbacks(tx: Transaction, limit: int, lease: float) -> list[Callback]:

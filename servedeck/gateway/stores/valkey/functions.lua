@@ -17,13 +17,13 @@
 --   w, ws    HASH, ZSET  what workers say, and until when     gone  LIST  objects without a task
 
 local function call(...) return redis.call(...) end  -- not there yet while this is loaded
--- connection.py replaces the names between dollar signs, and appends operations.lua.
+-- connection.py replaces the names between dollar signs, and appends sweeping.lua and operations.lua.
 local FEED_KEPT, ATTEMPTS_KEPT = $FEED_KEPT$, $ATTEMPTS_KEPT$
-local OUTPUT_KEPT, OWNERS_KEPT = $OUTPUT_KEPT$, 86400000
+local OUTPUT_KEPT, OWNERS_KEPT, REST_KEPT = $OUTPUT_KEPT$, 86400000, 86400000
 local OVERDUE_AT_ONCE = 200
 local EXPIRED, LAPSED, CANCELLED = '$EXPIRED$', '$LOST$', '$CANCELLED$'
 local NO_CREDENTIALS = '$NO_CREDENTIALS$'
-local UNHEARD = '$UNHEARD$'
+local UNHEARD, CLOSED = '$UNHEARD$', '$CLOSED$'
 local UNREADABLE = 'Its request is no longer stored.'
 
 local function clock()
@@ -152,7 +152,7 @@ end
 -- fingerprint, owner, urgency, lifetime, request, credentials, then names and values of fields.
 local SUBMIT_FIXED = 9
 
-local function submit_one(p, now, argv, at, size)
+local function submit_one(p, now, argv, at, size, closed)
   local id, max_depth, key, fingerprint = argv[at], tonumber(argv[at + 1]), argv[at + 2], argv[at + 3]
   local t = p .. 't:' .. id
   if call('EXISTS', t) == 1 then return {'repeated', id, call('ZRANK', p .. 'ready', id)} end
@@ -163,6 +163,7 @@ local function submit_one(p, now, argv, at, size)
       return {print == fingerprint and 'repeated' or 'conflict', first}
     end
   end
+  if closed then return {'closed', id} end
   if call('ZCARD', p .. 's:P') >= max_depth then return {'full', id} end
   local owner, urgency, credentials = argv[at + 4], argv[at + 5], argv[at + 8]
   local deadline = now + tonumber(argv[at + 6])
@@ -182,9 +183,10 @@ end
 
 local function submit(keys, argv)
   local now, at, results = clock(), 1, {}
+  local closed = call('HGET', keys[1] .. 'ctl', 'closed')
   while at <= #argv do
     local size = tonumber(argv[at])
-    results[#results + 1] = submit_one(keys[1], now, argv, at + 1, size)
+    results[#results + 1] = submit_one(keys[1], now, argv, at + 1, size, closed)
     at = at + 1 + size
   end
   return results
@@ -219,8 +221,10 @@ local function claim(keys, argv)
     elseif tonumber(h[1]) <= now then
       overdue = overdue + 1
       end_task(p, id, 'P', 'F', 'expired', EXPIRED, now, keep)
+      call('HINCRBY', p .. 'ctl', 'mexp', 1)  -- told by the next sweep, which counts it
     elseif call('EXISTS', p .. 'q:' .. id) == 0 then
       end_task(p, id, 'P', 'F', 'lost', UNREADABLE, now, keep)
+      call('HINCRBY', p .. 'ctl', 'mlost', 1)
     else
       local present = tonumber(call('HGET', p .. 'ctl', 'vt') or '0')
       if tonumber(first[2]) > present then call('HSET', p .. 'ctl', 'vt', first[2]) end
@@ -308,89 +312,6 @@ local function output(keys, argv)
   if not is_present(keys[1], argv[1], argv[2]) then return 0 end
   call('XADD', keys[1] .. 'o:' .. argv[1], argv[2] .. '-*', 'd', argv[3])
   return 1
-end
-
-local function until_now(key, now, limit)
-  return call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, limit)
-end
-
-local function delete(p, id)
-  local t = p .. 't:' .. id
-  local h = call('HMGET', t, 's', 'ik', 'qo', 'ro', 'n')
-  call('UNLINK', t, p .. 'q:' .. id, p .. 'r:' .. id, p .. 'a:' .. id, p .. 'c:' .. id, p .. 'o:' .. id)
-  call('ZREM', p .. 'exp', id)
-  call('ZREM', p .. 'cb', id)
-  if h[1] then call('ZREM', p .. 's:' .. h[1], id) end
-  if h[2] then call('DEL', p .. 'i:' .. h[2]) end
-  for k = 3, 4 do
-    if h[k] then call('RPUSH', p .. 'gone', h[k]) end
-  end
-  event(p, id, '-', h[5] or 0)
-end
-
--- ARGV: limit, keep. One kind of work each, so that others are served in between.
-local function sweep_due(keys, argv)
-  local p, now = keys[1], clock()
-  local ids = until_now(p .. 'delay', now, argv[1])
-  for _, id in ipairs(ids) do
-    call('ZREM', p .. 'delay', id)
-    unset(p, id, 'nx')
-    call('ZADD', p .. 'ready', task(p, id, 'f')[1], id)
-  end
-  return #ids
-end
-
-local function sweep_lapsed(keys, argv)
-  local p, now = keys[1], clock()
-  local ids = until_now(p .. 'lease', now, argv[1])
-  for _, id in ipairs(ids) do
-    local h = task(p, id, 'u', 'm')
-    add_open_attempt(p, id, now, LAPSED)
-    if tonumber(h[1]) >= tonumber(h[2]) then
-      end_task(p, id, 'R', 'F', 'exhausted', LAPSED, now, tonumber(argv[2]))
-    else
-      give_back(p, id, 0, LAPSED, now)
-    end
-  end
-  return #ids
-end
-
-local function sweep_expired(keys, argv)
-  local p, now = keys[1], clock()
-  if call('HGET', p .. 'ctl', 'keep') ~= argv[2] then call('HSET', p .. 'ctl', 'keep', argv[2]) end
-  local ids = until_now(p .. 'dead', now, argv[1])
-  for _, id in ipairs(ids) do
-    local state = task(p, id, 's')[1]
-    if state == 'R' then add_open_attempt(p, id, now, EXPIRED) end
-    end_task(p, id, state, 'F', 'expired', EXPIRED, now, tonumber(argv[2]))
-  end
-  return #ids
-end
-
--- Deletes, and keeps the house: owners that are up to date, workers, the depth of the minute.
-local function sweep_deleted(keys, argv)
-  local p, now = keys[1], clock()
-  local ids = until_now(p .. 'exp', now, argv[1])
-  for _, id in ipairs(ids) do delete(p, id) end
-  local objects = {}
-  for _, name in ipairs(call('LPOP', p .. 'gone', argv[1]) or {}) do
-    -- a later attempt may have stored under the same name
-    local h = task(p, string.match(name, '^[^/]*'), 'qo', 'ro')
-    if h[1] ~= name and h[2] ~= name then objects[#objects + 1] = name end
-  end
-  local present = call('HGET', p .. 'ctl', 'vt')
-  if present then
-    local owners = call('ZRANGEBYSCORE', p .. 'fin', '-inf', present, 'LIMIT', 0, argv[1])
-    if owners[1] then call('ZREM', p .. 'fin', unpack(owners)) end
-  end
-  for _, name in ipairs(until_now(p .. 'ws', now, argv[1])) do
-    call('ZREM', p .. 'ws', name)
-    call('HDEL', p .. 'w', name)
-  end
-  local minute = p .. 'm:' .. text(math.floor(now / 60000))
-  call('HSET', minute, 'D', call('ZCARD', p .. 's:P'))
-  call('PEXPIRE', minute, 7200000)
-  return {#ids, objects}
 end
 
 -- ARGV: name, status, time to live; 0 removes it

@@ -1,4 +1,4 @@
--- Continues functions.lua, in the same library: what is asked for seldom, and what only reads.
+-- Continues sweeping.lua, in the same library: what is asked for seldom, and what only reads.
 
 -- -- callbacks --------------------------------------------------------------------------------
 
@@ -40,6 +40,7 @@ local function redrive(keys, argv)
   local h = task(p, id, 's', 'hc', 'o', 'p', 'ro', 'n')
   if h[1] ~= 'F' then return {0, h[1], ''} end
   if h[2] and argv[3] == '0' then return {0, 'F', NO_CREDENTIALS} end
+  if call('HGET', p .. 'ctl', 'closed') then return {0, 'F', CLOSED} end
   local now = clock()
   local deadline = now + tonumber(argv[2])
   local finish = virtual_finish(p, h[3] or '', h[4])
@@ -74,12 +75,60 @@ local function move_to_front(keys, argv)
   return {1, 'P'}
 end
 
--- ARGV: paused, concurrency, concurrency of a Pod; "" for none
+-- ARGV: paused, concurrency, concurrency of a Pod, by whom it is closed; "" for none. Then, if they
+-- are to be compared, the present ones.
 local function set_control(keys, argv)
-  local key = keys[1] .. 'ctl'
-  for k, name in ipairs({'paused', 'conc', 'podconc'}) do
+  local key, names = keys[1] .. 'ctl', {'paused', 'conc', 'podconc', 'closed'}
+  if argv[5] then
+    for k, present in ipairs(call('HMGET', key, unpack(names))) do
+      if (present or '') ~= argv[#names + k] then return 0 end
+    end
+  end
+  for k, name in ipairs(names) do
     if argv[k] == '' then call('HDEL', key, name) else call('HSET', key, name, argv[k]) end
   end
+  if argv[4] == '' then keep_rest(keys[1]) end
+  return 1
+end
+
+-- ARGV: id
+local function forget(keys, argv)
+  local p, id = keys[1], argv[1]
+  local state = task(p, id, 's')[1]
+  if not state or state == 'P' or state == 'R' then return {0, state} end
+  delete(p, id)
+  return {1, false}
+end
+
+-- ARGV: limit
+local function unneeded_objects(keys, argv)
+  local p, names = keys[1], {}
+  while true do
+    local found = call('LRANGE', p .. 'gone', 0, tonumber(argv[1]) - 1)
+    for _, name in ipairs(found) do
+      if is_needed(p, name) then
+        call('LREM', p .. 'gone', 1, name)
+      else
+        names[#names + 1] = name
+      end
+    end
+    if names[1] or not found[1] then return names end
+  end
+end
+
+-- ARGV: name...
+local function drop_objects(keys, argv)
+  for _, name in ipairs(argv) do call('LREM', keys[1] .. 'gone', 1, name) end
+  return 1
+end
+
+local function expire_rest(keys)
+  local p = keys[1]
+  if not call('HGET', p .. 'ctl', 'closed') then return 0 end
+  for _, state in ipairs({'P', 'R', 'C', 'F', 'X'}) do
+    if call('EXISTS', p .. 's:' .. state) == 1 then return 0 end
+  end
+  keep_rest(p, REST_KEPT)
   return 1
 end
 
@@ -227,6 +276,10 @@ register('cancel', cancel, 'allow-oom')
 register('redrive', redrive, 'allow-oom')
 register('move_to_front', move_to_front, 'allow-oom')
 register('set_control', set_control, 'allow-oom')
+register('forget', forget, 'allow-oom')
+register('unneeded_objects', unneeded_objects, 'allow-oom')
+register('drop_objects', drop_objects, 'allow-oom')
+register('expire_rest', expire_rest, 'allow-oom')
 register('find', find, 'no-writes', 'allow-oom')
 register('page', page, 'no-writes', 'allow-oom')
 register('counts', counts, 'no-writes', 'allow-oom')

@@ -11,7 +11,7 @@ import msgspec
 
 from servedeck.async_queue.tasks import Attempt, FeedEvent, Task, TaskState
 from servedeck.gateway.messages import RequestHead
-from servedeck.gateway.stores.store import Claimed, Content, End, NewTask, Response
+from servedeck.gateway.stores.store import Claimed, Content, Control, End, NewTask, Response
 
 STATE_LETTERS = {
     TaskState.PENDING: "P",
@@ -148,6 +148,16 @@ def finish_arguments(end: End) -> list[bytes | str | int]:
         "" if end.status is None else end.status,
         end.body.size,
         encode_text(end.body.object),
+    ]
+
+
+def control_arguments(control: Control) -> list[str | bytes | int | float]:
+    """Of the function `set_control`."""
+    limits = (control.concurrency, control.pod_concurrency)
+    return [
+        "1" if control.paused else "",
+        *("" if one is None else str(one) for one in limits),
+        control.closed_by,
     ]
 
 

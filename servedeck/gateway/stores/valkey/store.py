@@ -11,6 +11,7 @@ import msgspec
 
 from servedeck.async_queue.tasks import (
     Attempt,
+    FailureReason,
     FeedEvent,
     QueueMinute,
     StateCounts,
@@ -46,6 +47,7 @@ from servedeck.gateway.stores.valkey.records import (
     FOUND_FIELDS,
     STATE_LETTERS,
     TASK_FIELDS,
+    control_arguments,
     decode_claimed,
     decode_event,
     decode_state,
@@ -175,12 +177,17 @@ class ValkeyStore:
         return bool(await self._call("output", id, attempt, data))
 
     async def sweep(self, keep: float) -> Swept:
-        due, lapsed, expired = [
-            int(await self._call(f"sweep_{kind}", SWEEP_LIMIT, milliseconds(keep)))
+        due, (lapsed, exhausted), expired = [
+            await self._call(f"sweep_{kind}", SWEEP_LIMIT, milliseconds(keep))
             for kind in ("due", "lapsed", "expired")
         ]
-        deleted, objects = await self._call("sweep_deleted", SWEEP_LIMIT)
-        return Swept(due, lapsed, expired, int(deleted), tuple(map(decode_text, objects)))
+        deleted, objects, met_expired, met_lost = await self._call("sweep_deleted", SWEEP_LIMIT)
+        ended: dict[str, int] = {
+            FailureReason.EXPIRED: expired + met_expired,
+            FailureReason.EXHAUSTED: exhausted,
+            FailureReason.LOST: met_lost,
+        }
+        return Swept(due, lapsed, expired, deleted, tuple(map(decode_text, objects)), ended)
 
     async def report(self, worker: WorkerStatus, ttl: float) -> None:
         encoded = msgspec.json.encode(worker)
@@ -316,24 +323,37 @@ class ValkeyStore:
         changed, state = await self._call("move_to_front", id)
         return Change(bool(changed), decode_state(state))
 
+    async def forget(self, id: str) -> Change:
+        changed, state = await self._call("forget", id)
+        return Change(bool(changed), decode_state(state))
+
+    async def unneeded_objects(self, limit: int) -> list[str]:
+        names = await self._call("unneeded_objects", limit, repeat=True)
+        return [decode_text(one) for one in names]
+
+    async def drop_objects(self, names: Sequence[str]) -> None:
+        await self._call("drop_objects", *map(encode_text, names))
+
+    async def expire_rest(self) -> None:
+        await self._call("expire_rest", repeat=True)
+
     async def control(self) -> Control:
-        paused, concurrency, pod_concurrency = await self._command(
-            "HMGET", "ctl", "paused", "conc", "podconc"
+        paused, concurrency, pod_concurrency, closed_by = await self._command(
+            "HMGET", "ctl", "paused", "conc", "podconc", "closed"
         )
         return Control(
             paused is not None,
             None if concurrency is None else int(concurrency),
             None if pod_concurrency is None else int(pod_concurrency),
+            (closed_by or b"").decode(),
         )
 
-    async def set_control(self, control: Control) -> None:
-        await self._call(
-            "set_control",
-            "1" if control.paused else "",
-            "" if control.concurrency is None else control.concurrency,
-            "" if control.pod_concurrency is None else control.pod_concurrency,
-            repeat=True,
-        )
+    async def set_control(self, control: Control, expected: Control | None = None) -> bool:
+        arguments = control_arguments(control)
+        if expected is not None:
+            # Not repeated: the first try may have made the second one differ.
+            arguments += control_arguments(expected)
+        return bool(await self._call("set_control", *arguments, repeat=expected is None))
 
     # -- asking Valkey --------------------------------------------------------------------------
 
