@@ -14,6 +14,8 @@ from servedeck.gateway.stores.store import (
     StoreUnavailableError,
     SubmitOutcome,
 )
+from servedeck.gateway.stores.valkey import connection
+from servedeck.gateway.stores.valkey.scripts import script_of
 from servedeck.gateway.stores.valkey.store import ValkeyStore
 from tests.gateway.conftest import StartValkey
 from tests.gateway.valkey.helpers import SERVING, claim, end_of, make_store, new_task, submit
@@ -59,6 +61,83 @@ async def test_full_memory_refuses_tasks_and_lets_those_that_run_end(
         pass
     await with_timeout(_submit_until_accepted(store))
     await store.close()
+
+
+async def test_a_gateway_starts_on_full_memory_and_ends_what_was_accepted(
+    start_valkey: StartValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade, whose functions are others than those that are loaded."""
+    server = start_valkey("--maxmemory", "8mb", "--maxmemory-policy", "noeviction")
+    old = make_store(server)
+    await old.open()
+    accepted: list[str] = []
+    with pytest.raises(StoreFullError):
+        for _ in range(1000):
+            accepted.append(await submit(old, body=b"x" * 65536))
+    # whatever the server frees of its buffers meanwhile
+    server.ask("CONFIG", "SET", "maxmemory", "1mb")
+    # one of the same version, whose functions are there
+    same = make_store(server)
+    await same.open()
+    assert await same.check() == "" and (await same.counts()).pending == len(accepted)
+    await same.close()
+
+    name = "servedeck_of_later"
+    text = connection._LIBRARY_TEXT.replace(connection.LIBRARY, name)
+    monkeypatch.setattr(connection, "LIBRARY", name)
+    monkeypatch.setattr(connection, "_LIBRARY_TEXT", text)
+    new = make_store(server)
+    await new.open()
+    assert name not in server.ask("FUNCTION", "LIST")
+    full = f"The memory of Valkey at 127.0.0.1:{server.port} is full"
+    assert await new.check() == f"warning: {full}: it takes no task."
+    with pytest.raises(StoreFullError, match=full):
+        await submit(new, body=b"x")
+    # as after a restart of the server
+    assert server.ask("SCRIPT", "FLUSH").startswith("+OK")
+    claimed = await claim(new, len(accepted))
+    assert [one.id for one in claimed] == accepted
+    for one in claimed:
+        assert await new.finish(end_of(one, keep=0))
+    while (await new.sweep(60)).is_full:
+        pass
+    assert (await new.counts()).backlog == 0
+    server.ask("CONFIG", "SET", "maxmemory", "100mb")
+    await with_timeout(_submit_until_accepted(new))
+
+    async def is_loaded() -> bool:
+        return await new.check() == "" and name in server.ask("FUNCTION", "LIST")
+
+    while not await is_loaded():
+        await asyncio.sleep(0.01)
+    assert (await new.counts()).pending == 1
+    for store in (old, new):
+        await store.close()
+
+
+async def test_every_function_is_in_the_script(valkey_server: ValkeyServer) -> None:
+    """A batch of many arguments, too."""
+    store = make_store(valkey_server)
+    await store.open()
+    await store._valkey._load_in_full_memory()
+    assert not store._valkey.uses_scripts, "the functions are there"
+    valkey_server.ask("FUNCTION", "FLUSH")
+    await store._valkey._load_in_full_memory()
+    assert store._valkey.uses_scripts
+    ids = await asyncio.gather(*(submit(store) for _ in range(600)))
+    claimed = await claim(store, 600)
+    assert sorted(one.id for one in claimed) == sorted(ids)
+    assert all(await asyncio.gather(*(store.finish(end_of(one)) for one in claimed)))
+    assert (await store.counts()).completed == 600
+    assert len(await store.page(None, "", 10)) == 10
+    assert len(await store.read_feed("0", 10_000, 0)) == 1800
+    assert "servedeck" not in valkey_server.ask("FUNCTION", "LIST")
+    await store.close()
+
+
+def test_a_library_that_is_not_as_expected_makes_no_script() -> None:
+    with pytest.raises(ValueError, match="register its functions"):
+        script_of("#!lua name=$LIBRARY\n", in_full_memory=True)
 
 
 async def _submit_until_accepted(store: ValkeyStore) -> None:

@@ -21,6 +21,8 @@ async def require_version(valkey: ValkeyConnection) -> None:
 async def find_risk(valkey: ValkeyConnection) -> str:
     """See TaskStore.check."""
     await require_version(valkey)
+    if valkey.uses_scripts:
+        await valkey.load()  # there may be room by now
     information = await valkey.information()
     policy = information.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
@@ -49,4 +51,6 @@ async def find_risk(valkey: ValkeyConnection) -> str:
                 f"warning: {valkey.address} writes its disk once a second: a power cut loses"
                 " what was accepted in the last one; set appendfsync always."
             )
+    if valkey.uses_scripts:
+        return f"warning: The memory of {valkey.address} is full: it takes no task."
     return ""

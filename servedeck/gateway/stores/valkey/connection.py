@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
@@ -30,6 +31,7 @@ from servedeck.gateway.stores.task_records import (
     OUTPUT_SECONDS,
     UNHEARD_MESSAGE,
 )
+from servedeck.gateway.stores.valkey.scripts import script_of
 
 _SOURCE = "".join(
     files(__package__).joinpath(name).read_text(encoding="utf-8")
@@ -51,6 +53,8 @@ for _name, _text in (
 LIBRARY: Final = f"servedeck_{sha256(_SOURCE.encode()).hexdigest()[:12]}"
 """Named after what is in it: gateways of two versions run beside each other on one server."""
 _LIBRARY_TEXT = _SOURCE.replace("$LIBRARY", LIBRARY)
+_SUBMIT = "submit"
+"""The one function that a server whose memory is full refuses."""
 
 MIN_VERSION = 7
 """Of Redis, as Valkey gives it too: the first with functions."""
@@ -113,6 +117,8 @@ class ValkeyConnection:
         # apart, so that those who wait for news never hold up commands
         self._blocking = self._client(_BLOCKING_CONNECTIONS)
         self._loading = asyncio.Lock()
+        self._script = self._submit_script = ""
+        """Names (SHA1) of the functions as scripts; "" while they are loaded as functions."""
         self._waiting = 0
         """Connections that wait for entries."""
         self._generation = 0
@@ -135,24 +141,64 @@ class ValkeyConnection:
         for client in (self._commands, self._blocking):
             await _drop_idle(client)
 
+    @property
+    def uses_scripts(self) -> bool:
+        """Whether its memory was full when the functions were to be loaded, so that scripts are
+        used in their place until `load` is called again."""
+        return bool(self._script)
+
     async def load(self) -> None:
         """Load the functions, unless they are there. Raises StoreError."""
         async with self._loading:
             try:
                 async with asyncio.timeout(self._timeout):
-                    await _execute(self._commands, "FUNCTION", "LOAD", _LIBRARY_TEXT)
-            except exceptions.ResponseError as error:
-                if "already exists" not in str(error):
-                    raise self._translated(error) from None
+                    await self._load()
             except (exceptions.RedisError, OSError, TimeoutError) as error:
                 raise self._translated(error) from None
+
+    async def _load(self) -> None:
+        try:
+            await _execute(self._commands, "FUNCTION", "LOAD", _LIBRARY_TEXT)
+        except exceptions.ResponseError as error:
+            if _code_of(error) == "OOM":
+                await self._load_in_full_memory()
+                return
+            if "already exists" not in str(error):
+                raise
+        if self._script:
+            _log.info("%s has room again for the functions.", self.address)
+        self._script = self._submit_script = ""
+
+    async def _load_in_full_memory(self) -> None:
+        """What was accepted is to end, which makes room."""
+        if await _execute(self._commands, "FUNCTION", "LIST", "LIBRARYNAME", LIBRARY):
+            self._script = self._submit_script = ""
+            return
+        if not self._script:
+            _log.warning(
+                "The memory of %s is full, so that the functions are not loaded; scripts are used"
+                " until there is room.",
+                self.address,
+            )
+        shas = [
+            await _execute(self._commands, "SCRIPT", "LOAD", script_of(_SOURCE, in_full_memory=one))
+            for one in (True, False)
+        ]
+        self._script, self._submit_script = [
+            one.decode() if isinstance(one, bytes) else one for one in shas
+        ]
 
     async def call(self, name: str, *arguments: Argument, repeat: bool = False) -> Any:
         """The answer of a function. `repeat` sends it once more if the connection breaks, after
         which it may be done twice. Raises StoreError."""
-        return await self.command(
-            "FCALL", f"{LIBRARY}_{name}", 1, self.prefix, *arguments, repeat=repeat
-        )
+        return await self._run(lambda: self._function(name, *arguments), repeat)
+
+    def _function(self, name: str, *arguments: Argument) -> tuple[Argument, ...]:
+        """The command that calls it, which is another one after `load`."""
+        if self._script:
+            script = self._submit_script if name == _SUBMIT else self._script
+            return ("EVALSHA", script, 1, self.prefix, *arguments, name)
+        return ("FCALL", f"{LIBRARY}_{name}", 1, self.prefix, *arguments)
 
     async def call_and_replicate(
         self, name: str, replicas: int, *arguments: Argument
@@ -161,7 +207,7 @@ class ValkeyConnection:
         it was sent twice. Raises StoreError, StoreUnavailableError if fewer replicas have it."""
         for is_last in (False, True):
             pipeline = self._commands.pipeline(transaction=False)
-            _add(pipeline, "FCALL", f"{LIBRARY}_{name}", 1, self.prefix, *arguments)
+            _add(pipeline, *self._function(name, *arguments))
             # on the same connection, as it waits for what that has written
             if replicas:
                 _add(pipeline, "WAIT", replicas, int(self._timeout * 500))
@@ -184,10 +230,13 @@ class ValkeyConnection:
 
     async def command(self, *command: Argument, repeat: bool = False) -> Any:
         """The answer of a command. Raises StoreError."""
+        return await self._run(lambda: command, repeat)
+
+    async def _run(self, command: Callable[[], tuple[Argument, ...]], repeat: bool) -> Any:
         for is_last in (False, True):
             try:
                 async with asyncio.timeout(self._timeout):
-                    return await _execute(self._commands, *command)
+                    return await _execute(self._commands, *command())
             except (exceptions.RedisError, OSError, TimeoutError) as error:
                 if not is_last and await self._may_repeat(error, repeat):
                     continue
@@ -242,8 +291,8 @@ class ValkeyConnection:
 
     async def _may_repeat(self, error: Exception, repeat: bool) -> bool:
         if isinstance(error, exceptions.ResponseError):
-            # after FLUSHALL with FUNCTION FLUSH, or on a new primary
-            if "Function not found" in str(error):
+            # after FLUSHALL with FUNCTION FLUSH, on a new primary, or one that was started again
+            if "Function not found" in str(error) or isinstance(error, exceptions.NoScriptError):
                 await self.load()
                 return True
             if _code_of(error) in _NOT_PRIMARY:
