@@ -194,7 +194,7 @@ class AsyncQueueClient:
         if error.code in (401, 403):
             return NotPermittedError(
                 f"The async gateway does not accept the key in Secret {self._namespace}/"
-                f"{self._name}; restart the gateway if the Secret was changed."
+                f"{self._name}; if the Secret was changed, it does within two minutes."
             )
         if error.code in (404, 405):
             return self._too_old()

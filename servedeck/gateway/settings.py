@@ -64,7 +64,7 @@ class GatewaySettings(pydantic.BaseModel):
     """Of operators and of Prometheus; no route leads to it."""
     admin_key_file: Path | None = None
     """Key of the header X-Servedeck-Key that may do everything on the admin port. Without it, only
-    callers from this host may."""
+    callers from this host may. Read again when it has changed, as is `view_key_file`."""
     view_key_file: Path | None = None
     """Key that may read there, but for bodies."""
     public_path: str = Field(default="", pattern=r"^(|(/[A-Za-z0-9._~-]+)+)$")

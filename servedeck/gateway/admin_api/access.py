@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from enum import IntEnum
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 from servedeck.gateway.asgi import HttpError, Scope, header_values
 from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError
@@ -21,6 +23,9 @@ _HERE = frozenset({"127.0.0.1", "::1"})
 of a service mesh in the Pod (Istio) passes on requests from elsewhere."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class Access(IntEnum):
     """What a caller may do; each includes those before it."""
 
@@ -31,17 +36,37 @@ class Access(IntEnum):
 
 
 class AccessCheck:
-    """The keys of the settings; they are read once. Raises GatewaySettingsError if one cannot be
-    read."""
+    """The keys of the settings. They are read again when their files have changed, as the kubelet
+    changes those of a Secret; as long as they cannot be used then, those of before are. Raises
+    GatewaySettingsError if they cannot be used at the start."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self._admin = _read_key("admin_key_file", settings.admin_key_file)
-        self._view = _read_key("view_key_file", settings.view_key_file)
-        if self._admin and self._admin == self._view:
-            raise GatewaySettingsError("admin_key_file and view_key_file must have different keys.")
+        self._settings = settings
+        # Before they are read, so that a change in between is found.
+        self._seen = self._look()
+        self._admin, self._view = _read_keys(settings)
+
+    def _look(self) -> list[_FileState | None]:
+        return [
+            _state_of(one) for one in (self._settings.admin_key_file, self._settings.view_key_file)
+        ]
+
+    def _refresh(self) -> None:
+        """Costs a stat of each file, unless one has changed."""
+        seen = self._look()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            self._admin, self._view = _read_keys(self._settings)
+        except GatewaySettingsError as error:
+            _log.error("The keys of the admin port stay as they were: %s", error)
+        else:
+            _log.info("The keys of the admin port were read again, as their files have changed.")
 
     def require(self, scope: Scope, needed: Access) -> None:
         """Raises HttpError."""
+        self._refresh()
         keys = header_values(scope, KEY_HEADER)
         if not keys:
             if self._admin is None and _is_local(scope):
@@ -73,6 +98,34 @@ class AccessCheck:
         if is_admin:
             return Access.ADMIN
         return Access.VIEW if is_view else Access.NONE
+
+
+class _FileState(NamedTuple):
+    """By which a file that was written, or replaced, differs from what it was."""
+
+    device: int
+    inode: int
+    modified: int
+    size: int
+
+
+def _state_of(file: Path | None) -> _FileState | None:
+    """None for a file that is not there."""
+    if file is None:
+        return None
+    try:
+        found = file.stat()  # of what it leads to: the kubelet replaces a link on the way
+    except OSError:
+        return None
+    return _FileState(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _read_keys(settings: GatewaySettings) -> tuple[bytes | None, bytes | None]:
+    admin = _read_key("admin_key_file", settings.admin_key_file)
+    view = _read_key("view_key_file", settings.view_key_file)
+    if admin and admin == view:
+        raise GatewaySettingsError("admin_key_file and view_key_file must have different keys.")
+    return admin, view
 
 
 def _read_key(name: str, file: Path | None) -> bytes | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from servedeck.gateway.admin_api import access
 from servedeck.gateway.admin_api.access import Access, AccessCheck
 from servedeck.gateway.admin_api.app import AdminApp
 from servedeck.gateway.asgi import HttpError
@@ -84,6 +85,93 @@ async def test_keys_are_not_logged(keyed: Rig, caplog: pytest.LogCaptureFixture)
     await status_of(keyed, "GET", "/-/async/queue", "a-wrong-key")
     await status_of(keyed, "GET", "/-/async/queue", ADMIN)
     assert ADMIN not in caplog.text and "a-wrong-key" not in caplog.text
+
+
+# -- keys that change -------------------------------------------------------------------------
+
+
+class MountedSecret:
+    """As the kubelet mounts one (pkg/volume/util/atomic_writer.go): the files are links through
+    ..data, a link to a folder, which is replaced by a rename."""
+
+    def __init__(self, folder: Path, **keys: str) -> None:
+        self.folder = folder
+        self._number = 0
+        folder.mkdir()
+        self.replace(**keys)
+        for name in keys:
+            (folder / name).symlink_to(f"..data/{name}")
+
+    def replace(self, **keys: str) -> None:
+        self._number += 1
+        made = self.folder / f"..{self._number}"
+        made.mkdir()
+        for name, key in keys.items():
+            (made / name).write_text(key)
+        link = self.folder / "..data_tmp"
+        link.symlink_to(made.name)
+        link.rename(self.folder / "..data")
+
+
+@pytest.fixture
+async def mounted(tmp_path: Path) -> AsyncIterator[tuple[Rig, MountedSecret]]:
+    secret = MountedSecret(tmp_path / "secret", admin=ADMIN, view=VIEW)
+    files = {f"{one}_key_file": secret.folder / one for one in ("admin", "view")}
+    async with running_rig(tmp_path, **files) as rig:
+        yield rig, secret
+
+
+async def statuses(rig: Rig, *keys: str) -> list[int]:
+    """What pausing the queue is answered with each key."""
+    return [await status_of(rig, "POST", "/-/async/queue/pause", key) for key in keys]
+
+
+async def test_keys_that_are_rotated_are_read_again(mounted: tuple[Rig, MountedSecret]) -> None:
+    rig, secret = mounted
+    assert await statuses(rig, ADMIN, VIEW) == [200, 403]
+    secret.replace(admin="another", view="a-third")
+    assert await statuses(rig, ADMIN, VIEW, "another", "a-third") == [401, 401, 200, 403]
+    # of the same length, and with each other's
+    secret.replace(admin="a-third", view="another")
+    assert await statuses(rig, "another", "a-third") == [403, 200]
+    # somebody writes the file itself
+    (secret.folder / "..data" / "view").write_text("written")
+    assert await statuses(rig, "another", "written", "a-third") == [401, 403, 200]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"admin": "same", "view": "same"}, "must have different keys"),
+        ({"admin": " ", "view": "new"}, "is empty"),
+        ({"view": "new"}, "No such file"),
+    ],
+)
+async def test_keys_that_cannot_be_used_leave_those_of_before(
+    mounted: tuple[Rig, MountedSecret],
+    keys: dict[str, str],
+    said: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig, secret = mounted
+    secret.replace(**keys)
+    assert await statuses(rig, ADMIN, VIEW, "same", "new") == [200, 403, 401, 401]
+    assert caplog.text.count("The keys of the admin port stay as they were: ") == 1
+    assert said in caplog.text
+    secret.replace(admin="better", view=VIEW)
+    assert await statuses(rig, ADMIN, "better") == [401, 200]
+
+
+async def test_files_that_have_not_changed_are_not_read(
+    mounted: tuple[Rig, MountedSecret], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, _ = mounted
+
+    def read(*_: object) -> None:
+        raise AssertionError("it is read")
+
+    monkeypatch.setattr(access, "_read_keys", read)
+    assert await statuses(rig, ADMIN, VIEW) == [200, 403]
 
 
 # -- without a key ----------------------------------------------------------------------------
