@@ -130,7 +130,7 @@ def _effects(
     if state.gateway is not None and counts is not None:
         yield (
             "What is stored of its tasks is deleted: requests and results, in Valkey and in the "
-            "object store."
+            "object store, and callbacks that are not sent yet."
         )
     elif plan.deletions:
         yield (

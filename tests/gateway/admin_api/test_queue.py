@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from servedeck.async_queue.tasks import StateCounts, TaskState, WorkerStatus
-from servedeck.gateway.admin_api import bulk
+from servedeck.gateway.admin_api import bulk, queue
 from servedeck.gateway.admin_api.queue_status import why_blocked
 from servedeck.gateway.objects import ObjectStoreError
 from servedeck.gateway.stores.store import Change, Content, Control
@@ -292,6 +292,7 @@ async def test_forget_deletes_the_objects_and_finds_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "BATCH", 2)
+    monkeypatch.setattr(queue, "BATCH", 2)
     folder = tmp_path / "objects"
     async with running_rig(tmp_path, objects=f"file:{folder}") as rig:
         objects = rig.context.objects
@@ -320,6 +321,7 @@ async def test_forget_deletes_the_objects_and_finds_them_again(
         assert len(stored()) == 6
         await rig.post(f"{QUEUE}/forget")
         assert stored() == ["kept/request"]
+        assert await rig.context.store.unneeded_objects(10) == []
         counts = await rig.context.store.counts()
         assert (counts.pending, counts.completed) == (1, 0)
 

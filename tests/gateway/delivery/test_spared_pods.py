@@ -8,7 +8,7 @@ from servedeck.async_queue.tasks import TaskState
 from servedeck.gateway.delivery.retry_policy import Result
 from servedeck.gateway.delivery.spared_pods import SparedPods
 from tests.gateway.delivery.gateway import MakeGateway
-from tests.gateway.delivery.inference_server import answers, serve
+from tests.gateway.delivery.inference_server import answers, hangs, serve
 from tests.waiting import wait_until
 
 READY = {"a": "http://a", "b": "http://b"}
@@ -84,6 +84,23 @@ async def test_tasks_go_to_the_other_pods(make_gateway: MakeGateway) -> None:
                 assert (task.state, task.pod, task.attempt) == (TaskState.COMPLETED, "good", 1)
             assert (await gateway.find(first)).state is TaskState.PENDING
         assert len(full.requests) == 1
+
+
+async def test_what_a_spared_pod_still_has_takes_no_place_of_others(
+    make_gateway: MakeGateway,
+) -> None:
+    scripts = (hangs(), answers(503, b"", "Retry-After: 4000"))
+    async with serve(*scripts) as full, serve(hangs()) as good:
+        gateway = await make_gateway(full.url, max_backoff=5000, pod_concurrency=2)
+        async with gateway.running():
+            for _ in range(2):
+                await gateway.submit(lifetime=10_000)
+            await wait_until(lambda: gateway.store.calls["retry"])
+            gateway.upstreams.set({"pod-0": full.url, "good": good.url})
+            for _ in range(2):
+                await gateway.submit()
+            await wait_until(lambda: len(good.requests) == 2)
+            assert len(full.requests) == 2
 
 
 async def test_tasks_wait_unclaimed_while_all_pods_are_spared(make_gateway: MakeGateway) -> None:

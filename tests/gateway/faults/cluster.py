@@ -7,6 +7,7 @@ import secrets
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ async def wait_until_drained(store: TaskStore) -> None:
                 if (await store.counts()).backlog == 0:
                     return
             except StoreError:
-                await store.open()
+                with suppress(StoreError):  # it may still be loading
+                    await store.open()
             await asyncio.sleep(0.1)
 
 
