@@ -41,6 +41,12 @@ class GatewaySettings(pydantic.BaseModel):
     """sqlite:PATH (then the role is "all"), or valkey://[user:password@]host[:port][/db], valkeys://
     with TLS. The password is better given by `store_password_file`."""
     store_password_file: Path | None = None
+    store_ca_file: Path | None = None
+    """CA certificates (PEM) that valkeys:// trusts instead of the system's."""
+    store_certificate_file: Path | None = None
+    """The gateway's own certificate (PEM), for a server that asks for one."""
+    store_key_file: Path | None = None
+    """Its key, if that is not in the same file."""
     store_timeout: Seconds = 5.0
     """After which a command of the store counts as not answered."""
     wait_replicas: int = Field(default=0, ge=0, le=10)
@@ -114,6 +120,12 @@ class GatewaySettings(pydantic.BaseModel):
     def _check(self) -> GatewaySettings:
         if self.store.startswith("sqlite:") and self.role != "all":
             raise ValueError("a sqlite store has one process: role must be all")
+        if self.store_key_file is not None and self.store_certificate_file is None:
+            raise ValueError("store_key_file needs store_certificate_file")
+        if not self.store.startswith(("valkeys:", "rediss:")):
+            for name in ("store_ca_file", "store_certificate_file"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} needs a store with TLS, as in valkeys://host")
         if not self.upstreams and not self.service:
             raise ValueError("upstreams or service must say where the inference server is")
         for number, one in enumerate(self.upstreams, 1):

@@ -21,6 +21,7 @@ def open_store(settings: GatewaySettings) -> TaskStore:
             raise GatewaySettingsError(f"store: the directory {path.parent} does not exist.")
         return SqliteStore(path, timeout=settings.store_timeout)
     from servedeck.gateway.stores.valkey.store import ValkeyStore
+    from servedeck.gateway.stores.valkey.tls import TlsFileError, TlsFiles
 
     try:
         return ValkeyStore(
@@ -29,7 +30,12 @@ def open_store(settings: GatewaySettings) -> TaskStore:
             password=_read_password(settings.store_password_file),
             timeout=settings.store_timeout,
             wait_replicas=settings.wait_replicas,
+            tls=TlsFiles(
+                settings.store_ca_file, settings.store_certificate_file, settings.store_key_file
+            ),
         )
+    except TlsFileError as error:
+        raise GatewaySettingsError(str(error)) from None
     except ValueError as error:
         raise GatewaySettingsError(f"store: {error}.") from None
 

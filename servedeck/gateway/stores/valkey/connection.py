@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -28,6 +28,14 @@ from servedeck.gateway.stores.task_records import (
     NO_CREDENTIALS_REFUSAL,
     OUTPUT_SECONDS,
     UNHEARD_MESSAGE,
+)
+from servedeck.gateway.stores.valkey.tls import (
+    NO_FILES,
+    TlsClosedError,
+    TlsConnection,
+    TlsContext,
+    TlsFiles,
+    tls_sentence,
 )
 
 _SOURCE = "".join(
@@ -90,10 +98,18 @@ _log = logging.getLogger(__name__)
 class ValkeyConnection:
     """`url` is valkey://[user:password@]host[:port][/db], or valkeys:// with TLS (redis:// and
     rediss:// likewise); raises ValueError for another, without repeating it. A `password` given by
-    itself replaces that of the URL. `timeout` is in seconds, of each command."""
+    itself replaces that of the URL. `timeout` is in seconds, of each command. Raises TlsFileError
+    for files that TLS cannot use."""
 
-    def __init__(self, url: str, password: str | None, timeout: float, prefix: str) -> None:
-        options, self.address = _parse(url)
+    def __init__(
+        self,
+        url: str,
+        password: str | None,
+        timeout: float,
+        prefix: str,
+        tls: TlsFiles = NO_FILES,
+    ) -> None:
+        options, self.address = _parse(url, tls)
         if password is not None:
             options["password"] = password
         self._timeout = timeout
@@ -263,7 +279,11 @@ class ValkeyConnection:
         if sentence := _SENTENCES.get(code):
             return StoreUnavailableError(f"{self.address} {sentence}.")
         if isinstance(error, exceptions.TimeoutError | TimeoutError):
-            return StoreUnavailableError(f"{self.address} did not answer in {self._timeout:g} s.")
+            tls = self._options.get("tls")
+            doubt = "; it may not speak TLS on this port" if tls and not tls.is_proven else ""
+            return StoreUnavailableError(
+                f"{self.address} did not answer in {self._timeout:g} s{doubt}."
+            )
         if isinstance(error, exceptions.ResponseError):
             if "unknown command" in str(error).lower():
                 return StoreUnavailableError(
@@ -272,9 +292,10 @@ class ValkeyConnection:
                 )
             _log.error("%s refused a command: %.200s", self.address, error)
             return StoreUnavailableError(f"{self.address} refused a command.")
-        reason = error.__cause__ or error.__context__ or error
-        if isinstance(reason, ssl.SSLError):
-            return StoreUnavailableError(f"The TLS connection to {self.address} failed.")
+        is_told = isinstance(error, TlsClosedError)
+        reason = error if is_told else error.__cause__ or error.__context__ or error
+        if isinstance(reason, ssl.SSLError | TlsClosedError):
+            return StoreUnavailableError(tls_sentence(self.address, reason))
         return StoreUnavailableError(f"{self.address} cannot be reached.")
 
 
@@ -289,7 +310,7 @@ def _code_of(error: Exception) -> str:
     return ""
 
 
-def _parse(url: str) -> tuple[dict[str, Any], str]:
+def _parse(url: str, tls: TlsFiles) -> tuple[dict[str, Any], str]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or _DEFAULT_PORT
@@ -304,7 +325,9 @@ def _parse(url: str) -> tuple[dict[str, Any], str]:
     if parts.password:
         options["password"] = unquote(parts.password)
     with_tls = parts.scheme.endswith("s") and parts.scheme != "redis"
-    options["connection_class"] = SSLConnection if with_tls else Connection
+    options["connection_class"] = TlsConnection if with_tls else Connection
+    if with_tls:
+        options["tls"] = TlsContext(tls)
     shown = f"[{host}]" if ":" in host else host
     return options, f"Valkey at {shown}:{port}"
 
