@@ -218,7 +218,7 @@ REPLIES = [
     (b"-UNBLOCKED force unblock, instance state changed", "has become a replica"),
     (b"-MASTERDOWN Link with MASTER is down", "is a replica whose primary is away"),
     (b"-CLUSTERDOWN Hash slot not served", "is part of a cluster that is down"),
-    (b"-MOVED 3999 10.0.0.9:6381", "is not the node of the cluster that has this serving"),
+    (b"-MOVED 3999 ?:6381", "is not the node of the cluster that has this serving"),
     (b"-ERR something about a secret", "refused a command"),
 ]
 

@@ -87,6 +87,7 @@ class ValkeyStore:
 
     async def open(self) -> None:
         await self._ask(require_version(self._valkey))
+        await self._ask(self._valkey.locate())
         await self._ask(self._valkey.load())
 
     async def close(self) -> None:
