@@ -45,6 +45,12 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """sqlite:PATH (then the role is "all"), or valkey://[user:password@]host[:port][/db], valkeys://
     with TLS. The password is better given by `store_password_file`."""
     store_password_file: Path | None = None
+    store_ca_file: Path | None = None
+    """CA certificates (PEM) that valkeys:// trusts instead of the system's."""
+    store_certificate_file: Path | None = None
+    """The gateway's own certificate (PEM), for a server that asks for one."""
+    store_key_file: Path | None = None
+    """Its key, if that is not in the same file."""
     store_timeout: Seconds = 5.0
     """After which a command of the store counts as not answered."""
     wait_replicas: Annotated[int, Meta(ge=0, le=10)] = 0
@@ -167,6 +173,12 @@ def load_settings(file: Path | None, flags: Mapping[str, object]) -> GatewaySett
 def _contradictions(settings: GatewaySettings) -> Iterator[str]:
     if settings.store.startswith("sqlite:") and settings.role != "all":
         yield "a sqlite store has one process: role must be all"
+    if settings.store_key_file is not None and settings.store_certificate_file is None:
+        yield "store_key_file needs store_certificate_file"
+    if not settings.store.startswith(("valkeys:", "rediss:")):
+        for name in ("store_ca_file", "store_certificate_file"):
+            if getattr(settings, name) is not None:
+                yield f"{name} needs a store with TLS, as in valkeys://host"
     if not settings.upstreams and not settings.service:
         yield "upstreams or service must say where the inference server is"
     for number, one in enumerate(settings.upstreams, 1):

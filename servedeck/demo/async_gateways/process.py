@@ -165,6 +165,9 @@ class GatewayProcess:
         own: dict[str, object] = {
             "store": f"sqlite:{self._folder / 'tasks.db'}",
             "store_password_file": None,
+            "store_ca_file": None,
+            "store_certificate_file": None,
+            "store_key_file": None,
             "role": "all",
             "host": HOST,
             "port": 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import posixpath
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 _TASKS = f"{PREFIX}/tasks/"
 _READ = ("GET", "HEAD")
+_RECENT_SECONDS = 120.0
+"""From the beginning of a minute: that one is over for less than a minute, or is not yet."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +65,9 @@ class QueueCounts(msgspec.Struct, frozen=True, kw_only=True):
     processing: int
     backlog: int
     """Both: what has not ended."""
+    recent: int
+    """Tasks that were accepted in this minute or the one before, also those that have ended: what
+    looks at the backlog now and then would not see short ones."""
 
 
 class PublicApp:
@@ -239,9 +245,13 @@ class PublicApp:
         await send_json(send, 200, status, [(b"content-location", location)])
 
     async def _queue(self, _scope: Scope, _receive: Receive, send: Send, _id: str) -> None:
-        counts = await self._context.store.counts()
+        store, now = self._context.store, time.time()
+        counts, minutes = await asyncio.gather(store.counts(), store.minutes())
         body = QueueCounts(
-            depth=counts.pending, processing=counts.processing, backlog=counts.backlog
+            depth=counts.pending,
+            processing=counts.processing,
+            backlog=counts.backlog,
+            recent=sum(one.submitted for one in minutes if one.time > now - _RECENT_SECONDS),
         )
         await send_json(send, 200, body)
 

@@ -24,6 +24,7 @@ def open_store(
             raise GatewaySettingsError(f"store: the directory {path.parent} does not exist.")
         return SqliteStore(path, timeout=settings.store_timeout, observe_commit=observe_commit)
     from servedeck.gateway.stores.valkey.store import ValkeyStore
+    from servedeck.gateway.stores.valkey.tls import TlsFileError, TlsFiles
 
     try:
         return ValkeyStore(
@@ -33,7 +34,12 @@ def open_store(
             timeout=settings.store_timeout,
             wait_replicas=settings.wait_replicas,
             observe_commit=observe_commit,
+            tls=TlsFiles(
+                settings.store_ca_file, settings.store_certificate_file, settings.store_key_file
+            ),
         )
+    except TlsFileError as error:
+        raise GatewaySettingsError(str(error)) from None
     except ValueError as error:
         raise GatewaySettingsError(f"store: {error}.") from None
 

@@ -11,7 +11,7 @@ import pytest
 
 from servedeck.async_queue.tasks import FailureReason, TaskState
 from servedeck.gateway.objects import ObjectStoreError
-from servedeck.gateway.public_api import results
+from servedeck.gateway.public_api import app, results
 from servedeck.gateway.stores.store import Content
 from tests.gateway.public_api.harness import LONG, Gateway, record, running_gateway
 from tests.waiting import wait_until, with_timeout
@@ -336,13 +336,16 @@ async def test_a_task_that_waits_for_its_next_attempt(tmp_path: Path) -> None:
         assert status["next_attempt"] > status["started"]
 
 
-async def test_the_queue_shows_counts_and_nothing_else(tmp_path: Path) -> None:
+async def test_the_queue_shows_counts_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_RECENT_SECONDS", 3600.0)
     async with running_gateway(tmp_path) as gateway:
         for _ in range(3):
             await submit(gateway)
         await gateway.claim()
         answer = await gateway.ask("GET", "/-/async/queue")
-        assert answer.json() == {"depth": 2, "processing": 1, "backlog": 3}
+        assert answer.json() == {"depth": 2, "processing": 1, "backlog": 3, "recent": 3}
 
 
 async def test_routes_and_methods(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ async def address_of(target: int) -> AsyncIterator[Address]:
 
 @contextlib.asynccontextmanager
 async def answering(
-    reply: bytes, version: str = "7.2.4", wait: int = 0, more: str = ""
+    reply: bytes | bytearray, version: str = "7.2.4", wait: int = 0, more: str = ""
 ) -> AsyncIterator[int]:
     """The port of a server of a version that gives this one answer to each function, and `wait` to
     WAIT. `more`: further lines of INFO."""

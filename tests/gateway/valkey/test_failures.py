@@ -15,7 +15,6 @@ from servedeck.gateway.stores.store import (
     SubmitOutcome,
 )
 from servedeck.gateway.stores.valkey import connection
-from servedeck.gateway.stores.valkey.scripts import script_of
 from servedeck.gateway.stores.valkey.store import ValkeyStore
 from tests.gateway.conftest import StartValkey
 from tests.gateway.valkey.helpers import SERVING, claim, end_of, make_store, new_task, submit
@@ -83,9 +82,9 @@ async def test_a_gateway_starts_on_full_memory_and_ends_what_was_accepted(
     await same.close()
 
     name = "servedeck_of_later"
-    text = connection._LIBRARY_TEXT.replace(connection.LIBRARY, name)
+    text = connection.LIBRARY_TEXT.replace(connection.LIBRARY, name)
     monkeypatch.setattr(connection, "LIBRARY", name)
-    monkeypatch.setattr(connection, "_LIBRARY_TEXT", text)
+    monkeypatch.setattr(connection, "LIBRARY_TEXT", text)
     new = make_store(server)
     await new.open()
     assert name not in server.ask("FUNCTION", "LIST")
@@ -133,11 +132,6 @@ async def test_every_function_is_in_the_script(valkey_server: ValkeyServer) -> N
     assert len(await store.read_feed("0", 10_000, 0)) == 1800
     assert "servedeck" not in valkey_server.ask("FUNCTION", "LIST")
     await store.close()
-
-
-def test_a_library_that_is_not_as_expected_makes_no_script() -> None:
-    with pytest.raises(ValueError, match="register its functions"):
-        script_of("#!lua name=$LIBRARY\n", in_full_memory=True)
 
 
 async def _submit_until_accepted(store: ValkeyStore) -> None:
@@ -297,7 +291,7 @@ REPLIES = [
     (b"-UNBLOCKED force unblock, instance state changed", "has become a replica"),
     (b"-MASTERDOWN Link with MASTER is down", "is a replica whose primary is away"),
     (b"-CLUSTERDOWN Hash slot not served", "is part of a cluster that is down"),
-    (b"-MOVED 3999 10.0.0.9:6381", "is not the node of the cluster that has this serving"),
+    (b"-MOVED 3999 ?:6381", "is not the node of the cluster that has this serving"),
     (b"-ERR something about a secret", "refused a command"),
 ]
 

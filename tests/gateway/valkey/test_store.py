@@ -77,10 +77,10 @@ async def test_two_versions_run_beside_each_other(
 ) -> None:
     new = make_store(valkey_server)
     await new.open()
-    old_text = connection._LIBRARY_TEXT.replace(LIBRARY, "servedeck_of_before")
+    old_text = connection.LIBRARY_TEXT.replace(LIBRARY, "servedeck_of_before")
     with monkeypatch.context() as patch:
         patch.setattr(connection, "LIBRARY", "servedeck_of_before")
-        patch.setattr(connection, "_LIBRARY_TEXT", old_text)
+        patch.setattr(connection, "LIBRARY_TEXT", old_text)
         old = make_store(valkey_server)
         await old.open()
         task = await submit(old)
@@ -93,7 +93,7 @@ async def test_two_versions_run_beside_each_other(
 
 def test_the_name_of_the_library_changes_with_it() -> None:
     assert re.fullmatch(r"servedeck_[0-9a-f]{12}", LIBRARY)
-    assert not re.search(r"\$[A-Z]", connection._LIBRARY_TEXT)
+    assert not re.search(r"\$[A-Z]", connection.LIBRARY_TEXT)
 
 
 async def test_two_servings_on_one_server(valkey_server: ValkeyServer) -> None:

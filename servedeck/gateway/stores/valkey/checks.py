@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from servedeck.gateway.stores.store import StoreUnavailableError
-from servedeck.gateway.stores.valkey.connection import MIN_VERSION, ValkeyConnection
+from servedeck.gateway.stores.valkey.connection import ValkeyConnection
+from servedeck.gateway.stores.valkey.errors import MIN_VERSION
 
 
 async def require_version(valkey: ValkeyConnection) -> None:
@@ -21,6 +22,7 @@ async def require_version(valkey: ValkeyConnection) -> None:
 async def find_risk(valkey: ValkeyConnection) -> str:
     """See TaskStore.check."""
     await require_version(valkey)
+    await valkey.locate()
     if valkey.uses_scripts:
         await valkey.load()  # there may be room by now
     information = await valkey.information()

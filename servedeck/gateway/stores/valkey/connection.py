@@ -4,61 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
+import time
 from collections.abc import Callable, Sequence
-from hashlib import sha256
-from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import hiredis
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from servedeck.gateway.stores.store import StoreError, StoreFullError, StoreUnavailableError
-from servedeck.gateway.stores.task_records import (
-    ATTEMPTS_KEPT,
-    CANCELLED_MESSAGE,
-    CLOSED_REFUSAL,
-    DEFAULT_KEEP,
-    EXPIRED_MESSAGE,
-    FEED_KEPT,
-    LOST_MESSAGE,
-    NO_CREDENTIALS_REFUSAL,
-    OUTPUT_SECONDS,
-    UNHEARD_MESSAGE,
+from servedeck.gateway.stores.store import StoreError, StoreUnavailableError
+from servedeck.gateway.stores.valkey.cluster import MIN_SECONDS, Node, named_node
+from servedeck.gateway.stores.valkey.errors import code_of, translate
+from servedeck.gateway.stores.valkey.library import LIBRARY, LIBRARY_TEXT, make_script
+from servedeck.gateway.stores.valkey.packed_connection import PackedConnection
+from servedeck.gateway.stores.valkey.tls import (
+    NO_FILES,
+    TlsClosedError,
+    TlsConnection,
+    TlsContext,
+    TlsFiles,
 )
-from servedeck.gateway.stores.valkey.scripts import script_of
 
-_SOURCE = "".join(
-    files(__package__).joinpath(name).read_text(encoding="utf-8")
-    for name in ("functions.lua", "sweeping.lua", "operations.lua")
-)
-for _name, _text in (
-    ("EXPIRED", EXPIRED_MESSAGE),
-    ("LOST", LOST_MESSAGE),
-    ("UNHEARD", UNHEARD_MESSAGE),
-    ("CANCELLED", CANCELLED_MESSAGE),
-    ("CLOSED", CLOSED_REFUSAL),
-    ("NO_CREDENTIALS", NO_CREDENTIALS_REFUSAL),
-    ("FEED_KEPT", str(FEED_KEPT)),
-    ("ATTEMPTS_KEPT", str(ATTEMPTS_KEPT)),
-    ("OUTPUT_KEPT", str(int(OUTPUT_SECONDS * 1000))),
-    ("DEFAULT_KEEP", str(int(DEFAULT_KEEP * 1000))),
-):
-    _SOURCE = _SOURCE.replace(f"${_name}$", _text)
-LIBRARY: Final = f"servedeck_{sha256(_SOURCE.encode()).hexdigest()[:12]}"
-"""Named after what is in it: gateways of two versions run beside each other on one server."""
-_LIBRARY_TEXT = _SOURCE.replace("$LIBRARY", LIBRARY)
 _SUBMIT = "submit"
 """The one function that a server whose memory is full refuses."""
 
-MIN_VERSION = 7
-"""Of Redis, as Valkey gives it too: the first with functions."""
 MAX_BLOCK_SECONDS = 5.0
 FEED_KEY = "ev"
 _CONNECTIONS = 32
@@ -71,49 +43,32 @@ _DEFAULT_PORT = 6379
 
 Argument = str | bytes | int | float
 
-_SENTENCES = {
-    "LOADING": "is still loading its data",
-    "READONLY": "is a replica and cannot be written to",
-    "MISCONF": "cannot write its disk",
-    "NOREPLICAS": "has too few replicas to be written to",
-    "MASTERDOWN": "is a replica whose primary is away",
-    "UNBLOCKED": "has become a replica",
-    "BUSY": "is busy with a script",
-    "CLUSTERDOWN": "is part of a cluster that is down",
-    "MOVED": "is not the node of the cluster that has this serving",
-    "ASK": "is not the node of the cluster that has this serving",
-    "TRYAGAIN": "is moving this serving to another node of the cluster",
-    "NOPERM": "does not allow its user what the gateway needs",
-    "NOAUTH": "asks for a password",
-    "WRONGPASS": "does not accept the user or the password",
-}
-
 _NOT_PRIMARY = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS"})
 """Refusals, before anything was done, of a server that may not be the primary any longer."""
 
 _log = logging.getLogger(__name__)
 
 
-class _Connection(Connection):
-    """Commands are encoded by hiredis: redis-py does it in Python, which takes a tenth of the time
-    of a submission."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        name, *rest = args
-        return [hiredis.pack_command((*name.split(), *rest))]  # such as "CONFIG GET"
-
-
-class _TlsConnection(SSLConnection, _Connection):
-    pass
-
-
 class ValkeyConnection:
     """`url` is valkey://[user:password@]host[:port][/db], or valkeys:// with TLS (redis:// and
     rediss:// likewise); raises ValueError for another, without repeating it. A `password` given by
-    itself replaces that of the URL. `timeout` is in seconds, of each command."""
+    itself replaces that of the URL. `timeout` is in seconds, of each command. Raises TlsFileError
+    for files that TLS cannot use."""
 
-    def __init__(self, url: str, password: str | None, timeout: float, prefix: str) -> None:
-        options, self.address = _parse(url)
+    def __init__(
+        self,
+        url: str,
+        password: str | None,
+        timeout: float,
+        prefix: str,
+        tls: TlsFiles = NO_FILES,
+    ) -> None:
+        options, self._home = _parse(url, tls)
+        self._node = self._home
+        """Who is asked: `_home`, or the node of its cluster that it names."""
+        self._moved = -MIN_SECONDS
+        self._is_cluster = False
+        self._following = asyncio.Lock()
         if password is not None:
             options["password"] = password
         self._timeout = timeout
@@ -127,9 +82,9 @@ class ValkeyConnection:
             # a command that is sent twice may be done twice: only the caller knows whether it may
             "retry": Retry(NoBackoff(), 0),
         }
-        self._commands = self._client(_CONNECTIONS)
         # apart, so that those who wait for news never hold up commands
-        self._blocking = self._client(_BLOCKING_CONNECTIONS)
+        self._commands, self._blocking = self._make_clients()
+        self._retired: set[asyncio.Task[None]] = set()
         self._loading = asyncio.Lock()
         self._script = self._submit_script = ""
         """Names (SHA1) of the functions as scripts; "" while they are loaded as functions."""
@@ -138,15 +93,22 @@ class ValkeyConnection:
         self._generation = 0
         """Counts up with each `reconnect`."""
 
-    def _client(self, connections: int) -> Redis:
-        return Redis.from_pool(BlockingConnectionPool(max_connections=connections, **self._options))
+    @property
+    def address(self) -> str:
+        return str(self._node)
+
+    def _make_clients(self) -> tuple[Redis, Redis]:
+        options = self._options | self._node._asdict()
+        return tuple(  # type: ignore[return-value]
+            Redis.from_pool(BlockingConnectionPool(max_connections=connections, **options))
+            for connections in (_CONNECTIONS, _BLOCKING_CONNECTIONS)
+        )
 
     async def close(self) -> None:
-        for client in (self._commands, self._blocking):
-            try:
-                await client.aclose()
-            except (exceptions.RedisError, OSError) as error:
-                _log.debug("A connection was not closed in order: %s", type(error).__name__)
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
+        await _close(self._commands, self._blocking)
 
     async def reconnect(self) -> None:
         """Resolve the address again for what is asked from now on: after a failover it may lead to
@@ -161,20 +123,63 @@ class ValkeyConnection:
         used in their place until `load` is called again."""
         return bool(self._script)
 
+    async def locate(self) -> None:
+        """In a cluster, find the node that has the serving. Raises StoreError."""
+        if self._is_cluster:
+            await self.command("EXISTS", self.prefix, repeat=True)
+
+    async def _follow(self, error: exceptions.MovedError, asked: Node) -> bool:
+        """Whether another node is asked now. Raises StoreError."""
+        async with self._following:
+            if asked != self._node:
+                return True
+            node = named_node(error, asked)
+            if node is None or time.monotonic() - self._moved < MIN_SECONDS:
+                return False
+            self._moved = time.monotonic()
+            self._go(node)
+            await self.load()
+            return True
+
+    def _leave(self, error: Exception, asked: Node) -> None:
+        """A node that is lost cannot say where the serving is now: ask the one of the settings."""
+        # other subclasses of ConnectionError are what a server answered
+        is_lost = type(error) is exceptions.ConnectionError or isinstance(
+            error, OSError | exceptions.TimeoutError | TlsClosedError
+        )
+        if is_lost and asked == self._node != self._home:
+            self._go(self._home)
+
+    def _go(self, node: Node) -> None:
+        """Ask that node from now on; what has been asked before has its time to be answered."""
+        old = (self._commands, self._blocking)
+        self._node = node
+        self._commands, self._blocking = self._make_clients()
+        task = asyncio.create_task(self._retire(*old))
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+    async def _retire(self, *clients: Redis) -> None:
+        try:
+            await asyncio.sleep(MAX_BLOCK_SECONDS + self._timeout)
+        finally:
+            await _close(*clients)
+
     async def load(self) -> None:
         """Load the functions, unless they are there. Raises StoreError."""
         async with self._loading:
+            asked = self._node
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._load()
             except (exceptions.RedisError, OSError, TimeoutError) as error:
-                raise self._translated(error) from None
+                raise self._translated(error, asked) from None
 
     async def _load(self) -> None:
         try:
-            await _execute(self._commands, "FUNCTION", "LOAD", _LIBRARY_TEXT)
+            await _execute(self._commands, "FUNCTION", "LOAD", LIBRARY_TEXT)
         except exceptions.ResponseError as error:
-            if _code_of(error) == "OOM":
+            if code_of(error) == "OOM":
                 await self._load_in_full_memory()
                 return
             if "already exists" not in str(error):
@@ -195,7 +200,7 @@ class ValkeyConnection:
                 self.address,
             )
         shas = [
-            await _execute(self._commands, "SCRIPT", "LOAD", script_of(_SOURCE, in_full_memory=one))
+            await _execute(self._commands, "SCRIPT", "LOAD", make_script(in_full_memory=one))
             for one in (True, False)
         ]
         self._script, self._submit_script = [
@@ -220,6 +225,7 @@ class ValkeyConnection:
         """The same, for a function that may be repeated, once so many replicas have it; and whether
         it was sent twice. Raises StoreError, StoreUnavailableError if fewer replicas have it."""
         for is_last in (False, True):
+            asked = self._node
             # of the library that is there by now
             command = self._function(name, *arguments)
             waited = 0
@@ -230,9 +236,9 @@ class ValkeyConnection:
                     else:
                         answer = await _execute(self._commands, *command)
             except (exceptions.RedisError, OSError, TimeoutError) as error:
-                if not is_last and await self._may_repeat(error, True):
+                if not is_last and await self._may_repeat(error, True, asked):
                     continue
-                raise self._translated(error) from None
+                raise self._translated(error, asked) from None
             if waited < replicas:
                 raise StoreUnavailableError(
                     f"Only {waited} of {replicas} replicas of {self.address} have it."
@@ -257,13 +263,14 @@ class ValkeyConnection:
 
     async def _run(self, command: Callable[[], tuple[Argument, ...]], repeat: bool) -> Any:
         for is_last in (False, True):
+            asked = self._node
             try:
                 async with asyncio.timeout(self._timeout):
                     return await _execute(self._commands, *command())
             except (exceptions.RedisError, OSError, TimeoutError) as error:
-                if not is_last and await self._may_repeat(error, repeat):
+                if not is_last and await self._may_repeat(error, repeat, asked):
                     continue
-                raise self._translated(error) from None
+                raise self._translated(error, asked) from None
         raise AssertionError("unreachable")
 
     async def wait_for_entry(self, key: str, after: str, wait: float) -> bool:
@@ -276,7 +283,7 @@ class ValkeyConnection:
             return True
         self._waiting += 1
         milliseconds = max(1, int(min(wait, MAX_BLOCK_SECONDS) * 1000))
-        generation = self._generation
+        generation, asked = self._generation, self._node
         try:
             async with asyncio.timeout(milliseconds / 1000 + self._timeout):
                 found = await _execute(
@@ -285,7 +292,9 @@ class ValkeyConnection:
                     *("STREAMS", self.prefix + key, after),
                 )
         except (exceptions.RedisError, OSError, TimeoutError) as error:
-            raise self._translated(error) from None
+            if isinstance(error, exceptions.MovedError) and await self._follow(error, asked):
+                return True
+            raise self._translated(error, asked) from None
         finally:
             self._waiting -= 1
             if generation != self._generation:
@@ -294,31 +303,37 @@ class ValkeyConnection:
 
     async def information(self) -> dict[str, Any]:
         """INFO, by field. Raises StoreError."""
+        asked = self._node
         try:
             async with asyncio.timeout(self._timeout):
                 found: dict[str, Any] = await self._commands.info()
         except (exceptions.RedisError, OSError, TimeoutError) as error:
-            raise self._translated(error) from None
+            raise self._translated(error, asked) from None
+        self._is_cluster = bool(found.get("cluster_enabled"))
         return found
 
     async def parameter(self, name: str) -> str:
         """A value of CONFIG; "" where the server does not tell it."""
+        asked = self._node
         try:
             async with asyncio.timeout(self._timeout):
                 found = await self._commands.config_get(name)
         except exceptions.ResponseError:
             return ""
         except (exceptions.RedisError, OSError, TimeoutError) as error:
-            raise self._translated(error) from None
+            raise self._translated(error, asked) from None
         return str(found.get(name, ""))
 
-    async def _may_repeat(self, error: Exception, repeat: bool) -> bool:
+    async def _may_repeat(self, error: Exception, repeat: bool, asked: Node) -> bool:
+        self._leave(error, asked)
+        if isinstance(error, exceptions.MovedError):
+            return await self._follow(error, asked)
         if isinstance(error, exceptions.ResponseError):
             # after FLUSHALL with FUNCTION FLUSH, on a new primary, or one that was started again
             if "Function not found" in str(error) or isinstance(error, exceptions.NoScriptError):
                 await self.load()
                 return True
-            if _code_of(error) in _NOT_PRIMARY:
+            if code_of(error) in _NOT_PRIMARY:
                 await self.reconnect()
                 await self.load()
                 return True
@@ -329,41 +344,12 @@ class ValkeyConnection:
         )
         return repeat and is_broken
 
-    def _translated(self, error: Exception) -> StoreError:
-        """Without the server's own text, which may name users, keys or values."""
-        code = _code_of(error)
-        if code == "OOM":
-            return StoreFullError(f"The memory of {self.address} is full.")
-        if sentence := _SENTENCES.get(code):
-            return StoreUnavailableError(f"{self.address} {sentence}.")
-        if isinstance(error, exceptions.TimeoutError | TimeoutError):
-            return StoreUnavailableError(f"{self.address} did not answer in {self._timeout:g} s.")
-        if isinstance(error, exceptions.ResponseError):
-            if "unknown command" in str(error).lower():
-                return StoreUnavailableError(
-                    f"{self.address} does not know a command that the gateway needs;"
-                    f" Valkey, or Redis {MIN_VERSION} or newer, is needed."
-                )
-            _log.error("%s refused a command: %.200s", self.address, error)
-            return StoreUnavailableError(f"{self.address} refused a command.")
-        reason = error.__cause__ or error.__context__ or error
-        if isinstance(reason, ssl.SSLError):
-            return StoreUnavailableError(f"The TLS connection to {self.address} failed.")
-        return StoreUnavailableError(f"{self.address} cannot be reached.")
+    def _translated(self, error: Exception, asked: Node) -> StoreError:
+        self._leave(error, asked)
+        return translate(error, str(asked), self._timeout, self._options.get("tls"))
 
 
-def _code_of(error: Exception) -> str:
-    code = getattr(error, "status_code", None)
-    if code:
-        return str(code)
-    if isinstance(error, exceptions.AuthenticationError):
-        return "WRONGPASS"
-    if isinstance(error, exceptions.ResponseError):
-        return str(error).partition(" ")[0]
-    return ""
-
-
-def _parse(url: str) -> tuple[dict[str, Any], str]:
+def _parse(url: str, tls: TlsFiles) -> tuple[dict[str, Any], Node]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or _DEFAULT_PORT
@@ -372,15 +358,24 @@ def _parse(url: str) -> tuple[dict[str, Any], str]:
         raise ValueError("the URL of the store is not valkey://host[:port][/db]") from None
     if parts.scheme not in ("valkey", "valkeys", "redis", "rediss") or not host:
         raise ValueError("the URL of the store is not valkey://host[:port][/db]")
-    options: dict[str, Any] = {"host": host, "port": port, "db": database}
+    options: dict[str, Any] = {"db": database}
     if parts.username:
         options["username"] = unquote(parts.username)
     if parts.password:
         options["password"] = unquote(parts.password)
     with_tls = parts.scheme.endswith("s") and parts.scheme != "redis"
-    options["connection_class"] = _TlsConnection if with_tls else _Connection
-    shown = f"[{host}]" if ":" in host else host
-    return options, f"Valkey at {shown}:{port}"
+    options["connection_class"] = TlsConnection if with_tls else PackedConnection
+    if with_tls:
+        options["tls"] = TlsContext(tls)
+    return options, Node(host, port)
+
+
+async def _close(*clients: Redis) -> None:
+    for client in clients:
+        try:
+            await client.aclose()
+        except (exceptions.RedisError, OSError) as error:
+            _log.debug("A connection was not closed in order: %s", type(error).__name__)
 
 
 async def _drop_idle(client: Redis) -> None:

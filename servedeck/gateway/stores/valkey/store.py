@@ -61,6 +61,7 @@ from servedeck.gateway.stores.valkey.records import (
     submit_arguments,
     unpack,
 )
+from servedeck.gateway.stores.valkey.tls import NO_FILES, TlsFiles
 
 _OUTPUT_LIMIT = 1000
 _OUTPUT_BLOCK_SECONDS = 1.0
@@ -70,7 +71,7 @@ _LAST_NUMBER = 2**64 - 1
 
 class ValkeyStore:
     """Tasks of `serving` (namespace/name). The URL is as in GatewaySettings.store; `timeout` is in
-    seconds. Raises ValueError for a URL that it cannot use."""
+    seconds. Raises ValueError for a URL that it cannot use, TlsFileError for a file."""
 
     def __init__(
         self,
@@ -81,14 +82,16 @@ class ValkeyStore:
         timeout: float = 5.0,
         wait_replicas: int = 0,
         observe_commit: CommitObserver = observe_nothing,
+        tls: TlsFiles = NO_FILES,
     ) -> None:
-        self._valkey = ValkeyConnection(url, password, timeout, f"{{{serving}}}:")
+        self._valkey = ValkeyConnection(url, password, timeout, f"{{{serving}}}:", tls)
         self._wait_replicas = wait_replicas
         self._submits = Batches(self._write_submits, observe_commit)
         self._ends = Batches(self._write_ends, observe_commit)
 
     async def open(self) -> None:
         await self._ask(require_version(self._valkey))
+        await self._ask(self._valkey.locate())
         await self._ask(self._valkey.load())
 
     async def close(self) -> None:
