@@ -16,7 +16,7 @@ from servedeck.cluster.watch.reflector import ReflectorConfig
 from servedeck.gateway.upstreams.endpoint_slices import WatchedUpstreams
 from tests.control_plane import objects
 from tests.control_plane.control_plane import ControlPlane
-from tests.waiting import wait_until
+from tests.waiting import wait_until, with_timeout
 
 FAST = ReflectorConfig(retry_delay=(0.1, 1.0), unavailable_delay=(0.3, 0.6))
 
@@ -69,6 +69,11 @@ async def test_the_ready_pods_of_a_service(
         assert upstreams.ready == {
             pod["metadata"]["name"]: f"http://{pod['status']['podIP']}:8000" for pod in pods
         }
+
+        async with watching(control_plane, user, f"{namespace}/llama:{port}") as later:
+            assert not later.ready
+            await with_timeout(later.wait_until_known())
+            assert later.ready == upstreams.ready
 
         path = f"/apis/apps/v1/namespaces/{namespace}/deployments/llama"
         await asyncio.to_thread(control_plane.request, "PATCH", path, {"spec": {"replicas": 0}})
