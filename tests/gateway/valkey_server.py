@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.control_plane.processes import ProcessSpawner, ReservedPort, terminate
 from tests.waiting import WAIT_SECONDS, wait_until_sync
@@ -22,6 +23,7 @@ from tests.waiting import WAIT_SECONDS, wait_until_sync
 NAMES = ("valkey-server", "redis-server")
 MIN_VERSION = 7
 _SHIM = Path(__file__).with_name("fsync_shim.c")
+_MANIFEST = Path(__file__).parents[2] / "deploy" / "valkey" / "valkey.yaml"
 
 
 @cache
@@ -68,7 +70,8 @@ def build_shim(folder: Path) -> Path:
 
 
 class ValkeyServer:
-    """Runs until `close`. With `shim`, from build_shim(), its power can be cut."""
+    """Runs until `close`. With `shim`, from build_shim(), its power can be cut. Its append-only
+    file is repaired before each start as that of deploy/valkey is, unless it `repairs` nothing."""
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class ValkeyServer:
         fsync: str = "always",
         shim: Path | None = None,
         port: int | None = None,
+        repairs: bool = True,
     ) -> None:
         self._path = require_valkey()
         self._folder = folder
@@ -84,6 +88,7 @@ class ValkeyServer:
         self._notes.mkdir(parents=True)
         self._fsync, self._shim = fsync, shim
         self.options: Sequence[str] = options
+        self._repairs = repairs
         self._spawner = ProcessSpawner()
         self._reserved = ReservedPort()
         self.port = port or self._reserved.number
@@ -100,6 +105,8 @@ class ValkeyServer:
 
     def start(self, *, wait: bool = True) -> None:
         """Returns when it answers; without `wait`, at once."""
+        if self._repairs and (self._folder / "appendonlydir").exists():
+            self.repair()
         argv = [
             *(self._path, "--port", str(self.port), "--bind", "127.0.0.1"),
             *("--dir", str(self._folder), "--save", "", "--daemonize", "no"),
@@ -113,6 +120,31 @@ class ValkeyServer:
         self._process = self._spawner.start(argv, self._folder / "log", env)
         if wait:
             wait_until_sync(self._answers, f"an answer of the server; it said: {self.log[-2000:]}")
+
+    def repair(self) -> str:
+        """Run the script of deploy/valkey; returns what it says."""
+        # The server is its own tool for such files, by the name that it is called by.
+        kind = "valkey" if "valkey" in Path(self._path).name else "redis"
+        tool = self._folder / f"{kind}-check-aof"
+        wrapper = self._folder / "bin" / "valkey-check-aof"
+        if not wrapper.exists():
+            tool.symlink_to(self._path)
+            wrapper.parent.mkdir()
+            wrapper.write_text(f'#!/bin/sh\nexec "{tool}" "$@"\n')
+            wrapper.chmod(0o755)
+        config = next(yaml.safe_load_all(_MANIFEST.read_text(encoding="utf-8")))
+        env = os.environ | {
+            "DATA": str(self._folder),
+            "PATH": f"{wrapper.parent}:{os.environ['PATH']}",
+        }
+        run = subprocess.run(
+            ["sh", "-c", config["data"]["repair.sh"]],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return run.stdout + run.stderr
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from servedeck.gateway.stores.store import StoreUnavailableError
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from servedeck.gateway.stores.store import StoreError, StoreUnavailableError
 from servedeck.gateway.stores.valkey.connection import ValkeyConnection
 from servedeck.gateway.stores.valkey.errors import MIN_VERSION
+
+_log = logging.getLogger(__name__)
 
 
 async def require_version(valkey: ValkeyConnection) -> None:
@@ -19,6 +25,21 @@ async def require_version(valkey: ValkeyConnection) -> None:
         )
 
 
+async def rewrite_append_only_file(
+    valkey: ValkeyConnection, information: Mapping[str, Any]
+) -> None:
+    """Once after each start of the server. One that was killed within a transaction has the begin
+    of it in its file, and mixes it with what came later when it is started again, before
+    valkey-io/valkey#4342: what was accepted in between could be lost, and ends recorded twice."""
+    if information.get("aof_enabled") and not (
+        information.get("aof_rewrites", 1) or information.get("aof_rewrite_in_progress")
+    ):
+        try:
+            await valkey.command("BGREWRITEAOF")
+        except StoreError as error:  # as where its user may not
+            _log.debug("The append-only file is not rewritten: %s", error)
+
+
 async def find_risk(valkey: ValkeyConnection) -> str:
     """See TaskStore.check."""
     await require_version(valkey)
@@ -26,6 +47,7 @@ async def find_risk(valkey: ValkeyConnection) -> str:
     if valkey.uses_scripts:
         await valkey.load()  # there may be room by now
     information = await valkey.information()
+    await rewrite_append_only_file(valkey, information)
     policy = information.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         return (
