@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from servedeck.gateway import http_protocol
+from servedeck.gateway import http_protocol, http_server
 from servedeck.gateway.asgi import (
     Receive,
     Response,
@@ -208,27 +208,73 @@ async def test_a_head_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None
 async def test_a_later_head_that_does_not_end(
     begin: bytes, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
     async with serve(App(), bind("127.0.0.1", 0)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n" + begin * is_at_once)
-        await with_timeout(reader.readuntil(b'{"ok":true}'))
+        await _get(reader, writer)  # else the connection itself would have little time
+        monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
+        await _get(reader, writer, begin * is_at_once)
         writer.write(begin * (not is_at_once))
         assert (await with_timeout(reader.read())).startswith(b"HTTP/1.1 408 ")
         writer.close()
 
 
 async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.01)
     async with serve(App(), bind("127.0.0.1", 0)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await _get(reader, writer)  # else the connection itself would have no time
+        monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.01)
         for _ in range(3):
-            writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
-            head = await with_timeout(reader.readuntil(b"\r\n\r\n"))
-            assert head.startswith(b"HTTP/1.1 200 ")
-            await with_timeout(reader.readexactly(len(b'{"ok":true}')))
+            await _get(reader, writer)
             await asyncio.sleep(0.05)
         writer.close()
+
+
+@pytest.mark.parametrize("rest", [b"0123456789", b"01234"], ids=["whole", "in part"])
+async def test_a_body_that_comes_after_the_answer_leaves_the_connection_idle(
+    rest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "KEEP_ALIVE_SECONDS", 1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send_json(Response(scope, send), 404, {"ok": False})
+
+    async with serve(app, bind("127.0.0.1", 0)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"Content-Length: 10\r\n\r\n")
+        await with_timeout(reader.readuntil(b'{"ok":false}'))
+        with suppress(ConnectionError):  # where it is closed already
+            writer.write(rest)
+            assert await with_timeout(reader.read()) == b""
+        writer.close()
+
+
+async def test_a_later_head_that_does_not_end_while_the_first_request_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = App()
+    async with serve(app, bind("127.0.0.1", 0)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await _get(reader, writer)
+        monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
+        app.may_answer.clear()
+        writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nG")
+        await wait_until(lambda: app.waiting == 2)
+        await asyncio.sleep(0.1)
+        app.may_answer.set()
+        answer = await with_timeout(reader.read())
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 408 " in answer
+
+
+async def _get(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, more: bytes = b""
+) -> None:
+    writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n" + more)
+    head = await with_timeout(reader.readuntil(b"\r\n\r\n"))
+    assert head.startswith(b"HTTP/1.1 200 ")
+    await with_timeout(reader.readexactly(len(b'{"ok":true}')))
 
 
 @pytest.mark.parametrize(
