@@ -21,7 +21,8 @@ MAX_HEAD_BYTES = 64 << 10
 """Request line and headers. Also the most that is read of chunk extensions and trailers at a time,
 which httptools would collect without limit."""
 HEAD_SECONDS = 30.0
-"""From the connection, or the first byte of a further request, to the end of the head."""
+"""From the connection, or the first byte of a further request, to the end of the head; anew from
+the answer to the request before, as until then a client may have to wait."""
 MAX_CONNECTIONS = 4096
 
 STALL_SECONDS = 60.0
@@ -202,6 +203,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._has_progressed = True
         self._is_in_head = True
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._head_timer is not None:
+            self._stop_head_timer()
+            if not self.transport.is_closing():
+                self._start_head_timer()
 
     def pause_writing(self) -> None:
         super().pause_writing()
