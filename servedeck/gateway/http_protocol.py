@@ -21,7 +21,8 @@ MAX_HEAD_BYTES = 64 << 10
 """Request line and headers. Also the most that is read of chunk extensions and trailers at a time,
 which httptools would collect without limit."""
 HEAD_SECONDS = 30.0
-"""From the connection, or the first byte of a further request, to the end of the head."""
+"""From the connection, or the first byte of a further request, to the end of the head; anew from
+the answer to the request before, as until then a client may have to wait."""
 MAX_CONNECTIONS = 4096
 
 STALL_SECONDS = 60.0
@@ -136,12 +137,26 @@ class LimitedProtocol(HttpToolsProtocol):
         is_waited_for = self._has_begun or not self._has_progressed
         if self._is_in_head and is_waited_for and self._head_timer is None:
             self._start_head_timer()
+        self._wait_for_rest()
         if self._has_progressed:
             self._bytes_without_progress = 0
         else:
             self._bytes_without_progress += len(data)
             if self._bytes_without_progress > MAX_HEAD_BYTES:
                 self._refuse(*_TOO_LARGE)
+
+    def _wait_for_rest(self) -> None:
+        """A request may be answered before its body has come. What comes of that later ends the
+        keep-alive timer of uvicorn, which starts no other: the connection would never be closed."""
+        if (
+            self._head_timer is None
+            and self.timeout_keep_alive_task is None
+            and self.cycle is not None
+            and self.cycle.response_complete
+        ):
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -189,6 +204,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = True
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._head_timer is not None:
+            self._stop_head_timer()
+            if not self.transport.is_closing():
+                self._start_head_timer()
+
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._stall_timer is None:
@@ -226,7 +248,9 @@ class LimitedProtocol(HttpToolsProtocol):
     def _time_out(self) -> None:
         self._head_timer = None
         if any(not one.response_complete for one in self._cycles):
-            return  # an earlier request of the connection is still being answered
+            # An earlier request of the connection is still being answered.
+            self._start_head_timer()
+            return
         self._refuse(*_TIMEOUT)
 
     def send_400_response(self, msg: str) -> None:

@@ -6,7 +6,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError, TooOldError
-from servedeck.changes.operations.operation import OperationPlan, OperationResult, Outcome
+from servedeck.changes.async_queue.state import gateway_refs
+from servedeck.changes.operations.operation import (
+    ObjectDeletion,
+    OperationPlan,
+    OperationResult,
+    Outcome,
+)
 from servedeck.cluster.http.connection import Connection
 from servedeck.serving.text import format_count, one_line, sanitize
 
@@ -19,12 +25,15 @@ class QueueClosing:
         self._client = AsyncQueueClient(connection, operation.namespace, operation.name)
         self._name = one_line(sanitize(f"{operation.namespace}/{operation.name}"))
         self._was_counted = plan.queue_counted
+        self._refs = gateway_refs(operation.namespace, operation.name)
         self._may_be_closed = False
+        self._is_counted = False
+        """It has no task that has not ended; those that have are still stored."""
         self._warnings: list[str] = []
 
     async def begin(self) -> str:
-        """Close the queue, count its tasks and delete those that ended. Returns why the serving is
-        not to be deleted, in sentences; "" if it is."""
+        """Close the queue and count its tasks. Returns why the serving is not to be deleted, in
+        sentences; "" if it is."""
         try:
             await self._close()
             backlog = (await self._client.queue_status()).counts.backlog
@@ -39,12 +48,20 @@ class QueueClosing:
                 f"off first, which cancels them: servedeck async-queue off {self._name}."
             )
             return await self._refuse(text)
+        self._is_counted = True
+        return ""
+
+    async def before_deletion(self, deletion: ObjectDeletion) -> None:
+        """Delete the tasks that have ended just before the gateway goes: until then the deletion
+        of the serving may be refused, and their results are to be fetched."""
+        if not self._is_counted or deletion.ref not in self._refs:
+            return
+        self._is_counted = False
         try:
             await self._client.forget_tasks()
         except AsyncQueueError as error:
             text = f"What is stored of the tasks of its async queue was not deleted: {error}"
             self._warnings.append(one_line(sanitize(text)))
-        return ""
 
     async def end(self, result: OperationResult) -> OperationResult:
         """The result of the deletion, after which the queue is open again if its gateway was not

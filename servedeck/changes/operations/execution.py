@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -76,12 +76,16 @@ async def run_plan(connection: Connection, plan: OperationPlan) -> OperationResu
     closing = QueueClosing(connection, plan)
     if refusal := await closing.begin():
         return OperationResult(operation, Outcome.REJECTED, refusal)
-    return await closing.end(await _run(connection, plan))
+    return await closing.end(await _run(connection, plan, closing.before_deletion))
 
 
-async def _run(connection: Connection, plan: OperationPlan) -> OperationResult:
+async def _run(
+    connection: Connection,
+    plan: OperationPlan,
+    before_deletion: Callable[[ObjectDeletion], Awaitable[None]] | None = None,
+) -> OperationResult:
     operation = plan.operation
-    sender = _Sender(connection)
+    sender = _Sender(connection, before_deletion=before_deletion)
     try:
         changed = await sender.send(plan)
     except OutdatedError as error:
@@ -144,9 +148,16 @@ async def dry_run_plan(connection: Connection, plan: OperationPlan) -> Operation
 class _Sender:
     """Sends the patch of a plan, its deletions and its creations, in order."""
 
-    def __init__(self, connection: Connection, *, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        dry_run: bool = False,
+        before_deletion: Callable[[ObjectDeletion], Awaitable[None]] | None = None,
+    ) -> None:
         self._connection = connection
         self._dry_run = dry_run
+        self._before_deletion = before_deletion
         self._again = ""
         """How the rest is done after an error, "delete again"."""
         self._patched = ""
@@ -168,6 +179,8 @@ class _Sender:
             changed = await self._patch(plan.patch, plan.operation.target)
             self._patched = plan.operation.target
         for deletion in plan.deletions:
+            if self._before_deletion is not None:
+                await self._before_deletion(deletion)
             await self._delete(deletion)
         for creation in plan.creations:
             self.creating = creation

@@ -45,6 +45,8 @@ class AccessCheck:
         # Before they are read, so that a change in between is found.
         self._seen = self._look()
         self._admin, self._view = _read_keys(settings)
+        self._problem = ""
+        """Why the files cannot be used, as it was logged."""
 
     def _look(self) -> list[_FileState | None]:
         return [
@@ -52,17 +54,20 @@ class AccessCheck:
         ]
 
     def _refresh(self) -> None:
-        """Costs a stat of each file, unless one has changed."""
+        """Costs a stat of each file, unless one has changed. What cannot be used is read again each
+        time: a file that could not be read for once does not change when it can be."""
         seen = self._look()
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self._admin, self._view = _read_keys(self._settings)
         except GatewaySettingsError as error:
-            _log.error("The keys of the admin port stay as they were: %s", error)
-        else:
-            _log.info("The keys of the admin port were read again, as their files have changed.")
+            if str(error) != self._problem:
+                self._problem = str(error)
+                _log.error("The keys of the admin port stay as they were: %s", error)
+            return
+        self._seen, self._problem = seen, ""
+        _log.info("The keys of the admin port were read again, as their files have changed.")
 
     def require(self, scope: Scope, needed: Access) -> None:
         """Raises HttpError."""

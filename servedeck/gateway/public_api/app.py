@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import posixpath
-import time
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -50,7 +49,9 @@ if TYPE_CHECKING:
 _TASKS = f"{PREFIX}/tasks/"
 _READ = ("GET", "HEAD")
 _RECENT_SECONDS = 120.0
-"""From the beginning of a minute: that one is over for less than a minute, or is not yet."""
+"""Between the beginnings of a minute and of the newest one, which is less than that for the newest
+and the one before. By the store's clock alone, which may differ from that of the gateway; as its
+sweeps record something in each minute, the newest is the present one."""
 
 _log = logging.getLogger(__name__)
 
@@ -245,13 +246,14 @@ class PublicApp:
         await send_json(send, 200, status, [(b"content-location", location)])
 
     async def _queue(self, _scope: Scope, _receive: Receive, send: Send, _id: str) -> None:
-        store, now = self._context.store, time.time()
+        store = self._context.store
         counts, minutes = await asyncio.gather(store.counts(), store.minutes())
+        newest = max((one.time for one in minutes), default=0.0)
         body = QueueCounts(
             depth=counts.pending,
             processing=counts.processing,
             backlog=counts.backlog,
-            recent=sum(one.submitted for one in minutes if one.time > now - _RECENT_SECONDS),
+            recent=sum(one.submitted for one in minutes if newest - one.time < _RECENT_SECONDS),
         )
         await send_json(send, 200, body)
 

@@ -14,16 +14,19 @@ from servedeck.changes.operations.deletion_plans import plan_serving_deletion
 from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.lost_writes import look_again
 from servedeck.changes.operations.operation import (
+    ObjectDeletion,
     Operation,
     OperationKind,
     OperationPlan,
     Outcome,
 )
+from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.errors import ApiError
 from tests.changes.operations.factories import PATH, deployment, service
 from tests.changes.operations.fake_cluster import FakeCluster, lose_request, respond
 
 SERVICE_PATH = "/api/v1/namespaces/chat/services/llama"
+GATEWAY = ObjectRef("apps/v1", "Deployment", "chat", "llama-async")
 AWAY = UnreachableError("No Pod answers.")
 OLD = TooOldError("It is too old.")
 CLOSED = (
@@ -80,13 +83,16 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
 
 @pytest.fixture
 def cluster() -> FakeCluster:
-    return FakeCluster({PATH: deployment(3), SERVICE_PATH: service()})
+    gateway = {"metadata": {"name": "llama-async", "namespace": "chat", "uid": "uid-3"}}
+    return FakeCluster({PATH: deployment(3), SERVICE_PATH: service(), GATEWAY.path: gateway})
 
 
 def deletion(*, queue_counted: bool | None = True) -> OperationPlan:
     operation = Operation(OperationKind.DELETE, "chat", "llama")
     plan = plan_serving_deletion(operation, [deployment(3), service()], ())
-    return replace(plan, queue_counted=queue_counted)
+    *first, last = plan.deletions
+    gateway = ObjectDeletion(GATEWAY, "Deployment llama-async", "uid-3")
+    return replace(plan, deletions=(*first, gateway, last), queue_counted=queue_counted)
 
 
 async def test_a_serving_without_a_gateway_asks_none(
@@ -100,7 +106,7 @@ async def test_it_is_closed_before_it_is_counted(gateway: Gateway, cluster: Fake
     cluster.before_write = lambda: gateway.calls.append("delete")
     result = await run_plan(cluster.connection, deletion())
     assert (result.outcome, result.warnings) == (Outcome.DONE, ())
-    assert gateway.calls == ["close", "count", "forget", "delete", "delete"]
+    assert gateway.calls == ["close", "count", "delete", "forget", "delete", "delete"]
 
 
 async def test_a_task_that_came_meanwhile_keeps_it(gateway: Gateway, cluster: FakeCluster) -> None:
@@ -155,7 +161,8 @@ async def test_a_deletion_that_fails_opens_it_again(gateway: Gateway, cluster: F
     refusal: Any = respond(ApiError(403, "Forbidden", "no"))
     cluster.faults = [refusal]
     result = await run_plan(cluster.connection, deletion())
-    assert result.outcome is Outcome.REJECTED and gateway.calls[-1] == "open"
+    assert result.outcome is Outcome.REJECTED
+    assert gateway.calls == ["close", "count", "open"]  # and results can still be fetched
     assert CLOSED not in result.message
 
 

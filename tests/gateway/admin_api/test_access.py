@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -160,6 +162,21 @@ async def test_keys_that_cannot_be_used_leave_those_of_before(
     assert caplog.text.count("The keys of the admin port stay as they were: ") == 1
     assert said in caplog.text
     secret.replace(admin="better", view=VIEW)
+    assert await statuses(rig, ADMIN, "better") == [401, 200]
+
+
+async def test_keys_that_could_not_be_read_once_are_read_again(
+    mounted: tuple[Rig, MountedSecret], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, secret = mounted
+    secret.replace(admin="better", view=VIEW)
+
+    def read(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read)
+        assert await statuses(rig, ADMIN, "better") == [200, 401]
     assert await statuses(rig, ADMIN, "better") == [401, 200]
 
 

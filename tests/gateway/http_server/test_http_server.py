@@ -16,64 +16,11 @@ from servedeck.gateway.asgi import (
     Scope,
     Send,
     close_connection,
-    read_body,
     send_bytes,
-    send_json,
 )
 from servedeck.gateway.http_server import bind, serve
+from tests.gateway.http_server.application import CLOSE, HEAD, App, exchange
 from tests.waiting import wait_until, with_timeout
-
-HEAD = b"POST /x HTTP/1.1\r\nHost: a\r\n"
-CLOSE = b"Connection: close\r\n"
-
-
-class App:
-    """Keeps the requests that it gets."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[str, str, list[tuple[bytes, bytes]], bytes]] = []
-        self.lifespan: list[str] = []
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self.waiting = 0
-        self.disconnected = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            for name in ("startup", "shutdown"):
-                self.lifespan.append((await receive())["type"])
-                await send({"type": f"lifespan.{name}.complete"})
-            return
-        body = await read_body(scope, receive, 1 << 20)
-        self.requests.append((scope["method"], scope["path"], list(scope["headers"]), body))
-        self.waiting += 1
-        if not self.may_answer.is_set():
-            answering = asyncio.create_task(self.may_answer.wait())
-            leaving = asyncio.ensure_future(receive())
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if leaving.done():
-                answering.cancel()
-                self.disconnected += 1
-                return
-            leaving.cancel()
-        await send_json(Response(scope, send), 200, {"ok": True})
-
-
-async def exchange(port: int, *parts: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    received = b""
-    try:
-        with suppress(ConnectionError):
-            for part in parts:
-                writer.write(part)
-                await writer.drain()
-        while data := await with_timeout(reader.read(1 << 16)):
-            received += data
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
-    return received
 
 
 @pytest.mark.parametrize(
@@ -191,44 +138,6 @@ async def test_a_long_head_is_told_why() -> None:
     async with serve(App(), bind("127.0.0.1", 0)) as port:
         answer = await exchange(port, HEAD + b"X: " + b"a" * 200_000)
         assert answer.startswith(b"HTTP/1.1 431 ")
-
-
-async def test_a_head_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
-    async with serve(App(), bind("127.0.0.1", 0)) as port:
-        assert (await exchange(port, b"POST /x HTTP/1.1\r\n")).startswith(b"HTTP/1.1 408 ")
-        assert (await exchange(port, b"")).startswith(b"HTTP/1.1 408 ")
-
-
-@pytest.mark.parametrize(
-    ("begin", "is_at_once"),
-    [(b"G", True), (b"G", False), (b"\r\n", False)],
-    ids=["begin at once", "begin later", "empty line later"],
-)
-async def test_a_later_head_that_does_not_end(
-    begin: bytes, is_at_once: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.05)
-    async with serve(App(), bind("127.0.0.1", 0)) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n" + begin * is_at_once)
-        await with_timeout(reader.readuntil(b'{"ok":true}'))
-        writer.write(begin * (not is_at_once))
-        assert (await with_timeout(reader.read())).startswith(b"HTTP/1.1 408 ")
-        writer.close()
-
-
-async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.01)
-    async with serve(App(), bind("127.0.0.1", 0)) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(3):
-            writer.write(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\n")
-            head = await with_timeout(reader.readuntil(b"\r\n\r\n"))
-            assert head.startswith(b"HTTP/1.1 200 ")
-            await with_timeout(reader.readexactly(len(b'{"ok":true}')))
-            await asyncio.sleep(0.05)
-        writer.close()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import yaml
 
-from servedeck.async_queue.tasks import StateCounts
+from servedeck.async_queue.tasks import QueueMinute, StateCounts
 from servedeck.gateway.public_api import app
 from servedeck.gateway.stores.store import StoreUnavailableError
 from tests.gateway.public_api.harness import Answer, Gateway, running_gateway
@@ -83,6 +83,22 @@ async def test_what_has_not_ended_asks_for_a_replica(
         assert await poll(gateway) == [(0, False), (1, True)]
         monkeypatch.setattr(app, "_RECENT_SECONDS", -3600.0)
         assert await poll(gateway) == [(0, False), (0, False)]
+
+
+async def test_what_is_recent_is_so_by_the_clock_of_the_store(tmp_path: Path) -> None:
+    """The minute of the newest record, and the one before."""
+    submitted = {9000.0: 1, 9060.0: 2, 9120.0: 4}
+
+    async def minutes() -> list[QueueMinute]:
+        return [QueueMinute(time=time, submitted=count) for time, count in submitted.items()]
+
+    async with running_gateway(tmp_path) as gateway:
+        setattr(gateway.context.store, "minutes", minutes)  # noqa: B010 - it is a method
+        assert (await poll(gateway))[1] == (6, True)
+        submitted |= {9180.0: 0, 9240.0: 0}
+        assert (await poll(gateway))[1] == (0, False)
+        submitted.clear()
+        assert (await poll(gateway))[1] == (0, False)
 
 
 @pytest.mark.parametrize("part", ["counts", "minutes"])

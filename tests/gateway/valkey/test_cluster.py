@@ -285,3 +285,40 @@ async def test_nodes_that_do_not_agree_are_not_followed_in_circles(
                 await submit(store)
         assert len(store._valkey._retired) == 1
         await store.close()
+
+
+async def test_a_node_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by each of the requests that were led there, one after the other."""
+    monkeypatch.setattr(connection, "MIN_SECONDS", 0.0)
+    connections = 0
+    is_over = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await is_over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as hanging:
+        port = hanging.sockets[0].getsockname()[1]
+        async with answering(b"-MOVED 1 127.0.0.1:%d\r\n" % port) as named:
+            store = ValkeyStore(SERVING, f"valkey://127.0.0.1:{named}", timeout=WAIT_SECONDS)
+            await store.open()
+            asking = [asyncio.create_task(store.counts()) for _ in range(5)]
+            following = store._valkey._following
+            await wait_until(lambda: connections and len(following._waiters or ()) == 4)
+            is_over.set()
+            for one in asking:
+                with pytest.raises(StoreUnavailableError):
+                    await with_timeout(one)
+            assert connections == 1
+            await store.close()
+
+
+async def test_the_functions_are_waited_for_no_longer_than_a_command() -> None:
+    async with answering(b"+OK\r\n") as port:
+        store = ValkeyStore(SERVING, f"valkey://127.0.0.1:{port}", timeout=0.05)
+        async with store._valkey._loading:  # another one loads them, from a server that hangs
+            with pytest.raises(StoreUnavailableError, match="did not answer in"):
+                await with_timeout(store._valkey.load())
+        await store.close()

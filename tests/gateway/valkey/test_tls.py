@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from servedeck.gateway.settings import GatewaySettingsError, load_settings
 from servedeck.gateway.stores.opening import open_store
 from servedeck.gateway.stores.store import StoreUnavailableError, TaskStore
+from servedeck.gateway.stores.valkey.tls import TlsContext, TlsFiles
 from tests.cluster.certificates import create_authority, issue_certificate
 from tests.control_plane.processes import ReservedPort
 from tests.gateway.conftest import StartValkey
@@ -220,6 +222,27 @@ async def test_certificates_are_renewed_while_it_runs(
     with pytest.raises(StoreUnavailableError, match="is not signed by a CA that is trusted"):
         await store.find(id)
     await store.close()
+
+
+def test_a_file_that_could_not_be_read_once_is_read_again(
+    certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, new = tmp_path / "authority.crt", tmp_path / "new"
+    authority.write_bytes((certificates / "ca.crt").read_bytes())
+    context = TlsContext(TlsFiles(ca=authority))
+    before = context.get()
+    new.write_bytes((certificates / "other-ca.crt").read_bytes())
+    new.replace(authority)
+
+    def read(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read)
+        assert context.get() is before
+    after = context.get()
+    assert after.get_ca_certs() != before.get_ca_certs()
+    assert context.get() is after
 
 
 async def test_a_gateway_says_why_it_is_not_ready(server: TlsServer, tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ class ValkeyConnection:
         self._node = self._home
         """Who is asked: `_home`, or the node of its cluster that it names."""
         self._moved = -MIN_SECONDS
+        self._followed = 0
+        """Counts up when another node was followed to, or could not be."""
         self._is_cluster = False
         self._following = asyncio.Lock()
         if password is not None:
@@ -130,15 +132,22 @@ class ValkeyConnection:
 
     async def _follow(self, error: exceptions.MovedError, asked: Node) -> bool:
         """Whether another node is asked now. Raises StoreError."""
+        followed = self._followed
         async with self._following:
             if asked != self._node:
                 return True
+            if followed != self._followed:
+                # In vain, by another: all would wait for that node, one after the other.
+                return False
             node = named_node(error, asked)
             if node is None or time.monotonic() - self._moved < MIN_SECONDS:
                 return False
             self._moved = time.monotonic()
             self._go(node)
-            await self.load()
+            try:
+                await self.load()
+            finally:
+                self._followed += 1
             return True
 
     def _leave(self, error: Exception, asked: Node) -> None:
@@ -167,13 +176,14 @@ class ValkeyConnection:
 
     async def load(self) -> None:
         """Load the functions, unless they are there. Raises StoreError."""
-        async with self._loading:
-            asked = self._node
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._load()
-            except (exceptions.RedisError, OSError, TimeoutError) as error:
-                raise self._translated(error, asked) from None
+        asked = self._node
+        try:
+            # the wait for others is a part of it, who may be waiting for a server that hangs
+            async with asyncio.timeout(self._timeout), self._loading:
+                asked = self._node
+                await self._load()
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
+            raise self._translated(error, asked) from None
 
     async def _load(self) -> None:
         try:

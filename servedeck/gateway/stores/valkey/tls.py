@@ -97,9 +97,9 @@ class TlsContext(RedisSSLContext):
     def get(self) -> ssl.SSLContext:
         try:
             if (stamp := self._files.stamp()) != self._stamp:
-                # once for each change, also for one that cannot be used
-                self._stamp = stamp
+                # what cannot be used is tried again: the reason may end without another change
                 self._made = self._files.make_context()
+                self._stamp = stamp
         except (TlsFileError, OSError) as error:
             _log.warning("The files of TLS to the store were changed and cannot be used: %s", error)
         return self._made
