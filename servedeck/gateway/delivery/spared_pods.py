@@ -7,8 +7,9 @@ from time import monotonic
 
 from servedeck.gateway.delivery.retry_policy import Result
 
-_OVERLOADED = frozenset({429, 503})
-"""Statuses by which a server speaks of itself, not of one request."""
+_OVERLOADED = 503
+"""The status by which a server speaks of itself. 429 may be for one caller alone, whom the others
+must not wait for."""
 
 
 class SparedPods:
@@ -22,7 +23,7 @@ class SparedPods:
 
     def learn(self, pod: str, result: Result) -> bool:
         """Whether the Pod is spared because of what it answered."""
-        if result.status not in _OVERLOADED or not result.retry_after:
+        if result.status != _OVERLOADED or not result.retry_after:
             return False
         until = self._clock() + min(result.retry_after, self._longest)
         self._until[pod] = max(until, self._until.get(pod, until))

@@ -29,7 +29,7 @@ def test_a_pod_is_spared_for_as_long_as_it_asks() -> None:
     assert spared.usable(READY) == {"b": "http://b"}
     assert spared.seconds_left() == 20
     clock.now += 5
-    assert spared.learn("b", Result(status=429, retry_after=1e9))
+    assert spared.learn("b", Result(status=503, retry_after=1e9))
     assert spared.usable(READY) == {}
     assert spared.seconds_left() == 15
     clock.now += 15
@@ -44,6 +44,7 @@ def test_a_pod_is_spared_for_as_long_as_it_asks() -> None:
     [
         Result(status=200, retry_after=20),
         Result(status=500, retry_after=20),
+        Result(status=429, retry_after=20),  # of one caller
         Result(status=503),
         Result(status=503, retry_after=0),
         Result(problem="It is away."),
@@ -104,7 +105,7 @@ async def test_what_a_spared_pod_still_has_takes_no_place_of_others(
 
 
 async def test_tasks_wait_unclaimed_while_all_pods_are_spared(make_gateway: MakeGateway) -> None:
-    async with serve(answers(429, b"", "Retry-After: 4000"), answers()) as server:
+    async with serve(answers(503, b"", "Retry-After: 4000"), answers()) as server:
         gateway = await make_gateway(server.url, max_backoff=5000)
         async with gateway.running():
             await gateway.submit(lifetime=10_000)
