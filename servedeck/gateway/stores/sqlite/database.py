@@ -6,10 +6,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
-import math
 import os
 import sqlite3
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +16,12 @@ from typing import Any, TypeVar
 
 from servedeck.gateway.stores.group_commit import (
     BATCH_INTERVAL_SECONDS,
-    ENOUGH_ITEMS,
     CommitObserver,
     observe_nothing,
 )
 from servedeck.gateway.stores.sqlite.reads import feed_end
 from servedeck.gateway.stores.sqlite.schema import SchemaError, connect
+from servedeck.gateway.stores.sqlite.worker_thread import Item, WorkerThread
 from servedeck.gateway.stores.store import StoreError, StoreFullError, StoreUnavailableError
 
 T = TypeVar("T")
@@ -52,65 +50,6 @@ class Transaction:
     """Ids of the tasks whose state or outputs were changed."""
 
 
-@dataclass(eq=False)
-class _Item:
-    operation: Callable[[Any], Any]
-    future: asyncio.Future[Any]
-    is_submit: bool = False
-    result: Any = None
-    error: BaseException | None = None
-
-
-class _Worker:
-    """A thread that is given lists of items; a list is gathered while the one before is done."""
-
-    def __init__(
-        self, name: str, run: Callable[[list[_Item]], None], most: int, interval: float = 0.0
-    ) -> None:
-        """`interval`: seconds from the begin of a list of more than one item to that of the next,
-        unless enough of them wait."""
-        self._run = run
-        self._most = most
-        self._interval = interval
-        self._items: list[_Item] = []
-        self._is_closed = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
-
-    def put(self, item: _Item) -> None:
-        with self._changed:
-            if self._is_closed:
-                raise StoreUnavailableError("The store is closed.")
-            self._items.append(item)
-            if len(self._items) in (1, ENOUGH_ITEMS):
-                self._changed.notify()
-
-    def stop(self) -> None:
-        """Returns when what was put has been done."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-        self._thread.join()
-
-    def _work(self) -> None:
-        not_before = -math.inf
-        while True:
-            with self._changed:
-                while not self._items:
-                    if self._is_closed:
-                        return
-                    self._changed.wait()
-                while len(self._items) < ENOUGH_ITEMS and not self._is_closed:
-                    early = not_before - monotonic()
-                    if early <= 0:
-                        break
-                    self._changed.wait(early)
-                batch, self._items = self._items[: self._most], self._items[self._most :]
-            not_before = monotonic() + self._interval if len(batch) > 1 else -math.inf
-            self._run(batch)
-
-
 class Database:
     """`on_commit(feed end, touched ids)` is called in the event loop after each commit."""
 
@@ -134,8 +73,8 @@ class Database:
         """Device and inode."""
         self._writing: sqlite3.Connection | None = None
         self._reading: sqlite3.Connection | None = None
-        self._writer: _Worker | None = None
-        self._reader: _Worker | None = None
+        self._writer: WorkerThread | None = None
+        self._reader: WorkerThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
@@ -151,10 +90,10 @@ class Database:
         except BaseException:
             self._release()
             raise
-        self._writer = _Worker(
+        self._writer = WorkerThread(
             "sqlite-writer", self._write_batch, _MAX_BATCH, BATCH_INTERVAL_SECONDS
         )
-        self._reader = _Worker("sqlite-reader", self._read_batch, 64)
+        self._reader = WorkerThread("sqlite-reader", self._read_batch, 64)
         self._on_commit(end, set())
 
     async def close(self) -> None:
@@ -175,13 +114,13 @@ class Database:
         return await self._ask(self._reader, operation, False)
 
     async def _ask(
-        self, worker: _Worker | None, operation: Callable[[Any], T], is_submit: bool
+        self, worker: WorkerThread | None, operation: Callable[[Any], T], is_submit: bool
     ) -> T:
         if worker is None:
             raise StoreUnavailableError("The store is not open.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        worker.put(_Item(operation, future, is_submit))
+        worker.put(Item(operation, future, is_submit))
         timer = loop.call_later(self._timeout, self._give_up, future)
         try:
             return await future
@@ -239,14 +178,14 @@ class Database:
 
     # -- writing, in its thread -----------------------------------------------------------------
 
-    def _write_batch(self, batch: list[_Item]) -> None:
+    def _write_batch(self, batch: list[Item]) -> None:
         items = [one for one in batch if not one.future.done()]  # given up
         touched: set[str] = set()
         began = monotonic()
         end = self._write_all(items, touched) if items else None
         self._settle(items, end, touched, monotonic() - began)
 
-    def _write_all(self, items: list[_Item], touched: set[str]) -> int | None:
+    def _write_all(self, items: list[Item], touched: set[str]) -> int | None:
         try:
             return self._commit(items, touched)
         except (OSError, sqlite3.Error, SchemaError) as error:
@@ -262,7 +201,7 @@ class Database:
                 one.result, one.error = None, self._describe(error, one.is_submit)
             return None
 
-    def _commit(self, items: list[_Item], touched: set[str]) -> int:
+    def _commit(self, items: list[Item], touched: set[str]) -> int:
         self._require_file()
         if self._writing is None:
             self._writing = connect(self._path, for_writing=True)
@@ -286,7 +225,7 @@ class Database:
         return end
 
     @staticmethod
-    def _run_all(transaction: Transaction, items: list[_Item]) -> bool:
+    def _run_all(transaction: Transaction, items: list[Item]) -> bool:
         """False when one fails: then each gets a savepoint of its own, which would take a third of
         the time of those that do not fail."""
         try:
@@ -309,7 +248,7 @@ class Database:
             raise SchemaError(f"{self._path} was replaced while it was in use; start again.")
 
     @staticmethod
-    def _run_operation(transaction: Transaction, item: _Item) -> None:
+    def _run_operation(transaction: Transaction, item: Item) -> None:
         db = transaction.db
         item.error = None
         db.execute("SAVEPOINT operation")
@@ -344,7 +283,7 @@ class Database:
 
     # -- reading, in its thread -----------------------------------------------------------------
 
-    def _read_batch(self, batch: list[_Item]) -> None:
+    def _read_batch(self, batch: list[Item]) -> None:
         for one in batch:
             try:
                 one.result = self._read_one(one.operation)
@@ -369,7 +308,7 @@ class Database:
     # -- answering ------------------------------------------------------------------------------
 
     def _settle(
-        self, items: list[_Item], end: int | None, touched: set[str], seconds: float = 0.0
+        self, items: list[Item], end: int | None, touched: set[str], seconds: float = 0.0
     ) -> None:
         assert self._loop is not None
         try:
@@ -378,7 +317,7 @@ class Database:
             _log.debug("the event loop has ended before its answers")
 
     def _answer(
-        self, items: list[_Item], end: int | None, touched: set[str], seconds: float
+        self, items: list[Item], end: int | None, touched: set[str], seconds: float
     ) -> None:
         for one in items:
             if one.future.done():

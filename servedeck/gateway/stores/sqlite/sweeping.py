@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from servedeck.async_queue.tasks import FailureReason, TaskState
 from servedeck.gateway.stores.sqlite.database import Transaction
-from servedeck.gateway.stores.sqlite.writes import (
+from servedeck.gateway.stores.sqlite.task_changes import (
     end_task,
     expire,
     give_back,

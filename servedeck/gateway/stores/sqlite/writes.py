@@ -6,12 +6,17 @@ import heapq
 import sqlite3
 from collections.abc import Sequence
 
-import msgspec
-
-from servedeck.async_queue.tasks import Attempt, FailureReason, TaskState
+from servedeck.async_queue.tasks import Attempt, TaskState
 from servedeck.gateway.stores.sqlite.control import CLOSED, read_control
 from servedeck.gateway.stores.sqlite.database import Transaction
 from servedeck.gateway.stores.sqlite.reads import content_of, read_position
+from servedeck.gateway.stores.sqlite.task_changes import (
+    end_task,
+    expire,
+    give_back,
+    record_attempt,
+    record_cut_attempt,
+)
 from servedeck.gateway.stores.store import (
     SWEEP_LIMIT,
     Callback,
@@ -25,12 +30,9 @@ from servedeck.gateway.stores.store import (
     Submitted,
 )
 from servedeck.gateway.stores.task_records import (
-    ATTEMPTS_KEPT,
     CANCELLED_MESSAGE,
     CLOSED_REFUSAL,
-    EXPIRED_MESSAGE,
     NO_CREDENTIALS_REFUSAL,
-    OUTPUT_SECONDS,
     UNHEARD_MESSAGE,
 )
 
@@ -338,94 +340,6 @@ def check(tx: Transaction) -> bool:
 # -- steps that several operations share --------------------------------------------------------
 
 
-def end_task(
-    tx: Transaction,
-    seq: int,
-    state: TaskState,
-    keep: float,
-    *,
-    reason: str = "",
-    message: str = "",
-    status: int | None = None,
-    response_bytes: int = 0,
-) -> None:
-    """Its credentials are deleted and its callback is made due by the triggers."""
-    tx.db.execute(
-        "UPDATE task SET state = ?, ended = ?, changed = ?, expires = ?, lease_until = NULL, "
-        "next_attempt = NULL, reason = ?, message = ?, status = ?, response_bytes = ?, "
-        "outputs_until = CASE WHEN EXISTS (SELECT 1 FROM output WHERE seq = ?) THEN ? END "
-        "WHERE seq = ?",
-        (
-            state.value,
-            tx.now,
-            tx.now,
-            tx.now + keep,
-            reason,
-            message,
-            status,
-            response_bytes,
-            seq,
-            tx.now + OUTPUT_SECONDS,
-            seq,
-        ),
-    )
-    _touch(tx, seq)
-
-
-def expire(tx: Transaction, seq: int, keep: float) -> None:
-    record_cut_attempt(tx, seq, EXPIRED_MESSAGE)
-    end_task(
-        tx,
-        seq,
-        TaskState.FAILED,
-        keep,
-        reason=FailureReason.EXPIRED.value,
-        message=EXPIRED_MESSAGE,
-    )
-
-
-def give_back(tx: Transaction, seq: int, message: str, delay: float, *, is_counted: bool) -> None:
-    """Processing to Pending, at its former place in the queue once the delay is over."""
-    tx.db.execute(
-        "UPDATE task SET state = 'pending', changed = ?, lease_until = NULL, next_attempt = ?, "
-        "message = ?, used = used - ? WHERE seq = ?",
-        (tx.now, tx.now + delay if delay > 0 else None, message, not is_counted, seq),
-    )
-    _touch(tx, seq)
-
-
-def record_attempt(db: sqlite3.Connection, seq: int, record: Attempt) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO attempt VALUES (?, ?, ?)",
-        (seq, record.attempt, msgspec.json.encode(record)),
-    )
-    if record.attempt > ATTEMPTS_KEPT:
-        db.execute(
-            "DELETE FROM attempt WHERE seq = ? AND attempt <= ?",
-            (seq, record.attempt - ATTEMPTS_KEPT),
-        )
-
-
-def record_cut_attempt(tx: Transaction, seq: int, message: str, *, is_counted: bool = True) -> None:
-    """The end of the attempt of a task that is Processing, of which its worker said nothing."""
-    row = tx.db.execute(
-        "SELECT attempt, pod, worker, started FROM task WHERE seq = ? AND state = 'processing'",
-        (seq,),
-    ).fetchone()
-    if row is not None:
-        attempt, pod, worker, started = row
-        record = Attempt(
-            attempt=attempt,
-            pod=pod,
-            worker=worker,
-            began=started,
-            ended=tx.now,
-            message=message,
-            is_counted=is_counted,
-        )
-        record_attempt(tx.db, seq, record)
-
-
 def _held(db: sqlite3.Connection, id: str, attempt: int) -> int | None:
     """The task, if the attempt is its present one and in progress."""
     row = db.execute(
@@ -441,7 +355,3 @@ def _put_content(
         f"INSERT INTO {table}(seq, head, size, object, data) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
         (seq, head, content.size, content.object, content.data),
     )
-
-
-def _touch(tx: Transaction, seq: int) -> None:
-    tx.touched.add(tx.db.execute("SELECT id FROM task WHERE seq = ?", (seq,)).fetchone()[0])
