@@ -165,6 +165,7 @@ def make_context(settings: GatewaySettings, upstreams: Upstreams | None = None) 
     """What the parts share; connects to nothing. `upstreams`: other replicas than those that the
     settings say. Raises GatewaySettingsError."""
     identity = open_identity(settings)
+    _check_callback_secret(settings)
     metrics = GatewayMetrics()
     store = open_store(settings, metrics.observe_commit)
     return GatewayContext(
@@ -224,6 +225,15 @@ def _open_objects(settings: GatewaySettings) -> ObjectStore | None:
         return open_objects(settings.objects, settings.serving)
     except ObjectStoreError as error:
         raise GatewaySettingsError(f"objects: {error}") from None
+
+
+def _check_callback_secret(settings: GatewaySettings) -> None:
+    """A process that only accepts does not sign, and so may lack the file."""
+    if settings.callback_secret_file is None or settings.role == "accept":
+        return
+    from servedeck.gateway.delivery.callbacks import check_secret  # with the client of the worker
+
+    check_secret(settings.callback_secret_file)
 
 
 def _make_upstreams(settings: GatewaySettings) -> Upstreams:
