@@ -75,7 +75,7 @@ class Gateway:
         self._starting = self._add_part("start", self._open_and_start())
 
     async def _open_and_start(self) -> None:
-        await self._open_store()
+        problem = await self._open_store()
         context = self.context
         self._add_part("feed", context.hub.run())
         if context.settings.role == "accept":
@@ -89,10 +89,18 @@ class Gateway:
             self._add_part("worker", self._worker.run())
         self.state.not_ready = ""
         self._opened.set()
-        _log.info("The gateway of %s is ready.", context.settings.serving)
+        if problem:
+            _log.warning(
+                "The gateway of %s has started, but is not ready: %s",
+                context.settings.serving,
+                problem,
+            )
+        else:
+            _log.info("The gateway of %s is ready.", context.settings.serving)
 
-    async def _open_store(self) -> None:
-        """Waits while the store is away, as it may start at the same time."""
+    async def _open_store(self) -> str:
+        """Waits while the store is away, as it may start at the same time. Returns why tasks are
+        not safe in it, for which `/readyz` is not ready either."""
         store, problem = self.context.store, ""
         while True:
             try:
@@ -106,8 +114,11 @@ class Gateway:
                 await asyncio.sleep(_RETRY_SECONDS)
         await self._open_queue()
         with suppress(StoreError):
-            if warning := await store.check():
-                _log.warning("The store: %s", warning.removeprefix(_WARNING))
+            found = await store.check()
+            if not found.startswith(_WARNING):
+                return found
+            _log.warning("The store: %s", found.removeprefix(_WARNING))
+        return ""
 
     async def _open_queue(self) -> None:
         """A queue that was closed when it was turned off, by a gateway that is no longer there (its

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import subprocess
 import sys
@@ -211,6 +212,30 @@ async def test_a_gateway_that_only_accepts_may_lack_the_secret_of_callbacks(tmp_
     await make_context(settings(tmp_path, role="accept", **shared)).store.close()
     with pytest.raises(GatewaySettingsError, match="callback_secret_file"):
         make_context(settings(tmp_path, role="deliver", **shared))
+
+
+@pytest.mark.parametrize(
+    ("found", "is_ready"),
+    [("", True), ("warning: It syncs late.", True), ("It may delete tasks.", False)],
+)
+async def test_only_a_gateway_that_is_ready_says_so_in_the_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    found: str,
+    is_ready: bool,
+) -> None:
+    async def check(self: SqliteStore) -> str:
+        return found
+
+    monkeypatch.setattr(SqliteStore, "check", check)
+    caplog.set_level(logging.INFO)
+    async with running_gateway(settings(tmp_path)) as gateway:
+        await gateway.wait_until_open()
+    assert ("The gateway of chat/llama is ready." in caplog.messages) is is_ready
+    not_ready = "The gateway of chat/llama has started, but is not ready: It may delete tasks."
+    assert (not_ready in caplog.messages) is not is_ready
+    assert ("The store: It syncs late." in caplog.messages) is found.startswith("warning")
 
 
 async def test_servings_that_share_an_object_store_keep_their_objects(tmp_path: Path) -> None:
