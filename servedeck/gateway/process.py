@@ -75,7 +75,7 @@ class Gateway:
         self._starting = self._add_part("start", self._open_and_start())
 
     async def _open_and_start(self) -> None:
-        await self._open_store()
+        problem = await self._open_store()
         context = self.context
         self._add_part("feed", context.hub.run())
         if context.settings.role == "accept":
@@ -89,10 +89,18 @@ class Gateway:
             self._add_part("worker", self._worker.run())
         self.state.not_ready = ""
         self._opened.set()
-        _log.info("The gateway of %s is ready.", context.settings.serving)
+        if problem:
+            _log.warning(
+                "The gateway of %s has started, but is not ready: %s",
+                context.settings.serving,
+                problem,
+            )
+        else:
+            _log.info("The gateway of %s is ready.", context.settings.serving)
 
-    async def _open_store(self) -> None:
-        """Waits while the store is away, as it may start at the same time."""
+    async def _open_store(self) -> str:
+        """Waits while the store is away, as it may start at the same time. Returns why tasks are
+        not safe in it, for which `/readyz` is not ready either."""
         store, problem = self.context.store, ""
         while True:
             try:
@@ -106,8 +114,11 @@ class Gateway:
                 await asyncio.sleep(_RETRY_SECONDS)
         await self._open_queue()
         with suppress(StoreError):
-            if warning := await store.check():
-                _log.warning("The store: %s", warning.removeprefix(_WARNING))
+            found = await store.check()
+            if not found.startswith(_WARNING):
+                return found
+            _log.warning("The store: %s", found.removeprefix(_WARNING))
+        return ""
 
     async def _open_queue(self) -> None:
         """A queue that was closed when it was turned off, by a gateway that is no longer there (its
@@ -165,6 +176,7 @@ def make_context(settings: GatewaySettings, upstreams: Upstreams | None = None) 
     """What the parts share; connects to nothing. `upstreams`: other replicas than those that the
     settings say. Raises GatewaySettingsError."""
     identity = open_identity(settings)
+    _check_callback_secret(settings)
     metrics = GatewayMetrics()
     store = open_store(settings, metrics.observe_commit)
     return GatewayContext(
@@ -224,6 +236,15 @@ def _open_objects(settings: GatewaySettings) -> ObjectStore | None:
         return open_objects(settings.objects, settings.serving)
     except ObjectStoreError as error:
         raise GatewaySettingsError(f"objects: {error}") from None
+
+
+def _check_callback_secret(settings: GatewaySettings) -> None:
+    """A process that only accepts does not sign, and so may lack the file."""
+    if settings.callback_secret_file is None or settings.role == "accept":
+        return
+    from servedeck.gateway.delivery.callbacks import check_secret  # with the client of the worker
+
+    check_secret(settings.callback_secret_file)
 
 
 def _make_upstreams(settings: GatewaySettings) -> Upstreams:

@@ -30,7 +30,7 @@ class CallbackResolver(AbstractResolver):
         """Raises CallbackRefusedError if one of the addresses is not allowed."""
         entry = find_entry(clean_host(host), port, self._allowed)
         if entry is None:
-            raise CallbackRefusedError("its host is not among callback_hosts.")
+            raise CallbackRefusedError(f"{host} with port {port} is not among callback_hosts.")
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
         results: list[ResolveResult] = []

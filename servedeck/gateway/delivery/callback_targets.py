@@ -44,7 +44,7 @@ def check_target(url: str, allowed: Sequence[str]) -> URL:
     if target.user is not None or target.password is not None:
         raise CallbackRefusedError("its URL has a user.")
     if find_entry(host, port, allowed) is None:
-        raise CallbackRefusedError("its host is not among callback_hosts.")
+        raise CallbackRefusedError(f"{host} with port {port} is not among callback_hosts.")
     return target.with_fragment(None)
 
 

@@ -21,6 +21,7 @@ from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.delivery.callback_resolver import CallbackResolver
 from servedeck.gateway.delivery.callback_targets import CallbackRefusedError, check_target
 from servedeck.gateway.messages import RequestHead
+from servedeck.gateway.settings import GatewaySettingsError
 from servedeck.gateway.stores.store import Callback, StoreError
 
 _BATCH = 16
@@ -140,6 +141,16 @@ class Callbacks:
             if isinstance(error.os_error, CallbackRefusedError):
                 raise error.os_error from None
             raise
+
+
+def check_secret(file: Path) -> None:
+    """Raises GatewaySettingsError if callbacks cannot be signed with what is in it."""
+    try:
+        sign(file.read_bytes(), "", 0, b"")
+    except CallbackRefusedError as error:
+        raise GatewaySettingsError(f"callback_secret_file: {file}: {error}") from None
+    except OSError as error:
+        raise GatewaySettingsError(f"callback_secret_file: {file}: {error.strerror}.") from None
 
 
 def callback_id(task: Task) -> str:

@@ -82,5 +82,9 @@ async def find_task(context: GatewayContext, scope: Scope, id: str) -> Found:
 
 def gone(id: str) -> HttpError:
     return HttpError(
-        410, "The task is no longer kept", "Its time to be fetched has passed.", task=id
+        410,
+        "The task is not kept",
+        "It was deleted, as its time to be fetched has passed or by an operator; or it was never"
+        " stored, if its request was answered with 503.",
+        task=id,
     )

@@ -19,7 +19,8 @@ _log = logging.getLogger(__name__)
 
 class DrainRate:
     """Tasks that end in a second, by the last minutes. It is read from the store now and then in
-    the background: no request waits for it."""
+    the background: no request waits for it. Minutes in which nothing waited do not count: as many
+    ended in them as came, however fast."""
 
     def __init__(self, store: TaskStore) -> None:
         self._store = store
@@ -44,12 +45,10 @@ class DrainRate:
 
     async def _read(self) -> None:
         try:
-            minutes = (await self._store.minutes())[-_MINUTES:]
-            if minutes:
-                ended = sum(one.completed + one.failed + one.cancelled for one in minutes)
-                # Minutes in which nothing happened are left out; the last one is not over.
-                seconds = max(60.0, minutes[-1].time - minutes[0].time + 30.0)
-                self._rate = ended / seconds
+            minutes = [one for one in (await self._store.minutes())[-_MINUTES:] if one.depth]
+            ended = sum(one.completed + one.failed + one.cancelled for one in minutes)
+            # The last one is mostly not over.
+            self._rate = ended / max(60.0, 60.0 * len(minutes) - 30.0)
         except StoreError as error:
             _log.debug("The drain rate cannot be read: %s", error)
         finally:

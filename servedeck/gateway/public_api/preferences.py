@@ -183,7 +183,7 @@ def _callback(value: str | None, settings: GatewaySettings) -> str:
     try:
         check_target(value, settings.callback_hosts)
     except CallbackRefusedError as error:
-        raise _bad(name, f"cannot be used: {error}") from None
+        raise HttpError(400, f"Bad {name}", f"The header {name} cannot be used: {error}") from None
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import subprocess
 import sys
@@ -183,6 +184,9 @@ def test_a_secret_of_the_settings_is_used(tmp_path: Path) -> None:
         ({"service": "chat/llama", "upstreams": ()}, "service must be NAMESPACE/NAME:PORT"),
         ({"admin_key_file": "none"}, "admin_key_file: .*No such file"),
         ({"service_authorization_file": "empty"}, "service_authorization_file: .*one line"),
+        ({"callback_secret_file": "none"}, "callback_secret_file: .*No such file"),
+        ({"callback_secret_file": "empty"}, "callback_secret_file: .*is empty"),
+        ({"callback_secret_file": "bad"}, "callback_secret_file: .*Base64"),
     ],
 )
 async def test_settings_that_cannot_be_used_are_named(
@@ -192,9 +196,46 @@ async def test_settings_that_cannot_be_used_are_named(
     Path("short").write_bytes(b"s" * 31)
     Path("long").write_bytes(b"s" * 32)
     Path("empty").write_bytes(b"\n")
+    Path("bad").write_bytes(b"whsec_?")
     with pytest.raises(GatewaySettingsError, match=said):
         async with running_gateway(settings(Path(), **changes)):
             pass
+
+
+async def test_a_gateway_that_only_accepts_may_lack_the_secret_of_callbacks(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"s" * 32)
+    shared = {
+        "store": "valkey://127.0.0.1:1",
+        "secret_file": tmp_path / "secret",
+        "callback_secret_file": tmp_path / "none",
+    }
+    await make_context(settings(tmp_path, role="accept", **shared)).store.close()
+    with pytest.raises(GatewaySettingsError, match="callback_secret_file"):
+        make_context(settings(tmp_path, role="deliver", **shared))
+
+
+@pytest.mark.parametrize(
+    ("found", "is_ready"),
+    [("", True), ("warning: It syncs late.", True), ("It may delete tasks.", False)],
+)
+async def test_only_a_gateway_that_is_ready_says_so_in_the_log(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    found: str,
+    is_ready: bool,
+) -> None:
+    async def check(self: SqliteStore) -> str:
+        return found
+
+    monkeypatch.setattr(SqliteStore, "check", check)
+    caplog.set_level(logging.INFO)
+    async with running_gateway(settings(tmp_path)) as gateway:
+        await gateway.wait_until_open()
+    assert ("The gateway of chat/llama is ready." in caplog.messages) is is_ready
+    not_ready = "The gateway of chat/llama has started, but is not ready: It may delete tasks."
+    assert (not_ready in caplog.messages) is not is_ready
+    assert ("The store: It syncs late." in caplog.messages) is found.startswith("warning")
 
 
 async def test_servings_that_share_an_object_store_keep_their_objects(tmp_path: Path) -> None:

@@ -203,6 +203,7 @@ async def test_a_task_of_another_caller_is_not_known(tmp_path: Path, what: str) 
         gone = gateway.context.identity.new_id(gateway.context.identity.owner_of("Bearer a"))
         answer = await gateway.ask("GET", f"/-/async/tasks/{gone}{what}", headers=AUTH)
         assert (answer.status, answer.json()["task"]) == (410, gone)
+        assert "by an operator; or it was never stored" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("action", ["cancel", "retry"])

@@ -219,6 +219,17 @@ async def test_a_callback_to_an_allowed_host(tmp_path: Path, host: str, url: str
         assert msgspec.json.decode(found.head, type=RequestHead).callback == url
 
 
+async def test_a_callback_to_another_port_names_it(tmp_path: Path) -> None:
+    async with running_gateway(
+        tmp_path, callback_hosts=("hooks.example",), callback_secret_file=tmp_path / "secret"
+    ) as gateway:
+        answer = await gateway.submit(headers={"X-Async-Callback": "https://hooks.example:8443/x"})
+        assert answer.json()["detail"] == (
+            "The header X-Async-Callback cannot be used: hooks.example with port 8443 is not among"
+            " callback_hosts."
+        )
+
+
 async def test_no_callback_where_none_is_allowed(tmp_path: Path) -> None:
     async with running_gateway(tmp_path) as gateway:
         answer = await gateway.submit(headers={"X-Async-Callback": "https://a.example/"})

@@ -64,17 +64,25 @@ async def find_risk(valkey: ValkeyConnection) -> str:
     if information.get("role") != "master":
         await valkey.reconnect()
         return f"{valkey.address} is a replica and cannot be written to."
-    match await valkey.parameter("appendfsync"):
-        case "no":
-            return (
-                f"{valkey.address} leaves it to the system when tasks reach the disk;"
-                " set appendfsync always."
-            )
-        case "everysec":
-            return (
-                f"warning: {valkey.address} writes its disk once a second: a power cut loses"
-                " what was accepted in the last one; set appendfsync always."
-            )
-    if valkey.uses_scripts:
+    synced = await valkey.parameter("appendfsync")
+    if synced == "no":
+        return (
+            f"{valkey.address} leaves it to the system when tasks reach the disk;"
+            " set appendfsync always."
+        )
+    if valkey.uses_scripts or _is_full(information):
         return f"warning: The memory of {valkey.address} is full: it takes no task."
+    if synced == "everysec":
+        return (
+            f"warning: {valkey.address} writes its disk once a second: a power cut loses"
+            " what was accepted in the last second or more; set appendfsync always."
+        )
     return ""
+
+
+def _is_full(information: Mapping[str, Any]) -> bool:
+    """Whether it refuses commands that need memory; its buffers of the append-only file and of
+    replicas do not count."""
+    most = int(information.get("maxmemory", 0))
+    buffers = int(information.get("mem_not_counted_for_evict", 0))
+    return 0 < most <= int(information.get("used_memory", 0)) - buffers
