@@ -123,12 +123,11 @@ class ValkeyServer:
 
     def repair(self) -> str:
         """Run the script of deploy/valkey; returns what it says."""
-        # The server is its own tool for such files, by the name that it is called by.
-        kind = "valkey" if "valkey" in Path(self._path).name else "redis"
-        tool = self._folder / f"{kind}-check-aof"
         wrapper = self._folder / "bin" / "valkey-check-aof"
         if not wrapper.exists():
-            tool.symlink_to(self._path)
+            # It comes with the server, and is of the same name.
+            tool = self._path.removesuffix("-server") + "-check-aof"
+            assert Path(tool).exists(), f"{tool} is missing beside the server"
             wrapper.parent.mkdir()
             wrapper.write_text(f'#!/bin/sh\nexec "{tool}" "$@"\n')
             wrapper.chmod(0o755)
