@@ -178,9 +178,14 @@ async def send_bytes(
         (b"content-length", b"%d" % len(body)),
         *headers,
     ]
-    if isinstance(send, Response) and send.send_whole(status, all_headers, body):
+    await send_response(send, status, all_headers, body)
+
+
+async def send_response(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
+    """`headers` have the length of the body. By one write, where that is possible."""
+    if isinstance(send, Response) and send.send_whole(status, headers, body):
         return
-    await send({"type": "http.response.start", "status": status, "headers": all_headers})
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -22,6 +22,7 @@ from servedeck.gateway.asgi import (
     content_length,
     is_valid_header,
     receive_part,
+    send_response,
     take_body,
     until_disconnect,
 )
@@ -124,13 +125,12 @@ class PassThrough:
                 raise aiohttp.ClientPayloadError("not the status of an answer")
             self._context.metrics.passed_through.labels(str(status)).inc()
             has_body = method != "HEAD" and status not in _WITHOUT_BODY
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": status,
-                    "headers": _response_headers(response, status),
-                }
-            )
+            headers = _response_headers(response, status)
+            whole = _whole_body(response) if has_body else None
+            if whole is not None:
+                await send_response(send, status, headers, whole)
+                return
+            await send({"type": "http.response.start", "status": status, "headers": headers})
             more = has_body
             try:
                 while more:
@@ -173,6 +173,14 @@ class PassThrough:
             status, what = 502, "It closed the connection, or its answer is not HTTP."
         self._context.metrics.passed_through.labels(str(status)).inc()
         return HttpError(status, "The inference server did not answer", what)
+
+
+def _whole_body(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body, if all of it came with the head, as that of most responses does."""
+    content, length = response.content, response.content_length
+    if not length or not content.is_eof() or content.exception() is not None:
+        return None
+    return content.read_nowait() if content.total_bytes == length else None
 
 
 class _Body:

@@ -115,6 +115,35 @@ async def test_a_request_arrives_as_it_was_sent(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        OK,  # whole: by one write
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 299 Other\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+    ids=["whole", "empty", "chunked"],
+)
+async def test_requests_one_after_the_other(tmp_path: Path, response: bytes) -> None:
+    server = RawServer(response)
+    async with (
+        server.running() as url,
+        running_gateway(tmp_path, upstreams=FixedUpstreams([url])) as gateway,
+    ):
+        one = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n%02d"
+        last = b"GET /9 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        answer = await exchange_raw(gateway.port, one % (1, 1) + one % (2, 2) + last)
+    status = b"HTTP/1.1 " + response[9:12]
+    answers = answer.split(status)[1:]
+    assert len(answers) == 3
+    for each in answers:
+        head, _, body = each.partition(b"\r\n\r\n")
+        expected = {b"content-length: 2": b"ok", b"content-length: 0": b""}
+        framing = next((one for one in expected if one in head), b"")
+        assert body == expected.get(framing, b"2\r\nok\r\n0\r\n\r\n")
+    assert [head_of(one)[0].split()[1] for one in server.requests] == [b"/1", b"/2", b"/9"]
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS", "HEAD", "POST"])
 async def test_requests_without_a_body(tmp_path: Path, method: str) -> None:
     server = RawServer(OK)
