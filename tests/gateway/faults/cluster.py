@@ -93,13 +93,6 @@ class Account:
         self.claims: Counter[str] = Counter()
         self._cursor = START
 
-    @classmethod
-    async def read(cls, store: TaskStore) -> Account:
-        """All events, of which the first must still be kept."""
-        found = cls()
-        await found.read_on(store)
-        return found
-
     async def read_on(self, store: TaskStore, wait: float = 0) -> None:
         """The events since the last call; waits at most so many seconds for the first."""
         while events := await store.read_feed(self._cursor, _PAGE, wait):

@@ -22,6 +22,8 @@ ROUNDS = 3
 """Kills of a run."""
 BETWEEN = 100
 """Requests that are accepted between two kills."""
+RATE = 400.0
+"""Requests a second, at most."""
 
 
 @pytest.fixture
@@ -48,8 +50,13 @@ async def run(
 ) -> Account:
     """Submit requests from many callers, and kill after each BETWEEN of them."""
     accepted: list[str] = []
+    store = cluster.open_store()
+    await store.open()
+    account = Account()
+    # From the first event on: the feed keeps only so many.
+    following = asyncio.create_task(account.follow(store))
     load = Load(port_of(cluster), REQUEST, connections=16, on_accept=accepted.append)
-    sending = asyncio.create_task(load.run_closed(1e9))
+    sending = asyncio.create_task(load.run(RATE, 1e9))
     try:
         for _ in range(rounds):
             wanted = len(accepted) + BETWEEN
@@ -62,12 +69,13 @@ async def run(
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         load.close()
-    store = cluster.open_store()
-    await store.open()
     try:
         await wait_until_drained(store)
-        account = await Account.read(store)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await account.read_on(store)
     finally:
+        following.cancel()
         await store.close()
     assert len(set(accepted)) == len(accepted)
     assert account.lost(accepted) == []
