@@ -1,6 +1,6 @@
 """What uvicorn's protocol on httptools lacks for clients that are not trusted: limits on the size
 of a head, on its time, on connections and on clients that do not read, and the checks of RFC 9112
-that httptools omits. And what ASGI has no words for: ExchangeControl."""
+that httptools omits. And what ASGI does not cover: ExchangeControl."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_HEAD_BYTES = 64 << 10
 """Request line and headers. Also the most that is read of chunk extensions and trailers at a time,
 which httptools would collect without limit."""
 HEAD_SECONDS = 30.0
-"""From the connection, or the first byte of a further request, to the end of the head; anew from
+"""From the connection, or the first byte of a further request, to the end of the head; again from
 the answer to the request before, as until then a client may have to wait."""
 MAX_CONNECTIONS = 4096
 

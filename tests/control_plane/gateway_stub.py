@@ -41,7 +41,7 @@ class GatewayStub:
     is_old: bool = False
     """Of a version that cannot be closed, and deletes nothing."""
     forgotten: int = 0
-    """Tasks that it was told to delete."""
+    """How many tasks were deleted."""
     forget_status: int = 200
     keys: dict[str, str] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)

@@ -137,12 +137,12 @@ async def test_an_earlier_gateway_that_cannot_be_closed_is_turned_off(queue: Que
     await queue.create_serving()
     await queue.turn_on()
     stub = stub_of(queue, pending=1, is_old=True)
-    told: list[str] = []
+    progress: list[str] = []
     with stub.serve():
         plan = await queue.plan(OFF)
-        result = await queue.run(plan, may_cancel=True, on_progress=told.append)
+        result = await queue.run(plan, may_cancel=True, on_progress=progress.append)
     assert result.outcome is Outcome.DONE, result.message
-    assert "Its gateway is of an earlier version, which cannot be closed." in told
+    assert "Its gateway is of an earlier version, which cannot be closed." in progress
     assert "which cannot delete what is stored of its tasks: that stays" in result.message
     assert queue.existing() == []
 

@@ -67,10 +67,6 @@ class Worker:
         """At present, whether or not the store knows."""
         return self._report.status
 
-    @property
-    def running_count(self) -> int:
-        return len(self._running)
-
     async def run(self) -> None:
         """Deliver until `drain` has ended, or until it is cancelled: then the requests are cut off
         and the tasks are left to their leases, as when the process is killed."""

@@ -71,7 +71,7 @@ async def test_no_more_is_claimed_than_can_be_started(make_gateway: MakeGateway)
         ids = [await gateway.submit() for _ in range(10)]
         async with gateway.running():
             await wait_until(lambda: len(server.requests) == 2)
-            assert gateway.worker.running_count == 2
+            assert len(gateway.worker._running) == 2
             assert max(gateway.store.claim_limits) == 2
             await gateway.store.set_control(Control(concurrency=0))
             await wait_until(lambda: len(server.requests) == 3)
@@ -107,7 +107,7 @@ async def test_a_cancel_aborts_the_request(make_gateway: MakeGateway, is_stream:
                 await eventually(lambda: gateway.parts(id))
             await gateway.store.cancel(id, 60)
             await with_timeout(server.requests[0].was_aborted.wait())
-            await wait_until(lambda: not gateway.worker.running_count)
+            await wait_until(lambda: not gateway.worker._running)
         assert (await gateway.find(id)).state is TaskState.CANCELLED
         assert gateway.store.calls["finish"] == gateway.store.calls["retry"] == 0
 
@@ -131,7 +131,7 @@ async def test_what_another_worker_has_is_aborted_and_not_ended(make_gateway: Ma
             await wait_until(lambda: server.requests)
             await gateway.take_away(id)
             await with_timeout(server.requests[0].was_aborted.wait())
-            await wait_until(lambda: not gateway.worker.running_count)
+            await wait_until(lambda: not gateway.worker._running)
         assert (await gateway.find(id)).state is TaskState.PROCESSING
         assert gateway.store.calls["finish"] == gateway.store.calls["retry"] == 0
 
@@ -194,7 +194,7 @@ async def test_an_end_that_was_recorded_without_an_answer_keeps_its_object(
         id = await gateway.submit()
         async with gateway.running(with_hub=False):
             await wait_until(lambda: gateway.store.calls["finish"] == 2)
-            await wait_until(lambda: not gateway.worker.running_count)
+            await wait_until(lambda: not gateway.worker._running)
         assert await gateway.body(id) == b"x" * 5000
         assert gateway.metric("fenced_total") == 0
 
@@ -210,7 +210,7 @@ async def test_the_object_of_a_fenced_end_is_deleted(
             await wait_until(lambda: server.requests)
             await gateway.take_away(id)
             go_on.set()
-            await wait_until(lambda: not gateway.worker.running_count)
+            await wait_until(lambda: not gateway.worker._running)
         assert gateway.metric("fenced_total") == 1
         assert (await gateway.find(id)).state is TaskState.PROCESSING
         assert not [one for one in (tmp_path / "objects").rglob("*") if one.is_file()]
@@ -310,7 +310,7 @@ async def test_what_was_given_up_is_not_released(make_gateway: MakeGateway) -> N
         id = await gateway.submit()
         async with gateway.running():
             await wait_until(lambda: gateway.worker._running.keys == [(id, 1)])
-            await wait_until(lambda: not gateway.worker.running_count)
+            await wait_until(lambda: not gateway.worker._running)
             gateway.store.shift = 1000
             before = gateway.store.calls["release"]
             gateway.worker._leases.check_now()
@@ -340,7 +340,7 @@ async def test_an_error_in_a_record_leaves_the_task_to_its_lease(make_gateway: M
         id = await gateway.submit()
         async with gateway.running():
             await wait_until(lambda: gateway.store.calls["finish"])
-            await wait_until(lambda: not gateway.worker.running_count)
+            await wait_until(lambda: not gateway.worker._running)
             del gateway.store.before["finish"]
             gateway.store.shift += gateway.settings.lease + 1
             assert (await gateway.wait_for(id)).attempt == 2

@@ -1,4 +1,4 @@
-"""When callers are told to come back."""
+"""The Retry-After of callers, by how fast tasks end."""
 
 from __future__ import annotations
 

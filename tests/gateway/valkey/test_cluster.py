@@ -39,9 +39,9 @@ class Cluster:
 
     def __init__(self, nodes: list[ValkeyServer], buses: list[int]) -> None:
         self.nodes = nodes
-        self.told(nodes[0], "ADDSLOTSRANGE", "0", str(SLOTS - 1))
+        self.command(nodes[0], "ADDSLOTSRANGE", "0", str(SLOTS - 1))
         for node, bus in zip(nodes[1:], buses[1:], strict=True):
-            self.told(nodes[0], "MEET", "127.0.0.1", str(node.port), str(bus))
+            self.command(nodes[0], "MEET", "127.0.0.1", str(node.port), str(bus))
         self.slot = int(nodes[0].ask("CLUSTER", "KEYSLOT", f"{{{SERVING}}}:")[1:])
         wait_until_sync(self.agrees, "a cluster that agrees")
 
@@ -54,7 +54,7 @@ class Cluster:
         )
 
     @staticmethod
-    def told(node: ValkeyServer, *command: str) -> None:
+    def command(node: ValkeyServer, *command: str) -> None:
         answer = node.ask("CLUSTER", *command)
         assert answer.startswith("+OK"), answer
 
@@ -63,8 +63,8 @@ class Cluster:
         return node.ask("CLUSTER", "MYID").split("\r\n")[1]
 
     def begin_move(self, source: ValkeyServer, target: ValkeyServer) -> None:
-        self.told(target, "SETSLOT", str(self.slot), "IMPORTING", self.id_of(source))
-        self.told(source, "SETSLOT", str(self.slot), "MIGRATING", self.id_of(target))
+        self.command(target, "SETSLOT", str(self.slot), "IMPORTING", self.id_of(source))
+        self.command(source, "SETSLOT", str(self.slot), "MIGRATING", self.id_of(target))
 
     def end_move(self, source: ValkeyServer, target: ValkeyServer) -> None:
         """Move the keys of the slot, and say where they are."""
@@ -75,7 +75,7 @@ class Cluster:
             )
             assert answer.startswith("+OK"), answer
         for one in (target, source, *self.nodes):
-            self.told(one, "SETSLOT", str(self.slot), "NODE", self.id_of(target))
+            self.command(one, "SETSLOT", str(self.slot), "NODE", self.id_of(target))
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ async def test_a_failover_to_a_replica(
     """The settings name one node; another has the serving, is lost, and its replica takes over."""
     cluster = start_cluster(start_valkey, ports, 3)
     owner, named, replica = cluster.nodes
-    cluster.told(replica, "REPLICATE", cluster.id_of(owner))
+    cluster.command(replica, "REPLICATE", cluster.id_of(owner))
     await wait_until(lambda: "master_link_status:up" in replica.ask("INFO", "replication"))
     for store in (of_replica := make_store(replica), make_store(named)):
         # a replica cannot be given functions, and leads to its primary
@@ -226,7 +226,7 @@ async def test_a_failover_to_a_replica(
     await asyncio.to_thread(owner.kill)
     # the node of the settings names it still
     await _until(store, f"Valkey at 127.0.0.1:{owner.port} cannot be reached.")
-    cluster.told(replica, "FAILOVER", "TAKEOVER")
+    cluster.command(replica, "FAILOVER", "TAKEOVER")
     for one in (store, of_replica):
         await _until(one, "")
         assert {task.id for task in await one.page(None, "", 100)} >= set(accepted)

@@ -104,5 +104,5 @@ def record_cut_attempt(tx: Transaction, seq: int, message: str, *, is_counted: b
 
 
 def touch(tx: Transaction, seq: int) -> None:
-    """Whoever follows the task is told of the change."""
+    """Wake those who wait for a change of the task, after the commit."""
     tx.touched.add(tx.db.execute("SELECT id FROM task WHERE seq = ?", (seq,)).fetchone()[0])

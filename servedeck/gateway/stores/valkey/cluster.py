@@ -22,7 +22,8 @@ class Node(NamedTuple):
 
 
 def named_node(error: MovedError, asked: Node) -> Node | None:
-    """The node that has the serving, as another one told; None if that is no address."""
+    """The node that has the serving, as the one that was asked named it; None if that is no
+    address."""
     # the host is left out where it is the one that was asked
     node = Node(error.host or asked.host, error.port)
     is_host = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._:-]{0,253}[A-Za-z0-9])?|::1", node.host)
