@@ -13,6 +13,13 @@ from typing import TypeVar
 
 import msgspec
 
+from servedeck.async_queue.errors import (
+    AsyncQueueError,
+    NotInstalledError,
+    NotPermittedError,
+    TooOldError,
+    UnreachableError,
+)
 from servedeck.async_queue.tasks import Changed, QueueStatus, TaskState
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
@@ -26,28 +33,6 @@ _TIMEOUT = 15.0
 """Seconds without an answer of the gateway."""
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
-
-
-class AsyncQueueError(ClusterError):
-    """The gateway does not do what it is asked. `str()` is one sentence."""
-
-
-class NotInstalledError(AsyncQueueError):
-    """The serving has no async gateway."""
-
-
-class NotPermittedError(AsyncQueueError):
-    """The user may not read the gateway's Secret or use its Service, or the gateway does not accept
-    the key."""
-
-
-class UnreachableError(AsyncQueueError):
-    """No gateway answers, or it cannot ask its store: try again later. What it was asked to do may
-    have been done."""
-
-
-class TooOldError(AsyncQueueError):
-    """The gateway is of another version, which does not have this."""
 
 
 class AccessKey(StrEnum):

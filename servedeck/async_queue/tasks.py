@@ -75,6 +75,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     is_stream: bool = False
     request_bytes: int = 0
     response_bytes: int = 0
+    prompt_tokens: int | None = None
+    """As `usage` of the stored response says (OpenAI's API); None if it does not."""
+    completion_tokens: int | None = None
 
 
 class TaskDetail(Task, frozen=True, kw_only=True):
@@ -105,6 +108,30 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it counts to max_attempts: one that a gateway handed back does not."""
 
 
+class RequestView(msgspec.Struct, frozen=True, kw_only=True):
+    """Head of a request, without credentials; other values that look secret are "[hidden]"."""
+
+    method: str = "POST"
+    path: str = "/"
+    """With its query, percent-encoded as it was received."""
+    headers: list[tuple[str, str]] = []
+    """Those that the inference server gets."""
+    model: str = ""
+    is_stream: bool = False
+    attempt_seconds: float | None = None
+    """Time limit of one attempt."""
+    callback: str = ""
+    """URL that is notified of the end."""
+
+
+class ResponseView(msgspec.Struct, frozen=True, kw_only=True):
+    """Head of a response; values that look secret are "[hidden]"."""
+
+    status: int
+    headers: list[tuple[str, str]] = []
+    is_event_stream: bool = False
+
+
 class AttemptList(msgspec.Struct, frozen=True, kw_only=True):
     items: list[Attempt]
     """The oldest first; the last 100 at most."""
@@ -124,11 +151,13 @@ class FeedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     items: list[Task]
-    """The newest first."""
+    """The newest first, unless it is asked otherwise."""
     next: str = ""
     """Cursor of the next page; "" on the last."""
     feed: str = ""
     """Cursor of the feed from before the page was read, so that no change is missed."""
+    time: float | None = None
+    """The time then, by the clock of the store; None of a gateway of an earlier version."""
 
 
 class StateCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,9 +217,14 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     """namespace/name"""
     version: str
     """Of servedeck."""
+    time: float | None = None
+    """The time when it was read, by the clock of the store; None of a gateway of an earlier
+    version."""
     counts: StateCounts
     backlog: int
     """What KEDA scales by: pending and processing."""
+    oldest: float | None = None
+    """When the oldest pending task was created."""
     oldest_seconds: float | None = None
     """Age of the oldest pending task."""
     paused: bool = False
@@ -209,6 +243,44 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerStatus] = []
     blocked_by: str = ""
     """Why nothing drains, one sentence; "" if something does, or nothing waits."""
+    blocked_since: float | None = None
+    """Since when, if that is known."""
+
+
+class TaskAction(StrEnum):
+    """What an operator does to tasks."""
+
+    CANCEL = "cancel"
+    """Of pending and processing ones."""
+    RETRY = "retry"
+    """Of failed ones."""
+    FRONT = "front"
+    """Move pending ones before all others that wait."""
+    FORGET = "forget"
+    """Delete ended ones."""
+
+
+class TaskSelection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of /tasks/actions/{action}: the tasks that it is done to."""
+
+    ids: list[str] | None = None
+    """These, at most MAX_SELECTED; None: all that match the rest."""
+    state: TaskState | None = None
+    q: str = ""
+    """A filter (servedeck.async_queue.task_filter)."""
+    owner: str | None = None
+    reason: FailureReason | None = None
+    credentials: str = ""
+    """"none": a retry sends them without credentials, even if they had some."""
+    after: str = ""
+    """`next` of an earlier answer."""
+    limit: int = 10_000
+    """Tasks that are changed at most."""
+
+
+MAX_SELECTED = 1000
+MAX_READ = 200
+"""Tasks that are read by their ids at once."""
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +292,10 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that could not be changed as they are."""
     message: str = ""
     """Why the first of them was refused, one sentence."""
+    others: dict[TaskState, int] = {}
+    """Tasks that were chosen, but were in another state by then, by that state."""
+    missing: int = 0
+    """Tasks that were chosen by their ids and are not stored any longer."""
     next: str = ""
     """For an action on many tasks: where to go on with the rest, as the parameter `after`; "" if
     all are done."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError
+from servedeck.async_queue.client import AsyncQueueClient
+from servedeck.async_queue.errors import AsyncQueueError
 from servedeck.async_queue.tasks import QueueStatus
 from servedeck.changes.async_queue.plan import AsyncQueuePlan
 from servedeck.changes.async_queue.state import AsyncQueueState, describe_ref, read_state

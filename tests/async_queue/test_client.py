@@ -10,13 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from servedeck.async_queue.client import (
-    AccessKey,
-    AsyncQueueClient,
-    NotPermittedError,
-    TooOldError,
-    UnreachableError,
-)
+from servedeck.async_queue.client import AccessKey, AsyncQueueClient
+from servedeck.async_queue.errors import NotPermittedError, TooOldError, UnreachableError
 from servedeck.async_queue.tasks import Changed, TaskState
 from servedeck.cluster.http.connection import Connection
 from servedeck.gateway.process import Gateway, running_gateway

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from servedeck.async_queue.client import (
-    AsyncQueueClient,
+from servedeck.async_queue.client import AsyncQueueClient
+from servedeck.async_queue.errors import (
     AsyncQueueError,
     NotInstalledError,
     NotPermittedError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError, TooOldError
+from servedeck.async_queue.client import AsyncQueueClient
+from servedeck.async_queue.errors import AsyncQueueError, TooOldError
 from servedeck.changes.async_queue.state import gateway_refs
 from servedeck.changes.operations.operation import (
     ObjectDeletion,

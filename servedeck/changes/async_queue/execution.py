@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError, TooOldError
+from servedeck.async_queue.client import AsyncQueueClient
+from servedeck.async_queue.errors import AsyncQueueError, TooOldError
 from servedeck.async_queue.tasks import TaskState
 from servedeck.changes.async_queue.plan import (
     AsyncQueueAction,

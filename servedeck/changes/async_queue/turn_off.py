@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError
+from servedeck.async_queue.client import AsyncQueueClient
+from servedeck.async_queue.errors import AsyncQueueError
 from servedeck.async_queue.tasks import StateCounts
 from servedeck.changes.async_queue.plan import (
     AsyncQueueOptions,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from servedeck import __version__
-from servedeck.async_queue.client import AsyncQueueClient, AsyncQueueError
+from servedeck.async_queue.client import AsyncQueueClient
+from servedeck.async_queue.errors import AsyncQueueError
 from servedeck.changes.async_queue.plan import (
     AsyncQueueOptions,
     AsyncQueuePlan,

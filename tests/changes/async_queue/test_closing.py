@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from servedeck.async_queue.client import AsyncQueueError, TooOldError, UnreachableError
+from servedeck.async_queue.errors import AsyncQueueError, TooOldError, UnreachableError
 from servedeck.async_queue.tasks import QueueStatus, StateCounts
 from servedeck.changes.async_queue import closing
 from servedeck.changes.operations.deletion_plans import plan_serving_deletion
