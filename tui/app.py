@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from servedeck.detail.detail_service import DetailService
     from servedeck.forwarding.forwards import PortForwards
     from tui.ports.app_context import AppContext
+    from tui.ports.async_queue_service import AsyncQueueService
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.ports.metrics_service import MetricsService
@@ -130,6 +131,7 @@ class ServedeckApp(TerminalApp):
         change_service: ChangeService | None = None,
         bundle_service: BundleService | None = None,
         metrics_service: MetricsService | None = None,
+        async_queue_service: AsyncQueueService | None = None,
         port_forwards: PortForwards | None = None,
         initial_draft: Draft | None = None,
         initial_page: InitialPage | None = None,
@@ -167,6 +169,7 @@ class ServedeckApp(TerminalApp):
         self.kept_edits: dict[tuple[str, ObjectRef], KeptEdit] = {}
         self.bundle_service = bundle_service
         self.metrics_service = metrics_service
+        self.async_queue_service = async_queue_service
         self.port_forwards = port_forwards
         self._change_service = change_service
         self._change_service_ready = asyncio.Event()

@@ -19,6 +19,7 @@ from servedeck.terminal import shows_unicode
 from styles.themes import THEMES
 from tui.actions import ACTIONS
 from tui.app import InitialPage, ServedeckApp
+from tui.async_queue_service import ClusterAsyncQueueService
 from tui.bundle_service import ClusterBundleService
 from tui.deferred_source import DeferredSource
 from tui.log_service import ClusterLogService
@@ -122,6 +123,7 @@ def run(
         clock=now,
     )
     app.metrics_service = ClusterMetricsService(lambda: session)
+    app.async_queue_service = ClusterAsyncQueueService(connection)
     app.bundle_service = ClusterBundleService(
         lambda: session, lambda uid: app.history.timeline.entries(uid), now
     )

@@ -292,6 +292,8 @@ class ServingView:
     """Value of the field rollout with which it goes on; "" where none helps."""
     pods_known: bool = True
     """False if its Pods, or the ReplicaSets that own them, may not be listed."""
+    has_async_queue: bool = False
+    """Whether the Deployment of an async gateway for it is there."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
     _pod_groups: tuple[PodGroup, ...] = field(default=(), init=False, repr=False, compare=False)
     _failing_pods: tuple[PodView, ...] | None = field(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from servedeck.fleet.history import ServingHistory
     from servedeck.forwarding.forwards import PortForwards
     from servedeck.serving.spec.mapping.json_values import JsonObject
+    from tui.ports.async_queue_service import AsyncQueueService
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.ports.log_service import LogService
@@ -97,6 +98,8 @@ class AppContext(Protocol):
     bundle_service: BundleService | None
     """None without a cluster."""
     metrics_service: MetricsService | None
+    """None without a cluster."""
+    async_queue_service: AsyncQueueService | None
     """None without a cluster."""
     port_forwards: PortForwards | None
     """None without a cluster."""
