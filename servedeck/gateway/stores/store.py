@@ -136,6 +136,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     head: bytes = b""
     """JSON of a servedeck.gateway.messages.ResponseHead; b"" if there is no response."""
     body: Content = Content()
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     record: Attempt
     keep: float
     """Seconds until it is deleted."""

@@ -46,6 +46,8 @@ _FIELDS = (
     "owner",
     "request_bytes",
     "response_bytes",
+    "prompt_tokens",
+    "completion_tokens",
 )
 """Columns of `task` that a Task has."""
 

@@ -219,6 +219,8 @@ def finish(tx: Transaction, end: End) -> bool:
         message=end.message,
         status=end.status,
         response_bytes=end.body.size,
+        prompt_tokens=end.prompt_tokens,
+        completion_tokens=end.completion_tokens,
     )
     return True
 
