@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from servedeck.async_queue.tasks import (
+    MAX_READ,
     AttemptList,
     Changed,
     Task,
@@ -23,14 +24,20 @@ from servedeck.gateway.admin_api.answers import (
 )
 from servedeck.gateway.admin_api.bodies import send_body
 from servedeck.gateway.admin_api.masking import mask_request, mask_response, mask_task
-from servedeck.gateway.admin_api.search import DEFAULT_LIMIT, MAX_LIMIT, read_page
+from servedeck.gateway.admin_api.search import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    PageQuery,
+    read_page,
+    read_tasks,
+)
 from servedeck.gateway.asgi import HttpError
 from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.messages import RequestHead, ResponseHead
 from servedeck.gateway.settings import GatewaySettingsError
 from servedeck.gateway.stores.store import Change, Found, Response
 
-_MAX_TEXT = 200
+_NEWEST, _OLDEST = "newest", "oldest"
 
 
 def read_state(text: str) -> TaskState | None:
@@ -55,14 +62,22 @@ class TaskRoutes:
     # -- reading --------------------------------------------------------------------------------
 
     async def page(self, call: Call) -> Reply:
+        if ids := call.values("id", MAX_READ):
+            for id in ids:
+                require_id("id", id, "id must be the id of a task.")
+            return json_reply(await read_tasks(self._store, ids))
         given = call.parameters()
-        text = given.get("q", "")
-        if len(text) > _MAX_TEXT:
-            raise bad_parameter("q", f"q may have {_MAX_TEXT} characters.")
-        limit = read_number(given.get("limit", ""), "limit", DEFAULT_LIMIT, MAX_LIMIT)
-        state = read_state(given.get("state", ""))
-        after = read_after(given)
-        return json_reply(await read_page(self._store, state, text, after, limit))
+        order = given.get("order", "") or _NEWEST
+        if order not in (_NEWEST, _OLDEST):
+            raise bad_parameter("order", f"order must be {_NEWEST} or {_OLDEST}.")
+        query = PageQuery(
+            state=read_state(given.get("state", "")),
+            text=given.get("q", ""),
+            after=read_after(given),
+            limit=read_number(given.get("limit", ""), "limit", DEFAULT_LIMIT, MAX_LIMIT),
+            oldest_first=order == _OLDEST,
+        )
+        return json_reply(await read_page(self._store, query))
 
     async def detail(self, call: Call) -> Reply:
         found = await self._find(call)
@@ -135,7 +150,7 @@ class TaskRoutes:
         return _change_reply(found.task.id, change, "Only a failed task can be retried.")
 
     async def front(self, call: Call) -> Reply:
-        change = await self._store.move_to_front(call.path[0])
+        [change] = await self._store.move_to_front([call.path[0]])
         return _change_reply(call.path[0], change, "Only a pending task can be moved.")
 
     async def cancel_task(self, id: str) -> Change:
@@ -159,9 +174,15 @@ class TaskRoutes:
 def read_after(given: Mapping[str, str]) -> str:
     """The cursor of a page, which is the id of a task. Raises HttpError."""
     after = given.get("after", "")
-    if after and not (len(after) <= 64 and after.isascii() and after.isalnum()):
-        raise bad_parameter("after", "after must be the `next` of an earlier answer.")
+    if after:
+        require_id("after", after, "after must be the `next` of an earlier answer.")
     return after
+
+
+def require_id(name: str, text: str, detail: str) -> None:
+    """Raises HttpError if it cannot be the id of a task."""
+    if not (0 < len(text) <= 64 and text.isascii() and text.isalnum()):
+        raise bad_parameter(name, detail)
 
 
 def no_such_task() -> HttpError:
