@@ -260,7 +260,9 @@ class TaskAction(StrEnum):
     """Delete ended ones."""
 
 
-class TaskSelection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TaskSelection(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """Body of /tasks/actions/{action}: the tasks that it is done to."""
 
     ids: list[str] | None = None

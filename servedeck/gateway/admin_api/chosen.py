@@ -38,6 +38,12 @@ class IdRange(NamedTuple):
         return bool(self.end) and id >= self.end if oldest_first else id < self.first
 
 
+def require_id(name: str, text: str, detail: str) -> None:
+    """Raises HttpError if it cannot be the id of a task."""
+    if not (0 < len(text) <= 64 and text.isascii() and text.isalnum()):
+        raise bad_parameter(name, detail)
+
+
 def read_filter(text: str, now: float) -> TaskFilter:
     """`now` is the time of the store. Raises HttpError."""
     if len(text) > MAX_TEXT:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.async_queue.tasks import StateCounts, TaskState, WorkerStatus
-from servedeck.gateway.admin_api import bulk, queue
+from servedeck.async_queue.tasks import StateCounts, WorkerStatus
+from servedeck.gateway.admin_api import actions, bulk
 from servedeck.gateway.admin_api.queue_status import why_blocked
 from servedeck.gateway.objects import ObjectStoreError
-from servedeck.gateway.stores.store import Change, Content, Control
+from servedeck.gateway.stores.store import Content, Control
 from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
 from tests.gateway.admin_api.rig import POD, Rig, running_rig
 from tests.gateway.admin_api.test_openapi import ADMIN
@@ -292,7 +292,7 @@ async def test_forget_deletes_the_objects_and_finds_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "BATCH", 2)
-    monkeypatch.setattr(queue, "BATCH", 2)
+    monkeypatch.setattr(actions, "BATCH", 2)
     folder = tmp_path / "objects"
     async with running_rig(tmp_path, objects=f"file:{folder}") as rig:
         objects = rig.context.objects
@@ -324,19 +324,3 @@ async def test_forget_deletes_the_objects_and_finds_them_again(
         assert await rig.context.store.unneeded_objects(10) == []
         counts = await rig.context.store.counts()
         assert (counts.pending, counts.completed) == (1, 0)
-
-
-async def test_an_action_that_fails_leaves_none_running(rig: Rig) -> None:
-    for _ in range(3):
-        await rig.submit()
-    done = []
-
-    async def action(task: object) -> Change:
-        done.append(task)
-        if len(done) == 1:
-            raise ValueError("first")
-        return Change(True, TaskState.CANCELLED)
-
-    with pytest.raises(ValueError, match="first"):
-        await bulk.change_tasks(rig.context.store, TaskState.PENDING, action, limit=10)
-    assert len(done) == 3
