@@ -26,7 +26,7 @@ from servedeck.commands.tasks_text import (
 )
 from servedeck.commands.tasks_watch import TaskWatch
 from servedeck.commands.wait import parse_timeout
-from servedeck.serving.text import sanitize
+from servedeck.serving.text import format_count, sanitize
 
 PAGE = 500
 """Tasks that are read at once."""
@@ -125,7 +125,8 @@ async def list_tasks(
     if not printer.end():
         write_lines(err, f"No tasks found in {printer.name}.")
     elif after:
-        write_lines(err, f"servedeck: only {limit:,} tasks are shown; --limit 0 shows all.")
+        shown = format_count(limit, "task")
+        write_lines(err, f"servedeck: {shown} shown, and there are more; --limit 0 shows all.")
     return 0
 
 

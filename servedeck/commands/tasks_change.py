@@ -61,9 +61,11 @@ class ChangeRunner:
             return 0
         total = sum(counts.values())
         if not total and isinstance(options.targets, TaskQuery):
-            self._print_result(None, "No task matches that can be changed; nothing was changed.")
+            done = DONE_WORDS[options.action]
+            self._print_result(None, f"No task matches that can be {done}.", is_refused=False)
             return 0
-        if refusal := await self._confirm(counts, is_cut):
+        # Where it is possible for none, the answer to asking for it says why.
+        if total and (refusal := await self._confirm(counts, is_cut)):
             self._print_result(None, refusal)
             return 1
         run = BulkRun(
@@ -161,7 +163,7 @@ class ChangeRunner:
             }
         )
 
-    def _print_result(self, run: BulkRun | None, summary: str) -> None:
+    def _print_result(self, run: BulkRun | None, summary: str, *, is_refused: bool = True) -> None:
         if self._options.as_json:
             self._print_json(
                 {
@@ -172,11 +174,11 @@ class ChangeRunner:
                     },
                     "missing": run.missing if run else 0,
                     "refused": run.refused if run else 0,
-                    "isComplete": run.is_complete if run else False,
+                    "isComplete": run.is_complete if run else not is_refused,
                     "summary": summary,
                 }
             )
-        elif run is None or run.has_failed:
+        elif run.has_failed if run else is_refused:
             write_lines(self._err, f"servedeck: {summary}")
         else:
             write_lines(self._out, summary)

@@ -39,6 +39,7 @@ _WIDE_COLUMNS = 4
 """Of them, that a narrow table does not have."""
 _MAX_CELL_WIDTH = 100
 _COLUMN_SEPARATOR = "   "
+_SHORT_SECONDS = 9.95
 _TIMES = ("created", "started", "ended", "deadline", "next_attempt", "expires")
 
 
@@ -57,6 +58,12 @@ def format_moment(seconds: float | None) -> str:
     except (OverflowError, ValueError, OSError):
         return ""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def format_seconds(seconds: float) -> str:
+    """A time that something took: "0.8s", "4m10s"."""
+    seconds = max(seconds, 0.0)
+    return f"{seconds:.1f}s" if seconds < _SHORT_SECONDS else format_duration(seconds)
 
 
 # -- the list -------------------------------------------------------------------------------------
@@ -98,8 +105,8 @@ def _cells(task: Task, now: float) -> tuple[str, ...]:
         task.path,
         task.model,
         f"{task.attempt}/{task.max_attempts}",
-        format_duration(timings.waited),
-        format_duration(timings.ran) if has_run else "",
+        format_seconds(timings.waited),
+        format_seconds(timings.ran) if has_run else "",
         format_tokens(task),
         format_duration(max(now - task.created, 0.0)),
         "" if task.status is None else str(task.status),
@@ -148,8 +155,8 @@ def detail_lines(
             yield f"  {name.replace('_', ' ')}: {moment}"
     timings = task_timings(task, attempts, now)
     yield (
-        f"  waited {format_duration(timings.waited)}, ran {format_duration(timings.ran)},"
-        f" total {format_duration(timings.total)}"
+        f"  waited {format_seconds(timings.waited)}, ran {format_seconds(timings.ran)},"
+        f" total {format_seconds(timings.total)}"
     )
     if tokens := format_tokens(task):
         yield f"  tokens (prompt+completion): {tokens}"
@@ -175,7 +182,7 @@ def detail_lines(
 
 def _attempt_line(attempt: Attempt) -> str:
     words = [f"attempt {attempt.attempt}: {format_moment(attempt.began)}"]
-    words += [f"for {format_duration(max(attempt.ended - attempt.began, 0.0))}"]
+    words += [f"for {format_seconds(attempt.ended - attempt.began)}"]
     words += [f"on {attempt.pod}"] if attempt.pod else []
     words += ["no answer" if attempt.status is None else f"status {attempt.status}"]
     words += [] if attempt.is_counted else ["not counted"]
