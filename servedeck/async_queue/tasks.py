@@ -197,6 +197,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     blocked_by: str = ""
     """Why it delivers nothing, one sentence; "" if it does."""
     blocked_since: float | None = None
+    failure: str = ""
+    """Why its last attempts failed by the inference server, one sentence; "" if they did not."""
+    failing_since: float | None = None
     time: float = 0.0
 
 

@@ -130,5 +130,15 @@ async def test_events_of_the_feed_are_as_described(rig: Rig) -> None:
     ADMIN.check(schema, json.loads(line.removeprefix(b"data: ")))
 
 
+async def test_the_queue_in_the_feed_is_as_described(rig: Rig) -> None:
+    await rig.submit()
+    async with rig.session.get(f"{rig.url}/-/async/feed?events=queue") as response:
+        while not (line := await with_timeout(response.content.readline())).startswith(b"data: "):
+            assert line
+    answer = ADMIN.operations["GET", "/-/async/feed"]["responses"]["200"]
+    schema = answer["content"]["text/event-stream"]["x-queue-event-data"]
+    ADMIN.check(schema, json.loads(line.removeprefix(b"data: ")))
+
+
 async def test_it_is_served(rig: Rig) -> None:
     assert await rig.get("/-/async/openapi.json") == ADMIN.document

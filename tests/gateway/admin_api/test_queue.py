@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from servedeck.async_queue.tasks import StateCounts, WorkerStatus
 from servedeck.gateway.admin_api import actions, bulk
 from servedeck.gateway.admin_api.queue_status import why_blocked
 from servedeck.gateway.objects import ObjectStoreError
+from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.stores.store import Content, Control
 from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
 from tests.gateway.admin_api.rig import POD, Rig, running_rig
@@ -57,12 +59,49 @@ async def test_the_state_of_the_queue(rig: Rig) -> None:
 def test_why_nothing_drains(
     counts: StateCounts, control: Control, workers: list[WorkerStatus], said: str
 ) -> None:
-    found = why_blocked(counts, control, workers, 4)
+    found = why_blocked(counts, control, workers, 4).by
     assert said in found and bool(said) == bool(found)
 
 
 def test_no_concurrency_is_why_nothing_drains() -> None:
-    assert "concurrency" in why_blocked(WAITING, Control(), [WORKING], 0)
+    assert "concurrency" in why_blocked(WAITING, Control(), [WORKING], 0).by
+
+
+def test_since_when_nothing_drains() -> None:
+    """Since the last of the workers could not."""
+    paused = [_blocked("The queue is paused.", 20.0), _blocked("The queue is paused.", 21.0)]
+    assert why_blocked(WAITING, Control(paused=True), paused, 4).since == 21.0
+    assert why_blocked(WAITING, Control(paused=True), [WORKING], 4).since is None
+    no_pods = [_blocked("No Pod.", 30.0), _blocked("No Pod.", 29.0)]
+    assert why_blocked(WAITING, Control(), no_pods, 4) == ("No Pod.", 30.0)
+    assert why_blocked(WAITING, Control(), [*no_pods, WORKING], 4) == ("", None)
+    failing = WorkerStatus(name="w", ready_pods=[POD], failure="It said 503.", failing_since=31.0)
+    expected = ("All attempts fail at present. It said 503.", 31.0)
+    for workers in ([failing], [failing, *no_pods]):
+        assert why_blocked(WAITING, Control(), workers, 4) == expected
+        delayed = StateCounts(pending=3, delayed=3)
+        assert why_blocked(delayed, Control(), workers, 4) == expected
+    assert why_blocked(WAITING, Control(), [failing, WORKING], 4) == ("", None)
+    assert why_blocked(StateCounts(), Control(), [failing], 4) == ("", None)
+
+
+def _blocked(reason: str, since: float) -> WorkerStatus:
+    return WorkerStatus(name="b", blocked_by=reason, blocked_since=since)
+
+
+async def test_the_times_of_the_queue_are_those_of_the_store(tmp_path: Path) -> None:
+    ahead = 86400.0
+    store = SqliteStore(tmp_path / "ahead.db", clock=lambda: time.time() + ahead)
+    async with running_rig(tmp_path, store) as rig:
+        id = await rig.submit()
+        created = (await rig.get(f"/-/async/tasks/{id}"))["created"]
+        status = await rig.get(QUEUE)
+        assert status["time"] > time.time() + ahead / 2
+        assert status["oldest"] == created
+        assert status["oldest_seconds"] == status["time"] - created
+        await rig.claim()
+        status = await rig.get(QUEUE)
+        assert (status["oldest"], status["oldest_seconds"]) == (None, None)
 
 
 async def test_pause_and_resume(rig: Rig) -> None:
