@@ -103,7 +103,7 @@ async def running_rig(
         "view_key_file": folder / "view-key",
     }
     made = settings(folder, **given | changes)
-    async with running_gateway(made) as gateway, aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, running_gateway(made) as gateway:
         await with_timeout(gateway.wait_until_open())
         rig = GatewayRig(api, gateway)
 
