@@ -44,7 +44,7 @@ def run_list(args: argparse.Namespace) -> int:
         raise CommandError("--limit is a number of tasks, or 0 for all.", USAGE_ERROR)
 
     async def show(api: QueueApi, name: str) -> int:
-        printer = _ListPrinter(name, args.output, sys.stdout, show_headers=not args.no_headers)
+        printer = ListPrinter(name, args.output, sys.stdout, show_headers=not args.no_headers)
         return await list_tasks(
             api, query, args.limit, printer, sys.stderr, oldest_first=args.oldest_first
         )
@@ -52,7 +52,7 @@ def run_list(args: argparse.Namespace) -> int:
     return with_queue(args, show)
 
 
-class _ListPrinter:
+class ListPrinter:
     """Prints tasks page by page, so that none are held."""
 
     def __init__(self, name: str, output: str, out: TextIO, *, show_headers: bool = True) -> None:
@@ -100,7 +100,7 @@ async def list_tasks(
     api: QueueApi,
     query: TaskQuery,
     limit: int,
-    printer: _ListPrinter,
+    printer: ListPrinter,
     err: TextIO,
     *,
     oldest_first: bool,

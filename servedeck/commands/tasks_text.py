@@ -142,7 +142,7 @@ def detail_lines(
     response: ResponseView | None,
     now: float,
 ) -> Iterator[str]:
-    """Everything about a task but its bodies. What the lines contain is not sanitised yet."""
+    """Everything about a task but its bodies. The lines are to be sanitised when they are written."""
     reason = f" ({task.reason})" if task.reason else ""
     yield f"{task.id}: {task.state.value}{reason}"
     if task.message:
@@ -168,10 +168,10 @@ def detail_lines(
         yield "  it was submitted with credentials"
     for one in attempts:
         yield f"  {_attempt_line(one)}"
-    model = f", model {task.model}" if task.model else ""
+    model = f", model {clean(task.model)}" if task.model else ""
     stream = ", stream" if task.is_stream else ""
     size = format_size(task.request_bytes)
-    yield f"  request: {request.method} {request.path}{model}{stream}, {size}"
+    yield f"  request: {clean(request.method)} {clean(request.path)}{model}{stream}, {size}"
     for name, value in request.headers:
         yield f"    {name}: {value}"
     if response is not None:
@@ -183,7 +183,7 @@ def detail_lines(
 def _attempt_line(attempt: Attempt) -> str:
     words = [f"attempt {attempt.attempt}: {format_moment(attempt.began)}"]
     words += [f"for {format_seconds(attempt.ended - attempt.began)}"]
-    words += [f"on {attempt.pod}"] if attempt.pod else []
+    words += [f"on {clean(attempt.pod)}"] if attempt.pod else []
     words += ["no answer" if attempt.status is None else f"status {attempt.status}"]
     words += [] if attempt.is_counted else ["not counted"]
     words += [attempt.message] if attempt.message else []
