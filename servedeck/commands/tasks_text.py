@@ -142,7 +142,7 @@ def detail_lines(
     response: ResponseView | None,
     now: float,
 ) -> Iterator[str]:
-    """Everything about a task but its bodies. The lines are to be sanitised when they are written."""
+    """Everything about a task but its bodies. Its lines are sanitised when they are written."""
     reason = f" ({task.reason})" if task.reason else ""
     yield f"{task.id}: {task.state.value}{reason}"
     if task.message:

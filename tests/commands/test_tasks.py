@@ -224,7 +224,7 @@ async def test_a_task_is_printed(rig: Rig) -> None:
     ):
         assert line in lines
     text = rig.out.getvalue()
-    assert "request: POST /v1/chat[red]evil, 100 B" in text
+    assert "request: POST /v1/chat[red]evil, model llama, 100 B" in text
     assert "on llama-0, status 503, [red]evil" in text
     assert "x-trace: [red]evil" in text and "cookie: [hidden]" in text
     assert "\x1b" not in text
