@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from servedeck.async_queue.queue_api import TestRequest
 from servedeck.serving.client_examples import example_body, primary_api_path
 from servedeck.serving.text import format_size, one_line, sanitize, truncate
 
@@ -175,10 +174,3 @@ def read_body(text: str, headers: Sequence[tuple[str, str]]) -> bytes:
         except (ValueError, RecursionError):
             raise RequestError("It is no JSON that can be read.") from None
     return text.encode("utf-8", "surrogatepass")
-
-
-def read_request(text: RequestText) -> TestRequest:
-    """Raises RequestError."""
-    method, path = read_line(text.line)
-    headers = read_headers(text.headers)
-    return TestRequest(method, path, headers, read_body(text.body, headers))

@@ -172,7 +172,9 @@ class RequestEditorScreen(Overlay[str]):
         try:
             id = await self._api.submit(request)
         except UnreachableError as error:
-            self._fail(f"{error} It may have been stored: look at the list before you send again.")
+            self._fail(
+                f"{error} It may have been stored: look at the list before you send it again."
+            )
         except ClusterError as error:
             self._fail(f"Nothing was stored: {error}")
         else:
