@@ -14,7 +14,7 @@ from widgets.styled_line import Line, Span
 
 TASK_COLUMNS = (
     Column("id", "ID", min_width=9, max_width=11, priority=0),
-    Column("status", "STATUS", min_width=12, max_width=24, preferred=16, priority=1),
+    Column("status", "STATUS", min_width=12, max_width=24, preferred=16, compact=4, priority=1),
     Column("request", "REQUEST", min_width=12, max_width=60, preferred=26, priority=2),
     Column("model", "MODEL", min_width=10, max_width=40, preferred=24, priority=6),
     Column("user", "USER", min_width=8, max_width=8, priority=8),

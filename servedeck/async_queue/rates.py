@@ -67,11 +67,18 @@ def outlook_text(status: QueueStatus, now: float) -> str:
 
 def rate_text(per_second: float) -> str:
     """ "12/s", "1.5/s", "20/min", "0/s"."""
-    if not per_second:
-        return "0/s"
-    value, unit = (per_second, "s") if per_second >= 0.995 else (per_second * _SECONDS, "min")
+    return rate_texts(per_second)[0]
+
+
+def rate_texts(*per_second: float) -> tuple[str, ...]:
+    """Several rates in one unit, so that they can be compared."""
+    is_fast = not 0 < max(per_second) < 0.995
+    return tuple(_in_unit(one if is_fast else one * _SECONDS, is_fast) for one in per_second)
+
+
+def _in_unit(value: float, is_fast: bool) -> str:
     text = f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}".removesuffix(".0")
-    return f"{text}/{unit}" if text != "0" else "0/s"
+    return f"{'<0.1' if text == '0' and value else text}/{'s' if is_fast else 'min'}"
 
 
 def failed_in_hour(status: QueueStatus, now: float) -> int:

@@ -15,6 +15,7 @@ from servedeck.async_queue.rates import (
     outlook_text,
     queue_rates,
     rate_text,
+    rate_texts,
     seconds_until_empty,
     seconds_until_start,
 )
@@ -134,11 +135,24 @@ def test_the_expected_start_is_when_those_before_have_ended():
         (0.999, "1/s"),
         (0.5, "30/min"),
         (0.02, "1.2/min"),
-        (1e-9, "0/s"),
+        (1e-9, "<0.1/min"),
     ],
 )
 def test_rates_as_text(rate: float, text: str):
     assert rate_text(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("rates", "texts"),
+    [
+        ((12.0, 0.5), ("12/s", "0.5/s")),
+        ((0.5, 0.0), ("30/min", "0/min")),
+        ((0.01, 2.0), ("<0.1/s", "2/s")),
+        ((0.0, 0.0), ("0/s", "0/s")),
+    ],
+)
+def test_rates_that_are_compared_have_one_unit(rates: tuple[float, ...], texts: tuple[str, ...]):
+    assert rate_texts(*rates) == texts
 
 
 def test_only_the_failures_of_the_last_hour_count():

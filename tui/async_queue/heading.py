@@ -12,7 +12,7 @@ from servedeck.async_queue.rates import (
     failed_in_hour,
     outlook_text,
     queue_rates,
-    rate_text,
+    rate_texts,
     seconds_until_empty,
 )
 from servedeck.async_queue.tasks import QueueStatus
@@ -21,7 +21,7 @@ from servedeck.serving.duration import format_duration
 from servedeck.serving.text import one_line
 from widgets.styled_line import Line, Span, fit_line, line_width, wrap
 
-STRIP_LABEL = "depth, 1h "
+STRIP_LABEL = "depth 1h "
 MAX_STRIP_CELLS = 60
 """One for each minute."""
 MIN_STRIP_CELLS = 12
@@ -31,6 +31,7 @@ POD_WIDTH = 100
 MAX_PODS = 6
 """Pods that are named."""
 _GAP = "   "
+_STRIP_WIDTH = len(_GAP) + len(STRIP_LABEL) + MAX_STRIP_CELLS
 
 
 def heading_lines(
@@ -108,10 +109,13 @@ def _figure_lines(
         elif len(lines[-1]) > 1:
             lines[-1].append((_GAP, ""))
         lines[-1] += item
-    strip = _strip(status, now, width - 2 - line_width(tuple(lines[-1])), is_utf8=is_utf8)
-    if not strip and len(lines) < count:
-        lines.append([])
-        strip = _strip(status, now, width - 2, is_utf8=is_utf8)
+    room = width - 2 - line_width(tuple(lines[-1]))
+    if room < _STRIP_WIDTH and len(lines) < count:
+        lines.append([(" ", "")])
+        room = width - 3 + len(_GAP)
+    strip = _strip(status, now, room - len(_GAP), is_utf8=is_utf8)
+    if strip and len(lines[-1]) > 1:
+        lines[-1].append((_GAP, ""))
     lines[-1] += strip
     return [fit_line(tuple(line), width) for line in lines[:count]]
 
@@ -119,7 +123,8 @@ def _figure_lines(
 def _figures(
     status: QueueStatus, serving: str, now: float, *, has_pods: bool
 ) -> Sequence[tuple[Span, ...]]:
-    counts, rates = status.counts, queue_rates(status, now)
+    counts = status.counts
+    arrival, drain = rate_texts(*queue_rates(status, now))
     allowed, failed = allowed_at_once(status), failed_in_hour(status, now)
     outlook_style = "warning" if seconds_until_empty(status, now) is None else ""
     figures: list[tuple[Span, ...]] = [
@@ -137,14 +142,14 @@ def _figures(
         ((outlook_text(status, now), outlook_style),),
         (
             ("arrival ", "muted"),
-            (rate_text(rates.arrival), ""),
-            (" drain ", "muted"),
-            (rate_text(rates.drain), ""),
+            (arrival, ""),
+            ("  drain ", "muted"),
+            (drain, ""),
         ),
-        (("failed in 1h ", "muted"), (f"{failed:,}", "error" if failed else "")),
+        ((f"{failed:,}", "error" if failed else ""), (" failed in 1h", "muted")),
     ]
     if counts.delayed:
-        figures.append((("wait for another attempt ", "muted"), (f"{counts.delayed:,}", "")))
+        figures.append(((f"{counts.delayed:,}", ""), (" wait for another attempt", "muted")))
     if has_pods and (pods := _pods_text(status, serving)):
         figures.append((("by Pod ", "muted"), (pods, "")))
     return figures
@@ -167,8 +172,8 @@ def _pods_text(status: QueueStatus, serving: str) -> str:
 
 def _strip(status: QueueStatus, now: float, room: int, *, is_utf8: bool) -> list[Span]:
     """The depth over the last hour at the end of a line."""
-    cells = min(room - len(_GAP) - len(STRIP_LABEL), MAX_STRIP_CELLS)
+    cells = min(room - len(STRIP_LABEL), MAX_STRIP_CELLS)
     if cells < MIN_STRIP_CELLS:
         return []
     bars = sparkline(depth_series(status, now), cells, is_utf8=is_utf8)
-    return [(_GAP, ""), (STRIP_LABEL, "muted"), (bars, "accent")]
+    return [(STRIP_LABEL, "muted"), (bars, "accent")]
