@@ -58,14 +58,14 @@ QUEUE_ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "queue.retry",
-        "r",
+        "n",
         "retry",
-        "Try the failed task, or the marked ones, again.",
+        "Try the failed task, or the marked ones, again: a new attempt.",
         footer_order=6,
     ),
     Action(
         "queue.retry_failed",
-        "R",
+        "N",
         "retry failed",
         "Try all failed tasks again.",
         footer_order=8,
@@ -99,7 +99,7 @@ QUEUE_ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "queue.concurrency",
-        "n",
+        "equals_sign",
         "concurrency",
         "Change how many tasks are processed at once, of all Pods and of each Pod.",
         footer_order=11,
