@@ -14,6 +14,7 @@ from tui.action_tables.metrics_actions import METRICS_ACTIONS
 from tui.action_tables.operation_actions import OPERATION_ACTIONS
 from tui.action_tables.page_actions import PAGE_ACTIONS
 from tui.action_tables.pane_actions import PANE_ACTIONS
+from tui.action_tables.queue_actions import QUEUE_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
 from tui.action_tables.task_dialog_actions import TASK_DIALOG_ACTIONS
 
@@ -31,6 +32,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "query": "Queries of a graph",
     "objectives": "Objectives",
     "log": "Logs",
+    "queue": "Async Queue",
     "events": "Events",
     "event": "One Event",
     "rollouts": "Rollouts",
@@ -72,6 +74,7 @@ ACTIONS: tuple[Action, ...] = (
     *PAGE_ACTIONS,
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
+    *QUEUE_ACTIONS,
     *SHARED_ACTIONS,
 )
 
