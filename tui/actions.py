@@ -15,6 +15,7 @@ from tui.action_tables.operation_actions import OPERATION_ACTIONS
 from tui.action_tables.page_actions import PAGE_ACTIONS
 from tui.action_tables.pane_actions import PANE_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
+from tui.action_tables.task_actions import TASK_ACTIONS
 
 SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
@@ -30,6 +31,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "query": "Queries of a graph",
     "objectives": "Objectives",
     "log": "Logs",
+    "task": "One task of an async queue",
     "events": "Events",
     "event": "One Event",
     "rollouts": "Rollouts",
@@ -66,6 +68,7 @@ ACTIONS: tuple[Action, ...] = (
     *PAGE_ACTIONS,
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
+    *TASK_ACTIONS,
     *SHARED_ACTIONS,
 )
 
