@@ -46,7 +46,7 @@ class WrappedDocument:
         self._source = source
         self._items, self._starts, self._ends = array("l"), array("l"), array("l")
         room = max(width - MARK_WIDTH, 1)
-        self._hanging = min(source.hanging, room // 2)
+        self._hanging = max(0, min(source.hanging, room // 2, room - 2))
         for item in source.shown():
             for start, end in wrap_positions(source.text(item), room, self._hanging):
                 self._items.append(item)

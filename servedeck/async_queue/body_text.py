@@ -105,12 +105,14 @@ def read_body_text(
     is_json = media_type.endswith("json")
     if not is_json and text.lstrip()[:1] not in ("{", "["):
         return BodyText(BodyKind.TEXT, shown, notes)
-    return _read_json(text, shown, side, notes, is_json=is_json, is_cut=is_cut)
+    fits = body.size <= MAX_SHOWN_BYTES
+    return _read_json(text, shown, side, notes, is_json=is_json, is_cut=is_cut, fits=fits)
 
 
 def _read_json(
-    text: str, shown: str, side: Side, notes: list[str], *, is_json: bool, is_cut: bool
+    text: str, shown: str, side: Side, notes: list[str], *, is_json: bool, is_cut: bool, fits: bool
 ) -> BodyText:
+    """`fits`: all of it could be shown."""
     chat: Chat | None = None
     if not is_cut:
         try:
@@ -124,6 +126,8 @@ def _read_json(
             return BodyText(BodyKind.TEXT, shown, notes)
         else:
             chat = request_chat(value) if side is Side.REQUEST else response_chat(value)
+    elif fits:
+        notes.append("It is shown as a conversation, if it is one, once all of it is read.")
     json = format_json(shown)
     if json.omits_lines:
         notes.append(f"Only the first {MAX_LINES:,} lines are shown.")

@@ -1,8 +1,8 @@
 """JSON as indented lines that can be folded, also of a text that is cut off.
 
 The lines are made of the text itself, not of what it is decoded to: numbers and repeated keys are
-shown as they were sent, and no depth is too deep. Of the escapes only those of letters outside ASCII
-are decoded.
+shown as they were sent, and no depth is too deep. Of the escapes only those of letters that are not
+ASCII are decoded.
 """
 
 from __future__ import annotations
