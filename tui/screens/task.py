@@ -109,17 +109,18 @@ class TaskScreen(ActionScreen[LogTarget]):
     @property
     def shown_task(self) -> Task:
         """The task as it was last."""
-        return self._reader.task
+        return self.reader.task
 
     @property
-    def _reader(self) -> TaskReader:
+    def reader(self) -> TaskReader:
+        """What is known of the task."""
         return self._follower.reader
 
     def _new_sections(self) -> SectionView:
         def start(work: Coroutine[None, None, None], group: str) -> object:
             return self.start_worker(work, group)
 
-        return SectionView(self._reader, lambda id: self.app_context.key_display_for(id), start)
+        return SectionView(self.reader, lambda id: self.app_context.key_display_for(id), start)
 
     def _tick(self) -> None:
         """Ages go on; what could not be read is tried again."""
@@ -132,7 +133,7 @@ class TaskScreen(ActionScreen[LogTarget]):
     # -- what is shown ------------------------------------------------------------------------
 
     def default_message(self) -> Line:
-        return problem_line(self._reader, self.live)
+        return problem_line(self.reader, self.live)
 
     def _update(self) -> None:
         """Show the task as it is known now."""
@@ -146,7 +147,7 @@ class TaskScreen(ActionScreen[LogTarget]):
     def _update_title(self) -> None:
         task = self.shown_task
         width = self.title_view.inner_width or self.app.size.width
-        title = title_line(task, is_deleted=self._reader.is_deleted)
+        title = title_line(task, is_deleted=self.reader.is_deleted)
         state = self.app_context.source.state
         self.title_view.set_lines(
             status_text.line_with_connection(title, state, width),
@@ -154,7 +155,7 @@ class TaskScreen(ActionScreen[LogTarget]):
         )
 
     def _picture(self) -> TaskPicture:
-        reader, live = self._reader, self.live
+        reader, live = self.reader, self.live
 
         def until_start(position: int) -> float | None:
             if live.status is None:
@@ -209,7 +210,7 @@ class TaskScreen(ActionScreen[LogTarget]):
 
     def do_view(self) -> None:
         side = self._section.side
-        if side is None or (text := self._reader.bodies[side].text) is None:
+        if side is None or (text := self.reader.bodies[side].text) is None:
             return
         self._sections.bodies[side].next_view(text)
         place = self.view.place
@@ -222,7 +223,7 @@ class TaskScreen(ActionScreen[LogTarget]):
 
     def do_fold(self) -> None:
         side, place = self._section.side, self.view.place
-        if side is None or (text := self._reader.bodies[side].text) is None:
+        if side is None or (text := self.reader.bodies[side].text) is None:
             return
         item = self._sections.bodies[side].fold(text, place.item)
         self._sections.places[self._section] = place._replace(item=item, line=0)
@@ -230,7 +231,7 @@ class TaskScreen(ActionScreen[LogTarget]):
 
     def do_fold_all(self) -> None:
         side = self._section.side
-        if side is not None and (text := self._reader.bodies[side].text) is not None:
+        if side is not None and (text := self.reader.bodies[side].text) is not None:
             self._sections.bodies[side].fold_all(text)
             self._update_section()
 
@@ -240,16 +241,14 @@ class TaskScreen(ActionScreen[LogTarget]):
 
     def do_more(self) -> None:
         if (side := self._section.side) is not None:
-            self.start_worker(self._reader.read_more(side), "more")
+            self.start_worker(self.reader.read_more(side), "more")
 
     # -- actions ------------------------------------------------------------------------------
 
     def in_footer(self, action: Action) -> bool:
         name = action.name
-        if name in ("view", "fold", "more") and self._section.side is None:
-            return False
-        if name == "more" and self.disabled_reason(action):
-            return False
+        if name in ("view", "fold", "more"):
+            return self._sections.offers(name, self._section)
         if name in ("cancel", "retry", "front"):
             return self.shown_task.state in POSSIBLE_STATES[TaskAction(name)]
         return super().in_footer(action)
@@ -271,7 +270,7 @@ class TaskScreen(ActionScreen[LogTarget]):
         return ""
 
     def _change_disabled_reason(self, change: TaskAction) -> str:
-        reader = self._reader
+        reader = self.reader
         reason = change_disabled_reason(reader.task, change, is_deleted=reader.is_deleted)
         return reason or self._action_flow().disabled_reason()
 
@@ -302,10 +301,10 @@ class TaskScreen(ActionScreen[LogTarget]):
 
     async def _show_winner(self, text: str) -> None:
         """After a cancellation: say so if the task ended before it."""
-        reader, cancelled_id = self._reader, self._cancelled_id
+        reader, cancelled_id = self.reader, self._cancelled_id
         self._cancelled_id = ""
         await reader.read_task()
-        if reader is self._reader and reader.task.id == cancelled_id:
+        if reader is self.reader and reader.task.id == cancelled_id:
             winner = won_before_cancel(reader.task, self.live.now())
             if winner:
                 self.show_message(f"{text} {winner}", "warning")
@@ -316,7 +315,7 @@ class TaskScreen(ActionScreen[LogTarget]):
     def _log_attempt(self) -> AttemptRow | None:
         """The attempt under the cursor, or the last one; None if none was made in a Pod."""
         task = self.shown_task
-        rows = attempt_rows(task, self._reader.attempts or ())
+        rows = attempt_rows(task, self.reader.attempts or ())
         if not rows and task.started is not None:
             rows = [AttemptRow(task.attempt, task.pod, task.started)]
         if not rows:
@@ -337,17 +336,17 @@ class TaskScreen(ActionScreen[LogTarget]):
 
     def _save_disabled_reason(self) -> str:
         side = self._saved_side
-        state = self._reader.bodies[side]
+        state = self.reader.bodies[side]
         if state.is_withheld:
             return state.problem
-        if side is Side.RESPONSE and self._reader.has_no_response:
+        if side is Side.RESPONSE and self.reader.has_no_response:
             return "There is no response to save."
         return "" if state.body is not None else state.problem or "The body is not read yet."
 
     def do_save(self) -> None:
         from tui.screens.file_dialog import FileDialog
 
-        reader, side = self._reader, self._saved_side
+        reader, side = self.reader, self._saved_side
         task_id = reader.task.id
 
         def on_path(path: Path | None) -> None:
@@ -369,19 +368,19 @@ class TaskScreen(ActionScreen[LogTarget]):
         return request_url(view.endpoint) if view is not None else ""
 
     def _curl_disabled_reason(self) -> str:
-        if self._reader.request is None:
-            return self._reader.problem or "The request is not read yet."
+        if self.reader.request is None:
+            return self.reader.problem or "The request is not read yet."
         return "" if self._request_url() else "No route and no Service lead to the serving."
 
     async def do_curl(self) -> None:
-        if (request := self._reader.request) is not None:
+        if (request := self.reader.request) is not None:
             self.show_message(
-                *await copy_curl(self._reader, request, self._request_url(), self.app_context)
+                *await copy_curl(self.reader, request, self._request_url(), self.app_context)
             )
 
     async def do_copy(self) -> None:
         if (side := self._section.side) is not None:
-            self.show_message(*await copy_body(self._reader.bodies[side], self.app_context))
+            self.show_message(*await copy_body(self.reader.bodies[side], self.app_context))
             return
         document, place = self.view.document, self.view.place
         lines = [

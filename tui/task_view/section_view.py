@@ -220,11 +220,22 @@ class SectionView:
             parts.append(documents.document(state.text, width, on_made))
         return parts
 
+    def offers(self, name: str, section: Section) -> bool:
+        """Whether the footer names an action on the body that is shown."""
+        side = section.side
+        if side is None or (text := self._reader.bodies[side].text) is None:
+            return False
+        if name == "view":
+            return len(available_views(text)) > 1
+        if name == "fold":
+            return self.bodies[side].can_fold(text)
+        return self._reader.bodies[side].can_load_more
+
     def disabled_reason(self, name: str, section: Section, place: Place) -> str:
         """Why an action on a body is not possible, in one sentence; "" if it is."""
         side = section.side
         if side is None:
-            return "Show the request (3) or the response (4) first."
+            return "Show the request or the response first."
         if name == "headers":
             return ""
         state = self._reader.bodies[side]
