@@ -14,6 +14,8 @@ from widgets.task_rows import state_span
 
 LABEL_WIDTH = 15
 """Cells of the labels."""
+NARROW_WIDTH = 45
+"""Cells below which values are not aligned."""
 _REASONS = {
     "refused": "The inference server refused it.",
     "exhausted": "The last attempt that was allowed failed.",
@@ -46,6 +48,8 @@ def clean(text: str) -> str:
 def labelled(label: str, value: Line | str, width: int) -> list[Line]:
     """A value with its label; the value is wrapped beside it."""
     spans: Line = ((value, ""),) if isinstance(value, str) else value
+    if width < NARROW_WIDTH:
+        return wrap(((f"{label}: ", "muted"), *spans), width, 2)
     return wrap(((label.ljust(LABEL_WIDTH), "muted"), *spans), width, LABEL_WIDTH)
 
 
@@ -146,8 +150,8 @@ def _request(task: Task, detail: TaskDetail | None) -> list[tuple[str, Line | st
     if detail is None:
         return rows
     credentials = "submitted with credentials" if detail.has_credentials else "none"
-    if detail.has_credentials and task.state.is_final:
-        credentials += "; a retry needs others, as they are deleted at its end"
+    if detail.has_credentials and task.state is TaskState.FAILED:
+        credentials += "; they were deleted at its end: a retry needs others"
     rows.append(("Credentials", credentials))
     rows.append(("Callback", "a URL is notified of the end" if detail.has_callback else "none"))
     return rows
