@@ -27,11 +27,11 @@ SCOPE_TITLES: Mapping[str, str] = {
     "overview": "Overview",
     "pod": "Pod",
     "value": "Value",
+    "task": "One task of an async queue",
     "metrics": "Metrics",
     "query": "Queries of a graph",
     "objectives": "Objectives",
     "log": "Logs",
-    "task": "One task of an async queue",
     "events": "Events",
     "event": "One Event",
     "rollouts": "Rollouts",
@@ -66,9 +66,9 @@ ACTIONS: tuple[Action, ...] = (
     *FORM_ACTIONS,
     *OPERATION_ACTIONS,
     *PAGE_ACTIONS,
+    *TASK_ACTIONS,
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
-    *TASK_ACTIONS,
     *SHARED_ACTIONS,
 )
 
