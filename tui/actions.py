@@ -16,6 +16,7 @@ from tui.action_tables.page_actions import PAGE_ACTIONS
 from tui.action_tables.pane_actions import PANE_ACTIONS
 from tui.action_tables.queue_actions import QUEUE_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
+from tui.action_tables.task_actions import TASK_ACTIONS
 from tui.action_tables.task_dialog_actions import TASK_DIALOG_ACTIONS
 
 SCOPE_TITLES: Mapping[str, str] = {
@@ -28,6 +29,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "overview": "Overview",
     "pod": "Pod",
     "value": "Value",
+    "task": "One task of an async queue",
     "metrics": "Metrics",
     "query": "Queries of a graph",
     "objectives": "Objectives",
@@ -72,6 +74,7 @@ ACTIONS: tuple[Action, ...] = (
     *OPERATION_ACTIONS,
     *TASK_DIALOG_ACTIONS,
     *PAGE_ACTIONS,
+    *TASK_ACTIONS,
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
     *QUEUE_ACTIONS,
