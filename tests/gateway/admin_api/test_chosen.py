@@ -13,6 +13,7 @@ from servedeck.gateway.admin_api.chosen import IdRange, range_of, read_filter
 from servedeck.gateway.identity import id_begin
 
 NOW = float(int(time.time()))
+"""About the present time, which terms are made from."""
 
 TERMS = st.one_of(
     st.builds(
@@ -49,19 +50,20 @@ def make_task(created: float) -> Task:
 
 @given(st.lists(TERMS, max_size=4), st.floats(-250, 250))
 def test_what_matches_is_in_the_range(terms: list[str], age: float) -> None:
-    task = make_task(NOW - age)
-    found = read_filter(" ".join(terms), NOW)
-    ids = range_of(found, NOW)
+    now = time.time()
+    task = make_task(now - age)
+    found = read_filter(" ".join(terms), now)
+    ids = range_of(found, now)
     if found.matches(task):
         assert ids.first <= task.id and (not ids.end or task.id < ids.end)
 
 
 def test_an_age_leaves_a_part_of_all_ids() -> None:
-    ids = range_of(read_filter("age:>1m age:<2m model:llama", NOW), NOW)
+    now = time.time()
+    ids = range_of(read_filter("age:>1m age:<2m model:llama", now), now)
     for age, is_in in ((30, False), (90, True), (150, False)):
-        task = make_task(time.time() - age)
-        assert (ids.first <= task.id < ids.end) == is_in
-    assert range_of(read_filter("model:llama", NOW), NOW) == IdRange()
+        assert (ids.first <= make_task(now - age).id < ids.end) == is_in
+    assert range_of(read_filter("model:llama", now), now) == IdRange()
 
 
 @pytest.mark.parametrize(
