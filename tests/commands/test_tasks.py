@@ -484,6 +484,24 @@ async def test_failed_tasks_are_retried(rig: Rig) -> None:
     assert sum(found["others"].values()) == 3
 
 
+async def test_a_retry_that_is_refused_without_credentials(rig: Rig) -> None:
+    class Refusing(FakeQueueApi):
+        async def change_tasks(self, *_: Any, is_bare: bool = False, **__: Any) -> Changed:
+            if is_bare:
+                return Changed(changed=1)
+            return Changed(changed=0, refused=1, message="Its credentials were deleted.")
+
+    id = rig.queue.submit().id
+    rig.queue.end(id, TaskState.FAILED)
+    rig.api = cast(QueueApi, Refusing(rig.queue))
+    assert await rig.change(TaskAction.RETRY, [id], assume_yes=True) == 1
+    assert rig.err.lines == [
+        "servedeck: The task was not retried. Its credentials were deleted.",
+        "  To send them without credentials, use --no-credentials.",
+    ]
+    assert await rig.change(TaskAction.RETRY, [id], assume_yes=True, is_bare=True) == 0
+
+
 async def test_an_action_that_is_not_answered(rig: Rig) -> None:
     id = rig.queue.submit().id
 
