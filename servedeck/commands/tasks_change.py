@@ -83,7 +83,7 @@ class ChangeRunner:
             write_lines(self._err, f"servedeck: {run.summary()}")
             raise
         self._print_result(run, run.summary())
-        if run.refused and options.action is TaskAction.RETRY and not options.is_bare:
+        if "credentials" in run.refusal and not options.is_bare:
             write_lines(self._err, _CREDENTIALS_HINT)
         is_partial = not isinstance(options.targets, TaskQuery) and run.changed < (run.total or 0)
         return 1 if run.has_failed or not run.is_complete or is_partial else 0
