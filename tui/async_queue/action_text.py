@@ -99,18 +99,17 @@ def task_paragraphs(action: TaskAction, tasks: Sequence[Task]) -> Iterator[Parag
             what = "stays as it is" if left == 1 else "stay as they are"
             text = f"{left:,} {what}: only {suitable_words(action)} ones are changed."
             yield _muted(text)
-        yield Paragraph()
-    for one in tasks[:MAX_TASKS]:
-        yield Paragraph(_task_line(one), 4)
-    if len(tasks) > MAX_TASKS:
-        yield _muted(f"… and {len(tasks) - MAX_TASKS:,} more")
-    yield Paragraph()
     if action is TaskAction.CANCEL:
         if counts[TaskState.PROCESSING]:
             yield Paragraph((("  ! ", "warning"), (_LOSS[many], "warning")), 4)
         yield _muted(_CANCEL[many])
     else:
         yield _muted(_EFFECTS[action][many])
+    yield Paragraph()
+    for one in tasks[:MAX_TASKS]:
+        yield Paragraph(_task_line(one), 4)
+    if len(tasks) > MAX_TASKS:
+        yield _muted(f"… and {len(tasks) - MAX_TASKS:,} more")
 
 
 def query_paragraphs(
