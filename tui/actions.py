@@ -14,7 +14,9 @@ from tui.action_tables.metrics_actions import METRICS_ACTIONS
 from tui.action_tables.operation_actions import OPERATION_ACTIONS
 from tui.action_tables.page_actions import PAGE_ACTIONS
 from tui.action_tables.pane_actions import PANE_ACTIONS
+from tui.action_tables.queue_actions import QUEUE_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
+from tui.action_tables.task_actions import TASK_ACTIONS
 from tui.action_tables.task_dialog_actions import TASK_DIALOG_ACTIONS
 
 SCOPE_TITLES: Mapping[str, str] = {
@@ -27,10 +29,12 @@ SCOPE_TITLES: Mapping[str, str] = {
     "overview": "Overview",
     "pod": "Pod",
     "value": "Value",
+    "task": "One task of an async queue",
     "metrics": "Metrics",
     "query": "Queries of a graph",
     "objectives": "Objectives",
     "log": "Logs",
+    "queue": "Async Queue",
     "events": "Events",
     "event": "One Event",
     "rollouts": "Rollouts",
@@ -70,8 +74,10 @@ ACTIONS: tuple[Action, ...] = (
     *OPERATION_ACTIONS,
     *TASK_DIALOG_ACTIONS,
     *PAGE_ACTIONS,
+    *TASK_ACTIONS,
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
+    *QUEUE_ACTIONS,
     *SHARED_ACTIONS,
 )
 

@@ -164,10 +164,10 @@ def port_forward_command(key: tuple[str, str], port: int, *, kind: str = "deploy
 _SHELL_SAFE_PATTERN = re.compile(r"[A-Za-z0-9_./:@%+=,-]+")
 
 
-def shell_quote(text: str, *, always: bool = True) -> str:
-    """`text` quoted as one word of a POSIX shell, on one line; plain words are only quoted with
-    `always`."""
-    word = one_line(text)
+def shell_quote(text: str, *, always: bool = True, is_exact: bool = False) -> str:
+    """`text` quoted as one word of a POSIX shell, on one line unless it `is_exact`; plain words are
+    only quoted with `always`."""
+    word = text if is_exact else one_line(text)
     if not always and _SHELL_SAFE_PATTERN.fullmatch(word) and not word.startswith("-"):
         return word
     return "'" + word.replace("'", "'\"'\"'") + "'"
