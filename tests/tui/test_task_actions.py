@@ -287,6 +287,15 @@ async def test_all_that_match_are_changed_wherever_they_are() -> None:
         assert texts == {f'created:>{started - 32400:.3f} path:"/v1"'}
 
 
+async def test_tasks_of_a_state_that_an_action_is_not_for_are_not_asked_for() -> None:
+    async with run_actions() as driver:
+        driver.flow.start_matching(TaskAction.CANCEL, TaskQuery(TaskState.FAILED), 3)
+        await driver.wait_for_text(
+            "Only pending or processing tasks can be cancelled; all that match are failed."
+        )
+        assert driver.app.screen is driver.app.servings
+
+
 async def test_all_failed_are_retried_with_or_without_credentials() -> None:
     async with run_actions() as driver:
         driver.flow.retry_all_failed(0)

@@ -26,6 +26,7 @@ from tui.async_queue.action_text import (
     action_label,
     query_paragraphs,
     task_paragraphs,
+    unsuitable_query_reason,
     unsuitable_reason,
 )
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
@@ -135,6 +136,9 @@ class TaskActionFlow:
         """Do it to all tasks that match, loaded or not; `count` is how many, as far as that is
         known."""
         if not self._may_start():
+            return
+        if reason := unsuitable_query_reason(action, query):
+            self._screen.show_message(reason, "warning")
             return
         run = BulkRun(self._api, action, query, now=self._now(), count=count)
         self._open(
