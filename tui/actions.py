@@ -16,6 +16,8 @@ from tui.action_tables.page_actions import PAGE_ACTIONS
 from tui.action_tables.pane_actions import PANE_ACTIONS
 from tui.action_tables.queue_actions import QUEUE_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
+from tui.action_tables.task_actions import TASK_ACTIONS
+from tui.action_tables.task_dialog_actions import TASK_DIALOG_ACTIONS
 
 SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
@@ -27,6 +29,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "overview": "Overview",
     "pod": "Pod",
     "value": "Value",
+    "task": "One task of an async queue",
     "metrics": "Metrics",
     "query": "Queries of a graph",
     "objectives": "Objectives",
@@ -53,6 +56,10 @@ SCOPE_TITLES: Mapping[str, str] = {
     "confirm": "Dialog",
     "operation": "Dialog of an operation",
     "adoption": "Dialog of an adoption",
+    "task_action": "Action on tasks",
+    "concurrency": "Concurrency of an async queue",
+    "test_request": "Test request",
+    "queue_on": "Turn an async queue on",
     "pick": "Picker",
     "pick_pods": "Picker of Pods",
     "table": "List navigation",
@@ -65,7 +72,9 @@ ACTIONS: tuple[Action, ...] = (
     *LIST_ACTIONS,
     *FORM_ACTIONS,
     *OPERATION_ACTIONS,
+    *TASK_DIALOG_ACTIONS,
     *PAGE_ACTIONS,
+    *TASK_ACTIONS,
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
     *QUEUE_ACTIONS,

@@ -123,7 +123,7 @@ def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -
     the header that puts the request into the async queue; it only affects POST requests.
     """
     url = endpoint_url.rstrip("/") + "/" + path.lstrip("/")
-    body = _example_body(path, model)
+    body = example_body(path, model)
     if body is None and asynchronous and path.strip("/") == "":
         body = {}
     authorization = "-H 'Authorization: Bearer <token>'"
@@ -140,7 +140,7 @@ def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -
     return " \\\n  ".join(lines)
 
 
-def _example_body(path: str, model: str) -> dict[str, object] | None:
+def example_body(path: str, model: str) -> dict[str, object] | None:
     """Example request body for a path, None for a GET."""
     last = path.strip("/").split("/")
     for length in (2, 1):
@@ -164,10 +164,10 @@ def port_forward_command(key: tuple[str, str], port: int, *, kind: str = "deploy
 _SHELL_SAFE_PATTERN = re.compile(r"[A-Za-z0-9_./:@%+=,-]+")
 
 
-def shell_quote(text: str, *, always: bool = True) -> str:
-    """`text` quoted as one word of a POSIX shell, on one line; plain words are only quoted with
-    `always`."""
-    word = one_line(text)
+def shell_quote(text: str, *, always: bool = True, is_exact: bool = False) -> str:
+    """`text` quoted as one word of a POSIX shell, on one line unless it `is_exact`; plain words are
+    only quoted with `always`."""
+    word = text if is_exact else one_line(text)
     if not always and _SHELL_SAFE_PATTERN.fullmatch(word) and not word.startswith("-"):
         return word
     return "'" + word.replace("'", "'\"'\"'") + "'"

@@ -13,6 +13,7 @@ from textual.getters import query_one
 
 from servedeck.fleet.views import ServingView
 from servedeck.serving.client_examples import api_paths, curl_command, primary_api_path
+from servedeck.serving.endpoint import Endpoint
 from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.clipboard import copy_with_message
@@ -36,17 +37,24 @@ class ConnectItem:
 _GRPC_REASON = "The inference server accepts gRPC only; curl cannot send requests to it."
 
 
+def request_url(endpoint: Endpoint) -> str:
+    """Where requests are sent: the endpoint, or without a route its port-forward; "" if there is
+    neither, or it accepts no HTTP requests."""
+    if endpoint.is_grpc:
+        return ""
+    forward = endpoint.port_forward_command
+    if endpoint.url or not forward:
+        return endpoint.url
+    scheme = "https" if endpoint.cluster_url.startswith("https://") else "http"
+    return f"{scheme}://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
+
+
 def connect_items(view: ServingView) -> list[ConnectItem]:
     """Everything that can be copied for a serving, in the order of the overlay."""
     endpoint = view.endpoint
     no_route_reason = endpoint.issue or "No route to the serving."
     forward = endpoint.port_forward_command
-    base = endpoint.url
-    if not base and forward:
-        scheme = "https" if endpoint.cluster_url.startswith("https://") else "http"
-        base = f"{scheme}://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
-    if endpoint.is_grpc:
-        base = ""
+    base = request_url(endpoint)
     model = endpoint.model or view.model
     path = primary_api_path(view.template, view.model)
     no_service_reason = "No Service: it has no address in the cluster."

@@ -1,0 +1,1 @@
+"""Parts of the screen of one task of an async queue."""
