@@ -6,7 +6,6 @@ import base64
 import secrets
 from collections.abc import Iterator
 
-from servedeck import __version__
 from servedeck.demo.resources import (
     CONFIGMAPS,
     DEPLOYMENTS,
@@ -19,6 +18,7 @@ from servedeck.demo.resources import (
     SERVICEACCOUNTS,
     SERVICES,
 )
+from servedeck.demo.scenario import cluster_objects
 from servedeck.demo.scenario.cluster_objects import ResourceObject
 from servedeck.demo.scenario.serving_objects import mark_applied, with_defaults
 from servedeck.demo.store.objects import Json, Key
@@ -31,9 +31,7 @@ HOURS_AGO = 5.0
 """When they were turned on."""
 
 PLATFORM = async_gateway.AsyncPlatform(
-    image=f"registry.acme.example/platform/servedeck-gateway:{__version__}",
-    store="valkey://valkey.platform:6379",
-    replicas=1,
+    image=cluster_objects.ASYNC_IMAGE, store=cluster_objects.ASYNC_STORE, replicas=1
 )
 _RESOURCES = {
     one.kind: one
@@ -52,7 +50,7 @@ _RESOURCES = {
 
 def turn_on(store: ObjectStore, key: Key) -> None:
     """Create the gateway of a serving, and send its route's asynchronous requests there."""
-    for resource, obj in _objects(key):
+    for resource, obj in _objects(store, key):
         store.create(resource, obj)
 
     def add_rules(route: Json) -> None:
@@ -62,20 +60,23 @@ def turn_on(store: ObjectStore, key: Key) -> None:
     store.mutate(HTTP_ROUTES, *key, add_rules)
 
 
-def _objects(key: Key) -> Iterator[ResourceObject]:
+def _objects(store: ObjectStore, key: Key) -> Iterator[ResourceObject]:
     namespace, name = key
     settings = async_gateway.AsyncQueueSettings()
     built = async_gateway.build_async_gateway(namespace, name, PLATFORM, settings)
-    yield with_defaults(SECRETS, _secret(namespace, name, built[0]["metadata"]["labels"]))
+    password = store.get(SECRETS, *cluster_objects.ASYNC_STORE_SECRET)["data"]["password"]
+    secret = _secret(namespace, name, built[0]["metadata"]["labels"], password)
+    yield with_defaults(SECRETS, secret)
     for obj in built:
         resource = _RESOURCES[obj["kind"]]
         yield with_defaults(resource, mark_applied(resource, obj))
 
 
-def _secret(namespace: str, name: str, labels: Json) -> Json:
+def _secret(namespace: str, name: str, labels: Json, password: str) -> Json:
     """Random as in a cluster: the gateway's ports are open to other users of this machine."""
-    keys = (*async_gateway.SECRET_KEYS, async_gateway.VALKEY_PASSWORD_KEY)
+    keys = async_gateway.SECRET_KEYS
     data = {one: base64.b64encode(secrets.token_hex(32).encode()).decode() for one in keys}
+    data[async_gateway.VALKEY_PASSWORD_KEY] = password
     metadata = {
         "namespace": namespace,
         "name": async_routes.async_gateway_name(name),
