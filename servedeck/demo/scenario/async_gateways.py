@@ -65,8 +65,14 @@ def _objects(store: ObjectStore, key: Key) -> Iterator[ResourceObject]:
     settings = async_gateway.AsyncQueueSettings()
     built = async_gateway.build_async_gateway(namespace, name, PLATFORM, settings)
     password = store.get(SECRETS, *cluster_objects.ASYNC_STORE_SECRET)["data"]["password"]
-    secret = _secret(namespace, name, built[0]["metadata"]["labels"], password)
+    labels = built[0]["metadata"]["labels"]
+    secret = _secret(namespace, name, labels, password)
     yield with_defaults(SECRETS, secret)
+    view_secret = {
+        "metadata": {**secret["metadata"], "name": async_routes.async_view_secret_name(name)},
+        "data": {async_gateway.VIEW_KEY: secret["data"][async_gateway.VIEW_KEY]},
+    }
+    yield with_defaults(SECRETS, view_secret)
     for obj in built:
         resource = _RESOURCES[obj["kind"]]
         yield with_defaults(resource, mark_applied(resource, obj))
