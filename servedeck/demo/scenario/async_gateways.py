@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from servedeck.demo.resources import (
     CONFIGMAPS,
@@ -27,12 +27,16 @@ from servedeck.serving.objects import async_gateway, async_routes
 
 ASYNC_SERVINGS: tuple[Key, ...] = (("npu-lab", "exaone-35-78b"), ("chat", "llama-33-70b"))
 """One that answers as usual, and one that is slow and fails now and then."""
+CALLED_SERVINGS: Mapping[Key, bool] = dict(zip(ASYNC_SERVINGS, (False, True), strict=True))
+"""Those whose gateways get requests of the demo's own, and whether more come after the first."""
 HOURS_AGO = 5.0
 """When they were turned on."""
 
 PLATFORM = async_gateway.AsyncPlatform(
     image=cluster_objects.ASYNC_IMAGE, store=cluster_objects.ASYNC_STORE, replicas=1
 )
+_SETTINGS = {ASYNC_SERVINGS[1]: async_gateway.AsyncQueueSettings(pod_concurrency=1)}
+"""With two Pods, two tasks at once: the others wait."""
 _RESOURCES = {
     one.kind: one
     for one in (
@@ -62,7 +66,7 @@ def turn_on(store: ObjectStore, key: Key) -> None:
 
 def _objects(store: ObjectStore, key: Key) -> Iterator[ResourceObject]:
     namespace, name = key
-    settings = async_gateway.AsyncQueueSettings()
+    settings = _SETTINGS.get(key, async_gateway.AsyncQueueSettings())
     built = async_gateway.build_async_gateway(namespace, name, PLATFORM, settings)
     password = store.get(SECRETS, *cluster_objects.ASYNC_STORE_SECRET)["data"]["password"]
     labels = built[0]["metadata"]["labels"]
