@@ -242,7 +242,7 @@ async def test_nothing_leads_out_of_completed_and_cancelled(store: TaskStore) ->
         before, cursor = await store.find(id), await store.feed_end()
         assert await store.cancel(id, 1.0) == (False, state, "")
         assert await store.redrive(id, LONG, b"") == (False, state, "")
-        assert await store.move_to_front(id) == (False, state, "")
+        assert await store.move_to_front([id]) == [(False, state, "")]
         assert not await store.finish(end_of(claimed, TaskState.FAILED))
         assert not await store.retry(id, 1, 0, attempt_of(claimed))
         assert not await store.append_output(id, 1, b"x")

@@ -11,7 +11,15 @@ import msgspec
 
 from servedeck.async_queue.tasks import Attempt, FeedEvent, Task, TaskState
 from servedeck.gateway.messages import RequestHead
-from servedeck.gateway.stores.store import Claimed, Content, Control, End, NewTask, Response
+from servedeck.gateway.stores.store import (
+    Claimed,
+    Content,
+    Control,
+    End,
+    NewTask,
+    Response,
+    States,
+)
 
 STATE_LETTERS = {
     TaskState.PENDING: "P",
@@ -159,6 +167,12 @@ def control_arguments(control: Control) -> list[str | bytes | int | float]:
         *("" if one is None else str(one) for one in limits),
         control.closed_by,
     ]
+
+
+def state_letters(states: States) -> str:
+    if isinstance(states, TaskState):
+        return STATE_LETTERS[states]
+    return "".join(STATE_LETTERS[one] for one in (STATE_LETTERS if states is None else states))
 
 
 def decode_state(letter: bytes | None) -> TaskState | None:
