@@ -124,6 +124,15 @@ class LiveQueue:
     def start(self) -> None:
         """Connect."""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._read())]
+        for one in self._tasks:
+            one.add_done_callback(self._report)
+
+    def _report(self, ended: asyncio.Task[None]) -> None:
+        """None of them ends by itself: an error in servedeck must not look like a quiet queue."""
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            self._loop.call_exception_handler({"message": "A LiveQueue failed", "exception": error})
+            self.phase, self.problem = LivePhase.RETRYING, f"An error in servedeck: {error!r}."
+            self._debouncer.request()
 
     async def close(self) -> None:
         """End all requests; nothing is called after this."""
