@@ -1,7 +1,8 @@
 """The async gateway: requests a second, times of answers, memory.
 
-    python -m benchmarks.gateway                 # all of it: about six minutes
-    python -m benchmarks.gateway accept sqlite   # parts: accept, sqlite, through, two, stored
+    python -m benchmarks.gateway                 # all of it: about eight minutes
+    python -m benchmarks.gateway accept sqlite   # parts: accept, sqlite, through, two, stored,
+                                                 # follow
 
 Real processes of `servedeck gateway`, a real Valkey or Redis with `appendfsync always`, the load
 and the inference server on the same machine. Prints JSON, and exits with 1 when a budget is missed.
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ Figures = dict[str, float]
 _VALKEY_MANIFEST = Path(__file__).parents[1] / "deploy" / "valkey" / "valkey.yaml"
 RATE = 1_500.0
 SECONDS = 10.0
+FOLLOW_SECONDS, FOLLOW_ROUNDS = 4.0, 8
 BUDGETS: dict[str, tuple[str, float]] = {
     "accept_per_s": ("min", 8_000),
     "accept_p99_ms": ("max", 20),
@@ -52,6 +54,7 @@ BUDGETS: dict[str, tuple[str, float]] = {
     "stored_bytes_a_task": ("max", 1_434),
     "stored_first_page_ms": ("max", 5),
     "restart_300k_s": ("max", 3),
+    "follow_cpu_percent": ("max", 5),
 }
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -84,6 +87,45 @@ async def _serve_stub() -> None:
     server = await asyncio.get_running_loop().create_server(_Stub, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
+
+
+async def _follow(admin_url: str) -> None:
+    """Follow tasks and the queue until the input ends; prints how many events came."""
+    found = 0
+
+    async def read() -> None:
+        nonlocal found
+        url = f"{admin_url}/-/async/feed?events=tasks,queue"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            print("following", flush=True)
+            async for part in response.content.iter_any():
+                found += part.count(b'"cursor"')
+
+    reading = asyncio.create_task(read())
+    await asyncio.to_thread(sys.stdin.read)
+    reading.cancel()
+    print(found, flush=True)
+
+
+@asynccontextmanager
+async def follower(admin_url: str) -> AsyncIterator[list[int]]:
+    """A client of the feed, in a process of its own; has the number of its events in the end."""
+    events: list[int] = []
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.gateway", "follower", admin_url),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stdin is not None
+    try:
+        assert await process.stdout.readline() == b"following\n"
+        yield events
+        process.stdin.close()
+        events.append(int(await process.stdout.readline()))
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 @asynccontextmanager
@@ -136,14 +178,18 @@ def port_of(process: GatewayProcess) -> int:
 
 def memory_of(process: GatewayProcess) -> float:
     """Resident MiB."""
+    return float(_process_of(process).memory_info().rss / 2**20)
+
+
+def _process_of(process: GatewayProcess) -> psutil.Process:
     assert process._process is not None
-    return psutil.Process(process._process.pid).memory_info().rss / 2**20
+    return psutil.Process(process._process.pid)
 
 
-async def most(port: int) -> float:
+async def most(port: int, seconds: float = SECONDS) -> float:
     load = Load(port, make_request(make_body()), connections=64)
     try:
-        return await load.run_closed(SECONDS)
+        return await load.run_closed(seconds)
     finally:
         load.close()
 
@@ -261,6 +307,54 @@ async def measure_two() -> Figures:
         }
 
 
+async def measure_follow() -> Figures:
+    """What a client that follows tasks and the queue costs at full throughput: processor time of
+    the gateway and of Valkey for a task, with the client and without it by turns."""
+    async with cluster(max_depth=10_000_000) as (gateway, _):
+        accept = await gateway.start("accept", "accept")
+        await gateway.start("deliver", "deliver")
+        store = gateway.open_store()
+        await store.open()
+        measured = [_process_of(one) for one in gateway.processes.values()]
+        measured.append(psutil.Process(_read_number(gateway.valkey, "server", "process_id")))
+        cpu: tuple[list[float], list[float]] = ([], [])
+        rates: tuple[list[float], list[float]] = ([], [])
+        share = 1.0
+        for number in range(2 * FOLLOW_ROUNDS):
+            is_followed = number % 2
+            done = (await store.counts()).completed
+            async with AsyncExitStack() as stack:
+                events = None
+                if is_followed:
+                    events = await stack.enter_async_context(follower(accept.admin_url))
+                used, began = _cpu_seconds(measured), time.perf_counter()
+                await most(port_of(accept), FOLLOW_SECONDS)
+                while (await store.counts()).backlog:
+                    await asyncio.sleep(0.02)
+                seconds = time.perf_counter() - began
+                tasks = (await store.counts()).completed - done
+                cpu[is_followed].append((_cpu_seconds(measured) - used) / tasks * 1e6)
+                rates[is_followed].append(tasks / seconds)
+                await asyncio.sleep(1.0)  # for the last events
+            if events is not None:
+                share = min(share, events[0] / (3 * tasks))
+        await store.close()
+        more = [with_it / without - 1 for without, with_it in zip(*cpu, strict=True)]
+        return {
+            "follow_cpu_percent": 100 * statistics.median(more),
+            "follow_task_cpu_us": statistics.median(cpu[1]),
+            "unfollowed_task_cpu_us": statistics.median(cpu[0]),
+            "follow_end_to_end_per_s": statistics.median(rates[1]),
+            "unfollowed_end_to_end_per_s": statistics.median(rates[0]),
+            "follow_least_share_of_events": share,
+        }
+
+
+def _cpu_seconds(processes: list[psutil.Process]) -> float:
+    times = [one.cpu_times() for one in processes]
+    return sum(one.user + one.system for one in times)
+
+
 async def measure_stored() -> Figures:
     """A million tasks that wait."""
     async with cluster(max_depth=10_000_000) as (gateway, _):
@@ -314,7 +408,11 @@ async def _fill(store: TaskStore, count: int, body: bytes) -> None:
 
 
 def _used_memory(valkey: ValkeyServer) -> int:
-    return int(valkey.ask("INFO", "memory").partition("used_memory:")[2].split("\r\n")[0])
+    return _read_number(valkey, "memory", "used_memory")
+
+
+def _read_number(valkey: ValkeyServer, section: str, name: str) -> int:
+    return int(valkey.ask("INFO", section).partition(f"{name}:")[2].split("\r\n")[0])
 
 
 async def _post(process: GatewayProcess, path: str) -> None:
@@ -338,16 +436,22 @@ PARTS: dict[str, Callable[[], Awaitable[Figures]]] = {
     "through": measure_through,
     "two": measure_two,
     "stored": measure_stored,
+    "follow": measure_follow,
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "stub", []], metavar="PART")
+    parser.add_argument("parts", nargs="*", metavar="PART")
     wanted = parser.parse_args().parts or list(PARTS)
     if wanted == ["stub"]:
         uvloop.run(_serve_stub())
         return 0
+    if wanted[0] == "follower":
+        uvloop.run(_follow(wanted[1]))
+        return 0
+    if unknown := set(wanted) - PARTS.keys():
+        parser.error(f"there is no part {', '.join(unknown)}")
     found: Figures = {}
     for one in wanted:
         figures = uvloop.run(_measured(one))

@@ -59,10 +59,10 @@ def _find_command(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; names and assignments may come before and after flags, as in kubectl."""
+    """The command line; names and the like may come before and after flags, as in kubectl."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
-    many = next((one for one in ("names", "assignments") if hasattr(args, one)), "")
+    many = next((one for one in ("names", "assignments", "ids") if hasattr(args, one)), "")
     if rest and many and not any(word.startswith("-") for word in rest):
         setattr(args, many, [*getattr(args, many), *rest])
     elif rest:

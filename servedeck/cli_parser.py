@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from servedeck import __version__
+from servedeck.cli_tasks_parser import add_tasks_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_set_command(commands)
     _add_operation_commands(commands)
     _add_async_queue_command(commands)
+    add_tasks_command(commands, _add_common_flags)
     _add_wait_command(commands)
     _add_logs_command(commands)
     _add_port_forward_command(commands)
@@ -79,7 +81,7 @@ def _add_open_command(commands: Any) -> None:
         "--tab",
         metavar="TAB",
         default="",
-        help="overview, metrics, logs, events, rollouts or yaml; default: overview",
+        help="overview, metrics, logs, async queue, events, rollouts or yaml; default: overview",
     )
     open_.add_argument("--pod", metavar="POD", help="show the log of this Pod")
     open_.add_argument("--container", metavar="NAME", help="of this container of the Pod")

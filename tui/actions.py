@@ -14,8 +14,10 @@ from tui.action_tables.metrics_actions import METRICS_ACTIONS
 from tui.action_tables.operation_actions import OPERATION_ACTIONS
 from tui.action_tables.page_actions import PAGE_ACTIONS
 from tui.action_tables.pane_actions import PANE_ACTIONS
+from tui.action_tables.queue_actions import QUEUE_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
 from tui.action_tables.task_actions import TASK_ACTIONS
+from tui.action_tables.task_dialog_actions import TASK_DIALOG_ACTIONS
 
 SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
@@ -32,6 +34,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "query": "Queries of a graph",
     "objectives": "Objectives",
     "log": "Logs",
+    "queue": "Async Queue",
     "events": "Events",
     "event": "One Event",
     "rollouts": "Rollouts",
@@ -53,6 +56,10 @@ SCOPE_TITLES: Mapping[str, str] = {
     "confirm": "Dialog",
     "operation": "Dialog of an operation",
     "adoption": "Dialog of an adoption",
+    "task_action": "Action on tasks",
+    "concurrency": "Concurrency of an async queue",
+    "test_request": "Test request",
+    "queue_on": "Turn an async queue on",
     "pick": "Picker",
     "pick_pods": "Picker of Pods",
     "table": "List navigation",
@@ -65,10 +72,12 @@ ACTIONS: tuple[Action, ...] = (
     *LIST_ACTIONS,
     *FORM_ACTIONS,
     *OPERATION_ACTIONS,
+    *TASK_DIALOG_ACTIONS,
     *PAGE_ACTIONS,
     *TASK_ACTIONS,
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
+    *QUEUE_ACTIONS,
     *SHARED_ACTIONS,
 )
 

@@ -12,21 +12,58 @@ from servedeck.cluster.http.errors import ConnectionLostError
 
 if TYPE_CHECKING:
     from servedeck.async_queue.client import AsyncQueueClient
+    from servedeck.changes.async_queue.plan import AsyncQueuePlan, AsyncQueueResult
+    from servedeck.changes.async_queue.turn_on import AsyncQueueDefaults
     from servedeck.cluster.http.connection import Connection
+    from servedeck.config import Settings
     from servedeck.fleet.views import NamespacedName
 
 
 class ClusterAsyncQueueService:
     """`tui.ports.async_queue_service.AsyncQueueService` of a cluster."""
 
-    def __init__(self, connection: Callable[[], Connection | None]) -> None:
-        """`connection` returns the current one, which changes with the context."""
+    def __init__(
+        self, connection: Callable[[], Connection | None], settings: Callable[[], Settings]
+    ) -> None:
+        """`connection` and `settings` return the current ones, which change with the context."""
         self._connection = connection
+        self._settings = settings
+
+    def _require_connection(self) -> Connection:
+        connection = self._connection()
+        if connection is None:
+            raise ConnectionLostError("Not connected to the API server yet; retrying.")
+        return connection
 
     def queue_api(self, key: NamespacedName) -> AsyncQueueClient:
         from servedeck.async_queue.client import AsyncQueueClient
 
-        connection = self._connection()
-        if connection is None:
-            raise ConnectionLostError("Not connected to the API server yet; retrying.")
-        return AsyncQueueClient(connection, key.namespace, key.name)
+        return AsyncQueueClient(self._require_connection(), key.namespace, key.name)
+
+    async def plan_on(self, key: NamespacedName, *, force: bool = False) -> AsyncQueuePlan:
+        from servedeck.changes.async_queue.execution import plan_async_queue
+        from servedeck.changes.async_queue.plan import AsyncQueueAction, AsyncQueueOptions
+
+        options = AsyncQueueOptions(AsyncQueueAction.ON, key.namespace, key.name, force=force)
+        connection = self._require_connection()
+        return await plan_async_queue(connection, options, await self._read_defaults(connection))
+
+    async def _read_defaults(self, connection: Connection) -> AsyncQueueDefaults:
+        from servedeck.changes.async_queue.turn_on import AsyncQueueDefaults
+        from servedeck.changes.platform_settings import complete_settings
+
+        settings = await complete_settings(connection, self._settings())
+        return AsyncQueueDefaults.from_settings(settings)
+
+    async def run_on(
+        self, plan: AsyncQueuePlan, on_progress: Callable[[str], None]
+    ) -> AsyncQueueResult:
+        from servedeck.changes.async_queue.execution import run_async_queue
+
+        return await run_async_queue(self._require_connection(), plan, on_progress=on_progress)
+
+    async def look_again(self, result: AsyncQueueResult) -> AsyncQueueResult:
+        from servedeck.changes.async_queue.execution import look_again
+
+        connection = self._require_connection()
+        return await look_again(connection, result, await self._read_defaults(connection))

@@ -123,7 +123,9 @@ def run(
         clock=now,
     )
     app.metrics_service = ClusterMetricsService(lambda: session)
-    app.async_queue_service = ClusterAsyncQueueService(connection)
+    app.async_queue_service = ClusterAsyncQueueService(
+        connection, lambda: session.settings if session is not None else settings
+    )
     app.bundle_service = ClusterBundleService(
         lambda: session, lambda uid: app.history.timeline.entries(uid), now
     )

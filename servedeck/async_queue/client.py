@@ -1,71 +1,208 @@
-"""The admin API of a serving's async gateway, through the API server's Service proxy.
-
-A kubeconfig is enough: the gateway's admin port has no route. It needs `get` (to act, `create`) on
-`services/proxy`, and `get` on the gateway's Secret, which has the key of that port.
-"""
+"""The API of a serving's async gateway, through the API server's Service proxy."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from enum import StrEnum
-from typing import TypeVar
-
-import msgspec
+import re
+from collections.abc import AsyncGenerator, Sequence
 
 from servedeck.async_queue.errors import (
-    AsyncQueueError,
-    NotInstalledError,
-    NotPermittedError,
-    TooOldError,
+    NoSuchTaskError,
+    RefusedError,
     UnreachableError,
 )
-from servedeck.async_queue.tasks import Changed, QueueStatus, TaskState
-from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
-from servedeck.cluster.resources import SECRET, SERVICE
-from servedeck.serving.objects.async_routes import GATEWAY_PORT, async_gateway_name
-from servedeck.serving.spec.mapping.json_values import as_mapping, as_str
+from servedeck.async_queue.feed_stream import read_messages
+from servedeck.async_queue.queue_api import (
+    BodyPart,
+    FeedMessage,
+    QueueApi,
+    QueueChanged,
+    Side,
+    TaskQuery,
+    TestRequest,
+)
+from servedeck.async_queue.service_proxy import AccessKey, Params, ServiceProxy
+from servedeck.async_queue.submission import check_target, sent_headers
+from servedeck.async_queue.tasks import (
+    MAX_READ,
+    MAX_SELECTED,
+    Accepted,
+    Attempt,
+    AttemptList,
+    Changed,
+    ControlState,
+    QueueStatus,
+    RequestView,
+    ResponseView,
+    TaskAction,
+    TaskDetail,
+    TaskPage,
+    TaskSelection,
+    TaskState,
+)
+from servedeck.cluster.http.connection import ApiResponse, Connection
+from servedeck.cluster.http.errors import ApiError
 
-KEY_HEADER = "X-Servedeck-Key"
-_PREFIX = "/-/async"
-_TIMEOUT = 15.0
-"""Seconds without an answer of the gateway."""
-
-Answer = TypeVar("Answer", bound=msgspec.Struct)
+_ID = re.compile(r"[0-9a-zA-Z]{1,64}")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
-class AccessKey(StrEnum):
-    """Keys of the gateway's Secret."""
-
-    VIEW = "view-key"
-    """Reads everything but bodies."""
-    ADMIN = "admin-key"
-
-
-class AsyncQueueClient:
-    """Of one serving. The key is read once, and again if the gateway does not accept it."""
+class AsyncQueueClient(QueueApi):
+    """Of one serving. Raises ReadOnlyError, too, where it writes."""
 
     def __init__(self, connection: Connection, namespace: str, serving: str) -> None:
-        self._connection = connection
-        self._namespace = namespace
-        self._name = async_gateway_name(serving)
-        self._keys: dict[str, str] = {}
-        service = f"{self._name}-admin:{GATEWAY_PORT}"
-        self._base = f"{SERVICE.object_path(namespace, service)}/proxy{_PREFIX}"
+        self._proxy = ServiceProxy(connection, namespace, serving)
+        self._is_of_this_version = False
+        """Whether the gateway answered as one of this version does, since the feed was opened."""
+
+    @property
+    def may_read_bodies(self) -> bool | None:
+        return self._proxy.may_read_bodies
+
+    # -- reading --------------------------------------------------------------------------------
 
     async def queue_status(self) -> QueueStatus:
-        """Raises AsyncQueueError."""
-        return await self._ask("GET", "/queue", AccessKey.VIEW, QueueStatus)
+        status = await self._proxy.ask("GET", "/queue", AccessKey.VIEW, QueueStatus)
+        self._is_of_this_version = status.time is not None
+        return status
+
+    async def list_tasks(
+        self, query: TaskQuery, *, after: str = "", limit: int = 100, oldest_first: bool = False
+    ) -> TaskPage:
+        params = [("limit", str(limit))]
+        if query.state is not None:
+            params.append(("state", query.state.value))
+        if query.text:
+            params.append(("q", query.text))
+        if after:
+            params.append(("after", after))
+        if oldest_first:
+            params.append(("order", "oldest"))
+        return await self._page(params)
+
+    async def read_tasks(self, ids: Sequence[str]) -> TaskPage:
+        if not 1 <= len(ids) <= MAX_READ:
+            raise RefusedError(f"From 1 to {MAX_READ} tasks can be read at once.")
+        return await self._page([("id", _check_id(one)) for one in ids])
+
+    async def _page(self, params: Params) -> TaskPage:
+        page = await self._proxy.ask("GET", "/tasks", AccessKey.VIEW, TaskPage, params)
+        if page.time is None:
+            raise self._proxy.too_old()
+        self._is_of_this_version = True
+        return page
+
+    async def follow(self, after: str) -> AsyncGenerator[FeedMessage, None]:
+        if not self._is_of_this_version:
+            # One of an earlier version follows tasks alone, and does not say so.
+            await self.queue_status()
+            if not self._is_of_this_version:
+                raise self._proxy.too_old()
+        self._is_of_this_version = False  # another gateway may answer the next time
+        params = [("events", "tasks,queue")]
+        if after:
+            params.append(("after", after))
+        async with self._proxy.stream("/feed", params) as stream:
+            async for message in read_messages(stream):
+                if isinstance(message, QueueChanged) and message.status.time is None:
+                    raise self._proxy.too_old()
+                yield message
+        raise UnreachableError("The async gateway has ended the feed.")
+
+    async def task_detail(self, id: str) -> TaskDetail:
+        return await self._proxy.ask("GET", _task_path(id), AccessKey.VIEW, TaskDetail)
+
+    async def attempts(self, id: str) -> list[Attempt]:
+        path = f"{_task_path(id)}/attempts"
+        return (await self._proxy.ask("GET", path, AccessKey.VIEW, AttemptList)).items
+
+    async def request_head(self, id: str) -> RequestView:
+        path = f"{_task_path(id)}/request/head"
+        return await self._proxy.ask("GET", path, AccessKey.VIEW, RequestView)
+
+    async def response_head(self, id: str) -> ResponseView:
+        path = f"{_task_path(id)}/response/head"
+        return await self._proxy.ask("GET", path, AccessKey.VIEW, ResponseView)
+
+    async def read_body(self, id: str, side: Side, first: int, limit: int) -> BodyPart:
+        path = f"{_task_path(id)}/{side.value}"
+        try:
+            response = await self._read_range(path, first, limit)
+        except ApiError:
+            # Nothing is there, as the body is shorter, or empty.
+            size = 0
+            if first:
+                size = (await self.read_body(id, side, 0, 1)).size
+            return BodyPart(b"", first, size)
+        if response.status != 206:
+            # Whoever is in between has ignored the range.
+            return BodyPart(response.body[first : first + limit], first, len(response.body))
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) != first:
+            raise self._proxy.too_old()
+        return BodyPart(response.body[:limit], first, int(match[2]))
+
+    async def _read_range(self, path: str, first: int, limit: int) -> ApiResponse:
+        """Raises ApiError if there is nothing in the range."""
+        headers = {"Range": f"bytes={first}-{first + max(limit, 1) - 1}", "Accept": "*/*"}
+        return await self._proxy.request("GET", path, AccessKey.ADMIN, headers=headers)
+
+    # -- acting ---------------------------------------------------------------------------------
+
+    async def change_tasks(
+        self, action: TaskAction, ids: Sequence[str], *, is_bare: bool = False
+    ) -> Changed:
+        if not 1 <= len(ids) <= MAX_SELECTED:
+            raise RefusedError(f"From 1 to {MAX_SELECTED} tasks can be changed at once.")
+        selection = TaskSelection(ids=[*map(_check_id, ids)], credentials=_credentials(is_bare))
+        return await self._change(action, selection)
+
+    async def change_matching(
+        self, action: TaskAction, query: TaskQuery, *, after: str = "", is_bare: bool = False
+    ) -> Changed:
+        selection = TaskSelection(
+            state=query.state, q=query.text, after=after, credentials=_credentials(is_bare)
+        )
+        return await self._change(action, selection)
+
+    async def _change(self, action: TaskAction, selection: TaskSelection) -> Changed:
+        path = f"/tasks/actions/{action.value}"
+        return await self._proxy.ask("POST", path, AccessKey.ADMIN, Changed, body=selection)
+
+    async def pause(self) -> None:
+        await self._proxy.ask("POST", "/queue/pause", AccessKey.ADMIN, Changed)
+
+    async def resume(self) -> None:
+        await self._proxy.ask("POST", "/queue/resume", AccessKey.ADMIN, Changed)
+
+    async def control(self) -> ControlState:
+        return await self._proxy.ask("GET", "/queue/control", AccessKey.VIEW, ControlState)
+
+    async def set_concurrency(
+        self, concurrency: int | None, pod_concurrency: int | None, version: str
+    ) -> None:
+        body = {
+            "concurrency": concurrency,
+            "pod_concurrency": pod_concurrency,
+            "version": version,
+        }
+        await self._proxy.ask("POST", "/queue/control", AccessKey.ADMIN, Changed, body=body)
+
+    async def submit(self, request: TestRequest) -> str:
+        check_target(request)
+        headers, content_type = sent_headers(request)
+        answer = await self._proxy.submit(
+            request.method, request.path, headers, request.body, content_type
+        )
+        return self._proxy.decode(answer, Accepted).id
 
     async def close_queue(self) -> None:
         """Once it returns, the gateway accepts no task, and retries none that failed. Raises
         AsyncQueueError, TooOldError by a gateway that cannot be closed."""
-        await self._ask("POST", "/queue/close", AccessKey.ADMIN, Changed)
+        await self._proxy.ask("POST", "/queue/close", AccessKey.ADMIN, Changed)
 
     async def open_queue(self) -> None:
         """Raises AsyncQueueError, TooOldError by a gateway that cannot be closed."""
-        await self._ask("POST", "/queue/open", AccessKey.ADMIN, Changed)
+        await self._proxy.ask("POST", "/queue/open", AccessKey.ADMIN, Changed)
 
     async def cancel_tasks(self, state: TaskState) -> int:
         """Cancel all tasks that are pending, or all that are processing; returns how many. Raises
@@ -82,112 +219,23 @@ class AsyncQueueClient:
         total, after = 0, ""
         while True:
             params = given + ([("after", after)] if after else [])
-            found = await self._ask("POST", path, AccessKey.ADMIN, Changed, params)
+            found = await self._proxy.ask("POST", path, AccessKey.ADMIN, Changed, params)
             total += found.changed
             if not found.next or found.next == after:
                 return total
             after = found.next
 
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        key: AccessKey,
-        answer: type[Answer],
-        params: list[tuple[str, str]] | None = None,
-    ) -> Answer:
-        is_known = key in self._keys
-        try:
-            return await self._send(method, path, key, answer, params)
-        except NotPermittedError:
-            if not is_known:
-                raise
-        # The Secret may have been created again since.
-        self._keys.clear()
-        return await self._send(method, path, key, answer, params)
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        key: AccessKey,
-        answer: type[Answer],
-        params: list[tuple[str, str]] | None,
-    ) -> Answer:
-        headers = {KEY_HEADER: await self._read_key(key)}
-        try:
-            response = await self._connection.request(
-                method, self._base + path, params=params or (), headers=headers, timeout=_TIMEOUT
-            )
-        except ApiError as error:
-            raise self._convert(error) from error
-        except InvalidResponseError as error:
-            raise self._too_old() from error
-        except ClusterError as error:
-            raise UnreachableError(str(error)) from error
-        try:
-            return msgspec.json.decode(response.body, type=answer)
-        except msgspec.DecodeError as error:
-            raise self._too_old() from error
+def _check_id(id: str) -> str:
+    """Raises NoSuchTaskError for what is no id: it becomes a part of a path."""
+    if not _ID.fullmatch(id):
+        raise NoSuchTaskError(f"{id[:80]!r} is no id of a task.")
+    return id
 
-    async def _read_key(self, key: AccessKey) -> str:
-        if key in self._keys:
-            return self._keys[key]
-        where = f"Secret {self._namespace}/{self._name}"
-        try:
-            secret = await self._connection.get_json(
-                SECRET.object_path(self._namespace, self._name)
-            )
-        except ApiError as error:
-            if error.code == 404:
-                raise NotInstalledError(
-                    f"{self._namespace} has no Secret {self._name}: the async queue is off."
-                ) from error
-            if error.code == 403:
-                raise NotPermittedError(
-                    f"Asking the async gateway needs get on secrets {self._name} in namespace"
-                    f" {self._namespace}, which has its key."
-                ) from error
-            raise UnreachableError(str(error)) from error
-        except ClusterError as error:
-            raise UnreachableError(str(error)) from error
-        try:
-            text = base64.b64decode(as_str(as_mapping(secret, "data").get(key.value)))
-            self._keys[key] = text.decode("ascii").strip()
-        except (binascii.Error, UnicodeDecodeError):
-            self._keys[key] = ""
-        # What a header cannot have would be an error of the HTTP client.
-        if not self._keys[key] or not self._keys[key].isprintable():
-            del self._keys[key]
-            raise NotPermittedError(f"{where} has no usable {key.value}; correct it.")
-        return self._keys[key]
 
-    def _convert(self, error: ApiError) -> AsyncQueueError:
-        """What the API server says, in a Status with a reason, or the gateway, without."""
-        service = f"Service {self._namespace}/{self._name}-admin"
-        if "no endpoints" in error.message or error.details.get("kind") == "endpoints":
-            return UnreachableError(f"{service} leads to no Pod of the async gateway that is up.")
-        if error.reason == "NotFound":
-            return NotInstalledError(f"There is no {service}: the async queue is off.")
-        if error.reason == "Forbidden":
-            return NotPermittedError(
-                f"Asking the async gateway needs get and create on services/proxy in namespace"
-                f" {self._namespace}."
-            )
-        if error.reason:
-            return UnreachableError(str(error))
-        if error.code in (401, 403):
-            return NotPermittedError(
-                f"The async gateway does not accept the key in Secret {self._namespace}/"
-                f"{self._name}; if the Secret was changed, it does within two minutes."
-            )
-        if error.code in (404, 405):
-            return self._too_old()
-        text = error.message.rstrip(".")
-        return UnreachableError(f"The async gateway failed ({error.code}): {text or 'no reason'}.")
+def _task_path(id: str) -> str:
+    return f"/tasks/{_check_id(id)}"
 
-    def _too_old(self) -> TooOldError:
-        return TooOldError(
-            f"The async gateway {self._namespace}/{self._name} does not answer as this version of"
-            " servedeck expects; turn the async queue on again to update it."
-        )
+
+def _credentials(is_bare: bool) -> str:
+    return "none" if is_bare else ""

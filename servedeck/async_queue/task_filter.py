@@ -11,6 +11,7 @@ created:<N         submitted before N, in seconds since the epoch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -43,6 +44,9 @@ class TaskFilter:
 
     text: str
     predicates: tuple[Predicate[Task], ...] = ()
+    created_after: float = -math.inf
+    """What matches was created after that."""
+    created_before: float = math.inf
 
     def matches(self, task: Task) -> bool:
         """Whether every term matches."""
@@ -58,9 +62,12 @@ def parse_task_filter(text: str, now: float) -> TaskFilter:
         "created": _parse_created,
     }
     tests: list[Predicate[Task]] = []
+    after, before = -math.inf, math.inf
     for word in _words(text):
         tests.append(parse_term(word, FIELDS, _search_text, special, aliases=_ALIASES))
-    return TaskFilter(text, tuple(tests))
+        if (bound := _read_bound(word, now)) is not None:
+            after, before = max(after, bound[0]), min(before, bound[1])
+    return TaskFilter(text, tuple(tests), after, before)
 
 
 def fix_ages(text: str, now: float) -> str:
@@ -85,6 +92,20 @@ def _words(text: str) -> list[str]:
         words.append(word)
         rest = rest.lstrip()
     return words
+
+
+def _read_bound(word: str, now: float) -> tuple[float, float] | None:
+    """Between which times, by a valid term, all was created; None if it says nothing of that."""
+    name, _, value = word.partition(":")
+    value = value.replace('"', "").casefold()
+    if not value or name not in ("age", "created"):
+        return None
+    if name == "age":
+        is_before, seconds = _read_age(value)
+        limit = now - seconds
+    else:
+        is_before, limit = value[0] == "<", float(value[1:])
+    return (-math.inf, limit) if is_before else (limit, math.inf)
 
 
 def _search_text(task: Task) -> str:

@@ -197,6 +197,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     blocked_by: str = ""
     """Why it delivers nothing, one sentence; "" if it does."""
     blocked_since: float | None = None
+    failure: str = ""
+    """Why its last attempts failed by the inference server, one sentence; "" if they did not."""
+    failing_since: float | None = None
     time: float = 0.0
 
 
@@ -260,7 +263,9 @@ class TaskAction(StrEnum):
     """Delete ended ones."""
 
 
-class TaskSelection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TaskSelection(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """Body of /tasks/actions/{action}: the tasks that it is done to."""
 
     ids: list[str] | None = None

@@ -98,13 +98,17 @@ def header_values(scope: Scope, name: bytes) -> list[bytes]:
 
 def query_parameters(scope: Scope) -> dict[str, str]:
     """The last value of each. Raises HttpError."""
+    return dict(query_pairs(scope, 50))
+
+
+def query_pairs(scope: Scope, most: int) -> list[tuple[str, str]]:
+    """All parameters, in their order, which are at most so many. Raises HttpError."""
     try:
-        pairs = parse_qsl(
-            scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=50
+        return parse_qsl(
+            scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=most
         )
     except ValueError:
         raise HttpError(400, "Bad query", "The query has too many parameters.") from None
-    return dict(pairs)
 
 
 def content_length(scope: Scope) -> int | None:

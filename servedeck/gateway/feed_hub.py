@@ -29,7 +29,8 @@ class FeedHub:
 
     def __init__(self, store: TaskStore) -> None:
         self._store = store
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[Listener, float]] = []
+        """With the pause that each can bear."""
         self._watched: dict[str, set[asyncio.Event]] = {}
         self._is_wanted = asyncio.Event()
 
@@ -56,17 +57,19 @@ class FeedHub:
             if events:
                 cursor = events[-1].cursor
                 self._publish(events)
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(self._pause())
 
     @contextmanager
-    def listening(self, listener: Listener) -> Iterator[None]:
-        """Call it with all events."""
-        self._listeners.append(listener)
+    def listening(self, listener: Listener, pause: float = _PAUSE_SECONDS) -> Iterator[None]:
+        """Call it with all events. `pause`: seconds after a read that gave some for which it can
+        wait for more; the shortest one of all listeners counts."""
+        one = (listener, pause)
+        self._listeners.append(one)
         self._is_wanted.set()
         try:
             yield
         finally:
-            self._listeners.remove(listener)
+            self._listeners.remove(one)
 
     @contextmanager
     def watching(self, id: str) -> Iterator[asyncio.Event]:
@@ -83,11 +86,16 @@ class FeedHub:
             if not watching:
                 del self._watched[id]
 
+    def _pause(self) -> float:
+        if self._watched:
+            return _PAUSE_SECONDS
+        return min((pause for _, pause in self._listeners), default=_PAUSE_SECONDS)
+
     def _publish(self, events: list[FeedEvent]) -> None:
         if self._watched:
             ids = [one.id for one in events] if events else list(self._watched)
             for id in ids:
                 for changed in self._watched.get(id, ()):
                     changed.set()
-        for listener in tuple(self._listeners):
+        for listener, _ in tuple(self._listeners):
             listener(events)

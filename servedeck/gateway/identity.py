@@ -26,6 +26,12 @@ _NONCE_BYTES = 12
 _OWNER_BYTES = 12
 
 
+def id_begin(time: float) -> str:
+    """What an id that is made at this time, in seconds since the epoch, begins with: all earlier
+    ones sort before it."""
+    return f"{int(min(max(time * 1000, 0), 16**_TIME_HEX - 1)):0{_TIME_HEX}x}"
+
+
 class Identity:
     """Raises ValueError for a secret of less than MIN_SECRET_BYTES."""
 

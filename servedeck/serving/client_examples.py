@@ -123,7 +123,7 @@ def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -
     the header that puts the request into the async queue; it only affects POST requests.
     """
     url = endpoint_url.rstrip("/") + "/" + path.lstrip("/")
-    body = _example_body(path, model)
+    body = example_body(path, model)
     if body is None and asynchronous and path.strip("/") == "":
         body = {}
     authorization = "-H 'Authorization: Bearer <token>'"
@@ -140,7 +140,7 @@ def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -
     return " \\\n  ".join(lines)
 
 
-def _example_body(path: str, model: str) -> dict[str, object] | None:
+def example_body(path: str, model: str) -> dict[str, object] | None:
     """Example request body for a path, None for a GET."""
     last = path.strip("/").split("/")
     for length in (2, 1):

@@ -110,8 +110,16 @@ class FakeApiServer:
         return {uid: obj["metadata"]["resourceVersion"] for uid, obj in self.objects.items()}
 
     def add_route(self, path: str, handler: FaultHandler) -> None:
-        """Handle requests for `path` with `handler`."""
+        """Handle requests for `path` with `handler`; with a * at its end, for all that begin so."""
         self._routes[path] = handler
+
+    def _find_route(self, path: str) -> FaultHandler | None:
+        if path in self._routes:
+            return self._routes[path]
+        for known, handler in self._routes.items():
+            if known.endswith("*") and path.startswith(known[:-1]):
+                return handler
+        return None
 
     def count_requests(self, kind: str) -> int:
         return sum(request_kind(request) == kind for request in self.requests)
@@ -125,8 +133,8 @@ class FakeApiServer:
             answer = await self.faults[kind].pop(0)(request)
             if answer is not None:
                 return answer
-        if request.path in self._routes:
-            answer = await self._routes[request.path](request)
+        if (handler := self._find_route(request.path)) is not None:
+            answer = await handler(request)
             assert answer is not None
             return answer
         if request.path == "/version":

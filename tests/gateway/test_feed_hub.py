@@ -12,7 +12,7 @@ from servedeck.async_queue.tasks import FeedEvent, TaskState
 from servedeck.gateway.feed_hub import FeedHub
 from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.stores.store import Content, NewTask
-from tests.waiting import wait_until, with_timeout
+from tests.waiting import WAIT_SECONDS, wait_until, with_timeout
 
 
 class CountingStore(SqliteStore):
@@ -76,3 +76,16 @@ async def test_whoever_watches_a_task_misses_no_change(store: CountingStore, hub
         with hub.watching(id) as changed:
             await store.cancel(id, 1e6)
             await with_timeout(changed.wait())
+
+
+async def test_a_listener_that_can_wait_holds_up_no_other(
+    store: CountingStore, hub: FeedHub
+) -> None:
+    patient: list[list[FeedEvent]] = []
+    told: list[list[FeedEvent]] = []
+    with hub.listening(patient.append, 10 * WAIT_SECONDS), hub.listening(told.append):
+        await wait_until(lambda: told == [[]])
+        for number in range(1, 4):
+            await submit(store, f"{number:044x}")
+            await wait_until(lambda number=number: len(told) > number)
+    assert patient == told

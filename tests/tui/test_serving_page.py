@@ -107,14 +107,14 @@ async def test_events_while_the_pane_of_a_tab_is_mounted(monkeypatch):
         await open_page(pilot, app, "j")
         page = app.screen
         monkeypatch.setattr(TabPane, "mount", mount_later)
-        post_keys(pilot, "4")
+        post_keys(pilot, "5")
         while not isinstance(page.active_pane, EventsPane):
             await asyncio.sleep(0)
         try:
             page._tick()
             page.update_footer()
             await page.on_tabbed_content_tab_activated(
-                TabbedContent.TabActivated(page.tabs, page.tabs.get_tab("tab-3"))
+                TabbedContent.TabActivated(page.tabs, page.tabs.get_tab("tab-4"))
             )
         finally:
             may_mount.set()
@@ -359,7 +359,7 @@ async def test_the_next_serving_is_shown_on_the_same_screen_without_what_was_cho
         page = app.screen
         await pilot.press("p")
         await wait_for(pilot, lambda: page.active_pane.table.display, "the Pods at full size")
-        await pilot.press("4")
+        await pilot.press("5")
         await wait_for_text(pilot, "No Events in the last hour.")
         await pilot.press("slash", *"oom", "enter", "9")
         await wait_for_text(pilot, "oom", f"9: there are {len(PANES)} tabs.")
@@ -373,7 +373,7 @@ async def test_the_next_serving_is_shown_on_the_same_screen_without_what_was_cho
         assert "llama-70b-chat" not in lines
         assert "there are" not in lines
         assert not page.active_pane.table.display
-        await pilot.press("4")
+        await pilot.press("5")
         await wait_for_text(pilot, "No Events in the last hour.")
         assert "oom" not in screen_text(app)
         assert page.active_pane is not before
@@ -486,7 +486,7 @@ async def test_esc_and_enter_in_the_same_packet():
         await open_page(pilot, app, "j")
         page = app.screen
         for _ in range(3):
-            post_keys(pilot, "escape", "k", "enter", "4", "escape", "j", "enter")
+            post_keys(pilot, "escape", "k", "enter", "5", "escape", "j", "enter")
         await wait_for(
             pilot,
             lambda: app.screen is page and page.key == LLAMA and page._mounted_pane is not None,

@@ -52,6 +52,8 @@ class Pane(Vertical):
 
         pod: str
         container: str = ""
+        time_ns: int | None = None
+        """Unix time of the line to go to in nanoseconds; None for the end."""
 
     @dataclass
     class PodRequested(Message):
@@ -159,6 +161,10 @@ class Pane(Vertical):
     def request_yaml(self) -> None:
         """Request the YAML of what is under the cursor."""
         self.post_message(self.YamlRequested())
+
+    def in_footer(self, action: Action) -> bool:
+        """Whether the footer shows an action of its scope now."""
+        return True
 
     def disabled_reason(self, action: Action) -> str:
         """Why the action is not possible now, in one sentence; "" if it is."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -26,6 +26,7 @@ from servedeck.serving.spec.mapping.json_values import JsonObject
 from tui import status_text
 from tui.action_tables.action import Action
 from tui.actions import bindings
+from tui.async_queue.action_pane import TaskActionPane
 from tui.clipboard import copy_with_message
 from tui.command_flow import ask_command, not_running_reason
 from tui.container_shell import Container
@@ -37,10 +38,12 @@ from tui.panes.events import EventsPane
 from tui.panes.logs import LogsPane
 from tui.panes.metrics import MetricsPane
 from tui.panes.overview import OverviewPane
+from tui.panes.queue import QueuePane
 from tui.panes.rollouts import RolloutsPane
 from tui.panes.yaml import YamlPane
 from tui.port_forward_flow import forwards_mark, open_forwards, start_forward
 from tui.ports.serving_source import SourceChanges
+from tui.ports.task_actions import TaskActions
 from tui.screens.base import ActionOwner
 from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.serving_actions import WAY_OUT_ORDER, ServingActionScreen
@@ -48,6 +51,9 @@ from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
 from widgets.text_view import StatusLine
+
+if TYPE_CHECKING:
+    from servedeck.async_queue.queue_api import QueueApi
 
 OPENING_SECONDS = 0.04
 """Seconds that the first paint of another serving waits for its data at most. An API server that is
@@ -60,6 +66,7 @@ PANES: tuple[type[Pane], ...] = (
     OverviewPane,
     MetricsPane,
     LogsPane,
+    QueuePane,
     EventsPane,
     RolloutsPane,
     YamlPane,
@@ -107,7 +114,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         self._object_editor = ObjectEditor(self, self.operation_flow)
         self._first_pane = pane
         self._first_log = log
-        self._panes = [one(view.key) for one in PANES]
+        self._panes = [self._create_pane(one) for one in PANES]
         self._active: Pane | None = None
         self._opened_target: tuple[str, str] | None = None
         """Context and namespace that the serving is from; None while the page is closed."""
@@ -139,6 +146,24 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         else:
             self.tabs.active = _tab_id(number)
             self.call_later(self._show_pane, number, log)
+
+    def _create_pane(self, kind: type[Pane]) -> Pane:
+        pane = kind(self.key)
+        if isinstance(pane, QueuePane):
+            pane.create_actions = self._create_task_actions
+        return pane
+
+    def _create_task_actions(
+        self,
+        key: NamespacedName,
+        api: QueueApi,
+        *,
+        now: Callable[[], float],
+        on_done: Callable[[str, str], None],
+    ) -> TaskActions:
+        from tui.async_queue.action_flow import TaskActionFlow
+
+        return TaskActionFlow(self, key, api, now=now, on_done=on_done)
 
     def _set_serving(self, view: ServingView) -> None:
         self.key, self._view, self._deleted_at = view.key, view, None
@@ -226,7 +251,8 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             await self._show_pane(int((event.pane.id or "tab-0").removeprefix("tab-")))
 
     async def on_pane_log_requested(self, message: Pane.LogRequested) -> None:
-        await self._show_pane(PANES.index(LogsPane), LogTarget(message.pod, message.container))
+        log = LogTarget(message.pod, message.container, message.time_ns)
+        await self._show_pane(PANES.index(LogsPane), log)
 
     def on_pane_timeline_requested(self) -> None:
         self.do_timeline()
@@ -259,9 +285,10 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         on_closed: Callable[[Shown | None], Awaitable[None]] | None = None,
     ) -> None:
         """Show a screen that has watches of its own. The pane under it is paused, save for a log,
-        whose lines would be read again."""
+        whose lines would be read again, and a queue, whose tasks the screen follows."""
         pane = self._active
-        is_paused = pane is not None and pane.is_active and not isinstance(pane, LogsPane)
+        keeps_on = isinstance(pane, (LogsPane, QueuePane))
+        is_paused = pane is not None and pane.is_active and not keeps_on
         if pane is not None and is_paused:
             pane.deactivate()
 
@@ -350,6 +377,16 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         from tui.screens.event import EventScreen
 
         self.app.push_screen(EventScreen(message.serving_uid, message.key))
+
+    def on_task_action_pane_task_requested(self, message: TaskActionPane.TaskRequested) -> None:
+        from tui.screens.task import TaskScreen
+
+        async def closed(log: LogTarget | None) -> None:
+            if log is not None:
+                await self._show_pane(PANES.index(LogsPane), log)
+
+        task = TaskScreen(self.key, message.live, message.api, message.task)
+        self._push_over_pane(task, closed)
 
     def on_pane_actions_changed(self) -> None:
         self.update_footer()
@@ -485,7 +522,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             first.reset()
         for number, pane in enumerate(self._panes):
             if pane.is_attached and not (pane is first and pane.is_mounted):
-                self._panes[number] = PANES[number](self.key)
+                self._panes[number] = self._create_pane(PANES[number])
                 pane.remove()
 
     async def do_tab(self, key: str) -> None:
@@ -544,6 +581,12 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         if action.name == "rollback" and isinstance(self._mounted_pane, RolloutsPane):
             return WAY_OUT_ORDER
         return super().footer_order(action)
+
+    def in_footer(self, action: Action) -> bool:
+        pane = self._mounted_pane
+        if pane is not None and action.scope == pane.SCOPE and not pane.in_footer(action):
+            return False
+        return super().in_footer(action)
 
     def label_for(self, action: Action) -> str:
         if action.name == "delete" and self._selected_pod is not None:

@@ -460,7 +460,9 @@ class Connection:
             text = status[:300].decode("utf-8", "replace")
             if "html" in (headers or {}).get("Content-Type", "") or text.lstrip()[:1] == "<":
                 text = "it answered with a web page, is there a login or proxy in between?"
-            return self._with_connection_names(ApiError(code, "", text, retry_after=retry_after))
+            return self._with_connection_names(
+                ApiError(code, "", text, retry_after=retry_after, body=status)
+            )
         if isinstance(api_status.details, dict):
             retry_after = retry_after or _parse_retry_after(
                 api_status.details.get("retryAfterSeconds")
@@ -472,6 +474,7 @@ class Connection:
                 api_status.message or api_status.error or api_status.detail or "",
                 details=api_status.details,
                 retry_after=retry_after,
+                body=status,
             )
         )
 

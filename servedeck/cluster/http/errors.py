@@ -65,7 +65,8 @@ class ApiError(ClusterError):
     `code` is the HTTP status (or the code of an ERROR event), `reason` and `message` are those of
     its Status object, `details` its details ({} if they are not an object), `retry_after` the
     seconds to wait before a retry. `message` is the server's sanitized message; `str()` also
-    contains a remedy.
+    contains a remedy. `body` is the answer as it came, as far as it was read: a Service may have
+    sent it.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class ApiError(ClusterError):
         details: object = None,
         retry_after: float | None = None,
         display_message: str = "",
+        body: bytes = b"",
     ) -> None:
         self.code = code
+        self.body = body
         self.reason = clean_message(reason)
         self.message = clean_message(message)
         self.details: dict[str, Any] = details if isinstance(details, dict) else {}
@@ -115,6 +118,7 @@ class ApiError(ClusterError):
             details=self.details,
             retry_after=self.retry_after,
             display_message=display_message,
+            body=self.body,
         )
 
     @property

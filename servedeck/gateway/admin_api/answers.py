@@ -14,6 +14,7 @@ from servedeck.gateway.asgi import (
     Scope,
     Send,
     header_values,
+    query_pairs,
     query_parameters,
     read_body,
 )
@@ -22,6 +23,8 @@ JSON = b"application/json"
 
 MAX_BODY = 64 * 1024
 """Bytes of a request to the admin API."""
+
+_MAX_PARAMETERS = 2000
 
 _SECURITY_HEADERS = (
     # Answers have the data of tasks: no cache keeps them, and no browser takes them for a page.
@@ -68,6 +71,14 @@ class Call(NamedTuple):
     def parameters(self) -> Mapping[str, str]:
         """Of the query; of one that is given twice, the last. Raises HttpError."""
         return query_parameters(self.scope)
+
+    def values(self, name: str, most: int) -> list[str]:
+        """Of a parameter of the query that may be given several times, at most so many. Raises
+        HttpError."""
+        found = [value for key, value in query_pairs(self.scope, _MAX_PARAMETERS) if key == name]
+        if len(found) > most:
+            raise bad_parameter(name, f"{name} may be given {most} times.")
+        return found
 
     async def body(self) -> bytes:
         """Raises HttpError if it is too large, and ClientDisconnectedError."""

@@ -8,7 +8,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from servedeck.async_queue.tasks import TaskAction
 from servedeck.gateway.admin_api.access import Access, AccessCheck
+from servedeck.gateway.admin_api.actions import TaskActions
 from servedeck.gateway.admin_api.answers import Call, Reply, send_reply
 from servedeck.gateway.admin_api.feed import FeedServer
 from servedeck.gateway.admin_api.health import Health, ProcessState
@@ -123,14 +125,20 @@ class AdminApp:
         ]
         if context.settings.role == "deliver":
             return probes
-        tasks = TaskRoutes(context)
-        queue = QueueRoutes(context, tasks)
+        actions = TaskActions(context)
+        tasks = TaskRoutes(context, actions)
+        queue = QueueRoutes(context, actions)
         view, admin = Access.VIEW, Access.ADMIN
         one = f"{PREFIX}/tasks/{{id}}"
         return [
             *probes,
             Route("GET", f"{PREFIX}/openapi.json", view, openapi),
             Route("GET", f"{PREFIX}/tasks", view, tasks.page),
+            # Before those of one task, whose id "actions" could be.
+            *(
+                Route("POST", f"{PREFIX}/tasks/actions/{action}", admin, _bind(tasks, action))
+                for action in TaskAction
+            ),
             Route("GET", one, view, tasks.detail),
             Route("GET", f"{one}/attempts", view, tasks.attempts),
             Route("GET", f"{one}/request/head", view, tasks.request_head),
@@ -152,6 +160,13 @@ class AdminApp:
             Route("POST", f"{PREFIX}/queue/redrive", admin, queue.redrive),
             Route("POST", f"{PREFIX}/queue/forget", admin, queue.forget),
         ]
+
+
+def _bind(tasks: TaskRoutes, action: TaskAction) -> Handler:
+    async def change_many(call: Call) -> Reply:
+        return await tasks.change_many(action, call)
+
+    return change_many
 
 
 def _as_http_error(error: Exception) -> HttpError:

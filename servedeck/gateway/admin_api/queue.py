@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
-from servedeck.async_queue.tasks import FailureReason, Task, TaskState
+from servedeck.async_queue.tasks import FailureReason, TaskAction, TaskSelection, TaskState
+from servedeck.gateway.admin_api.actions import MAX_BULK, TaskActions
 from servedeck.gateway.admin_api.answers import (
     Call,
     Reply,
@@ -13,26 +13,19 @@ from servedeck.gateway.admin_api.answers import (
     json_reply,
     read_number,
 )
-from servedeck.gateway.admin_api.bulk import BATCH, change_tasks
 from servedeck.gateway.admin_api.control import ControlChanges
 from servedeck.gateway.admin_api.queue_status import read_queue_status
-from servedeck.gateway.admin_api.tasks import TaskRoutes, read_after, read_state
-from servedeck.gateway.asgi import HttpError
+from servedeck.gateway.admin_api.tasks import read_after, read_state
 from servedeck.gateway.context import GatewayContext
-from servedeck.gateway.objects import ObjectStoreError
-from servedeck.gateway.stores.store import Change
-
-MAX_BULK = 10_000
-"""Tasks that one request changes at most."""
 
 
 class QueueRoutes:
     """Handlers; they raise HttpError and StoreError."""
 
-    def __init__(self, context: GatewayContext, tasks: TaskRoutes) -> None:
+    def __init__(self, context: GatewayContext, actions: TaskActions) -> None:
         self._context = context
         self._store = context.store
-        self._tasks = tasks
+        self._actions = actions
         self._control = ControlChanges(context.store)
 
     async def status(self, _call: Call) -> Reply:
@@ -62,22 +55,13 @@ class QueueRoutes:
         """Cancel all tasks that wait, or that are in progress."""
         given = call.parameters()
         state = read_state(given.get("state", "")) or TaskState.PENDING
-        if state.is_final:
-            raise bad_parameter("state", "Only pending or processing tasks can be cancelled.")
-        owner = given.get("owner")
-
-        def cancel(task: Task) -> asyncio.Future[Change]:
-            return asyncio.ensure_future(self._tasks.cancel_task(task.id))
-
-        changed = await change_tasks(
-            self._store,
-            state,
-            cancel,
+        selection = TaskSelection(
+            state=state,
+            owner=given.get("owner"),
             after=read_after(given),
             limit=_read_limit(given),
-            is_chosen=lambda task: owner is None or task.owner == owner,
         )
-        return json_reply(changed)
+        return json_reply(await self._actions.change(TaskAction.CANCEL, selection))
 
     async def redrive(self, call: Call) -> Reply:
         """Retry all failed tasks, or those of one reason."""
@@ -85,56 +69,23 @@ class QueueRoutes:
         reason = given.get("reason", "")
         if reason and reason not in set(FailureReason):
             raise bad_parameter("reason", f"reason must be one of {', '.join(FailureReason)}.")
-        is_bare = given.get("credentials", "") == "none"
-
-        def redrive(task: Task) -> asyncio.Future[Change]:
-            return asyncio.ensure_future(self._tasks.redrive_task(task, is_bare=is_bare))
-
-        changed = await change_tasks(
-            self._store,
-            TaskState.FAILED,
-            redrive,
+        selection = TaskSelection(
+            reason=FailureReason(reason) if reason else None,
+            credentials=given.get("credentials", ""),
             after=read_after(given),
             limit=_read_limit(given),
-            is_chosen=lambda task: not reason or task.reason == reason,
         )
-        return json_reply(changed)
+        return json_reply(await self._actions.change(TaskAction.RETRY, selection))
 
     async def forget(self, call: Call) -> Reply:
         """Delete all ended tasks, or those of one state, with their objects."""
         given = call.parameters()
-        state = read_state(given.get("state", ""))
-        if state is not None and not state.is_final:
-            raise bad_parameter("state", "Only tasks that have ended can be deleted.")
-
-        def forget(task: Task) -> asyncio.Future[Change]:
-            return asyncio.ensure_future(self._store.forget(task.id))
-
-        changed = await change_tasks(
-            self._store,
-            state,
-            forget,
+        selection = TaskSelection(
+            state=read_state(given.get("state", "")),
             after=read_after(given),
             limit=_read_limit(given),
-            is_chosen=lambda task: task.state.is_final,
-            after_batch=self._delete_objects,
         )
-        if not changed.next:
-            await self._store.expire_rest()
-        return json_reply(changed)
-
-    async def _delete_objects(self) -> None:
-        """Those of deleted tasks. The store names them until they are deleted, so that a request
-        that is repeated after an error finds them again."""
-        objects = self._context.objects
-        while names := await self._store.unneeded_objects(BATCH):
-            if objects is not None:
-                try:
-                    await objects.delete(names)
-                except ObjectStoreError as error:
-                    detail = f"Tasks were deleted, but not all of their bodies: {error}"
-                    raise HttpError(503, "The object store is not available", detail) from None
-            await self._store.drop_objects(names)
+        return json_reply(await self._actions.change(TaskAction.FORGET, selection))
 
 
 def _read_limit(given: Mapping[str, str]) -> int:

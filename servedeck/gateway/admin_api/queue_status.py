@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from servedeck import __version__
 from servedeck.async_queue.tasks import QueueStatus, StateCounts, WorkerStatus
@@ -12,8 +12,18 @@ from servedeck.gateway.settings import GatewaySettings
 from servedeck.gateway.stores.store import Control, TaskStore
 
 
+class Blocked(NamedTuple):
+    """Why no pending task is taken, or all fail."""
+
+    by: str = ""
+    """One sentence; "" if one may be taken, or none is pending."""
+    since: float | None = None
+    """None if that is not known."""
+
+
 async def read_queue_status(store: TaskStore, settings: GatewaySettings) -> QueueStatus:
     """Raises StoreError."""
+    now = await store.time()
     counts, oldest, control, running, minutes, workers = await asyncio.gather(
         store.counts(),
         store.oldest_pending(),
@@ -23,12 +33,15 @@ async def read_queue_status(store: TaskStore, settings: GatewaySettings) -> Queu
         store.workers(),
     )
     pod_concurrency = _override(control.pod_concurrency, settings.pod_concurrency)
+    blocked = why_blocked(counts, control, workers, pod_concurrency)
     return QueueStatus(
         serving=settings.serving,
         version=__version__,
+        time=now,
         counts=counts,
         backlog=counts.backlog,
-        oldest_seconds=None if oldest is None else max(time.time() - oldest, 0.0),
+        oldest=oldest,
+        oldest_seconds=None if oldest is None else max(now - oldest, 0.0),
         paused=control.paused,
         closed=bool(control.closed_by),
         control_version=control.version,
@@ -38,7 +51,8 @@ async def read_queue_status(store: TaskStore, settings: GatewaySettings) -> Queu
         running=running,
         minutes=minutes,
         workers=workers,
-        blocked_by=why_blocked(counts, control, workers, pod_concurrency),
+        blocked_by=blocked.by,
+        blocked_since=blocked.since,
     )
 
 
@@ -48,21 +62,29 @@ def _override(set_value: int | None, default: int) -> int:
 
 def why_blocked(
     counts: StateCounts, control: Control, workers: Sequence[WorkerStatus], pod_concurrency: int
-) -> str:
-    """Why no pending task is taken, one sentence; "" if one may be, or none is pending."""
+) -> Blocked:
     if not counts.pending:
-        return ""
+        return Blocked()
     if control.paused:
-        return "The queue is paused; resume it to go on."
+        since = _latest(one.blocked_since for one in workers)
+        return Blocked("The queue is paused; resume it to go on.", since)
     if pod_concurrency == 0:
-        return "The concurrency of each Pod is set to 0; raise it."
+        return Blocked("The concurrency of each Pod is set to 0; raise it.")
     if not workers:
-        return "No worker has reported lately; check the Pods of the gateway that deliver."
-    blocked = [one.blocked_by for one in workers]
-    if all(blocked):
-        return blocked[0]
+        return Blocked("No worker has reported lately; check the Pods of the gateway that deliver.")
+    # Nothing drains from the moment on at which the last of them no longer could.
+    if all(one.blocked_by for one in workers):
+        return Blocked(workers[0].blocked_by, _latest(one.blocked_since for one in workers))
     if not any(one.ready_pods for one in workers):
-        return "No Pod of the inference server is Ready."
+        return Blocked("No Pod of the inference server is Ready.")
+    failures = [one.failure for one in workers if not one.blocked_by]
+    if all(failures):
+        since = _latest(one.blocked_since or one.failing_since for one in workers)
+        return Blocked(f"All attempts fail at present. {failures[0]}", since)
     if counts.delayed == counts.pending:
-        return "All pending tasks wait for their next attempt."
-    return ""
+        return Blocked("All pending tasks wait for their next attempt.")
+    return Blocked()
+
+
+def _latest(times: Iterable[float | None]) -> float | None:
+    return max((one for one in times if one is not None), default=None)

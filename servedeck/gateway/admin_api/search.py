@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from servedeck.async_queue.tasks import Task, TaskPage, TaskState
+from servedeck.gateway.admin_api.chosen import range_of, read_filter
 from servedeck.gateway.admin_api.masking import mask_task
 from servedeck.gateway.identity import ID_PATTERN
 from servedeck.gateway.stores.store import TaskStore
@@ -17,48 +20,63 @@ _SCAN_PAGE = 500
 _SCAN_SECONDS = 1.0
 
 
-async def read_page(
-    store: TaskStore, state: TaskState | None, text: str, after: str, limit: int
-) -> TaskPage:
-    """Tasks with `text` in id, path, model or message. A page of a search may have fewer tasks than
-    the limit, even none, and still a next one: then so many were looked through. Raises
-    StoreError."""
-    feed = await store.feed_end()
-    text = text.strip().casefold()
-    if ID_PATTERN.match(text):
-        found = await store.find(text)
-        is_shown = found is not None and state in (None, found.task.state) and not after
-        items = [mask_task(found.task)] if found is not None and is_shown else []
-        return TaskPage(items=items, feed=feed)
-    if not text:
-        tasks = await store.page(state, after, limit)
-        next_page = tasks[-1].id if len(tasks) == limit else ""
-        return TaskPage(items=[mask_task(one) for one in tasks], next=next_page, feed=feed)
-    return await _search(store, state, text, after, limit, feed)
+class PageQuery(NamedTuple):
+    """Which page is asked for."""
+
+    state: TaskState | None
+    text: str
+    """A filter (servedeck.async_queue.task_filter)."""
+    after: str
+    limit: int
+    oldest_first: bool
 
 
-async def _search(
-    store: TaskStore, state: TaskState | None, text: str, after: str, limit: int, feed: str
-) -> TaskPage:
+async def read_page(store: TaskStore, query: PageQuery) -> TaskPage:
+    """A page of a search may have fewer tasks than the limit, even none, and still a next one: then
+    so many were looked through. Raises StoreError, and HttpError for a text that is no filter."""
+    feed, now = await asyncio.gather(store.feed_end(), store.time())
+    text = query.text.strip()
+    if ID_PATTERN.match(text.casefold()):
+        tasks = await store.find_many([text.casefold()])
+        is_shown = not query.after and all(query.state in (None, one.state) for one in tasks)
+        return _make_page(tasks if is_shown else (), "", feed, now)
+    if text:
+        return await _search(store, query, feed, now)
+    state, after, limit, oldest_first = query.state, query.after, query.limit, query.oldest_first
+    tasks = await store.page(state, after, limit, oldest_first=oldest_first)
+    return _make_page(tasks, tasks[-1].id if len(tasks) == limit else "", feed, now)
+
+
+async def read_tasks(store: TaskStore, ids: Sequence[str]) -> TaskPage:
+    """Those of these tasks that are stored. Raises StoreError."""
+    feed, now = await asyncio.gather(store.feed_end(), store.time())
+    return _make_page(await store.find_many(list(dict.fromkeys(ids))), "", feed, now)
+
+
+async def _search(store: TaskStore, query: PageQuery, feed: str, now: float) -> TaskPage:
+    wanted = read_filter(query.text, now)
+    ids, oldest_first = range_of(wanted, now), query.oldest_first
+    after = ids.start(query.after, oldest_first=oldest_first)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _SCAN_SECONDS
     items: list[Task] = []
     scanned = 0
     while scanned < SCAN_LIMIT:
-        tasks = await store.page(state, after, _SCAN_PAGE)
+        tasks = await store.page(query.state, after, _SCAN_PAGE, oldest_first=oldest_first)
         scanned += len(tasks)
+        # Masked before they are looked at: nothing that is hidden can be found out by a search.
         for task in map(mask_task, tasks):
-            if _has_text(task, text):
+            if wanted.matches(task):
                 items.append(task)
-                if len(items) == limit:
-                    return TaskPage(items=items, next=task.id, feed=feed)
-        if len(tasks) < _SCAN_PAGE:
-            return TaskPage(items=items, feed=feed)
+                if len(items) == query.limit:
+                    return _make_page(items, task.id, feed, now)
+        if len(tasks) < _SCAN_PAGE or ids.is_left(tasks[-1].id, oldest_first=oldest_first):
+            return _make_page(items, "", feed, now)
         after = tasks[-1].id
         if loop.time() >= deadline:
             break
-    return TaskPage(items=items, next=after, feed=feed)
+    return _make_page(items, after, feed, now)
 
 
-def _has_text(task: Task, text: str) -> bool:
-    return any(text in part.casefold() for part in (task.id, task.path, task.model, task.message))
+def _make_page(tasks: Sequence[Task], next: str, feed: str, now: float) -> TaskPage:
+    return TaskPage(items=[mask_task(one) for one in tasks], next=next, feed=feed, time=now)

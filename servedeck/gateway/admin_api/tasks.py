@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from servedeck.async_queue.tasks import (
+    MAX_READ,
     AttemptList,
     Changed,
-    Task,
+    TaskAction,
     TaskDetail,
     TaskState,
 )
+from servedeck.gateway.admin_api.actions import TaskActions, read_is_bare, read_selection
 from servedeck.gateway.admin_api.answers import (
     Call,
     Reply,
@@ -22,15 +23,21 @@ from servedeck.gateway.admin_api.answers import (
     read_number,
 )
 from servedeck.gateway.admin_api.bodies import send_body
+from servedeck.gateway.admin_api.chosen import require_id
 from servedeck.gateway.admin_api.masking import mask_request, mask_response, mask_task
-from servedeck.gateway.admin_api.search import DEFAULT_LIMIT, MAX_LIMIT, read_page
+from servedeck.gateway.admin_api.search import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    PageQuery,
+    read_page,
+    read_tasks,
+)
 from servedeck.gateway.asgi import HttpError
 from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.messages import RequestHead, ResponseHead
-from servedeck.gateway.settings import GatewaySettingsError
 from servedeck.gateway.stores.store import Change, Found, Response
 
-_MAX_TEXT = 200
+_NEWEST, _OLDEST = "newest", "oldest"
 
 
 def read_state(text: str) -> TaskState | None:
@@ -45,24 +52,32 @@ def read_state(text: str) -> TaskState | None:
 
 
 class TaskRoutes:
-    """Handlers; they raise HttpError and StoreError. Raises GatewaySettingsError."""
+    """Handlers; they raise HttpError and StoreError."""
 
-    def __init__(self, context: GatewayContext) -> None:
+    def __init__(self, context: GatewayContext, actions: TaskActions) -> None:
         self._context = context
         self._store = context.store
-        self._authorization = _read_authorization(context.settings.service_authorization_file)
+        self._actions = actions
 
     # -- reading --------------------------------------------------------------------------------
 
     async def page(self, call: Call) -> Reply:
+        if ids := call.values("id", MAX_READ):
+            for id in ids:
+                require_id("id", id, "id must be the id of a task.")
+            return json_reply(await read_tasks(self._store, ids))
         given = call.parameters()
-        text = given.get("q", "")
-        if len(text) > _MAX_TEXT:
-            raise bad_parameter("q", f"q may have {_MAX_TEXT} characters.")
-        limit = read_number(given.get("limit", ""), "limit", DEFAULT_LIMIT, MAX_LIMIT)
-        state = read_state(given.get("state", ""))
-        after = read_after(given)
-        return json_reply(await read_page(self._store, state, text, after, limit))
+        order = given.get("order", "") or _NEWEST
+        if order not in (_NEWEST, _OLDEST):
+            raise bad_parameter("order", f"order must be {_NEWEST} or {_OLDEST}.")
+        query = PageQuery(
+            state=read_state(given.get("state", "")),
+            text=given.get("q", ""),
+            after=read_after(given),
+            limit=read_number(given.get("limit", ""), "limit", DEFAULT_LIMIT, MAX_LIMIT),
+            oldest_first=order == _OLDEST,
+        )
+        return json_reply(await read_page(self._store, query))
 
     async def detail(self, call: Call) -> Reply:
         found = await self._find(call)
@@ -125,42 +140,28 @@ class TaskRoutes:
     # -- acting ---------------------------------------------------------------------------------
 
     async def cancel(self, call: Call) -> Reply:
-        change = await self.cancel_task(call.path[0])
+        change = await self._actions.cancel(call.path[0])
         return _change_reply(call.path[0], change, "It has ended already.")
 
     async def retry(self, call: Call) -> Reply:
-        found = await self._find(call)
-        is_bare = call.parameters().get("credentials", "") == "none"
-        change = await self.redrive_task(found.task, is_bare=is_bare)
-        return _change_reply(found.task.id, change, "Only a failed task can be retried.")
+        is_bare = read_is_bare(call.parameters().get("credentials", ""))
+        change = await self._actions.retry(call.path[0], is_bare=is_bare)
+        return _change_reply(call.path[0], change, "Only a failed task can be retried.")
 
     async def front(self, call: Call) -> Reply:
-        change = await self._store.move_to_front(call.path[0])
+        change = await self._actions.front(call.path[0])
         return _change_reply(call.path[0], change, "Only a pending task can be moved.")
 
-    async def cancel_task(self, id: str) -> Change:
-        change = await self._store.cancel(id, self._context.settings.keep_completed)
-        if change.changed:
-            self._context.metrics.ended.labels(TaskState.CANCELLED).inc()
-        return change
-
-    async def redrive_task(self, task: Task, *, is_bare: bool = False) -> Change:
-        """`is_bare`: without credentials, even if it had some."""
-        credentials: bytes | None = b"" if is_bare else None
-        if self._authorization and not is_bare:
-            # A request that came without credentials must not get more rights by being retried.
-            found = await self._store.find(task.id)
-            if found is not None and found.has_credentials:
-                value = [("authorization", self._authorization)]
-                credentials = self._context.identity.encrypt(task.id, value)
-        return await self._store.redrive(task.id, self._context.settings.lifetime, credentials)
+    async def change_many(self, action: TaskAction, call: Call) -> Reply:
+        selection = read_selection(await call.body())
+        return json_reply(await self._actions.change(action, selection))
 
 
 def read_after(given: Mapping[str, str]) -> str:
     """The cursor of a page, which is the id of a task. Raises HttpError."""
     after = given.get("after", "")
-    if after and not (len(after) <= 64 and after.isascii() and after.isalnum()):
-        raise bad_parameter("after", "after must be the `next` of an earlier answer.")
+    if after:
+        require_id("after", after, "after must be the `next` of an earlier answer.")
     return after
 
 
@@ -174,19 +175,3 @@ def _change_reply(id: str, change: Change, refusal: str) -> Reply:
     if not change.changed:
         raise HttpError(409, "Not changed", change.refusal or refusal, task=id, state=change.state)
     return json_reply(Changed(changed=1))
-
-
-def _read_authorization(file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        value = file.read_text(encoding="latin-1").strip()
-    except OSError as error:
-        raise GatewaySettingsError(
-            f"service_authorization_file: {file}: {error.strerror}."
-        ) from None
-    if not value or not value.isprintable():
-        raise GatewaySettingsError(
-            f"service_authorization_file: {file} must have one line, such as Bearer TOKEN."
-        )
-    return value

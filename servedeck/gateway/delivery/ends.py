@@ -12,6 +12,7 @@ from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.delivery.attempt import Answer
 from servedeck.gateway.delivery.retry_policy import Again, Budget, Ended, decide
 from servedeck.gateway.delivery.running import Running
+from servedeck.gateway.delivery.token_usage import TAIL_BYTES, TokenUsage, read_token_usage
 from servedeck.gateway.objects import ObjectStoreError
 from servedeck.gateway.stores.store import Content, End, StoreError
 
@@ -90,6 +91,7 @@ class Ends:
     ) -> None:
         settings = self._context.settings
         is_completed = ended.state is TaskState.COMPLETED
+        usage = _token_usage(answer) if is_completed else TokenUsage()
         end = End(
             id=running.claimed.id,
             attempt=running.claimed.attempt,
@@ -99,6 +101,8 @@ class Ends:
             status=answer.result.status if answer.head else None,
             head=answer.head,
             body=content,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
             record=self._attempt(running, answer.result.status, ended.message),
             keep=settings.keep_completed if is_completed else settings.keep_failed,
         )
@@ -148,6 +152,14 @@ class Ends:
             message=message,
             is_counted=is_counted,
         )
+
+
+def _token_usage(answer: Answer) -> TokenUsage:
+    try:
+        return read_token_usage(answer.spool.tail(TAIL_BYTES)) if answer.spool else TokenUsage()
+    except OSError as error:
+        _log.info("The tokens of a response were not counted: %s", error.strerror)
+        return TokenUsage()
 
 
 def _earlier_failures(attempt: int, attempts_left: int, most_attempts: int) -> int:

@@ -54,6 +54,21 @@ class Spool:
             await self._objects.put(name, self._path)
         return Content(object=name, size=self.size)
 
+    def tail(self, limit: int) -> bytes:
+        """The end of the body, at most so many bytes. Raises OSError."""
+        parts: list[bytes] = []
+        size = 0
+        for part in reversed(self._parts):
+            parts.append(part[-(limit - size) :])
+            size += len(parts[-1])
+            if size == limit:
+                break
+        written = self.size - self._unwritten
+        if size < limit and written and self._file is not None:
+            length = min(limit - size, written)
+            parts.append(os.pread(self._file.fileno(), length, written - length))
+        return b"".join(reversed(parts))
+
     def close(self) -> None:
         self._parts = []
         if self._file is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from servedeck.async_queue.tasks import WorkerStatus
+from servedeck.gateway.delivery.failure_streak import FailureStreak
 from servedeck.gateway.delivery.spared_pods import SparedPods
 from servedeck.gateway.stores.store import Control, StoreError, TaskStore
 from servedeck.gateway.upstreams.upstreams import Upstreams
@@ -27,6 +28,7 @@ class StatusReport:
         store: TaskStore,
         upstreams: Upstreams,
         spared: SparedPods,
+        failures: FailureStreak,
         name: str,
         rng: random.Random,
         on_control: Callable[[], None],
@@ -38,6 +40,7 @@ class StatusReport:
         self._store = store
         self._upstreams = upstreams
         self._spared = spared
+        self._failures = failures
         self._name = name
         self._rng = rng
         self._on_control = on_control
@@ -59,6 +62,8 @@ class StatusReport:
             ready_pods=sorted(self._upstreams.ready),
             blocked_by=blocked_by,
             blocked_since=self._blocked_since,
+            failure=self._failures.message,
+            failing_since=self._failures.since,
             time=time.time(),
         )
 
@@ -68,14 +73,14 @@ class StatusReport:
 
     async def run(self) -> None:
         """Ends only when it is cancelled."""
-        reported: tuple[list[str], str] | None = None
+        reported: tuple[list[str], str, str] | None = None
         reported_at = 0.0
         while True:
             self._asked.clear()
             try:
                 await self._read_control()
                 status = self.status
-                what = (status.ready_pods, status.blocked_by)
+                what = (status.ready_pods, status.blocked_by, status.failure)
                 if what != reported or monotonic() - reported_at >= _REPORT_SECONDS:
                     await self._store.report(status, _REPORT_TTL)
                     reported, reported_at = what, monotonic()

@@ -16,6 +16,7 @@ from servedeck.gateway.context import GatewayContext
 from servedeck.gateway.delivery.attempt import Answer, Requester
 from servedeck.gateway.delivery.callbacks import Callbacks
 from servedeck.gateway.delivery.ends import Ends
+from servedeck.gateway.delivery.failure_streak import FailureStreak
 from servedeck.gateway.delivery.leases import Leases
 from servedeck.gateway.delivery.retry_policy import Result
 from servedeck.gateway.delivery.running import Abort, Running, RunningAttempts
@@ -58,8 +59,15 @@ class Worker:
         self._sweeper = Sweeper(context, rng, self._wake.set)
         self._callbacks = Callbacks(context, rng)
         self._spared = SparedPods(context.settings.max_backoff)
+        self._failures = FailureStreak()
         self._report = StatusReport(
-            context.store, context.upstreams, self._spared, self.name, rng, self._wake.set
+            context.store,
+            context.upstreams,
+            self._spared,
+            self._failures,
+            self.name,
+            rng,
+            self._wake.set,
         )
 
     @property
@@ -236,7 +244,8 @@ class Worker:
             answer = Answer(Result(problem="The gateway failed to make the request."), "error")
         else:
             answer = request.result()
-        if self._spared.learn(running.claimed.pod, answer.result):
+        is_spared = self._spared.learn(running.claimed.pod, answer.result)
+        if self._failures.learn(answer.result) or is_spared:
             self._report.report_now()
         self._context.metrics.attempts.labels(answer.code).inc()
         self._context.metrics.run_seconds.observe(monotonic() - began)

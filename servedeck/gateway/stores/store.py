@@ -27,6 +27,9 @@ from servedeck.async_queue.tasks import (
 DEFAULT_URGENCY = 3
 """RFC 9218, section 4.1."""
 
+States = TaskState | frozenset[TaskState] | None
+"""Tasks of one state, of several, or of all (None)."""
+
 START = "0"
 """Cursor of the feed before its first event."""
 
@@ -133,6 +136,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     head: bytes = b""
     """JSON of a servedeck.gateway.messages.ResponseHead; b"" if there is no response."""
     body: Content = Content()
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     record: Attempt
     keep: float
     """Seconds until it is deleted."""
@@ -329,8 +334,18 @@ class TaskStore(Protocol):
         Waits at most so many seconds until there is one, or it has ended. The parts are kept for a
         minute after the end; then the response has all of them."""
 
-    async def page(self, state: TaskState | None, after: str, limit: int) -> list[Task]:
-        """The newest first: those older than the id `after`, or from the newest for ""."""
+    async def time(self) -> float:
+        """Of its clock, in seconds since the epoch."""
+
+    async def page(
+        self, states: States, after: str, limit: int, *, oldest_first: bool = False
+    ) -> list[Task]:
+        """The newest first: those older than the id `after`, or from the newest for ""; with
+        `oldest_first` the oldest first, those newer than `after`. `after` may be the begin of an
+        id."""
+
+    async def find_many(self, ids: Sequence[str]) -> list[Task]:
+        """Those of these tasks that are stored, the newest first."""
 
     async def counts(self) -> StateCounts: ...
 
@@ -363,8 +378,9 @@ class TaskStore(Protocol):
         counts on, the old response is deleted. `credentials` replaces those that were deleted at
         its end: b"" sends it without; with None, a task that had some is refused."""
 
-    async def move_to_front(self, id: str) -> Change:
-        """Before all others that wait; one that waits for its next attempt is due now."""
+    async def move_to_front(self, ids: Sequence[str]) -> list[Change]:
+        """Before all others that wait, in this order; those that wait for their next attempt are
+        due now."""
 
     async def forget(self, id: str) -> Change:
         """Delete an ended task now, with all that is stored of it but its objects, which are in

@@ -42,6 +42,11 @@ def async_gateway_name(serving: str) -> str:
     return serving + ASYNC_SUFFIX
 
 
+def async_view_secret_name(serving: str) -> str:
+    """Name of the Secret with the gateway's view-key alone, for those who may not read bodies."""
+    return f"{async_gateway_name(serving)}-view"
+
+
 def has_async_rules(route: Mapping[str, Any], serving: str) -> bool:
     """Whether a route sends requests to the serving's async gateway."""
     return any(one.service == async_gateway_name(serving) for one in route_backends(route))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from servedeck.async_queue.tasks import FeedEvent
-from servedeck.gateway.admin_api import feed
+from servedeck.async_queue.tasks import FeedEvent, WorkerStatus
+from servedeck.gateway.admin_api import feed, queue_watch
 from servedeck.gateway.stores.store import FeedTrimmedError, StoreUnavailableError
 from servedeck.gateway.stores.valkey.store import ValkeyStore
 from tests.gateway.admin_api.rig import Rig, running_rig
@@ -78,9 +79,12 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(rig: Rig, after: str = "", **headers: str) -> AsyncIterator[Follower]:
-    query = f"?after={after}" if after else ""
-    async with rig.session.get(rig.url + FEED + query, headers=headers) as response:
+async def following(
+    rig: Rig, after: str = "", events: str = "", **headers: str
+) -> AsyncIterator[Follower]:
+    given = {"after": after, "events": events}
+    params = {name: value for name, value in given.items() if value}
+    async with rig.session.get(rig.url + FEED, params=params, headers=headers) as response:
         assert response.status == 200
         assert response.headers["Content-Type"] == "text/event-stream"
         yield Follower(response)
@@ -278,3 +282,146 @@ async def test_the_end_of_the_gateway_ends_the_feed(rig: Rig) -> None:
         rig.app.close()
         with pytest.raises(EOFError):
             await follower.next()
+
+
+# -- the state of the queue -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is read again at once."""
+    monkeypatch.setattr(queue_watch, "_SECONDS", 0.01)
+
+
+async def test_the_queue_comes_at_once_and_when_it_has_changed(rig: Rig, quick: None) -> None:
+    async with following(rig, events="queue") as follower:
+        first = await follower.next()
+        assert (first.kind, first.id, first.data["counts"]["pending"]) == ("queue", "", 0)
+        id = await rig.submit()
+        assert (await follower.next()).data["counts"]["pending"] == 1
+        await rig.post(f"/-/async/tasks/{id}/cancel")
+        event = await follower.next()
+        assert (event.kind, event.data["counts"]["cancelled"]) == ("queue", 1)
+        assert event.data["time"] >= first.data["time"]
+
+
+async def test_time_alone_is_no_change(rig: Rig, quick: None, monkeypatch: Any) -> None:
+    await rig.submit()
+    reads = 0
+    read_counts = rig.context.store.counts
+
+    async def counts() -> Any:
+        nonlocal reads
+        reads += 1
+        # as a worker reports every few seconds
+        worker = WorkerStatus(name="w", ready_pods=["vllm-0"], time=float(reads))
+        await rig.context.store.report(worker, 3600.0)
+        return await read_counts()
+
+    async with following(rig, events="queue") as follower:
+        while not (await follower.next()).data["counts"]["pending"]:
+            pass
+        monkeypatch.setattr(rig.context.store, "counts", counts)
+        watch = rig.app._feed._queue
+        await wait_until(lambda: reads > 2)  # of which the first has a worker more
+        number, seen = watch.number, reads
+        await wait_until(lambda: reads > seen + 20)
+        # a minute of the clock may begin meanwhile
+        assert watch.number <= number + 2
+
+
+async def test_tasks_and_the_queue_in_one_feed(rig: Rig, quick: None) -> None:
+    async with following(rig, events="tasks,queue") as follower:
+        id = await rig.submit()
+        tasks, queues, last = [], [], ""
+        while not tasks or not any(one["counts"]["pending"] for one in queues):
+            event = await follower.next()
+            if event.kind == "queue":
+                queues.append(event.data)
+                assert event.id == ""
+            else:
+                tasks += [(one["id"], one["state"]) for one in event.data]
+                last = event.id
+        assert tasks == [(id, "pending")]
+    later = await rig.submit()
+    async with following(rig, after=last, events="tasks") as follower:
+        assert await follower.changes(1) == [(later, "pending")]
+
+
+async def test_followers_share_one_reader_which_ends_with_them(
+    rig: Rig, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: Counter[str] = Counter()
+    running = rig.context.store.running
+
+    async def counted() -> dict[str, int]:
+        reads["all"] += 1
+        return await running()
+
+    monkeypatch.setattr(rig.context.store, "running", counted)
+    watch = rig.app._feed._queue
+    async with following(rig) as follower:
+        await rig.submit()
+        await follower.next()
+        assert (watch._reading, reads["all"]) == (None, 0)
+    async with following(rig, events="queue") as one:
+        await one.next()
+        task = watch._reading
+        async with following(rig, events="queue") as two, following(rig, events="queue") as three:
+            for follower in (two, three):
+                assert (await follower.next()).kind == "queue"
+            assert watch._reading is task
+        before = reads["all"]
+        await wait_until(lambda: reads["all"] > before)  # for the one that is left
+    await wait_until(lambda: watch._reading is None)
+    assert task is not None
+    await wait_until(task.done)
+    await rig.submit()
+    async with following(rig, events="queue") as follower:
+        # what was known before is not told
+        assert (await follower.next()).data["counts"]["pending"] == 2
+
+
+async def test_a_store_that_is_away_is_told_once(
+    rig: Rig, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = rig.context.store.counts
+    failures = 0
+
+    async def away() -> Any:
+        nonlocal failures
+        failures += 1
+        raise StoreUnavailableError(f"It is away ({failures}).")
+
+    async with following(rig, events="queue") as follower:
+        assert (await follower.next()).kind == "queue"
+        monkeypatch.setattr(rig.context.store, "counts", away)
+        assert await follower.next() == Event("store", "", {"message": "It is away (1)."})
+        await wait_until(lambda: failures > 5)
+        async with following(rig, events="queue") as other:
+            assert (await other.next()).kind == "store"
+        monkeypatch.setattr(rig.context.store, "counts", counts)
+        # though nothing has changed
+        assert (await follower.next()).kind == "queue"
+
+
+async def test_the_queue_is_followed_from_before_the_store_answers(
+    rig: Rig, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> Any:
+        raise StoreUnavailableError("It is away.")
+
+    with monkeypatch.context() as patch:
+        for name in ("counts", "feed_end"):
+            patch.setattr(rig.context.store, name, away)
+        assert (await rig.ask("GET", FEED))[0] == 503
+        async with following(rig, events="queue") as follower:
+            assert (await follower.next()).kind == "store"
+            patch.undo()
+            assert (await follower.next()).kind == "queue"
+
+
+@pytest.mark.parametrize("events", ["everything", "tasks,", ",", "queue,pods"])
+async def test_events_that_do_not_exist_are_refused(rig: Rig, events: str) -> None:
+    status, problem = await rig.ask("GET", f"{FEED}?events={events}")
+    assert (status, problem["title"]) == (400, "Wrong events")

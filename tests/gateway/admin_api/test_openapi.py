@@ -67,7 +67,7 @@ def test_the_routes_without_a_key_are_told(rig: Rig) -> None:
 STRUCTS = [
     *(tasks.Task, tasks.TaskDetail, tasks.TaskPage, tasks.Attempt, tasks.AttemptList),
     *(tasks.FeedEvent, tasks.QueueStatus, tasks.StateCounts, tasks.QueueMinute),
-    *(tasks.WorkerStatus, tasks.Changed, tasks.Problem),
+    *(tasks.WorkerStatus, tasks.TaskSelection, tasks.Changed, tasks.Problem),
     *(tasks.ControlState, tasks.ControlProblem, control.QueueControl),
     *(messages.RequestHead, messages.ResponseHead, health.Readiness),
 ]
@@ -93,6 +93,8 @@ async def test_real_answers_are_as_described(rig: Rig) -> None:
         if path == "/-/async/feed":
             continue  # test_feed.py reads it
         await rig.context.store.set_control(Control())
+        # What waits from before would be the next to be claimed.
+        await rig.post("/-/async/tasks/actions/cancel", json={})
         await rig.fail(reason="refused")
         if path.endswith("/retry"):
             id = await rig.fail(callback="https://hooks.example.com/x")
@@ -100,7 +102,12 @@ async def test_real_answers_are_as_described(rig: Rig) -> None:
             id = await rig.submit()
         else:
             id = await rig.complete()
-        data = b'{"concurrency": 3}' if path.endswith("/control") and method == "POST" else None
+        data = None
+        if path.endswith("/control") and method == "POST":
+            data = b'{"concurrency": 3}'
+        elif "/actions/" in path:
+            data = msgspec.json.encode(tasks.TaskSelection(ids=[id, "0" * 44]))
+            ADMIN.check(ADMIN.schemas["TaskSelection"], json.loads(data))
         for place in (id, "0" * 44):
             url = rig.url + path.replace("{id}", place)
             async with rig.session.request(method, url, data=data) as response:
@@ -120,6 +127,16 @@ async def test_events_of_the_feed_are_as_described(rig: Rig) -> None:
             assert line
     answer = ADMIN.operations["GET", "/-/async/feed"]["responses"]["200"]
     schema = answer["content"]["text/event-stream"]["x-event-data"]
+    ADMIN.check(schema, json.loads(line.removeprefix(b"data: ")))
+
+
+async def test_the_queue_in_the_feed_is_as_described(rig: Rig) -> None:
+    await rig.submit()
+    async with rig.session.get(f"{rig.url}/-/async/feed?events=queue") as response:
+        while not (line := await with_timeout(response.content.readline())).startswith(b"data: "):
+            assert line
+    answer = ADMIN.operations["GET", "/-/async/feed"]["responses"]["200"]
+    schema = answer["content"]["text/event-stream"]["x-queue-event-data"]
     ADMIN.check(schema, json.loads(line.removeprefix(b"data: ")))
 
 

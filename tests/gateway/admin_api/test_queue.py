@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
-from servedeck.async_queue.tasks import StateCounts, TaskState, WorkerStatus
-from servedeck.gateway.admin_api import bulk, queue
+from servedeck.async_queue.tasks import StateCounts, WorkerStatus
+from servedeck.gateway.admin_api import actions, bulk
 from servedeck.gateway.admin_api.queue_status import why_blocked
 from servedeck.gateway.objects import ObjectStoreError
-from servedeck.gateway.stores.store import Change, Content, Control
+from servedeck.gateway.stores.sqlite.store import SqliteStore
+from servedeck.gateway.stores.store import Content, Control
 from servedeck.gateway.stores.task_records import CLOSED_REFUSAL
 from tests.gateway.admin_api.rig import POD, Rig, running_rig
 from tests.gateway.admin_api.test_openapi import ADMIN
@@ -57,12 +59,49 @@ async def test_the_state_of_the_queue(rig: Rig) -> None:
 def test_why_nothing_drains(
     counts: StateCounts, control: Control, workers: list[WorkerStatus], said: str
 ) -> None:
-    found = why_blocked(counts, control, workers, 4)
+    found = why_blocked(counts, control, workers, 4).by
     assert said in found and bool(said) == bool(found)
 
 
 def test_no_concurrency_is_why_nothing_drains() -> None:
-    assert "concurrency" in why_blocked(WAITING, Control(), [WORKING], 0)
+    assert "concurrency" in why_blocked(WAITING, Control(), [WORKING], 0).by
+
+
+def test_since_when_nothing_drains() -> None:
+    """Since the last of the workers could not."""
+    paused = [_blocked("The queue is paused.", 20.0), _blocked("The queue is paused.", 21.0)]
+    assert why_blocked(WAITING, Control(paused=True), paused, 4).since == 21.0
+    assert why_blocked(WAITING, Control(paused=True), [WORKING], 4).since is None
+    no_pods = [_blocked("No Pod.", 30.0), _blocked("No Pod.", 29.0)]
+    assert why_blocked(WAITING, Control(), no_pods, 4) == ("No Pod.", 30.0)
+    assert why_blocked(WAITING, Control(), [*no_pods, WORKING], 4) == ("", None)
+    failing = WorkerStatus(name="w", ready_pods=[POD], failure="It said 503.", failing_since=31.0)
+    expected = ("All attempts fail at present. It said 503.", 31.0)
+    for workers in ([failing], [failing, *no_pods]):
+        assert why_blocked(WAITING, Control(), workers, 4) == expected
+        delayed = StateCounts(pending=3, delayed=3)
+        assert why_blocked(delayed, Control(), workers, 4) == expected
+    assert why_blocked(WAITING, Control(), [failing, WORKING], 4) == ("", None)
+    assert why_blocked(StateCounts(), Control(), [failing], 4) == ("", None)
+
+
+def _blocked(reason: str, since: float) -> WorkerStatus:
+    return WorkerStatus(name="b", blocked_by=reason, blocked_since=since)
+
+
+async def test_the_times_of_the_queue_are_those_of_the_store(tmp_path: Path) -> None:
+    ahead = 86400.0
+    store = SqliteStore(tmp_path / "ahead.db", clock=lambda: time.time() + ahead)
+    async with running_rig(tmp_path, store) as rig:
+        id = await rig.submit()
+        created = (await rig.get(f"/-/async/tasks/{id}"))["created"]
+        status = await rig.get(QUEUE)
+        assert status["time"] > time.time() + ahead / 2
+        assert status["oldest"] == created
+        assert status["oldest_seconds"] == status["time"] - created
+        await rig.claim()
+        status = await rig.get(QUEUE)
+        assert (status["oldest"], status["oldest_seconds"]) == (None, None)
 
 
 async def test_pause_and_resume(rig: Rig) -> None:
@@ -292,7 +331,7 @@ async def test_forget_deletes_the_objects_and_finds_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "BATCH", 2)
-    monkeypatch.setattr(queue, "BATCH", 2)
+    monkeypatch.setattr(actions, "BATCH", 2)
     folder = tmp_path / "objects"
     async with running_rig(tmp_path, objects=f"file:{folder}") as rig:
         objects = rig.context.objects
@@ -324,19 +363,3 @@ async def test_forget_deletes_the_objects_and_finds_them_again(
         assert await rig.context.store.unneeded_objects(10) == []
         counts = await rig.context.store.counts()
         assert (counts.pending, counts.completed) == (1, 0)
-
-
-async def test_an_action_that_fails_leaves_none_running(rig: Rig) -> None:
-    for _ in range(3):
-        await rig.submit()
-    done = []
-
-    async def action(task: object) -> Change:
-        done.append(task)
-        if len(done) == 1:
-            raise ValueError("first")
-        return Change(True, TaskState.CANCELLED)
-
-    with pytest.raises(ValueError, match="first"):
-        await bulk.change_tasks(rig.context.store, TaskState.PENDING, action, limit=10)
-    assert len(done) == 3

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from servedeck.async_queue.tasks import TaskState
+from servedeck.async_queue.tasks import MAX_READ, Task, TaskState
+from servedeck.gateway import identity
 from servedeck.gateway.admin_api import search
+from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.stores.store import Content
 from tests.gateway.admin_api.rig import OWNER, POD, Rig, running_rig
 
@@ -52,6 +56,110 @@ async def test_a_text_is_found_in_path_model_and_message(rig: Rig, text: str) ->
     assert page["next"] == ""
 
 
+async def test_a_page_with_the_oldest_first(rig: Rig) -> None:
+    ids = sorted([await rig.submit() for _ in range(5)])
+    found, after = [], ""
+    while True:
+        page = await rig.get(f"{TASKS}?order=oldest&limit=2&after={after}")
+        found += [one["id"] for one in page["items"]]
+        if not (after := page["next"]):
+            break
+    assert found == ids
+    newest = await rig.get(f"{TASKS}?order=newest&limit=2")
+    assert [one["id"] for one in newest["items"]] == ids[:2:-1]
+
+
+async def test_the_terms_of_a_filter(rig: Rig) -> None:
+    failed = await rig.fail(path="/v1/embeddings", model="qwen-3")
+    completed = await rig.complete()
+    waiting = await rig.submit()
+    for text, expected in {
+        "status:500": [failed],
+        "reason:exhausted path:/v1/emb": [failed],
+        "!embeddings": [completed, waiting],
+        "attempts:>0 model:llama": [completed],
+        "pod:vllm !status:500": [completed],
+        'error:"it failed"': [failed],
+        f"user:{OWNER}": [failed, completed, waiting],
+        "age:>1h": [],
+        "age:<1h": [failed, completed, waiting],
+    }.items():
+        page = await rig.get(TASKS, params={"q": text})
+        assert {one["id"] for one in page["items"]} == set(expected), text
+
+
+@pytest.mark.parametrize("text", ["nofield:x", "age:soon", "attempts:many", '"open', "created:1"])
+async def test_a_text_that_is_no_filter_is_refused_with_a_sentence(rig: Rig, text: str) -> None:
+    await rig.submit()
+    status, problem = await rig.ask("GET", TASKS, params={"q": text})
+    assert (status, problem["title"]) == (400, "Wrong q")
+    assert problem["detail"].endswith(".")
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize(("text", "hours"), [("age:>30m age:<90m", [1]), ("age:>90m", [2, 3])])
+async def test_a_search_by_age_reads_only_tasks_of_that_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, text: str, hours: list[int]
+) -> None:
+    """However many there are that are newer, or older."""
+    monkeypatch.setattr(search, "_SCAN_PAGE", 2)
+    now = time.time()
+    ids: dict[int, list[str]] = {}
+    clock = now
+    store = SqliteStore(tmp_path / "aged.db", clock=lambda: clock)
+    async with running_rig(tmp_path, store) as rig:
+        for hour in (3, 2, 1, 0):
+            clock = now - hour * 3600
+            nanoseconds = int(clock * 1e9)
+            with monkeypatch.context() as patch:
+                patch.setattr(identity.time, "time_ns", lambda now=nanoseconds: now)
+                ids[hour] = [await rig.submit(lifetime=86400.0) for _ in range(6)]
+        clock = now
+        read: list[str] = []
+        page = store.page
+
+        async def counted(*args: Any, **more: Any) -> list[Task]:
+            found = await page(*args, **more)
+            read.extend(one.id for one in found)
+            return found
+
+        store.page = counted  # type: ignore[method-assign]
+        found = await rig.get(TASKS, params={"q": text, "order": order})
+        expected = sorted(one for hour in hours for one in ids[hour])
+        assert sorted(one["id"] for one in found["items"]) == expected
+        assert found["next"] == ""
+        # and the page of two in which it ends
+        assert len(set(read) - set(expected)) <= 2
+
+
+async def test_a_gateway_whose_clock_is_wrong_finds_tasks_by_age(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ahead.db", clock=lambda: time.time() + 86400.0)
+    async with running_rig(tmp_path, store) as rig:
+        wanted = await rig.submit()
+        assert (await rig.get(TASKS))["time"] > time.time() + 80000.0
+        page = await rig.get(TASKS, params={"q": "age:<1h", "order": "oldest"})
+        assert [one["id"] for one in page["items"]] == [wanted]
+
+
+async def test_tasks_are_read_by_their_ids(rig: Rig) -> None:
+    wanted = sorted([await rig.submit(), await rig.fail()], reverse=True)
+    await rig.submit()
+    query = "&".join(f"id={one}" for one in [*reversed(wanted), "0" * 44, wanted[0]])
+    page = await rig.get(f"{TASKS}?{query}")
+    assert [one["id"] for one in page["items"]] == wanted
+    assert page["next"] == "" and page["feed"] and page["time"]
+    many = "&".join([f"id={'0' * 44}"] * (MAX_READ - 1) + [f"id={wanted[0]}"])
+    assert [one["id"] for one in (await rig.get(f"{TASKS}?{many}"))["items"]] == [wanted[0]]
+    assert (await rig.ask("GET", f"{TASKS}?{many}&id={wanted[1]}"))[0] == 400
+
+
+async def test_the_time_of_a_page_is_that_of_the_store(rig: Rig) -> None:
+    id = await rig.submit()
+    page = await rig.get(TASKS)
+    [task] = page["items"]
+    assert (task["id"], task["created"] <= page["time"]) == (id, True)
+
+
 async def test_an_id_is_found_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "SCAN_LIMIT", 0)
     wanted = await rig.submit()
@@ -86,7 +194,17 @@ async def test_a_search_stops_at_its_limit_and_goes_on_after_it(rig: Rig) -> Non
 
 
 @pytest.mark.parametrize(
-    "query", ["state=done", "limit=0", "limit=x", "limit=-1", "after=../x", f"q={'x' * 201}"]
+    "query",
+    [
+        "state=done",
+        "limit=0",
+        "limit=x",
+        "limit=-1",
+        "after=../x",
+        f"q={'x' * 201}",
+        "order=up",
+        "id=../x",
+    ],
 )
 async def test_a_wrong_parameter_is_named(rig: Rig, query: str) -> None:
     status, problem = await rig.ask("GET", f"{TASKS}?{query}")

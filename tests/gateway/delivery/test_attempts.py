@@ -72,6 +72,31 @@ async def test_the_response_is_kept_as_it_was_sent(make_gateway: MakeGateway) ->
         assert gateway.metric("ended_total", outcome="completed") == 1
 
 
+@pytest.mark.parametrize("place", ["store", "objects"])
+async def test_the_tokens_of_a_response_are_kept(
+    make_gateway: MakeGateway, tmp_path: Path, place: str
+) -> None:
+    usage = b'{"text": "%s", "usage": {"prompt_tokens": 7, "completion_tokens": 9}}' % (b"x" * 500)
+    parts = (b'{"usage": null}', b'{"usage": {"completion_tokens": 3}}', b"[DONE]")
+    stream = b"".join(b"data: %s\n\n" % one for one in parts)
+    where = {"objects": f"file:{tmp_path / 'objects'}", "inline_bytes": 100}
+    scripts = [
+        answers(200, usage),
+        answers(200, stream, "Content-Type: text/event-stream"),
+        answers(200, b"none"),
+        answers(400, usage),
+    ]
+    async with serve(*scripts) as server:
+        gateway = await make_gateway(server.url, **(where if place == "objects" else {}))
+        found = []
+        async with gateway.running():
+            for _ in scripts:
+                task = await gateway.wait_for(await gateway.submit())
+                found.append((task.prompt_tokens, task.completion_tokens))
+    # a failed task may be tried again
+    assert found == [(7, 9), (None, 3), (None, None), (None, None)]
+
+
 async def test_a_redirect_is_not_followed(make_gateway: MakeGateway) -> None:
     async with serve(answers(307, b"", "Location: http://169.254.169.254/")) as server:
         gateway = await make_gateway(server.url)

@@ -47,6 +47,26 @@ async def test_without_an_object_store_nothing_is_written(temporary: Path) -> No
     assert (len(content.data), content.object) == (2_000_000, "")
 
 
+@pytest.mark.parametrize("sizes", [[], [5], [100_000] * 3, [300_000, 7], [300_000, 0, 30, 1]])
+@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.parametrize("has_objects", [False, True])
+async def test_the_end_of_a_body_is_read(
+    tmp_path: Path, sizes: list[int], is_stored: bool, has_objects: bool
+) -> None:
+    objects = open_objects(f"file:{tmp_path}/objects") if has_objects else None
+    spool = Spool(objects, 1000, 1 << 24)
+    body = b""
+    for size in sizes:
+        part = os.urandom(size)
+        body += part
+        await spool.add(part)
+    if is_stored:
+        await spool.store("task/result-1")
+    for limit in (1, 8, 50, 20_000, 1_000_000):
+        assert spool.tail(limit) == body[-limit:]
+    spool.close()
+
+
 async def test_the_limit_is_kept() -> None:
     spool = Spool(None, 10, 5)
     await spool.add(b"12345")

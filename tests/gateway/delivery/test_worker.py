@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from servedeck.async_queue.tasks import TaskState
+from servedeck.async_queue.tasks import TaskState, WorkerStatus
 from servedeck.gateway.stores.store import START, Control
 from tests.gateway.delivery.gateway import MakeGateway, eventually
 from tests.gateway.delivery.inference_server import (
@@ -62,6 +62,27 @@ async def test_nothing_is_claimed_while_paused(make_gateway: MakeGateway) -> Non
             await gateway.store.set_control(Control())
             await gateway.wait_for(id)
             await wait_until(lambda: gateway.worker.status.blocked_since is None)
+
+
+async def test_an_inference_server_that_serves_nobody_is_reported(
+    make_gateway: MakeGateway,
+) -> None:
+    async with serve(answers(503)) as server:
+        gateway = await make_gateway(server.url)
+        id = await gateway.submit()
+        async with gateway.running():
+            await gateway.wait_for(id, TaskState.FAILED)
+
+            async def failing() -> WorkerStatus | None:
+                (report,) = await eventually(gateway.store.workers)
+                return report if report.failure else None
+
+            report = await eventually(failing)
+            assert "503" in report.failure and report.failing_since is not None
+            assert report.blocked_by == ""
+            server.scripts = [answers()]
+            await gateway.wait_for(await gateway.submit(), TaskState.COMPLETED)
+            await wait_until(lambda: gateway.worker.status.failing_since is None)
 
 
 async def test_no_more_is_claimed_than_can_be_started(make_gateway: MakeGateway) -> None:

@@ -275,7 +275,7 @@ async def test_a_delayed_attempt_is_waited_for(tmp_path: Path) -> None:
         assert await gateway.store.retry(id, claimed.attempt, LONG, record(claimed))
         async with following(gateway, id) as response:
             reader = Reader(response)
-            assert (await gateway.store.move_to_front(id)).changed
+            assert (await gateway.store.move_to_front([id]))[0].changed
             claimed = await gateway.claim()
             await end(gateway, claimed, b"data: 2\n\n")
             events = await reader.rest()

@@ -91,15 +91,25 @@ async def test_a_task_that_is_tried_again_keeps_its_place(store: TaskStore) -> N
 
 async def test_a_task_is_moved_before_all_others(store: TaskStore) -> None:
     ids = [await submit(store) for _ in range(10)]
-    assert await store.move_to_front(ids[6]) == (True, TaskState.PENDING, "")
-    assert await store.move_to_front(ids[8]) == (True, TaskState.PENDING, "")
+    assert await store.move_to_front([ids[6]]) == [(True, TaskState.PENDING, "")]
+    assert await store.move_to_front([ids[8]]) == [(True, TaskState.PENDING, "")]
     assert await store.position(ids[8]) == 0
     assert await store.position(ids[6]) == 1
     assert await store.position(ids[0]) == 2
     running = await claim_one(store)
     assert running.id == ids[8]
-    assert await store.move_to_front(running.id) == (False, TaskState.PROCESSING, "")
+    assert await store.move_to_front([running.id]) == [(False, TaskState.PROCESSING, "")]
     assert (await claim_all(store))[:2] == [ids[6], ids[0]]
+
+
+async def test_several_are_moved_to_the_front_in_their_order(store: TaskStore) -> None:
+    ids = [await submit(store) for _ in range(8)]
+    running = await claim_one(store)
+    changes = await store.move_to_front([ids[7], running.id, ids[3], ids[5]])
+    assert [one.changed for one in changes] == [True, False, True, True]
+    assert changes[1].state is TaskState.PROCESSING
+    assert await claim_all(store) == [ids[7], ids[3], ids[5], ids[1], ids[2], ids[4], ids[6]]
+    assert await store.move_to_front([]) == []
 
 
 async def test_moving_to_the_front_ends_a_delay(store: TaskStore) -> None:
@@ -108,7 +118,7 @@ async def test_moving_to_the_front_ends_a_delay(store: TaskStore) -> None:
     await store.retry(first.id, 1, LONG, attempt_of(first))
     assert await store.position(first.id) is None
     assert (await store.counts()).delayed == 1
-    assert (await store.move_to_front(first.id)).changed
+    assert (await store.move_to_front([first.id]))[0].changed
     assert (await task_of(store, first.id)).next_attempt is None
     assert (await store.counts()).delayed == 0
     assert await claim_all(store) == ids
@@ -221,8 +231,7 @@ async def test_the_position_in_a_long_queue_is_where_it_is_taken(store: TaskStor
     for _ in range(3):
         for claimed in await claim(store, 40):
             await store.retry(claimed.id, 1, 0, attempt_of(claimed))
-        await store.move_to_front(ids[-1])
-        await store.move_to_front(ids[100])
+        await store.move_to_front([ids[100], ids[-1]])
         await claim(store, 3)
     waiting = [id for id in ids[::40] if await store.position(id) is not None]
     positions = {id: await store.position(id) for id in waiting}

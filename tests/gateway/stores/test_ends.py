@@ -63,6 +63,20 @@ async def test_a_task_can_fail_without_a_response(store: TaskStore) -> None:
     assert (await task_of(store, id)).status is None
 
 
+@pytest.mark.parametrize("tokens", [(7, 0), (None, 9), (None, None), (2**53 - 1, 1)])
+async def test_the_tokens_of_a_response_are_kept(
+    store: TaskStore, tokens: tuple[int | None, int | None]
+) -> None:
+    id = await submit(store)
+    shown = await task_of(store, id)
+    assert (shown.prompt_tokens, shown.completion_tokens) == (None, None)
+    prompt, completion = tokens
+    end = end_of(await claim_one(store), prompt_tokens=prompt, completion_tokens=completion)
+    assert await store.finish(end)
+    for shown in [await task_of(store, id), *await store.page(None, "", 1)]:
+        assert (shown.prompt_tokens, shown.completion_tokens) == tokens
+
+
 async def test_an_empty_response_is_one(store: TaskStore) -> None:
     id = await submit(store)
     await store.finish(end_of(await claim_one(store), data=b""))
@@ -242,7 +256,7 @@ async def test_nothing_leads_out_of_completed_and_cancelled(store: TaskStore) ->
         before, cursor = await store.find(id), await store.feed_end()
         assert await store.cancel(id, 1.0) == (False, state, "")
         assert await store.redrive(id, LONG, b"") == (False, state, "")
-        assert await store.move_to_front(id) == (False, state, "")
+        assert await store.move_to_front([id]) == [(False, state, "")]
         assert not await store.finish(end_of(claimed, TaskState.FAILED))
         assert not await store.retry(id, 1, 0, attempt_of(claimed))
         assert not await store.append_output(id, 1, b"x")

@@ -318,7 +318,7 @@ class TaskLife(RuleBasedStateMachine):
     @rule(id=ids)
     def front(self, id: str) -> None:
         task = self.tasks[id]
-        change = self.run(self.case.store.move_to_front(id))
+        [change] = self.run(self.case.store.move_to_front([id]))
         assert (change.changed, change.state) == (task.state is State.PENDING, task.state)
         if change.changed:
             others = [one.finish for one in self.queue() if one is not task]

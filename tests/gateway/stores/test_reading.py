@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from servedeck.async_queue.tasks import StateCounts, TaskState, WorkerStatus
+from servedeck.async_queue.tasks import FINAL_STATES, StateCounts, TaskState, WorkerStatus
 from servedeck.gateway.stores.store import START, FeedTrimmedError, Output, TaskStore
 from tests.gateway.stores.cases import (
     LONG,
@@ -58,6 +58,66 @@ async def test_pages_of_one_state(store: TaskStore) -> None:
         assert [one.id for one in page] == of_state[::-1]
         assert {one.state for one in page} == {state}
         assert [one.id for one in await store.page(state, of_state[-1], 10)] == of_state[-2::-1]
+
+
+async def test_pages_with_the_oldest_first(store: TaskStore) -> None:
+    ids = [await submit(store) for _ in range(25)]
+    for start in range(0, 25, 10):
+        after = ids[start - 1] if start else ""
+        page = await store.page(None, after, 10, oldest_first=True)
+        assert [one.id for one in page] == ids[start : start + 10]
+    assert await store.page(None, ids[24], 10, oldest_first=True) == []
+    for claimed in await claim(store, 4):
+        await store.finish(end_of(claimed))
+    page = await store.page(TaskState.COMPLETED, ids[0], 10, oldest_first=True)
+    assert [one.id for one in page] == ids[1:4]
+
+
+async def test_pages_of_several_states(store: TaskStore) -> None:
+    ids = [await submit(store) for _ in range(12)]
+    for n, claimed in enumerate(await claim(store, 8)):
+        if n < 3:
+            await store.finish(end_of(claimed))
+    await store.cancel(ids[5], LONG)
+    await store.cancel(ids[11], LONG)
+    open_states = frozenset({TaskState.PENDING, TaskState.PROCESSING})
+    expected = [*ids[3:5], *ids[6:11]]
+    page = await store.page(open_states, "", 100)
+    assert [one.id for one in page] == expected[::-1]
+    assert [one.id for one in await store.page(open_states, ids[9], 3)] == expected[-3:-6:-1]
+    page = await store.page(open_states, ids[4], 3, oldest_first=True)
+    assert [one.id for one in page] == expected[2:5]
+    page = await store.page(FINAL_STATES, "", 100)
+    assert [one.id for one in page] == [ids[11], ids[5], *ids[2::-1]]
+
+
+async def test_a_page_begins_at_the_begin_of_an_id(store: TaskStore) -> None:
+    """Of which no task has to be stored."""
+    ids = [await submit(store) for _ in range(3)]
+    begin = ids[1][:-1]
+    newer, older = [one for one in ids if one > begin], [one for one in ids if one < begin]
+    assert ids[1] in newer
+    page = await store.page(None, begin, 10, oldest_first=True)
+    assert [one.id for one in page] == newer
+    assert [one.id for one in await store.page(None, begin, 10)] == older[::-1]
+
+
+async def test_tasks_are_read_by_their_ids(store: TaskStore) -> None:
+    ids = [await submit(store) for _ in range(4)]
+    claimed = await claim_one(store)
+    await store.finish(end_of(claimed))
+    found = await store.find_many([ids[2], next_id(), ids[0]])
+    assert found == [await task_of(store, ids[2]), await task_of(store, ids[0])]
+    assert await store.find_many([]) == []
+
+
+async def test_the_time_is_that_of_the_store(case: StoreCase) -> None:
+    id = await submit(case.store)
+    before = await case.store.time()
+    await case.pass_time()
+    assert before < await case.store.time()
+    # which is kept in milliseconds
+    assert before > (await task_of(case.store, id)).created - 0.001
 
 
 async def test_a_task_is_listed_once_while_others_end_and_come(store: TaskStore) -> None:

@@ -176,4 +176,4 @@ async def test_what_was_never_stored_is_not_found(store: TaskStore) -> None:
     assert await store.read_attempts(id) == []
     assert await store.cancel(id, LONG) == (False, None, "")
     assert await store.redrive(id, LONG, b"") == (False, None, "")
-    assert await store.move_to_front(id) == (False, None, "")
+    assert await store.move_to_front([id]) == [(False, None, "")]

@@ -121,7 +121,7 @@ async def test_each_function_uses_one_slot(
         is_stream=True,
     )
     others = [await submit(store, owner=f"owner {number}") for number in range(3)]
-    assert (await store.move_to_front(others[2])).changed
+    assert (await store.move_to_front([others[2]]))[0].changed
     assert await store.position(others[2]) == 0
     claimed = {one.id: one for one in await claim(store, 4)}
     ours = claimed[first]
@@ -141,6 +141,8 @@ async def test_each_function_uses_one_slot(
     await store.sweep(60)
     assert (await store.find(first)) is not None
     assert len(await store.page(None, "", 10)) == 4
+    assert len(await store.find_many([first, others[0]])) == 2
+    assert await store.time() > 0
     assert (await store.counts()).pending == 3
     assert await store.oldest_pending() is not None
     assert await store.minutes()

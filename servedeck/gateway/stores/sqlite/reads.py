@@ -23,6 +23,7 @@ from servedeck.gateway.stores.store import (
     Output,
     Outputs,
     Response,
+    States,
 )
 from servedeck.gateway.stores.task_records import build_task
 
@@ -45,6 +46,8 @@ _FIELDS = (
     "owner",
     "request_bytes",
     "response_bytes",
+    "prompt_tokens",
+    "completion_tokens",
 )
 """Columns of `task` that a Task has."""
 
@@ -87,17 +90,36 @@ def find(db: sqlite3.Connection, id: str) -> Found | None:
     return Found(_task_of(row), row[len(_FIELDS)], bool(flags[0]), bool(flags[1]))
 
 
-def page(db: sqlite3.Connection, state: TaskState | None, after: str, limit: int) -> list[Task]:
+def page(
+    db: sqlite3.Connection, states: States, after: str, limit: int, oldest_first: bool
+) -> list[Task]:
+    # Each state by itself: of several at once SQLite would sort all that there are.
+    each = states if isinstance(states, frozenset) else (states,)
+    rows = [row for one in each for row in _page_rows(db, one, after, limit, oldest_first)]
+    if len(each) > 1:
+        rows.sort(key=lambda row: row[0], reverse=not oldest_first)
+    return [_task_of(row) for row in rows[:limit]]
+
+
+def _page_rows(
+    db: sqlite3.Connection, state: TaskState | None, after: str, limit: int, oldest_first: bool
+) -> list[Any]:
+    sign, order = (">", "ASC") if oldest_first else ("<", "DESC")
     where, values = ["1"], list[object]()
     if state is not None:
         where.append("state = ?")
         values.append(state.value)
     if after:
-        where.append("id < ?")
+        where.append(f"id {sign} ?")
         values.append(after)
-    rows = db.execute(
-        f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", (*values, limit)
-    )
+    return db.execute(
+        f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?", (*values, limit)
+    ).fetchall()
+
+
+def find_many(db: sqlite3.Connection, ids: Sequence[str]) -> list[Task]:
+    places = ", ".join("?" * len(ids))
+    rows = db.execute(f"{_SELECT} WHERE id IN ({places}) ORDER BY id DESC", tuple(ids))
     return [_task_of(row) for row in rows]
 
 

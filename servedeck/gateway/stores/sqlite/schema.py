@@ -8,6 +8,10 @@ from pathlib import Path
 
 VERSION = 1
 
+_ADDED_COLUMNS = ("prompt_tokens", "completion_tokens")
+"""Of the tasks, which files of earlier versions do not have. The version stays, as those versions
+can use a file that has them."""
+
 BUCKET_BITS = (15, 9, 3)
 """Virtual finish times are counted in buckets of 2**15, 2**9 and 2**3, so that a place in the queue
 is the sum of some buckets of each size, not a count of all tasks before it."""
@@ -30,7 +34,8 @@ CREATE TABLE task(
   reason TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', status INTEGER,
   pod TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '',
   has_credentials INTEGER NOT NULL, has_callback INTEGER NOT NULL,
-  request_bytes INTEGER NOT NULL, response_bytes INTEGER NOT NULL DEFAULT 0);
+  request_bytes INTEGER NOT NULL, response_bytes INTEGER NOT NULL DEFAULT 0,
+  prompt_tokens INTEGER, completion_tokens INTEGER);
 CREATE INDEX task_state ON task(state, id);
 CREATE INDEX task_ready ON task(finish, id) WHERE state = 'pending' AND next_attempt IS NULL;
 CREATE INDEX task_delayed ON task(next_attempt) WHERE next_attempt IS NOT NULL;
@@ -181,3 +186,12 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by another version of servedeck (its schema is {version}, "
             f"this one's is {VERSION})."
         )
+    else:
+        _add_columns(db)
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    present = {row[1] for row in db.execute("PRAGMA table_info(task)")}
+    for name in _ADDED_COLUMNS:
+        if name not in present:
+            db.execute(f"ALTER TABLE task ADD COLUMN {name} INTEGER")

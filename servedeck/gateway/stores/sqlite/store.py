@@ -15,7 +15,6 @@ from servedeck.async_queue.tasks import (
     QueueMinute,
     StateCounts,
     Task,
-    TaskState,
     WorkerStatus,
 )
 from servedeck.gateway.stores.group_commit import CommitObserver, observe_nothing
@@ -34,6 +33,7 @@ from servedeck.gateway.stores.store import (
     NewTask,
     Outputs,
     Response,
+    States,
     StoreError,
     Submitted,
     Swept,
@@ -181,8 +181,16 @@ class SqliteStore:
 
         return await self._wait_for(id, look, lambda one: bool(one.parts) or one.has_ended, wait)
 
-    async def page(self, state: TaskState | None, after: str, limit: int) -> list[Task]:
-        return await self._db.read(lambda db: reads.page(db, state, after, limit))
+    async def time(self) -> float:
+        return self._clock()
+
+    async def page(
+        self, states: States, after: str, limit: int, *, oldest_first: bool = False
+    ) -> list[Task]:
+        return await self._db.read(lambda db: reads.page(db, states, after, limit, oldest_first))
+
+    async def find_many(self, ids: Sequence[str]) -> list[Task]:
+        return await self._db.read(lambda db: reads.find_many(db, ids))
 
     async def counts(self) -> StateCounts:
         return await self._db.read(reads.counts)
@@ -242,8 +250,8 @@ class SqliteStore:
     async def redrive(self, id: str, lifetime: float, credentials: bytes | None) -> Change:
         return await self._db.write(lambda tx: writes.redrive(tx, id, lifetime, credentials))
 
-    async def move_to_front(self, id: str) -> Change:
-        return await self._db.write(lambda tx: writes.move_to_front(tx, id))
+    async def move_to_front(self, ids: Sequence[str]) -> list[Change]:
+        return await self._db.write(lambda tx: writes.move_to_front(tx, ids))
 
     async def forget(self, id: str) -> Change:
         return await self._db.write(lambda tx: sweeping.forget(tx, id))

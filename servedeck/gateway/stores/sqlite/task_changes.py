@@ -25,11 +25,14 @@ def end_task(
     message: str = "",
     status: int | None = None,
     response_bytes: int = 0,
+    prompt_tokens: int | None = None,
+    completion_tokens: int | None = None,
 ) -> None:
     """Its credentials are deleted and its callback is made due by the triggers."""
     tx.db.execute(
         "UPDATE task SET state = ?, ended = ?, changed = ?, expires = ?, lease_until = NULL, "
         "next_attempt = NULL, reason = ?, message = ?, status = ?, response_bytes = ?, "
+        "prompt_tokens = ?, completion_tokens = ?, "
         "outputs_until = CASE WHEN EXISTS (SELECT 1 FROM output WHERE seq = ?) THEN ? END "
         "WHERE seq = ?",
         (
@@ -41,6 +44,8 @@ def end_task(
             message,
             status,
             response_bytes,
+            prompt_tokens,
+            completion_tokens,
             seq,
             tx.now + OUTPUT_SECONDS,
             seq,

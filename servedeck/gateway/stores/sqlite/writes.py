@@ -219,6 +219,8 @@ def finish(tx: Transaction, end: End) -> bool:
         message=end.message,
         status=end.status,
         response_bytes=end.body.size,
+        prompt_tokens=end.prompt_tokens,
+        completion_tokens=end.completion_tokens,
     )
     return True
 
@@ -290,7 +292,12 @@ def redrive(tx: Transaction, id: str, lifetime: float, credentials: bytes | None
     return Change(True, TaskState.PENDING)
 
 
-def move_to_front(tx: Transaction, id: str) -> Change:
+def move_to_front(tx: Transaction, ids: Sequence[str]) -> list[Change]:
+    changes = [_move_before_all(tx, id) for id in reversed(ids)]
+    return changes[::-1]
+
+
+def _move_before_all(tx: Transaction, id: str) -> Change:
     row = tx.db.execute("SELECT seq, state FROM task WHERE id = ?", (id,)).fetchone()
     if row is None:
         return Change(False, None)

@@ -277,10 +277,10 @@ local function release(keys, argv)
 end
 
 -- ARGV, for each: id, attempt, state, reason, message, keep, record, response ("" for none),
--- status, size and object of the response
+-- status, size and object of the response, tokens of the request and of the response
 local function finish(keys, argv)
   local p, now, results = keys[1], clock(), {}
-  for k = 1, #argv, 11 do
+  for k = 1, #argv, 13 do
     local id = argv[k]
     if is_present(p, id, argv[k + 1]) then
       add_attempt(p, id, argv[k + 6])
@@ -288,6 +288,8 @@ local function finish(keys, argv)
       if argv[k + 8] ~= '' then set(p, id, 'hs', argv[k + 8]) end
       if argv[k + 9] ~= '0' then set(p, id, 'rz', argv[k + 9]) end
       if argv[k + 10] ~= '' then set(p, id, 'ro', argv[k + 10]) end
+      if argv[k + 11] ~= '' then set(p, id, 'ti', argv[k + 11]) end
+      if argv[k + 12] ~= '' then set(p, id, 'to', argv[k + 12]) end
       end_task(p, id, 'R', argv[k + 2], argv[k + 3], argv[k + 4], now, tonumber(argv[k + 5]))
       results[#results + 1] = 1
     else

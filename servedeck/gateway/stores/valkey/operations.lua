@@ -59,9 +59,7 @@ local function redrive(keys, argv)
   return {1, 'P', ''}
 end
 
--- ARGV: id
-local function move_to_front(keys, argv)
-  local p, id = keys[1], argv[1]
+local function move_before_all(p, id)
   local h = task(p, id, 's', 'f')
   if h[1] ~= 'P' then return {0, h[1]} end
   local score = h[2]
@@ -73,6 +71,13 @@ local function move_to_front(keys, argv)
   set(p, id, 'f', score)
   call('ZADD', p .. 'ready', score, id)
   return {1, 'P'}
+end
+
+-- ARGV: id..., in the order that they have then -> for each, whether it was moved, and its state
+local function move_to_front(keys, argv)
+  local results = {}
+  for k = #argv, 1, -1 do results[k] = move_before_all(keys[1], argv[k]) end
+  return results
 end
 
 -- ARGV: paused, concurrency, concurrency of a Pod, by whom it is closed; "" for none. Then, if they
@@ -146,19 +151,41 @@ local function find(keys, argv)
   return {fields, head}
 end
 
--- ARGV: state or "", the id that the page begins after or "", limit, field...
+local function is_newer(one, other) return one > other end
+
+-- ARGV: letters of the states, the id that the page begins after or "", limit, "1" for the oldest
+-- first, field...
 local function page(keys, argv)
-  local p, ids = keys[1], {}
-  local states = argv[1] == '' and {'P', 'R', 'C', 'F', 'X'} or {argv[1]}
-  local from = argv[2] == '' and '+' or '(' .. argv[2]
-  for _, state in ipairs(states) do
-    local found = call('ZRANGE', p .. 's:' .. state, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, argv[3])
+  local p, ids, after, limit = keys[1], {}, argv[2], argv[3]
+  local is_oldest_first = argv[4] == '1'
+  for state in string.gmatch(argv[1], '.') do
+    local key, found = p .. 's:' .. state, nil
+    if is_oldest_first then
+      local from = after == '' and '-' or '(' .. after
+      found = call('ZRANGE', key, from, '+', 'BYLEX', 'LIMIT', 0, limit)
+    else
+      local from = after == '' and '+' or '(' .. after
+      found = call('ZRANGE', key, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, limit)
+    end
     for _, id in ipairs(found) do ids[#ids + 1] = id end
   end
-  if #states > 1 then table.sort(ids, function(one, other) return one > other end) end
+  if #argv[1] > 1 then
+    if is_oldest_first then table.sort(ids) else table.sort(ids, is_newer) end
+  end
   local rows = {}
-  for k = 1, math.min(#ids, tonumber(argv[3])) do
-    rows[k] = {ids[k], task(p, ids[k], unpack(argv, 4))}
+  for k = 1, math.min(#ids, tonumber(limit)) do
+    rows[k] = {ids[k], task(p, ids[k], unpack(argv, 5))}
+  end
+  return rows
+end
+
+-- ARGV: number of fields, field..., id... -> for each task that there is, its id and the fields, of
+-- which the first is its state
+local function find_many(keys, argv)
+  local last, rows = 1 + tonumber(argv[1]), {}
+  for k = last + 1, #argv do
+    local fields = task(keys[1], argv[k], unpack(argv, 2, last))
+    if fields[1] then rows[#rows + 1] = {argv[k], fields} end
   end
   return rows
 end
@@ -282,6 +309,7 @@ register('drop_objects', drop_objects, 'allow-oom')
 register('expire_rest', expire_rest, 'allow-oom')
 register('find', find, 'no-writes', 'allow-oom')
 register('page', page, 'no-writes', 'allow-oom')
+register('find_many', find_many, 'no-writes', 'allow-oom')
 register('counts', counts, 'no-writes', 'allow-oom')
 register('oldest_pending', oldest_pending, 'no-writes', 'allow-oom')
 register('minutes', minutes, 'no-writes', 'allow-oom')

@@ -11,7 +11,15 @@ import msgspec
 
 from servedeck.async_queue.tasks import Attempt, FeedEvent, Task, TaskState
 from servedeck.gateway.messages import RequestHead
-from servedeck.gateway.stores.store import Claimed, Content, Control, End, NewTask, Response
+from servedeck.gateway.stores.store import (
+    Claimed,
+    Content,
+    Control,
+    End,
+    NewTask,
+    Response,
+    States,
+)
 
 STATE_LETTERS = {
     TaskState.PENDING: "P",
@@ -44,6 +52,8 @@ TASK = (
     ("sr", "is_stream"),
     ("qz", "request_bytes"),
     ("rz", "response_bytes"),
+    ("ti", "prompt_tokens"),
+    ("to", "completion_tokens"),
 )
 """Fields of a task's hash and of Task. What has its default is not stored. functions.lua also
 keeps u (attempts that count), f (virtual finish time), w (worker), qo and ro (objects), ik
@@ -53,7 +63,10 @@ FOUND_FIELDS = (*TASK_FIELDS, "hc", "cb")
 
 _TIMES = frozenset({"created", "started", "ended", "deadline", "next_attempt", "expires"})
 _NUMBERS = frozenset(
-    {"attempt", "max_attempts", "urgency", "status", "request_bytes", "response_bytes"}
+    {
+        *("attempt", "max_attempts", "urgency", "status", "request_bytes", "response_bytes"),
+        *("prompt_tokens", "completion_tokens"),
+    }
 )
 _HEAD = struct.Struct(">IIQ")
 """Lengths of the head and of the object's name, and the size of the body."""
@@ -148,6 +161,7 @@ def finish_arguments(end: End) -> list[bytes | str | int]:
         "" if end.status is None else end.status,
         end.body.size,
         encode_text(end.body.object),
+        *("" if one is None else one for one in (end.prompt_tokens, end.completion_tokens)),
     ]
 
 
@@ -159,6 +173,12 @@ def control_arguments(control: Control) -> list[str | bytes | int | float]:
         *("" if one is None else str(one) for one in limits),
         control.closed_by,
     ]
+
+
+def state_letters(states: States) -> str:
+    if isinstance(states, TaskState):
+        return STATE_LETTERS[states]
+    return "".join(STATE_LETTERS[one] for one in (STATE_LETTERS if states is None else states))
 
 
 def decode_state(letter: bytes | None) -> TaskState | None:

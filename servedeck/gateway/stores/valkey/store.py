@@ -16,7 +16,6 @@ from servedeck.async_queue.tasks import (
     QueueMinute,
     StateCounts,
     Task,
-    TaskState,
     WorkerStatus,
 )
 from servedeck.gateway.stores.group_commit import CommitObserver, observe_nothing
@@ -34,6 +33,7 @@ from servedeck.gateway.stores.store import (
     Output,
     Outputs,
     Response,
+    States,
     StoreError,
     StoreUnavailableError,
     SubmitOutcome,
@@ -45,7 +45,6 @@ from servedeck.gateway.stores.valkey.checks import find_risk, require_version
 from servedeck.gateway.stores.valkey.connection import FEED_KEY, Argument, ValkeyConnection
 from servedeck.gateway.stores.valkey.records import (
     FOUND_FIELDS,
-    STATE_LETTERS,
     TASK_FIELDS,
     control_arguments,
     decode_claimed,
@@ -58,6 +57,7 @@ from servedeck.gateway.stores.valkey.records import (
     finish_arguments,
     is_cursor,
     milliseconds,
+    state_letters,
     submit_arguments,
     unpack,
 )
@@ -248,10 +248,21 @@ class ValkeyStore:
             last = "0-0" if number == 0 else last
             await self._wait(f"o:{id}", last, min(left, _OUTPUT_BLOCK_SECONDS))
 
-    async def page(self, state: TaskState | None, after: str, limit: int) -> list[Task]:
-        letter = "" if state is None else STATE_LETTERS[state]
-        rows = await self._read("page", letter, after, limit, *TASK_FIELDS)
+    async def time(self) -> float:
+        seconds, microseconds = await self._ask(self._valkey.command("TIME", repeat=True))
+        return int(seconds) + int(microseconds) / 1e6
+
+    async def page(
+        self, states: States, after: str, limit: int, *, oldest_first: bool = False
+    ) -> list[Task]:
+        letters, order = state_letters(states), int(oldest_first)
+        rows = await self._read("page", letters, after, limit, order, *TASK_FIELDS)
         return [decode_task(id.decode(), values) for id, values in rows]
+
+    async def find_many(self, ids: Sequence[str]) -> list[Task]:
+        rows = await self._read("find_many", len(TASK_FIELDS), *TASK_FIELDS, *ids)
+        found = [decode_task(id.decode(), values) for id, values in rows]
+        return sorted(found, key=lambda task: task.id, reverse=True)
 
     async def counts(self) -> StateCounts:
         pending, processing, completed, failed, cancelled, delayed = await self._read("counts")
@@ -322,9 +333,9 @@ class ValkeyStore:
         )
         return Change(bool(changed), decode_state(state), refusal.decode())
 
-    async def move_to_front(self, id: str) -> Change:
-        changed, state = await self._call("move_to_front", id)
-        return Change(bool(changed), decode_state(state))
+    async def move_to_front(self, ids: Sequence[str]) -> list[Change]:
+        rows = await self._call("move_to_front", *ids)
+        return [Change(bool(changed), decode_state(state)) for changed, state in rows]
 
     async def forget(self, id: str) -> Change:
         changed, state = await self._call("forget", id)

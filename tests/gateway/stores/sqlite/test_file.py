@@ -35,6 +35,7 @@ from tests.gateway.stores.cases import (
     new_task,
     state_of,
     submit,
+    task_of,
 )
 from tests.waiting import WAIT_SECONDS, wait_until, with_timeout
 
@@ -174,6 +175,27 @@ async def test_opening_can_be_tried_again(tmp_path: Path) -> None:
     await case.store.open()
     assert await case.store.check() == ""
     await case.close()
+    await case.close()
+
+
+async def test_a_file_of_a_version_without_tokens_is_used(tmp_path: Path) -> None:
+    case = SqliteCase(tmp_path / "tasks.db")
+    await case.store.open()
+    ended, waiting = await submit(case.store), await submit(case.store)
+    await case.store.finish(end_of(await claim_one(case.store)))
+    await case.store.close()
+    with contextlib.closing(sqlite3.connect(case.path)) as db:
+        for name in ("prompt_tokens", "completion_tokens"):
+            db.execute(f"ALTER TABLE task DROP COLUMN {name}")
+        db.commit()
+    await case.reopen()
+    assert (await task_of(case.store, ended)).prompt_tokens is None
+    claimed = await claim_one(case.store)
+    assert claimed.id == waiting
+    await case.store.finish(end_of(claimed, prompt_tokens=3, completion_tokens=4))
+    await case.reopen()
+    shown = await task_of(case.store, waiting)
+    assert (shown.prompt_tokens, shown.completion_tokens) == (3, 4)
     await case.close()
 
 

@@ -1,0 +1,80 @@
+"""When the inference server is said to serve nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from servedeck.async_queue.tasks import FailureReason
+from servedeck.gateway.delivery.failure_streak import FailureStreak
+from servedeck.gateway.delivery.retry_policy import Result
+
+BUSY = Result(status=503)
+OK = Result(status=200)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_it_is_said_after_several_and_since_the_first() -> None:
+    streak = FailureStreak(Clock())
+    assert [streak.learn(BUSY) for _ in range(4)] == [False, False, True, False]
+    assert "503" in streak.message
+    assert streak.since == 101.0
+    assert streak.learn(Result(problem="It cannot be reached."))
+    assert (streak.message, streak.since) == ("It cannot be reached.", 101.0)
+
+
+@pytest.mark.parametrize("answer", [OK, Result(status=404), Result(status=400), Result(status=302)])
+def test_an_answer_ends_it(answer: Result) -> None:
+    streak = FailureStreak(Clock())
+    for _ in range(3):
+        streak.learn(BUSY)
+    assert streak.learn(answer)
+    assert (streak.message, streak.since) == ("", None)
+    assert [streak.learn(BUSY) for _ in range(3)] == [False, False, True]
+    assert streak.since == 102.0
+
+
+def test_answers_in_between_are_enough() -> None:
+    streak = FailureStreak()
+    for _ in range(10):
+        assert not streak.learn(BUSY) and not streak.learn(BUSY) and not streak.learn(OK)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Result(status=429),
+        Result(status=500),
+        Result(problem="No connection."),
+        Result(status=200, problem="It closed the connection."),
+    ],
+)
+def test_what_counts_as_a_failure(result: Result) -> None:
+    streak = FailureStreak()
+    for _ in range(3):
+        streak.learn(result)
+    assert streak.message
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Result(problem="No secret.", reason=FailureReason.LOST),
+        Result(status=200, problem="Too large.", reason=FailureReason.RESULT_TOO_LARGE),
+        Result(problem="No object store.", is_counted=False),
+    ],
+)
+def test_what_says_nothing_of_the_inference_server(result: Result) -> None:
+    streak = FailureStreak()
+    for _ in range(5):
+        assert not streak.learn(result)
+    for _ in range(3):
+        streak.learn(BUSY)
+    assert not streak.learn(result)
+    assert streak.message

@@ -1,0 +1,167 @@
+"""The tab Async Queue over a queue in memory: its app, keys and what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from textual.pilot import Pilot
+
+from servedeck.async_queue.queue_api import QueueApi, TaskQuery
+from servedeck.async_queue.tasks import QueueStatus, Task, TaskAction, WorkerStatus
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.views import NamespacedName
+from tests.async_queue.fake_queue import FakeQueue, FakeQueueApi
+from tests.tui import fakes
+from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
+from tui.app import ServedeckApp
+from tui.panes.queue import QueuePane
+from tui.screens.serving import ServingScreen
+from widgets.columns import AgeCell
+
+NAME = "llama"
+PODS = ("llama-7d9c-x2x1q", "llama-7d9c-b8k2m")
+
+
+class FakeQueueService:
+    """`AsyncQueueService` with one queue for all servings."""
+
+    def __init__(self, api: QueueApi) -> None:
+        self.api = api
+        self.error: ClusterError | None = None
+        self.keys: list[NamespacedName] = []
+        """The servings that were asked for."""
+
+    def queue_api(self, key: NamespacedName) -> QueueApi:
+        self.keys.append(key)
+        if self.error is not None:
+            raise self.error
+        return self.api
+
+
+class RecordedActions:
+    """`TaskActions` that only notes what is to be done."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.reason = ""
+        self.on_done: Callable[[str, str], None] = lambda text, style_name: None
+
+    def create(
+        self,
+        key: NamespacedName,
+        api: QueueApi,
+        *,
+        now: Callable[[], float],
+        on_done: Callable[[str, str], None],
+    ) -> RecordedActions:
+        self.on_done = on_done
+        return self
+
+    def disabled_reason(self) -> str:
+        return self.reason
+
+    def start(self, action: TaskAction, tasks: Sequence[Task]) -> None:
+        self.calls.append((action, [task.id for task in tasks]))
+
+    def start_matching(self, action: TaskAction, query: TaskQuery, count: int | None) -> None:
+        self.calls.append((action, query, count))
+
+    def retry_all_failed(self, failed: int | None) -> None:
+        self.calls.append(("retry_all_failed", failed))
+
+    def purge_pending(self, pending: int | None) -> None:
+        self.calls.append(("purge_pending", pending))
+
+    def pause_or_resume(self, status: QueueStatus) -> None:
+        self.calls.append(("pause_or_resume", status.paused))
+
+    def change_concurrency(self, status: QueueStatus) -> None:
+        self.calls.append(("change_concurrency", status.control_version))
+
+    def submit_test(self, last: Task | None) -> None:
+        self.calls.append(("submit_test", last.id if last is not None else None))
+
+    def turn_on(self) -> None:
+        self.calls.append(("turn_on",))
+
+
+class QueueDriver:
+    """The app on the tab, with what is behind it."""
+
+    def __init__(self, queue: FakeQueue | None = None, **options: Any) -> None:
+        self.queue = queue or FakeQueue()
+        self.queue.status.setdefault(
+            "workers", [WorkerStatus(name="llama-async", ready_pods=[*PODS])]
+        )
+        self.api = FakeQueueApi(self.queue)
+        self.service = FakeQueueService(self.api)
+        self.actions = RecordedActions()
+        self.source = options.pop("source", None) or fakes.FakeSource().add_views(
+            fakes.serving(NAME, has_async_queue=True, pods=tuple(fakes.pod(one) for one in PODS))
+        )
+        options.setdefault("async_queue_service", self.service)
+        self.app: ServedeckApp = make_app(self.source, **options)
+        self.pilot: Pilot[Any]
+
+    @asynccontextmanager
+    async def open(
+        self, monkeypatch: Any, size: tuple[int, int] = (120, 40), keys: str = "4"
+    ) -> AsyncIterator[QueueDriver]:
+        """The tab, as soon as it is connected or says why not."""
+        actions = self.actions
+        monkeypatch.setattr(
+            ServingScreen,
+            "_create_task_actions",
+            lambda screen, *arguments, **options: actions.create(*arguments, **options),
+        )
+        async with self.app.run_test(size=size) as self.pilot:
+            await self.wait_for_text(NAME[: size[0] // 2])
+            await self.press("enter", *keys)
+            await self.wait_for(
+                lambda: isinstance(getattr(self.app.screen, "active_pane", None), QueuePane),
+                "the tab",
+            )
+            await self.wait_for(lambda: "Loading…" not in self.text, "the first answer")
+            yield self
+
+    @property
+    def pane(self) -> QueuePane:
+        pane = self.app.screen.active_pane  # type: ignore[attr-defined]
+        assert isinstance(pane, QueuePane)
+        return pane
+
+    @property
+    def text(self) -> str:
+        return screen_text(self.app)
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the lines of the table."""
+        return [str(row.key) for row in self.pane.table.rows]
+
+    @property
+    def cursor_id(self) -> str:
+        return str(self.pane.table.cursor_key)
+
+    def row(self, id: str) -> list[str]:
+        """Texts of the cells of a line; an age is "age"."""
+        found = next(row for row in self.pane.table.rows if row.key == id)
+        return [_cell_text(cell) for cell in found.cells]
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        await wait_for(self.pilot, condition, what)
+
+    async def wait_for_text(self, *texts: str) -> str:
+        return await wait_for_text(self.pilot, *texts)
+
+
+def _cell_text(cell: Any) -> str:
+    if isinstance(cell, AgeCell):
+        return "age"
+    return cell if isinstance(cell, str) else "".join(text for text, _style_name in cell)

@@ -1,0 +1,50 @@
+"""What the tab Async Queue can have done to tasks and to their queue. Dialogs ask where that is
+needed; tests bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from servedeck.async_queue.queue_api import QueueApi, TaskQuery
+    from servedeck.async_queue.tasks import QueueStatus, Task, TaskAction
+    from servedeck.fleet.views import NamespacedName
+
+
+class TaskActions(Protocol):
+    def disabled_reason(self) -> str:
+        """Why nothing can be changed, in a sentence; "" if it can."""
+
+    def start(self, action: TaskAction, tasks: Sequence[Task]) -> None:
+        """Do it to these tasks."""
+
+    def start_matching(self, action: TaskAction, query: TaskQuery, count: int | None) -> None:
+        """Do it to all that match, `count` if that is known."""
+
+    def retry_all_failed(self, failed: int | None) -> None: ...
+
+    def purge_pending(self, pending: int | None) -> None: ...
+
+    def pause_or_resume(self, status: QueueStatus) -> None: ...
+
+    def change_concurrency(self, status: QueueStatus) -> None: ...
+
+    def submit_test(self, last: Task | None) -> None:
+        """Edit and submit a request, at first that of a task."""
+
+    def turn_on(self) -> None:
+        """Turn the queue on, or update its gateway."""
+
+
+class TaskActionsFactory(Protocol):
+    def __call__(
+        self,
+        key: NamespacedName,
+        api: QueueApi,
+        *,
+        now: Callable[[], float],
+        on_done: Callable[[str, str], None],
+    ) -> TaskActions:
+        """Actions on the queue of a serving. `now` is the time by the clock of the store; `on_done`
+        is called with what was done, in a sentence, and its style."""
