@@ -23,7 +23,7 @@ from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.prometheus.query_engine import QueryEngine
 from servedeck.demo.resources import CONFIGMAPS
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
-from servedeck.demo.scenario.async_gateways import CALLED_SERVINGS
+from servedeck.demo.scenario.async_gateways import CALLED_SERVINGS, viewer_rules
 from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.runtime import NodeRuntime
@@ -108,7 +108,8 @@ class DemoCluster:
         kubelet, replicas = self.controllers.kubelet, self.controllers.replica_history
         engine = QueryEngine(kubelet.history, replicas, self.clock)
         runtime = NodeRuntime(kubelet, self.clock, PrometheusApi(engine))
-        users = [access.admin(), access.viewer(), access.namespace_admin("chat"), *self._more_users]
+        viewer = access.viewer(more_rules=viewer_rules())
+        users = [access.admin(), viewer, access.namespace_admin("chat"), *self._more_users]
         callers = CALLED_SERVINGS if self._live else {}
         self._gateways = AsyncGateways(self.store, runtime, self._gateway_folder, callers)
         runtime.async_gateways = self._gateways

@@ -18,6 +18,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from servedeck.async_queue.client import AsyncQueueClient
+from servedeck.async_queue.errors import NotPermittedError
+from servedeck.async_queue.queue_api import Side, TaskQuery
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError
 from servedeck.demo.api.kubelet_api import ProxyRequest
 from servedeck.demo.async_gateways import callers
 from servedeck.demo.async_gateways.callers import Callers
@@ -214,6 +220,28 @@ async def test_the_key_for_operators_is_in_the_secret(caller: Caller) -> None:
         "GET", "/-/async/tasks?state=completed", suffix="-admin", X_Servedeck_Key=key
     )
     assert status == 200 and [one["id"] for one in page["items"]] == [task]
+
+
+async def test_the_viewer_sees_tasks_without_bodies_and_changes_none(caller: Caller) -> None:
+    task = await caller.submit()
+    await caller.result(task)
+    options = ConnectionOptions(kubeconfig=(caller.demo.kubeconfig,), context="demo-viewer")
+    connection = await Connection.open(options)
+    try:
+        client = AsyncQueueClient(connection, NAMESPACE, NAME)
+        page = await client.list_tasks(TaskQuery())
+        assert [one.id for one in page.items] == [task]
+        with pytest.raises(NotPermittedError):
+            await client.read_body(task, Side.RESPONSE, 0, 100)
+        assert client.may_read_bodies is False
+        with pytest.raises(NotPermittedError):
+            await client.pause()
+        for path in (f"secrets/{NAME}-async", f"services/{NAME}-async:80/proxy/-/async/queue"):
+            with pytest.raises(ApiError) as raised:
+                await connection.get_json(f"/api/v1/namespaces/{NAMESPACE}/{path}")
+            assert raised.value.reason == "Forbidden"
+    finally:
+        await connection.close()
 
 
 async def test_tasks_outlive_the_pods_of_the_gateway_and_new_ones_read_new_settings(

@@ -4,6 +4,7 @@ authorization.k8s.io and authentication.k8s.io."""
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,14 +17,16 @@ ANY = ("*",)
 
 
 class AccessRule(NamedTuple):
-    """What is allowed, as in an RBAC rule. `namespaces` None: in all, and cluster-wide."""
+    """What is allowed, as in an RBAC rule. `namespaces` None: in all, and cluster-wide; `names`
+    None: of any name."""
 
     verbs: tuple[str, ...]
     groups: tuple[str, ...]
     resources: tuple[str, ...]
     namespaces: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
 
-    def allows(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+    def allows(self, verb: str, group: str, resource: str, namespace: str, name: str) -> bool:
         def has(known: tuple[str, ...], wanted: str) -> bool:
             return "*" in known or wanted in known
 
@@ -32,6 +35,7 @@ class AccessRule(NamedTuple):
             and has(self.groups, group)
             and (has(self.resources, resource) or self._subresource(resource))
             and (self.namespaces is None or namespace in self.namespaces)
+            and (self.names is None or name in self.names)
         )
 
     def _subresource(self, resource: str) -> bool:
@@ -50,9 +54,12 @@ class DemoUser:
     default_namespace: str = ""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
-    def is_allowed(self, verb: str, group: str, resource: str, namespace: str) -> bool:
+    def is_allowed(
+        self, verb: str, group: str, resource: str, namespace: str, name: str = ""
+    ) -> bool:
         return any(
-            rule.allows(verb, group, resource, namespace) for rule in (*self.rules, *_BASIC_RULES)
+            rule.allows(verb, group, resource, namespace, name)
+            for rule in (*self.rules, *_BASIC_RULES)
         )
 
     def is_path_allowed(self, path: str) -> bool:
@@ -82,13 +89,15 @@ def admin(name: str = "admin") -> DemoUser:
     return DemoUser(name, (AccessRule(ANY, ANY, ANY),), ("system:masters",))
 
 
-def viewer(name: str = "viewer") -> DemoUser:
-    """May read everything but Secrets, in all namespaces, and the logs of Pods."""
+def viewer(name: str = "viewer", more_rules: Iterable[AccessRule] = ()) -> DemoUser:
+    """May read everything but Secrets, in all namespaces, and the logs of Pods, and what
+    `more_rules` allow."""
     readable = tuple(
         r.plural for r in RESOURCES if r.plural not in _HIDDEN_RESOURCES and "get" in r.verbs
     )
     more = tuple(f"{r.plural}/{sub}" for r in RESOURCES for sub in ("status", "scale", "log"))
-    return DemoUser(name, (AccessRule(("get", "list", "watch"), ANY, (*readable, *more)),))
+    rule = AccessRule(("get", "list", "watch"), ANY, (*readable, *more))
+    return DemoUser(name, (rule, *more_rules))
 
 
 def namespace_admin(namespace: str, name: str = "developer") -> DemoUser:
@@ -142,7 +151,11 @@ def review_access(resource: Resource, user: DemoUser, body: Json) -> Json:
         if asked.get("subresource"):
             plural += f"/{asked['subresource']}"
         allowed = user.is_allowed(
-            asked.get("verb", ""), asked.get("group", ""), plural, asked.get("namespace", "")
+            asked.get("verb", ""),
+            asked.get("group", ""),
+            plural,
+            asked.get("namespace", ""),
+            asked.get("name", ""),
         )
     else:
         allowed = user.is_path_allowed((path or {}).get("path", ""))
@@ -174,6 +187,7 @@ def _rules_status(user: DemoUser, namespace: str) -> Json:
             "apiGroups": list(rule.groups),
             "resources": list(rule.resources),
         }
+        | ({"resourceNames": list(rule.names)} if rule.names is not None else {})
         for rule in (*user.rules, *_BASIC_RULES)
         if rule.namespaces is None or namespace in rule.namespaces
     ]

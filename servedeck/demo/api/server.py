@@ -225,11 +225,11 @@ class ApiServer:
         query = {key: request.query[key] for key in request.query}
         verb = request_verb(request.method, target, query)
         path = f"{target.plural}/{target.subresource}".rstrip("/")
-        if not user.is_allowed(verb, target.group, path, target.namespace):
-            name = target.name
+        name = target.name
+        if not user.is_allowed(verb, target.group, path, target.namespace, name):
             raise access.forbidden_error(user, verb, target.group, path, name, target.namespace)
         if target.subresource in STREAMED_SUBRESOURCES and not user.is_allowed(
-            "create", target.group, path, target.namespace
+            "create", target.group, path, target.namespace, name
         ):  # from 1.35 on, also for the GET of a WebSocket
             raise access.forbidden_error(
                 user, "create", target.group, path, target.name, target.namespace

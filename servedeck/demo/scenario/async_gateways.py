@@ -6,6 +6,7 @@ import base64
 import secrets
 from collections.abc import Iterator, Mapping
 
+from servedeck.demo.api.access import AccessRule
 from servedeck.demo.resources import (
     CONFIGMAPS,
     DEPLOYMENTS,
@@ -62,6 +63,16 @@ def turn_on(store: ObjectStore, key: Key) -> None:
         route["spec"] = changed["spec"]
 
     store.mutate(HTTP_ROUTES, *key, add_rules)
+
+
+def viewer_rules() -> Iterator[AccessRule]:
+    """Those of deploy/rbac/async-viewer.yaml for the gateways that are there at the start: tasks
+    are shown without bodies."""
+    for namespace, name in ASYNC_SERVINGS:
+        secret = async_routes.async_view_secret_name(name)
+        port = f"{async_routes.async_gateway_name(name)}-admin:{async_routes.GATEWAY_PORT}"
+        for resource, one in (("secrets", secret), ("services/proxy", port)):
+            yield AccessRule(("get",), ("",), (resource,), (namespace,), (one,))
 
 
 def _objects(store: ObjectStore, key: Key) -> Iterator[ResourceObject]:
