@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui.action_tables.action import TAB_KEYS, Action
 
 PAGE_ACTIONS: tuple[Action, ...] = (
-    Action("connect.close", "escape,c,q", "close", "Close the overlay.", footer_order=9),
+    Action("connect.close", "escape,c,q", "close", "Close the overlay.", footer_order=1),
     Action("connect.url", "u", "URL", "Copy the endpoint URL.", footer_order=1),
     Action("connect.address", "a", "address", "Copy the in-cluster address.", footer_order=2),
     Action("connect.curl", "s", "curl", "Copy the curl command for a request.", footer_order=3),
