@@ -18,6 +18,8 @@ CHAT = RequestView(
         ("host", "llama-async.chat.svc"),
         ("content-type", "application/json"),
         ("content-length", "18"),
+        ("accept", "*/*"),
+        ("user-agent", "python-requests/2"),
         ("x-api-key", "[hidden]"),
         ("priority", "u=1"),
         ("x-forwarded-for", "10.0.0.1"),
