@@ -18,16 +18,8 @@ HIDDEN = "[hidden]"
 _SET_BY_CURL = frozenset(
     {
         *("host", "content-length", "transfer-encoding", "connection", "accept-encoding"),
-        *(
-            "user-agent",
-            "expect",
-            "x-async",
-            "authorization",
-            "via",
-            "forwarded",
-            "x-request-id",
-            "traceparent",
-        ),
+        *("user-agent", "expect", "x-async", "authorization"),
+        *("via", "forwarded", "x-request-id", "traceparent"),
     }
 )
 """Headers that curl sets itself, that were added on the way, or that the line has anyway."""

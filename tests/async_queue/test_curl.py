@@ -69,6 +69,11 @@ def test_a_shell_reads_back_what_was_meant(body, path, value):
     assert all(char.isprintable() or char == "\n" for char in line.text)
 
 
+def test_a_body_that_curl_would_take_for_the_name_of_a_file():
+    line = task_curl(URL, CHAT, b"@/etc/passwd", has_credentials=False, file="f")
+    assert words(line.text)[-2:] == ["--data-raw", "@/etc/passwd"]
+
+
 def test_what_cannot_be_pasted_is_read_from_a_file():
     for body in (None, b"\x89PNG\xff", b'"\x1b[201~ls"', b"x" * (MAX_INLINE_BYTES + 1)):
         line = task_curl(URL, CHAT, body, has_credentials=False, file="request-1.json")
