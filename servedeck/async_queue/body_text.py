@@ -23,7 +23,7 @@ MAX_SHOWN_BYTES = 4 << 20
 HEX_BYTES = 256
 """Bytes of a binary body that are shown."""
 _HEX_COLUMNS = 16
-_BINARY_TYPES = ("image/", "audio/", "video/", "font/", "application/octet-stream")
+_BINARY_TYPES = ("image/", "audio/", "video/", "font/")
 _BINARY_TYPES_MORE = ("application/zip", "application/gzip", "application/pdf")
 _SANITIZED_LENGTH = 64 << 10
 """Characters that are sanitized together: other threads run in between."""
@@ -161,6 +161,7 @@ def size_text(body: BodyBytes) -> str:
 
 
 def _is_binary(data: bytes, media_type: str) -> bool:
+    # Clients send JSON as application/octet-stream, too: that says nothing.
     if media_type.startswith(_BINARY_TYPES) or media_type in _BINARY_TYPES_MORE:
         return True
     beginning = data[:PART_BYTES]

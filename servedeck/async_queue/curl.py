@@ -18,7 +18,8 @@ HIDDEN = "[hidden]"
 _SET_BY_CURL = frozenset(
     {
         *("host", "content-length", "transfer-encoding", "connection", "accept-encoding"),
-        *("expect", "x-async", "authorization", "via", "forwarded", "x-request-id", "traceparent"),
+        *("user-agent", "expect", "x-async", "authorization"),
+        *("via", "forwarded", "x-request-id", "traceparent"),
     }
 )
 """Headers that curl sets itself, that were added on the way, or that the line has anyway."""
@@ -75,6 +76,7 @@ def _kept(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         (name, value)
         for name, value in headers
         if value != HIDDEN
+        and (name.lower(), value) != ("accept", "*/*")
         and name.lower() not in _SET_BY_CURL
         and not name.lower().startswith(_ADDED_ON_THE_WAY)
         and _TOKEN.fullmatch(name)

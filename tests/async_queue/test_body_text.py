@@ -69,6 +69,8 @@ def test_json_with_and_without_its_content_type():
     assert body.json is not None
     assert body.json.lines == ["{", '  "object": "list"', "}"]
     assert body.notes == []
+    for content_type in ("application/octet-stream", "application/x-www-form-urlencoded"):
+        assert read(b'{"object": "list"}', content_type=content_type).kind is BodyKind.JSON
 
 
 def test_invalid_json_is_text_with_a_note():
@@ -106,7 +108,8 @@ def test_invalid_utf8_is_said_and_replaced():
     ("data", "content_type"),
     [
         (b"\x89PNG\r\n\x1a\n\0\0", ""),
-        (b"only letters", "application/octet-stream"),
+        (b"%PDF-1.7", "application/pdf"),
+        (b"\0\1\2\3", "application/octet-stream"),
         (b"ID3", "audio/mpeg"),
         (bytes(range(128, 256)), ""),
     ],

@@ -18,6 +18,8 @@ CHAT = RequestView(
         ("host", "llama-async.chat.svc"),
         ("content-type", "application/json"),
         ("content-length", "18"),
+        ("accept", "*/*"),
+        ("user-agent", "python-requests/2"),
         ("x-api-key", "[hidden]"),
         ("priority", "u=1"),
         ("x-forwarded-for", "10.0.0.1"),
@@ -65,6 +67,11 @@ def test_a_shell_reads_back_what_was_meant(body, path, value):
         assert read[-1] == body
         assert read[-2] == ("--data-raw" if body.startswith("@") else "-d")
     assert all(char.isprintable() or char == "\n" for char in line.text)
+
+
+def test_a_body_that_curl_would_take_for_the_name_of_a_file():
+    line = task_curl(URL, CHAT, b"@/etc/passwd", has_credentials=False, file="f")
+    assert words(line.text)[-2:] == ["--data-raw", "@/etc/passwd"]
 
 
 def test_what_cannot_be_pasted_is_read_from_a_file():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +80,14 @@ def test_the_joined_text_is_that_of_the_deltas_however_it_is_cut(deltas, places,
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=8))
 def test_any_bytes_are_the_same_events_however_they_are_cut(data, places):
     assert read_pieces(cut(data, places)) == read_pieces([data])
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_lines_end_in_any_way_and_may_be_cut_within_their_end(end):
+    data = end.join([b"event: odd", b"data: first", b"data: second", b"", b"data: x", b"", b""])
+    for place in range(len(data)):
+        pieces = [data[:place], data[place:]]
+        assert read_pieces(pieces) == [StreamEvent("odd", "first\nsecond"), StreamEvent("", "x")]
 
 
 def test_fields_of_events():

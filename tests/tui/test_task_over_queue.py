@@ -57,7 +57,7 @@ async def test_a_failed_task_is_retried_at_once(monkeypatch):
     driver.queue.end(id, TaskState.FAILED, reason="exhausted", status=503)
     async with driver.open(monkeypatch, size=(80, 24)):
         await open_task(driver)
-        await driver.press("r")
+        await driver.press("n")
         await driver.wait_for_text("◌ Pending")
         assert driver.queue.tasks[id].state is TaskState.PENDING
 

@@ -151,7 +151,7 @@ async def test_a_task_that_is_deleted_keeps_its_last_state(harness):
             pilot, "✓ Completed  deleted", "The task was deleted; its last state is shown."
         )
         assert "120 of the completion" in screen_text(harness.app)
-        await pilot.press("r")
+        await pilot.press("n")
         await wait_for_text(pilot, "The task was deleted.")
 
 
@@ -371,7 +371,7 @@ async def test_a_file_that_is_cut_off_is_removed(harness, tmp_path, monkeypatch)
 async def test_actions_are_run_on_the_task(harness):
     harness.submit()
     async with open_task(harness, "submitted with credentials") as pilot:
-        await pilot.press("r")
+        await pilot.press("n")
         await wait_for_text(pilot, "The task is pending: only one that is failed can be retried.")
         await pilot.press("T", "X", "a")
         flow = harness.flows[0]
@@ -404,13 +404,13 @@ async def test_next_and_previous_tasks_of_the_list(harness):
     harness.submit()
     later = harness.queue.submit("0199a1b2d", model="other-model")
     async with open_task(harness, f"Task {TASK_ID}") as pilot:
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         await wait_for_text(pilot, "It is the last task of the list.")
         await pilot.press("3")
         await wait_for_text(pilot, "You answer in one sentence.")
-        await pilot.press("p")
+        await pilot.press("left_square_bracket")
         await wait_for_text(pilot, f"Task {later.id}", "[3 Request]", '"model": "llama"')
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         await wait_for_text(pilot, f"Task {TASK_ID}", "You answer in one sentence.")
         harness.queue.claim(TASK_ID)
         await wait_for_text(pilot, "↻ Processing")

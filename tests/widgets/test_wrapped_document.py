@@ -69,6 +69,11 @@ def test_a_place_is_on_the_same_text_in_another_width(texts, width, other):
         assert second.place(second.find(place)).item == place.item
 
 
+def test_a_combining_mark_stays_with_its_letter():
+    assert wrap_positions("ae\u0301b", 2) == [(0, 3), (3, 4)]
+    assert wrap_positions("안e\u0301\u0301안", 3) == [(0, 4), (4, 5)]
+
+
 def test_marks_styles_and_hanging_lines():
     document = WrappedDocument(Source(["aaaa bbbb cccc"]), 8)
     assert [document.line(index) for index in range(len(document))] == [

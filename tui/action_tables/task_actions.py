@@ -54,7 +54,7 @@ TASK_ACTIONS: tuple[Action, ...] = (
         "Cancel the task if it is pending or processing.",
         footer_order=6,
     ),
-    Action("task.retry", "r", "retry", "Try the failed task again.", footer_order=7),
+    Action("task.retry", "n", "retry", "Try the failed task again.", footer_order=7),
     Action(
         "task.front",
         "T",
@@ -93,14 +93,14 @@ TASK_ACTIONS: tuple[Action, ...] = (
     Action("task.copy_id", "i", "copy id", "Copy the id of the task.", footer_order=12),
     Action(
         "task.next",
-        "n,right_square_bracket",
+        "right_square_bracket",
         "next",
         "Show the next task of the list.",
         footer_order=13,
     ),
     Action(
         "task.previous",
-        "p,left_square_bracket",
+        "left_square_bracket",
         "previous",
         "Show the task before in the list.",
         footer_order=13,
