@@ -51,6 +51,9 @@ class FakeAsyncQueueService:
             raise ConnectionLostError("Not connected.")
         return self[key.name]
 
+    async def close(self) -> None:
+        pass
+
     def __getitem__(self, name: str) -> FollowedApi:
         return self.apis.setdefault(name, FollowedApi())
 
