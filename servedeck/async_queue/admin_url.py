@@ -83,15 +83,17 @@ class AdminUrlClient:
         self,
         method: str,
         url: str,
+        path: str,
         params: Params,
         body: bytes | None,
         headers: Mapping[str, str],
     ) -> ApiResponse:
-        """Send one request and read the complete response. Raises ApiError for a status of 300 or
+        """Send one request and read the complete response; `path` is below the URL, which messages
+        name. Raises ApiError for a status of 300 or
         more, and other ClusterErrors."""
         if body is not None:
             headers = {"Content-Type": "application/json", **headers}
-        async with self._open(method, url, params, body, headers, TIMEOUT) as response:
+        async with self._open(method, url, path, params, body, headers, TIMEOUT) as response:
             content = await _read(_make_stream(response, url, TIMEOUT), _MAX_BODY_BYTES)
             if len(content) > _MAX_BODY_BYTES:
                 raise InvalidResponseError(
@@ -101,10 +103,10 @@ class AdminUrlClient:
 
     @asynccontextmanager
     async def stream(
-        self, url: str, params: Params, headers: Mapping[str, str]
+        self, url: str, path: str, params: Params, headers: Mapping[str, str]
     ) -> AsyncIterator[ResponseStream]:
         """A streaming GET. Raises like `request`, on entering and while it is read."""
-        async with self._open("GET", url, params, None, headers, FEED_TIMEOUT) as response:
+        async with self._open("GET", url, path, params, None, headers, FEED_TIMEOUT) as response:
             yield _make_stream(response, url, FEED_TIMEOUT)
 
     async def close(self) -> None:
@@ -121,6 +123,7 @@ class AdminUrlClient:
         self,
         method: str,
         url: str,
+        path: str,
         params: Params,
         body: bytes | None,
         headers: Mapping[str, str],
@@ -135,7 +138,7 @@ class AdminUrlClient:
             async with asyncio.timeout(_HEADERS_TIMEOUT):
                 response = await session.request(
                     method,
-                    f"{url}?{urlencode(params)}" if params else url,
+                    f"{url}{path}?{urlencode(params)}" if params else url + path,
                     data=body,
                     headers={"Accept": "application/json", **headers},
                     proxy=proxy,

@@ -88,25 +88,22 @@ class UrlTransport(GatewayTransport):
         if method != "GET" and self._connection.readonly:
             raise ReadOnlyError
         await self._check_gateway(headers)
-        return await self._client.request(method, self._path(path), params, body, headers)
+        return await self._client.request(method, self._url, PREFIX + path, params, body, headers)
 
     @asynccontextmanager
     async def _open_stream(
         self, path: str, params: Params, headers: Mapping[str, str]
     ) -> AsyncIterator[ResponseStream]:
         await self._check_gateway(headers)
-        async with self._client.stream(self._path(path), params, headers) as stream:
+        async with self._client.stream(self._url, PREFIX + path, params, headers) as stream:
             yield stream
-
-    def _path(self, path: str) -> str:
-        return f"{self._url}{PREFIX}{path}"
 
     async def _check_gateway(self, headers: Mapping[str, str]) -> None:
         """Raises AdminUrlError unless the gateway is that of the serving."""
         if self._is_right_gateway:
             return
         key = {KEY_HEADER: headers[KEY_HEADER]}
-        response = await self._client.request("GET", self._path("/queue"), (), None, key)
+        response = await self._client.request("GET", self._url, f"{PREFIX}/queue", (), None, key)
         try:
             found = msgspec.json.decode(response.body, type=_Queue).serving
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
