@@ -88,9 +88,8 @@ class AdminUrlClient:
         body: bytes | None,
         headers: Mapping[str, str],
     ) -> ApiResponse:
-        """Send one request and read the complete response; `path` is below the URL, which messages
-        name. Raises ApiError for a status of 300 or
-        more, and other ClusterErrors."""
+        """Send one request and read the complete response; `path` is below the URL. Raises ApiError
+        for a status of 300 or more, and other ClusterErrors, which name the URL."""
         if body is not None:
             headers = {"Content-Type": "application/json", **headers}
         async with self._open(method, url, path, params, body, headers, TIMEOUT) as response:
@@ -129,9 +128,9 @@ class AdminUrlClient:
         headers: Mapping[str, str],
         silence: float,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        session = await self._open_session()
         import aiohttp  # imported late because it is slow
 
-        session = await self._open_session()
         transport = importlib.import_module("servedeck.cluster.http.transport")
         proxy = transport.select_proxy(KubeconfigCluster("async_admin_url", url), self._environ)
         try:

@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -26,6 +27,7 @@ from servedeck.async_queue.queue_api import TestRequest as Submission
 from servedeck.async_queue.tasks import TaskAction, TaskState
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ReadOnlyError
+from servedeck.cluster.http.transport_errors import describe_failure
 from servedeck.config import Settings
 from tests.async_queue.gateway_rig import KEYS, SECRET, GatewayRig
 from tests.cluster.certificates import create_authority, issue_certificate, make_server_context
@@ -250,6 +252,11 @@ async def test_a_connection_that_is_refused_is_told_without_the_password(
     error = await failure(connection, "http://ops:hidden@127.0.0.1:1/{name}")
     assert isinstance(error, UnreachableError)
     assert str(error) == "http://127.0.0.1:1/llama refused the connection."
+
+
+def test_an_address_that_aiohttp_does_not_take_is_told_without_the_password() -> None:
+    said = describe_failure(aiohttp.InvalidURL("https://ops:hidden@gateways.test"))
+    assert said == "is not the address of a server"
 
 
 async def test_after_a_lost_connection_the_gateway_is_checked_again(

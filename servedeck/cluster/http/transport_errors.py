@@ -86,6 +86,8 @@ def describe_failure(error: Exception) -> str:
         return "cannot be reached: there is no such host"
     if isinstance(cause, ConnectionRefusedError):
         return "refused the connection"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "is not the address of a server"  # its text has the user and password of the URL
     if isinstance(error, TimeoutError):
         return "does not answer"
     if isinstance(error, aiohttp.ClientConnectorError):
