@@ -103,6 +103,13 @@ class Settings:
     async_store_secret: str = ""
     """Secret with the password of that Valkey, namespace/name, or namespace/name/key for another
     key than "password"; none if empty."""
+    async_admin_url: str = ""
+    """URL of the admin port of an async gateway; {namespace} and {name} stand for the serving. The
+    API server's Service proxy if empty. Not a key of the platform: a key of the gateway is sent
+    there, and whoever may write the ConfigMap would receive those of all operators."""
+    async_key_file: str = ""
+    """File with the key that is sent to `async_admin_url`, with the same placeholders; that of the
+    gateway's Secret if empty."""
     pod_metrics: bool = True
     """Whether the Pods' own /metrics is read where there is no Prometheus."""
     log_memory_mib: int = 64

@@ -56,6 +56,14 @@ def test_a_configmap_sets_nothing_but_the_platform_and_its_mistakes_are_named() 
     )
 
 
+def test_a_configmap_cannot_say_where_keys_are_sent() -> None:
+    """Whoever may write it would receive the keys of all operators."""
+    given = {"async_admin_url": "https://elsewhere.test", "async_key_file": "/key"}
+    assert Settings().with_platform_configmap(given) == (Settings(), ())
+    own = load_settings({}, {"SERVEDECK_ASYNC_ADMIN_URL": "https://own.test"}, Path("/missing"))
+    assert own.with_platform_configmap(given)[0].async_admin_url == "https://own.test"
+
+
 def test_the_environment_gives_every_type_but_tables(tmp_path: Path) -> None:
     environ = {
         "SERVEDECK_READONLY": "yes",

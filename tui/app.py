@@ -430,6 +430,8 @@ class ServedeckApp(TerminalApp):
                     await self.port_forwards.close()
                 if self.metrics_service is not None:
                     await self.metrics_service.close()
+                if self.async_queue_service is not None:
+                    await self.async_queue_service.close()
                 await self.source.close()
 
     async def read_log_tail(self, crash: CrashedContainer, lines: int) -> LogTail:

@@ -5,12 +5,14 @@ Its modules are imported when they are needed, after the first frame.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from servedeck.cluster.http.errors import ConnectionLostError
 
 if TYPE_CHECKING:
+    from servedeck.async_queue.admin_url import AdminUrlClient
     from servedeck.async_queue.client import AsyncQueueClient
     from servedeck.changes.async_queue.plan import AsyncQueuePlan, AsyncQueueResult
     from servedeck.changes.async_queue.turn_on import AsyncQueueDefaults
@@ -28,6 +30,8 @@ class ClusterAsyncQueueService:
         """`connection` and `settings` return the current ones, which change with the context."""
         self._connection = connection
         self._settings = settings
+        self._admin_url: AdminUrlClient | None = None
+        self._lock = threading.Lock()  # clients are made in threads
 
     def _require_connection(self) -> Connection:
         connection = self._connection()
@@ -38,7 +42,21 @@ class ClusterAsyncQueueService:
     def queue_api(self, key: NamespacedName) -> AsyncQueueClient:
         from servedeck.async_queue.client import AsyncQueueClient
 
-        return AsyncQueueClient(self._require_connection(), key.namespace, key.name)
+        connection = self._require_connection()
+        return AsyncQueueClient(connection, key.namespace, key.name, self._admin_url_client())
+
+    def _admin_url_client(self) -> AdminUrlClient | None:
+        """One for all servings and contexts, as only the operator's own settings name the URL."""
+        from servedeck.async_queue.admin_url import AdminUrlClient
+
+        with self._lock:
+            if self._admin_url is None:
+                self._admin_url = AdminUrlClient.from_settings(self._settings())
+            return self._admin_url
+
+    async def close(self) -> None:
+        if self._admin_url is not None:
+            await self._admin_url.close()
 
     async def plan_on(self, key: NamespacedName, *, force: bool = False) -> AsyncQueuePlan:
         from servedeck.changes.async_queue.execution import plan_async_queue

@@ -1,4 +1,4 @@
-"""The API of a serving's async gateway, through the API server's Service proxy."""
+"""The API of a serving's async gateway."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+from servedeck.async_queue.admin_url import AdminUrlClient
 from servedeck.async_queue.errors import (
     NoSuchTaskError,
     RefusedError,
     UnreachableError,
 )
 from servedeck.async_queue.feed_stream import read_messages
+from servedeck.async_queue.gateway_keys import AccessKey
+from servedeck.async_queue.gateway_transport import GatewayTransport, Params
 from servedeck.async_queue.queue_api import (
     BodyPart,
     FeedMessage,
@@ -22,7 +25,7 @@ from servedeck.async_queue.queue_api import (
     TaskQuery,
     TestRequest,
 )
-from servedeck.async_queue.service_proxy import AccessKey, Params, ServiceProxy
+from servedeck.async_queue.service_proxy import ServiceProxy
 from servedeck.async_queue.submission import check_target, sent_headers
 from servedeck.async_queue.tasks import (
     MAX_READ,
@@ -41,6 +44,7 @@ from servedeck.async_queue.tasks import (
     TaskSelection,
     TaskState,
 )
+from servedeck.async_queue.url_transport import UrlTransport
 from servedeck.cluster.http.connection import ApiResponse, Connection
 from servedeck.cluster.http.errors import ApiError
 
@@ -51,19 +55,31 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 class AsyncQueueClient(QueueApi):
     """Of one serving. Raises ReadOnlyError, too, where it writes."""
 
-    def __init__(self, connection: Connection, namespace: str, serving: str) -> None:
-        self._proxy = ServiceProxy(connection, namespace, serving)
+    def __init__(
+        self,
+        connection: Connection,
+        namespace: str,
+        serving: str,
+        admin_url: AdminUrlClient | None = None,
+    ) -> None:
+        """Without `admin_url`, the gateway is asked through the API server's Service proxy. Raises
+        AdminUrlError for a serving that it cannot lead to."""
+        self._gateway: GatewayTransport
+        if admin_url is None:
+            self._gateway = ServiceProxy(connection, namespace, serving)
+        else:
+            self._gateway = UrlTransport(connection, namespace, serving, admin_url)
         self._is_of_this_version = False
         """Whether the gateway answered as one of this version does, since the feed was opened."""
 
     @property
     def may_read_bodies(self) -> bool | None:
-        return self._proxy.may_read_bodies
+        return self._gateway.may_read_bodies
 
     # -- reading --------------------------------------------------------------------------------
 
     async def queue_status(self) -> QueueStatus:
-        status = await self._proxy.ask("GET", "/queue", AccessKey.VIEW, QueueStatus)
+        status = await self._gateway.ask("GET", "/queue", AccessKey.VIEW, QueueStatus)
         self._is_of_this_version = status.time is not None
         return status
 
@@ -87,9 +103,9 @@ class AsyncQueueClient(QueueApi):
         return await self._page([("id", _check_id(one)) for one in ids])
 
     async def _page(self, params: Params) -> TaskPage:
-        page = await self._proxy.ask("GET", "/tasks", AccessKey.VIEW, TaskPage, params)
+        page = await self._gateway.ask("GET", "/tasks", AccessKey.VIEW, TaskPage, params)
         if page.time is None:
-            raise self._proxy.too_old()
+            raise self._gateway.too_old()
         self._is_of_this_version = True
         return page
 
@@ -112,29 +128,29 @@ class AsyncQueueClient(QueueApi):
             # One of an earlier version follows tasks alone, and does not say so.
             await self.queue_status()
             if not self._is_of_this_version:
-                raise self._proxy.too_old()
+                raise self._gateway.too_old()
         self._is_of_this_version = False  # another gateway may answer the next time
-        async with self._proxy.stream("/feed", params) as stream:
+        async with self._gateway.stream("/feed", params) as stream:
             async for message in read_messages(stream):
                 if isinstance(message, QueueChanged) and message.status.time is None:
-                    raise self._proxy.too_old()
+                    raise self._gateway.too_old()
                 yield message
         raise UnreachableError("The async gateway has ended the feed.")
 
     async def task_detail(self, id: str) -> TaskDetail:
-        return await self._proxy.ask("GET", _task_path(id), AccessKey.VIEW, TaskDetail)
+        return await self._gateway.ask("GET", _task_path(id), AccessKey.VIEW, TaskDetail)
 
     async def attempts(self, id: str) -> list[Attempt]:
         path = f"{_task_path(id)}/attempts"
-        return (await self._proxy.ask("GET", path, AccessKey.VIEW, AttemptList)).items
+        return (await self._gateway.ask("GET", path, AccessKey.VIEW, AttemptList)).items
 
     async def request_head(self, id: str) -> RequestView:
         path = f"{_task_path(id)}/request/head"
-        return await self._proxy.ask("GET", path, AccessKey.VIEW, RequestView)
+        return await self._gateway.ask("GET", path, AccessKey.VIEW, RequestView)
 
     async def response_head(self, id: str) -> ResponseView:
         path = f"{_task_path(id)}/response/head"
-        return await self._proxy.ask("GET", path, AccessKey.VIEW, ResponseView)
+        return await self._gateway.ask("GET", path, AccessKey.VIEW, ResponseView)
 
     async def read_body(self, id: str, side: Side, first: int, limit: int) -> BodyPart:
         path = f"{_task_path(id)}/{side.value}"
@@ -151,13 +167,13 @@ class AsyncQueueClient(QueueApi):
             return BodyPart(response.body[first : first + limit], first, len(response.body))
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != first:
-            raise self._proxy.too_old()
+            raise self._gateway.too_old()
         return BodyPart(response.body[:limit], first, int(match[2]))
 
     async def _read_range(self, path: str, first: int, limit: int) -> ApiResponse:
         """Raises ApiError if there is nothing in the range."""
         headers = {"Range": f"bytes={first}-{first + max(limit, 1) - 1}", "Accept": "*/*"}
-        return await self._proxy.request("GET", path, AccessKey.ADMIN, headers=headers)
+        return await self._gateway.request("GET", path, AccessKey.ADMIN, headers=headers)
 
     # -- acting ---------------------------------------------------------------------------------
 
@@ -179,16 +195,16 @@ class AsyncQueueClient(QueueApi):
 
     async def _change(self, action: TaskAction, selection: TaskSelection) -> Changed:
         path = f"/tasks/actions/{action.value}"
-        return await self._proxy.ask("POST", path, AccessKey.ADMIN, Changed, body=selection)
+        return await self._gateway.ask("POST", path, AccessKey.ADMIN, Changed, body=selection)
 
     async def pause(self) -> None:
-        await self._proxy.ask("POST", "/queue/pause", AccessKey.ADMIN, Changed)
+        await self._gateway.ask("POST", "/queue/pause", AccessKey.ADMIN, Changed)
 
     async def resume(self) -> None:
-        await self._proxy.ask("POST", "/queue/resume", AccessKey.ADMIN, Changed)
+        await self._gateway.ask("POST", "/queue/resume", AccessKey.ADMIN, Changed)
 
     async def control(self) -> ControlState:
-        return await self._proxy.ask("GET", "/queue/control", AccessKey.VIEW, ControlState)
+        return await self._gateway.ask("GET", "/queue/control", AccessKey.VIEW, ControlState)
 
     async def set_concurrency(
         self, concurrency: int | None, pod_concurrency: int | None, version: str
@@ -198,24 +214,24 @@ class AsyncQueueClient(QueueApi):
             "pod_concurrency": pod_concurrency,
             "version": version,
         }
-        await self._proxy.ask("POST", "/queue/control", AccessKey.ADMIN, Changed, body=body)
+        await self._gateway.ask("POST", "/queue/control", AccessKey.ADMIN, Changed, body=body)
 
     async def submit(self, request: TestRequest) -> str:
         check_target(request)
         headers, content_type = sent_headers(request)
-        answer = await self._proxy.submit(
+        answer = await self._gateway.submit(
             request.method, request.path, headers, request.body, content_type
         )
-        return self._proxy.decode(answer, Accepted).id
+        return self._gateway.decode(answer, Accepted).id
 
     async def close_queue(self) -> None:
         """Once it returns, the gateway accepts no task, and retries none that failed. Raises
         AsyncQueueError, TooOldError by a gateway that cannot be closed."""
-        await self._proxy.ask("POST", "/queue/close", AccessKey.ADMIN, Changed)
+        await self._gateway.ask("POST", "/queue/close", AccessKey.ADMIN, Changed)
 
     async def open_queue(self) -> None:
         """Raises AsyncQueueError, TooOldError by a gateway that cannot be closed."""
-        await self._proxy.ask("POST", "/queue/open", AccessKey.ADMIN, Changed)
+        await self._gateway.ask("POST", "/queue/open", AccessKey.ADMIN, Changed)
 
     async def cancel_tasks(self, state: TaskState) -> int:
         """Cancel all tasks that are pending, or all that are processing; returns how many. Raises
@@ -232,7 +248,7 @@ class AsyncQueueClient(QueueApi):
         total, after = 0, ""
         while True:
             params = given + ([("after", after)] if after else [])
-            found = await self._proxy.ask("POST", path, AccessKey.ADMIN, Changed, params)
+            found = await self._gateway.ask("POST", path, AccessKey.ADMIN, Changed, params)
             total += found.changed
             if not found.next or found.next == after:
                 return total

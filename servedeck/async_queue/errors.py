@@ -22,6 +22,10 @@ class UnreachableError(AsyncQueueError):
     """No gateway answers: try again later. What it was asked to do may have been done."""
 
 
+class AdminUrlError(AsyncQueueError):
+    """`async_admin_url` cannot be used, or does not lead to the gateway."""
+
+
 class StoreUnavailableError(UnreachableError):
     """A gateway answers, but cannot ask its store."""
 

@@ -20,12 +20,19 @@ _CLOSED = "The queue is closed"
 _REFUSALS = frozenset({400, 409, 413, 414, 415, 422, 429})
 
 
-def convert_problem(error: ApiError) -> AsyncQueueError | None:
-    """The error for a problem document (RFC 9457) of the gateway; None for any other answer, or
-    for one that says nothing but its status."""
+def read_problem(body: bytes) -> Problem | None:
+    """A problem document (RFC 9457), as gateways answer; None for what is none."""
     try:
-        problem = msgspec.json.decode(error.body, type=Problem)
+        return msgspec.json.decode(body, type=Problem)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def convert_problem(error: ApiError) -> AsyncQueueError | None:
+    """The error for a problem document of the gateway; None for any other answer, or for one that
+    says nothing but its status."""
+    problem = read_problem(error.body)
+    if problem is None:
         return None
     sentence = problem.detail or f"{problem.title.rstrip('.')}."
     if error.code == 404 and problem.title in _NO_TASK:

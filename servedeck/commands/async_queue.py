@@ -223,7 +223,7 @@ def run_status(args: argparse.Namespace) -> int:
     settings = load_settings(args)
 
     async def show(connection: Connection, namespace: str, name: str, known: Settings) -> int:
-        report = await read_report(connection, namespace, name)
+        report = await read_report(connection, namespace, name, known)
         if args.output == "json":
             sys.stdout.write(json.dumps(report_json(report), indent=2) + "\n")
         else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from servedeck.async_queue.admin_url import opened_admin_url
 from servedeck.async_queue.client import AsyncQueueClient
 from servedeck.async_queue.errors import AsyncQueueError
 from servedeck.async_queue.tasks import QueueStatus
@@ -17,6 +18,7 @@ from servedeck.changes.async_queue.turn_on import format_setting, settings_json
 from servedeck.changes.live_objects import find_other_kind
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.errors import CommandError
+from servedeck.config import Settings
 from servedeck.fleet.view_json import API_VERSION
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.async_routes import has_async_rules
@@ -84,7 +86,9 @@ class StatusReport:
         return "on" if state.gateway is not None and not state.missing else "partly on"
 
 
-async def read_report(connection: Connection, namespace: str, serving: str) -> StatusReport:
+async def read_report(
+    connection: Connection, namespace: str, serving: str, settings: Settings
+) -> StatusReport:
     """Raises CommandError if there is no such serving, and ClusterError."""
     state = await read_state(connection, namespace, serving)
     if not state.deployment and state.is_off:
@@ -95,7 +99,9 @@ async def read_report(connection: Connection, namespace: str, serving: str) -> S
     if state.gateway is None:
         return StatusReport(state, None, "")
     try:
-        queue = await AsyncQueueClient(connection, namespace, serving).queue_status()
+        async with opened_admin_url(settings) as admin_url:
+            client = AsyncQueueClient(connection, namespace, serving, admin_url)
+            queue = await client.queue_status()
     except AsyncQueueError as error:
         return StatusReport(state, None, one_line(sanitize(str(error))))
     return StatusReport(state, queue, "")

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from servedeck.async_queue.admin_url import opened_admin_url
 from servedeck.async_queue.client import AsyncQueueClient
 from servedeck.async_queue.queue_api import QueueApi, TaskQuery
 from servedeck.async_queue.task_filter import parse_task_filter
@@ -39,8 +40,9 @@ def with_queue(args: argparse.Namespace, action: Action, *, is_write: bool = Fal
         connection = await Connection.open(target)
         try:
             namespace = where or connection.namespace or "default"
-            api = AsyncQueueClient(connection, namespace, name)
-            return await action(api, f"{namespace}/{name}")
+            async with opened_admin_url(settings) as admin_url:
+                api = AsyncQueueClient(connection, namespace, name, admin_url)
+                return await action(api, f"{namespace}/{name}")
         finally:
             await connection.close()
 

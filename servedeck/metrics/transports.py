@@ -21,6 +21,7 @@ from servedeck.cluster.http.errors import (
     ConfigError,
     clean_message,
 )
+from servedeck.cluster.http.transport_errors import describe_failure
 from servedeck.cluster.resources import SERVICE
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.prometheus import HttpAnswer, PrometheusTransport
@@ -143,7 +144,7 @@ class UrlTransport:
                         )
                 return HttpAnswer(response.status, bytes(answer))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise MetricsError(f"{self.display_name} {_describe(error)}.") from error
+            raise MetricsError(f"{self.display_name} {describe_failure(error)}.") from error
         except RuntimeError as error:
             if not session.closed:
                 raise
@@ -252,33 +253,6 @@ class ServiceTransport:
 
     async def close(self) -> None:
         pass  # the connection belongs to the caller
-
-
-def _describe(error: Exception) -> str:
-    """What is wrong with the connection, after the name of Prometheus."""
-    import aiohttp
-
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        reason = getattr(error.certificate_error, "verify_message", "") or "not valid"
-        return f"has a certificate that is not trusted ({reason})"
-    if isinstance(error, aiohttp.ClientSSLError):
-        return "does not speak TLS as it should"
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"cannot be reached: the proxy refused to connect ({error.status})"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "cannot be reached: there is no such host"
-    if isinstance(cause, ConnectionRefusedError):
-        return "refused the connection"
-    if isinstance(error, TimeoutError):
-        return "does not answer"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot be reached ({error.os_error.strerror or error.os_error})"
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
-        return "closed the connection in the middle of an answer"
-    if isinstance(error, aiohttp.ClientResponseError):
-        return "does not answer in HTTP"
-    return f"cannot be asked ({clean_message(str(error)) or type(error).__name__})"
 
 
 _SERVICE = re.compile(

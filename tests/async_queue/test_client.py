@@ -21,9 +21,9 @@ from servedeck.async_queue.errors import (
     TooOldError,
     UnreachableError,
 )
+from servedeck.async_queue.gateway_keys import AccessKey
 from servedeck.async_queue.queue_api import Side, TaskQuery
 from servedeck.async_queue.queue_api import TestRequest as Submission
-from servedeck.async_queue.service_proxy import AccessKey
 from servedeck.async_queue.tasks import MAX_READ, MAX_SELECTED, Changed, TaskAction, TaskState
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
@@ -417,7 +417,7 @@ async def test_a_read_only_connection_reads_and_changes_nothing(
 
 async def test_a_gateway_that_does_not_know_a_route(client: AsyncQueueClient) -> None:
     with pytest.raises(TooOldError):
-        await client._proxy.ask("POST", "/queue/none", AccessKey.ADMIN, Changed)
+        await client._gateway.ask("POST", "/queue/none", AccessKey.ADMIN, Changed)
 
 
 async def test_a_gateway_of_an_earlier_version(

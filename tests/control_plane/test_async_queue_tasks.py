@@ -30,6 +30,7 @@ from servedeck.cluster.http.errors import ApiError, ConnectionLostError
 from servedeck.commands.async_queue_text import read_report, report_json, report_lines
 from servedeck.commands.export import export_serving
 from servedeck.commands.set import SetOptions, set_fields
+from servedeck.config import Settings
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.edit.assignments import parse_assignment
 from servedeck.serving.objects.async_routes import has_async_rules
@@ -104,7 +105,9 @@ async def test_tasks_that_come_after_the_plan_are_not_lost(queue: Queue) -> None
         assert "Deleted before: Service llama-async." in result.message
         closed = "Its queue is closed: it accepts no task until it is turned on again."
         assert closed in result.message and stub.closed
-        lines = list(report_lines(await read_report(queue.connection, queue.namespace, "llama")))
+        lines = list(
+            report_lines(await read_report(queue.connection, queue.namespace, "llama", Settings()))
+        )
         assert "  it is closed: no task is accepted until it is turned on again" in lines
         # No task is accepted any more, and the gateway goes on with what it has.
         assert queue.existing() == [one for one in ALL if one != "Service llama-async"]
@@ -230,7 +233,7 @@ async def test_the_state_is_printed(queue: Queue) -> None:
     await queue.turn_on(lifetime=7200.0)
     stub = stub_of(queue, pending=3, processing=1)
     with stub.serve():
-        report = await read_report(queue.connection, queue.namespace, "llama")
+        report = await read_report(queue.connection, queue.namespace, "llama", Settings())
         lines = list(report_lines(report))
         assert lines[:4] == [
             f"{queue.namespace}/llama: the async queue is on",
@@ -245,7 +248,7 @@ async def test_the_state_is_printed(queue: Queue) -> None:
         assert not any(key in repr((lines, found)) for key in stub.keys.values())
     for kind in ("services/llama-async-admin", "configmaps/llama-async"):
         queue.plane.request("DELETE", f"{queue.core}/{kind}")
-    report = await read_report(queue.connection, queue.namespace, "llama")
+    report = await read_report(queue.connection, queue.namespace, "llama", Settings())
     lines = list(report_lines(report))
     assert lines[0].endswith("is partly on")
     assert "  Service llama-async-admin is missing" in lines

@@ -57,6 +57,9 @@ class FakeAsyncQueueService:
     def queue_api(self, key: NamespacedName) -> FakeQueueApi:
         return self.api
 
+    async def close(self) -> None:
+        pass
+
     async def plan_on(self, key: NamespacedName, *, force: bool = False) -> AsyncQueuePlan:
         self.forced.append(force)
         found = self.plans.pop(0) if len(self.plans) > 1 else self.plans[0]

@@ -39,6 +39,9 @@ class FakeQueueService:
             raise self.error
         return self.api
 
+    async def close(self) -> None:
+        pass
+
 
 class RecordedActions:
     """`TaskActions` that only notes what is to be done."""

@@ -45,11 +45,15 @@ class FakeAsyncQueueService:
     def __init__(self) -> None:
         self.apis: dict[str, FollowedApi] = {}
         self.is_connected = True
+        self.is_closed = False
 
     def queue_api(self, key: NamespacedName) -> FollowedApi:
         if not self.is_connected:
             raise ConnectionLostError("Not connected.")
         return self[key.name]
+
+    async def close(self) -> None:
+        self.is_closed = True
 
     def __getitem__(self, name: str) -> FollowedApi:
         return self.apis.setdefault(name, FollowedApi())
@@ -94,6 +98,8 @@ async def test_the_badge_has_the_depth_and_follows_it(service: FakeAsyncQueueSer
         )
         assert service["llama"].calls == [], "nothing but the feed is asked"
         assert service.followed == {"llama"}
+        assert not service.is_closed
+    assert service.is_closed, "the app has ended"
 
 
 def queue_key(name: str) -> NamespacedName:

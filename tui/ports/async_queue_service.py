@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class AsyncQueueService(Protocol):
     def queue_api(self, key: NamespacedName) -> QueueApi:
         """What the async queue of a serving can be asked, through the present connection. Raises
-        ClusterError without one."""
+        ClusterError without one, and for settings that cannot be used."""
 
     async def plan_on(self, key: NamespacedName, *, force: bool = False) -> AsyncQueuePlan:
         """What turning it on, or on again, would do now. `force` overwrites fields that other
@@ -29,3 +29,6 @@ class AsyncQueueService(Protocol):
     async def look_again(self, result: AsyncQueueResult) -> AsyncQueueResult:
         """The result after a lost response, as far as the objects show it now. Raises ClusterError
         if there is no connection."""
+
+    async def close(self) -> None:
+        """Close all connections of its own."""

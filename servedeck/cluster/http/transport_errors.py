@@ -9,6 +9,7 @@ from servedeck.cluster.http.errors import (
     ConnectionFailedError,
     ConnectionLostError,
     ReadTimeoutError,
+    clean_message,
 )
 
 
@@ -67,6 +68,35 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
         )
     reason = str(error) or type(error).__name__
     return ConnectionLostError(f"The connection to {where} was lost ({reason}).")
+
+
+def describe_failure(error: Exception) -> str:
+    """What is wrong with the connection, after the name of a server that no kubeconfig names."""
+    import aiohttp  # imported late because it is slow
+
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or "not valid"
+        return f"has a certificate that is not trusted ({reason})"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "does not speak TLS as it should"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"cannot be reached: the proxy refused to connect ({error.status})"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "cannot be reached: there is no such host"
+    if isinstance(cause, ConnectionRefusedError):
+        return "refused the connection"
+    if isinstance(error, aiohttp.InvalidURL):
+        return "is not the address of a server"  # its text has the user and password of the URL
+    if isinstance(error, TimeoutError):
+        return "does not answer"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot be reached ({error.os_error.strerror or error.os_error})"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "closed the connection in the middle of an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "does not answer in HTTP"
+    return f"cannot be asked ({clean_message(str(error)) or type(error).__name__})"
 
 
 def _certificate_reason(error: object) -> str:
