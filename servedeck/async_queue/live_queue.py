@@ -46,7 +46,8 @@ _BUSY_READ = 60
 _SEARCH_SHARE = 0.3
 """Share of the time in which a search through the whole list keeps the gateway busy."""
 _UNAVAILABLE_SECONDS = 60.0
-"""After which it asks again where it was not allowed to, or not understood."""
+"""After which it asks again where there was no gateway, or it was not allowed to, or not
+understood."""
 _RETRIES = ReflectorConfig(retry_delay=(0.25, 5.0))
 
 
@@ -275,9 +276,10 @@ class LiveQueue:
         while True:
             try:
                 await self._follow()
-                delay: float | None = self._backoff.next_delay()
+                delay = self._backoff.next_delay()
             except NotInstalledError as error:
-                self._cursor, self.status, delay = "", None, None
+                # Asked again, as its objects come one after the other when it is turned on.
+                self._cursor, self.status, delay = "", None, _UNAVAILABLE_SECONDS
                 self.set_query(self._query, oldest_first=self._oldest_first)
                 self._set_phase(LivePhase.OFF, error)
             except NotPermittedError as error:
