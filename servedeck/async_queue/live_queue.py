@@ -98,6 +98,8 @@ class LiveQueue:
         self._shown_oldest_first = False
         self._shown_query = TaskQuery()
         self._query = TaskQuery()
+        self.asked_at = 0.0
+        """What ages in `query` refer to, by the store's clock."""
         self._ordered: tuple[Sequence[Task], bool, Sequence[Task]] | None = None
         self._visible: Sequence[str] = ()
         self._cursor = ""
@@ -215,8 +217,10 @@ class LiveQueue:
 
     def set_query(self, query: TaskQuery, *, oldest_first: bool = False) -> None:
         """Show other tasks, from the first on. Raises QueryError."""
-        fixed = query._replace(text=fix_ages(query.text, self.now()))
-        task_filter = parse_task_filter(fixed.text, self.now())
+        now = self.now()
+        fixed = query._replace(text=fix_ages(query.text, now))
+        task_filter = parse_task_filter(fixed.text, now)
+        self.asked_at = now
         self._query, self._oldest_first, self.is_following = query, oldest_first, True
         self._wanted_window = TaskWindow(fixed, task_filter, keeps_oldest=oldest_first)
         self._want(PageRequest("", oldest_first, is_new_range=True))
@@ -356,8 +360,12 @@ class LiveQueue:
         if store_time is None:
             return
         offset = store_time - self._loop.time()
+        was_known = self._offset is not None
         if self._offset is None or not self._offset - 1.0 < offset <= self._offset:
             self._offset = offset
+        if not was_known and fix_ages(self._query.text, 0.0) != self._query.text:
+            # Its ages were those by the clock of this machine.
+            self.set_query(self._query, oldest_first=self._oldest_first)
 
     # -- pages and tasks ----------------------------------------------------------------------
 

@@ -355,3 +355,14 @@ async def test_a_queue_that_is_off_is_asked_for_again(monkeypatch) -> None:
         api.failure = None
         await settle(live, queue)
         assert len(live.tasks) == 1
+
+
+async def test_an_age_before_the_first_answer_is_by_the_clock_of_the_store() -> None:
+    """Not by that of this machine, which may be days away."""
+    queue = FakeQueue()
+    task = queue.submit().id
+    async with opened(queue) as live:
+        live.set_query(TaskQuery(None, "age:<1h"))
+        await settle(live, queue)
+        assert [one.id for one in live.tasks] == [task]
+        assert live.asked_at == pytest.approx(queue.time, abs=600)
