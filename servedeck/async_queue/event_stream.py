@@ -150,18 +150,18 @@ class StreamText:
 
     def messages(self) -> list[ChatMessage]:
         """What was joined, a message for each choice, and then the events of other kinds."""
+        parts_of: dict[int, list[ChatPart]] = {}
+        for key, pieces in self._pieces.items():
+            if any(pieces) or key in self._titles:
+                part = ChatPart(key.kind, "".join(pieces), self._titles.get(key, ""))
+                parts_of.setdefault(key.choice, []).append(part)
         result = []
         for number, role in sorted(self._roles.items()):
-            parts = [
-                ChatPart(key.kind, "".join(pieces), self._titles.get(key, ""))
-                for key, pieces in self._pieces.items()
-                if key.choice == number and (any(pieces) or key in self._titles)
-            ]
             reason = self._finish_reasons.get(number, "")
             result.append(
                 ChatMessage(
                     role or "assistant",
-                    tuple(parts),
+                    tuple(parts_of.get(number, ())),
                     f"choice {number}" if len(self._roles) > 1 else "",
                     f"finish reason: {reason}" if reason else "",
                 )

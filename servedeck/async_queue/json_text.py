@@ -185,7 +185,7 @@ class _Formatter:
         return json
 
     def _read_mark(self, mark: str) -> None:
-        if mark == ":" and self._string is not None:
+        if mark == ":" and self._string is not None and not self._prefix:
             self._prefix, self._string = f"{self._string}: ", None
             return
         self._flush()
@@ -196,10 +196,16 @@ class _Formatter:
             self._prefix = ""
         elif mark in "}]":
             self._close(mark)
-        elif self._json.lines:
+        elif self._can_append():
             self._json.lines[-1] += mark
         else:
             self._add(mark)
+
+    def _can_append(self) -> bool:
+        """Whether a comma or a colon stays on the last line. JSON has one after a value; a million
+        of them would each be a copy of a longer line."""
+        lines = self._json.lines
+        return bool(lines) and (len(lines[-1]) < PACKED_LENGTH or lines[-1][-1] not in ",:")
 
     def _close(self, mark: str) -> None:
         if self._prefix:

@@ -46,7 +46,8 @@ _BUSY_READ = 60
 _SEARCH_SHARE = 0.3
 """Share of the time in which a search through the whole list keeps the gateway busy."""
 _UNAVAILABLE_SECONDS = 60.0
-"""After which it asks again where it was not allowed to, or not understood."""
+"""After which it asks again where there was no gateway, or it was not allowed to, or not
+understood."""
 _RETRIES = ReflectorConfig(retry_delay=(0.25, 5.0))
 
 
@@ -97,6 +98,8 @@ class LiveQueue:
         self._shown_oldest_first = False
         self._shown_query = TaskQuery()
         self._query = TaskQuery()
+        self.asked_at = 0.0
+        """What ages in `query` refer to, by the store's clock."""
         self._ordered: tuple[Sequence[Task], bool, Sequence[Task]] | None = None
         self._visible: Sequence[str] = ()
         self._cursor = ""
@@ -214,8 +217,10 @@ class LiveQueue:
 
     def set_query(self, query: TaskQuery, *, oldest_first: bool = False) -> None:
         """Show other tasks, from the first on. Raises QueryError."""
-        fixed = query._replace(text=fix_ages(query.text, self.now()))
-        task_filter = parse_task_filter(fixed.text, self.now())
+        now = self.now()
+        fixed = query._replace(text=fix_ages(query.text, now))
+        task_filter = parse_task_filter(fixed.text, now)
+        self.asked_at = now
         self._query, self._oldest_first, self.is_following = query, oldest_first, True
         self._wanted_window = TaskWindow(fixed, task_filter, keeps_oldest=oldest_first)
         self._want(PageRequest("", oldest_first, is_new_range=True))
@@ -275,9 +280,10 @@ class LiveQueue:
         while True:
             try:
                 await self._follow()
-                delay: float | None = self._backoff.next_delay()
+                delay = self._backoff.next_delay()
             except NotInstalledError as error:
-                self._cursor, self.status, delay = "", None, None
+                # Asked again, as its objects come one after the other when it is turned on.
+                self._cursor, self.status, delay = "", None, _UNAVAILABLE_SECONDS
                 self.set_query(self._query, oldest_first=self._oldest_first)
                 self._set_phase(LivePhase.OFF, error)
             except NotPermittedError as error:
@@ -354,8 +360,12 @@ class LiveQueue:
         if store_time is None:
             return
         offset = store_time - self._loop.time()
+        was_known = self._offset is not None
         if self._offset is None or not self._offset - 1.0 < offset <= self._offset:
             self._offset = offset
+        if not was_known and fix_ages(self._query.text, 0.0) != self._query.text:
+            # Its ages were those by the clock of this machine.
+            self.set_query(self._query, oldest_first=self._oldest_first)
 
     # -- pages and tasks ----------------------------------------------------------------------
 

@@ -7,11 +7,14 @@ status:503         the HTTP status of the response
 attempts:>1        number of the last attempt
 age:>10m           time since it was submitted; age:<1h for younger ones
 created:<N         submitted before N, in seconds since the epoch
+
+A whole id by itself chooses that task alone: a path or a message may name it, too.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +22,7 @@ from servedeck.async_queue.tasks import Task
 from servedeck.serving.duration import parse_duration
 from servedeck.serving.query_terms import Predicate, QueryError, parse_term, split_first_word
 
+_ID = re.compile(r"[0-9a-f]{44}")
 _SPECIAL = ("attempts", "age", "created")
 
 FIELDS: Mapping[str, Callable[[Task], Iterable[str]]] = {
@@ -47,6 +51,8 @@ class TaskFilter:
     created_after: float = -math.inf
     """What matches was created after that."""
     created_before: float = math.inf
+    id: str = ""
+    """That of the only task that can match; "" if others can."""
 
     def matches(self, task: Task) -> bool:
         """Whether every term matches."""
@@ -56,6 +62,8 @@ class TaskFilter:
 def parse_task_filter(text: str, now: float) -> TaskFilter:
     """Parse a filter; an empty text matches everything. Ages are those at `now`, in seconds since
     the epoch by the clock of the store. Raises QueryError."""
+    if _ID.fullmatch(id := text.strip().casefold()):
+        return TaskFilter(text, (lambda task: task.id == id,), id=id)
     special = {
         "attempts": _parse_attempts,
         "age": lambda value: _parse_age(value, now),

@@ -144,3 +144,23 @@ def test_an_event_that_is_cut_off_is_left_out_of_a_beginning_alone():
 def test_completions_have_their_text_beside_the_delta():
     chunks = [{"choices": [{"index": 0, "text": text}]} for text in ("Hel", "lo")]
     assert texts_of(read_stream(encode(chunks))) == {("", "text"): "Hello"}
+
+
+def test_what_was_joined_is_looked_through_once_for_all_choices(monkeypatch) -> None:
+    """A stream may have as many choices as events."""
+    looks = 0
+
+    class Pieces(dict[Any, list[str]]):
+        def items(self) -> Any:
+            nonlocal looks
+            looks += 1
+            return super().items()
+
+    text = StreamText()
+    monkeypatch.setattr(text, "_pieces", Pieces())
+    for index in range(100):
+        chunk = {"choices": [{"index": index, "text": f"text {index}"}]}
+        text.add(StreamEvent("", json.dumps(chunk)))
+    messages = text.messages()
+    assert [one.parts[0].text for one in messages] == [f"text {index}" for index in range(100)]
+    assert looks == 1

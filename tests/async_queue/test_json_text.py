@@ -153,3 +153,16 @@ def test_the_parts_of_a_line(line, kinds):
     assert all(first.end <= second.end for first, second in pairwise(tokens))
     start = tokens[0].end
     assert line[:start].rstrip(": ").lstrip().strip('"').isalnum() or not line[:start].strip()
+
+
+@pytest.mark.parametrize("mark", [",", ":", ",:"])
+def test_marks_without_values_make_no_long_line(mark: str) -> None:
+    """Each would be a copy of all those before it."""
+    text = "[" + mark * 5000
+    lines = format_json(text).lines
+    assert "".join("".join(lines).split()) == text
+    assert max(map(len, lines)) < 200
+
+
+def test_a_key_without_its_value_is_shown_before_the_next() -> None:
+    assert joined(format_json('{"secret": "shown": 1')) == '{\n  "secret": "shown":\n  1'

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from servedeck.async_queue import live_queue
 from servedeck.async_queue.errors import (
     NotInstalledError,
     NotPermittedError,
@@ -339,3 +340,29 @@ async def test_listeners_hear_of_tasks_that_are_not_loaded() -> None:
         await settle(live, queue)
         assert set(heard) == {ids[0]}
         assert live.find(ids[0]) is None
+
+
+async def test_a_queue_that_is_off_is_asked_for_again(monkeypatch) -> None:
+    """Its objects come one after the other when it is turned on; what is missing says that it is
+    off."""
+    monkeypatch.setattr(live_queue, "_UNAVAILABLE_SECONDS", 0.01)
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    api.failure = NotInstalledError("There is no Service.")
+    queue.submit()
+    async with opened(queue, api) as live:
+        await wait_until(lambda: live.phase is LivePhase.OFF)
+        api.failure = None
+        await settle(live, queue)
+        assert len(live.tasks) == 1
+
+
+async def test_an_age_before_the_first_answer_is_by_the_clock_of_the_store() -> None:
+    """Not by that of this machine, which may be days away."""
+    queue = FakeQueue()
+    task = queue.submit().id
+    async with opened(queue) as live:
+        live.set_query(TaskQuery(None, "age:<1h"))
+        await settle(live, queue)
+        assert [one.id for one in live.tasks] == [task]
+        assert live.asked_at == pytest.approx(queue.time, abs=600)

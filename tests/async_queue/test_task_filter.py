@@ -218,3 +218,10 @@ def test_any_text_is_a_filter_or_a_sentence_says_why_not(text: str) -> None:
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_field_without_a_value_matches_everything(field: str) -> None:
     assert matches(f"{field}:")
+
+
+def test_a_whole_id_by_itself_matches_that_task_alone() -> None:
+    id, other = "a1" * 22, "b2" * 22
+    assert matches(id.upper(), id=id)
+    assert not matches(f" {id} ", id=other, path=f"/v1?id={id}")
+    assert matches(id[:-1], id=other, path=f"/v1?id={id}")

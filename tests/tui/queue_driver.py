@@ -50,6 +50,9 @@ class RecordedActions:
         self.calls: list[tuple[Any, ...]] = []
         self.reason = ""
         self.on_done: Callable[[str, str], None] = lambda text, style_name: None
+        """Of what is done to marked tasks, which is created last."""
+        self.all_on_done: list[Callable[[str, str], None]] = []
+        self.now: Callable[[], float] = lambda: 0.0
 
     def create(
         self,
@@ -59,14 +62,15 @@ class RecordedActions:
         now: Callable[[], float],
         on_done: Callable[[str, str], None],
     ) -> RecordedActions:
-        self.on_done = on_done
+        self.on_done, self.now = on_done, now
+        self.all_on_done.append(on_done)
         return self
 
     def disabled_reason(self) -> str:
         return self.reason
 
-    def start(self, action: TaskAction, tasks: Sequence[Task]) -> None:
-        self.calls.append((action, [task.id for task in tasks]))
+    def start(self, action: TaskAction, tasks: Sequence[Task], *, asks: bool = False) -> None:
+        self.calls.append((action, [task.id for task in tasks], *(["asks"] if asks else ())))
 
     def start_matching(self, action: TaskAction, query: TaskQuery, count: int | None) -> None:
         self.calls.append((action, query, count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from servedeck.fleet.views import NamespacedName
 from tests.async_queue.fake_queue import FakeQueue
 from tests.tui import fakes
 from tests.tui.queue_driver import NAME, PODS, QueueDriver
+from tui.async_queue import action_pane
 from tui.panes.logs import LogsPane
 from tui.screens.serving import ServingScreen
 
@@ -345,6 +347,68 @@ async def test_marks_stay_while_other_tasks_are_shown(driver, monkeypatch):
         driver.actions.on_done("2 tasks cancelled.", "ready")
         await driver.wait_for_text("2 tasks cancelled.")
         assert "marked" not in driver.text
+
+
+async def test_a_task_that_has_just_come_under_the_cursor_is_asked_about(driver, monkeypatch):
+    """The key may be for the one before."""
+    monkeypatch.setattr(action_pane, "MOVED_SECONDS", math.inf)
+    queue = driver.queue
+    first = queue.submit().id
+    async with driver.open(monkeypatch):
+        await driver.press("T")
+        second = queue.submit().id
+        await driver.wait_for(lambda: driver.cursor_id == second, "the new task")
+        await driver.press("T")
+        monkeypatch.setattr(action_pane, "MOVED_SECONDS", -math.inf)
+        await driver.press("T")
+        assert driver.actions.calls == [
+            (TaskAction.FRONT, [first]),
+            (TaskAction.FRONT, [second], "asks"),
+            (TaskAction.FRONT, [second]),
+        ]
+
+
+async def test_what_is_done_to_other_tasks_leaves_the_marks(driver, monkeypatch):
+    one_of_each(driver.queue)
+    async with driver.open(monkeypatch):
+        await driver.press("space", "j", "m", "p")
+        on_other_done, on_marks_done = driver.actions.all_on_done
+        on_other_done("The async queue is paused.", "ready")
+        await driver.wait_for_text("The async queue is paused.", "2 marked")
+        on_marks_done("The gateway does not answer.", "error")
+        await driver.wait_for_text("The gateway does not answer.", "2 marked")
+        on_marks_done("2 tasks cancelled.", "ready")
+        await driver.wait_for(lambda: "marked" not in driver.text, "the marks to go")
+
+
+async def test_what_was_done_to_another_serving_leaves_the_marks(monkeypatch):
+    source = fakes.FakeSource().add_views(
+        *(fakes.serving(name, has_async_queue=True) for name in ("llama", "qwen"))
+    )
+    driver = QueueDriver(source=source)
+    driver.queue.submit()
+    async with driver.open(monkeypatch):
+        done_before = driver.actions.on_done
+        await driver.press("right_square_bracket")
+        await driver.wait_for(lambda: driver.actions.on_done is not done_before, "the next one")
+        await driver.wait_for_text("◌ Pending")
+        await driver.press("m")
+        await driver.wait_for_text("1 marked")
+        done_before("2 tasks cancelled.", "ready")
+        await driver.wait_for_text("2 tasks cancelled.", "1 marked")
+
+
+async def test_ages_of_a_filter_are_those_of_the_tasks_that_are_shown(driver, monkeypatch):
+    queue = driver.queue
+    queue.submit()
+    async with driver.open(monkeypatch):
+        await driver.press("slash", *"age:<1h", "enter")
+        await driver.wait_for(lambda: len(driver.ids) == 1, "the task")
+        shown_at = driver.actions.now()
+        queue.time += 3600
+        queue.submit()
+        await driver.wait_for(lambda: len(driver.ids) == 2, "the new task")
+        assert driver.actions.now() == shown_at
 
 
 async def test_all_that_match_are_marked_loaded_or_not(driver, monkeypatch):

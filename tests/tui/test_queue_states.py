@@ -188,6 +188,15 @@ async def test_why_nothing_drains_and_since_when(driver, monkeypatch):
         assert "Nothing drains" not in driver.text
 
 
+async def test_tasks_of_a_queue_that_was_turned_off_are_not_taken_for_its_present_ones(
+    driver, monkeypatch
+):
+    driver.queue.submit()
+    async with driver.open(monkeypatch):
+        await lose(driver, NotInstalledError("The serving has no async gateway."))
+        await driver.wait_for_text("as of", "the async queue is off.", "◌ Pending", "O turn on")
+
+
 async def test_a_deleted_serving_keeps_its_last_tasks(driver, monkeypatch):
     driver.queue.submit()
     async with driver.open(monkeypatch):

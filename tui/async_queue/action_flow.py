@@ -55,8 +55,8 @@ class TaskActionFlow:
         now: Callable[[], float],
         on_done: Callable[[str, str], None],
     ) -> None:
-        """`now` is the time by the store's clock. `on_done` takes a message and its style name, at
-        the end of what was asked for, done or not."""
+        """`now` is the time that ages in a filter refer to, by the store's clock. `on_done` takes a
+        message and its style name, at the end of what was asked for, done or not."""
         self._screen = screen
         self._key = key
         self._api = api
@@ -89,15 +89,16 @@ class TaskActionFlow:
 
     # -- tasks ----------------------------------------------------------------------------------
 
-    def start(self, action: TaskAction, tasks: Sequence[Task]) -> None:
-        """Do it to these tasks: the marked ones, or that under the cursor."""
+    def start(self, action: TaskAction, tasks: Sequence[Task], *, asks: bool = False) -> None:
+        """Do it to these tasks: the marked ones, or that under the cursor. With `asks` a question
+        names them first in any case."""
         if not self._may_start():
             return
         if reason := unsuitable_reason(action, tasks):
             self._screen.show_message(reason, "warning")
             return
         run = BulkRun(self._api, action, [one.id for one in tasks])
-        if len(tasks) == 1 and action in _AT_ONCE:
+        if len(tasks) == 1 and action in _AT_ONCE and not asks:
             self._run_in_background(self._run_at_once(run, tasks[0]), f"{action} {tasks[0].id}")
         else:
             self._ask(run, tasks)

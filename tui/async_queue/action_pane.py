@@ -3,7 +3,8 @@ cursor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from textual.getters import query_one
@@ -24,6 +25,9 @@ from tui.ports.task_actions import TaskActions, TaskActionsFactory
 from widgets.task_rows import TaskRowBuilder
 from widgets.task_states import state_name
 from widgets.task_table import TaskTable
+
+MOVED_SECONDS = 1.0
+"""After which a key is for the task that has come under the cursor."""
 
 
 class TaskActionPane(Pane):
@@ -48,6 +52,8 @@ class TaskActionPane(Pane):
         """None while the pane is not active, and where there is nothing to connect to."""
         self._api: QueueApi | None = None
         self._actions: TaskActions | None = None
+        self._actions_on_marks: TaskActions | None = None
+        """Those after which nothing is marked any longer."""
         self._problem = ""
         """Why there is no `_live`, in a sentence."""
         self._query = TaskQuery()
@@ -57,6 +63,9 @@ class TaskActionPane(Pane):
         """By id, as they were when they were seen last; they stay while other tasks are shown."""
         self._has_marked_all = False
         """Whether all that match are marked, loaded or not."""
+        self._moved_at = -math.inf
+        """When another task came under the cursor without a move of it, by the clock of the
+        input."""
 
     def _connect(self) -> None:
         """Connect to the queue of the serving, if it can have one."""
@@ -76,15 +85,26 @@ class TaskActionPane(Pane):
             self._api, self._on_live_change, is_held=self.app_context.has_unpainted_input
         )
         self._live, self._problem = live, ""
-        if self.create_actions is not None:
-            self._actions = self.create_actions(
-                self.key, self._api, now=live.now, on_done=self._on_action_done
-            )
+        self._actions = self._create_actions(live, self._api, self._on_action_done)
+        self._actions_on_marks = self._create_actions(live, self._api, self._on_marks_done)
         live.start()
         self.add_watch(LiveWatch(live))
 
+    def _create_actions(
+        self, live: LiveQueue, api: QueueApi, on_done: Callable[[LiveQueue, str, str], None]
+    ) -> TaskActions | None:
+        if self.create_actions is None:
+            return None
+        return self.create_actions(
+            self.key,
+            api,
+            # What is changed are the tasks that were shown, however long ago ages were typed.
+            now=lambda: live.asked_at,
+            on_done=lambda text, style_name: on_done(live, text, style_name),
+        )
+
     def _disconnect(self) -> None:
-        self._live = self._api = self._actions = None
+        self._live = self._api = self._actions = self._actions_on_marks = None
 
     def _on_live_change(self) -> None:
         """Tasks, or the state of the queue, have changed."""
@@ -246,12 +266,20 @@ class TaskActionPane(Pane):
         self._start(TaskAction.FRONT)
 
     def _start(self, action: TaskAction) -> None:
-        if self._actions is None:
+        if self._actions is None or self._actions_on_marks is None:
             return
         if self._has_marked_all:
-            self._actions.start_matching(action, self._query, self._match_count(action))
+            count = self._match_count(action)
+            self._actions_on_marks.start_matching(action, self._query, count)
+        elif self._marked:
+            self._actions_on_marks.start(action, self._targets)
         else:
-            self._actions.start(action, self._targets)
+            self._actions.start(action, self._targets, asks=self._was_moved)
+
+    @property
+    def _was_moved(self) -> bool:
+        """Whether the task came under the cursor so late that the key may be for the one before."""
+        return self.app_context.input_read_at < self._moved_at + MOVED_SECONDS
 
     def _match_count(self, action: TaskAction) -> int | None:
         """How many of the tasks that match it is done to; None where a filter makes that
@@ -295,13 +323,16 @@ class TaskActionPane(Pane):
             self._live.retry_now()
             self.show_message("Connecting to the gateway.")
 
-    def _on_action_done(self, text: str, style_name: str) -> None:
-        """The marks have served their purpose."""
+    def _on_action_done(self, live: LiveQueue, text: str, style_name: str) -> None:
         self.show_message(text, style_name)
-        live = self._live
-        if live is not None and live.phase is not LivePhase.LIVE:
+        if live is self._live and live.phase is not LivePhase.LIVE:
             live.retry_now()
-        self._set_marks({})
+
+    def _on_marks_done(self, live: LiveQueue, text: str, style_name: str) -> None:
+        """The marks have served their purpose, unless it is to be done again."""
+        self._on_action_done(live, text, style_name)
+        if live is self._live and style_name != "error":
+            self._set_marks({})
 
 
 class LiveWatch:

@@ -42,13 +42,15 @@ def heading_lines(
     now = shown_time(live)
     problems = problem_texts(live, now)
     status = live.status
-    if status is None:
-        return []
+    if status is None and not live.tasks:
+        return []  # the problem is shown in place of the tasks
     problem_lines = [
         line
         for text in problems
         for line in wrap(((" ", ""), (text, "warning")), width, indent=1)[: 1 + (max_lines > 3)]
     ][: max(max_lines - 1, 1)]
+    if status is None:
+        return problem_lines
     room = max(max_lines - len(problem_lines), 0 if problem_lines and max_lines < 2 else 1)
     room = min(room, 3 if width < POD_WIDTH else 2)
     figures = _figures(status, live.rates(), serving, now, has_pods=width >= POD_WIDTH)
@@ -68,7 +70,9 @@ def problem_texts(live: LiveQueue, now: float) -> list[str]:
     if live.phase is LivePhase.RETRYING and live.status is not None:
         when = f"as of {clock_text(live.lost_at)}; " if live.lost_at is not None else ""
         found.append(f"{when}reconnecting: {one_line(live.problem)}")
-    elif live.problem and live.problem != live.store_problem and live.phase is not LivePhase.OFF:
+    elif live.phase is LivePhase.OFF:
+        found.append(f"as of {clock_text(now)}; the async queue is off.")
+    elif live.problem and live.problem != live.store_problem:
         found.append(one_line(live.problem))
     status = live.status
     if status is not None and status.closed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import monotonic
 from typing import ClassVar
 
 from textual import events
@@ -140,6 +141,7 @@ class QueuePane(TaskActionPane):
         """Tasks, or the state of the queue, have changed."""
         live, table = self._live, self.table
         self._note_cursor()
+        before = table.cursor_key
         tasks = self._sorted_tasks()
         if self._marked:
             self._marked |= {one.id: one for one in tasks if one.id in self._marked}
@@ -156,6 +158,8 @@ class QueuePane(TaskActionPane):
             elif live.is_following:
                 table.select(rows[0].key)
             self._load_after_if_needed(live)
+        if before not in (None, table.cursor_key):
+            self._moved_at = monotonic()
         self._note_visible()
         table.set_class(live is not None and live.lost_at is not None, "-stale")
         self._update_texts()

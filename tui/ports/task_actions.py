@@ -16,8 +16,8 @@ class TaskActions(Protocol):
     def disabled_reason(self) -> str:
         """Why nothing can be changed, in a sentence; "" if it can."""
 
-    def start(self, action: TaskAction, tasks: Sequence[Task]) -> None:
-        """Do it to these tasks."""
+    def start(self, action: TaskAction, tasks: Sequence[Task], *, asks: bool = False) -> None:
+        """Do it to these tasks; with `asks` a question names them first in any case."""
 
     def start_matching(self, action: TaskAction, query: TaskQuery, count: int | None) -> None:
         """Do it to all that match, `count` if that is known."""
@@ -46,5 +46,6 @@ class TaskActionsFactory(Protocol):
         now: Callable[[], float],
         on_done: Callable[[str, str], None],
     ) -> TaskActions:
-        """Actions on the queue of a serving. `now` is the time by the clock of the store; `on_done`
-        is called with what was done, in a sentence, and its style."""
+        """Actions on the queue of a serving. `now` is the time that ages in a filter refer to, by
+        the clock of the store; `on_done` is called with what was done, in a sentence, and its
+        style."""

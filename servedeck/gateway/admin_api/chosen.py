@@ -56,6 +56,8 @@ def read_filter(text: str, now: float) -> TaskFilter:
 
 def range_of(found: TaskFilter, now: float) -> IdRange:
     """`now` is the time of the store."""
+    if found.id:
+        return IdRange(found.id, f"{found.id}0")  # what sorts next
     ahead = time.time() - now  # of this gateway's clock
     first = end = ""
     if math.isfinite(found.created_after):

@@ -117,6 +117,17 @@ async def test_what_ends_meanwhile_is_told(rig: Rig, monkeypatch: pytest.MonkeyP
     assert sorted(map(str, await states(rig, *ids))) == ["cancelled", "cancelled", "completed"]
 
 
+async def test_a_whole_id_chooses_that_task_alone(rig: Rig) -> None:
+    """As it does in a page: a caller can name the task of another one in a path."""
+    id = await rig.submit()
+    await rig.submit(path=f"/v1/chat/completions?after={id}")
+    page = await rig.get("/-/async/tasks", params={"q": id})
+    assert [one["id"] for one in page["items"]] == [id]
+    assert await act(rig, "cancel", q=id) == {"changed": 1}
+    assert await states(rig, id) == ["cancelled"]
+    assert (await rig.context.store.counts()).pending == 1
+
+
 async def test_the_tasks_of_a_filter(rig: Rig) -> None:
     wanted = [await rig.fail(model="qwen-3") for _ in range(2)]
     for other in ({"model": "llama"}, {"model": "qwen-3", "owner": "b"}):
