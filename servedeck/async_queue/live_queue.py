@@ -272,7 +272,7 @@ class LiveQueue:
                 delay: float | None = self._backoff.next_delay()
             except NotInstalledError as error:
                 self._cursor, self.status, delay = "", None, None
-                self.set_query(self._query, oldest_first=self._oldest_first)
+                self._forget_tasks()
                 self._set_phase(LivePhase.OFF, error)
             except NotPermittedError as error:
                 delay = _UNAVAILABLE_SECONDS
@@ -289,6 +289,13 @@ class LiveQueue:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._retry.wait()
+
+    def _forget_tasks(self) -> None:
+        """Where the queue is off nobody has them, and one that is turned on has its own."""
+        self.set_query(self._query, oldest_first=self._oldest_first)
+        if self._wanted_window is not None:
+            self._window, self._wanted_window = self._wanted_window, None
+            self._shown_oldest_first = self._oldest_first
 
     def _set_phase(self, phase: LivePhase, error: Exception) -> None:
         if self.lost_at is None and self._offset is not None:

@@ -130,7 +130,8 @@ class QueuePane(TaskActionPane):
     # -- what is shown ------------------------------------------------------------------------
 
     def _on_live_change(self) -> None:
-        if self.is_active and self.is_mounted:
+        # While it is removed, its parts are gone before it is, and it is displayed no more.
+        if self.is_active and self.is_mounted and self.display:
             self._update()
 
     def _show_marks(self) -> None:
