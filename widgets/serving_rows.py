@@ -39,6 +39,15 @@ STATUS_STYLES = {
 """Style of each status; glyph and word show the same without color."""
 
 
+class QueueFigures(NamedTuple):
+    """Of the async queue of a serving."""
+
+    depth: int
+    """Tasks that wait."""
+    is_blocked: bool
+    """Whether nothing drains."""
+
+
 def status_span(status: Status) -> Span:
     """Glyph and word of a status in its style."""
     return f"{status.glyph} {status.value}", STATUS_STYLES[status]
@@ -67,6 +76,15 @@ def status_line(view: ServingView) -> Line:
     return tuple(spans)
 
 
+def queue_span(figures: QueueFigures | None) -> Span:
+    """The badge of a serving whose async queue is on, "queue 12"; without its depth while that is
+    not known."""
+    if figures is None:
+        return "queue", "muted"
+    style = "warning" if figures.is_blocked else "accent" if figures.depth else "muted"
+    return f"queue {figures.depth:,}", style
+
+
 def rollout_style(view: ServingView) -> str:
     """Style of the badge of a rollout."""
     return "warning" if view.is_rollout_blocked else "accent"
@@ -93,8 +111,12 @@ def build_row(
     *,
     is_marked: bool = False,
     figures: RowFigures | None = None,
+    queue: QueueFigures | None = None,
 ) -> Row:
     """The row of a view, cells in the order of COLUMNS."""
+    status = status_line(view)
+    if view.has_async_queue:
+        status = (*status, ("  ", ""), queue_span(queue))
     failing = view.status is Status.ERROR
     all_ready = view.ready >= view.desired
     name = view.key.name
@@ -104,7 +126,7 @@ def build_row(
             _name_cell(name, failing=failing, is_marked=is_marked),
             ((view.kind, "muted"),),
             ((view.key.namespace, "muted"),),
-            status_line(view),
+            status,
             ((f"{view.ready}/{view.desired}", "" if all_ready else STATUS_STYLES[view.status]),),
             *(figures.cells if figures is not None else UNKNOWN_CELLS),
             ((view.template, "muted"),),
@@ -125,13 +147,16 @@ def _name_cell(name: str, *, failing: bool, is_marked: bool) -> str | Line:
 
 
 class ServingRowBuilder:
-    """Rows of views; each is built again only after its view, its mark or its figures have
-    changed."""
+    """Rows of views; each is built again only after its view, its mark, its figures or those of its
+    queue have changed."""
 
     def __init__(
-        self, find_figures: Callable[[NamespacedName], RowFigures | None] = lambda _key: None
+        self,
+        find_figures: Callable[[NamespacedName], RowFigures | None] = lambda _key: None,
+        find_queue: Callable[[NamespacedName], QueueFigures | None] = lambda _key: None,
     ) -> None:
         self._find_figures = find_figures
+        self._find_queue = find_queue
         self._marked: frozenset[NamespacedName] = frozenset()
         self._cached_rows: dict[NamespacedName, _BuiltRow] = {}
 
@@ -151,22 +176,27 @@ class ServingRowBuilder:
         built: dict[NamespacedName, _BuiltRow] = {}
         for view in views:
             known, figures = self._cached_rows.get(view.key), self._find_figures(view.key)
-            if known and known.view is view and known.figures is figures:
+            queue = self._find_queue(view.key)
+            is_same = known and known.view is view and known.figures is figures
+            if known and is_same and known.queue == queue:
                 built[view.key] = known
             else:
-                built[view.key] = self._build(view, figures)
+                built[view.key] = self._build(view, figures, queue)
         self._cached_rows = built
         return [made.row for made in built.values()]
 
     def rebuild_row(self, view: ServingView) -> Row:
         """The row of a later view of one of them, or with later figures."""
-        made = self._build(view, self._find_figures(view.key))
+        made = self._build(view, self._find_figures(view.key), self._find_queue(view.key))
         self._cached_rows[view.key] = made
         return made.row
 
-    def _build(self, view: ServingView, figures: RowFigures | None) -> _BuiltRow:
+    def _build(
+        self, view: ServingView, figures: RowFigures | None, queue: QueueFigures | None
+    ) -> _BuiltRow:
         is_marked = view.key in self._marked
-        return _BuiltRow(view, figures, build_row(view, is_marked=is_marked, figures=figures))
+        row = build_row(view, is_marked=is_marked, figures=figures, queue=queue)
+        return _BuiltRow(view, figures, queue, row)
 
 
 class _BuiltRow(NamedTuple):
@@ -174,4 +204,5 @@ class _BuiltRow(NamedTuple):
 
     view: ServingView
     figures: RowFigures | None
+    queue: QueueFigures | None
     row: Row

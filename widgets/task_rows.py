@@ -21,7 +21,7 @@ TASK_COLUMNS = (
     Column("attempts", "TRIES", min_width=5, max_width=9, priority=5, align_right=True),
     Column("waited", "WAITED", min_width=6, max_width=8, priority=4, align_right=True),
     Column("run", "RUN", min_width=5, max_width=7, priority=4, align_right=True),
-    Column("tokens", "TOKENS", min_width=6, max_width=16, priority=7, align_right=True),
+    Column("tokens", "TOKENS", min_width=9, max_width=16, priority=7, align_right=True),
     Column("age", "AGE", min_width=5, max_width=6, priority=3, align_right=True),
 )
 """WAITED is the time until the last attempt began, RUN how long that took, TOKENS those of the

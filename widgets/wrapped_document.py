@@ -113,6 +113,8 @@ def wrap_positions(text: str, width: int, hanging: int = 0) -> list[tuple[int, i
         if blank > start + room // _MIN_SHARE and not text[start:blank].isspace():
             positions.append((start, blank))
             start = blank + 1
+            if start == length:
+                return positions
         else:
             positions.append((start, end))
             start = end

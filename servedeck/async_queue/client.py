@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from servedeck.async_queue.errors import (
     NoSuchTaskError,
@@ -17,6 +18,7 @@ from servedeck.async_queue.queue_api import (
     QueueApi,
     QueueChanged,
     Side,
+    StoreLost,
     TaskQuery,
     TestRequest,
 )
@@ -92,15 +94,26 @@ class AsyncQueueClient(QueueApi):
         return page
 
     async def follow(self, after: str) -> AsyncGenerator[FeedMessage, None]:
+        params = [("events", "tasks,queue")]
+        if after:
+            params.append(("after", after))
+        async with aclosing(self._follow(params)) as messages:
+            async for message in messages:
+                yield message
+
+    async def follow_queue(self) -> AsyncGenerator[QueueChanged | StoreLost, None]:
+        async with aclosing(self._follow([("events", "queue")])) as messages:
+            async for message in messages:
+                if isinstance(message, QueueChanged | StoreLost):
+                    yield message
+
+    async def _follow(self, params: Params) -> AsyncGenerator[FeedMessage, None]:
         if not self._is_of_this_version:
             # One of an earlier version follows tasks alone, and does not say so.
             await self.queue_status()
             if not self._is_of_this_version:
                 raise self._proxy.too_old()
         self._is_of_this_version = False  # another gateway may answer the next time
-        params = [("events", "tasks,queue")]
-        if after:
-            params.append(("after", after))
         async with self._proxy.stream("/feed", params) as stream:
             async for message in read_messages(stream):
                 if isinstance(message, QueueChanged) and message.status.time is None:

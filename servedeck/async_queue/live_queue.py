@@ -28,6 +28,7 @@ from servedeck.async_queue.queue_api import (
     StoreLost,
     TaskQuery,
 )
+from servedeck.async_queue.rates import QueueRates, RateMeter
 from servedeck.async_queue.task_filter import fix_ages, parse_task_filter
 from servedeck.async_queue.task_window import MAX_LOADED, PageRequest, TaskWindow
 from servedeck.async_queue.tasks import MAX_READ, QueueStatus, Task
@@ -99,6 +100,7 @@ class LiveQueue:
         self._ordered: tuple[Sequence[Task], bool, Sequence[Task]] | None = None
         self._visible: Sequence[str] = ()
         self._cursor = ""
+        self._meter = RateMeter()
         self._offset: float | None = None
         """The store's clock less the loop's."""
         self._wanted: PageRequest | None = None
@@ -147,6 +149,10 @@ class LiveQueue:
     def now(self) -> float:
         """The time by the store's clock, as far as it is known."""
         return time.time() if self._offset is None else self._loop.time() + self._offset
+
+    def rates(self) -> QueueRates:
+        """How fast tasks come and end now."""
+        return self._meter.rates(self.now() if self.lost_at is None else self.lost_at)
 
     @property
     def query(self) -> TaskQuery:
@@ -343,6 +349,7 @@ class LiveQueue:
                 self._want(self._window.page_again())
         elif isinstance(message, QueueChanged):
             self.status, self.store_problem = message.status, ""
+            self._meter.add(message.status)
             self._set_clock(message.status.time)
             self._debouncer.request()
         elif isinstance(message, StoreLost):

@@ -3,7 +3,7 @@ raise AsyncQueueError."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -108,6 +108,9 @@ class QueueApi(Protocol):
     def follow(self, after: str) -> AsyncIterator[FeedMessage]:
         """Changes after the cursor ("": from now on) until the connection is lost, which raises.
         Close it (aclose) after use."""
+
+    def follow_queue(self) -> AsyncGenerator[QueueChanged | StoreLost, None]:
+        """The state of the queue alone, in the same way."""
 
     async def task_detail(self, id: str) -> TaskDetail: ...
 

@@ -1,8 +1,9 @@
-"""How fast tasks come and end, and what that means for those that wait. Pure: of a QueueStatus and
+"""How fast tasks come and end, and what that means for those that wait. Pure: of QueueStatus and
 the time by the clock of the store."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from servedeck.async_queue.tasks import QueueMinute, QueueStatus
@@ -10,6 +11,9 @@ from servedeck.serving.duration import format_duration
 
 HOUR_MINUTES = 60
 _SECONDS = 60.0
+METER_SECONDS = 30.0
+"""What a RateMeter looks back: a burst that is over does not look like one that goes on."""
+_METER_MIN_SECONDS = 5.0
 
 
 class QueueRates(NamedTuple):
@@ -32,34 +36,78 @@ def queue_rates(status: QueueStatus, now: float) -> QueueRates:
     seconds = max(now - start, 1.0)
     return QueueRates(
         sum(one.submitted for one in recent) / seconds,
-        sum(one.completed + one.failed for one in recent) / seconds,
+        sum(map(_ended, recent)) / seconds,
     )
 
 
-def seconds_until_empty(status: QueueStatus, now: float) -> float | None:
+class RateMeter:
+    """The rates of the last seconds, by what one QueueStatus has more than the one before."""
+
+    def __init__(self) -> None:
+        self._last: QueueStatus | None = None
+        self._began = 0.0
+        self._more: deque[tuple[float, int, int]] = deque()
+        """Times, with the tasks that were submitted and that ended since the status before."""
+
+    def add(self, status: QueueStatus) -> None:
+        """Note the state of the queue, which comes about once a second while it changes."""
+        time, last = status.time or 0.0, self._last
+        if last is None or not 0 <= time - (last.time or 0.0) < METER_SECONDS:
+            self._more.clear()
+            self._began = time
+        else:
+            known = {one.time: one for one in last.minutes}
+            since = last.minutes[-1].time if last.minutes else 0.0
+            submitted = ended = 0
+            for one in status.minutes:
+                before = known.get(one.time, QueueMinute(time=one.time))
+                if one.time >= since:
+                    submitted += max(one.submitted - before.submitted, 0)
+                    ended += max(_ended(one) - _ended(before), 0)
+            self._more.append((time, submitted, ended))
+        self._last = status
+
+    def rates(self, now: float) -> QueueRates:
+        """Those of the last METER_SECONDS, or of the minutes before there are some."""
+        if self._last is None:
+            return QueueRates(0.0, 0.0)
+        start = max(self._began, now - METER_SECONDS)
+        while self._more and self._more[0][0] <= start:
+            self._more.popleft()
+        if now - self._began < _METER_MIN_SECONDS:
+            return queue_rates(self._last, now)
+        seconds = now - start
+        return QueueRates(
+            sum(one[1] for one in self._more) / seconds, sum(one[2] for one in self._more) / seconds
+        )
+
+
+def _ended(minute: QueueMinute) -> int:
+    return minute.completed + minute.failed
+
+
+def seconds_until_empty(status: QueueStatus, rates: QueueRates) -> float | None:
     """When no task waits any longer if it goes on like this; None for never."""
     pending = status.counts.pending
     if not pending:
         return 0.0
-    rates = queue_rates(status, now)
     shrinks_by = rates.drain - rates.arrival
     return pending / shrinks_by if shrinks_by > 0 and not status.blocked_by else None
 
 
-def seconds_until_start(status: QueueStatus, position: int, now: float) -> float | None:
+def seconds_until_start(status: QueueStatus, rates: QueueRates, position: int) -> float | None:
     """When a task is expected to start that so many are taken before; None if nothing says so."""
-    rates = queue_rates(status, now)
     if status.blocked_by or not rates.drain:
         return None
     return position / rates.drain
 
 
-def outlook_text(status: QueueStatus, now: float) -> str:
+def outlook_text(status: QueueStatus, rates: QueueRates) -> str:
     """When the queue is empty: "empty", "empty in about 4m", "grows by 3/s, never empty"."""
-    seconds = seconds_until_empty(status, now)
+    seconds = seconds_until_empty(status, rates)
     if seconds is not None:
         return f"empty in about {format_duration(max(seconds, 1))}" if seconds else "empty"
-    arrival, drain = queue_rates(status, now)
+    arrival, drain = rates
     if arrival > drain:
         return f"grows by {rate_text(arrival - drain)}, never empty"
     return "does not shrink, never empty" if drain and not status.blocked_by else "nothing drains"

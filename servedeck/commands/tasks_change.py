@@ -25,6 +25,7 @@ _COUNT_PAGE = 500
 MAX_COUNTED = 10_000
 """Tasks that are counted one by one before a question; of more it says so."""
 _PROGRESS_SECONDS = 1.0
+_CREDENTIALS_HINT = "  To send them without credentials, use --no-credentials."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class ChangeRunner:
             write_lines(self._err, f"servedeck: {run.summary()}")
             raise
         self._print_result(run, run.summary())
+        if "credentials" in run.refusal and not options.is_bare:
+            write_lines(self._err, _CREDENTIALS_HINT)
         is_partial = not isinstance(options.targets, TaskQuery) and run.changed < (run.total or 0)
         return 1 if run.has_failed or not run.is_complete or is_partial else 0
 

@@ -23,6 +23,7 @@ from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.prometheus.query_engine import QueryEngine
 from servedeck.demo.resources import CONFIGMAPS
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
+from servedeck.demo.scenario.async_gateways import CALLED_SERVINGS
 from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.runtime import NodeRuntime
@@ -41,8 +42,9 @@ class DemoCluster:
     `kubeconfig` is a file that only the user can read, in a directory that is removed at the end.
     `port` 0 takes a free port. `state`: a file from which the cluster is resumed, if it exists, and
     to which it is saved when it changes; it is locked meanwhile. `live=False`: the clock is
-    stopped and no incidents happen. `more_users` are added to those of the kubeconfig.
-    Raises DemoError where it cannot start, and at the end where the state cannot be saved.
+    stopped, and neither incidents nor requests to the async gateways happen. `more_users` are added
+    to those of the kubeconfig. Raises DemoError where it cannot start, and at the end where the
+    state cannot be saved.
     """
 
     store: ObjectStore
@@ -107,7 +109,8 @@ class DemoCluster:
         engine = QueryEngine(kubelet.history, replicas, self.clock)
         runtime = NodeRuntime(kubelet, self.clock, PrometheusApi(engine))
         users = [access.admin(), access.viewer(), access.namespace_admin("chat"), *self._more_users]
-        self._gateways = AsyncGateways(self.store, runtime, self._gateway_folder)
+        callers = CALLED_SERVINGS if self._live else {}
+        self._gateways = AsyncGateways(self.store, runtime, self._gateway_folder, callers)
         runtime.async_gateways = self._gateways
         self._server = ApiServer(self.store, runtime, users, port=self._port)
         if self._state is not None and self._state.exists():

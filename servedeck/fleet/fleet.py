@@ -25,6 +25,7 @@ from servedeck.fleet.index import (
     RecordIndex,
     ServiceIndex,
     any_pool,
+    async_gateway_servings,
     controller_uid,
     event_object_uids,
     http_route_backends,
@@ -88,6 +89,9 @@ class Fleet:
             lambda deployment: (
                 NamespacedName(deployment.metadata.namespace, deployment.metadata.name),
             )
+        )
+        self._async_gateways: RecordIndex[Deployment, NamespacedName] = RecordIndex(
+            async_gateway_servings
         )
         self._replicasets: OwnedRecords[ReplicaSet] = OwnedRecords("Deployment")
         self._pods: OwnedRecords[Pod] = OwnedRecords("ReplicaSet")
@@ -342,6 +346,7 @@ class Fleet:
                 # Determined before the first flush, so that their Pods are requested immediately.
                 self._keys_needing_unlabeled.add(key)
             self._mark_others(self._others.update_deployment(key, current))
+        self._mark_existing(self._async_gateways.update(deployment, deleted=deleted))
 
     def _apply_other(self, record: Any, deleted: bool, _: bool) -> None:
         self._mark_others(self._others.update(record, deleted=deleted))
@@ -648,6 +653,7 @@ class Fleet:
             pods=pods.views,
             events=view_builder.build_event_views(events) if events else (),
             revision=meta.annotations.revision,
+            has_async_queue=self._async_gateways.has_key(key),
         )
 
     def _resolve_endpoint(self, key: NamespacedName, deployment: Workload) -> Endpoint:

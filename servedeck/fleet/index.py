@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.objects.backends import replaced_service
+from servedeck.serving.objects.detection import find_async_serving
 from servedeck.serving.objects.records import (
     Event,
     HTTPRoute,
@@ -158,6 +159,12 @@ def _discard_from_index(index: dict[K, dict[str, R]], key: K, uid: str) -> None:
 
 
 # -- index keys -------------------------------------------------------------------------------
+
+
+def async_gateway_servings(deployment: Workload) -> Iterable[NamespacedName]:
+    """The serving whose async gateway the Deployment is."""
+    serving = find_async_serving(deployment)
+    return (NamespacedName(deployment.metadata.namespace, serving),) if serving else ()
 
 
 def event_object_uids(event: Event) -> Iterable[str]:

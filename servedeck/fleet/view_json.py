@@ -54,6 +54,7 @@ def serving_json(view: ServingView) -> dict[str, Any]:
             "portForwardCommand": endpoint.port_forward_command,
         },
         "autoscaler": view.autoscaler,
+        "asyncQueue": view.has_async_queue,
         "created": _format_time(view.created),
         "labels": view.labels,
         "description": view.description,

@@ -140,6 +140,19 @@ def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -
     return " \\\n  ".join(lines)
 
 
+def result_command(endpoint_url: str) -> str:
+    """A multi-line curl command for the result of an asynchronous request, which waits for it."""
+    url = f"{endpoint_url.rstrip('/')}/-/async/tasks/<id>/result"
+    wait = "-H 'Prefer: wait=30'"
+    return f"curl -H 'Authorization: Bearer <token>' {wait} \\\n  {shell_quote(url)}"
+
+
+def async_forward_command(namespace: str, name: str) -> str:
+    """servedeck's command that forwards a local port to the async gateway of the serving."""
+    target = shell_quote(f"{namespace}/{name}", always=False)
+    return f"servedeck port-forward {target} 8080 --async"
+
+
 def example_body(path: str, model: str) -> dict[str, object] | None:
     """Example request body for a path, None for a GET."""
     last = path.strip("/").split("/")

@@ -4,7 +4,7 @@ changes it; `FakeQueueApi` asks it as a client does."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from servedeck.async_queue.queue_api import (
     FeedReset,
     QueueChanged,
     Side,
+    StoreLost,
     TaskQuery,
     TestRequest,
 )
@@ -291,6 +292,11 @@ class FakeQueueApi:
             if cut.is_set():
                 self.cut = asyncio.Event()
                 raise self.failure or AsyncQueueError("The connection was cut.")
+
+    async def follow_queue(self) -> AsyncGenerator[QueueChanged | StoreLost, None]:
+        async for message in self.follow(""):
+            if isinstance(message, QueueChanged | StoreLost):
+                yield message
 
     def _find(self, id: str) -> Task:
         task = self.queue.tasks.get(id)

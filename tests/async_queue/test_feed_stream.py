@@ -280,6 +280,41 @@ async def test_the_state_of_the_queue_is_followed(
         assert message.status.counts.pending == 0
 
 
+async def test_the_state_of_the_queue_alone_is_followed(
+    rig: GatewayRig, client: AsyncQueueClient
+) -> None:
+    await client.pause()
+    async with aclosing(client.follow_queue()) as messages:
+        message = await with_timeout(anext(messages))
+        assert isinstance(message, QueueChanged) and message.status.counts.pending == 0
+        await rig.submit(2)
+        while message.status.counts.pending < 2:
+            message = await with_timeout(anext(messages))
+            assert isinstance(message, QueueChanged)
+        rig.cut_streams()
+        with pytest.raises(UnreachableError):
+            while True:
+                await with_timeout(anext(messages))
+
+
+async def test_the_state_of_the_queue_alone_asks_for_no_tasks(
+    rig: GatewayRig, api: FakeApiServer, client: AsyncQueueClient
+) -> None:
+    asked: list[str] = []
+
+    async def feed(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query["events"])
+        chunks = (sse([], id="1-0"), sse({"message": "It is away."}, "store"))
+        return await stream_chunks(request, *chunks, end=True)
+
+    api.add_route(FEED, feed)
+    async with aclosing(client.follow_queue()) as messages:
+        assert await with_timeout(anext(messages)) == StoreLost("It is away.")
+        with pytest.raises(UnreachableError, match="has ended the feed"):
+            await with_timeout(anext(messages))
+    assert asked == ["queue"]
+
+
 async def test_a_store_that_is_lost_and_back(
     rig: GatewayRig, client: AsyncQueueClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.async_queue.rates import (
+    RateMeter,
     allowed_at_once,
     depth_series,
     failed_in_hour,
@@ -60,7 +61,7 @@ def test_the_present_minute_counts_by_the_part_that_has_passed():
 def test_minutes_without_an_entry_are_quiet_ones():
     idle = status(minute(9, submitted=600, completed=600), pending=3)
     assert queue_rates(idle, MINUTE + 30) == (0, 0)
-    assert outlook_text(idle, MINUTE + 30) == "nothing drains"
+    assert outlook_text(idle, queue_rates(idle, MINUTE + 30)) == "nothing drains"
 
 
 def test_the_first_minute_of_a_queue_is_not_a_slow_one():
@@ -69,7 +70,7 @@ def test_the_first_minute_of_a_queue_is_not_a_slow_one():
 
 def test_nothing_is_known_without_minutes():
     assert queue_rates(status(), MINUTE) == (0, 0)
-    assert outlook_text(status(), MINUTE) == "empty"
+    assert outlook_text(status(), queue_rates(status(), MINUTE)) == "empty"
 
 
 @given(
@@ -85,7 +86,8 @@ def test_the_outlook_agrees_with_the_rates(counts: list[int], elapsed: float, pe
         minute(0),
         pending=pending,
     )
-    rates, seconds = queue_rates(queue, now), seconds_until_empty(queue, now)
+    rates = queue_rates(queue, now)
+    seconds = seconds_until_empty(queue, rates)
     assert rates.arrival >= 0 and rates.drain >= 0
     assert (seconds == 0) == (pending == 0)
     assert (seconds is None) == (pending > 0 and rates.drain <= rates.arrival)
@@ -106,22 +108,24 @@ def test_the_outlook_agrees_with_the_rates(counts: list[int], elapsed: float, pe
 )
 def test_the_outlook(submitted: int, completed: int, text: str):
     queue = status(minute(1, submitted=submitted, completed=completed), minute(0), pending=1250)
-    assert outlook_text(queue, MINUTE) == text
+    assert outlook_text(queue, queue_rates(queue, MINUTE)) == text
 
 
 def test_a_blocked_queue_is_never_empty():
     busy = minute(1, submitted=60, completed=600)
     queue = status(busy, minute(0), pending=10, blocked_by="The queue is paused.")
-    assert seconds_until_empty(queue, MINUTE) is None
-    assert seconds_until_start(queue, 3, MINUTE) is None
-    assert outlook_text(queue, MINUTE) == "nothing drains"
+    assert seconds_until_empty(queue, queue_rates(queue, MINUTE)) is None
+    assert seconds_until_start(queue, queue_rates(queue, MINUTE), 3) is None
+    assert outlook_text(queue, queue_rates(queue, MINUTE)) == "nothing drains"
 
 
 def test_the_expected_start_is_when_those_before_have_ended():
     queue = status(minute(1, submitted=600, completed=90, failed=30), minute(0), pending=900)
-    assert seconds_until_start(queue, 10, MINUTE) == 5
-    assert seconds_until_start(queue, 0, MINUTE) == 0
-    assert seconds_until_start(status(pending=9), 1, MINUTE) is None
+    rates = queue_rates(queue, MINUTE)
+    assert seconds_until_start(queue, rates, 10) == 5
+    assert seconds_until_start(queue, rates, 0) == 0
+    idle = status(pending=9)
+    assert seconds_until_start(idle, queue_rates(idle, MINUTE), 1) is None
 
 
 @pytest.mark.parametrize(
@@ -176,3 +180,49 @@ def test_depths_of_the_last_hour_end_with_the_present_one():
 def test_what_may_be_processed_at_once(concurrency: int, pods: tuple[str, ...], allowed: int):
     workers = [WorkerStatus(name="1", ready_pods=[*pods]), WorkerStatus(name="2")]
     assert allowed_at_once(status(concurrency=concurrency, workers=workers)) == allowed
+
+
+# -- the last seconds -----------------------------------------------------------------------------
+
+
+def test_a_burst_that_is_over_does_not_go_on():
+    meter = RateMeter()
+    meter.add(status(minute(0), time=MINUTE))
+    for at in range(1, 11):
+        meter.add(status(minute(0, submitted=100, completed=5 * at), time=MINUTE + at))
+    assert meter.rates(MINUTE + 10) == (10, 5)
+    for at in range(11, 60):
+        meter.add(status(minute(0, submitted=100, completed=5 * at), time=MINUTE + at))
+    assert meter.rates(MINUTE + 59) == (0, 5)
+
+
+def test_the_meter_goes_on_in_the_next_minute():
+    meter = RateMeter()
+    meter.add(status(minute(1, submitted=7), time=MINUTE - 10))
+    meter.add(status(minute(1, submitted=17), minute(0, submitted=3, failed=2), time=MINUTE + 5))
+    meter.add(status(minute(0, submitted=13, failed=2, completed=3), time=MINUTE + 10))
+    assert meter.rates(MINUTE + 10) == (23 / 20, 5 / 20)
+
+
+def test_the_meter_falls_to_zero_without_news():
+    meter = RateMeter()
+    meter.add(status(minute(0), time=MINUTE))
+    meter.add(status(minute(0, submitted=30, completed=30), time=MINUTE + 10))
+    assert meter.rates(MINUTE + 30) == (1, 1)
+    assert meter.rates(MINUTE + 41) == (0, 0)
+
+
+def test_before_the_meter_has_seen_enough_the_minutes_count():
+    meter = RateMeter()
+    assert meter.rates(MINUTE) == (0, 0)
+    known = status(minute(1, submitted=120, completed=60), minute(0), time=MINUTE)
+    meter.add(known)
+    assert meter.rates(MINUTE + 1) == queue_rates(known, MINUTE + 1)
+
+
+def test_what_came_while_the_gateway_was_away_is_not_of_the_last_seconds():
+    meter = RateMeter()
+    meter.add(status(minute(1), time=MINUTE - 50))
+    meter.add(status(minute(1, submitted=9000), minute(0), time=MINUTE + 1))
+    meter.add(status(minute(1, submitted=9000), minute(0, submitted=10), time=MINUTE + 11))
+    assert meter.rates(MINUTE + 11) == (1, 0)

@@ -217,7 +217,7 @@ def command(
     return Command(kubeconfig, capsys)
 
 
-def test_a_serving_without_a_queue_and_without_a_store(command: Command) -> None:
+def test_a_serving_without_a_queue(command: Command) -> None:
     name = SERVING
     code, out, err = command("status", name)
     assert code == 0, err
@@ -225,12 +225,44 @@ def test_a_serving_without_a_queue_and_without_a_store(command: Command) -> None
     code, out, err = command("status", name, "-o", "json")
     found = json.loads(out)
     assert (found["kind"], found["state"], found["queue"]) == ("AsyncQueue", "off", None)
-    code, out, err = command("on", name, "-y")
-    assert code == 1 and "set async_store, as in valkey://" in err and not out
     code, out, err = command("off", name, "-y")
     assert (code, out) == (0, f"{name} unchanged: The async queue is off already.\n")
     code, out, err = command("status", "chat/nothing")
     assert code == 1 and "There is no Deployment nothing in namespace chat." in err
+
+
+def test_without_a_store_it_says_what_to_set(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "servedeck" / "settings.toml"
+    file.parent.mkdir()
+    file.write_text('async_store = ""\n')
+    code, out, err = command("on", SERVING, "-y")
+    assert code == 1 and "set async_store, as in valkey://" in err and not out
+
+
+def test_a_queue_of_the_demo_is_turned_on_off_and_on_again(command: Command) -> None:
+    name = SERVING
+    for _ in range(2):
+        code, out, err = command("on", name, "-y", "--max-depth", "50")
+        assert (code, out) == (0, f"The async queue of {name} is on.\n"), err
+        code, out, err = command("status", name, "-o", "json")
+        found = json.loads(out)
+        assert (found["state"], found["available"], found["missing"]) == ("on", True, []), err
+        assert found["settings"]["max_depth"] == 50
+        assert not found["queueProblem"] and found["queue"]["counts"]["pending"] == 0
+        code, out, err = command("on", name, "-y")
+        assert code == 0 and out.startswith(f"{name} unchanged: The async queue is on"), err
+        code, out, err = command("off", name, "-y")
+        assert (code, out) == (0, f"The async queue of {name} is off.\n"), err
+    assert command("status", name)[1] == f"{name}: the async queue is off\n"
+
+
+@pytest.mark.parametrize("name", ["npu-lab/exaone-35-78b", "chat/llama-33-70b"])
+def test_the_queues_that_the_demo_starts_with_are_as_servedeck_makes_them(
+    command: Command, name: str
+) -> None:
+    code, out, err = command("on", name, "-y")
+    assert (code, err) == (0, "")
+    assert out == f"{name} unchanged: The async queue is on with these settings already.\n"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +40,7 @@ from servedeck.commands.tasks_watch import TaskWatch
 from servedeck.demo.process import spawn
 from tests.async_queue.fake_queue import FakeQueue, FakeQueueApi
 from tests.commands.test_async_queue import Prompt
-from tests.waiting import with_timeout
+from tests.waiting import WAIT_SECONDS, with_timeout
 
 SERVING = "npu-lab/exaone-35-78b"
 """Of the demo, whose async queue is on."""
@@ -484,6 +490,24 @@ async def test_failed_tasks_are_retried(rig: Rig) -> None:
     assert sum(found["others"].values()) == 3
 
 
+async def test_a_retry_that_is_refused_without_credentials(rig: Rig) -> None:
+    class Refusing(FakeQueueApi):
+        async def change_tasks(self, *_: Any, is_bare: bool = False, **__: Any) -> Changed:
+            if is_bare:
+                return Changed(changed=1)
+            return Changed(changed=0, refused=1, message="Its credentials were deleted.")
+
+    id = rig.queue.submit().id
+    rig.queue.end(id, TaskState.FAILED)
+    rig.api = cast(QueueApi, Refusing(rig.queue))
+    assert await rig.change(TaskAction.RETRY, [id], assume_yes=True) == 1
+    assert rig.err.lines == [
+        "servedeck: The task was not retried. Its credentials were deleted.",
+        "  To send them without credentials, use --no-credentials.",
+    ]
+    assert await rig.change(TaskAction.RETRY, [id], assume_yes=True, is_bare=True) == 0
+
+
 async def test_an_action_that_is_not_answered(rig: Rig) -> None:
     id = rig.queue.submit().id
 
@@ -495,6 +519,31 @@ async def test_an_action_that_is_not_answered(rig: Rig) -> None:
     assert await rig.change(TaskAction.CANCEL, [id], assume_yes=True) == 1
     [line] = rig.err.lines
     assert "No gateway answers." in line and "may have been cancelled" in line
+
+
+async def test_what_was_done_before_an_interruption_is_told(rig: Rig) -> None:
+    ids = [rig.queue.submit().id for _ in range(300)]
+    waits = asyncio.Event()
+
+    class Hanging(FakeQueueApi):
+        """Does not answer the second request."""
+
+        async def change_tasks(
+            self, action: TaskAction, ids: Sequence[str], *, is_bare: bool = False
+        ) -> Changed:
+            if any(one[0] == "change_tasks" for one in self.calls):
+                waits.set()
+                await asyncio.Event().wait()
+            return await super().change_tasks(action, ids, is_bare=is_bare)
+
+    rig.api = cast(QueueApi, Hanging(rig.queue))
+    running = asyncio.create_task(rig.change(TaskAction.CANCEL, ids, assume_yes=True))
+    await with_timeout(waits.wait())
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert rig.err.lines[-1].startswith("servedeck: 200 tasks cancelled.")
+    assert "may have been cancelled" in rig.err.lines[-1]
 
 
 # -- the command line, on a demo cluster ----------------------------------------------------------
@@ -611,3 +660,45 @@ def test_without_a_terminal_it_needs_y(command: Command) -> None:
     command(SERVING, "watch", out.strip())
     code, _, err = command(SERVING, "retry", "--failed")
     assert code == 1 and "add -y to retry them" in err
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_watch_ends_with_ctrl_c_and_with_its_reader(
+    command: Command, kubeconfig: Path, *, closes: bool
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "servedeck", "tasks", SERVING, "watch"],
+        env=os.environ | {"KUBECONFIG": str(kubeconfig), "PYTHONUNBUFFERED": "1"},
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    seen = threading.Event()
+
+    def read() -> None:
+        assert process.stdout is not None
+        process.stdout.readline()
+        seen.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        # Tasks until it follows them: it does not say when it begins.
+        while not seen.wait(0.2):
+            assert command(SERVING, "submit", "-d", "no JSON")[0] == 0
+        reader.join()
+        if closes:
+            process.stdout.close()
+            while process.poll() is None:
+                command(SERVING, "submit", "-d", "no JSON")
+        else:
+            process.send_signal(signal.SIGINT)
+        code = process.wait(WAIT_SECONDS)
+        assert (code, process.stderr.read()) == (141 if closes else 130, "")
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+        process.stdout.close()

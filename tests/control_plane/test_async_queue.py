@@ -95,6 +95,7 @@ class Queue:
 
 ALL = [
     "Secret llama-async",
+    "Secret llama-async-view",
     "ConfigMap llama-async",
     "ServiceAccount llama-async",
     "Role llama-async",
@@ -182,6 +183,51 @@ async def test_the_secret_is_made_once_and_in_no_plan(queue: Queue) -> None:
     )
     [warning] = (await queue.plan(ON, changes=(("max_depth", 7),))).warnings
     assert "valkey-password in Secret llama-async is not the password" in warning
+
+
+async def test_the_secret_for_viewers_is_made_again_if_its_key_is_another(queue: Queue) -> None:
+    await queue.create_serving()
+    plan = await queue.turn_on()
+    assert (
+        "Secret llama-async-view is created, with the view-key alone: it shows all but bodies."
+        in plan.effects
+    )
+    main, view = (f"{queue.core}/secrets/{one}" for one in ("llama-async", "llama-async-view"))
+    found = queue.plane.request("GET", view)
+    key = queue.plane.request("GET", main)["data"]["view-key"]
+    assert found["data"] == {"view-key": key}
+    assert not any(one in repr(plan) for one in (key, base64.b64decode(key).decode()))
+
+    other = base64.b64encode(b"other").decode()
+    queue.plane.request("PATCH", view, {"data": {"view-key": other}})
+    plan = await queue.plan(ON)
+    assert plan.effects[0] == (
+        "Secret llama-async-view is deleted, as its view-key is not that of Secret llama-async."
+    )
+    assert not plan.creates_secret and plan.writes == ()
+    assert (await queue.run(plan)).outcome is Outcome.DONE
+    assert queue.plane.request("GET", view)["data"] == {"view-key": key}
+    assert (await queue.plan(ON)).unchanged
+
+    queue.plane.request("DELETE", view)
+    state = await read_state(queue.connection, queue.namespace, "llama")
+    assert [one.name for one in state.missing] == ["llama-async-view"]
+    await queue.turn_on()
+    assert queue.plane.request("GET", view)["data"] == {"view-key": key}
+
+    queue.plane.request("DELETE", main)
+    await queue.turn_on()
+    again = queue.plane.request("GET", main)["data"]["view-key"]
+    assert again != key and queue.plane.request("GET", view)["data"] == {"view-key": again}
+
+
+async def test_a_secret_for_viewers_of_somebody_else_is_not_taken(queue: Queue) -> None:
+    await queue.create_serving()
+    body = {"metadata": {"name": "llama-async-view"}, "data": {"view-key": "eA=="}}
+    queue.plane.create(f"{queue.core}/secrets?fieldManager=platform", body)
+    blocked = (await queue.plan(ON)).blocked
+    assert "llama-async-view exists already" in blocked and "made by platform" in blocked
+    assert queue.existing() == ["Secret llama-async-view"]
 
 
 async def test_a_password_that_is_not_there_is_asked_for(queue: Queue) -> None:

@@ -12,6 +12,7 @@ from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.object_writes import ObjectWrite, apply_writes
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError
 from servedeck.commands.apply import apply_all
 from servedeck.commands.export import export_serving
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
@@ -133,3 +134,34 @@ async def test_a_viewer_exports_and_applies_without_a_change(
         good, lines = await run_apply(connection, spec.replace(replicas=2), platform)
         assert not good
         assert any("patch" in line and "deployments" in line for line in lines), lines
+
+
+async def test_a_viewer_of_one_async_queue_reads_its_view_key_and_nothing_else(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    core = f"/api/v1/namespaces/{namespace}"
+    for name in ("llama-async", "llama-async-view", "bert-async-view"):
+        body = {"metadata": {"name": name}, "data": {"view-key": "eA=="}}
+        control_plane.create(f"{core}/secrets", body)
+    for name in ("llama-async-admin", "llama"):
+        body = {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
+        control_plane.create(f"{core}/services", body)
+    grant_role(control_plane, namespace, "viewer", rules_of("viewer", "async-viewer"))
+
+    async with open_connection(control_plane, user="viewer", namespace=namespace) as connection:
+
+        async def reason(path: str, method: str = "GET") -> str:
+            try:
+                await connection.request(method, f"{core}/{path}")
+            except ApiError as error:
+                return error.reason
+            return ""
+
+        assert await reason("secrets/llama-async-view") == ""
+        for other in ("secrets/llama-async", "secrets/bert-async-view", "secrets"):
+            assert await reason(other) == "Forbidden"
+        queue = "services/llama-async-admin:80/proxy/-/async/queue"
+        # Nothing is behind it, which is said to those alone who may ask.
+        assert await reason(queue) in ("NotFound", "ServiceUnavailable")
+        assert await reason(f"{queue}/pause", "POST") == "Forbidden"
+        assert await reason("services/llama:80/proxy/v1/models") == "Forbidden"

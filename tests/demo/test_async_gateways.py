@@ -15,8 +15,12 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from servedeck.demo.api.kubelet_api import ProxyRequest
+from servedeck.demo.async_gateways import callers
+from servedeck.demo.async_gateways.callers import Callers
 from servedeck.demo.cluster import DemoCluster
 from servedeck.demo.process import DemoProcess
 from servedeck.demo.resources import CONFIGMAPS, DEPLOYMENTS, HTTP_ROUTES, PODS, SECRETS
@@ -285,6 +289,64 @@ async def test_a_share_of_the_requests_fails(share: str, statuses: set[int]) -> 
     request = ProxyRequest("POST", "/v1/chat/completions", {}, body)
     answers = [await runtime.proxy(cluster.pod(), 8000, request) for _ in range(40)]
     assert {one.status for one in answers} == statuses
+
+
+# -- the callers of the demo ----------------------------------------------------------------------
+
+
+async def test_the_first_requests_of_the_demo_come_to_each_state() -> None:
+    timeout = aiohttp.ClientTimeout(total=WAIT_SECONDS)
+    async with DemoCluster() as demo, aiohttp.ClientSession(timeout=timeout) as session:
+        caller = Caller(demo, session)
+        secret = demo.store.get(SECRETS, NAMESPACE, f"{NAME}-async-view")
+        key = base64.b64decode(secret["data"]["view-key"]).decode()
+        seen: set[str] = set()
+        reasons: set[str] = set()
+
+        async def see_all() -> None:
+            while len(seen) < 5 or len(reasons) < 2:
+                status, page = await caller.send(
+                    "GET", "/-/async/tasks", suffix="-admin", X_Servedeck_Key=key
+                )
+                assert status == 200, page
+                seen.update(one["state"] for one in page["items"])
+                reasons.update(one["reason"] for one in page["items"] if one["state"] == "failed")
+                await asyncio.sleep(0.05)
+
+        await with_timeout(see_all())
+        assert seen == {"pending", "processing", "completed", "failed", "cancelled"}
+        assert reasons == {"exhausted", "refused"}
+
+
+@pytest.mark.parametrize("answer", [202, 429, 503])
+async def test_a_wave_comes_while_few_tasks_wait(
+    monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    monkeypatch.setattr(callers, "_WAVE_SECONDS", 0.0)
+    backlog, paths = 0, list[str]()
+    asked = 0
+
+    async def handle(request: web.Request) -> web.Response:
+        nonlocal backlog, asked
+        if request.path == "/-/async/queue":
+            asked += 1
+            return web.json_response({"backlog": backlog})
+        paths.append(request.path)
+        backlog += request.path.startswith("/v1/")
+        return web.json_response({"id": "a"}, status=answer)
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", handle)
+    async with TestServer(app) as server:
+        calling = asyncio.create_task(Callers("a", has_waves=True).call(str(server.make_url("/"))))
+        await wait_until(lambda: asked > 20, "the waves")
+        assert not calling.done()
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+    submitted = [one for one in paths if one.startswith("/v1/")]
+    # The first requests alone, or with one wave: after that, enough wait.
+    assert 7 <= len(submitted) <= 7 + 12
+    assert paths.count("/-/async/tasks/a/cancel") == (answer == 202)
 
 
 # -- the process ----------------------------------------------------------------------------------

@@ -101,6 +101,33 @@ async def test_bad_requests_get_an_error_message(
     assert body(response)["error"]["message"]
 
 
+async def test_a_slow_model_takes_twenty_seconds(cluster: ClusterFixture) -> None:
+    for stream in (False, True):
+        before = cluster.clock.time()
+        response = await ask(
+            cluster, "POST", "/v1/chat/completions", {**CHAT, "model": "slow", "stream": stream}
+        )
+        assert response.status == 200
+        if not isinstance(response.body, bytes):
+            cluster.clock.start(speed=1000)
+            chunks = [chunk async for chunk in response.body]
+            cluster.clock.stop()
+            assert len(chunks) > 10
+        assert cluster.clock.time() - before >= 19.9
+
+
+async def test_a_failing_model_is_overloaded_and_an_unreliable_one_at_times(
+    cluster: ClusterFixture,
+) -> None:
+    async def statuses(model: str) -> set[int]:
+        asked = {**CHAT, "model": model, "max_tokens": 1}
+        answers = [await ask(cluster, "POST", "/v1/chat/completions", asked) for _ in range(40)]
+        return {one.status for one in answers}
+
+    assert await statuses("failing") == {503}
+    assert await statuses("unreliable") == {200, 503}
+
+
 async def test_an_embedding_server_embeds_and_does_not_chat() -> None:
     cluster = ClusterFixture()
     cluster.node()

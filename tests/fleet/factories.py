@@ -11,7 +11,7 @@ from servedeck.cluster.watch.kinds import PODS, REPLICA_SETS, ResourceKind
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet.fleet import UNLABELED_SELECTOR
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
-from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.conventions import ASYNC_LABEL, MANAGED_BY_LABEL, SERVING_LABEL
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects.records import (
     BackendRef,
@@ -194,6 +194,21 @@ def deployment(
             ),
         ),
         status=DeploymentStatus(observed_generation=1, replicas=status_replicas, **status),
+    )
+
+
+def async_gateway(
+    serving: str = "llama", *, name: str = "", namespace: str = "team-a", manager: str = "servedeck"
+) -> Deployment:
+    """The Deployment of a serving's async gateway."""
+    name = name or f"{serving}-async"
+    return Deployment(
+        metadata=DeploymentMeta(
+            name=name,
+            namespace=namespace,
+            uid=f"g-{namespace}-{name}-{serving}",
+            labels={ASYNC_LABEL: serving, MANAGED_BY_LABEL: manager},
+        )
     )
 
 

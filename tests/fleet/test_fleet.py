@@ -33,6 +33,7 @@ from tests.fleet.factories import (
     START,
     UNLABELED_PODS,
     UNLABELED_REPLICA_SETS,
+    async_gateway,
     autoscaler,
     change,
     crashing_status,
@@ -494,3 +495,40 @@ def test_views_share_what_did_not_change() -> None:
     assert new["p1"] is old["p1"]
     assert new["p2"] is not old["p2"]
     assert after.labels is before.labels or after.labels == before.labels
+
+
+# -- the async queue ------------------------------------------------------------------------------
+
+
+def test_a_serving_has_an_async_queue_while_the_deployment_of_its_gateway_is_there() -> None:
+    fleet = make_two_servings()
+    assert not llama_view(fleet).has_async_queue
+    fleet.apply(change(async_gateway(), "ADDED"))
+    assert fleet.flush(NOW) == {LLAMA}
+    assert llama_view(fleet).has_async_queue
+    assert {view.key for view in fleet.views()} == {LLAMA, QWEN}, "a gateway is no serving"
+    fleet.apply(change(async_gateway(), "DELETED"))
+    assert fleet.flush(NOW) == {LLAMA}
+    assert not llama_view(fleet).has_async_queue
+
+
+def test_a_gateway_may_be_listed_before_its_serving() -> None:
+    fleet = make_fleet(async_gateway())
+    assert fleet.views() == []
+    fleet.apply(change(deployment(), "ADDED"))
+    fleet.flush(NOW)
+    assert llama_view(fleet).has_async_queue
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        async_gateway("qwen"),
+        async_gateway(namespace="team-b"),
+        async_gateway(name="llama-gateway"),
+        async_gateway(manager="helm"),
+    ],
+    ids=["of another serving", "in another namespace", "of another name", "of another manager"],
+)
+def test_another_deployment_is_no_gateway_of_the_serving(other: Deployment) -> None:
+    assert not llama_view(make_fleet(deployment(), other)).has_async_queue

@@ -161,6 +161,17 @@ class FleetStateMachine(RuleBasedStateMachine):
             else factories.autoscaler(name, f"of-{most}")
         )
 
+    @rule(
+        serving=names,
+        name=st.sampled_from(("", "", "other-async")),
+        namespace=st.sampled_from(("team-a", "team-b")),
+        manager=st.sampled_from(("servedeck", "servedeck", "helm")),
+    )
+    def put_async_gateway(self, serving: str, name: str, namespace: str, manager: str) -> None:
+        self.put_record(
+            factories.async_gateway(serving, name=name, namespace=namespace, manager=manager)
+        )
+
     @rule(data=st.data())
     def delete_record(self, data: st.DataObject) -> None:
         if self.live_records:

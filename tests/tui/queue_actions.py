@@ -8,6 +8,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from servedeck.async_queue.queue_api import QueueApi
 from servedeck.async_queue.tasks import Task, TaskState
 from servedeck.changes.async_queue.plan import (
     AsyncQueueAction,
@@ -78,7 +79,10 @@ class FakeAsyncQueueService:
 class ActionDriver:
     """The app, a queue, and the flow over the list."""
 
-    def __init__(self, pilot: Pilot[Any], service: FakeAsyncQueueService) -> None:
+    def __init__(
+        self, pilot: Pilot[Any], service: FakeAsyncQueueService, api: QueueApi | None = None
+    ) -> None:
+        """`api` is what the flow asks, in place of the queue in memory."""
         self.pilot = pilot
         self.service = service
         self.api = service.api
@@ -88,7 +92,7 @@ class ActionDriver:
         self.flow = TaskActionFlow(
             self.app.servings,
             KEY,
-            self.api,
+            api or self.api,
             now=lambda: self.queue.time,
             on_done=lambda message, style_name: self.done.append((message, style_name)),
         )
@@ -144,9 +148,9 @@ def make_queue_app(**options: Any) -> tuple[ServedeckApp, FakeAsyncQueueService]
 
 @asynccontextmanager
 async def run_actions(
-    size: tuple[int, int] = (80, 24), **options: Any
+    size: tuple[int, int] = (80, 24), *, api: QueueApi | None = None, **options: Any
 ) -> AsyncIterator[ActionDriver]:
     app, service = make_queue_app(**options)
     async with app.run_test(size=size) as pilot:
         await wait_for_text(pilot, "llama")
-        yield ActionDriver(pilot, service)
+        yield ActionDriver(pilot, service, api)

@@ -1,10 +1,12 @@
 import base64
+import shlex
 
 import pytest
 
+from servedeck.fleet.views import NamespacedName
 from servedeck.serving.endpoint import Endpoint
 from tests.tui import fakes
-from tests.tui.helpers import make_app, wait_for, wait_for_text
+from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tui.clipboard import MAX_ENCODED_BYTES, CopyError, copy_text, osc52
 from tui.screens.connect import ConnectScreen, build_paragraphs, connect_items
 from widgets.styled_line import plain_text
@@ -75,6 +77,65 @@ async def test_both_curl_lines_are_copied_whole(written):
         assert plain.startswith("curl -X POST 'https://serve.example.com/team-a/llama-8b/v1/chat")
         assert "X-Async" not in plain
         assert "-H 'X-Async: true'" in queued
+
+
+def items_of(view):
+    return {item.name: item for item in connect_items(view)}
+
+
+async def test_the_result_of_an_asynchronous_request_is_fetched(written):
+    app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b", has_async_queue=True)))
+    async with app.run_test(size=(120, 44)) as pilot:
+        await open_connect(pilot, app)
+        url = "https://serve.example.com/team-a/llama-8b/-/async/tasks/<id>/result"
+        await wait_for_text(pilot, "Its result, waited for up to 30 seconds", f"'{url}'")
+        await pilot.press("x", "r")
+        await wait_for(pilot, lambda: len(written) == 2, "both copies")
+        request, result = (
+            base64.b64decode(text.split(";")[2].rstrip("\x07")).decode() for text in written
+        )
+        assert "-H 'X-Async: true'" in request
+        words = shlex.split(result.replace("\\\n", " "))
+        assert words == [
+            "curl",
+            "-H",
+            "Authorization: Bearer <token>",
+            "-H",
+            "Prefer: wait=30",
+            url,
+        ]
+
+
+async def test_a_queue_that_is_off_says_where_it_is_turned_on(written):
+    app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b")))
+    async with app.run_test(size=(120, 44)) as pilot:
+        await open_connect(pilot, app)
+        await wait_for_text(pilot, "The async queue is off", "the tab Async Queue of the serving")
+        await pilot.press("r")
+        await wait_for_text(pilot, "The async queue is off: there are no results to fetch.")
+        assert written == []
+        app.source.add_views(fakes.serving("llama-8b", has_async_queue=True))
+        await wait_for_text(pilot, "/-/async/tasks/<id>/result")
+        assert "answered at once" not in screen_text(app)
+
+
+def test_without_a_route_the_gateway_is_reached_through_a_port_forward_of_its_own():
+    endpoint = Endpoint(
+        cluster_url="http://llama.team-a.svc:9000",
+        port_forward_command="kubectl port-forward -n team-a service/llama 9000:9000",
+    )
+    items = items_of(fakes.serving("llama", endpoint=endpoint, has_async_queue=True))
+    assert "'http://localhost:9000/v1/chat/completions'" in items["curl"].text
+    assert items["curl_async"].note == "Through: servedeck port-forward team-a/llama 8080 --async"
+    assert "'http://localhost:8080/v1/chat/completions'" in items["curl_async"].text
+    assert "'http://localhost:8080/-/async/tasks/<id>/result'" in items["result"].text
+
+
+def test_only_a_deployment_can_have_an_async_queue():
+    view = fakes.serving("llama", key=NamespacedName("team-a", "llama", "StatefulSet"))
+    items = items_of(view)
+    assert items["curl"].text and not items["curl_async"].text and not items["result"].text
+    assert items["curl_async"].unavailable_reason == "Only a Deployment can have an async queue."
 
 
 async def test_without_a_route_it_says_so_and_gives_the_port_forward(written):

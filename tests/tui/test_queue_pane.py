@@ -140,6 +140,20 @@ async def test_up_to_the_first_line_follows_again(driver, monkeypatch):
         await driver.wait_for(lambda: driver.cursor_id == new, "the newest")
 
 
+async def test_what_is_newer_may_not_match_a_filter(driver, monkeypatch):
+    queue = driver.queue
+    for id in fill(queue, 3):
+        queue.claim(id)
+        queue.end(id)
+    async with driver.open(monkeypatch):
+        await driver.press("f", "f", "f", "j")
+        queue.submit()
+        await driver.wait_for_text("newer ones may match; g shows them")
+        await driver.press("escape", "j")
+        queue.submit()
+        await driver.wait_for_text("1 newer; g shows them")
+
+
 async def test_a_move_before_the_next_picture_is_not_lost(driver, monkeypatch):
     """A change that is shown between a key and the message that it moved the cursor."""
     ids = fill(driver.queue, 6)

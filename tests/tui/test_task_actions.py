@@ -85,17 +85,22 @@ async def test_what_takes_nothing_away_is_done_to_one_task_at_once(
         await driver.wait_until_done(text)
 
 
+def refuse_with_credentials(driver: ActionDriver, message: str) -> None:
+    real = driver.api.change_tasks
+
+    async def refuse(action: TaskAction, ids: list[str], *, is_bare: bool = False) -> Changed:
+        if is_bare:
+            return await real(action, ids, is_bare=is_bare)
+        return Changed(changed=0, refused=1, message=message)
+
+    driver.api.change_tasks = refuse  # type: ignore[assignment, method-assign]
+
+
 async def test_a_retry_that_is_refused_asks_whether_to_send_it_without_credentials() -> None:
     async with run_actions() as driver:
         [task] = driver.submit(TaskState.FAILED)
-        real = driver.api.change_tasks
-
-        async def refuse(action: TaskAction, ids: list[str], *, is_bare: bool = False) -> Changed:
-            if is_bare:
-                return await real(action, ids, is_bare=is_bare)
-            return Changed(changed=0, refused=1, message="Its credentials were deleted.")
-
-        driver.api.change_tasks = refuse  # type: ignore[assignment, method-assign]
+        driver.api.details[task.id] = {"has_credentials": True}
+        refuse_with_credentials(driver, "Its credentials were deleted.")
         driver.flow.start(TaskAction.RETRY, [task])
         await driver.wait_for_text("The task was not retried. Its credentials were deleted.")
         assert not dialog_of(driver).confirms
@@ -103,7 +108,16 @@ async def test_a_retry_that_is_refused_asks_whether_to_send_it_without_credentia
         await driver.wait_for_text("All are sent without credentials")
         await driver.press("y")
         await driver.wait_until_done("The task was retried.")
-        assert driver.api.calls == [("change_tasks", TaskAction.RETRY, (task.id,), True)]
+        changes = [one for one in driver.api.calls if one[0] == "change_tasks"]
+        assert changes == [("change_tasks", TaskAction.RETRY, (task.id,), True)]
+
+
+async def test_a_retry_that_is_refused_for_another_reason_asks_nothing() -> None:
+    async with run_actions() as driver:
+        [task] = driver.submit(TaskState.FAILED)
+        refuse_with_credentials(driver, "The queue is closed.")
+        driver.flow.start(TaskAction.RETRY, [task])
+        await driver.wait_until_done("The task was not retried. The queue is closed.", "error")
 
 
 async def test_an_action_that_is_not_possible_opens_no_dialog() -> None:
@@ -271,6 +285,15 @@ async def test_all_that_match_are_changed_wherever_they_are() -> None:
         await driver.wait_until_done("7 tasks retried.")
         texts = {one[2].text for one in driver.api.calls}
         assert texts == {f'created:>{started - 32400:.3f} path:"/v1"'}
+
+
+async def test_tasks_of_a_state_that_an_action_is_not_for_are_not_asked_for() -> None:
+    async with run_actions() as driver:
+        driver.flow.start_matching(TaskAction.CANCEL, TaskQuery(TaskState.FAILED), 3)
+        await driver.wait_for_text(
+            "Only pending or processing tasks can be cancelled; all that match are failed."
+        )
+        assert driver.app.screen is driver.app.servings
 
 
 async def test_all_failed_are_retried_with_or_without_credentials() -> None:

@@ -50,7 +50,7 @@ async def test_a_completed_task(harness):
             "2 of 3",
             "31 of the prompt, 120 of the completion, 60.0 tokens/s",
             "User           1f3870be274f6c49",
-            "submitted with credentials; a retry needs others",
+            "Credentials    submitted with credentials",
         )
         await pilot.press("2")
         await wait_for_text(pilot, "chat-7d9c-x2x1q  503", "The inference server answered 503.")
@@ -138,6 +138,7 @@ async def test_why_a_task_failed(harness):
             pilot,
             "Reason         The last attempt that was allowed failed.",
             "Message        [/bold] The server answered 500.",
+            "deleted at its end: a retry needs others",
         )
 
 

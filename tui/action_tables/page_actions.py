@@ -17,11 +17,18 @@ PAGE_ACTIONS: tuple[Action, ...] = (
         footer_order=4,
     ),
     Action(
+        "connect.result",
+        "r",
+        "result",
+        "Copy the curl command that fetches the result of an asynchronous request.",
+        footer_order=5,
+    ),
+    Action(
         "connect.port_forward",
         "f",
         "port-forward",
         "Copy the kubectl port-forward command.",
-        footer_order=5,
+        footer_order=6,
     ),
     Action(
         "connect.scroll",

@@ -34,9 +34,9 @@ TASK_DIALOG_ACTIONS: tuple[Action, ...] = (
     Action("concurrency.save", "enter,ctrl+s", "set", "Set the concurrency.", footer_order=1),
     Action(
         "concurrency.move",
-        "down,up,tab,shift+tab",
+        "down,up,tab,shift+tab,pagedown,pageup",
         "field",
-        "Go to the next or the previous field.",
+        "Go to the next or the previous field; page keys scroll the text.",
         footer_order=2,
         passes_key=True,
     ),

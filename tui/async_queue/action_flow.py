@@ -26,6 +26,7 @@ from tui.async_queue.action_text import (
     action_label,
     query_paragraphs,
     task_paragraphs,
+    unsuitable_query_reason,
     unsuitable_reason,
 )
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
@@ -54,8 +55,8 @@ class TaskActionFlow:
         now: Callable[[], float],
         on_done: Callable[[str, str], None],
     ) -> None:
-        """`now` is the time by the store's clock. `on_done` takes a message and its style name,
-        when something was done, or may have been."""
+        """`now` is the time by the store's clock. `on_done` takes a message and its style name, at
+        the end of what was asked for, done or not."""
         self._screen = screen
         self._key = key
         self._api = api
@@ -103,12 +104,20 @@ class TaskActionFlow:
 
     async def _run_at_once(self, run: BulkRun, task: Task) -> None:
         await run.run()
-        if run.refused and run.action is TaskAction.RETRY:
-            # It had credentials: without them it can be retried, which is asked.
+        is_retry = run.action is TaskAction.RETRY
+        if run.refused and is_retry and await self._has_credentials(task):
+            # Without them it can be retried, which is asked.
             again = BulkRun(self._api, run.action, [task.id])
             self._ask(again, [task], error=run.summary())
         else:
             self._report(run)
+
+    async def _has_credentials(self, task: Task) -> bool:
+        """Whether it was submitted with credentials, as far as that can be read."""
+        try:
+            return (await self._api.task_detail(task.id)).has_credentials
+        except ClusterError:
+            return False
 
     def _ask(self, run: BulkRun, tasks: Sequence[Task], *, error: str = "") -> None:
         action = run.action
@@ -127,6 +136,9 @@ class TaskActionFlow:
         """Do it to all tasks that match, loaded or not; `count` is how many, as far as that is
         known."""
         if not self._may_start():
+            return
+        if reason := unsuitable_query_reason(action, query):
+            self._screen.show_message(reason, "warning")
             return
         run = BulkRun(self._api, action, query, now=self._now(), count=count)
         self._open(

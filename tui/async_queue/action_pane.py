@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from textual.getters import query_one
 from textual.message import Message
 
+from servedeck.async_queue.bulk import SUITABLE_STATES
 from servedeck.async_queue.live_queue import LivePhase, LiveQueue
 from servedeck.async_queue.queue_api import QueueApi, TaskQuery
 from servedeck.async_queue.tasks import QueueStatus, Task, TaskAction, TaskState
@@ -23,13 +24,6 @@ from tui.ports.task_actions import TaskActions, TaskActionsFactory
 from widgets.task_rows import TaskRowBuilder
 from widgets.task_states import state_name
 from widgets.task_table import TaskTable
-
-TARGET_STATES = {
-    TaskAction.CANCEL: (TaskState.PENDING, TaskState.PROCESSING),
-    TaskAction.RETRY: (TaskState.FAILED,),
-    TaskAction.FRONT: (TaskState.PENDING,),
-}
-"""States of the tasks that an action can be done to."""
 
 
 class TaskActionPane(Pane):
@@ -193,7 +187,7 @@ class TaskActionPane(Pane):
         return view.readonly_reason or self._actions.disabled_reason()
 
     def _targets_disabled_reason(self, action: TaskAction) -> str:
-        states = TARGET_STATES[action]
+        states = [one for one in TaskState if one in SUITABLE_STATES[action]]
         if self._has_marked_all:
             return ""
         targets = self._targets
@@ -255,16 +249,17 @@ class TaskActionPane(Pane):
         if self._actions is None:
             return
         if self._has_marked_all:
-            self._actions.start_matching(action, self._query, self._match_count())
+            self._actions.start_matching(action, self._query, self._match_count(action))
         else:
             self._actions.start(action, self._targets)
 
-    def _match_count(self) -> int | None:
-        """How many tasks match; None where a filter makes that unknown."""
+    def _match_count(self, action: TaskAction) -> int | None:
+        """How many of the tasks that match it is done to; None where a filter makes that
+        unknown."""
         status, (state, text) = self._status, self._query
         if status is None or text:
             return None
-        states = TaskState if state is None else (state,)
+        states = SUITABLE_STATES[action] if state is None else (state,)
         return sum(int(getattr(status.counts, one.value)) for one in states)
 
     def do_retry_failed(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from servedeck.async_queue.bulk import SUITABLE_STATES, BulkRun
+from servedeck.async_queue.bulk import DONE_WORDS, SUITABLE_STATES, BulkRun
 from servedeck.async_queue.queue_api import TaskQuery
 from servedeck.async_queue.tasks import Task, TaskAction, TaskState
 from servedeck.serving.text import format_count, one_line, sanitize, truncate
 from widgets.styled_line import Line
+from widgets.task_rows import state_span
 from widgets.text_view import Paragraph
 
 MAX_TASKS = 10
@@ -17,14 +18,6 @@ MAX_TASKS = 10
 _MAX_PATH = 60
 """Cells of a path in a dialog."""
 _MAX_FILTER = 200
-
-STATE_STYLES = {
-    TaskState.PENDING: "pending",
-    TaskState.PROCESSING: "starting",
-    TaskState.COMPLETED: "ready",
-    TaskState.FAILED: "error",
-    TaskState.CANCELLED: "scaled-down",
-}
 
 _EFFECTS = {
     TaskAction.RETRY: (
@@ -72,15 +65,17 @@ def unsuitable_reason(action: TaskAction, tasks: Sequence[Task]) -> str:
         return "There is no task under the cursor."
     if any(one.state in SUITABLE_STATES[action] for one in tasks):
         return ""
-    done = {
-        TaskAction.CANCEL: "cancelled",
-        TaskAction.RETRY: "retried",
-        TaskAction.FRONT: "moved to the front",
-        TaskAction.FORGET: "deleted",
-    }[action]
     states = " and ".join(dict.fromkeys(one.state.value for one in tasks))
-    text = f"Only {suitable_words(action)} tasks can be {done}"
+    text = f"Only {suitable_words(action)} tasks can be {DONE_WORDS[action]}"
     return f"{text}; {'this one is' if len(tasks) == 1 else 'these are'} {states}."
+
+
+def unsuitable_query_reason(action: TaskAction, query: TaskQuery) -> str:
+    """The same for all tasks that match."""
+    if query.state is None or query.state in SUITABLE_STATES[action]:
+        return ""
+    text = f"Only {suitable_words(action)} tasks can be {DONE_WORDS[action]}"
+    return f"{text}; all that match are {query.state}."
 
 
 def task_paragraphs(action: TaskAction, tasks: Sequence[Task]) -> Iterator[Paragraph]:
@@ -92,25 +87,24 @@ def task_paragraphs(action: TaskAction, tasks: Sequence[Task]) -> Iterator[Parag
         for state in TaskState:
             if number := counts[state]:
                 spans += [(", " if len(spans) > 1 else "", ""), (f"{number:,} ", "strong")]
-                spans.append((state.value, STATE_STYLES[state]))
+                spans.append((state.value, state_span(state)[1]))
         yield Paragraph(tuple(spans), 2)
         left = sum(n for state, n in counts.items() if state not in SUITABLE_STATES[action])
         if left:
             what = "stays as it is" if left == 1 else "stay as they are"
             text = f"{left:,} {what}: only {suitable_words(action)} ones are changed."
             yield _muted(text)
-        yield Paragraph()
-    for one in tasks[:MAX_TASKS]:
-        yield Paragraph(_task_line(one), 4)
-    if len(tasks) > MAX_TASKS:
-        yield _muted(f"… and {len(tasks) - MAX_TASKS:,} more")
-    yield Paragraph()
     if action is TaskAction.CANCEL:
         if counts[TaskState.PROCESSING]:
             yield Paragraph((("  ! ", "warning"), (_LOSS[many], "warning")), 4)
         yield _muted(_CANCEL[many])
     else:
         yield _muted(_EFFECTS[action][many])
+    yield Paragraph()
+    for one in tasks[:MAX_TASKS]:
+        yield Paragraph(_task_line(one), 4)
+    if len(tasks) > MAX_TASKS:
+        yield _muted(f"… and {len(tasks) - MAX_TASKS:,} more")
 
 
 def query_paragraphs(
@@ -152,8 +146,9 @@ def _task_line(task: Task) -> Line:
     path = truncate(one_line(sanitize(task.path)), _MAX_PATH)
     method = truncate(one_line(sanitize(task.method)), 10)
     model = truncate(one_line(sanitize(task.model)), _MAX_PATH)
+    label, style_name = state_span(task.state)
     return (
-        (f"  {task.state.value:<10}  ", STATE_STYLES[task.state]),
+        (f"  {label:<12}  ", style_name),
         (f"{method} {path}", ""),
         (f"  {model}" if model else "", "muted"),
         (f"  {one_line(sanitize(task.id))}", "muted"),

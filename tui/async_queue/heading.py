@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from servedeck.async_queue.live_queue import LivePhase, LiveQueue
 from servedeck.async_queue.rates import (
+    QueueRates,
     allowed_at_once,
     depth_series,
     failed_in_hour,
     outlook_text,
-    queue_rates,
     rate_texts,
     seconds_until_empty,
 )
@@ -51,7 +51,8 @@ def heading_lines(
     ][: max(max_lines - 1, 1)]
     room = max(max_lines - len(problem_lines), 0 if problem_lines and max_lines < 2 else 1)
     room = min(room, 3 if width < POD_WIDTH else 2)
-    return [*_figure_lines(status, serving, now, width, room, is_utf8=is_utf8), *problem_lines]
+    figures = _figures(status, live.rates(), serving, now, has_pods=width >= POD_WIDTH)
+    return [*_figure_lines(figures, status, now, width, room, is_utf8=is_utf8), *problem_lines]
 
 
 def shown_time(live: LiveQueue) -> float:
@@ -95,11 +96,17 @@ def _since_text(since: float | None, now: float) -> str:
 
 
 def _figure_lines(
-    status: QueueStatus, serving: str, now: float, width: int, count: int, *, is_utf8: bool
+    figures: Sequence[tuple[Span, ...]],
+    status: QueueStatus,
+    now: float,
+    width: int,
+    count: int,
+    *,
+    is_utf8: bool,
 ) -> list[Line]:
     """The figures in `count` lines, the most important first, and the strip in what is left."""
     lines: list[list[Span]] = [[(" ", "")]]
-    for item in _figures(status, serving, now, has_pods=width >= POD_WIDTH):
+    for item in figures:
         room = width - 1 - line_width(tuple(lines[-1]))
         needed = line_width(item)
         if len(lines[-1]) > 1 and needed + len(_GAP) > room:
@@ -121,12 +128,12 @@ def _figure_lines(
 
 
 def _figures(
-    status: QueueStatus, serving: str, now: float, *, has_pods: bool
+    status: QueueStatus, rates: QueueRates, serving: str, now: float, *, has_pods: bool
 ) -> Sequence[tuple[Span, ...]]:
     counts = status.counts
-    arrival, drain = rate_texts(*queue_rates(status, now))
+    arrival, drain = rate_texts(*rates)
     allowed, failed = allowed_at_once(status), failed_in_hour(status, now)
-    outlook_style = "warning" if seconds_until_empty(status, now) is None else ""
+    outlook_style = "warning" if seconds_until_empty(status, rates) is None else ""
     figures: list[tuple[Span, ...]] = [
         (("Queue Depth ", "muted"), (f"{counts.pending:,}", "strong")),
         (
@@ -139,7 +146,7 @@ def _figures(
         age = format_duration(max(now - status.oldest, 0))
         figures.append((("oldest ", "muted"), (age, "")))
     figures += [
-        ((outlook_text(status, now), outlook_style),),
+        ((outlook_text(status, rates), outlook_style),),
         (
             ("arrival ", "muted"),
             (arrival, ""),

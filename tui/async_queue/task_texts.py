@@ -73,7 +73,7 @@ def list_info(live: LiveQueue, shown: int, marks: str, key: KeyDisplay, *, is_by
     found: list[Span] = [(marks, "accent")] if marks else []
     if live.newer and not live.oldest_first:
         newest = key("table.edge").partition("/")[0]
-        found.append((f"{live.newer:,} newer; {newest} shows them", "accent"))
+        found.append((f"{_newer_text(live)}; {newest} shows them", "accent"))
     if not is_by_age and (live.has_after or live.has_before):
         found.append((f"sorted: the {shown:,} loaded", "muted"))
     elif live.oldest_first:
@@ -84,6 +84,13 @@ def list_info(live: LiveQueue, shown: int, marks: str, key: KeyDisplay, *, is_by
     for one in found:
         spans += [("   ", ""), one]
     return tuple(spans)
+
+
+def _newer_text(live: LiveQueue) -> str:
+    """What was submitted since is Pending at first; whether it matches is not known otherwise."""
+    state, text = live.query
+    is_known = not text and state in (None, TaskState.PENDING)
+    return f"{live.newer:,} newer" if is_known else "newer ones may match"
 
 
 def queue_disabled_reason(name: str, status: QueueStatus | None) -> str:

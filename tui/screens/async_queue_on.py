@@ -187,8 +187,8 @@ class AsyncQueueOnDialog(PlanDialog[AsyncQueueResult]):
         return ((" ", ""), (reason, "muted")) if reason and not self._only_closes else ()
 
     def label_for(self, action: Action) -> str:
-        if action.name == "close" and self.is_writing:
-            return "leave"
+        if action.name == "close":
+            return "leave" if self.is_writing else "close" if self._only_closes else "back"
         if action.name == "confirm":
             return "turn on" if self.confirms else "close" if self._only_closes else "back"
         return action.label

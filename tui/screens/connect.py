@@ -12,7 +12,13 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.fleet.views import ServingView
-from servedeck.serving.client_examples import api_paths, curl_command, primary_api_path
+from servedeck.serving.client_examples import (
+    api_paths,
+    async_forward_command,
+    curl_command,
+    primary_api_path,
+    result_command,
+)
 from servedeck.serving.endpoint import Endpoint
 from tui.action_tables.action import Action
 from tui.actions import bindings
@@ -32,6 +38,8 @@ class ConnectItem:
     title: str
     text: str
     unavailable_reason: str = ""
+    note: str = ""
+    """What must be known before it is used, in sentences."""
 
 
 _GRPC_REASON = "The inference server accepts gRPC only; curl cannot send requests to it."
@@ -75,14 +83,39 @@ def connect_items(view: ServingView) -> list[ConnectItem]:
             curl_command(base, path, model, False) if base else "",
             no_request_reason,
         ),
-        ConnectItem(
-            "curl_async",
-            "x",
-            "Asynchronous request (X-Async), if enabled",
-            curl_command(base, path, model, True) if base else "",
-            no_request_reason,
-        ),
+        *_async_items(view, base, path, no_request_reason),
         ConnectItem("forward", "f", "Port-forward", forward, no_service_reason),
+    ]
+
+
+def _async_items(
+    view: ServingView, base: str, path: str, no_request_reason: str
+) -> list[ConnectItem]:
+    """The asynchronous request, and its result. `base` is where other requests go."""
+    request = ("curl_async", "x", "Asynchronous request (X-Async)")
+    result = ("result", "r", "Its result, waited for up to 30 seconds; <id> is in the answer")
+    model = view.endpoint.model or view.model
+    if not base:
+        return [ConnectItem(*one, "", no_request_reason) for one in (request, result)]
+    if not view.has_async_queue:
+        if not view.key.is_deployment:
+            off = "Only a Deployment can have an async queue."
+            return [ConnectItem(*one, "", off) for one in (request, result)]
+        note = (
+            "The async queue is off, so this request is answered at once; the tab Async Queue of "
+            "the serving turns it on."
+        )
+        text = curl_command(base, path, model, True)
+        off = "The async queue is off: there are no results to fetch."
+        return [ConnectItem(*request, text, note=note), ConnectItem(*result, "", off)]
+    note = ""
+    if not view.endpoint.url:
+        # The Service of the serving, which `base` leads to, knows nothing of the gateway.
+        base = "http://localhost:8080"
+        note = f"Through: {async_forward_command(view.key.namespace, view.key.name)}"
+    return [
+        ConnectItem(*request, curl_command(base, path, model, True), note=note),
+        ConnectItem(*result, result_command(base)),
     ]
 
 
@@ -112,6 +145,8 @@ def build_paragraphs(view: ServingView, forwarded_urls: Sequence[str] = ()) -> l
         result.append(Paragraph((("! ", "warning"), (not_ready_message, "warning")), indent=2))
     for item in connect_items(view):
         result += [Paragraph(), Paragraph(((f"{item.key} ", "key"), (item.title, "muted")))]
+        if item.note:
+            result.append(Paragraph((("  ", ""), (item.note, "muted")), indent=2))
         if item.text:
             result += [
                 Paragraph((("  ", ""), (line, "strong")), indent=6)
@@ -194,6 +229,9 @@ class ConnectScreen(Overlay[None]):
 
     async def do_curl_async(self) -> None:
         await self._copy_item("curl_async")
+
+    async def do_result(self) -> None:
+        await self._copy_item("result")
 
     async def do_port_forward(self) -> None:
         await self._copy_item("forward")

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.geometry import Size
 from textual.getters import query_one
 from textual.widgets import Input
 
@@ -25,6 +26,8 @@ MAX_CONCURRENCY = 100_000
 _FIELDS = ("of-all", "of-each")
 _LABELS = {"of-all": "Of all Pods together", "of-each": "Of each Pod"}
 _LEAST = {"of-all": 0, "of-each": 1}
+_LOW = 12
+"""Rows of a terminal below which the title makes room for what is wrong with a field."""
 
 
 class ConcurrencyDialog(Overlay[str]):
@@ -80,6 +83,10 @@ class ConcurrencyDialog(Overlay[str]):
         self._field("of-all").input.focus()
         self._update_text()
 
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
+        self.query_one("#title", StatusLine).display = size.height >= _LOW
+
     def _field(self, name: str) -> LineInput:
         return self.query_one(f"#{name}", LineInput)
 
@@ -112,6 +119,9 @@ class ConcurrencyDialog(Overlay[str]):
         return "It is being set." if self._is_sending and action.name == "save" else ""
 
     def do_move(self, key: str) -> None:
+        if key in ("pagedown", "pageup"):
+            self.text_view.scroll_pages(1 if key == "pagedown" else -1)
+            return
         at = next((n for n, one in enumerate(_FIELDS) if self._field(one).input.has_focus), 0)
         step = -1 if key in ("up", "shift+tab") else 1
         self._field(_FIELDS[(at + step) % len(_FIELDS)]).input.focus()

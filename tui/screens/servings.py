@@ -31,6 +31,7 @@ from tui import status_text
 from tui.action_tables.action import POD_KEYS, Action
 from tui.actions import ACTIONS_BY_ID, bindings
 from tui.list_metrics import MAX_SORTED, ListMetrics
+from tui.list_queues import ListQueues
 from tui.logs.target import LogTarget
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
@@ -112,7 +113,8 @@ class ServingsScreen(ServingActionScreen[None]):
             self._on_metrics,
             is_utf8=lambda: self.app_context.is_utf8,
         )
-        self._row_builder = ServingRowBuilder(self._metrics.find)
+        self._queues = ListQueues(lambda: self.app_context.async_queue_service, self._on_queues)
+        self._row_builder = ServingRowBuilder(self._metrics.find, self._queues.find)
         self.create_flow = CreateFlow(
             self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
         )
@@ -260,6 +262,7 @@ class ServingsScreen(ServingActionScreen[None]):
         if self._shortcuts_context != source.context:
             self._row_builder.marked = frozenset()  # names are those of another cluster
             self._metrics.clear()
+            self._queues.clear()
         here = self._sort_views()
         if self._shortcuts_context != source.context:
             self._namespace_shortcuts = NamespaceShortcuts(self.app_context.favorites)
@@ -336,6 +339,7 @@ class ServingsScreen(ServingActionScreen[None]):
     def _tick(self) -> None:
         """Once per second: update ages, and the age of stale data."""
         if not self.is_current:
+            self._queues.pause()
             return
         self.table.update_ages()
         self.popover.update_ages()
@@ -343,6 +347,7 @@ class ServingsScreen(ServingActionScreen[None]):
         state = source.state
         if state.phase.name == "LIVE":
             self._check_metrics()
+            self._follow_queues()
         if state.stale_for is not None:
             views = source.fleet.views()
             self._update_header(
@@ -380,6 +385,24 @@ class ServingsScreen(ServingActionScreen[None]):
             self.table.update_rows([self._row_builder.rebuild_row(view) for view in shown])
         if self.is_current and self.table.cursor_key in keys:
             self.update_message()
+
+    def _follow_queues(self) -> None:
+        """Follow the async queues that are on the screen."""
+        fleet = self.app_context.source.fleet
+        shown = [fleet.view(cast(NamespacedName, row.key)) for row in self.table.visible_rows]
+        self._queues.follow(view.key for view in shown if view and view.has_async_queue)
+
+    def _on_queues(self, keys: Collection[NamespacedName]) -> None:
+        if not self.is_attached:
+            return
+        if not self.is_current:
+            self._is_outdated = True
+        else:
+            shown = [self._views[self._positions[key]] for key in keys if key in self._positions]
+            self.table.update_rows([self._row_builder.rebuild_row(view) for view in shown])
+
+    async def on_unmount(self) -> None:
+        await self._queues.close()
 
     @property
     def selected_serving(self) -> ServingView | None:

@@ -160,7 +160,7 @@ class TaskScreen(ActionScreen[LogTarget]):
         def until_start(position: int) -> float | None:
             if live.status is None:
                 return None
-            return seconds_until_start(live.status, position, live.now())
+            return seconds_until_start(live.status, live.rates(), position)
 
         return TaskPicture(reader.task, reader.detail, reader.attempts, live.now(), until_start)
 

@@ -157,8 +157,8 @@ class TaskActionDialog(PlanDialog[BulkRun]):
         return ((" ", ""), (reason, "muted")) if reason else ()
 
     def label_for(self, action: Action) -> str:
-        if action.name == "close" and self._is_writing:
-            return "stop"
+        if action.name == "close":
+            return "stop" if self._is_writing else self._options[1].lower()
         if action.name == "confirm":
             return self._options[not (self.confirms or self._has_input)].lower()
         return action.label

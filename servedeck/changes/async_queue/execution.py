@@ -16,7 +16,12 @@ from servedeck.changes.async_queue.plan import (
     AsyncQueueResult,
     join,
 )
-from servedeck.changes.async_queue.secrets import PasswordError, build_secret, create_secret
+from servedeck.changes.async_queue.secrets import (
+    PasswordError,
+    build_secret,
+    create_secret,
+    view_secret_manifest,
+)
 from servedeck.changes.async_queue.sending import (
     ChangedError,
     LostError,
@@ -25,7 +30,7 @@ from servedeck.changes.async_queue.sending import (
     is_lost,
     send_writes,
 )
-from servedeck.changes.async_queue.state import gateway_refs, read_state, why_not_available
+from servedeck.changes.async_queue.state import read_state, secret_refs, why_not_available
 from servedeck.changes.async_queue.turn_off import plan_turning_off
 from servedeck.changes.async_queue.turn_on import AsyncQueueDefaults, plan_turning_on
 from servedeck.changes.live_objects import find_other_kind
@@ -35,7 +40,9 @@ from servedeck.changes.operations.operation import ObjectDeletion, Outcome
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.serving.objects.async_gateway import VIEW_KEY
 from servedeck.serving.objects.async_routes import async_gateway_name
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.text import format_count, one_line, sanitize
 
 AVAILABLE_SECONDS = 300.0
@@ -140,7 +147,9 @@ def _concerns(plan: AsyncQueuePlan, ref: ObjectRef) -> bool:
     """Whether the object is still to be written or deleted."""
     refs = [one.ref for one in (*plan.writes, *plan.route_writes)]
     refs += [one.ref for one in plan.deletions]
-    return ref in refs or (plan.creates_secret and ref.kind == "Secret")
+    secret, view_secret = secret_refs(plan.options.namespace, plan.options.serving)
+    refs += [secret] * plan.creates_secret + [view_secret] * plan.creates_view_secret
+    return ref in refs
 
 
 def _again(options: AsyncQueueOptions) -> str:
@@ -204,6 +213,8 @@ class _Run:
             await self._open()
         if plan.creates_secret:
             await self._create_secret()
+        if plan.creates_view_secret:
+            await self._create_view_secret()
         await self._write(plan.writes)
         if plan.route_writes:
             await self._wait_until_available(seconds)
@@ -225,8 +236,21 @@ class _Run:
 
     async def _create_secret(self) -> None:
         namespace, serving = self._options.namespace, self._options.serving
-        ref = gateway_refs(namespace, serving)[0]
         secret = await build_secret(self._connection, namespace, serving, self._plan.password_from)
+        await self._create(secret_refs(namespace, serving)[0], secret)
+
+    async def _create_view_secret(self) -> None:
+        namespace, serving = self._options.namespace, self._options.serving
+        secret_ref, ref = secret_refs(namespace, serving)
+        if self._plan.replaced_view_secret is not None:
+            await self._delete([self._plan.replaced_view_secret])
+        secret = await self._connection.get_json(secret_ref.path)
+        key = as_str(as_mapping(secret, "data").get(VIEW_KEY))
+        if not key:
+            raise ChangedError(f"{secret_ref} has no {VIEW_KEY} any more.")
+        await self._create(ref, view_secret_manifest(namespace, serving, key))
+
+    async def _create(self, ref: ObjectRef, secret: JsonObject) -> None:
         try:
             await create_secret(self._connection, secret)
         except ClusterError as error:

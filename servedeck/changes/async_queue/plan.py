@@ -52,6 +52,10 @@ class AsyncQueuePlan:
     """Why there is nothing to do, one sentence."""
     creates_secret: bool = False
     """Whether the Secret with random keys is made."""
+    creates_view_secret: bool = False
+    """Whether the Secret for viewers is made, which needs the one with random keys."""
+    replaced_view_secret: ObjectDeletion | None = None
+    """The Secret for viewers that has another key, and is deleted before it is made again."""
     password_from: str = ""
     """Secret that the password of the store is copied from, namespace/name/key; "" for none."""
     writes: tuple[ObjectWrite, ...] = ()

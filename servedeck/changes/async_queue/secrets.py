@@ -1,6 +1,7 @@
-"""The Secret of an async gateway: random keys, made once, and the password of the store.
+"""The Secrets of an async gateway: one with random keys, made once, and the password of the store,
+and one with a copy of the key that reads everything but bodies, which viewers may be given.
 
-What is in it is never part of a plan, a message or a log.
+What is in them is never part of a plan, a message or a log.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.resources import SECRET
 from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL
-from servedeck.serving.objects.async_gateway import SECRET_KEYS, VALKEY_PASSWORD_KEY
-from servedeck.serving.objects.async_routes import async_gateway_name
+from servedeck.serving.objects.async_gateway import SECRET_KEYS, VALKEY_PASSWORD_KEY, VIEW_KEY
+from servedeck.serving.objects.async_routes import async_gateway_name, async_view_secret_name
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 
 _DEFAULT_KEY = "password"
@@ -78,11 +79,32 @@ async def build_secret(
     return secret_manifest(namespace, serving, data)
 
 
+def missing_keys(secret: Mapping[str, Any]) -> list[str]:
+    """Keys that a gateway needs and its Secret does not have."""
+    data = as_mapping(secret, "data")
+    return [one for one in SECRET_KEYS if not data.get(one)]
+
+
+def has_view_key(view_secret: Mapping[str, Any], secret: Mapping[str, Any] | None) -> bool:
+    """Whether the Secret for viewers has the key that the gateway's Secret has."""
+    key = as_mapping(secret, "data").get(VIEW_KEY)
+    return bool(key) and as_mapping(view_secret, "data").get(VIEW_KEY) == key
+
+
 def secret_manifest(namespace: str, serving: str, data: Mapping[str, str]) -> JsonObject:
-    name = async_gateway_name(serving)
+    return _manifest(namespace, serving, async_gateway_name(serving), data)
+
+
+def view_secret_manifest(namespace: str, serving: str, view_key: str) -> JsonObject:
+    """`view_key` is in base64."""
+    name = async_view_secret_name(serving)
+    return _manifest(namespace, serving, name, {VIEW_KEY: view_key})
+
+
+def _manifest(namespace: str, serving: str, name: str, data: Mapping[str, str]) -> JsonObject:
     labels = {
         "app.kubernetes.io/name": "servedeck-gateway",
-        "app.kubernetes.io/instance": name,
+        "app.kubernetes.io/instance": async_gateway_name(serving),
         "app.kubernetes.io/part-of": FIELD_MANAGER,
         MANAGED_BY_LABEL: FIELD_MANAGER,
         ASYNC_LABEL: serving,

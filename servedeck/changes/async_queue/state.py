@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from servedeck.changes.async_queue.secrets import has_view_key, missing_keys
 from servedeck.changes.live_objects import LiveObjects, fetch_live_objects
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
@@ -14,13 +15,16 @@ from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.resources import DEPLOYMENT, SECRET, SERVICE
 from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL
 from servedeck.serving.objects.async_gateway import (
-    SECRET_KEYS,
     AsyncPlatform,
     AsyncQueueSettings,
     build_async_gateway,
     read_async_settings,
 )
-from servedeck.serving.objects.async_routes import async_gateway_name, has_async_rules
+from servedeck.serving.objects.async_routes import (
+    async_gateway_name,
+    async_view_secret_name,
+    has_async_rules,
+)
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.missing_objects import request_ports
@@ -43,7 +47,7 @@ class AsyncQueueState:
     live: LiveObjects
     """The serving's own objects."""
     objects: Mapping[ObjectRef, JsonObject | None]
-    """Those of a gateway in the order in which they are applied, the Secret first; None for one
+    """Those of a gateway in the order in which they are applied, the Secrets first; None for one
     that is not there, or may not be read."""
     unreadable: Mapping[ObjectRef, str]
     """Why an object may not be read, in a sentence."""
@@ -60,7 +64,13 @@ class AsyncQueueState:
 
     @property
     def secret(self) -> JsonObject | None:
-        return self.find(SECRET.kind)
+        """The one with all keys."""
+        return self.objects.get(secret_refs(self.namespace, self.serving)[0])
+
+    @property
+    def view_secret(self) -> JsonObject | None:
+        """The one for viewers."""
+        return self.objects.get(secret_refs(self.namespace, self.serving)[1])
 
     @property
     def gateway(self) -> JsonObject | None:
@@ -93,9 +103,7 @@ class AsyncQueueState:
         return [
             ref
             for ref, one in self.objects.items()
-            if one is not None
-            and not self.is_own(one)
-            and not (ref.kind == SECRET.kind and not missing_keys(one))
+            if one is not None and not self.is_own(one) and not self._has_keys(ref, one)
         ]
 
     @property
@@ -123,6 +131,14 @@ class AsyncQueueState:
     def find(self, kind: str) -> JsonObject | None:
         """The first object of a kind."""
         return next((one for ref, one in self.objects.items() if ref.kind == kind), None)
+
+    def _has_keys(self, ref: ObjectRef, obj: JsonObject) -> bool:
+        """Whether it is a Secret as it must be."""
+        if ref.kind != SECRET.kind:
+            return False
+        if ref.name == async_gateway_name(self.serving):
+            return not missing_keys(obj)
+        return has_view_key(obj, self.secret)
 
     def is_own(self, obj: Mapping[str, Any]) -> bool:
         labels = as_mapping(obj, "metadata", "labels")
@@ -167,17 +183,18 @@ async def read_gateway_objects(
 
 
 def gateway_refs(namespace: str, serving: str) -> list[ObjectRef]:
-    """The objects of a gateway in the order in which they are applied, the Secret first."""
+    """The objects of a gateway in the order in which they are applied, the Secrets first."""
     platform = AsyncPlatform(image="", store="")
     built = build_async_gateway(namespace, serving, platform, AsyncQueueSettings())
-    secret = ObjectRef("v1", SECRET.kind, namespace, async_gateway_name(serving))
-    return [secret, *map(ObjectRef.from_manifest, built)]
+    return [*secret_refs(namespace, serving), *map(ObjectRef.from_manifest, built)]
 
 
-def missing_keys(secret: Mapping[str, Any]) -> list[str]:
-    """Keys that a gateway needs and the Secret does not have."""
-    data = as_mapping(secret, "data")
-    return [one for one in SECRET_KEYS if not data.get(one)]
+def secret_refs(namespace: str, serving: str) -> tuple[ObjectRef, ObjectRef]:
+    """The Secret with all keys, and the one for viewers."""
+    return (
+        ObjectRef("v1", SECRET.kind, namespace, async_gateway_name(serving)),
+        ObjectRef("v1", SECRET.kind, namespace, async_view_secret_name(serving)),
+    )
 
 
 def why_not_available(gateway: Mapping[str, Any]) -> str:

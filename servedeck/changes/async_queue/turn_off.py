@@ -15,7 +15,7 @@ from servedeck.changes.async_queue.plan import (
     with_previews,
 )
 from servedeck.changes.async_queue.sending import delete_object
-from servedeck.changes.async_queue.state import AsyncQueueState, describe_ref
+from servedeck.changes.async_queue.state import AsyncQueueState, describe_ref, secret_refs
 from servedeck.changes.async_queue.turn_on import write_routes
 from servedeck.changes.operations.execution import rejection_text
 from servedeck.changes.operations.operation import ObjectDeletion
@@ -90,12 +90,13 @@ async def count_tasks(
 
 
 def list_deletions(state: AsyncQueueState) -> Iterator[ObjectDeletion]:
-    """The objects of the gateway, that for callers first and the Secret last."""
+    """The objects of the gateway, that for callers first and the Secret with all keys last."""
     admin = f"{async_gateway_name(state.serving)}-admin"
+    last = secret_refs(state.namespace, state.serving)[0]
 
-    def order(ref: ObjectRef) -> tuple[int, str]:
+    def order(ref: ObjectRef) -> tuple[int, str, bool]:
         at = _ORDER.index("Deployment") if ref.name == admin else _ORDER.index(ref.kind)
-        return at, ref.kind
+        return at, ref.kind, ref == last
 
     for ref in sorted(state.own, key=order):
         found = state.objects[ref]

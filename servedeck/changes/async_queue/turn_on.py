@@ -16,28 +16,19 @@ from servedeck.changes.async_queue.plan import (
     join,
     with_previews,
 )
-from servedeck.changes.async_queue.secrets import (
-    PasswordError,
-    PasswordSource,
-    create_secret,
-    read_password,
-    secret_manifest,
-)
+from servedeck.changes.async_queue.secret_plan import secret_effects, with_secrets
+from servedeck.changes.async_queue.secrets import PasswordSource, missing_keys
 from servedeck.changes.async_queue.state import (
     AsyncQueueState,
     find_target,
     managers,
-    missing_keys,
     target_name,
 )
 from servedeck.changes.object_writes import ObjectWrite, plan_writes
-from servedeck.changes.operations.execution import rejection_text
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
 from servedeck.serving.objects.async_gateway import (
-    SECRET_KEYS,
     VALKEY_PASSWORD_KEY,
     AsyncPlatform,
     AsyncQueueSettings,
@@ -121,7 +112,7 @@ async def plan_turning_on(
     if problem := settings_problem(settings):
         return replace(plan, blocked=problem)
     plan = replace(plan, settings=settings, differences=tuple(_changes(before, settings)))
-    plan = await _with_secret(connection, plan, state, defaults)
+    plan = await with_secrets(connection, plan, state, PasswordSource.parse(defaults.store_secret))
     if plan.blocked:
         return plan
     plan = replace(
@@ -134,7 +125,8 @@ async def plan_turning_on(
     if plan.blocked:
         return plan
     plan = replace(plan, closed=await _is_closed(connection, plan, state))
-    if not (plan.creates_secret or plan.writes or plan.route_writes or plan.closed):
+    makes_secrets = plan.creates_secret or plan.creates_view_secret
+    if not (makes_secrets or plan.writes or plan.route_writes or plan.closed):
         text = "The async queue is on with these settings already."
         return replace(plan, unchanged=f"{text} {state.not_available}".rstrip())
     return replace(plan, effects=tuple(_effects(plan, state)))
@@ -211,51 +203,6 @@ def _find_block(state: AsyncQueueState, defaults: AsyncQueueDefaults) -> str:
             "create one, as `servedeck adopt` does."
         )
     return ""
-
-
-async def _with_secret(
-    connection: Connection,
-    plan: AsyncQueuePlan,
-    state: AsyncQueueState,
-    defaults: AsyncQueueDefaults,
-) -> AsyncQueuePlan:
-    """The plan with what becomes of the Secret."""
-    source = PasswordSource.parse(defaults.store_secret)
-    if (secret := state.secret) is not None:
-        return replace(plan, warnings=await _secret_warnings(connection, secret, source))
-    namespace, serving = state.namespace, state.serving
-    try:
-        if source is not None:
-            await read_password(connection, source)
-        # Not with the real keys, which are made when it is created.
-        sample = secret_manifest(namespace, serving, dict.fromkeys(SECRET_KEYS, "eA=="))
-        await create_secret(connection, sample, dry_run=True)
-    except PasswordError as error:
-        return replace(plan, blocked=one_line(sanitize(str(error))))
-    except ApiError as error:
-        return replace(plan, blocked=rejection_text(error))
-    return replace(plan, creates_secret=True, password_from=str(source or ""))
-
-
-async def _secret_warnings(
-    connection: Connection, secret: JsonObject, source: PasswordSource | None
-) -> tuple[str, ...]:
-    """That the password in the gateway's Secret is not that of the platform: it is not overwritten,
-    and where that of the platform may not be read, nothing is said."""
-    if source is None:
-        return ()
-    try:
-        wanted = await read_password(connection, source)
-    except PasswordError:
-        return ()
-    if as_mapping(secret, "data").get(VALKEY_PASSWORD_KEY) == wanted:
-        return ()
-    name = as_str(as_mapping(secret, "metadata").get("name"))
-    text = (
-        f"{VALKEY_PASSWORD_KEY} in Secret {name} is not the password in Secret "
-        f"{source.namespace}/{source.name}; change it there, and restart the gateway."
-    )
-    return (one_line(sanitize(text)),)
 
 
 def _gateway_writes(
@@ -336,10 +283,7 @@ def _route_warnings(state: AsyncQueueState) -> Iterator[str]:
 
 
 def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
-    if plan.creates_secret:
-        copied = f", and the password of Valkey, from Secret {plan.password_from}"
-        copied = copied if plan.password_from else ""
-        yield f"Secret {state.serving}{ASYNC_SUFFIX} is created, with random keys{copied}."
+    yield from secret_effects(plan)
     created = [one.ref for one in plan.writes if one.live is None]
     changed = [one.ref for one in plan.writes if one.live is not None]
     if created:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -32,11 +33,19 @@ class AsyncGateways:
     """A gateway for each serving whose gateway has Pods in the store.
 
     `folder` is where their files are; it must be removed with the demo. Nothing is imported or
-    started before the first request.
+    started before the first request. `callers`: the servings whose gateways get requests of the
+    demo's own once they have started, and whether more come later.
     """
 
-    def __init__(self, store: ObjectStore, nodes: Nodes, folder: Callable[[], Path]) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        nodes: Nodes,
+        folder: Callable[[], Path],
+        callers: Mapping[Key, bool] = MappingProxyType({}),
+    ) -> None:
         self._store = store
+        self._callers = callers
         self._nodes = nodes
         self._folder = folder
         self._processes: dict[Key, GatewayProcess] = {}
@@ -53,7 +62,11 @@ class AsyncGateways:
             module = await asyncio.to_thread(importlib.import_module, name)
             if key not in self._processes:
                 self._processes[key] = module.GatewayProcess(
-                    self._store, self._nodes, key, self._folder() / f"{key[0]}.{key[1]}"
+                    self._store,
+                    self._nodes,
+                    key,
+                    self._folder() / f"{key[0]}.{key[1]}",
+                    has_waves=self._callers.get(key),
                 )
         ports = await self._processes[key].ports()
         if port not in ports:

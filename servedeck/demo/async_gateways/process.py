@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from servedeck.demo.async_gateways.callers import Callers
 from servedeck.demo.async_gateways.nodes import HOST, Nodes
 from servedeck.demo.async_gateways.upstreams import StoreUpstreams
 from servedeck.demo.resources import CONFIGMAPS, SECRETS
@@ -41,7 +42,17 @@ class GatewayProcess:
     the instances that it was started for have ended, as with other settings. Its tasks stay in
     `folder`."""
 
-    def __init__(self, store: ObjectStore, nodes: Nodes, key: Key, folder: Path) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        nodes: Nodes,
+        key: Key,
+        folder: Path,
+        *,
+        has_waves: bool | None = None,
+    ) -> None:
+        """`has_waves`: see Callers; None for no callers of the demo's own."""
+        self._callers = None if has_waves is None else Callers(key[1], has_waves=has_waves)
         self._store = store
         self._nodes = nodes
         self._namespace, self._serving = key
@@ -129,10 +140,15 @@ class GatewayProcess:
                     DELIVER_PORT: gateway.admin_port,
                 }
             )
+            url = f"http://{HOST}:{gateway.public_port}"
+            callers = asyncio.create_task(self._callers.call(url)) if self._callers else None
             try:
                 await self._wait_for_end(gateway)
             finally:
                 self._set_ports({})
+                if callers is not None:
+                    callers.cancel()
+                    await asyncio.gather(callers, return_exceptions=True)
 
     async def _wait_for_end(self, gateway: Gateway) -> None:
         """Raises GatewayError if a part of it fails."""

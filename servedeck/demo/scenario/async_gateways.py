@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from servedeck import __version__
 from servedeck.demo.resources import (
     CONFIGMAPS,
     DEPLOYMENTS,
@@ -19,6 +18,7 @@ from servedeck.demo.resources import (
     SERVICEACCOUNTS,
     SERVICES,
 )
+from servedeck.demo.scenario import cluster_objects
 from servedeck.demo.scenario.cluster_objects import ResourceObject
 from servedeck.demo.scenario.serving_objects import mark_applied, with_defaults
 from servedeck.demo.store.objects import Json, Key
@@ -27,14 +27,16 @@ from servedeck.serving.objects import async_gateway, async_routes
 
 ASYNC_SERVINGS: tuple[Key, ...] = (("npu-lab", "exaone-35-78b"), ("chat", "llama-33-70b"))
 """One that answers as usual, and one that is slow and fails now and then."""
+CALLED_SERVINGS: Mapping[Key, bool] = dict(zip(ASYNC_SERVINGS, (False, True), strict=True))
+"""Those whose gateways get requests of the demo's own, and whether more come after the first."""
 HOURS_AGO = 5.0
 """When they were turned on."""
 
 PLATFORM = async_gateway.AsyncPlatform(
-    image=f"registry.acme.example/platform/servedeck-gateway:{__version__}",
-    store="valkey://valkey.platform:6379",
-    replicas=1,
+    image=cluster_objects.ASYNC_IMAGE, store=cluster_objects.ASYNC_STORE, replicas=1
 )
+_SETTINGS = {ASYNC_SERVINGS[1]: async_gateway.AsyncQueueSettings(pod_concurrency=1)}
+"""With two Pods, two tasks at once: the others wait."""
 _RESOURCES = {
     one.kind: one
     for one in (
@@ -52,7 +54,7 @@ _RESOURCES = {
 
 def turn_on(store: ObjectStore, key: Key) -> None:
     """Create the gateway of a serving, and send its route's asynchronous requests there."""
-    for resource, obj in _objects(key):
+    for resource, obj in _objects(store, key):
         store.create(resource, obj)
 
     def add_rules(route: Json) -> None:
@@ -62,20 +64,29 @@ def turn_on(store: ObjectStore, key: Key) -> None:
     store.mutate(HTTP_ROUTES, *key, add_rules)
 
 
-def _objects(key: Key) -> Iterator[ResourceObject]:
+def _objects(store: ObjectStore, key: Key) -> Iterator[ResourceObject]:
     namespace, name = key
-    settings = async_gateway.AsyncQueueSettings()
+    settings = _SETTINGS.get(key, async_gateway.AsyncQueueSettings())
     built = async_gateway.build_async_gateway(namespace, name, PLATFORM, settings)
-    yield with_defaults(SECRETS, _secret(namespace, name, built[0]["metadata"]["labels"]))
+    password = store.get(SECRETS, *cluster_objects.ASYNC_STORE_SECRET)["data"]["password"]
+    labels = built[0]["metadata"]["labels"]
+    secret = _secret(namespace, name, labels, password)
+    yield with_defaults(SECRETS, secret)
+    view_secret = {
+        "metadata": {**secret["metadata"], "name": async_routes.async_view_secret_name(name)},
+        "data": {async_gateway.VIEW_KEY: secret["data"][async_gateway.VIEW_KEY]},
+    }
+    yield with_defaults(SECRETS, view_secret)
     for obj in built:
         resource = _RESOURCES[obj["kind"]]
         yield with_defaults(resource, mark_applied(resource, obj))
 
 
-def _secret(namespace: str, name: str, labels: Json) -> Json:
+def _secret(namespace: str, name: str, labels: Json, password: str) -> Json:
     """Random as in a cluster: the gateway's ports are open to other users of this machine."""
-    keys = (*async_gateway.SECRET_KEYS, async_gateway.VALKEY_PASSWORD_KEY)
+    keys = async_gateway.SECRET_KEYS
     data = {one: base64.b64encode(secrets.token_hex(32).encode()).decode() for one in keys}
+    data[async_gateway.VALKEY_PASSWORD_KEY] = password
     metadata = {
         "namespace": namespace,
         "name": async_routes.async_gateway_name(name),

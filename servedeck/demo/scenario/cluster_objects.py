@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import secrets
 from collections.abc import Iterator
 
+from servedeck import __version__
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE
 from servedeck.demo.resources import (
     CONFIGMAPS,
@@ -25,6 +27,9 @@ ResourceObject = tuple[Resource, Json]
 
 HOST = "serving.acme.example"
 GATEWAY = ("platform", "serving-gateway")
+ASYNC_IMAGE = f"registry.acme.example/platform/servedeck-gateway:{__version__}"
+ASYNC_STORE = "valkey://valkey.platform:6379"
+ASYNC_STORE_SECRET = ("platform", "valkey")
 MONITORING_NAMESPACE = "monitoring"
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 TOKEN_SECRET = "hf-token"  # noqa: S105 - the name of a Secret
@@ -110,9 +115,27 @@ def base_objects() -> Iterator[ResourceObject]:
         CONFIGMAPS,
         {
             "metadata": {"namespace": PLATFORM_NAMESPACE, "name": PLATFORM_CONFIGMAP},
-            "data": {"endpoint_host": HOST, "gateway": "/".join(GATEWAY)},
+            "data": {
+                "endpoint_host": HOST,
+                "gateway": "/".join(GATEWAY),
+                "async_image": ASYNC_IMAGE,
+                "async_store": ASYNC_STORE,
+                "async_store_secret": "/".join(ASYNC_STORE_SECRET),
+            },
         },
     )
+    yield _store_secret()
+
+
+def _store_secret() -> ResourceObject:
+    """The password of the Valkey that async gateways would use."""
+    namespace, name = ASYNC_STORE_SECRET
+    password = base64.b64encode(secrets.token_hex(16).encode()).decode()
+    return SECRETS, {
+        "metadata": {"namespace": namespace, "name": name},
+        "type": "Opaque",
+        "data": {"password": password},
+    }
 
 
 def prometheus_objects() -> Iterator[ResourceObject]:

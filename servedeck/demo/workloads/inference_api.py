@@ -19,6 +19,11 @@ _JSON = {"content-type": "application/json"}
 _TEXT = {"content-type": "text/plain; charset=utf-8"}
 _PHRASES = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
             405: "Method Not Allowed", 503: "Service Unavailable"}  # fmt: skip
+SLOW_MODEL, FAILING_MODEL, UNRELIABLE_MODEL = "slow", "failing", "unreliable"
+"""Each server knows these models besides its own, to try out an async queue: one takes
+`_SLOW_SECONDS`, one is always answered with 503, and one half of the time."""
+_SLOW_SECONDS = 20.0
+_TRIAL_MODELS = (SLOW_MODEL, FAILING_MODEL, UNRELIABLE_MODEL)
 _DIMENSIONS = 1024
 _SPREAD = _DIMENSIONS**-0.5
 _SENTENCES = (
@@ -92,6 +97,13 @@ def _fails(instance: SimulatedInstance) -> bool:
     return instance.rng(("fails", number)).random() < instance.plan.failing
 
 
+def _model_fails(instance: SimulatedInstance, model: str) -> bool:
+    if model == UNRELIABLE_MODEL:
+        number = len(instance.logged_requests)
+        return instance.rng(("unreliable", number)).random() < 0.5
+    return model == FAILING_MODEL
+
+
 def _models(instance: SimulatedInstance) -> Json:
     server = instance.server
     return {
@@ -119,7 +131,8 @@ def _parse_body(instance: SimulatedInstance, request: ProxyRequest) -> Json | Pr
     if not isinstance(body, dict):
         return _error_response(400, "The body of the request must be a JSON object")
     body["model"] = model = body.get("model") or instance.server.served_name
-    if model != instance.server.served_name and instance.server.engine != FURIOSA:
+    known = (instance.server.served_name, *_TRIAL_MODELS)
+    if model not in known and instance.server.engine != FURIOSA:
         return _error_response(404, f"The model `{model}` does not exist.", "NotFoundError")
     return body
 
@@ -153,6 +166,8 @@ async def _complete(
     if isinstance(body, ProxyResponse):
         return body
     model = body["model"]
+    if _model_fails(instance, model):
+        return _error_response(503, f"The model `{model}` is overloaded, try again later")
     prompt = _prompt(body, chat=chat)
     if prompt is None:
         field = "messages" if chat else "prompt"
@@ -176,13 +191,16 @@ async def _complete(
         "total_tokens": sum(used),
         "completion_tokens": used[1],
     }
+    first, between = instance.first_token.median, instance.inter_token.median
+    if model == SLOW_MODEL:
+        first = between = _SLOW_SECONDS / (len(tokens) + 1)
     if body.get("stream"):
         wants = bool((body.get("stream_options") or {}).get("include_usage"))
         chunks = _stream(
-            instance, clock, frame, tokens, reason, usage if wants else None, chat=chat
+            clock, frame, tokens, reason, usage if wants else None, (first, between), chat=chat
         )
         return ProxyResponse(200, {"content-type": "text/event-stream; charset=utf-8"}, chunks)
-    await clock.sleep(instance.first_token.median + instance.inter_token.median * len(tokens))
+    await clock.sleep(first + between * len(tokens))
     text = "".join(tokens)
     choice: Json = {"index": 0, "logprobs": None, "finish_reason": reason}
     choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
@@ -191,15 +209,17 @@ async def _complete(
 
 
 async def _stream(
-    instance: SimulatedInstance,
     clock: Clock,
     frame: Json,
     tokens: list[str],
     reason: str,
     usage: Json | None,
+    delays: tuple[float, float],
     *,
     chat: bool,
 ) -> AsyncIterator[bytes]:
+    """`delays`: seconds before the first token, and before each of the others."""
+    first, between = delays
     kind = "chat.completion.chunk" if chat else "text_completion"
 
     def event(choices: list[Json], **more: object) -> bytes:
@@ -210,11 +230,11 @@ async def _stream(
         inner: Json = {"delta": {**role, "content": text}} if chat else {"text": text}
         return {"index": 0, **inner, "logprobs": None, "finish_reason": end}
 
-    await clock.sleep(instance.first_token.median)
+    await clock.sleep(first)
     if chat:
         yield event([choice("", None, role="assistant")])
     for token in tokens:
-        await clock.sleep(instance.inter_token.median)
+        await clock.sleep(between)
         yield event([choice(token, None)])
     yield event([choice("", reason)])
     if usage is not None:

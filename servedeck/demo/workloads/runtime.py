@@ -107,12 +107,15 @@ class NodeRuntime:
         )
 
     def gateway_instances(self, namespace: str, serving: str) -> frozenset[str]:
-        """The instances of the serving's async gateway that run now, by their keys."""
+        """The instances of the serving's async gateway that run now, by their keys. Those of a Pod
+        that is being deleted do not count: nothing leads to it, and another may run with new keys.
+        """
         now = self._clock.time()
         return frozenset(
             one.key
             for pod in self._kubelet.pods(namespace)
             if (pod["metadata"].get("labels") or {}).get(ASYNC_LABEL) == serving
+            and not pod["metadata"].get("deletionTimestamp")
             for one in self._kubelet.instances(pod["metadata"]["uid"])
             if one.server.is_async_gateway and one.listens(now)
         )

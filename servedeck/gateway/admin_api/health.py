@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from time import monotonic
 
@@ -90,11 +89,13 @@ class Health:
         store = self._context.store
         try:
             async with asyncio.timeout(self._context.settings.store_timeout):
-                counts, oldest = await asyncio.gather(store.counts(), store.oldest_pending())
+                counts, oldest, now = await asyncio.gather(
+                    store.counts(), store.oldest_pending(), store.time()
+                )
         except (StoreError, TimeoutError):
             return _gauge("store_up", "Whether the store answers.", {"": 0})
         states = ("pending", "processing", "completed", "failed", "cancelled")
-        age = 0.0 if oldest is None else max(time.time() - oldest, 0.0)
+        age = 0.0 if oldest is None else max(now - oldest, 0.0)
         return (
             _gauge("store_up", "Whether the store answers.", {"": 1})
             + _gauge(

@@ -16,7 +16,8 @@ from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, a
 CALLER_PORT, ADMIN_PORT, DELIVER_PORT = 8080, 8081, 8082
 SETTINGS_KEY = "gateway.yaml"
 """Of the ConfigMap."""
-SECRET_KEYS = ("secret", "admin-key", "view-key")
+VIEW_KEY = "view-key"
+SECRET_KEYS = ("secret", "admin-key", VIEW_KEY)
 """Of the Secret: random, made once, and never changed while tasks are stored."""
 VALKEY_PASSWORD_KEY = "valkey-password"  # noqa: S105 - the name of a key
 SETTINGS_ANNOTATION = "servedeck.dev/settings"

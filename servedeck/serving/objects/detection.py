@@ -21,6 +21,7 @@ from servedeck.serving.conventions import (
     TRANSFORMER_CONTAINER,
 )
 from servedeck.serving.objects import kserve
+from servedeck.serving.objects.async_routes import async_gateway_name
 from servedeck.serving.objects.model_sources import find_model_source
 from servedeck.serving.objects.records import Container, PodTemplate, ProbeAction, Workload
 from servedeck.serving.quantity import parse_quantity
@@ -149,6 +150,18 @@ def is_managed(deployment: Workload) -> bool:
     """Whether the Deployment has servedeck's labels."""
     labels = deployment.metadata.labels
     return SERVING_LABEL in labels and labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
+
+
+def find_async_serving(deployment: Workload) -> str:
+    """Name of the serving whose async gateway the Deployment is; "" if it is none."""
+    metadata = deployment.metadata
+    serving = metadata.labels.get(ASYNC_LABEL, "")
+    is_gateway = (
+        bool(serving)
+        and metadata.labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
+        and metadata.name == async_gateway_name(serving)
+    )
+    return serving if is_gateway else ""
 
 
 # -- one of its properties --------------------------------------------------------------------

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from servedeck import __version__
 from servedeck.async_queue.tasks import StateCounts
 from servedeck.changes.async_queue.plan import AsyncQueueAction, AsyncQueueOptions, AsyncQueuePlan
-from servedeck.changes.async_queue.secrets import PasswordSource, secret_manifest
+from servedeck.changes.async_queue.secrets import (
+    PasswordSource,
+    has_view_key,
+    secret_manifest,
+    view_secret_manifest,
+)
 from servedeck.changes.async_queue.state import AsyncQueueState, gateway_refs, why_not_available
 from servedeck.changes.async_queue.turn_off import list_deletions, tasks_sentences
 from servedeck.changes.async_queue.turn_on import (
@@ -115,7 +120,7 @@ def make_state(*kinds: str, labels: dict[str, str] | None = None) -> AsyncQueueS
 def test_nothing_is_off() -> None:
     state = make_state()
     assert state.is_off and not state.own and not state.accepts_tasks
-    assert len(state.missing) == 10
+    assert len(state.missing) == 11
 
 
 def test_an_object_of_another_serving_is_foreign() -> None:
@@ -135,22 +140,39 @@ def test_tasks_may_be_there_while_the_gateway_or_the_service_of_callers_is() -> 
 def test_the_service_of_callers_is_deleted_first_and_the_secret_last() -> None:
     kinds = {one.kind for one in gateway_refs("chat", "llama")}
     found = [one.target for one in list_deletions(make_state(*kinds))]
-    assert found[0] == "Service llama-async" and found[-1] == "Secret llama-async"
+    assert found[0] == "Service llama-async"
+    assert found[-2:] == ["Secret llama-async-view", "Secret llama-async"]
     assert found.index("Service llama-async-admin") > found.index("Service llama-async")
-    assert len(found) == 10
+    assert len(found) == 11
 
 
 def test_a_secret_of_others_with_the_keys_is_used() -> None:
     state = make_state("Secret", labels={"a": "b"})
-    [ref] = state.foreign
-    whole = {**(state.objects[ref] or {}), "data": dict.fromkeys(SECRET_KEYS, "eA==")}
-    assert replace(state, objects={**state.objects, ref: whole}).foreign == []
+    ref, view_ref = state.foreign
+
+    def with_data(ref: ObjectRef, **data: str) -> AsyncQueueState:
+        obj = {**(state.objects[ref] or {}), "data": data}
+        return replace(state, objects={**state.objects, ref: obj})
+
+    state = with_data(ref, **dict.fromkeys(SECRET_KEYS, "eA=="))
+    assert state.foreign == [view_ref]
+    assert with_data(view_ref, **{"view-key": "eQ=="}).foreign == [view_ref]
+    assert with_data(view_ref, **{"view-key": "eA=="}).foreign == []
 
 
 def test_the_manifest_of_a_secret_belongs_to_the_serving() -> None:
     found = secret_manifest("chat", "llama", {"a": "b"})
     assert found["metadata"]["name"] == "llama-async"
     assert OWN.items() <= found["metadata"]["labels"].items()
+
+
+def test_the_secret_for_viewers_has_the_view_key_alone() -> None:
+    found = view_secret_manifest("chat", "llama", "eA==")
+    assert found["metadata"]["name"] == "llama-async-view" and found["data"] == {"view-key": "eA=="}
+    assert OWN.items() <= found["metadata"]["labels"].items()
+    assert has_view_key(found, {"data": {"view-key": "eA=="}})
+    assert not has_view_key(found, {"data": {"view-key": "eQ=="}})
+    assert not has_view_key({"data": {}}, {"data": {}}) and not has_view_key(found, None)
 
 
 def gateway(**status: Any) -> dict[str, Any]:
