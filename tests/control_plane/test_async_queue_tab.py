@@ -113,7 +113,7 @@ async def test_a_thousand_tasks_half_of_which_fail_are_retried_and_drained(
     await tab.press("N")
     await tab.wait_for_text("Retry 500 tasks", "500 tasks now")
     # They were submitted with credentials, which are deleted.
-    await tab.press("c", "y")
+    await tab.press("w", "y")
     await tab.wait_for_text("500 tasks retried", "Failed 0", "Completed 1,000")
     await tab.wait_for_text("No task is Failed.")
     states = Counter(one.state for one in await gateway.stored_tasks())

@@ -156,6 +156,7 @@ class QueuePane(TaskActionPane):
                 table.select(rows[-1].key)
             elif live.is_following:
                 table.select(rows[0].key)
+        if live is not None:
             self._load_after_if_needed(live)
         self._note_visible()
         table.set_class(live is not None and live.lost_at is not None, "-stale")
