@@ -284,7 +284,7 @@ class LiveQueue:
             except NotInstalledError as error:
                 # Asked again, as its objects come one after the other when it is turned on.
                 self._cursor, self.status, delay = "", None, _UNAVAILABLE_SECONDS
-                self.set_query(self._query, oldest_first=self._oldest_first)
+                self._forget_tasks()
                 self._set_phase(LivePhase.OFF, error)
             except NotPermittedError as error:
                 delay = _UNAVAILABLE_SECONDS
@@ -301,6 +301,13 @@ class LiveQueue:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._retry.wait()
+
+    def _forget_tasks(self) -> None:
+        """Where the queue is off nobody has them, and one that is turned on has its own."""
+        self.set_query(self._query, oldest_first=self._oldest_first)
+        if self._wanted_window is not None:
+            self._window, self._wanted_window = self._wanted_window, None
+            self._shown_oldest_first = self._oldest_first
 
     def _set_phase(self, phase: LivePhase, error: Exception) -> None:
         if self.lost_at is None and self._offset is not None:

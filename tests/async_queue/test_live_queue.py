@@ -294,7 +294,7 @@ async def test_a_queue_that_is_turned_off_and_on_begins_again() -> None:
         api.failure = NotInstalledError("The async queue is off.")
         api.cut.set()
         await wait_until(lambda: live.phase is LivePhase.OFF)
-        assert live.status is None
+        assert live.status is None and not live.tasks
         api.queue = queue = FakeQueue()
         other = queue.submit(path="/other").id
         api.failure = None

@@ -230,6 +230,29 @@ async def test_f_goes_through_the_states_and_esc_back_to_all(driver, monkeypatch
         assert isinstance(driver.app.screen, ServingScreen)
 
 
+async def test_where_all_that_was_loaded_no_longer_matches_the_rest_is(driver, monkeypatch):
+    queue = driver.queue
+    ids = fill(queue, 300)
+    for id in ids:
+        queue.claim(id)
+        queue.end(id, TaskState.FAILED)
+    async with driver.open(monkeypatch):
+        await driver.press("b", "b")
+        await driver.wait_for_text("[Failed 300]")
+        await driver.wait_for(lambda: driver.ids, "failed tasks")
+        gone = list(driver.ids)
+        assert len(gone) < 300, "or nothing is left to load"
+        for id in gone:
+            queue.redrive(id)
+        rest = ids[len(gone) :]
+        await driver.wait_for(
+            lambda: driver.ids and driver.ids == rest[: len(driver.ids)], "the rest"
+        )
+        for id in rest:
+            queue.redrive(id)
+        await driver.wait_for_text("No task is Failed.")
+
+
 async def test_a_click_on_a_count_chooses_the_state(driver, monkeypatch):
     ids = one_of_each(driver.queue)
     async with driver.open(monkeypatch):

@@ -131,7 +131,8 @@ class QueuePane(TaskActionPane):
     # -- what is shown ------------------------------------------------------------------------
 
     def _on_live_change(self) -> None:
-        if self.is_active and self.is_mounted:
+        # While it is removed, its parts are gone before it is, and it is displayed no more.
+        if self.is_active and self.is_mounted and self.display:
             self._update()
 
     def _show_marks(self) -> None:
@@ -157,6 +158,7 @@ class QueuePane(TaskActionPane):
                 table.select(rows[-1].key)
             elif live.is_following:
                 table.select(rows[0].key)
+        if live is not None:
             self._load_after_if_needed(live)
         if before not in (None, table.cursor_key):
             self._moved_at = monotonic()
