@@ -118,7 +118,9 @@ class QueueDashboard:
     def chosen_state(self) -> str:
         """The state in brackets above the tasks."""
         for y in range(12):
-            match = re.search(r"\[(All|Pending|Processing|Completed|Failed|Cancelled)\b", self._text(y))
+            match = re.search(
+                r"\[(All|Pending|Processing|Completed|Failed|Cancelled)\b", self._text(y)
+            )
             if match is not None:
                 return match[1]
         return ""

@@ -351,9 +351,7 @@ def _create_serving(plane: ControlPlane, admin_port: int, keys: dict[str, str]) 
         "addresses": [{"ip": host, "targetRef": reference}],
         "ports": [{"name": "http-admin", "port": admin_port, "protocol": "TCP"}],
     }
-    plane.create(
-        f"{core}/endpoints", {"metadata": {"name": _ADMIN_SERVICE}, "subsets": [subset]}
-    )
+    plane.create(f"{core}/endpoints", {"metadata": {"name": _ADMIN_SERVICE}, "subsets": [subset]})
     health = f"{core}/services/{_ADMIN_SERVICE}:80/proxy/readyz"
     wait_for(lambda: plane.request("GET", health), "the Service to lead to the gateway")
 

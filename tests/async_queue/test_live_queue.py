@@ -150,6 +150,61 @@ async def test_a_flood_of_new_tasks_leaves_no_hole() -> None:
         assert read < 500
 
 
+async def test_a_flood_is_shown_while_it_lasts() -> None:
+    """Whatever is shown stays until newer tasks can be, and each answer brings some."""
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    for _ in range(50):
+        queue.submit()
+    async with opened(queue, api) as live:
+        await settle(live, queue)
+        for _ in range(5):
+            newest, release = max(queue.tasks), closed_gate(api)
+            for _ in range(4):
+                for _ in range(150):
+                    queue.submit()
+                await wait_until(lambda: int(live._cursor) == len(queue.events))
+                assert live.tasks and live.newer == 0
+            release()
+            await wait_until(lambda newest=newest: live.tasks[0].id > newest)
+            assert len(live.tasks) >= 50
+        await settle(live, queue)
+        assert list(live.tasks) == expected(live, queue)
+
+
+async def test_tasks_that_change_before_each_read_are_shown() -> None:
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    async with opened(queue, api) as live:
+        await settle(live, queue)
+        release = closed_gate(api)
+        id = queue.submit().id
+        await wait_until(lambda: api.calls[-1][0] == "read_tasks")
+        queue.claim(id)
+        await wait_until(lambda: int(live._cursor) == len(queue.events))
+        next_release = closed_gate(api)
+        release()
+        await wait_until(lambda: len(live.tasks) == 1)
+        assert live.tasks[0].state is TaskState.PROCESSING
+        next_release()
+        await settle(live, queue)
+        assert list(live.tasks) == expected(live, queue)
+
+
+async def test_a_search_loses_no_hit_in_a_flood() -> None:
+    queue = FakeQueue()
+    wanted = [queue.submit(model="rare").id]
+    async with opened(queue) as live:
+        live.set_query(TaskQuery(None, "model:rare"))
+        await settle(live, queue)
+        for number in range(1000):
+            if number % 300 == 50:
+                wanted.append(queue.submit(model="rare").id)
+            queue.submit()
+        await settle(live, queue)
+        assert [task.id for task in live.tasks] == wanted[::-1]
+
+
 async def test_the_oldest_first_are_not_moved_by_new_tasks() -> None:
     queue = FakeQueue()
     first = queue.submit().id
