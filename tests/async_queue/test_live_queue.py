@@ -182,11 +182,11 @@ async def test_tasks_that_change_before_each_read_are_shown() -> None:
         await wait_until(lambda: api.calls[-1][0] == "read_tasks")
         queue.claim(id)
         await wait_until(lambda: int(live._cursor) == len(queue.events))
-        next_release = closed_gate(api)
         release()
+        release = closed_gate(api)
         await wait_until(lambda: len(live.tasks) == 1)
         assert live.tasks[0].state is TaskState.PROCESSING
-        next_release()
+        release()
         await settle(live, queue)
         assert list(live.tasks) == expected(live, queue)
 
