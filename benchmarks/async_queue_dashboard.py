@@ -88,12 +88,15 @@ class QueueDashboard:
         """Show the first tab."""
         self.press("1", lambda: not self.rows())
 
-    def press(self, key: str, has_effect: Callable[[], bool]) -> Press:
+    def press(
+        self, key: str, has_effect: Callable[[], bool], seconds: float = KEY_SECONDS
+    ) -> Press:
+        """Wait at most so many seconds for the effect."""
         cpu, at = self.terminal.run_seconds(), time.monotonic()
         self.terminal.send_keys(key)
-        shown = self.terminal.wait(has_effect, KEY_SECONDS)
+        shown = self.terminal.wait(has_effect, seconds)
         used = self.terminal.run_seconds() - cpu
-        return Press(1000 * ((shown or at + KEY_SECONDS) - at), 1000 * used)
+        return Press(1000 * ((shown or at + seconds) - at), 1000 * used)
 
     def rows(self) -> list[Row]:
         """The tasks on the screen, from the top."""

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,7 @@ from tests.control_plane.control_plane import ControlPlane, wait_for
 from tests.control_plane.processes import ProcessSpawner, terminate
 from tests.gateway.valkey_server import ValkeyServer
 from tests.waiting import WAIT_SECONDS, wait_until_sync
+from widgets.task_rows import short_id
 
 NAMESPACE, SERVING = "chat", "llama"
 HELD = 400
@@ -64,8 +65,8 @@ class Environment:
     public_port: int
     admin_url: str
     admin_key: str
-    held: Sequence[str]
-    """Ids of the tasks that stay pending, the newest first."""
+    held_ends: Mapping[str, str]
+    """Ids of the tasks that stay pending, by their ends as the tab shows them."""
     gateway: Sequence[psutil.Process]
     """Its processes, and that of its store."""
 
@@ -175,7 +176,7 @@ def run_environment(tasks: int) -> Iterator[Environment]:
             public_port,
             f"http://127.0.0.1:{admin_port}",
             keys["admin-key"],
-            held,
+            {short_id(id).lstrip("…"): id for id in held},
             processes,
         )
 
@@ -247,7 +248,7 @@ async def _fill(settings: dict[str, Any], count: int) -> list[str]:
         record = _record(attempt, "The inference server answered 503.")
         await store.retry(id, attempt, 86_400, record)
     await store.close()
-    return sorted(held, reverse=True)
+    return held
 
 
 async def _submit(store: TaskStore, models: dict[str, str]) -> None:
