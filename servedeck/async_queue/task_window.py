@@ -124,7 +124,14 @@ class TaskWindow:
     # -- range --------------------------------------------------------------------------------
 
     def close_at_newest(self) -> None:
-        """Tasks that are submitted from now on are counted, not loaded."""
+        """Tasks that are submitted from now on are counted, not loaded, nor are those that would
+        come above the newest one that is loaded."""
+        loaded = max(self._tasks, default="")
+        above = sum(1 for one in self._arriving if one > loaded)
+        if self.high is None and loaded and above:
+            self._lower_high(loaded)
+            self.newer = above
+            return
         newest = max(self.highest, *self._tasks, *self._unread, self.low or "")
         if self.high is None and self.low is not None and newest:
             self.high, self._is_cut_above, self.newer = newest, False, 0

@@ -130,6 +130,26 @@ async def test_what_comes_while_paused_is_counted_and_follows() -> None:
         assert len(live.tasks) == 7
 
 
+async def test_what_is_being_read_when_it_is_paused_moves_no_line() -> None:
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    first = [queue.submit().id for _ in range(3)]
+    async with opened(queue, api) as live:
+        await settle(live, queue)
+        release = closed_gate(api)
+        for _ in range(4):
+            queue.submit()
+        await wait_until(lambda: int(live._cursor) == len(queue.events))
+        live.set_following(False)
+        assert (live.newer, live.has_before) == (4, True)
+        release()
+        await settle(live, queue)
+        assert [task.id for task in live.tasks] == first[::-1]
+        live.set_following(True)
+        await settle(live, queue)
+        assert len(live.tasks) == 7 and not live.has_before
+
+
 async def test_a_flood_of_new_tasks_leaves_no_hole() -> None:
     """With more new tasks than can be read the window moves on, and says that older ones are
     left."""
