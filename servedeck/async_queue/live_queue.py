@@ -397,7 +397,7 @@ class LiveQueue:
         """Raises AsyncQueueError and ClusterError; then it is still wanted."""
         window = self._wanted_window or self._window
         oldest_first = self._oldest_first
-        limit = min(max(self._page_size, request.count), MAX_LOADED // 2)
+        limit = min(max(self._page_size, request.at_least), MAX_LOADED // 2)
         window.expect_page()
         try:
             page = await self._api.list_tasks(

@@ -41,7 +41,7 @@ class PageRequest(NamedTuple):
     oldest_first: bool
     is_new_range: bool = False
     """Whether it replaces what is loaded."""
-    count: int = 0
+    at_least: int = 0
     """Tasks that it has at least, if there are so many."""
 
 
@@ -278,9 +278,9 @@ class TaskWindow:
         count = len(self._tasks)
         if self._keeps_oldest:
             # A shorter text is below all that begin with it, so that the lowest is read, too.
-            return PageRequest((self.low or "")[:-2], True, is_new_range=True, count=count)
+            return PageRequest((self.low or "")[:-2], True, is_new_range=True, at_least=count)
         after = self.high + _LAST if self.high else ""
-        return PageRequest(after, oldest_first=False, is_new_range=True, count=count)
+        return PageRequest(after, oldest_first=False, is_new_range=True, at_least=count)
 
     def expect_page(self) -> None:
         """A page is asked for now: the events until it comes may concern it."""
