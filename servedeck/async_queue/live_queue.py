@@ -178,8 +178,9 @@ class LiveQueue:
 
     @property
     def newer(self) -> int:
-        """Tasks that were submitted since the newest one that is loaded."""
-        return self._window.newer
+        """Tasks that were submitted since the newest one that is loaded, while new ones are not
+        followed."""
+        return 0 if self.is_following and not self._oldest_first else self._window.newer
 
     @property
     def has_before(self) -> bool:
@@ -222,7 +223,9 @@ class LiveQueue:
         task_filter = parse_task_filter(fixed.text, now)
         self.asked_at = now
         self._query, self._oldest_first, self.is_following = query, oldest_first, True
-        self._wanted_window = TaskWindow(fixed, task_filter, keeps_oldest=oldest_first)
+        self._wanted_window = TaskWindow(
+            fixed, task_filter, keeps_oldest=oldest_first, highest=self._window.highest
+        )
         self._want(PageRequest("", oldest_first, is_new_range=True))
 
     def set_following(self, value: bool) -> None:
@@ -341,7 +344,7 @@ class LiveQueue:
             for listener in tuple(self._listeners):
                 for event in message.events:
                     listener(event.id)
-            if self._window.has_unread:
+            if self._window.has_unread or self._is_behind:
                 self._work.set()
             if changed[0]:
                 self._debouncer.request()
@@ -386,9 +389,12 @@ class LiveQueue:
             began = self._loop.time()
             try:
                 async with self._lock:
+                    pause = 0.0
+                    if self._wanted is None and self._is_behind:
+                        self._wanted = self._window.page_of_newest()
+                        pause = self._read_interval
                     if (request := self._wanted) is not None:
                         await self._load(request)
-                        pause = 0.0
                         if self._search_on():
                             pause = (self._loop.time() - began) * (1 / _SEARCH_SHARE - 1)
                     else:
@@ -403,7 +409,7 @@ class LiveQueue:
                 self.problem, pause = str(error), self._backoff.next_delay()
                 self._work.set()
             self._debouncer.request()
-            if self._wanted is not None or self._window.has_unread:
+            if self._wanted is not None or self._window.has_unread or self._is_behind:
                 self._work.set()
             if pause:
                 self._hurry.clear()
@@ -415,13 +421,13 @@ class LiveQueue:
         """Raises AsyncQueueError and ClusterError; then it is still wanted."""
         window = self._wanted_window or self._window
         oldest_first = self._oldest_first
-        limit = min(max(self._page_size, len(window.ascending())), MAX_LOADED // 2)
+        limit = min(max(self._page_size, request.at_least), MAX_LOADED // 2)
         window.expect_page()
         try:
             page = await self._api.list_tasks(
                 window.query,
                 after=request.after,
-                limit=limit if request.is_new_range else self._page_size,
+                limit=limit,
                 oldest_first=request.oldest_first,
             )
         except BaseException:
@@ -439,6 +445,11 @@ class LiveQueue:
             window.close_at_newest()
         window.trim(self._visible)
         self._debouncer.request()
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether the newest tasks are to be shown, and are not."""
+        return self.is_following and self._window.is_behind
 
     def _search_on(self) -> bool:
         """Ask for the next page if a search has not found a screen full yet; returns whether it

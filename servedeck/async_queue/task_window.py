@@ -17,9 +17,10 @@ from servedeck.async_queue.tasks import FeedEvent, Task, TaskPage, TaskState
 
 MAX_LOADED = 1000
 """Tasks that are loaded at most; about 1 KB each."""
-MAX_ARRIVING = 100
-"""New tasks that are read at once while the newest are shown. If more come, those between are left
-out of the range: nobody could read lines that pass so fast."""
+MAX_ARRIVING = 200
+"""New tasks that wait to be read while the newest are shown. If more come, the newest page is read
+in their place, and those between are left out of the range: nobody could read lines that pass so
+fast."""
 
 _LAST, _FIRST = "z", "0"
 """With them appended to it, a bound is just above an id: ids are hexadecimal and of one length."""
@@ -40,16 +41,23 @@ class PageRequest(NamedTuple):
     oldest_first: bool
     is_new_range: bool = False
     """Whether it replaces what is loaded."""
+    at_least: int = 0
+    """Tasks that it has at least, if there are so many."""
 
 
 class TaskWindow:
     """The tasks that match a query, with ids from `low` to `high`, both included."""
 
     def __init__(
-        self, query: TaskQuery, task_filter: TaskFilter, *, keeps_oldest: bool = False
+        self,
+        query: TaskQuery,
+        task_filter: TaskFilter,
+        *,
+        keeps_oldest: bool = False,
+        highest: str = "",
     ) -> None:
         """`keeps_oldest`: where more tasks come than are loaded, the newest are left out, not the
-        oldest."""
+        oldest. `highest` is that of an earlier window."""
         self.query = query
         self.low: str | None = None
         """"" if the oldest is loaded; None before anything is."""
@@ -61,7 +69,7 @@ class TaskWindow:
         self._keeps_oldest = keeps_oldest
         self._is_cut_above = False
         """Whether there may be tasks above `high` that no event has named."""
-        self._highest = ""
+        self.highest = highest
         """The highest id that an event has named."""
         self._tasks: dict[str, Task] = {}
         self._sorted: list[Task] | None = []
@@ -69,8 +77,9 @@ class TaskWindow:
         """What is known of a task includes the events up to this place."""
         self._unread: dict[str, int] = {}
         """Tasks of the range whose fields are to be read, with the number of the last event."""
-        self._arriving: set[str] = set()
-        """Those of them that are not loaded."""
+        self._arriving: dict[str, FeedEvent] = {}
+        """The last event of those of them that are not loaded."""
+        self._is_behind = False
         self._event_count = 0
         self._since_request: dict[str, FeedEvent] | None = None
         """The last event of each task since a page was asked for."""
@@ -89,7 +98,12 @@ class TaskWindow:
     @property
     def has_newer(self) -> bool:
         """Whether there may be tasks above the range."""
-        return self.high is not None and (self._is_cut_above or self._highest > self.high)
+        return self.high is not None and (self._is_cut_above or self.highest > self.high)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more new tasks came than could be read, so that the range no longer has them."""
+        return self._is_behind and self.high is not None
 
     @property
     def has_unread(self) -> bool:
@@ -110,8 +124,15 @@ class TaskWindow:
     # -- range --------------------------------------------------------------------------------
 
     def close_at_newest(self) -> None:
-        """Tasks that are submitted from now on are counted, not loaded."""
-        newest = max(self._highest, *self._tasks, *self._unread, self.low or "")
+        """Tasks that are submitted from now on are counted, not loaded, nor are those that would
+        come above the newest one that is loaded."""
+        loaded = max(self._tasks, default="")
+        above = sum(1 for one in self._arriving if one > loaded)
+        if self.high is None and loaded and above:
+            self._lower_high(loaded)
+            self.newer = above
+            return
+        newest = max(self.highest, *self._tasks, *self._unread, self.low or "")
         if self.high is None and self.low is not None and newest:
             self.high, self._is_cut_above, self.newer = newest, False, 0
 
@@ -158,7 +179,7 @@ class TaskWindow:
         has_changed = False
         for event in events:
             self._event_count += 1
-            self._highest = max(self._highest, event.id)
+            self.highest = max(self.highest, event.id)
             if self._since_request is not None:
                 self._since_request[event.id] = event
             if self.high is not None and event.id > self.high and _is_submission(event):
@@ -178,14 +199,19 @@ class TaskWindow:
         if task is not None:
             self._set(_advance(task, event), self._orders[id])
             return True
-        self._arriving.add(id)
-        if len(self._arriving) > 2 * MAX_ARRIVING and self.high is None:
-            order = sorted(self._arriving)
+        self._arriving[id] = event
+        if len(self._arriving) > MAX_ARRIVING and self.high is None:
             if self._keeps_oldest:
-                self._lower_high(order[MAX_ARRIVING - 1])
+                self._lower_high(sorted(self._arriving)[MAX_ARRIVING // 2 - 1])
             else:
-                self._raise_low(order[-MAX_ARRIVING])
+                self._fall_behind()
         return False
+
+    def _fall_behind(self) -> None:
+        """Leave out new tasks; what is shown stays until the newest page is read."""
+        count, self._is_behind = len(self._arriving), True
+        self._lower_high(max(self._tasks, default=min(self._arriving)))
+        self.newer = count - len(self._arriving)
 
     # -- reading tasks ------------------------------------------------------------------------
 
@@ -194,8 +220,8 @@ class TaskWindow:
         for `put`."""
         if len(self._unread) <= limit:
             return dict(self._unread)
-        first = sorted(self._arriving | (self._unread.keys() & set(visible)), reverse=True)
-        found = {id: self._unread[id] for id in first[:limit]}
+        first = self._arriving.keys() | (self._unread.keys() & set(visible))
+        found = {id: self._unread[id] for id in sorted(first, reverse=True)[:limit]}
         for id, number in self._unread.items():
             if len(found) >= limit:
                 break
@@ -213,10 +239,18 @@ class TaskWindow:
         found = {task.id: task for task in page.items}
         has_changed = False
         for id, number in asked.items():
-            if self._unread.get(id) != number:
-                continue  # it left the range, or has changed meanwhile and is read again
             task = found.get(id)
-            if task is not None and self._matches(task):
+            if task is not None and not self._matches(task):
+                task = None
+            if self._unread.get(id) != number:
+                # It left the range, or has changed meanwhile and is read again. One that is not
+                # loaded yet is shown already: it may change again before each read.
+                event = self._arriving.get(id)
+                if task is not None and event is not None:
+                    is_newer = feed_order(event.cursor) > order
+                    self._set(_advance(task, event) if is_newer else task, order)
+                    has_changed = True
+            elif task is not None:
                 has_changed |= self._tasks.get(id) != task
                 self._set(task, order)
                 del self._unread[id]
@@ -234,13 +268,19 @@ class TaskWindow:
         """The tasks next to the oldest that is loaded."""
         return PageRequest(self.low or "", oldest_first=False)
 
+    def page_of_newest(self) -> PageRequest:
+        """What is read once the window is behind: the newest tasks, or of a search, whose hits may
+        be few and far between, those that follow."""
+        return self.page_above() if self.query.text else PageRequest("", False, is_new_range=True)
+
     def page_again(self) -> PageRequest:
         """What is loaded, from its end that is shown first."""
+        count = len(self._tasks)
         if self._keeps_oldest:
             # A shorter text is below all that begin with it, so that the lowest is read, too.
-            return PageRequest((self.low or "")[:-2], oldest_first=True, is_new_range=True)
+            return PageRequest((self.low or "")[:-2], True, is_new_range=True, at_least=count)
         after = self.high + _LAST if self.high else ""
-        return PageRequest(after, oldest_first=False, is_new_range=True)
+        return PageRequest(after, oldest_first=False, is_new_range=True, at_least=count)
 
     def expect_page(self) -> None:
         """A page is asked for now: the events until it comes may concern it."""
@@ -261,6 +301,7 @@ class TaskWindow:
             self.high, self._is_cut_above, self.newer = page.next or None, True, 0
         else:
             self.low = page.next
+        self._is_behind &= self.high is not None and not request.is_new_range
         order = feed_order(page.feed)
         for task in page.items:
             known = self._tasks.get(task.id)
@@ -292,12 +333,12 @@ class TaskWindow:
     def _set(self, task: Task, order: Order) -> None:
         self._tasks[task.id] = task
         self._orders[task.id] = order
-        self._arriving.discard(task.id)
+        self._arriving.pop(task.id, None)
         self._sorted = None
 
     def _remove(self, id: str) -> bool:
         self._unread.pop(id, None)
-        self._arriving.discard(id)
+        self._arriving.pop(id, None)
         self._orders.pop(id, None)
         if self._tasks.pop(id, None) is None:
             return False

@@ -20,6 +20,7 @@ def is_settled(live: LiveQueue) -> bool:
         live.phase is LivePhase.LIVE
         and not live.is_loading
         and not window.has_unread
+        and not live._is_behind
         and not live._lock.locked()
     )
 

@@ -131,6 +131,26 @@ async def test_what_comes_while_paused_is_counted_and_follows() -> None:
         assert len(live.tasks) == 7
 
 
+async def test_what_is_being_read_when_it_is_paused_moves_no_line() -> None:
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    first = [queue.submit().id for _ in range(3)]
+    async with opened(queue, api) as live:
+        await settle(live, queue)
+        release = closed_gate(api)
+        for _ in range(4):
+            queue.submit()
+        await wait_until(lambda: int(live._cursor) == len(queue.events))
+        live.set_following(False)
+        assert (live.newer, live.has_before) == (4, True)
+        release()
+        await settle(live, queue)
+        assert [task.id for task in live.tasks] == first[::-1]
+        live.set_following(True)
+        await settle(live, queue)
+        assert len(live.tasks) == 7 and not live.has_before
+
+
 async def test_a_flood_of_new_tasks_leaves_no_hole() -> None:
     """With more new tasks than can be read the window moves on, and says that older ones are
     left."""
@@ -149,6 +169,61 @@ async def test_a_flood_of_new_tasks_leaves_no_hole() -> None:
         assert 100 <= len(live.tasks) <= 250
         read = sum(len(call[1]) for call in api.calls if call[0] == "read_tasks")
         assert read < 500
+
+
+async def test_a_flood_is_shown_while_it_lasts() -> None:
+    """Whatever is shown stays until newer tasks can be, and each answer brings some."""
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    for _ in range(50):
+        queue.submit()
+    async with opened(queue, api) as live:
+        await settle(live, queue)
+        for _ in range(5):
+            newest, release = max(queue.tasks), closed_gate(api)
+            for _ in range(4):
+                for _ in range(150):
+                    queue.submit()
+                await wait_until(lambda: int(live._cursor) == len(queue.events))
+                assert live.tasks and live.newer == 0
+            release()
+            await wait_until(lambda newest=newest: live.tasks[0].id > newest)
+            assert len(live.tasks) >= 50
+        await settle(live, queue)
+        assert list(live.tasks) == expected(live, queue)
+
+
+async def test_tasks_that_change_before_each_read_are_shown() -> None:
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    async with opened(queue, api) as live:
+        await settle(live, queue)
+        release = closed_gate(api)
+        id = queue.submit().id
+        await wait_until(lambda: api.calls[-1][0] == "read_tasks")
+        queue.claim(id)
+        await wait_until(lambda: int(live._cursor) == len(queue.events))
+        release()
+        release = closed_gate(api)
+        await wait_until(lambda: len(live.tasks) == 1)
+        assert live.tasks[0].state is TaskState.PROCESSING
+        release()
+        await settle(live, queue)
+        assert list(live.tasks) == expected(live, queue)
+
+
+async def test_a_search_loses_no_hit_in_a_flood() -> None:
+    queue = FakeQueue()
+    wanted = [queue.submit(model="rare").id]
+    async with opened(queue) as live:
+        live.set_query(TaskQuery(None, "model:rare"))
+        await settle(live, queue)
+        for number in range(1000):
+            if number % 300 == 50:
+                wanted.append(queue.submit(model="rare").id)
+            queue.submit()
+        await settle(live, queue)
+        assert [task.id for task in live.tasks] == wanted[::-1]
 
 
 async def test_the_oldest_first_are_not_moved_by_new_tasks() -> None:

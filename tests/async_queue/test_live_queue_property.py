@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servedeck.async_queue import task_window
 from servedeck.async_queue.queue_api import TaskQuery
 from servedeck.async_queue.tasks import TaskState
 from tests.async_queue.fake_queue import FakeQueue, FakeQueueApi
@@ -107,6 +109,21 @@ async def run_steps(
         gates.clear()
 
     api.before_answer = gate
+    with pytest.MonkeyPatch.context() as patch:
+        if len(steps) % 3 == 0:
+            patch.setattr(task_window, "MAX_ARRIVING", 8)  # so that some are a flood
+        await _run_steps(steps, query, queue, api, release, oldest_first=oldest_first)
+
+
+async def _run_steps(
+    steps: list[Step],
+    query: tuple[TaskState | None, str],
+    queue: FakeQueue,
+    api: FakeQueueApi,
+    release: Callable[[], None],
+    *,
+    oldest_first: bool,
+) -> None:
     async with opened(queue, api, page_size=5) as live:
         live._backoff.next_delay = lambda: 0.0  # type: ignore[method-assign]
         for at in range(20):
@@ -170,7 +187,7 @@ def test_it_shows_what_the_store_has(
 def test_it_shows_what_the_store_has_after_many_changes(seed: int, slow: bool) -> None:
     rng = random.Random(seed)
     steps = [
-        (rng.choice(NAMES), rng.randrange(40), rng.choice(TURNS)) for _ in range(300 + seed % 2)
+        (rng.choice(NAMES), rng.randrange(40), rng.choice(TURNS)) for _ in range(300 + seed % 3)
     ]
     query = (rng.choice([None, None, *TaskState]), rng.choice(["", "", "llama", "attempts:>1"]))
     asyncio.run(run_steps(steps, query, oldest_first=seed % 3 == 0, slow=slow))

@@ -156,6 +156,22 @@ async def test_what_is_newer_may_not_match_a_filter(driver, monkeypatch):
         await driver.wait_for_text("1 newer; g shows them")
 
 
+async def test_the_first_line_goes_before_the_move_is_seen(driver, monkeypatch):
+    ids = fill(driver.queue, 6)
+    async with driver.open(monkeypatch):
+        driver.pane.table.action_move(2)
+        driver.queue.delete(ids[0])
+        live = driver.pane._live
+        live._window._remove(ids[0])
+        driver.pane._on_live_change()
+        await driver.pilot.pause()
+        assert driver.ids == ids[1:] and driver.cursor_id == ids[2]
+        new = driver.queue.submit().id
+        await driver.wait_for_text("1 newer; g shows them")
+        await driver.press("k")
+        await driver.wait_for(lambda: driver.cursor_id == new, "the newest")
+
+
 async def test_a_move_before_the_next_picture_is_not_lost(driver, monkeypatch):
     """A change that is shown between a key and the message that it moved the cursor."""
     ids = fill(driver.queue, 6)

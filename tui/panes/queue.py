@@ -141,6 +141,7 @@ class QueuePane(TaskActionPane):
     def _update(self) -> None:
         """Tasks, or the state of the queue, have changed."""
         live, table = self._live, self.table
+        was_following = live is not None and live.is_following
         self._note_cursor()
         before = table.cursor_key
         tasks = self._sorted_tasks()
@@ -153,6 +154,8 @@ class QueuePane(TaskActionPane):
         )
         table.set_rows(rows)
         if live is not None and rows:
+            if was_following and not live.is_following:
+                self._paused_top = rows[0].key  # other tasks may have come since the cursor moved
             if self._wants_end and not live.is_loading:
                 self._wants_end = False
                 table.select(rows[-1].key)
