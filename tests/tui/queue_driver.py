@@ -114,18 +114,24 @@ class QueueDriver:
 
     @asynccontextmanager
     async def open(
-        self, monkeypatch: Any, size: tuple[int, int] = (120, 40), keys: str = "4"
+        self,
+        monkeypatch: Any,
+        size: tuple[int, int] = (120, 40),
+        *,
+        has_real_actions: bool = False,
     ) -> AsyncIterator[QueueDriver]:
-        """The tab, as soon as it is connected or says why not."""
+        """The tab, as soon as it is connected or says why not. What is done is noted in `actions`,
+        or with `has_real_actions` done."""
         actions = self.actions
-        monkeypatch.setattr(
-            ServingScreen,
-            "_create_task_actions",
-            lambda screen, *arguments, **options: actions.create(*arguments, **options),
-        )
+        if not has_real_actions:
+            monkeypatch.setattr(
+                ServingScreen,
+                "_create_task_actions",
+                lambda screen, *arguments, **options: actions.create(*arguments, **options),
+            )
         async with self.app.run_test(size=size) as self.pilot:
             await self.wait_for_text(NAME[: size[0] // 2])
-            await self.press("enter", *keys)
+            await self.press("enter", "4")
             await self.wait_for(
                 lambda: isinstance(getattr(self.app.screen, "active_pane", None), QueuePane),
                 "the tab",
@@ -158,7 +164,9 @@ class QueueDriver:
         return [_cell_text(cell) for cell in found.cells]
 
     async def press(self, *keys: str) -> None:
+        """Press keys, and wait until they have had their effect."""
         await self.pilot.press(*keys)
+        await self.app._key_queue.wait_until_idle()
         await self.pilot.pause()
 
     async def wait_for(self, condition: Callable[[], object], what: str) -> None:

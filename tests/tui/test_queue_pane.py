@@ -17,6 +17,7 @@ from tests.tui.queue_driver import NAME, PODS, QueueDriver
 from tui.async_queue import action_pane
 from tui.panes.logs import LogsPane
 from tui.screens.serving import ServingScreen
+from tui.screens.task import TaskScreen
 
 
 @pytest.fixture
@@ -148,10 +149,14 @@ async def test_what_is_newer_may_not_match_a_filter(driver, monkeypatch):
         queue.claim(id)
         queue.end(id)
     async with driver.open(monkeypatch):
-        await driver.press("f", "f", "f", "j")
+        await driver.press("f", "f", "f")
+        await driver.wait_for(lambda: len(driver.ids) == 3, "the completed tasks")
+        await driver.press("j")
         queue.submit()
         await driver.wait_for_text("newer ones may match; g shows them")
-        await driver.press("escape", "j")
+        await driver.press("escape")
+        await driver.wait_for(lambda: len(driver.ids) == 4, "all tasks")
+        await driver.press("j")
         queue.submit()
         await driver.wait_for_text("1 newer; g shows them")
 
@@ -489,6 +494,7 @@ async def test_actions_on_the_queue(driver, monkeypatch):
             await driver.press(key)
             await driver.wait_for_text(reason)
         ids = one_of_each(queue)
+        await driver.wait_for(lambda: len(driver.ids) == 6, "the tasks")
         await driver.wait_for_text("[All 6]")
         await driver.press("N", "D", "p", "equals_sign", "a")
         assert driver.actions.calls == [
@@ -556,6 +562,32 @@ async def test_copying_the_id(driver, monkeypatch):
         await driver.press("j", "C")
         await driver.wait_for(lambda: sent, "the clipboard")
         assert base64.b64encode(ids[1].encode()).decode() in sent[0]
+
+
+async def test_the_screen_of_a_task_over_the_tab_that_goes_on(driver, monkeypatch):
+    ids = fill(driver.queue, 3)
+    async with driver.open(monkeypatch):
+        live = driver.pane._live
+        await driver.press("j", "enter")
+        await driver.wait_for(lambda: isinstance(driver.app.screen, TaskScreen), "the task")
+        await driver.wait_for_text(ids[1][-8:])
+        driver.queue.claim(ids[1])
+        await driver.wait_for_text("Processing")
+        await driver.press("escape")
+        await driver.wait_for_text("↻ Processing")
+        assert driver.pane._live is live and driver.cursor_id == ids[1]
+
+
+async def test_marked_tasks_are_cancelled_and_the_marks_removed(driver, monkeypatch):
+    queue = driver.queue
+    ids = fill(queue, 4)
+    async with driver.open(monkeypatch, has_real_actions=True):
+        await driver.press("space", "j", "space", "X")
+        await driver.wait_for_text("Cancel 2 tasks")
+        await driver.press("y")
+        await driver.wait_for_text("Pending 2  Processing 0  Completed 0  Failed 0  Cancelled 2")
+        await driver.wait_for(lambda: "marked" not in driver.text, "the marks to go")
+        assert {queue.tasks[id].state for id in ids[:2]} == {TaskState.CANCELLED}
 
 
 # -- other servings, and hostile tasks ----------------------------------------------------------
