@@ -94,13 +94,22 @@ def press(*keys: str, then: tuple[str, ...], before: Callable[[], object] = bool
         await pilot.press("enter", "4")
         await wait_for_text(pilot, "4 Async Queue")
         await wait_for(pilot, lambda: "Loading…" not in screen_text(pilot.app), "the tasks")
+        app: Any = pilot.app
         for key in keys:
             await pilot.press(key)
-            await pilot.pause()
+            await app._key_queue.wait_until_idle()
+            await wait_for(pilot, lambda: _shows_all(app.screen.active_pane), "the tasks")
         before()
         await wait_for_text(pilot, *then)
 
     return run
+
+
+def _shows_all(pane: Any) -> bool:
+    """Whether the lines are the tasks that were asked for last."""
+    live = pane._live
+    shown = [row.key for row in pane.table.rows]
+    return not live.is_loading and shown == [task.id for task in live.tasks]
 
 
 def queue_app(queue: FakeQueue, error: AsyncQueueError | None = None, **options: Any) -> Any:
@@ -131,6 +140,7 @@ def test_failed_tasks_with_marks_and_news(
     snap_compare: Compare, queue: FakeQueue, size: tuple[int, int]
 ) -> None:
     def change() -> None:
+        queue.time -= 1  # it goes on with a submission: no age changes
         queue.submit()
         queue.set_status(
             blocked_by="No Pod of the inference server is Ready.", blocked_since=queue.time - 192
@@ -146,7 +156,7 @@ def test_failed_tasks_with_marks_and_news(
 @SIZES
 def test_the_filter(snap_compare: Compare, queue: FakeQueue, size: tuple[int, int]) -> None:
     keys = ("slash", *"path:embed stat:5")
-    then = ("There is no field stat",)
+    then = ("There is no field stat", "No task matches the filter.")
     assert snap_compare(queue_app(queue), terminal_size=size, run_before=press(*keys, then=then))
 
 
