@@ -82,6 +82,8 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._sections = self._new_sections()
         self._cancelled_id = ""
         """The task whose cancellation was asked for last."""
+        self._target = ("", "")
+        """Context and namespace that the list of tasks is from."""
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="serving-title")
@@ -90,6 +92,7 @@ class TaskScreen(ActionScreen[LogTarget]):
     def on_mount(self) -> None:
         super().on_mount()
         self.view.focus()
+        self._target = self._current_target
         self.set_interval(TICK_SECONDS, self._tick)
         self.update_message()
         self._update()
@@ -102,8 +105,15 @@ class TaskScreen(ActionScreen[LogTarget]):
         super().on_resize(event)
         self.call_after_refresh(self._update)
 
+    @property
+    def _current_target(self) -> tuple[str, str]:
+        source = self.app_context.source
+        return source.context, source.namespace
+
     def on_changes(self, changes: SourceChanges) -> None:
-        if changes.state_changed:
+        if self._current_target != self._target:
+            self.dismiss(None)  # the queue is no longer followed, and another cluster's is not it
+        elif changes.state_changed:
             self._update_title()
 
     @property
@@ -162,7 +172,14 @@ class TaskScreen(ActionScreen[LogTarget]):
                 return None
             return seconds_until_start(live.status, live.rates(), position)
 
-        return TaskPicture(reader.task, reader.detail, reader.attempts, live.now(), until_start)
+        return TaskPicture(
+            reader.task,
+            reader.detail,
+            reader.attempts,
+            live.now(),
+            until_start,
+            is_blocked=live.status is not None and bool(live.status.blocked_by),
+        )
 
     def _update_section(self) -> None:
         if not self.is_attached or not (width := self.view.inner_width):
@@ -292,6 +309,7 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._action_flow().start(TaskAction.FRONT, [self.shown_task])
 
     def do_submit(self) -> None:
+        self._cancelled_id = ""
         self._action_flow().submit_test(self.shown_task)
 
     def on_action_done(self, text: str, style_name: str) -> None:
