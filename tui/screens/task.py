@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,14 +61,17 @@ class TaskScreen(ActionScreen[LogTarget]):
         api: QueueApi,
         task: Task,
         *,
+        listed: Callable[[], Sequence[Task]] | None = None,
         create_flow: FlowFactory | None = None,
     ) -> None:
-        """`task` is shown at once, before the rest is read. `create_flow` gives what runs actions
+        """`task` is shown at once, before the rest is read. `listed` gives the tasks of the list in
+        its order, by default those of `live`. `create_flow` gives what runs actions
         on tasks, by default a TaskActionFlow."""
         super().__init__()
         self.key = key
         self.live = live
         self.api = api
+        self._listed = listed or (lambda: live.tasks)
         self._create_flow = create_flow or _create_action_flow
         self._flow: TaskFlow | None = None
         self._section = Section.SUMMARY
@@ -424,8 +427,7 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._show_neighbor(-1)
 
     def _show_neighbor(self, step: int) -> None:
-        live = self.live
-        tasks = live.tasks
+        live, tasks = self.live, self._listed()
         at = next((at for at, one in enumerate(tasks) if one.id == self.shown_task.id), None)
         if at is None:
             self.show_message("The task is not in the list any longer.", "warning")
