@@ -310,7 +310,9 @@ async def test_the_curl_line_the_id_and_a_body_are_copied(harness, written):
         await wait_for(
             pilot, lambda: harness.screen.reader.bodies[Side.REQUEST].text, "the request"
         )
-        await pilot.press("c", "i", "3", "C")
+        await pilot.press("c")
+        await wait_for_text(pilot, "the curl command. Values that are hidden are not in it.")
+        await pilot.press("i", "3", "C")
         await wait_for(pilot, lambda: len(written) == 3, "three copies")
     curl, id, body = map(decoded, written)
     url = f"https://serve.example.com/{KEY.namespace}/{KEY.name}/v1/chat/completions"
@@ -365,6 +367,24 @@ async def test_a_file_that_is_cut_off_is_removed(harness, tmp_path, monkeypatch)
         monkeypatch.setattr(harness.api, "read_body", fail_later)
         await save(pilot, harness, tmp_path / "response.txt")
         await wait_for_text(pilot, "was not saved: The gateway does not answer.")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_body_that_is_being_saved_is_not_left_by_one_key(harness, tmp_path, monkeypatch):
+    harness.submit()
+    harness.complete()
+    harness.set_bodies(response=b"x" * 10_000)
+    async with open_task(harness, "120 of the completion") as pilot:
+        await wait_for(
+            pilot, lambda: harness.screen.reader.bodies[Side.RESPONSE].text, "the response"
+        )
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(harness.api, "before_answer", lambda: gate)
+        await save(pilot, harness, tmp_path / "response.txt")
+        await pilot.press("escape")
+        await wait_for_text(pilot, "The body is being saved; press esc again to stop that.")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: harness.results == [None], "the end of the screen")
     assert list(tmp_path.iterdir()) == []
 
 
