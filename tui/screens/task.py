@@ -85,6 +85,9 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._sections = self._new_sections()
         self._cancelled_id = ""
         """The task whose cancellation was asked for last."""
+        self._is_saving = False
+        self._is_leaving = False
+        """Whether esc was pressed once although a body is being saved."""
         self._target = ("", "")
         """Context and namespace that the list of tasks is from."""
 
@@ -382,7 +385,11 @@ class TaskScreen(ActionScreen[LogTarget]):
         )
 
     async def _save(self, id: str, side: Side, path: Path) -> None:
-        self.show_message(*await save_body(self.api, id, side, path, self.show_message))
+        self._is_saving, self._is_leaving = True, False
+        try:
+            self.show_message(*await save_body(self.api, id, side, path, self.show_message))
+        finally:
+            self._is_saving = False
 
     def _request_url(self) -> str:
         view = self.app_context.source.fleet.view(self.key)
@@ -450,7 +457,11 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._update()
 
     def do_close(self) -> None:
-        self.dismiss(None)
+        if self._is_saving and not self._is_leaving:
+            self._is_leaving = True
+            self.show_message("The body is being saved; press esc again to stop that.", "warning")
+        else:
+            self.dismiss(None)
 
 
 def _create_action_flow(screen: TaskScreen) -> TaskFlow:
