@@ -96,7 +96,6 @@ class LiveQueue:
         """What replaces the window once its first page has come."""
         self._oldest_first = False
         self._shown_oldest_first = False
-        self._shown_query = TaskQuery()
         self._query = TaskQuery()
         self.asked_at = 0.0
         """What ages in `query` refer to, by the store's clock."""

@@ -110,7 +110,9 @@ def outlook_text(status: QueueStatus, rates: QueueRates) -> str:
     arrival, drain = rates
     if arrival > drain:
         return f"grows by {rate_text(arrival - drain)}, never empty"
-    return "does not shrink, never empty" if drain and not status.blocked_by else "nothing drains"
+    if status.blocked_by or not (drain or status.counts.processing):
+        return "nothing drains"
+    return "does not shrink, never empty" if drain else "none ended lately"
 
 
 def rate_text(per_second: float) -> str:

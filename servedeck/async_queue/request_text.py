@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from servedeck.async_queue.curl import HIDDEN
 from servedeck.serving.client_examples import example_body, primary_api_path
 from servedeck.serving.text import format_size, one_line, sanitize, truncate
 
@@ -17,8 +18,6 @@ MAX_BODY = 32 << 10
 MAX_PATH = 8192
 """Characters that the gateway takes."""
 
-_HIDDEN = "[hidden]"
-"""The value of a header that looks secret, as the gateway shows it."""
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PATH = re.compile(r"/[!-~]*")
 _NOT_SENT = frozenset(
@@ -62,7 +61,7 @@ def headers_text(headers: Sequence[tuple[str, str]]) -> tuple[str, int]:
     for name, value in headers:
         if name.lower() in _NOT_SENT:
             continue
-        if value == _HIDDEN or name.lower() in _CREDENTIALS:
+        if value == HIDDEN or name.lower() in _CREDENTIALS:
             hidden += 1
         else:
             lines.append(one_line(sanitize(f"{name}: {value}")))

@@ -118,10 +118,12 @@ def _cells(task: Task, now: float) -> tuple[str, ...]:
 
 
 def format_tokens(task: Task) -> str:
-    """Tokens of prompt and completion, "12+340"; "" if they are not known."""
-    if task.prompt_tokens is None and task.completion_tokens is None:
+    """Tokens of prompt and completion, "12+340", "?+340" where one is not known; "" if both are
+    not."""
+    counts = task.prompt_tokens, task.completion_tokens
+    if counts == (None, None):
         return ""
-    return f"{task.prompt_tokens or 0}+{task.completion_tokens or 0}"
+    return "+".join("?" if one is None else str(one) for one in counts)
 
 
 def queue_line(name: str, status: QueueStatus) -> str:

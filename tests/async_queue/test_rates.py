@@ -111,6 +111,11 @@ def test_the_outlook(submitted: int, completed: int, text: str):
     assert outlook_text(queue, queue_rates(queue, MINUTE)) == text
 
 
+def test_long_tasks_are_not_taken_for_none():
+    queue = status(minute(0), counts=StateCounts(pending=3, processing=2))
+    assert outlook_text(queue, queue_rates(queue, MINUTE + 30)) == "none ended lately"
+
+
 def test_a_blocked_queue_is_never_empty():
     busy = minute(1, submitted=60, completed=600)
     queue = status(busy, minute(0), pending=10, blocked_by="The queue is paused.")

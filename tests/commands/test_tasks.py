@@ -36,6 +36,7 @@ from servedeck.commands.tasks import (
     write_body,
 )
 from servedeck.commands.tasks_change import ChangeOptions, ChangeRunner
+from servedeck.commands.tasks_text import format_tokens
 from servedeck.commands.tasks_watch import TaskWatch
 from servedeck.demo.process import spawn
 from tests.async_queue.fake_queue import FakeQueue, FakeQueueApi
@@ -702,3 +703,14 @@ def test_a_watch_ends_with_ctrl_c_and_with_its_reader(
         process.wait()
         process.stderr.close()
         process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "text"),
+    [(None, None, ""), (12, None, "12+?"), (None, 340, "?+340"), (0, 5, "0+5")],
+)
+def test_tokens_that_are_not_known_are_not_none(
+    prompt: int | None, completion: int | None, text: str
+) -> None:
+    task = FakeQueue().submit(prompt_tokens=prompt, completion_tokens=completion)
+    assert format_tokens(task) == text

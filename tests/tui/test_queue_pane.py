@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -530,6 +531,22 @@ async def test_enter_and_a_double_click_ask_for_the_task(driver, monkeypatch):
         await driver.pilot.click("#tasks", offset=(3, 3), times=2)
         await driver.wait_for(lambda: len(requested) == 2, "the task")
         assert [task.id for task in requested] == [ids[1], ids[2]]
+
+
+async def test_the_next_task_is_that_of_the_list_in_its_order(driver, monkeypatch):
+    ids = one_of_each(driver.queue)
+    by_age = sorted(ids.values(), reverse=True)
+    async with driver.open(monkeypatch):
+        await driver.press("greater_than_sign")
+        await driver.wait_for(lambda: driver.ids != by_age, "another order")
+        shown = driver.ids
+        following = dict(pairwise(by_age))
+        here, after = next(one for one in pairwise(shown) if following.get(one[0]) != one[1])
+        driver.pane.table.select(here)
+        await driver.press("enter")
+        await driver.wait_for_text(f"Task {here}")
+        await driver.press("n")
+        await driver.wait_for_text(f"Task {after}")
 
 
 async def test_the_log_of_the_pod_of_the_last_attempt(driver, monkeypatch):

@@ -208,3 +208,12 @@ async def test_it_works_on_a_tiny_terminal() -> None:
         await driver.press("shift+tab", "shift+tab", "end", "2", "ctrl+s")
         await driver.wait_for(lambda: driver.done, "the end")
         assert [one.path for one in driver.api.submitted] == ["/v1/chat/completions2"]
+
+
+async def test_a_hidden_value_in_the_path_is_to_be_written() -> None:
+    async with run_actions((120, 40)) as driver:
+        task = driver.queue.submit()
+        head = RequestView(path="/v1/completions?key=[hidden]")
+        driver.api.heads[task.id, Side.REQUEST] = head
+        await open_editor(driver, task)
+        await driver.wait_for_text("Write the value that is [hidden] in its path.")

@@ -97,7 +97,10 @@ async def test_it_opens_before_anything_is_read(harness):
 
 async def test_it_follows_the_task_to_its_end(harness):
     harness.submit()
-    async with open_task(harness, "It is the next one; nothing drains now.") as pilot:
+    async with open_task(harness, "It is the next one; when it starts is not known.") as pilot:
+        harness.queue.set_status(blocked_by="No Pod of the inference server is Ready.")
+        await wait_for(pilot, lambda: harness.live.status.blocked_by, "the state of the queue")
+        await wait_for_text(pilot, "It is the next one; nothing drains now.")
         await pilot.press("4")
         await wait_for_text(pilot, "There is no response yet: the task waits.")
         harness.queue.claim(TASK_ID, "chat-1")
@@ -307,7 +310,9 @@ async def test_the_curl_line_the_id_and_a_body_are_copied(harness, written):
         await wait_for(
             pilot, lambda: harness.screen.reader.bodies[Side.REQUEST].text, "the request"
         )
-        await pilot.press("c", "i", "3", "C")
+        await pilot.press("c")
+        await wait_for_text(pilot, "the curl command. Values that are hidden are not in it.")
+        await pilot.press("i", "3", "C")
         await wait_for(pilot, lambda: len(written) == 3, "three copies")
     curl, id, body = map(decoded, written)
     url = f"https://serve.example.com/{KEY.namespace}/{KEY.name}/v1/chat/completions"
@@ -365,6 +370,24 @@ async def test_a_file_that_is_cut_off_is_removed(harness, tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_body_that_is_being_saved_is_not_left_by_one_key(harness, tmp_path, monkeypatch):
+    harness.submit()
+    harness.complete()
+    harness.set_bodies(response=b"x" * 10_000)
+    async with open_task(harness, "120 of the completion") as pilot:
+        await wait_for(
+            pilot, lambda: harness.screen.reader.bodies[Side.RESPONSE].text, "the response"
+        )
+        gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(harness.api, "before_answer", lambda: gate)
+        await save(pilot, harness, tmp_path / "response.txt")
+        await pilot.press("escape")
+        await wait_for_text(pilot, "The body is being saved; press esc again to stop that.")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: harness.results == [None], "the end of the screen")
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- actions ------------------------------------------------------------------------------------
 
 
@@ -398,6 +421,33 @@ async def test_a_cancellation_that_comes_too_late_says_which_won(harness):
         await wait_for_text(
             pilot, "0 changed; 1 completed.", "It was not cancelled: it completed at", "before the"
         )
+
+
+async def test_a_test_request_says_nothing_of_a_cancellation(harness):
+    harness.submit()
+    harness.queue.claim(TASK_ID)
+    async with open_task(harness, "↻ Processing", "submitted with credentials") as pilot:
+        await pilot.press("X")
+        await wait_for(pilot, lambda: harness.flows, "the dialog")
+        harness.complete()
+        await pilot.press("a")
+        await wait_for(pilot, lambda: harness.flows[0].tests, "the request")
+        read = len(harness.api.calls)
+        harness.screen.on_action_done("Task 1 was submitted.", "ready")
+        await wait_for(pilot, lambda: len(harness.api.calls) > read + 1, "it to be read again")
+        await wait_for_text(pilot, "✓ Completed", "Task 1 was submitted.")
+        assert "not cancelled" not in screen_text(harness.app)
+
+
+@pytest.mark.parametrize("change", ["context", "namespace"])
+async def test_it_closes_when_another_cluster_or_namespace_is_shown(harness, change):
+    """The list of tasks is closed then: the task would be shown as it was, and acted upon there."""
+    harness.submit()
+    async with open_task(harness, f"Task {TASK_ID}") as pilot:
+        source = harness.app.source
+        setattr(source, change, "other")
+        source.set_state()
+        await wait_for(pilot, lambda: harness.results == [None], "the end of the screen")
 
 
 async def test_next_and_previous_tasks_of_the_list(harness):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from servedeck.async_queue.bulk import BulkRun
+from servedeck.async_queue.curl import HIDDEN
 from servedeck.async_queue.errors import UnreachableError
 from servedeck.async_queue.queue_api import QueueApi, Side, TaskQuery
 from servedeck.async_queue.request_text import (
@@ -342,6 +343,8 @@ class TaskActionFlow:
         if hidden:
             s = "" if hidden == 1 else "s"
             note += f" {hidden} header{s} with a hidden value {'is' if not s else 'are'} left out."
+        if HIDDEN in head.path:
+            note += f" Write the value that is {HIDDEN} in its path."
         return RequestText(line, headers, body_text(part.data)), note
 
     # -- turning it on --------------------------------------------------------------------------

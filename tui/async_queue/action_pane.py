@@ -43,6 +43,8 @@ class TaskActionPane(Pane):
         task: Task
         live: LiveQueue
         api: QueueApi
+        listed: Callable[[], Sequence[Task]]
+        """The tasks that are loaded, in the order of the list."""
 
     def __init__(self, key: NamespacedName) -> None:
         super().__init__(key)
@@ -111,6 +113,10 @@ class TaskActionPane(Pane):
 
     def _show_marks(self) -> None:
         """The marks have changed."""
+
+    def listed_tasks(self) -> Sequence[Task]:
+        """The tasks that are loaded, in the order of the list."""
+        return self._live.tasks if self._live is not None else ()
 
     @property
     def _status(self) -> QueueStatus | None:
@@ -243,7 +249,7 @@ class TaskActionPane(Pane):
     def do_open(self) -> None:
         task = self.selected_task
         if task is not None and self._live is not None and self._api is not None:
-            self.post_message(self.TaskRequested(task, self._live, self._api))
+            self.post_message(self.TaskRequested(task, self._live, self._api, self.listed_tasks))
 
     def do_logs(self) -> None:
         if (task := self.selected_task) is not None:

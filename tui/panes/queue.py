@@ -144,7 +144,7 @@ class QueuePane(TaskActionPane):
         was_following = live is not None and live.is_following
         self._note_cursor()
         before = table.cursor_key
-        tasks = self._sorted_tasks()
+        tasks = self.listed_tasks()
         if self._marked:
             self._marked |= {one.id: one for one in tasks if one.id in self._marked}
         marked = {one.id for one in tasks} if self._has_marked_all else self._marked
@@ -170,7 +170,7 @@ class QueuePane(TaskActionPane):
         self._update_texts()
         self._note_possible()
 
-    def _sorted_tasks(self) -> Sequence[Task]:
+    def listed_tasks(self) -> Sequence[Task]:
         live = self._live
         if live is None:
             return ()

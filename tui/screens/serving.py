@@ -385,7 +385,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             if log is not None:
                 await self._show_pane(PANES.index(LogsPane), log)
 
-        task = TaskScreen(self.key, message.live, message.api, message.task)
+        task = TaskScreen(self.key, message.live, message.api, message.task, listed=message.listed)
         self._push_over_pane(task, closed)
 
     def on_pane_actions_changed(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,14 +61,17 @@ class TaskScreen(ActionScreen[LogTarget]):
         api: QueueApi,
         task: Task,
         *,
+        listed: Callable[[], Sequence[Task]] | None = None,
         create_flow: FlowFactory | None = None,
     ) -> None:
-        """`task` is shown at once, before the rest is read. `create_flow` gives what runs actions
+        """`task` is shown at once, before the rest is read. `listed` gives the tasks of the list in
+        its order, by default those of `live`. `create_flow` gives what runs actions
         on tasks, by default a TaskActionFlow."""
         super().__init__()
         self.key = key
         self.live = live
         self.api = api
+        self._listed = listed or (lambda: live.tasks)
         self._create_flow = create_flow or _create_action_flow
         self._flow: TaskFlow | None = None
         self._section = Section.SUMMARY
@@ -82,6 +85,11 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._sections = self._new_sections()
         self._cancelled_id = ""
         """The task whose cancellation was asked for last."""
+        self._is_saving = False
+        self._is_leaving = False
+        """Whether esc was pressed once although a body is being saved."""
+        self._target = ("", "")
+        """Context and namespace that the list of tasks is from."""
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="serving-title")
@@ -90,6 +98,7 @@ class TaskScreen(ActionScreen[LogTarget]):
     def on_mount(self) -> None:
         super().on_mount()
         self.view.focus()
+        self._target = self._current_target
         self.set_interval(TICK_SECONDS, self._tick)
         self.update_message()
         self._update()
@@ -102,8 +111,15 @@ class TaskScreen(ActionScreen[LogTarget]):
         super().on_resize(event)
         self.call_after_refresh(self._update)
 
+    @property
+    def _current_target(self) -> tuple[str, str]:
+        source = self.app_context.source
+        return source.context, source.namespace
+
     def on_changes(self, changes: SourceChanges) -> None:
-        if changes.state_changed:
+        if self._current_target != self._target:
+            self.dismiss(None)  # the queue is no longer followed, and another cluster's is not it
+        elif changes.state_changed:
             self._update_title()
 
     @property
@@ -162,7 +178,14 @@ class TaskScreen(ActionScreen[LogTarget]):
                 return None
             return seconds_until_start(live.status, live.rates(), position)
 
-        return TaskPicture(reader.task, reader.detail, reader.attempts, live.now(), until_start)
+        return TaskPicture(
+            reader.task,
+            reader.detail,
+            reader.attempts,
+            live.now(),
+            until_start,
+            is_blocked=live.status is not None and bool(live.status.blocked_by),
+        )
 
     def _update_section(self) -> None:
         if not self.is_attached or not (width := self.view.inner_width):
@@ -292,6 +315,7 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._action_flow().start(TaskAction.FRONT, [self.shown_task])
 
     def do_submit(self) -> None:
+        self._cancelled_id = ""
         self._action_flow().submit_test(self.shown_task)
 
     def on_action_done(self, text: str, style_name: str) -> None:
@@ -361,7 +385,11 @@ class TaskScreen(ActionScreen[LogTarget]):
         )
 
     async def _save(self, id: str, side: Side, path: Path) -> None:
-        self.show_message(*await save_body(self.api, id, side, path, self.show_message))
+        self._is_saving, self._is_leaving = True, False
+        try:
+            self.show_message(*await save_body(self.api, id, side, path, self.show_message))
+        finally:
+            self._is_saving = False
 
     def _request_url(self) -> str:
         view = self.app_context.source.fleet.view(self.key)
@@ -406,8 +434,7 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._show_neighbor(-1)
 
     def _show_neighbor(self, step: int) -> None:
-        live = self.live
-        tasks = live.tasks
+        live, tasks = self.live, self._listed()
         at = next((at for at, one in enumerate(tasks) if one.id == self.shown_task.id), None)
         if at is None:
             self.show_message("The task is not in the list any longer.", "warning")
@@ -430,7 +457,11 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._update()
 
     def do_close(self) -> None:
-        self.dismiss(None)
+        if self._is_saving and not self._is_leaving:
+            self._is_leaving = True
+            self.show_message("The body is being saved; press esc again to stop that.", "warning")
+        else:
+            self.dismiss(None)
 
 
 def _create_action_flow(screen: TaskScreen) -> TaskFlow:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import islice
 from typing import NamedTuple
 
 from servedeck.async_queue.body_text import BodyKind, BodyText, sanitize_long
@@ -13,6 +14,8 @@ from servedeck.serving.text import one_line
 from widgets.styled_line import Span
 from widgets.wrapped_document import TextSource
 
+MAX_LINES = 500_000
+"""Lines of a text that are shown at most: each takes a hundred times the memory of a newline."""
 _INDENT = "  "
 _LONG_LINE = 10_000
 """Characters of a line from which on its parts are kept."""
@@ -42,7 +45,7 @@ def body_source(body: BodyText, view: BodyView, folded: Collection[int]) -> Text
         return PlainSource(chat_lines(body.chat))
     if view is BodyView.JSON and body.json is not None:
         return JsonSource(body.json, folded)
-    return PlainSource([TextLine(line) for line in body.text.split("\n")])
+    return PlainSource(_first_lines(TextLine(line) for line in _split(body.text)))
 
 
 class TextLine(NamedTuple):
@@ -109,24 +112,26 @@ class JsonSource:
 
 def chat_lines(chat: Chat) -> list[TextLine]:
     """What was said, each message under its role."""
-    lines: list[TextLine] = []
+    return _first_lines(_all_chat_lines(chat))
+
+
+def _all_chat_lines(chat: Chat) -> Iterator[TextLine]:
     if chat.parameters:
         named = [f"{one_line(name)} {one_line(value)}" for name, value in chat.parameters]
-        lines += [TextLine(sanitize_long(", ".join(named)), "muted"), TextLine("")]
-    for message in chat.messages:
-        lines += _message_lines(message)
-        lines.append(TextLine(""))
-    return lines[:-1]
+        yield TextLine(sanitize_long(", ".join(named)), "muted")
+    for at, message in enumerate(chat.messages):
+        if at or chat.parameters:
+            yield TextLine("")
+        yield from _message_lines(message)
 
 
-def _message_lines(message: ChatMessage) -> list[TextLine]:
+def _message_lines(message: ChatMessage) -> Iterator[TextLine]:
     note = f" ({one_line(message.note)})" if message.note else ""
-    lines = [TextLine(sanitize_long(f"{one_line(message.role)}{note}"), "title")]
+    yield TextLine(sanitize_long(f"{one_line(message.role)}{note}"), "title")
     for part in message.parts:
-        lines += _part_lines(part)
+        yield from _part_lines(part)
     if message.ending:
-        lines.append(TextLine(f"{_INDENT}{sanitize_long(one_line(message.ending))}", "muted"))
-    return lines
+        yield TextLine(f"{_INDENT}{sanitize_long(one_line(message.ending))}", "muted")
 
 
 def _part_lines(part: ChatPart) -> list[TextLine]:
@@ -158,4 +163,20 @@ def _json_lines(text: str) -> list[TextLine]:
 def _indent(text: str, style_name: str = "") -> list[TextLine]:
     if not text:
         return []
-    return [TextLine(_INDENT + line, style_name) for line in sanitize_long(text).split("\n")]
+    return [TextLine(_INDENT + line, style_name) for line in _split(sanitize_long(text))]
+
+
+# -- many lines ---------------------------------------------------------------------------------
+
+
+def _split(text: str) -> list[str]:
+    """The lines of a text, at most one more than are shown."""
+    return text.split("\n", MAX_LINES + 1)[: MAX_LINES + 1]
+
+
+def _first_lines(lines: Iterable[TextLine]) -> list[TextLine]:
+    """Those that are shown; the last one says so if there are more."""
+    found = list(islice(lines, MAX_LINES + 1))
+    if len(found) > MAX_LINES:
+        found[-1] = TextLine(f"Only the first {MAX_LINES:,} lines are shown.", "warning")
+    return found

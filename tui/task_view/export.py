@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from servedeck.async_queue.body_text import BodyKind
-from servedeck.async_queue.curl import task_curl
+from servedeck.async_queue.curl import HIDDEN, task_curl
 from servedeck.async_queue.queue_api import Side
 from servedeck.async_queue.tasks import RequestView
 from tui.clipboard import CopyError, copy_text
@@ -39,12 +39,15 @@ async def copy_curl(reader: TaskReader, request: RequestView, url: str, app: App
         how = await copy_text(line.text, app.write_to_terminal)
     except CopyError as error:
         return Outcome(str(error), "warning")
+    hidden = ""
+    if HIDDEN in request.path or any(value == HIDDEN for _, value in request.headers):
+        hidden = " Values that are hidden are not in it."
     if not line.file:
-        return Outcome(f"Copied {how}: the curl command.", "ready")
+        return Outcome(f"Copied {how}: the curl command.{hidden}", "ready")
     save_key = app.key_display_for("task.save")
     return Outcome(
         f"Copied {how}: the curl command. It reads the body from {line.file}; {save_key} in the"
-        " section Request saves that.",
+        f" section Request saves that.{hidden}",
         "ready",
     )
 

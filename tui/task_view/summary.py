@@ -38,6 +38,8 @@ class TaskPicture(NamedTuple):
     now: float
     seconds_until_start: Callable[[int], float | None]
     """Expected, for a task that so many are taken before; None if nothing says so."""
+    is_blocked: bool = False
+    """Whether nothing drains, as the gateway says."""
 
 
 def clean(text: str) -> str:
@@ -104,7 +106,8 @@ def _places(picture: TaskPicture) -> list[tuple[str, Line | str]]:
     )
     seconds = picture.seconds_until_start(position)
     if seconds is None:
-        return [("Place", f"{place}; nothing drains now.")]
+        why = "nothing drains now" if picture.is_blocked else "when it starts is not known"
+        return [("Place", f"{place}; {why}.")]
     return [("Place", f"{place}; it is expected to start in about {until_text(seconds)}.")]
 
 

@@ -53,6 +53,7 @@ async def test_the_state_of_the_queue(rig: Rig) -> None:
         (WAITING, Control(), [WorkerStatus(name="w", blocked_by="No disk."), WORKING], ""),
         (WAITING, Control(), [WorkerStatus(name="w")], "No Pod"),
         (StateCounts(pending=3, delayed=3), Control(), [WORKING], "next attempt"),
+        (StateCounts(pending=3, delayed=3, processing=1), Control(), [WORKING], ""),
         (StateCounts(pending=3, delayed=2), Control(), [WORKING], ""),
     ],
 )
