@@ -92,7 +92,10 @@ async def test_a_queue_is_drained_by_keys_at_80x24(
         await gateway.inference.tell(is_open=True)
         await screen.wait_for_text("Processing 0 of 4", "Completed")
         await screen.press("fff")
-        await screen.wait(lambda text: text.count("✓ Completed ") == 4, "completed tasks alone")
+        await screen.wait(
+            lambda text: text.count("✓ Completed ") == 4 and "- Cancelled" not in text,
+            "completed tasks alone",
+        )
         await screen.press("\r")
         await screen.wait_for_text("1 Summary", "Completed")
         await screen.press("4")
