@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from servedeck.async_queue.tasks import Task
 from servedeck.gateway.settings import make_settings
 from servedeck.gateway.stores.opening import open_store
 from servedeck.gateway.stores.store import TaskStore
+from servedeck.serving.conventions import ASYNC_LABEL
 from servedeck.serving.objects.async_routes import async_gateway_name, async_view_secret_name
 from tests.control_plane import objects, pod_statuses
 from tests.control_plane.control_plane import ControlPlane, RequestError, wait_for
@@ -113,6 +115,7 @@ class AsyncGateway:
     def create_gateway_objects(self) -> None:
         """Those of them that are not there."""
         name = async_gateway_name(SERVING)
+        self._create_deployment(name)
         self._create_secret(name, SECRET_KEYS)
         view = {"view-key": SECRET_KEYS["view-key"]}
         self._create_secret(async_view_secret_name(SERVING), view)
@@ -120,6 +123,15 @@ class AsyncGateway:
         callers, operators, _ = self._ports
         self._lead(name, name, "http", callers.number)
         self._lead(f"{name}-admin", name, "http-admin", operators.number)
+
+    def _create_deployment(self, name: str) -> None:
+        """By it servedeck knows that the serving has a queue; its Pod is made here."""
+        body = objects.deployment(name, managed=False, replicas=0)
+        body["metadata"]["labels"] |= {
+            ASYNC_LABEL: SERVING,
+            "app.kubernetes.io/managed-by": "servedeck",
+        }
+        self.plane.create(f"/apis/apps/v1/namespaces/{self.namespace}/deployments", body)
 
     def _create_secret(self, name: str, keys: Mapping[str, str]) -> None:
         data = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
@@ -220,3 +232,18 @@ async def running_async_gateway(
                 await gateway.close()
     finally:
         await asyncio.to_thread(valkey.close)
+
+
+@pytest.fixture
+def folder(control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """For the files of a gateway, which finds the API server by the environment."""
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.write_kubeconfig()))
+    return tmp_path
+
+
+@pytest.fixture
+async def gateway(
+    control_plane: ControlPlane, namespace: str, folder: Path
+) -> AsyncIterator[AsyncGateway]:
+    async with running_async_gateway(control_plane, namespace, folder) as gateway:
+        yield gateway

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from tests.control_plane.async_gateway import (
     MODEL,
     SERVING,
     AsyncGateway,
+    folder,
+    gateway,
     running_async_gateway,
 )
 from tests.control_plane.control_plane import ControlPlane
@@ -31,24 +33,9 @@ from tests.control_plane.test_roles import rules_of
 from tests.waiting import with_timeout
 from tui.screens.task import TaskScreen
 
+__all__ = ["folder", "gateway"]
+
 PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = TaskState
-
-
-@pytest.fixture
-def folder(
-    control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """For the files of a gateway, which finds the API server by the environment."""
-    monkeypatch.setenv("KUBECONFIG", str(control_plane.write_kubeconfig()))
-    yield tmp_path
-
-
-@pytest.fixture
-async def gateway(
-    control_plane: ControlPlane, namespace: str, folder: Path
-) -> AsyncIterator[AsyncGateway]:
-    async with running_async_gateway(control_plane, namespace, folder) as gateway:
-        yield gateway
 
 
 @pytest.fixture
@@ -240,6 +227,33 @@ async def test_a_feed_that_is_cut_goes_on_without_a_hole(
             await tab.wait_until_as_stored(gateway)
 
 
+async def test_why_nothing_drains_is_said_and_when_it_does_again(
+    control_plane: ControlPlane, namespace: str, folder: Path, kubeconfig: Path
+) -> None:
+    settings = {"max_attempts": 100, "backoff": 0.5, "max_backoff": 1.0}
+    async with (
+        running_async_gateway(control_plane, namespace, folder, **settings) as gateway,
+        running_tab(kubeconfig, namespace) as tab,
+    ):
+        await gateway.inference.tell(broken_status=503)
+        await gateway.submit([BROKEN_MODEL] * 6)
+        await tab.wait_for_text("Nothing drains since", "All attempts fail at present.", "503")
+        await gateway.inference.tell(broken_status=200)
+        await tab.wait_for_text("Completed 6", "Queue Depth 0")
+        assert "Nothing drains" not in tab.screen_text
+        core = f"/api/v1/namespaces/{namespace}"
+        endpoints = control_plane.request("GET", f"{core}/endpoints/{SERVING}")
+        control_plane.request("DELETE", f"{core}/endpoints/{SERVING}")
+        await gateway.submit([MODEL] * 2)
+        await tab.wait_for_text(
+            "Queue Depth 2", "Nothing drains since", f"No Pod of the Service {namespace}/{SERVING}"
+        )
+        endpoints["metadata"] = {"name": SERVING}
+        control_plane.create(f"{core}/endpoints", endpoints)
+        await tab.wait_for_text("Completed 8", "Queue Depth 0")
+        await tab.wait_until_as_stored(gateway)
+
+
 # -- who may see it -------------------------------------------------------------------------------
 
 
@@ -318,16 +332,16 @@ async def test_a_queue_that_is_turned_off_and_on_under_the_tab(
     ids = await gateway.submit([MODEL])
     await tab.wait_for_states({ids[0]: COMPLETED})
     core = f"/api/v1/namespaces/{gateway.namespace}"
+    deployments = f"/apis/apps/v1/namespaces/{gateway.namespace}/deployments"
+    control_plane.request("DELETE", f"{deployments}/{SERVING}-async")
     for one in ("secrets", "services"):
         control_plane.request("DELETE", f"{core}/{one}/{SERVING}-async")
     control_plane.request("DELETE", f"{core}/services/{SERVING}-async-admin")
     await gateway.kill()
     await tab.wait_for_text("The async queue of this serving is off.")
     assert tab.states == {}
-    gateway.create_gateway_objects()
     await gateway.start()
-    await asyncio.to_thread(gateway.wait_until_led)
-    await tab.press("ctrl+r")
+    gateway.create_gateway_objects()
     await tab.wait_for_states({ids[0]: COMPLETED})
 
 
