@@ -179,6 +179,23 @@ async def test_it_is_paused_before_the_newest_tasks_are_read(driver, monkeypatch
         await driver.wait_for(lambda: driver.cursor_id == new, "the list to be followed")
 
 
+async def test_it_is_paused_before_other_tasks_are_shown(driver, monkeypatch):
+    """A flood has replaced all that is on the screen, which does not say so yet."""
+    ids = fill(driver.queue, 6)
+    async with driver.open(monkeypatch):
+        pane = driver.pane
+        for id in ids[:3]:
+            driver.queue.delete(id)
+            pane._live._window._remove(id)
+        pane.table.action_move(1)
+        await driver.pilot.pause()
+        await driver.wait_for(lambda: driver.ids == ids[3:], "the tasks to go")
+        new = driver.queue.submit().id
+        await driver.wait_for_text("1 newer; g shows them")
+        await driver.press("k")
+        await driver.wait_for(lambda: driver.cursor_id == new, "the list to be followed")
+
+
 async def test_the_cursor_stays_on_its_line_of_the_screen(driver, monkeypatch):
     ids = fill(driver.queue, 60)
     async with driver.open(monkeypatch):

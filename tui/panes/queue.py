@@ -256,6 +256,8 @@ class QueuePane(TaskActionPane):
         live, table = self._live, self.table
         if live is not None and live.is_following and table.cursor > 0:
             self._paused_top = top = table.rows[0].key
+            # Others may have been read in their place, which are shown with the next change.
+            self._wants_start |= live.find(str(top)) is None
             live.set_following(False, newest=str(top) if self._is_by_age else "")
 
     def on_keyed_table_highlighted(self, message: KeyedTable.Highlighted) -> None:
