@@ -61,6 +61,10 @@ class KeyedTable(StyledLineView, can_focus=True):
         Binding("right", "sideways(1)", "Right", show=False),
     ]
 
+    KEEPS_LINE = False
+    """Whether the row under the cursor stays on its line of the screen when rows above it come or
+    go."""
+
     @dataclass
     class Highlighted(Message):
         """The cursor moved to another row."""
@@ -184,6 +188,7 @@ class KeyedTable(StyledLineView, can_focus=True):
         old, self._rows = self._rows, rows
         old_key = old[self.cursor].key if old else None
         old_cursor = self.cursor
+        line = old_cursor - self.scroll_offset.y
         old_index, self._index_by_key = (
             self._index_by_key,
             {row.key: at for at, row in enumerate(rows)},
@@ -205,8 +210,12 @@ class KeyedTable(StyledLineView, can_focus=True):
             if old_cursor != self.cursor:
                 self._refresh_line(old_cursor)
                 self._refresh_line(self.cursor)
-        self._scroll_to_cursor()
         new_key = self.cursor_key
+        is_same = self._cursor_used and new_key == old_key and 0 <= line < self.body_height
+        if self.KEEPS_LINE and is_same and old_cursor != self.cursor:
+            self.scroll_to(y=self.cursor - line, animate=False, immediate=True)
+        else:
+            self._scroll_to_cursor()
         if new_key != old_key:
             self.post_message(self.Highlighted(self, new_key))
         return dirty

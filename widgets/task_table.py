@@ -19,6 +19,8 @@ class TaskTable(KeyedTable):
 
         at_end: bool
 
+    KEEPS_LINE = True
+
     def action_edge(self, bottom: bool) -> None:
         super().action_edge(bottom)
         self.post_message(self.EdgeRequested(bottom))

@@ -106,6 +106,8 @@ class LiveQueue:
         self._offset: float | None = None
         """The store's clock less the loop's."""
         self._wanted: PageRequest | None = None
+        self._refresh: PageRequest | None = None
+        """The last page that was wanted as more new tasks came than could be read."""
         self._lock = asyncio.Lock()
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -227,15 +229,18 @@ class LiveQueue:
         )
         self._want(PageRequest("", oldest_first, is_new_range=True))
 
-    def set_following(self, value: bool) -> None:
-        """Whether new tasks are shown at the top. While they are not, no line moves."""
+    def set_following(self, value: bool, *, newest: str = "") -> None:
+        """Whether new tasks are shown at the top. While they are not, no line moves: `newest` is
+        the first task that is shown, if others have come since."""
         if value == self.is_following:
             return
         self.is_following = value
         if self._oldest_first:
             return
         if not value:
-            self._window.close_at_newest()
+            if self._wanted is self._refresh:
+                self._wanted = None
+            self._window.close_at_newest(newest)
         elif not self._window.open_at_newest():
             self.go_to_start()
 
@@ -390,7 +395,7 @@ class LiveQueue:
                 async with self._lock:
                     pause = 0.0
                     if self._wanted is None and self._is_behind:
-                        self._wanted = self._window.page_of_newest()
+                        self._wanted = self._refresh = self._window.page_of_newest()
                         pause = self._read_interval
                     if (request := self._wanted) is not None:
                         await self._load(request)

@@ -123,18 +123,18 @@ class TaskWindow:
 
     # -- range --------------------------------------------------------------------------------
 
-    def close_at_newest(self) -> None:
+    def close_at_newest(self, newest: str = "") -> None:
         """Tasks that are submitted from now on are counted, not loaded, nor are those that would
-        come above the newest one that is loaded."""
-        loaded = max(self._tasks, default="")
-        above = sum(1 for one in self._arriving if one > loaded)
+        come above `newest`, or if it is not loaded, above the newest one that is."""
+        loaded = newest if newest in self._tasks else max(self._tasks, default="")
+        above = sum(1 for one in (*self._tasks, *self._arriving) if one > loaded)
         if self.high is None and loaded and above:
             self._lower_high(loaded)
             self.newer = above
             return
-        newest = max(self.highest, *self._tasks, *self._unread, self.low or "")
-        if self.high is None and self.low is not None and newest:
-            self.high, self._is_cut_above, self.newer = newest, False, 0
+        last = max(self.highest, *self._tasks, *self._unread, self.low or "")
+        if self.high is None and self.low is not None and last:
+            self.high, self._is_cut_above, self.newer = last, False, 0
 
     def open_at_newest(self) -> bool:
         """Load what is submitted from now on; False if that would leave a hole, so that the newest

@@ -151,6 +151,22 @@ async def test_what_is_being_read_when_it_is_paused_moves_no_line() -> None:
         assert len(live.tasks) == 7 and not live.has_before
 
 
+async def test_what_was_not_shown_before_it_is_paused_is_not_shown() -> None:
+    queue = FakeQueue()
+    first = [queue.submit().id for _ in range(3)]
+    async with opened(queue) as live:
+        await settle(live, queue)
+        for _ in range(4):
+            queue.submit()
+        await settle(live, queue)
+        live.set_following(False, newest=first[-1])
+        assert [task.id for task in live.tasks] == first[::-1]
+        assert (live.newer, live.has_before) == (4, True)
+        live.load_before()
+        await settle(live, queue)
+        assert (len(live.tasks), live.newer, live.has_before) == (7, 0, False)
+
+
 async def test_a_flood_of_new_tasks_leaves_no_hole() -> None:
     """With more new tasks than can be read the window moves on, and says that older ones are
     left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 from itertools import pairwise
@@ -176,6 +177,59 @@ async def test_the_first_line_goes_before_the_move_is_seen(driver, monkeypatch):
         await driver.wait_for_text("1 newer; g shows them")
         await driver.press("k")
         await driver.wait_for(lambda: driver.cursor_id == new, "the newest")
+
+
+async def test_it_is_paused_before_the_newest_tasks_are_read(driver, monkeypatch):
+    """They are shown then, and their first line follows again."""
+    fill(driver.queue, 6)
+    async with driver.open(monkeypatch):
+        await driver.press("j")
+        driver.queue.submit()
+        await driver.wait_for_text("1 newer; g shows them")
+        answer = asyncio.get_running_loop().create_future()
+        driver.api.before_answer = lambda: answer
+        await driver.press("k")
+        await driver.wait_for(lambda: driver.pane._live.is_loading, "the page to be asked for")
+        await driver.press("j")
+        assert not driver.pane._live.is_following
+        driver.api.before_answer = lambda: None
+        answer.set_result(None)
+        await driver.wait_for(lambda: len(driver.ids) == 7, "the newest tasks")
+        new = driver.queue.submit().id
+        await driver.wait_for_text("1 newer; g shows them")
+        await driver.press("k", "k")
+        await driver.wait_for(lambda: driver.cursor_id == new, "the list to be followed")
+
+
+async def test_it_is_paused_before_other_tasks_are_shown(driver, monkeypatch):
+    """A flood has replaced all that is on the screen, which does not say so yet."""
+    ids = fill(driver.queue, 6)
+    async with driver.open(monkeypatch):
+        pane = driver.pane
+        for id in ids[:3]:
+            driver.queue.delete(id)
+            pane._live._window._remove(id)
+        pane.table.action_move(1)
+        await driver.pilot.pause()
+        await driver.wait_for(lambda: driver.ids == ids[3:], "the tasks to go")
+        new = driver.queue.submit().id
+        await driver.wait_for_text("1 newer; g shows them")
+        await driver.press("k")
+        await driver.wait_for(lambda: driver.cursor_id == new, "the list to be followed")
+
+
+async def test_the_cursor_stays_on_its_line_of_the_screen(driver, monkeypatch):
+    ids = fill(driver.queue, 60)
+    async with driver.open(monkeypatch):
+        table = driver.pane.table
+        await driver.press("pagedown", *["j"] * 15, *["k"] * 5)
+        cursor, line = table.cursor, table.cursor - table.scroll_offset.y
+        assert table.scroll_offset.y > 10
+        for id in ids[:10]:
+            driver.queue.delete(id)
+        await driver.wait_for(lambda: driver.ids == ids[10:], "the tasks to go")
+        assert table.cursor == cursor - 10 and driver.cursor_id == ids[cursor]
+        assert table.cursor - table.scroll_offset.y == line
 
 
 async def test_a_move_before_the_next_picture_is_not_lost(driver, monkeypatch):
@@ -497,6 +551,7 @@ async def test_actions_on_the_queue(driver, monkeypatch):
         ids = one_of_each(queue)
         await driver.wait_for(lambda: len(driver.ids) == 6, "the tasks")
         await driver.wait_for_text("[All 6]")
+        await driver.wait_for(lambda: len(driver.ids) == 6, "the tasks")
         await driver.press("N", "D", "p", "equals_sign", "a")
         assert driver.actions.calls == [
             ("retry_all_failed", 1),

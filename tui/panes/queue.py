@@ -56,6 +56,9 @@ class QueuePane(TaskActionPane):
         self._sort_column, self._is_sort_reversed = AGE_COLUMN, False
         self._paused_top: object = None
         """The first line when the list was paused."""
+        self._wants_start = False
+        """Whether the newest tasks are to be shown as soon as they are loaded, also if the list is
+        paused again before that."""
         self._wants_end = False
         """Whether the cursor goes to the last task as soon as that is loaded."""
         self._possible: object = None
@@ -90,7 +93,7 @@ class QueuePane(TaskActionPane):
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
         self._set_marks({})
-        self._wants_end = False
+        self._wants_end = self._wants_start = False
         if self.is_attached:
             self.table.set_rows([])
             self.table.reset_cursor()
@@ -154,8 +157,11 @@ class QueuePane(TaskActionPane):
         )
         table.set_rows(rows)
         if live is not None and rows:
-            if was_following and not live.is_following:
+            is_start = self._wants_start and not live.is_loading
+            if is_start or (was_following and not live.is_following):
                 self._paused_top = rows[0].key  # other tasks may have come since the cursor moved
+            if is_start:
+                self._wants_start = False
             if self._wants_end and not live.is_loading:
                 self._wants_end = False
                 table.select(rows[-1].key)
@@ -255,8 +261,10 @@ class QueuePane(TaskActionPane):
         """Pause the list as soon as the cursor has left the first line."""
         live, table = self._live, self.table
         if live is not None and live.is_following and table.cursor > 0:
-            self._paused_top = table.rows[0].key
-            live.set_following(False)
+            self._paused_top = top = table.rows[0].key
+            # Others may have been read in their place, which are shown with the next change.
+            self._wants_start |= live.find(str(top)) is None
+            live.set_following(False, newest=str(top) if self._is_by_age else "")
 
     def on_keyed_table_highlighted(self, message: KeyedTable.Highlighted) -> None:
         message.stop()
@@ -267,6 +275,7 @@ class QueuePane(TaskActionPane):
         if not live.is_following:
             is_top = not self._is_by_age or table.rows[0].key == self._paused_top
             if table.cursor == 0 and (is_top or not live.has_before):
+                self._wants_start = True
                 live.set_following(True)
             elif not is_top and table.cursor < table.body_height:
                 live.load_before()
@@ -275,9 +284,11 @@ class QueuePane(TaskActionPane):
         self._note_possible()
 
     def _load_after_if_needed(self, live: LiveQueue) -> None:
-        """Load the next page before the cursor comes to the last line."""
+        """Load the next page before the cursor comes to the last line, however fast it is moved by
+        pages."""
         table = self.table
-        if table.cursor + 2 * table.body_height >= len(table.rows):
+        screens = 2 if live.is_following else 4
+        if table.cursor + screens * table.body_height >= len(table.rows):
             live.load_after()
 
     def on_task_table_edge_requested(self, message: TaskTable.EdgeRequested) -> None:
@@ -288,12 +299,14 @@ class QueuePane(TaskActionPane):
         self._wants_end = False
         if message.at_end:
             if self._is_by_age and live.has_after:
-                self._wants_end = True
+                self._wants_end, self._wants_start = True, False
                 live.go_to_end()
-        elif live.has_before:
-            live.go_to_start()
         else:
-            live.set_following(True)
+            self._wants_start = True
+            if live.has_before:
+                live.go_to_start()
+            else:
+                live.set_following(True)
 
     # -- which tasks --------------------------------------------------------------------------
 
@@ -310,7 +323,7 @@ class QueuePane(TaskActionPane):
 
     def _ask(self) -> None:
         """Ask for the tasks that match, from the first on."""
-        self._wants_end = False
+        self._wants_end = self._wants_start = False
         if self._live is not None:
             oldest_first = self._is_by_age and self._is_sort_reversed
             self._live.set_query(self._query, oldest_first=oldest_first)
