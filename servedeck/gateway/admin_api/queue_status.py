@@ -81,7 +81,7 @@ def why_blocked(
     if all(failures):
         since = _latest(one.blocked_since or one.failing_since for one in workers)
         return Blocked(f"All attempts fail at present. {failures[0]}", since)
-    if counts.delayed == counts.pending:
+    if counts.delayed == counts.pending and not counts.processing:
         return Blocked("All pending tasks wait for their next attempt.")
     return Blocked()
 

@@ -54,6 +54,7 @@ async def test_the_state_of_the_queue(rig: Rig) -> None:
         (WAITING, Control(), [WorkerStatus(name="w")], "No Pod"),
         (StateCounts(pending=3, delayed=3), Control(), [WORKING], "next attempt"),
         (StateCounts(pending=3, delayed=2), Control(), [WORKING], ""),
+        (StateCounts(pending=3, delayed=3, processing=1), Control(), [WORKING], ""),
     ],
 )
 def test_why_nothing_drains(
