@@ -94,7 +94,7 @@ async def test_failed_tasks_are_retried_and_end(
 
         [task] = [one for one in await listed(client) if one.id == with_credentials]
         driver.flow.start(TaskAction.RETRY, [task])
-        await driver.wait_for_text("The task was not retried. Its credentials were deleted")
+        await driver.wait_for_text("The task was not retried. Credentials are deleted")
         await driver.press("w", "y")
         assert await wait_for_message(driver) == "The task was retried."
         await wait_for_counts(driver, client, completed=5)

@@ -160,7 +160,8 @@ def _figures(
         ((f"{failed:,}", "error" if failed else ""), (" failed in 1h", "muted")),
     ]
     if counts.delayed:
-        figures.append(((f"{counts.delayed:,}", ""), (" wait for another attempt", "muted")))
+        verb = "waits" if counts.delayed == 1 else "wait"
+        figures.append(((f"{counts.delayed:,}", ""), (f" {verb} for another attempt", "muted")))
     if has_pods and (pods := _pods_text(status, serving)):
         figures.append((("by Pod ", "muted"), (pods, "")))
     return figures

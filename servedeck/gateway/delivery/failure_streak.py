@@ -14,6 +14,8 @@ from servedeck.gateway.delivery.retry_policy import (
 
 _ENOUGH = 3
 """Fewer may be due to what was asked."""
+_ENOUGH_SECONDS = 5.0
+"""Shorter ones come and go while other requests are answered."""
 
 
 class FailureStreak:
@@ -43,8 +45,10 @@ class FailureStreak:
 
     @property
     def message(self) -> str:
-        """Why the last attempts failed, one sentence; "" if they did not, or were too few."""
-        return self._message if self._count >= _ENOUGH else ""
+        """Why the last attempts failed, one sentence; "" if they did not, or were too few, or
+        not for long."""
+        is_long = self._count >= _ENOUGH and self._clock() - self._began >= _ENOUGH_SECONDS
+        return self._message if is_long else ""
 
     @property
     def since(self) -> float | None:

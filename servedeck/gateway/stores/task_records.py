@@ -14,8 +14,8 @@ UNHEARD_MESSAGE = "The gateway that was to deliver it did not get the answer of 
 EXPIRED_MESSAGE = "Its deadline passed."
 CANCELLED_MESSAGE = "It was cancelled."
 NO_CREDENTIALS_REFUSAL = (
-    "Its credentials were deleted when it ended: set service_authorization_file, or send it without"
-    " them (?credentials=none)."
+    "Credentials are deleted when a task ends: retry it without credentials, or set"
+    " service_authorization_file."
 )
 CLOSED_REFUSAL = "The queue is closed: it takes no request until an operator opens it."
 

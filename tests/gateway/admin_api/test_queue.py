@@ -55,6 +55,7 @@ async def test_the_state_of_the_queue(rig: Rig) -> None:
         (StateCounts(pending=3, delayed=3), Control(), [WORKING], "next attempt"),
         (StateCounts(pending=3, delayed=3, processing=1), Control(), [WORKING], ""),
         (StateCounts(pending=3, delayed=2), Control(), [WORKING], ""),
+        (StateCounts(pending=3, delayed=3, processing=1), Control(), [WORKING], ""),
     ],
 )
 def test_why_nothing_drains(

@@ -16,34 +16,58 @@ class Clock:
     now = 100.0
 
     def __call__(self) -> float:
-        self.now += 1.0
         return self.now
 
 
+def _fail(streak: FailureStreak, clock: Clock, result: Result = BUSY) -> None:
+    """Often and long enough."""
+    for _ in range(3):
+        streak.learn(result)
+        clock.now += 2.0
+
+
 def test_it_is_said_after_several_and_since_the_first() -> None:
-    streak = FailureStreak(Clock())
-    assert [streak.learn(BUSY) for _ in range(4)] == [False, False, True, False]
+    clock = Clock()
+    streak = FailureStreak(clock)
+    _fail(streak, clock)
     assert "503" in streak.message
-    assert streak.since == 101.0
+    assert streak.since == 100.0
     assert streak.learn(Result(problem="It cannot be reached."))
-    assert (streak.message, streak.since) == ("It cannot be reached.", 101.0)
+    assert (streak.message, streak.since) == ("It cannot be reached.", 100.0)
+
+
+def test_few_or_short_ones_are_not_enough() -> None:
+    """While other requests are answered, several in a row may fail by chance."""
+    clock = Clock()
+    streak = FailureStreak(clock)
+    assert not streak.learn(BUSY) and not streak.learn(BUSY)
+    clock.now += 60.0
+    assert (streak.message, streak.since) == ("", None)
+    streak.learn(OK)
+    assert not any(streak.learn(BUSY) for _ in range(10))
+    assert (streak.message, streak.since) == ("", None)
+    clock.now += 5.0
+    assert streak.message
 
 
 @pytest.mark.parametrize("answer", [OK, Result(status=404), Result(status=400), Result(status=302)])
 def test_an_answer_ends_it(answer: Result) -> None:
-    streak = FailureStreak(Clock())
-    for _ in range(3):
-        streak.learn(BUSY)
+    clock = Clock()
+    streak = FailureStreak(clock)
+    _fail(streak, clock)
     assert streak.learn(answer)
     assert (streak.message, streak.since) == ("", None)
-    assert [streak.learn(BUSY) for _ in range(3)] == [False, False, True]
-    assert streak.since == 102.0
+    _fail(streak, clock)
+    assert streak.since == 106.0
 
 
 def test_answers_in_between_are_enough() -> None:
-    streak = FailureStreak()
+    clock = Clock()
+    streak = FailureStreak(clock)
     for _ in range(10):
         assert not streak.learn(BUSY) and not streak.learn(BUSY) and not streak.learn(OK)
+        clock.now += 60.0
+        assert not streak.message
 
 
 @pytest.mark.parametrize(
@@ -56,9 +80,9 @@ def test_answers_in_between_are_enough() -> None:
     ],
 )
 def test_what_counts_as_a_failure(result: Result) -> None:
-    streak = FailureStreak()
-    for _ in range(3):
-        streak.learn(result)
+    clock = Clock()
+    streak = FailureStreak(clock)
+    _fail(streak, clock, result)
     assert streak.message
 
 
@@ -71,10 +95,11 @@ def test_what_counts_as_a_failure(result: Result) -> None:
     ],
 )
 def test_what_says_nothing_of_the_inference_server(result: Result) -> None:
-    streak = FailureStreak()
-    for _ in range(5):
-        assert not streak.learn(result)
-    for _ in range(3):
-        streak.learn(BUSY)
+    clock = Clock()
+    streak = FailureStreak(clock)
+    _fail(streak, clock, result)
+    _fail(streak, clock, result)
+    assert (streak.message, streak.since) == ("", None)
+    _fail(streak, clock)
     assert not streak.learn(result)
     assert streak.message
