@@ -36,6 +36,9 @@ from servedeck.cluster.http.stream import ResponseStream
 from servedeck.cluster.resources import SERVICE
 from servedeck.serving.objects.async_routes import GATEWAY_PORT, async_gateway_name
 
+_NO_CONNECTION = "error trying to reach service: "
+"""How the API server begins to say why it has no connection to the Pod of a Service."""
+
 
 class ServiceProxy(GatewayTransport):
     """Through the API server."""
@@ -108,6 +111,9 @@ class ServiceProxy(GatewayTransport):
         where = f"Service {self._namespace}/{service}"
         if "no endpoints" in error.message or error.details.get("kind") == "endpoints":
             return UnreachableError(f"{where} leads to no Pod of the async gateway that is up.")
+        if _NO_CONNECTION in error.message:
+            reason = error.message.partition(_NO_CONNECTION)[2].rstrip(".")
+            return UnreachableError(f"The async gateway behind {where} does not answer: {reason}.")
         if error.reason == "NotFound":
             return NotInstalledError(f"There is no {where}: the async queue is off.")
         if error.reason == "Forbidden":

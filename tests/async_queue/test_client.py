@@ -438,16 +438,26 @@ async def test_a_gateway_of_an_earlier_version(
         await anext(client.follow(""))
 
 
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ('no endpoints available for service "llama-async-admin:80"', "leads to no Pod"),
+        (
+            "error trying to reach service: dial tcp 10.0.0.1:8081: connect: connection refused",
+            "The async gateway behind Service chat/llama-async-admin does not answer: dial tcp"
+            " 10.0.0.1:8081: connect: connection refused.$",
+        ),
+    ],
+)
 async def test_no_pod_of_the_gateway(
-    rig: GatewayRig, api: FakeApiServer, client: AsyncQueueClient
+    rig: GatewayRig, api: FakeApiServer, client: AsyncQueueClient, message: str, expected: str
 ) -> None:
-    async def no_endpoints(_: web.Request) -> web.StreamResponse:
-        message = 'no endpoints available for service "llama-async-admin:80"'
+    async def unavailable(_: web.Request) -> web.StreamResponse:
         status = make_status(503, "ServiceUnavailable", message)
         return web.json_response(status, status=503)
 
-    api.add_route(ADMIN_PROXY + "/-/async/queue", no_endpoints)
-    with pytest.raises(UnreachableError, match="leads to no Pod"):
+    api.add_route(ADMIN_PROXY + "/-/async/queue", unavailable)
+    with pytest.raises(UnreachableError, match=expected):
         await client.queue_status()
 
 

@@ -160,7 +160,7 @@ async def test_a_gateway_that_is_killed_is_found_again(
     before = await gateway.submit([MODEL] * 6)
     await tab.wait_for_text("Pending 2", "Processing 4")
     await gateway.kill()
-    await tab.wait_for_text("reconnecting:")
+    await tab.wait_for_text("reconnecting: The async gateway behind Service", "does not answer:")
     assert set(tab.states) == set(before), "what was shown stays"
     await gateway.inference.tell(is_open=True)
     await gateway.start()

@@ -102,7 +102,8 @@ async def test_a_queue_is_drained_by_keys_at_80x24(
         await screen.wait_for_text(ANSWER)
         await screen.press("\x1b")
         await screen.wait_for_text("Queue Depth 0")
-        await screen.press("q")
+        # Back from the status, from the page, and to the shell.
+        await screen.press("qqq")
         await screen.wait(lambda _: screen.pty.has_exited(), "the end")
     states = [one.state for one in await gateway.stored_tasks()]
     assert states.count(TaskState.COMPLETED) == 4
