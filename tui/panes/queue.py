@@ -152,6 +152,8 @@ class QueuePane(TaskActionPane):
         table.set_placeholder(
             placeholder_lines(live, self._problem, self.app_context.key_display_for)
         )
+        if live is not None and live.is_following and not self._wants_end:
+            table.reset_cursor()
         table.set_rows(rows)
         if live is not None and rows:
             is_start = self._wants_start and not live.is_loading
@@ -162,8 +164,6 @@ class QueuePane(TaskActionPane):
             if self._wants_end and not live.is_loading:
                 self._wants_end = False
                 table.select(rows[-1].key)
-            elif live.is_following:
-                table.select(rows[0].key)
             self._load_after_if_needed(live)
         self._note_visible()
         table.set_class(live is not None and live.lost_at is not None, "-stale")
