@@ -192,11 +192,12 @@ def measure_load(environment: Environment) -> dict[str, Any]:
             keys = {"paused": _press_keys(dashboard)}
             dashboard.press("g", lambda: _shows_new(environment, dashboard))
             time.sleep(1)
-            keys["followed"] = _press_keys(dashboard)
             lines = _measure_new_lines(dashboard)
             cpu, at = dashboard.terminal.cpu_seconds(), time.monotonic()
             time.sleep(WARM_UP_SECONDS)
             share = (dashboard.terminal.cpu_seconds() - cpu) / (time.monotonic() - at)
+            keys["followed"] = _press_keys(dashboard)
+            is_followed = " newer; " not in dashboard.screen()
             rate = (environment.completed() - done) / (time.monotonic() - began)
         return {
             "tasks_per_s": round(rate),
@@ -204,6 +205,7 @@ def measure_load(environment: Environment) -> dict[str, Any]:
             "new task to line": percentiles(lines, "p50_ms", "p95_ms"),
             "key under load": {name: _figures(pressed) for name, pressed in keys.items()},
             "cpu_percent": round(100 * share),
+            "followed after the keys": is_followed,
             "memory of the tab": {"mib": round(dashboard.terminal.rss_mib() - before, 1)},
         }
 

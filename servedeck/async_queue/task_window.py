@@ -128,9 +128,9 @@ class TaskWindow:
         come above `newest`, or if it is not loaded, above the newest one that is."""
         loaded = newest if newest in self._tasks else max(self._tasks, default="")
         above = sum(1 for one in (*self._tasks, *self._arriving) if one > loaded)
-        if self.high is None and loaded and above:
+        if loaded and above and (self.high is None or loaded == newest):
             self._lower_high(loaded)
-            self.newer = above
+            self.newer += above
             return
         last = max(self.highest, *self._tasks, *self._unread, self.low or "")
         if self.high is None and self.low is not None and last:
@@ -141,7 +141,7 @@ class TaskWindow:
         page is to be read again."""
         if self.has_newer or not self.is_loaded:
             return False
-        self.high = None
+        self.high, self.newer = None, 0
         return True
 
     def trim(self, visible: Collection[str], limit: int = MAX_LOADED) -> None:

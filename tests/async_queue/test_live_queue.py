@@ -167,6 +167,27 @@ async def test_what_was_not_shown_before_it_is_paused_is_not_shown() -> None:
         assert (len(live.tasks), live.newer, live.has_before) == (7, 0, False)
 
 
+async def test_it_is_paused_while_it_is_behind() -> None:
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    first = [queue.submit().id for _ in range(3)]
+    async with opened(queue, api) as live:
+        await settle(live, queue)
+        for _ in range(4):
+            queue.submit()
+        await settle(live, queue)
+        release = closed_gate(api)
+        for _ in range(300):
+            queue.submit()
+        await wait_until(lambda: live._is_behind)
+        live.set_following(False, newest=first[-1])
+        assert [task.id for task in live.tasks] == first[::-1]
+        release()
+        await settle(live, queue)
+        assert [task.id for task in live.tasks] == first[::-1]
+        assert (live.newer, live.has_before) == (304, True)
+
+
 async def test_a_flood_of_new_tasks_leaves_no_hole() -> None:
     """With more new tasks than can be read the window moves on, and says that older ones are
     left."""

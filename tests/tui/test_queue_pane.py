@@ -223,8 +223,8 @@ async def test_the_cursor_stays_on_its_line_of_the_screen(driver, monkeypatch):
     async with driver.open(monkeypatch):
         table = driver.pane.table
         await driver.press("pagedown", *["j"] * 15, *["k"] * 5)
+        await driver.wait_for(lambda: table.scroll_offset.y > 10, "the list to scroll")
         cursor, line = table.cursor, table.cursor - table.scroll_offset.y
-        assert table.scroll_offset.y > 10
         for id in ids[:10]:
             driver.queue.delete(id)
         await driver.wait_for(lambda: driver.ids == ids[10:], "the tasks to go")

@@ -55,7 +55,7 @@ class QueuePane(TaskActionPane):
         """Whether the gateway was there when the serving changed last."""
         self._sort_column, self._is_sort_reversed = AGE_COLUMN, False
         self._paused_top: object = None
-        """The first line when the list was paused."""
+        """The first line when the list was paused; None if it is to be shown yet."""
         self._wants_start = False
         """Whether the newest tasks are to be shown as soon as they are loaded, also if the list is
         paused again before that."""
@@ -155,18 +155,18 @@ class QueuePane(TaskActionPane):
         table.set_placeholder(
             placeholder_lines(live, self._problem, self.app_context.key_display_for)
         )
+        if live is not None and live.is_following and not self._wants_end:
+            table.reset_cursor()
         table.set_rows(rows)
         if live is not None and rows:
             is_start = self._wants_start and not live.is_loading
-            if is_start or (was_following and not live.is_following):
+            if is_start or self._paused_top is None or (was_following and not live.is_following):
                 self._paused_top = rows[0].key  # other tasks may have come since the cursor moved
             if is_start:
                 self._wants_start = False
             if self._wants_end and not live.is_loading:
                 self._wants_end = False
                 table.select(rows[-1].key)
-            elif live.is_following:
-                table.select(rows[0].key)
         if live is not None:
             self._load_after_if_needed(live)
         if before not in (None, table.cursor_key):
@@ -261,9 +261,9 @@ class QueuePane(TaskActionPane):
         """Pause the list as soon as the cursor has left the first line."""
         live, table = self._live, self.table
         if live is not None and live.is_following and table.cursor > 0:
-            self._paused_top = top = table.rows[0].key
-            # Others may have been read in their place, which are shown with the next change.
-            self._wants_start |= live.find(str(top)) is None
+            top = table.rows[0].key
+            # Others may have been read in its place, which are shown with the next change.
+            self._paused_top = top if live.find(str(top)) is not None else None
             live.set_following(False, newest=str(top) if self._is_by_age else "")
 
     def on_keyed_table_highlighted(self, message: KeyedTable.Highlighted) -> None:
@@ -273,7 +273,7 @@ class QueuePane(TaskActionPane):
             return
         self._note_cursor()
         if not live.is_following:
-            is_top = not self._is_by_age or table.rows[0].key == self._paused_top
+            is_top = not self._is_by_age or self._paused_top in (None, table.rows[0].key)
             if table.cursor == 0 and (is_top or not live.has_before):
                 self._wants_start = True
                 live.set_following(True)
