@@ -149,10 +149,16 @@ async def test_what_is_newer_may_not_match_a_filter(driver, monkeypatch):
         queue.claim(id)
         queue.end(id)
     async with driver.open(monkeypatch):
-        await driver.press("f", "f", "f", "j")
+        await driver.press("f", "f", "f")
+        await driver.wait_for(
+            lambda: not driver.pane._live.is_loading and len(driver.ids) == 3, "the completed ones"
+        )
+        await driver.press("j")
         queue.submit()
         await driver.wait_for_text("newer ones may match; g shows them")
-        await driver.press("escape", "j")
+        await driver.press("escape")
+        await driver.wait_for(lambda: len(driver.ids) == 4, "all of them")
+        await driver.press("j")
         queue.submit()
         await driver.wait_for_text("1 newer; g shows them")
 
@@ -452,6 +458,7 @@ async def test_actions_on_the_queue(driver, monkeypatch):
             await driver.wait_for_text(reason)
         ids = one_of_each(queue)
         await driver.wait_for_text("[All 6]")
+        await driver.wait_for(lambda: len(driver.ids) == 6, "the tasks")
         await driver.press("N", "D", "p", "equals_sign", "a")
         assert driver.actions.calls == [
             ("retry_all_failed", 1),
