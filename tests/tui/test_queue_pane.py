@@ -152,12 +152,14 @@ async def test_what_is_newer_may_not_match_a_filter(driver, monkeypatch):
         queue.end(id)
     async with driver.open(monkeypatch):
         await driver.press("f", "f", "f")
-        await driver.wait_for(lambda: len(driver.ids) == 3, "the completed tasks")
+        await driver.wait_for(
+            lambda: not driver.pane._live.is_loading and len(driver.ids) == 3, "the completed ones"
+        )
         await driver.press("j")
         queue.submit()
         await driver.wait_for_text("newer ones may match; g shows them")
         await driver.press("escape")
-        await driver.wait_for(lambda: len(driver.ids) == 4, "all tasks")
+        await driver.wait_for(lambda: len(driver.ids) == 4, "all of them")
         await driver.press("j")
         queue.submit()
         await driver.wait_for_text("1 newer; g shows them")
