@@ -56,11 +56,11 @@ def run_dashboard(
 
 def run_open(args: argparse.Namespace) -> int:
     from tui.app import InitialPage
-    from tui.screens.serving import PANES, find_pane
+    from tui.screens.serving import PANES, find_pane, tab_name
 
     args.namespace, name = split_serving_name(args.name, args.namespace)
     if args.tab and find_pane(args.tab) is None:
-        tabs = ", ".join(pane.TITLE.lower() for pane in PANES)
+        tabs = ", ".join(tab_name(pane) for pane in PANES)
         raise CommandError(f"There is no tab {args.tab}; choose one of {tabs}.", USAGE_ERROR)
     page = InitialPage(name, args.namespace or "", args.tab, args.kind, _log_target(args))
     return run_dashboard(args, initial_page=page)

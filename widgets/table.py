@@ -19,6 +19,7 @@ from textual.strip import Strip
 
 from widgets.columns import (
     COLUMN_GAP,
+    MAX_ESSENTIAL_PRIORITY,
     SIDE_MARGIN,
     AgeCell,
     Column,
@@ -326,8 +327,13 @@ class KeyedTable(StyledLineView, can_focus=True):
         ]
         columns = [self.columns[at] for at in shown]
         if self.sorted_by:
+            # It is shown also where others of its priority have no room: it explains the order.
             columns = [
-                replace(one, min_width=max(one.min_width, cell_len(one.label) + 2))
+                replace(
+                    one,
+                    min_width=max(one.min_width, cell_len(one.label) + 2),
+                    priority=min(one.priority, MAX_ESSENTIAL_PRIORITY),
+                )
                 if one.key == self.sorted_by[0]
                 else one
                 for one in columns

@@ -176,7 +176,7 @@ def _attempts_cell(task: Task) -> Line:
     if not task.attempt:
         return (("–", "muted"),)
     style = "warning" if task.attempt > 1 else "muted"
-    return ((f"{task.attempt}/{task.max_attempts}", style),)
+    return ((task.attempts_text, style),)
 
 
 def _waited_cell(task: Task) -> Cell:

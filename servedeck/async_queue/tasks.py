@@ -79,6 +79,20 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """As `usage` of the stored response says (OpenAI's API); None if it does not."""
     completion_tokens: int | None = None
 
+    @property
+    def attempts_text(self) -> str:
+        """The last attempt of those that are allowed, "2/3". The number alone if it is more: those
+        before a retry, and those that a gateway handed back, do not count."""
+        is_more = self.attempt > self.max_attempts
+        return f"{self.attempt}" if is_more else f"{self.attempt}/{self.max_attempts}"
+
+    @property
+    def attempts_in_words(self) -> str:
+        """ "2 of 3", or where the number alone would be misunderstood, why it is more."""
+        if self.attempt <= self.max_attempts:
+            return f"{self.attempt} of {self.max_attempts}"
+        return f"{self.attempt}; {self.max_attempts} are allowed after each submission or retry"
+
 
 class TaskDetail(Task, frozen=True, kw_only=True):
     """A task as the page of one shows it."""

@@ -104,7 +104,7 @@ def _cells(task: Task, now: float) -> tuple[str, ...]:
         task.method,
         task.path,
         task.model,
-        f"{task.attempt}/{task.max_attempts}",
+        task.attempts_text,
         format_seconds(timings.waited),
         format_seconds(timings.ran) if has_run else "",
         format_tokens(task),
@@ -151,7 +151,7 @@ def detail_lines(
         yield f"  message: {task.message}"
     if task.position is not None:
         yield f"  place in the queue: {format_count(task.position, 'task')} before it"
-    yield f"  attempts: {task.attempt} of {task.max_attempts}"
+    yield f"  attempts: {task.attempts_in_words}"
     for name in _TIMES:
         if moment := format_moment(getattr(task, name)):
             yield f"  {name.replace('_', ' ')}: {moment}"

@@ -78,7 +78,12 @@ async def test_the_link_of_a_tab_is_copied():
         ("a/b/c", None, "", "'a/b/c' is not NAME or NAMESPACE/NAME; correct it."),
         ("/b", None, "", "'/b' is not NAME or NAMESPACE/NAME; correct it."),
         ("a/", None, "", "'a/' is not NAME or NAMESPACE/NAME; correct it."),
-        ("b", None, "nothing", "There is no tab nothing; choose one of overview, metrics, logs,"),
+        (
+            "b",
+            None,
+            "nothing",
+            "There is no tab nothing; choose one of overview, metrics, logs, async-queue,",
+        ),
     ],
 )
 def test_wrong_arguments_are_one_sentence(name, namespace, tab, expected):
@@ -87,3 +92,11 @@ def test_wrong_arguments_are_one_sentence(name, namespace, tab, expected):
         command_line.run_open(args)
     assert str(caught.value).startswith(expected)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["async-queue", "Async Queue", "async queue"])
+def test_a_tab_is_named_by_its_title_with_or_without_a_hyphen(name):
+    from tui.screens.serving import find_pane
+
+    pane = find_pane(name)
+    assert pane is not None and pane.TITLE == "Async Queue"

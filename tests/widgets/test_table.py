@@ -205,6 +205,18 @@ async def test_the_sorted_column_is_marked():
         assert "NAME ▾" in app.line_text(0)
 
 
+async def test_the_sorted_column_is_shown_where_others_have_no_room():
+    """Without it nobody could see what the order is."""
+    async with TableApp().run_test(size=(38, 10)) as pilot:
+        table = pilot.app.table
+        table.set_rows([Row("a", ("a long name of a task", "Ready", "note", "1m"), "Ready")])
+        await pilot.pause()
+        assert "note" not in table.visible_columns
+        table.configure_columns(sorted_by=("note", False))
+        await pilot.pause()
+        assert "note" in table.visible_columns
+
+
 async def test_clicks_and_hovers_name_the_row_and_the_column():
     app = TableApp()
     async with app.run_test(size=(80, 10)) as pilot:

@@ -142,3 +142,11 @@ def test_only_rows_that_changed_are_built_again():
     assert builder.task("b") is None
     builder.is_wide = True
     assert builder.build_rows([one], ())[0] is not first[0]
+
+
+def test_more_attempts_than_are_allowed_are_shown_alone() -> None:
+    """Those before a retry do not count, so "4/3" would look like an error."""
+    assert text(task(attempt=3), "attempts") == "3/3"
+    assert text(task(attempt=4), "attempts") == "4"
+    assert task(attempt=3).attempts_in_words == "3 of 3"
+    assert task(attempt=4).attempts_in_words.startswith("4; 3 are allowed")

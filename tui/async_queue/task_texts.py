@@ -27,6 +27,8 @@ def placeholder_lines(live: LiveQueue | None, problem: str, key: KeyDisplay) -> 
             "",
             f"{key('queue.turn_on')} turns it on: requests with the header X-Async: true are then "
             "stored, and their responses can be fetched later.",
+            "",
+            f"It is asked every minute whether it is on; {key('queue.reconnect')} asks at once.",
         )
     elif live.phase is LivePhase.TOO_OLD:
         lines = (live.problem, "", f"{key('queue.turn_on')} updates it.")

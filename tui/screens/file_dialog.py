@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.screens.base import Overlay
 from widgets.line_input import LineInput
@@ -31,6 +32,10 @@ class FileDialog(Overlay[Path | None]):
         self._for_writing = for_writing
         self._hint = hint
         self._overwrite_path: Path | None = None
+
+    def label_for(self, action: Action) -> str:
+        is_save = action.name == "choose" and self._for_writing
+        return "save" if is_save else super().label_for(action)
 
     def compose_body(self) -> ComposeResult:
         title = StatusLine(id="title")

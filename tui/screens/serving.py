@@ -75,8 +75,15 @@ PANES: tuple[type[Pane], ...] = (
 
 
 def find_pane(title: str) -> type[Pane] | None:
-    """The pane whose tab has that title, in any case; None if there is none."""
-    return next((pane for pane in PANES if pane.TITLE.lower() == title.lower()), None)
+    """The pane whose tab has that title, in any case, also with a hyphen for a space; None if there
+    is none."""
+    name = title.lower().replace(" ", "-")
+    return next((pane for pane in PANES if tab_name(pane) == name), None)
+
+
+def tab_name(pane: type[Pane] | Pane) -> str:
+    """The title of a pane as the command line has it: one word."""
+    return pane.TITLE.lower().replace(" ", "-")
 
 
 class ServingScreen(ServingActionScreen[NamespacedName]):
@@ -567,7 +574,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         """Copy the command line that opens this tab, at the line of a log under the cursor."""
         pane = self._active or self._panes[0]
         path = f"{self.key.namespace}/{self.key.name}"
-        words = ["servedeck", "open", path, "--tab", pane.TITLE.lower(), *pane.link_options()]
+        words = ["servedeck", "open", path, "--tab", tab_name(pane), *pane.link_options()]
         if not self.key.is_deployment:
             words += ["--kind", self.key.kind]
         if context := self.app_context.source.context:

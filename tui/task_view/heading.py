@@ -26,7 +26,7 @@ def title_line(task: Task, *, is_deleted: bool) -> Line:
 def section_line(task: Task, shown: Section) -> Line:
     """The sections with their keys; the one that is shown in brackets."""
     notes = {
-        Section.ATTEMPTS: f" {task.attempt}/{task.max_attempts}" if task.attempt else "",
+        Section.ATTEMPTS: f" {task.attempts_text}" if task.attempt else "",
         Section.RESPONSE: f" {task.status}" if task.status is not None else "",
     }
     spans: list[Span] = []

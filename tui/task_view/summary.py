@@ -118,7 +118,7 @@ def _timings(picture: TaskPicture) -> list[tuple[str, Line | str]]:
     waited = f"{took_text(times.waited)}{' so far' if task.state is TaskState.PENDING else ''}"
     ran = f"{took_text(times.ran)}{' so far' if is_running else ''}" if task.attempt else "not yet"
     rows: list[tuple[str, Line | str]] = [
-        ("Attempts", f"{task.attempt} of {task.max_attempts}"),
+        ("Attempts", task.attempts_in_words),
         ("Waited", waited),
         ("Ran", ran),
         ("Total", f"{took_text(times.total)}{'' if task.state.is_final else ' so far'}"),

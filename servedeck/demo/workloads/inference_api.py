@@ -28,7 +28,7 @@ _DIMENSIONS = 1024
 _SPREAD = _DIMENSIONS**-0.5
 _SENTENCES = (
     "The demo cluster has no model weights, so this answer is made of prepared sentences.",
-    "The request itself is real: it went through the API server's proxy to this Pod.",
+    "The request itself is real: it was answered by this Pod.",
     "It is counted in the metrics and written to the log of the container.",
     "A larger model would take longer for each token.",
     "Scale the serving, and the load is shared by more replicas.",
