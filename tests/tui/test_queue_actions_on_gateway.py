@@ -89,7 +89,7 @@ async def test_failed_tasks_are_retried_and_end(
         await driver.wait_for_text("Retry 5 tasks")
         await driver.press("enter")
         text = await wait_for_message(driver)
-        assert text.startswith("4 tasks retried; 1 could not be retried. Its credentials were")
+        assert text.startswith("4 tasks retried; 1 could not be retried. Credentials are deleted")
         await wait_for_counts(driver, client, completed=4, failed=1)
 
         [task] = [one for one in await listed(client) if one.id == with_credentials]

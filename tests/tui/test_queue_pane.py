@@ -602,7 +602,7 @@ async def test_the_next_task_is_that_of_the_list_in_its_order(driver, monkeypatc
         driver.pane.table.select(here)
         await driver.press("enter")
         await driver.wait_for_text(f"Task {here}")
-        await driver.press("n")
+        await driver.press("right_square_bracket")
         await driver.wait_for_text(f"Task {after}")
 
 

@@ -194,7 +194,8 @@ async def test_tasks_of_a_queue_that_was_turned_off_are_not_taken_for_its_presen
     driver.queue.submit()
     async with driver.open(monkeypatch):
         await lose(driver, NotInstalledError("The serving has no async gateway."))
-        await driver.wait_for_text("as of", "the async queue is off.", "◌ Pending", "O turn on")
+        await driver.wait_for_text("The async queue of this serving is off.", "O turn on")
+        assert "◌ Pending" not in driver.text and not driver.ids
 
 
 async def test_a_deleted_serving_keeps_its_last_tasks(driver, monkeypatch):
