@@ -197,6 +197,7 @@ def measure_load(environment: Environment) -> dict[str, Any]:
             time.sleep(WARM_UP_SECONDS)
             share = (dashboard.terminal.cpu_seconds() - cpu) / (time.monotonic() - at)
             keys["followed"] = _press_keys(dashboard)
+            time.sleep(1)
             is_followed = " newer; " not in dashboard.screen()
             rate = (environment.completed() - done) / (time.monotonic() - began)
         return {

@@ -40,7 +40,10 @@ CHANGE_INTERVAL = 0.06
 """Seconds between two calls of `on_change`. The gateway joins changes of 50 ms; both together stay
 below what is felt as a delay."""
 READ_INTERVAL = 0.1
-"""Seconds between two reads of changed tasks."""
+"""Seconds between two reads of changed tasks, if they are few."""
+_TASKS_A_READ = 40
+"""Tasks after which the next read waits longer, in proportion: so the gateway reads no more than
+some hundred tasks a second for each follower, however many change."""
 _BUSY_READ = 60
 """Tasks that are read at once while visible ones change: more than a screen has."""
 _SEARCH_SHARE = 0.3
@@ -107,6 +110,8 @@ class LiveQueue:
         """The store's clock less the loop's."""
         self._wanted: PageRequest | None = None
         self._refresh: PageRequest | None = None
+        self._paused_high: str | None = None
+        """Where the range ended when it was paused."""
         """The last page that was wanted as more new tasks came than could be read."""
         self._lock = asyncio.Lock()
         self._work = asyncio.Event()
@@ -190,6 +195,13 @@ class LiveQueue:
         return window.has_older if self._shown_oldest_first else window.has_newer
 
     @property
+    def is_paused_at_start(self) -> bool:
+        """Whether the first task that is loaded is the one that was first when the list was
+        paused: those before it have come since."""
+        high = self._window.high
+        return not self.is_following and high is not None and high == self._paused_high
+
+    @property
     def has_after(self) -> bool:
         """Whether there may be more tasks after the last one that is loaded."""
         window = self._window
@@ -241,8 +253,10 @@ class LiveQueue:
             if self._wanted is self._refresh:
                 self._wanted = None
             self._window.close_at_newest(newest)
+            self._paused_high = self._window.high
         elif not self._window.open_at_newest():
             self.go_to_start()
+            self._refresh = self._wanted
 
     def set_visible(self, ids: Sequence[str]) -> None:
         """These are on the screen: they are read first when they change."""
@@ -396,14 +410,13 @@ class LiveQueue:
                     pause = 0.0
                     if self._wanted is None and self._is_behind:
                         self._wanted = self._refresh = self._window.page_of_newest()
-                        pause = self._read_interval
+                        pause = self._pause_after(self._page_size)
                     if (request := self._wanted) is not None:
                         await self._load(request)
                         if self._search_on():
                             pause = (self._loop.time() - began) * (1 / _SEARCH_SHARE - 1)
                     else:
-                        await self._read_tasks()
-                        pause = self._read_interval
+                        pause = self._pause_after(await self._read_tasks())
                 if self.problem:
                     self.problem = ""
             except RefusedError as error:
@@ -445,8 +458,9 @@ class LiveQueue:
         window.add_page(request, page)
         self._wanted, self._wanted_window = None, None
         self._window, self._shown_oldest_first = window, oldest_first
-        if not self.is_following and not oldest_first:
+        if not self.is_following and not oldest_first and window.high is None:
             window.close_at_newest()
+            self._paused_high = window.high
         window.trim(self._visible)
         self._debouncer.request()
 
@@ -465,13 +479,17 @@ class LiveQueue:
             self._wanted = window.page_above() if oldest_first else window.page_below()
         return self._wanted is not None and bool(self._window.query.text)
 
-    async def _read_tasks(self) -> None:
-        """Raises AsyncQueueError and ClusterError."""
+    def _pause_after(self, count: int) -> float:
+        """Seconds until tasks are read again after so many were."""
+        return self._read_interval * max(1.0, count / _TASKS_A_READ)
+
+    async def _read_tasks(self) -> int:
+        """Returns how many were read. Raises AsyncQueueError and ClusterError."""
         window, visible = self._window, self._visible
         limit = _BUSY_READ if window.count_urgent(visible) else MAX_READ
         asked = window.to_read(visible, limit)
         if not asked:
-            return
+            return 0
         page = await self._api.read_tasks(list(asked))
         self._set_clock(page.time)
         if window.put(asked, page):
@@ -479,3 +497,4 @@ class LiveQueue:
         for listener in tuple(self._listeners):
             for id in asked:
                 listener(id)
+        return len(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
+import random
 from itertools import pairwise
 from typing import Any
 
@@ -182,8 +183,8 @@ async def test_the_first_line_goes_before_the_move_is_seen(driver, monkeypatch):
 
 
 async def test_it_is_paused_before_the_newest_tasks_are_read(driver, monkeypatch):
-    """They are shown then, and their first line follows again."""
-    fill(driver.queue, 6)
+    """No line moves, and the first one follows again."""
+    ids = fill(driver.queue, 6)
     async with driver.open(monkeypatch):
         await driver.press("j")
         driver.queue.submit()
@@ -196,10 +197,10 @@ async def test_it_is_paused_before_the_newest_tasks_are_read(driver, monkeypatch
         assert not driver.pane._live.is_following
         driver.api.before_answer = lambda: None
         answer.set_result(None)
-        await driver.wait_for(lambda: len(driver.ids) == 7, "the newest tasks")
         new = driver.queue.submit().id
-        await driver.wait_for_text("1 newer; g shows them")
-        await driver.press("k", "k")
+        await driver.wait_for_text("2 newer; g shows them")
+        assert driver.ids == ids and driver.cursor_id == ids[1]
+        await driver.press("k")
         await driver.wait_for(lambda: driver.cursor_id == new, "the list to be followed")
 
 
@@ -232,6 +233,36 @@ async def test_the_cursor_stays_on_its_line_of_the_screen(driver, monkeypatch):
         await driver.wait_for(lambda: driver.ids == ids[10:], "the tasks to go")
         assert table.cursor == cursor - 10 and driver.cursor_id == ids[cursor]
         assert table.cursor - table.scroll_offset.y == line
+
+
+async def test_the_first_line_is_followed_again_in_a_flood(driver, monkeypatch):
+    """Whatever was read between two pictures, `j` and `k` lead back to the first line."""
+    rng = random.Random(3)
+    queue = driver.queue
+    fill(queue, 200)
+    is_over = asyncio.Event()
+
+    async def flood() -> None:
+        while not is_over.is_set():
+            for _ in range(rng.randrange(1, 40)):
+                queue.submit()
+            await asyncio.sleep(rng.choice([0, 0.005, 0.02]))  # only varies what meets what
+
+    async with driver.open(monkeypatch):
+        flooding = asyncio.create_task(flood())
+        for _ in range(25):
+            for key in ("j", "k"):
+                await driver.pilot.press(key)
+                await driver.pilot.pause(rng.choice([0, 0.01, 0.05]))
+        live, table = driver.pane._live, driver.pane.table
+        await driver.wait_for(
+            lambda: live.is_following and not live.is_loading and not table.cursor, "the top"
+        )
+        is_over.set()
+        await flooding
+        newest = max(queue.tasks)
+        await driver.wait_for(lambda: driver.ids and driver.ids[0] == newest, "the newest")
+        assert table.cursor == 0
 
 
 async def test_a_move_before_the_next_picture_is_not_lost(driver, monkeypatch):

@@ -54,13 +54,11 @@ class QueuePane(TaskActionPane):
         self._had_queue = False
         """Whether the gateway was there when the serving changed last."""
         self._sort_column, self._is_sort_reversed = AGE_COLUMN, False
-        self._paused_top: object = None
-        """The first line when the list was paused; None if it is to be shown yet."""
-        self._wants_start = False
-        """Whether the newest tasks are to be shown as soon as they are loaded, also if the list is
-        paused again before that."""
         self._wants_end = False
         """Whether the cursor goes to the last task as soon as that is loaded."""
+        self._keeps_line = False
+        """Whether the cursor stays on its line in the next list: it was moved in one that had been
+        replaced, so that its task may be far from there."""
         self._possible: object = None
         """What the actions that are possible depend on, as it was last."""
 
@@ -93,7 +91,7 @@ class QueuePane(TaskActionPane):
     def set_serving(self, key: NamespacedName) -> None:
         super().set_serving(key)
         self._set_marks({})
-        self._wants_end = self._wants_start = False
+        self._wants_end = False
         if self.is_attached:
             self.table.set_rows([])
             self.table.reset_cursor()
@@ -144,7 +142,6 @@ class QueuePane(TaskActionPane):
     def _update(self) -> None:
         """Tasks, or the state of the queue, have changed."""
         live, table = self._live, self.table
-        was_following = live is not None and live.is_following
         self._note_cursor()
         before = table.cursor_key
         tasks = self.listed_tasks()
@@ -155,18 +152,17 @@ class QueuePane(TaskActionPane):
         table.set_placeholder(
             placeholder_lines(live, self._problem, self.app_context.key_display_for)
         )
-        if live is not None and live.is_following and not self._wants_end:
+        line = table.cursor
+        is_followed = live is not None and live.is_following and not self._wants_end
+        if is_followed or self._keeps_line:
             table.reset_cursor()
         table.set_rows(rows)
-        if live is not None and rows:
-            is_start = self._wants_start and not live.is_loading
-            if is_start or self._paused_top is None or (was_following and not live.is_following):
-                self._paused_top = rows[0].key  # other tasks may have come since the cursor moved
-            if is_start:
-                self._wants_start = False
-            if self._wants_end and not live.is_loading:
-                self._wants_end = False
-                table.select(rows[-1].key)
+        if rows and self._keeps_line and not is_followed:
+            table.select(rows[min(line, len(rows) - 1)].key)
+        self._keeps_line = False
+        if live is not None and rows and self._wants_end and not live.is_loading:
+            self._wants_end = False
+            table.select(rows[-1].key)
         if live is not None:
             self._load_after_if_needed(live)
         if before not in (None, table.cursor_key):
@@ -261,10 +257,9 @@ class QueuePane(TaskActionPane):
         """Pause the list as soon as the cursor has left the first line."""
         live, table = self._live, self.table
         if live is not None and live.is_following and table.cursor > 0:
-            top = table.rows[0].key
-            # Others may have been read in its place, which are shown with the next change.
-            self._paused_top = top if live.find(str(top)) is not None else None
-            live.set_following(False, newest=str(top) if self._is_by_age else "")
+            top = str(table.rows[0].key)
+            self._keeps_line = live.find(str(table.cursor_key)) is None
+            live.set_following(False, newest=top if self._is_by_age else "")
 
     def on_keyed_table_highlighted(self, message: KeyedTable.Highlighted) -> None:
         message.stop()
@@ -273,11 +268,10 @@ class QueuePane(TaskActionPane):
             return
         self._note_cursor()
         if not live.is_following:
-            is_top = not self._is_by_age or self._paused_top in (None, table.rows[0].key)
-            if table.cursor == 0 and (is_top or not live.has_before):
-                self._wants_start = True
+            is_start = not self._is_by_age or live.is_paused_at_start
+            if table.cursor == 0 and (is_start or not live.has_before):
                 live.set_following(True)
-            elif not is_top and table.cursor < table.body_height:
+            elif not is_start and table.cursor < table.body_height:
                 live.load_before()
         self._load_after_if_needed(live)
         self._update_texts()
@@ -299,10 +293,9 @@ class QueuePane(TaskActionPane):
         self._wants_end = False
         if message.at_end:
             if self._is_by_age and live.has_after:
-                self._wants_end, self._wants_start = True, False
+                self._wants_end = True
                 live.go_to_end()
         else:
-            self._wants_start = True
             if live.has_before:
                 live.go_to_start()
             else:
@@ -323,7 +316,7 @@ class QueuePane(TaskActionPane):
 
     def _ask(self) -> None:
         """Ask for the tasks that match, from the first on."""
-        self._wants_end = self._wants_start = False
+        self._wants_end = False
         if self._live is not None:
             oldest_first = self._is_by_age and self._is_sort_reversed
             self._live.set_query(self._query, oldest_first=oldest_first)
