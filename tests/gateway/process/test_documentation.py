@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,7 +26,9 @@ from tests.waiting import with_timeout
 
 TEXT = (Path(__file__).parents[3] / "docs/async-gateway.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", TEXT, re.M | re.S)
-SERVER, GATEWAY, *REQUESTS = BLOCKS
+SERVER, GATEWAY, *_ = BLOCKS
+ON_VALKEY = next(one for one in BLOCKS if "gateway-secret" in one)
+REQUESTS = [one for one in BLOCKS[2:] if one is not ON_VALKEY]
 
 
 ROWS = [
@@ -37,6 +40,17 @@ ROWS = [
     )
 ]
 """Names of settings and their defaults."""
+
+
+def test_the_gateway_on_a_valkey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are made as they are written, and it accepts its settings."""
+    *prepare, start = ON_VALKEY.rstrip("\n").splitlines()
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["bash", "-euc", "\n".join(prepare)], check=True, timeout=60)
+    settings = read_settings(build_parser().parse_args(shlex.split(start)[1:]))
+    assert settings.secret_file is not None
+    assert len(settings.secret_file.read_bytes()) == 32
+    assert settings.store == "valkey://127.0.0.1:6379"
 
 
 def test_every_setting_is_documented() -> None:
