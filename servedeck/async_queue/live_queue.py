@@ -102,7 +102,8 @@ class LiveQueue:
         self._query = TaskQuery()
         self.asked_at = 0.0
         """What ages in `query` refer to, by the store's clock."""
-        self._ordered: tuple[Sequence[Task], bool, Sequence[Task]] | None = None
+        self._reversed: tuple[Sequence[Task], Sequence[Task]] | None = None
+        """The tasks that are loaded, the oldest first and the newest first."""
         self._visible: Sequence[str] = ()
         self._cursor = ""
         self._meter = RateMeter()
@@ -110,9 +111,9 @@ class LiveQueue:
         """The store's clock less the loop's."""
         self._wanted: PageRequest | None = None
         self._refresh: PageRequest | None = None
+        """The last page that was wanted to follow the newest tasks: a pause gives it up."""
         self._paused_high: str | None = None
         """Where the range ended when it was paused."""
-        """The last page that was wanted as more new tasks came than could be read."""
         self._lock = asyncio.Lock()
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -178,9 +179,9 @@ class LiveQueue:
         ascending = self._window.ascending()
         if self._shown_oldest_first:
             return ascending
-        if self._ordered is None or self._ordered[0] is not ascending:
-            self._ordered = ascending, False, ascending[::-1]
-        return self._ordered[2]
+        if self._reversed is None or self._reversed[0] is not ascending:
+            self._reversed = ascending, ascending[::-1]
+        return self._reversed[1]
 
     @property
     def newer(self) -> int:

@@ -181,7 +181,7 @@ async def test_a_queue_of_an_earlier_version(
 
 
 class Follower:
-    """What one feed has told."""
+    """The messages of one feed."""
 
     def __init__(self, messages: AsyncIterator[FeedMessage]) -> None:
         self._messages = messages

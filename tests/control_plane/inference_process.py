@@ -1,8 +1,8 @@
-"""An inference server in a process of its own, and what a test tells it.
+"""An inference server in a process of its own, which a test configures.
 
 python -m tests.control_plane.inference_process ADDRESS
 
-It prints its port, answers chat completions, and takes what it is told at /told.
+It prints its port, answers chat completions, and takes its settings at /settings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiohttp import web
 
 from tests.waiting import with_timeout
 
-TOLD = "/told"
+SETTINGS = "/settings"
 BROKEN_MODEL = "broken"
 """Requests for this model are answered with `broken_status`."""
 ANSWER = "Paris is the capital of France."
@@ -33,11 +33,11 @@ class _Server:
         self._open.set()
         self._broken_status = 200
 
-    async def tell(self, request: web.Request) -> web.Response:
-        told = await request.json()
-        self._broken_status = told.get("broken_status", self._broken_status)
-        if "is_open" in told:
-            (self._open.set if told["is_open"] else self._open.clear)()
+    async def configure(self, request: web.Request) -> web.Response:
+        settings = await request.json()
+        self._broken_status = settings.get("broken_status", self._broken_status)
+        if "is_open" in settings:
+            (self._open.set if settings["is_open"] else self._open.clear)()
         return web.json_response({})
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -60,7 +60,7 @@ class _Server:
 async def _serve(address: str) -> None:
     server = _Server()
     app = web.Application()
-    app.router.add_post(TOLD, server.tell)
+    app.router.add_post(SETTINGS, server.configure)
     app.router.add_post("/{path:.*}", server.answer)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -78,12 +78,12 @@ class InferenceProcess:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
-    async def tell(self, **told: Any) -> None:
+    async def configure(self, **settings: Any) -> None:
         """`is_open`: whether it answers, or holds what comes. `broken_status`: of the answers to
         requests for BROKEN_MODEL."""
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{self.url}{TOLD}", json=told) as response,
+            session.post(f"{self.url}{SETTINGS}", json=settings) as response,
         ):
             assert response.status == 200
 

@@ -60,7 +60,7 @@ async def run_curl(line: str) -> bytes:
 async def test_a_request_moves_through_the_states(gateway: AsyncGateway, tab: QueueTab) -> None:
     """As the page Connect says to send it, to its response on the screen of the task."""
     await tab.wait_for_text("No task is stored.", "Queue Depth 0")
-    await gateway.inference.tell(is_open=False)
+    await gateway.inference.configure(is_open=False)
     await tab.press("p", "p")
     await tab.wait_for_text("is paused: no task is taken until it is resumed")
     line = curl_command(gateway.accept.public_url, "/v1/chat/completions", MODEL, True)
@@ -75,7 +75,7 @@ async def test_a_request_moves_through_the_states(gateway: AsyncGateway, tab: Qu
     await tab.press("enter")
     await tab.wait_for(lambda: isinstance(tab.app.screen, TaskScreen), "the task")
     await tab.wait_for_text("Processing", gateway.pod)
-    await gateway.inference.tell(is_open=True)
+    await gateway.inference.configure(is_open=True)
     await tab.wait_for_text("Completed")
     await tab.press("3")
     await tab.wait_for_text("POST /v1/chat/completions", "Hello")
@@ -90,13 +90,13 @@ async def test_a_request_moves_through_the_states(gateway: AsyncGateway, tab: Qu
 async def test_a_thousand_tasks_half_of_which_fail_are_retried_and_drained(
     gateway: AsyncGateway, tab: QueueTab
 ) -> None:
-    await gateway.inference.tell(broken_status=400)
+    await gateway.inference.configure(broken_status=400)
     await gateway.submit([MODEL, BROKEN_MODEL] * 500)
     await tab.wait_for_text("Queue Depth 0", "500 failed in 1h", "Failed 500", "Completed 500")
     await tab.press("f", "f", "f", "f")
     await tab.wait_for(lambda: set(tab.states.values()) == {FAILED}, "failed tasks alone")
     await tab.wait_for_text("refused: The inference server answered with the status 400.")
-    await gateway.inference.tell(broken_status=200)
+    await gateway.inference.configure(broken_status=200)
     await tab.press("N")
     await tab.wait_for_text("Retry 500 tasks", "500 tasks now")
     # They were submitted with credentials, which are deleted.
@@ -110,7 +110,7 @@ async def test_a_thousand_tasks_half_of_which_fail_are_retried_and_drained(
 async def test_pending_tasks_are_purged_once_the_name_is_typed(
     gateway: AsyncGateway, tab: QueueTab
 ) -> None:
-    await gateway.inference.tell(is_open=False)
+    await gateway.inference.configure(is_open=False)
     ids = await gateway.submit([MODEL] * 30)
     await tab.wait_for_text("Pending 26", "Processing 4")
     await tab.press("D")
@@ -120,14 +120,14 @@ async def test_pending_tasks_are_purged_once_the_name_is_typed(
     await tab.type(SERVING)
     await tab.press("enter")
     await tab.wait_for_text("26 tasks cancelled", "Pending 0", "Cancelled 26", "Processing 4")
-    await gateway.inference.tell(is_open=True)
+    await gateway.inference.configure(is_open=True)
     await tab.wait_for_text("Completed 4", "Processing 0")
     await tab.wait_until_as_stored(gateway)
     assert set(tab.states) == set(ids)
 
 
 async def test_the_marked_tasks_are_cancelled(gateway: AsyncGateway, tab: QueueTab) -> None:
-    await gateway.inference.tell(is_open=False)
+    await gateway.inference.configure(is_open=False)
     ids = await gateway.submit([MODEL] * 8)
     await tab.wait_for_text("Pending 4", "Processing 4")
     oldest_first = sorted(ids)
@@ -145,7 +145,7 @@ async def test_the_marked_tasks_are_cancelled(gateway: AsyncGateway, tab: QueueT
     await tab.press("y")
     await tab.wait_for_text("2 tasks cancelled")
     await tab.wait_for(lambda: [tab.states[one] for one in marked] == [CANCELLED] * 2, "their end")
-    await gateway.inference.tell(is_open=True)
+    await gateway.inference.configure(is_open=True)
     await tab.wait_for_text("Completed 6", "Cancelled 2")
     await tab.wait_until_as_stored(gateway)
 
@@ -156,13 +156,13 @@ async def test_the_marked_tasks_are_cancelled(gateway: AsyncGateway, tab: QueueT
 async def test_a_gateway_that_is_killed_is_found_again(
     gateway: AsyncGateway, tab: QueueTab
 ) -> None:
-    await gateway.inference.tell(is_open=False)
+    await gateway.inference.configure(is_open=False)
     before = await gateway.submit([MODEL] * 6)
     await tab.wait_for_text("Pending 2", "Processing 4")
     await gateway.kill()
     await tab.wait_for_text("reconnecting: The async gateway behind Service", "does not answer:")
     assert set(tab.states) == set(before), "what was shown stays"
-    await gateway.inference.tell(is_open=True)
+    await gateway.inference.configure(is_open=True)
     await gateway.start()
     await tab.wait_for(lambda: "reconnecting:" not in tab.screen_text, "the connection")
     after = await gateway.submit([MODEL] * 2)
@@ -175,13 +175,13 @@ async def test_a_gateway_that_is_killed_is_found_again(
 async def test_a_store_that_is_killed_is_named_and_found_again(
     gateway: AsyncGateway, tab: QueueTab
 ) -> None:
-    await gateway.inference.tell(is_open=False)
+    await gateway.inference.configure(is_open=False)
     before = await gateway.submit([MODEL] * 6)
     await tab.wait_for_text("Pending 2", "Processing 4")
     await asyncio.to_thread(gateway.valkey.kill)
     await tab.wait_for_text("The gateway cannot ask its store:")
     assert set(tab.states) == set(before), "what was shown stays"
-    await gateway.inference.tell(is_open=True)
+    await gateway.inference.configure(is_open=True)
     await asyncio.to_thread(gateway.valkey.start)
     await tab.wait_for(lambda: "cannot ask its store" not in tab.screen_text, "the store")
     after = await gateway.submit([MODEL] * 2)
@@ -209,20 +209,20 @@ async def test_a_feed_that_is_cut_goes_on_without_a_hole(
     async with proxy.serve():
         kubeconfig = control_plane.write_kubeconfig(server=proxy.url)
         async with running_tab(kubeconfig, gateway.namespace) as tab:
-            await gateway.inference.tell(is_open=False)
+            await gateway.inference.configure(is_open=False)
             ids = await gateway.submit([MODEL] * 8)
             await tab.wait_for_text("Pending 4", "Processing 4")
             for _ in range(5):
-                # All that happens meanwhile is told after it.
+                # All that happens meanwhile comes after it.
                 proxy.set_stalled()
                 proxy.reset_connections()
-                await gateway.inference.tell(is_open=True)
+                await gateway.inference.configure(is_open=True)
                 ids.extend(await gateway.submit([MODEL] * 4))
-                await gateway.inference.tell(is_open=False)
+                await gateway.inference.configure(is_open=False)
                 proxy.set_stalled(False)
                 proxy.reset_connections()
                 await tab.wait_for(lambda: len(tab.states) == len(ids), "all tasks")
-            await gateway.inference.tell(is_open=True)
+            await gateway.inference.configure(is_open=True)
             await tab.wait_for_text(f"Completed {len(ids)}", "Queue Depth 0")
             await tab.wait_until_as_stored(gateway)
 
@@ -235,10 +235,10 @@ async def test_why_nothing_drains_is_said_and_when_it_does_again(
         running_async_gateway(control_plane, namespace, folder, **settings) as gateway,
         running_tab(kubeconfig, namespace) as tab,
     ):
-        await gateway.inference.tell(broken_status=503)
+        await gateway.inference.configure(broken_status=503)
         await gateway.submit([BROKEN_MODEL] * 6)
         await tab.wait_for_text("Nothing drains since", "All attempts fail at present.", "503")
-        await gateway.inference.tell(broken_status=200)
+        await gateway.inference.configure(broken_status=200)
         await tab.wait_for_text("Completed 6", "Queue Depth 0")
         assert "Nothing drains" not in tab.screen_text
         core = f"/api/v1/namespaces/{namespace}"

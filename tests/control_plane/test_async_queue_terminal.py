@@ -80,7 +80,7 @@ async def terminal(
 async def test_a_queue_is_drained_by_keys_at_80x24(
     gateway: AsyncGateway, kubeconfig: Path, tmp_path: Path
 ) -> None:
-    await gateway.inference.tell(is_open=False)
+    await gateway.inference.configure(is_open=False)
     await gateway.submit([MODEL] * 12)
     async with terminal(gateway, kubeconfig, tmp_path) as screen:
         await screen.open_tab()
@@ -89,7 +89,7 @@ async def test_a_queue_is_drained_by_keys_at_80x24(
         await screen.wait_for_text("Cancel 8 pending tasks", f"Type {SERVING} to confirm")
         await screen.press(f"{SERVING}\r")
         await screen.wait_for_text("Queue Depth 0", "8 tasks cancelled.")
-        await gateway.inference.tell(is_open=True)
+        await gateway.inference.configure(is_open=True)
         await screen.wait_for_text("Processing 0 of 4", "Completed")
         await screen.press("fff")
         await screen.wait(

@@ -105,7 +105,7 @@ async def test_a_request_is_submitted_waited_for_listed_and_read(
 async def test_a_watch_prints_each_change_and_survives_a_killed_gateway(
     gateway: AsyncGateway, tasks: Tasks
 ) -> None:
-    await gateway.inference.tell(is_open=False)
+    await gateway.inference.configure(is_open=False)
     ids = await gateway.submit([MODEL] * 2)
     async with tasks.started("watch", *ids, "-o", "json") as process:
         assert process.stdout is not None and process.stderr is not None
@@ -113,7 +113,7 @@ async def test_a_watch_prints_each_change_and_survives_a_killed_gateway(
         assert [one["id"] for one in begin] == ids
         await gateway.kill()
         assert b"Retrying." in await with_timeout(process.stderr.readline())
-        await gateway.inference.tell(is_open=True)
+        await gateway.inference.configure(is_open=True)
         await gateway.start()
         rest, _ = await with_timeout(process.communicate())
     events = [json.loads(line) for line in rest.splitlines()]
@@ -125,7 +125,7 @@ async def test_a_watch_prints_each_change_and_survives_a_killed_gateway(
 async def test_the_failed_are_retried_and_watched_until_they_complete(
     gateway: AsyncGateway, tasks: Tasks
 ) -> None:
-    await gateway.inference.tell(broken_status=400)
+    await gateway.inference.configure(broken_status=400)
     failed = [(await tasks.good("submit", "-d", BROKEN_BODY)).strip() for _ in range(2)]
     [refused] = await gateway.submit([BROKEN_MODEL])
     code, _, _ = await tasks.run("watch", *failed, refused)
@@ -133,7 +133,7 @@ async def test_the_failed_are_retried_and_watched_until_they_complete(
     assert set((await states(gateway)).values()) == {FAILED}
     listed = await tasks.json("list", "--state", "failed", "--filter", "status:400 age:<1h")
     assert {one["id"] for one in listed["items"]} == {*failed, refused}
-    await gateway.inference.tell(broken_status=200)
+    await gateway.inference.configure(broken_status=200)
     code, output, _ = await tasks.run("retry", *failed, refused)
     assert code == 1 and set((await states(gateway)).values()) == {FAILED}, "it was not confirmed"
     code, output, problem = await tasks.run("retry", *failed, refused, "-y")
@@ -148,7 +148,7 @@ async def test_the_failed_are_retried_and_watched_until_they_complete(
 async def test_tasks_are_cancelled_by_their_ids_and_by_their_state(
     gateway: AsyncGateway, tasks: Tasks
 ) -> None:
-    await gateway.inference.tell(is_open=False)
+    await gateway.inference.configure(is_open=False)
     ids = await gateway.submit([MODEL] * 8)
     code, _, _ = await tasks.run("watch", *ids, "--timeout", "100ms")
     assert code == 1, "they have not ended"
@@ -160,7 +160,7 @@ async def test_tasks_are_cancelled_by_their_ids_and_by_their_state(
     assert await states(gateway) == found
     output = await tasks.good("cancel", "--state", "pending", "-y")
     assert f"{len(waiting)} tasks cancelled" in output
-    await gateway.inference.tell(is_open=True)
+    await gateway.inference.configure(is_open=True)
     await tasks.run("watch", *ids)
     cancelled = {id for id, state in (await states(gateway)).items() if state is CANCELLED}
     assert cancelled == {first, *waiting}

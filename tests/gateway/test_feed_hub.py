@@ -60,12 +60,12 @@ async def test_a_listener_is_told_that_it_may_have_missed_some_then_of_each(
     store: CountingStore, hub: FeedHub
 ) -> None:
     await submit(store, f"{1:044x}")
-    told: list[list[FeedEvent]] = []
-    with hub.listening(told.append):
-        await wait_until(lambda: told == [[]])
+    heard: list[list[FeedEvent]] = []
+    with hub.listening(heard.append):
+        await wait_until(lambda: heard == [[]])
         await submit(store, f"{2:044x}")
-        await wait_until(lambda: len(told) > 1)
-    assert [(one.id, one.state) for one in told[1]] == [(f"{2:044x}", TaskState.PENDING)]
+        await wait_until(lambda: len(heard) > 1)
+    assert [(one.id, one.state) for one in heard[1]] == [(f"{2:044x}", TaskState.PENDING)]
 
 
 async def test_whoever_watches_a_task_misses_no_change(store: CountingStore, hub: FeedHub) -> None:
@@ -82,10 +82,10 @@ async def test_a_listener_that_can_wait_holds_up_no_other(
     store: CountingStore, hub: FeedHub
 ) -> None:
     patient: list[list[FeedEvent]] = []
-    told: list[list[FeedEvent]] = []
-    with hub.listening(patient.append, 10 * WAIT_SECONDS), hub.listening(told.append):
-        await wait_until(lambda: told == [[]])
+    heard: list[list[FeedEvent]] = []
+    with hub.listening(patient.append, 10 * WAIT_SECONDS), hub.listening(heard.append):
+        await wait_until(lambda: heard == [[]])
         for number in range(1, 4):
             await submit(store, f"{number:044x}")
-            await wait_until(lambda number=number: len(told) > number)
-    assert patient == told
+            await wait_until(lambda number=number: len(heard) > number)
+    assert patient == heard

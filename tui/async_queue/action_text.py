@@ -41,8 +41,8 @@ _LOSS = (
     "Those that are being processed lose what is generated so far.",
 )
 _CANCEL = (
-    "It ends as Cancelled, and its caller is told so.",
-    "They end as Cancelled, and their callers are told so.",
+    "It ends as Cancelled: its caller gets 409 instead of a result.",
+    "They end as Cancelled: their callers get 409 instead of a result.",
 )
 
 

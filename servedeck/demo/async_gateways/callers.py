@@ -69,7 +69,7 @@ _CALLERS = ("help-desk", "reports", "search-index", "night-jobs")
 
 class Callers:
     """Of one gateway. Their first requests come to each of the states; with `has_waves`, more come
-    now and then, also after the gateway has started anew."""
+    now and then, also after the gateway has started again."""
 
     def __init__(self, name: str, *, has_waves: bool) -> None:
         self._rng = random.Random(name)  # noqa: S311 - which texts, not a secret

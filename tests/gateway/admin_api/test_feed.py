@@ -378,7 +378,7 @@ async def test_followers_share_one_reader_which_ends_with_them(
     await wait_until(task.done)
     await rig.submit()
     async with following(rig, events="queue") as follower:
-        # what was known before is not told
+        # what was known before is not sent
         assert (await follower.next()).data["counts"]["pending"] == 2
 
 
