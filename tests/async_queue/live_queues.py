@@ -44,17 +44,22 @@ async def settle(live: LiveQueue, queue: FakeQueue) -> None:
     )
 
 
+def matching(live: LiveQueue, queue: FakeQueue) -> dict[str, Task]:
+    """The tasks of the store that match the query, by their ids."""
+    query = live.query
+    task_filter = parse_task_filter(query.text, queue.time)
+    return {
+        id: task
+        for id, task in queue.tasks.items()
+        if query.state in (None, task.state) and task_filter.matches(task)
+    }
+
+
 def expected(live: LiveQueue, queue: FakeQueue) -> list[Task]:
     """What the store has of the range that is loaded."""
-    window, query = live._window, live.query
-    task_filter = parse_task_filter(query.text, queue.time)
-    found = [
-        task
-        for id, task in queue.tasks.items()
-        if query.state in (None, task.state)
-        and task_filter.matches(task)
-        and window.low is not None
-        and id >= window.low
-        and (window.high is None or id <= window.high)
-    ]
-    return sorted(found, key=lambda task: task.id, reverse=not live.oldest_first)
+    low, high = live._window.low, live._window.high
+    if low is None:
+        return []
+    found = matching(live, queue)
+    ids = sorted(id for id in found if low <= id and (high is None or id <= high))
+    return [found[id] for id in (ids if live.oldest_first else reversed(ids))]
