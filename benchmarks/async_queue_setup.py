@@ -94,8 +94,7 @@ class Environment:
 
     @contextmanager
     def load(self, rate: float) -> Iterator[None]:
-        """So many requests a second, each for a task that is completed at once; 0 for as many as
-        are accepted."""
+        """So many requests a second, each for a task that is completed at once."""
         process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name, "load", str(self.public_port), str(rate)],
             stdin=subprocess.PIPE,
@@ -315,7 +314,7 @@ async def _load(port: int, rate: float) -> None:
     ended = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
     print("loading", flush=True)
     while not ended.done():
-        await (load.run(rate, 1.0) if rate else load.run_closed(1.0))
+        await load.run(rate, 1.0)
     load.close()
     print(json.dumps(load.statuses), flush=True)
 

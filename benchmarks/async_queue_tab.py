@@ -36,7 +36,7 @@ BUDGETS = {
     "memory of the tab": 30.0,
     "load on the gateway": 5.0,
 }
-"""Milliseconds, MiB, and percent of the processor time of the gateway and its store for a task. Of
+"""Milliseconds, MiB, and percent of the CPU time of the gateway and its store for a task. Of
 "task changed to cell" the P95 counts, of keys the worst, of all else the median. Keys are judged by
 CPU time: on a machine that is shared the worst of their times on the clock is that of the other
 programs."""
@@ -47,7 +47,7 @@ EDGES = 10
 FILTER_ROUNDS = 8
 CHANGES = 120
 KEYS = 120
-GATEWAY_SECONDS, GATEWAY_ROUNDS = 4.0, 8
+GATEWAY_SECONDS, GATEWAY_ROUNDS = 4.0, 12
 WARM_UP_SECONDS = 5.0
 PAUSE = (0.06, 0.14)
 """Seconds from the effect of a key to the next key."""
@@ -282,8 +282,9 @@ def _measure_new_lines(dashboard: QueueDashboard) -> list[float]:
 
 
 def measure_gateway(environment: Environment) -> dict[str, Any]:
-    """Processor time of the gateway and its store for a task at full throughput, with the tab and
-    without it by turns."""
+    """CPU time of the gateway and its store for a task, with the tab and without it by turns. At
+    a rate that the machine can bear: at full load the time that the dashboard and the API server
+    take of the same cores changes how many tasks the gateway does at once."""
     cpu: tuple[list[float], list[float]] = ([], [])
     rates: tuple[list[float], list[float]] = ([], [])
     with QueueDashboard(environment.kubeconfig) as dashboard:
@@ -292,7 +293,7 @@ def measure_gateway(environment: Environment) -> dict[str, Any]:
             if is_shown:
                 dashboard.open_tab()
             done, used, began = environment.completed(), environment.gateway_seconds(), time.time()
-            with environment.load(0):
+            with environment.load(RATE):
                 time.sleep(GATEWAY_SECONDS)
             environment.wait_until_drained()
             seconds, tasks = time.time() - began, environment.completed() - done

@@ -41,7 +41,7 @@ CHANGE_INTERVAL = 0.06
 below what is felt as a delay."""
 READ_INTERVAL = 0.1
 """Seconds between two reads of changed tasks, if they are few."""
-_TASKS_A_READ = 40
+_TASKS_A_READ = 25
 """Tasks after which the next read waits longer, in proportion: so the gateway reads no more than
 some hundred tasks a second for each follower, however many change."""
 _BUSY_READ = 60

@@ -213,13 +213,11 @@ class _Client:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _send_waiting(self) -> None:
-        last = _order(self.cursor)
-        events: list[FeedEvent] = []
-        while self._waiting and len(events) < _BATCH:
-            event = self._waiting.popleft()
-            if _order(event.cursor) > last:
-                events.append(event)
-        await self._send_events(events)
+        last, waiting = _order(self.cursor), self._waiting
+        while waiting and _order(waiting[0].cursor) <= last:
+            waiting.popleft()  # it was read from the store already
+        count = min(len(waiting), _BATCH)
+        await self._send_events([waiting.popleft() for _ in range(count)])
 
     async def _send_events(self, events: list[FeedEvent]) -> None:
         if not events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +28,7 @@ STATE_LETTERS = {
     TaskState.FAILED: "F",
     TaskState.CANCELLED: "X",
 }
-_STATES = {letter.encode(): state for state, letter in STATE_LETTERS.items()}
+_STATES = {letter: state for state, letter in STATE_LETTERS.items()}
 
 TASK = (
     ("s", "state"),
@@ -61,13 +61,6 @@ keeps u (attempts that count), f (virtual finish time), w (worker), qo and ro (o
 TASK_FIELDS = tuple(short for short, _ in TASK)
 FOUND_FIELDS = (*TASK_FIELDS, "hc", "cb")
 
-_TIMES = frozenset({"created", "started", "ended", "deadline", "next_attempt", "expires"})
-_NUMBERS = frozenset(
-    {
-        *("attempt", "max_attempts", "urgency", "status", "request_bytes", "response_bytes"),
-        *("prompt_tokens", "completion_tokens"),
-    }
-)
 _HEAD = struct.Struct(">IIQ")
 """Lengths of the head and of the object's name, and the size of the body."""
 _CURSOR = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?\Z")
@@ -85,6 +78,28 @@ def encode_text(text: str) -> bytes:
 
 def decode_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
+
+
+def _decode_time(data: bytes) -> float:
+    return int(data) / 1000
+
+
+_DECODER_OF_FIELD: Mapping[str, Callable[[bytes], Any]] = {
+    "state": lambda letter: _STATES[letter.decode()],
+    "is_stream": lambda data: data == b"1",
+    **dict.fromkeys(
+        ("created", "started", "ended", "deadline", "next_attempt", "expires"), _decode_time
+    ),
+    **dict.fromkeys(
+        (
+            *("attempt", "max_attempts", "urgency", "status", "request_bytes", "response_bytes"),
+            *("prompt_tokens", "completion_tokens"),
+        ),
+        int,
+    ),
+}
+"""All others are text."""
+_DECODERS = tuple((name, _DECODER_OF_FIELD.get(name, decode_text)) for _, name in TASK)
 
 
 def is_cursor(text: str) -> bool:
@@ -182,26 +197,17 @@ def state_letters(states: States) -> str:
 
 
 def decode_state(letter: bytes | None) -> TaskState | None:
-    return None if letter is None else _STATES.get(letter)
+    return None if letter is None else _STATES.get(letter.decode())
 
 
 def decode_task(id: str, values: Sequence[Any]) -> Task:
     """Of the values of TASK_FIELDS."""
-    found: dict[str, Any] = {"id": id}
-    for (_, name), value in zip(TASK, values, strict=False):
-        if value is None:
-            continue
-        if name == "state":
-            found[name] = _STATES[value]
-        elif name in _TIMES:
-            found[name] = int(value) / 1000
-        elif name in _NUMBERS:
-            found[name] = int(value)
-        elif name == "is_stream":
-            found[name] = value == b"1"
-        else:
-            found[name] = decode_text(value)
-    return Task(**found)
+    found = {
+        name: decode(value)
+        for (name, decode), value in zip(_DECODERS, values, strict=False)
+        if value is not None
+    }
+    return Task(id=id, **found)
 
 
 def decode_claimed(row: Sequence[Any]) -> Claimed:
@@ -219,12 +225,16 @@ def decode_claimed(row: Sequence[Any]) -> Claimed:
     )
 
 
-def decode_event(row: Sequence[Any]) -> FeedEvent:
-    cursor, fields = row[0].decode(), row[1]
+def decode_events(lines: bytes) -> list[FeedEvent]:
+    """Of lines of cursor, id, state and attempt."""
+    return [decode_event(*line.split(" ")) for line in lines.decode().split("\n") if line]
+
+
+def decode_event(cursor: str, id: str, letter: str, attempt: str) -> FeedEvent:
     return FeedEvent(
         cursor=cursor,
-        id=fields[1].decode(),
-        state=_STATES.get(fields[3]),
-        attempt=int(fields[5]),
+        id=id,
+        state=_STATES.get(letter),
+        attempt=int(attempt),
         time=int(cursor.partition("-")[0]) / 1000,
     )

@@ -48,7 +48,7 @@ from servedeck.gateway.stores.valkey.records import (
     TASK_FIELDS,
     control_arguments,
     decode_claimed,
-    decode_event,
+    decode_events,
     decode_state,
     decode_task,
     decode_text,
@@ -309,12 +309,12 @@ class ValkeyStore:
             raise FeedTrimmedError("This is not a position of this feed.")
         until = time.monotonic() + wait
         while True:
-            rows = await self._read("feed", after, limit)
-            if rows is None:
+            lines = await self._read("feed", after, limit)
+            if lines is None:
                 raise FeedTrimmedError("Events after this position are no longer kept.")
             left = until - time.monotonic()
-            if rows or left <= 0:
-                return [decode_event(row) for row in rows]
+            if lines or left <= 0:
+                return decode_events(lines)
             await self._wait(FEED_KEY, after, left)
 
     # -- acting ---------------------------------------------------------------------------------
