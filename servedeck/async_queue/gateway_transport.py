@@ -20,8 +20,8 @@ PREFIX = "/-/async"
 """Of all paths of the admin port."""
 TIMEOUT = 15.0
 """Seconds without an answer of the gateway."""
-FEED_TIMEOUT = 40.0
-"""The feed sends a comment every 15 seconds."""
+FEED_TIMEOUT = 20.0
+"""The feed sends a comment every 5 seconds."""
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 Params = Sequence[tuple[str, str]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from servedeck.serving.text import sanitize
@@ -37,6 +37,8 @@ _ESCAPE = re.compile(
     r"|\\u([0-9a-fA-F]{4})|\\."
 )
 _NUMBER = re.compile(r"-?[0-9]")
+_MORE_NUMBERS = re.compile(r'(?:[ \t\r\n]*+,[ \t\r\n]*+-?[0-9][^ \t\r\n{}\[\],:"]*+)++')
+"""After a number of a list: those that follow, as an embedding has thousands of them."""
 _KEY = re.compile(r'( *+)("(?:[^"\\]++|\\.)*+": )?+', re.DOTALL)
 
 
@@ -162,11 +164,12 @@ class _Formatter:
         """The list whose numbers the last line has."""
 
     def run(self, text: str) -> JsonText:
-        json = self._json
-        for match in _TOKEN.finditer(text):
+        json, at = self._json, 0
+        while (match := _TOKEN.match(text, at)) is not None:
             if len(json.lines) >= MAX_LINES:
                 json.omits_lines = True
                 break
+            at = match.end()
             mark, string, other = match.groups()
             if mark:
                 self._read_mark(mark)
@@ -176,6 +179,9 @@ class _Formatter:
             else:
                 self._flush()
                 self._add_value(other)
+                if self._packs_into is not None and (more := _MORE_NUMBERS.match(text, at)):
+                    at = more.end()
+                    self._add_numbers(more[0].split(",")[1:])
         self._flush()
         if self._prefix:
             self._add_value("")
@@ -245,10 +251,28 @@ class _Formatter:
         if len(text) > FOLDED_LENGTH and " " not in text[:_BEGINNING]:
             self._json.long_values.add(len(lines) - 1)
 
-    def _count(self) -> None:
+    def _add_numbers(self, numbers: Sequence[str]) -> None:
+        """To the list whose numbers the last line has."""
+        lines, into = self._json.lines, self._packs_into
+        line = lines[-1]
+        for at, number in enumerate(numbers):
+            if len(line) + 1 < PACKED_LENGTH:
+                line += f", {number.strip()}"
+                continue
+            lines[-1] = f"{line},"
+            if len(lines) >= MAX_LINES:
+                self._count(at)
+                self._json.omits_lines = True
+                return
+            self._add(number.strip())
+            self._packs_into, line = into, lines[-1]
+        lines[-1] = line
+        self._count(len(numbers))
+
+    def _count(self, number: int = 1) -> None:
         if self._frames:
             counts, line = self._json.counts, self._frames[-1].line
-            counts[line] = counts.get(line, 0) + 1
+            counts[line] = counts.get(line, 0) + number
 
     def _add(self, text: str) -> None:
         indent = min(2 * len(self._frames), MAX_INDENT)

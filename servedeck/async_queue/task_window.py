@@ -353,7 +353,11 @@ def _is_submission(event: FeedEvent) -> bool:
 def _advance(task: Task, event: FeedEvent) -> Task:
     """The task after an event, as far as that says it; the rest is read."""
     state = event.state or task.state
+    was_pending = task.state is TaskState.PENDING
     task = replace(task, state=state, attempt=event.attempt, ended=None)
     if state is TaskState.PROCESSING:
         return replace(task, started=event.time, message="", next_attempt=None)
-    return replace(task, ended=event.time, next_attempt=None) if state.is_final else task
+    if not state.is_final:
+        return task
+    started = None if was_pending else task.started
+    return replace(task, started=started, ended=event.time, next_attempt=None)

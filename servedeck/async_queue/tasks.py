@@ -51,7 +51,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """0 (first) to 7, as in the header Priority (RFC 9218)."""
     created: float
     started: float | None = None
-    """When the last attempt began."""
+    """When the last attempt began; None before the first, and if the task ended between two."""
     ended: float | None = None
     deadline: float
     next_attempt: float | None = None

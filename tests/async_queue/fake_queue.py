@@ -68,6 +68,8 @@ class FakeQueue:
         self.control = ControlState(
             paused=False, closed=False, concurrency=None, pod_concurrency=None, version="v1"
         )
+        self.store_problem = ""
+        """Why the gateway cannot ask its store, as the feed says it; "" if it can."""
         self.changed = asyncio.Event()
 
     # -- changes ------------------------------------------------------------------------------
@@ -106,6 +108,8 @@ class FakeQueue:
         self.time += 1
         status = 200 if state is TaskState.COMPLETED else None
         given = {"status": status, "expires": self.time + 86400, "next_attempt": None}
+        if self.tasks[id].state is TaskState.PENDING:
+            given["started"] = None
         self._change(id, state=state, ended=self.time, **{**given, **fields})
 
     def give_back(self, id: str, message: str = "The inference server answered 503.") -> None:
@@ -138,6 +142,10 @@ class FakeQueue:
     def set_status(self, **fields: Any) -> None:
         """Change what the status says besides the tasks."""
         self.status |= fields
+        self._wake()
+
+    def set_store_problem(self, problem: str) -> None:
+        self.store_problem = problem
         self._wake()
 
     def _change(self, id: str, **fields: Any) -> None:
@@ -273,7 +281,10 @@ class FakeQueueApi:
         while True:
             changed = queue.changed
             status = queue.queue_status()
-            if last is None or replace(last, time=status.time) != status:
+            if queue.store_problem:
+                last = None
+                yield StoreLost(queue.store_problem)
+            elif last is None or replace(last, time=status.time) != status:
                 last = status
                 yield QueueChanged(status)
             if cursor < queue.kept_from:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from servedeck.async_queue import json_text
 from servedeck.async_queue.json_text import (
     FOLDED_LINES,
+    PACKED_LENGTH,
     JsonText,
     format_json,
     line_tokens,
@@ -36,6 +37,23 @@ def joined(text: JsonText) -> str:
 def test_the_lines_are_the_same_value(value, indent, is_ascii):
     text = json.dumps(value, indent=indent, ensure_ascii=is_ascii)
     assert json.loads(joined(format_json(text))) == value
+
+
+NUMBERS = st.lists(st.integers() | st.floats(allow_nan=False) | st.none(), max_size=80)
+
+
+@given(
+    st.dictionaries(st.text("abc", max_size=6), NUMBERS), st.sampled_from([None, 0]), st.integers(0)
+)
+def test_long_lists_of_numbers(value, indent, length):
+    text = json.dumps(value, indent=indent)
+    cut = length % (len(text) + 1) or len(text)
+    shown = format_json(text[:cut])
+    assert "".join("".join(shown.lines).split()) == "".join(text[:cut].split())
+    assert max(map(len, shown.lines)) < 2 * PACKED_LENGTH
+    if cut == len(text):
+        entries = [len(one) for one in (value, *value.values()) if one]
+        assert list(shown.counts.values()) == entries
 
 
 @given(VALUES, st.integers(0, 400))
@@ -134,6 +152,14 @@ def test_more_lines_than_can_be_shown_are_left_out(monkeypatch):
     text = format_json(json.dumps(["x"] * 50))
     assert text.omits_lines
     assert len(text.lines) == 10
+
+
+def test_more_numbers_than_can_be_shown_are_left_out(monkeypatch):
+    monkeypatch.setattr(json_text, "MAX_LINES", 10)
+    text = format_json(json.dumps([1] * 1000))
+    assert text.omits_lines
+    assert len(text.lines) == 10
+    assert text.counts[0] == sum(line.count("1") for line in text.lines)
 
 
 @pytest.mark.parametrize(

@@ -427,6 +427,20 @@ async def test_the_store_is_away() -> None:
         assert live.store_problem == ""
 
 
+async def test_the_store_is_lost_while_the_gateway_is_there() -> None:
+    """What is shown is as of then, until the state of the queue is known again."""
+    queue = FakeQueue()
+    queue.submit()
+    async with opened(queue) as live:
+        await settle(live, queue)
+        queue.set_store_problem("Valkey is away.")
+        await wait_until(lambda: live.store_problem == "Valkey is away.")
+        assert live.phase is LivePhase.LIVE and live.lost_at is not None
+        queue.set_store_problem("")
+        await wait_until(lambda: live.store_problem == "")
+        assert live.lost_at is None
+
+
 async def test_the_time_is_that_of_the_store() -> None:
     queue = FakeQueue()
     queue.submit()

@@ -171,9 +171,7 @@ async def _run_steps(
         # What it does not load it says.
         assert window.has_older or window.low == ""
         high = window.high
-        assert (
-            window.has_newer or high is None or all(id <= high for id in matching(live, queue))
-        )
+        assert window.has_newer or high is None or all(id <= high for id in matching(live, queue))
 
 
 @pytest.mark.parametrize("slow", [False, True], ids=["at once", "late"])

@@ -179,7 +179,7 @@ async def test_a_store_that_is_killed_is_named_and_found_again(
     before = await gateway.submit([MODEL] * 6)
     await tab.wait_for_text("Pending 2", "Processing 4")
     await asyncio.to_thread(gateway.valkey.kill)
-    await tab.wait_for_text("The gateway cannot ask its store:")
+    await tab.wait_for_text("the gateway cannot ask its store:")
     assert set(tab.states) == set(before), "what was shown stays"
     await gateway.inference.configure(is_open=True)
     await asyncio.to_thread(gateway.valkey.start)

@@ -162,11 +162,25 @@ async def test_a_store_that_is_down(driver, monkeypatch):
     async with driver.open(monkeypatch):
         await lose(driver, StoreUnavailableError("Valkey refuses connections."))
         await driver.wait_for_text(
-            "The gateway cannot ask its store: Valkey refuses connections.", "◌ Pending"
+            "the gateway cannot ask its store: Valkey refuses connections.", "◌ Pending"
         )
         driver.api.failure = None
         await driver.press("ctrl+r")
         await driver.wait_for(lambda: "cannot ask" not in driver.text, "the store")
+
+
+async def test_a_store_that_is_lost_while_the_gateway_is_there(driver, monkeypatch):
+    driver.queue.submit()
+    async with driver.open(monkeypatch):
+        driver.queue.set_store_problem("Valkey is away.")
+        await driver.wait_for_text("as of ", "the gateway cannot ask its store: Valkey is away.")
+        pane = driver.pane
+        before = pane._clock()
+        assert pane._clock() == before  # nothing goes on
+        assert pane.table.has_class("-stale")
+        driver.queue.set_store_problem("")
+        await driver.wait_for(lambda: "cannot ask" not in driver.text, "the store")
+        assert not pane.table.has_class("-stale")
 
 
 async def test_why_nothing_drains_and_since_when(driver, monkeypatch):

@@ -65,10 +65,12 @@ def shown_time(live: LiveQueue) -> float:
 def problem_texts(live: LiveQueue, now: float) -> list[str]:
     """What is wrong, in sentences."""
     found: list[str] = []
+    when = f"as of {clock_text(live.lost_at)}; " if live.lost_at is not None else ""
     if live.store_problem:
-        found.append(f"The gateway cannot ask its store: {one_line(live.store_problem)}")
+        who = f"{when}the gateway" if when else "The gateway"
+        found.append(f"{who} cannot ask its store: {one_line(live.store_problem)}")
+        when = ""
     if live.phase is LivePhase.RETRYING and live.status is not None:
-        when = f"as of {clock_text(live.lost_at)}; " if live.lost_at is not None else ""
         found.append(f"{when}reconnecting: {one_line(live.problem)}")
     elif live.phase is LivePhase.OFF:
         found.append(f"as of {clock_text(now)}; the async queue is off.")

@@ -31,7 +31,7 @@ _BATCH_SECONDS = 0.02
 _BATCH = 1000
 _BUFFER = 5000
 """Events that wait for one client; with more it reads them from the store."""
-_COMMENT_SECONDS = 15.0
+_COMMENT_SECONDS = 5.0
 _SEND_SECONDS = 30.0
 """A client that takes nothing for so long is cut."""
 _RETRY_SECONDS = 0.5

@@ -225,7 +225,9 @@ async def test_cancelling_takes_the_task_from_its_worker(store: TaskStore) -> No
     assert await store.beat([(id, 1)], LONG) == [id]
     assert not await store.finish(end_of(claimed))
     assert not await store.retry(id, 1, 0, attempt_of(claimed))
-    assert await state_of(store, id) is TaskState.CANCELLED
+    shown = await task_of(store, id)
+    assert shown.state is TaskState.CANCELLED
+    assert shown.started is not None
     assert await store.read_response(id) is None
     (attempt,) = await store.read_attempts(id)
     assert (attempt.attempt, attempt.worker) == (1, "worker-1")
@@ -240,7 +242,10 @@ async def test_a_delayed_task_can_be_cancelled(case: StoreCase) -> None:
     assert (await store.cancel(id, LONG)).changed
     await case.pass_time()
     assert (await store.sweep(LONG)).due == 0
-    assert (await task_of(store, id)).next_attempt is None
+    shown = await task_of(store, id)
+    # Its attempt did not run until now.
+    assert (shown.next_attempt, shown.started, shown.attempt) == (None, None, 1)
+    assert [one.attempt for one in await store.read_attempts(id)] == [1]
     assert (await store.counts()).delayed == 0
     assert await claim(store) == []
 

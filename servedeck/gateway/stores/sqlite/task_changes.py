@@ -33,6 +33,8 @@ def end_task(
         "UPDATE task SET state = ?, ended = ?, changed = ?, expires = ?, lease_until = NULL, "
         "next_attempt = NULL, reason = ?, message = ?, status = ?, response_bytes = ?, "
         "prompt_tokens = ?, completion_tokens = ?, "
+        # Of a pending task no attempt ends now: the last one did not run until now.
+        "started = CASE state WHEN 'pending' THEN NULL ELSE started END, "
         "outputs_until = CASE WHEN EXISTS (SELECT 1 FROM output WHERE seq = ?) THEN ? END "
         "WHERE seq = ?",
         (

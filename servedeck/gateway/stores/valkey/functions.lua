@@ -115,6 +115,8 @@ local function end_task(p, id, from, to, reason, message, now, keep)
   if reason ~= '' then set(p, id, 'y', reason) end
   if message ~= '' then set(p, id, 'g', message) else unset(p, id, 'g') end
   unset(p, id, 'nx', 'w')
+  -- no attempt ended with it, and the time since the last one began is not how long that ran
+  if from == 'P' then unset(p, id, 'st') end
   call('UNLINK', p .. 'c:' .. id)
   if h[2] then
     set(p, id, 'ct', 0)
