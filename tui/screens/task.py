@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from textual import events
@@ -19,24 +18,20 @@ from servedeck.fleet.views import NamespacedName
 from tui import status_text
 from tui.action_tables.action import Action
 from tui.actions import bindings
-from tui.clipboard import copy_with_message
 from tui.logs.target import LogTarget
 from tui.ports.serving_source import SourceChanges
-from tui.screens.base import ActionScreen
-from tui.screens.connect import request_url
+from tui.screens.task_exports import TaskExports
 from tui.task_view.changes import (
     POSSIBLE_STATES,
     TaskFlow,
     change_disabled_reason,
     won_before_cancel,
 )
-from tui.task_view.export import copy_body, copy_curl, file_name
 from tui.task_view.follower import TaskFollower
 from tui.task_view.heading import problem_line, section_line, title_line
 from tui.task_view.reader import TaskReader
-from tui.task_view.saving import save_body
 from tui.task_view.section_view import BODY_PART, SECTIONS, Section, SectionView
-from tui.task_view.summary import AttemptRow, TaskPicture, attempt_rows, clean
+from tui.task_view.summary import AttemptRow, TaskPicture, attempt_rows
 from widgets.document_view import DocumentView
 from widgets.styled_line import Line, plain_text
 from widgets.table import TICK_SECONDS
@@ -45,7 +40,7 @@ from widgets.text_view import StatusLine
 FlowFactory = Callable[["TaskScreen"], TaskFlow]
 
 
-class TaskScreen(ActionScreen[LogTarget]):
+class TaskScreen(TaskExports):
     """It follows the task until it is closed; the last state of a deleted one stays. Its result is
     the log that was requested, None for none."""
 
@@ -67,10 +62,8 @@ class TaskScreen(ActionScreen[LogTarget]):
         """`task` is shown at once, before the rest is read. `listed` gives the tasks of the list in
         its order, by default those of `live`. `create_flow` gives what runs actions
         on tasks, by default a TaskActionFlow."""
-        super().__init__()
-        self.key = key
+        super().__init__(key, api)
         self.live = live
-        self.api = api
         self._listed = listed or (lambda: live.tasks)
         self._create_flow = create_flow or _create_action_flow
         self._flow: TaskFlow | None = None
@@ -85,9 +78,6 @@ class TaskScreen(ActionScreen[LogTarget]):
         self._sections = self._new_sections()
         self._cancelled_id = ""
         """The task whose cancellation was asked for last."""
-        self._is_saving = False
-        self._is_leaving = False
-        """Whether esc was pressed once although a body is being saved."""
         self._target = ("", "")
         """Context and namespace that the list of tasks is from."""
 
@@ -129,8 +119,18 @@ class TaskScreen(ActionScreen[LogTarget]):
 
     @property
     def reader(self) -> TaskReader:
-        """What is known of the task."""
         return self._follower.reader
+
+    @property
+    def _shown_side(self) -> Side | None:
+        return self._section.side
+
+    def _text_under_cursor(self) -> str:
+        document, item = self.view.document, self.view.place.item
+        lines = (
+            document.line(at) for at in range(len(document)) if document.place(at).item == item
+        )
+        return " ".join(plain_text(line).strip() for line in lines)
 
     def _new_sections(self) -> SectionView:
         def start(work: Coroutine[None, None, None], group: str) -> object:
@@ -351,79 +351,6 @@ class TaskScreen(ActionScreen[LogTarget]):
     def do_logs(self) -> None:
         if (row := self._log_attempt()) is not None:
             self.dismiss(LogTarget(row.pod, time_ns=int(row.began * 1e9)))
-
-    # -- copies and files ---------------------------------------------------------------------
-
-    @property
-    def _saved_side(self) -> Side:
-        return self._section.side or Side.RESPONSE
-
-    def _save_disabled_reason(self) -> str:
-        side = self._saved_side
-        state = self.reader.bodies[side]
-        if state.is_withheld:
-            return state.problem
-        if side is Side.RESPONSE and self.reader.has_no_response:
-            return "There is no response to save."
-        return "" if state.body is not None else state.problem or "The body is not read yet."
-
-    def do_save(self) -> None:
-        from tui.screens.file_dialog import FileDialog
-
-        reader, side = self.reader, self._saved_side
-        task_id = reader.task.id
-
-        def on_path(path: Path | None) -> None:
-            if path is not None:
-                self.start_worker(self._save(task_id, side, path), "save")
-
-        self.app.push_screen(
-            FileDialog(
-                f"Save the body of the {side.value}", file_name(reader, side), for_writing=True
-            ),
-            on_path,
-        )
-
-    async def _save(self, id: str, side: Side, path: Path) -> None:
-        self._is_saving, self._is_leaving = True, False
-        try:
-            self.show_message(*await save_body(self.api, id, side, path, self.show_message))
-        finally:
-            self._is_saving = False
-
-    def _request_url(self) -> str:
-        view = self.app_context.source.fleet.view(self.key)
-        return request_url(view.endpoint) if view is not None else ""
-
-    def _curl_disabled_reason(self) -> str:
-        if self.reader.request is None:
-            return self.reader.problem or "The request is not read yet."
-        return "" if self._request_url() else "No route and no Service lead to the serving."
-
-    async def do_curl(self) -> None:
-        if (request := self.reader.request) is not None:
-            self.show_message(
-                *await copy_curl(self.reader, request, self._request_url(), self.app_context)
-            )
-
-    async def do_copy(self) -> None:
-        if (side := self._section.side) is not None:
-            self.show_message(*await copy_body(self.reader.bodies[side], self.app_context))
-            return
-        document, place = self.view.document, self.view.place
-        lines = [
-            plain_text(document.line(at)).strip()
-            for at in range(len(document))
-            if document.place(at).item == place.item
-        ]
-        text = " ".join(lines)
-        self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, text))
-
-    async def do_copy_id(self) -> None:
-        id = self.shown_task.id
-        self.show_message(
-            *await copy_with_message(id, self.app_context.write_to_terminal, clean(id))
-        )
 
     # -- other tasks --------------------------------------------------------------------------
 
