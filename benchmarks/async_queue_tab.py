@@ -197,8 +197,6 @@ def measure_load(environment: Environment) -> dict[str, Any]:
             time.sleep(WARM_UP_SECONDS)
             share = (dashboard.terminal.cpu_seconds() - cpu) / (time.monotonic() - at)
             keys["followed"] = _press_keys(dashboard)
-            time.sleep(1)
-            is_followed = " newer; " not in dashboard.screen()
             rate = (environment.completed() - done) / (time.monotonic() - began)
         return {
             "tasks_per_s": round(rate),
@@ -206,7 +204,6 @@ def measure_load(environment: Environment) -> dict[str, Any]:
             "new task to line": percentiles(lines, "p50_ms", "p95_ms"),
             "key under load": {name: _figures(pressed) for name, pressed in keys.items()},
             "cpu_percent": round(100 * share),
-            "followed after the keys": is_followed,
             "memory of the tab": {"mib": round(dashboard.terminal.rss_mib() - before, 1)},
         }
 

@@ -9,7 +9,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from servedeck.async_queue.queue_api import QueueApi, TaskQuery
-from servedeck.async_queue.tasks import QueueStatus, Task, TaskAction, WorkerStatus
+from servedeck.async_queue.tasks import QueueStatus, Task, TaskAction, TaskState, WorkerStatus
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
 from tests.async_queue.fake_queue import FakeQueue, FakeQueueApi
@@ -180,3 +180,23 @@ def _cell_text(cell: Any) -> str:
     if isinstance(cell, AgeCell):
         return "age"
     return cell if isinstance(cell, str) else "".join(text for text, _style_name in cell)
+
+
+def fill(queue: FakeQueue, count: int, **fields: Any) -> list[str]:
+    """Pending tasks; returns their ids, the newest first."""
+    return [queue.submit(**fields).id for _ in range(count)][::-1]
+
+
+def one_of_each(queue: FakeQueue) -> dict[str, str]:
+    """A task in each state by its name, and one that waits for another attempt."""
+    ids = {
+        name: queue.submit().id
+        for name in ("cancelled", "failed", "completed", "delayed", "processing", "pending")
+    }
+    for name in ("cancelled", "failed", "completed", "delayed", "processing"):
+        queue.claim(ids[name], PODS[0])
+    queue.end(ids["cancelled"], TaskState.CANCELLED)
+    queue.end(ids["failed"], TaskState.FAILED, reason="exhausted", message="It hung.", status=503)
+    queue.end(ids["completed"], prompt_tokens=812, completion_tokens=94)
+    queue.give_back(ids["delayed"])
+    return ids
