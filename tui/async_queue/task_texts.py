@@ -41,7 +41,7 @@ def placeholder_lines(live: LiveQueue | None, problem: str, key: KeyDisplay) -> 
         lines = ("Loading…",)
     else:
         lines = (_empty_text(live, key),)
-    return tuple(((f"  {one_line(text)}", style),) if text else () for text in lines)
+    return tuple(((one_line(text), style),) if text else () for text in lines)
 
 
 def _empty_text(live: LiveQueue, key: KeyDisplay) -> str:
