@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _FILTER_HELP = "only tasks that match, such as 'status:503 age:>10m'"
@@ -21,7 +21,7 @@ def add_tasks_command(commands: Any, add_common_flags: Callable[..., None]) -> N
     _add_list_options(tasks, is_default=True)
     add_common_flags(tasks, single_namespace=True)
     tasks.set_defaults(run="servedeck.commands.tasks:run_list")
-    actions = tasks.add_subparsers(title="commands", metavar="COMMAND")
+    actions = tasks.add_subparsers(title="commands", metavar="COMMAND", action=_Commands)
 
     def add(name: str, run: str, help_text: str, description: str) -> Any:
         parser = actions.add_parser(
@@ -67,20 +67,53 @@ def add_tasks_command(commands: Any, add_common_flags: Callable[..., None]) -> N
     _add_submit(add)
 
 
+class _Commands(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """Refuses options of the list before another command: argparse would forget them, and
+    `--filter user:a cancel --all` would cancel the tasks of all users."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        name = values[0]
+        if name != "list":
+            for option, default in _LIST_DEFAULTS.items():
+                if getattr(namespace, option) != default:
+                    flag = f"--{option.replace('_', '-')}"
+                    parser.error(
+                        f"{flag} before {name} is an option of the list; if {name} has it, write it"
+                        f" after {name}."
+                    )
+        super().__call__(parser, namespace, values, option_string)
+
+
+_LIST_DEFAULTS: Mapping[str, object] = {
+    "state": None,
+    "filter": None,
+    "limit": 100,
+    "oldest_first": False,
+    "no_headers": False,
+    "output": "text",
+}
+
+
 def _add_list_options(parser: argparse.ArgumentParser, *, is_default: bool) -> None:
     """Those of the list, which may come before its name, too: there alone they have defaults."""
 
-    def add(*names: str, default: object, **more: Any) -> None:
+    def add(*names: str, **more: Any) -> None:
+        default = _LIST_DEFAULTS[names[-1].removeprefix("--").replace("-", "_")]
         parser.add_argument(*names, default=default if is_default else argparse.SUPPRESS, **more)
 
     states = ("pending", "processing", "completed", "failed", "cancelled")
-    add("--state", default="", choices=states, help="only tasks of this state")
-    add("--filter", default="", metavar="TEXT", help=_FILTER_HELP)
-    add("--limit", default=100, metavar="N", type=int, help="0 for all; default: 100")
-    add("--oldest-first", default=False, action="store_true", help="begin with the oldest task")
-    add("--no-headers", default=False, action="store_true", help="do not print the column names")
-    choices = ("text", "wide", "json")
-    add("-o", "--output", default="text", choices=choices, help="default: text")
+    add("--state", choices=states, help="only tasks of this state")
+    add("--filter", metavar="TEXT", help=_FILTER_HELP)
+    add("--limit", metavar="N", type=int, help="0 for all; default: 100")
+    add("--oldest-first", action="store_true", help="begin with the oldest task")
+    add("--no-headers", action="store_true", help="do not print the column names")
+    add("-o", "--output", choices=("text", "wide", "json"), help="default: text")
 
 
 def _add_output(parser: argparse.ArgumentParser, *choices: str) -> None:
@@ -93,7 +126,7 @@ def _add_changes(add: Callable[..., Any]) -> None:
     def add_change(name: str, help_text: str, description: str) -> Any:
         parser = add(name, "tasks_change:run", help_text, description)
         parser.add_argument("ids", metavar="ID", nargs="*", help="these tasks")
-        parser.add_argument("--filter", metavar="TEXT", default="", help=_FILTER_HELP)
+        parser.add_argument("--filter", metavar="TEXT", help=_FILTER_HELP)
         parser.add_argument("--dry-run", action="store_true", help="only show how many")
         parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
         _add_output(parser, "text", "json")

@@ -56,6 +56,8 @@ class LiveTasks(ABC):
         """The last page that was wanted to follow the newest tasks: a pause gives it up."""
         self._paused_high: str | None = None
         """Where the range ended when it was paused."""
+        self._is_refused = False
+        """Whether the gateway has refused what was asked for last."""
         self._lock = asyncio.Lock()
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -133,7 +135,7 @@ class LiveTasks(ABC):
     @property
     def is_loading(self) -> bool:
         """Whether a page is being read."""
-        return self._wanted is not None or not self._window.is_loaded
+        return self._wanted is not None or not (self._window.is_loaded or self._is_refused)
 
     def find(self, id: str) -> Task | None:
         """A task that is loaded."""
@@ -208,7 +210,7 @@ class LiveTasks(ABC):
         self._want(PageRequest("", not self._oldest_first, is_new_range=True))
 
     def _want(self, request: PageRequest) -> None:
-        self._wanted = request
+        self._wanted, self._is_refused = request, False
         self._work.set()
         self._hurry.set()
         self._request_change()
@@ -276,11 +278,13 @@ class LiveTasks(ABC):
                             pause = (self._loop.time() - began) * (1 / _SEARCH_SHARE - 1)
                     else:
                         pause = self._pause_after(await self._read_tasks())
-                if self.problem:
+                if self.problem and not self._is_refused:
                     self.problem = ""
             except RefusedError as error:
-                self._wanted, self._wanted_window, pause = None, None, 0.0
-                self.problem = str(error)
+                # It would be refused again. Tasks of an earlier query are not what was asked for.
+                self._window = self._wanted_window or self._window
+                self._wanted, self._wanted_window, self._is_refused = None, None, True
+                self.problem, pause = str(error), self._next_delay()
             except (AsyncQueueError, ClusterError) as error:
                 self.problem, pause = str(error), self._next_delay()
                 self._work.set()

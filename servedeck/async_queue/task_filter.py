@@ -22,7 +22,13 @@ from servedeck.async_queue.tasks import Task
 from servedeck.serving.duration import parse_duration
 from servedeck.serving.query_terms import Predicate, QueryError, parse_term, split_first_word
 
+MAX_TYPED = 500
+"""Characters of a filter that somebody writes."""
+MAX_LENGTH = 4 * MAX_TYPED
+"""Characters of a filter; fix_ages makes one that was typed less than four times as long."""
+
 _ID = re.compile(r"[0-9a-f]{44}")
+_FIELD = re.compile(r"!?[a-z]+:")
 _SPECIAL = ("attempts", "age", "created")
 
 FIELDS: Mapping[str, Callable[[Task], Iterable[str]]] = {
@@ -62,6 +68,8 @@ class TaskFilter:
 def parse_task_filter(text: str, now: float) -> TaskFilter:
     """Parse a filter; an empty text matches everything. Ages are those at `now`, in seconds since
     the epoch by the clock of the store. Raises QueryError."""
+    if len(text) > MAX_LENGTH:
+        raise QueryError(f"A filter may have {MAX_LENGTH:,} characters.")
     if _ID.fullmatch(id := text.strip().casefold()):
         return TaskFilter(text, (lambda task: task.id == id,), id=id)
     special = {
@@ -90,6 +98,29 @@ def fix_ages(text: str, now: float) -> str:
             word = f"{inverse}created:{'<' if is_older else '>'}{now - seconds:.3f}"
         words.append(word)
     return " ".join(words)
+
+
+def check_typed_filter(text: str) -> None:
+    """Raise QueryError if it is none."""
+    if len(text) > MAX_TYPED:
+        raise QueryError(f"A filter may have {MAX_TYPED} characters; this one has {len(text):,}.")
+    parse_task_filter(text, 0.0)
+
+
+def require_complete_terms(text: str) -> None:
+    """Raise QueryError for a term without a value, which matches all tasks as it is still being
+    typed: something is to be done to those that match."""
+    words = _words(text)
+    if text and not words:
+        raise QueryError("The filter is blank; leave it out, or write what is to match.")
+    for word in words:
+        field = _FIELD.match(word)
+        value = word[field.end() :] if field is not None else word.removeprefix("!")
+        value = value.replace('"', "")
+        is_exact = field is not None and value.startswith("=")
+        parts = value[1:].split(",") if is_exact else [value.strip(", ")]
+        if not all(parts):
+            raise QueryError(f"{word} has no text to match; add it, or leave {word} out.")
 
 
 def _words(text: str) -> list[str]:

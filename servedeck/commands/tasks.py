@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ PART = 1 << 20
 
 def run_list(args: argparse.Namespace) -> int:
     """Print tasks; returns the exit code."""
-    query = read_query(args.state, args.filter)
+    query = read_query(args.state or "", args.filter or "")
     if args.limit < 0:
         raise CommandError("--limit is a number of tasks, or 0 for all.", USAGE_ERROR)
 
@@ -126,7 +127,7 @@ async def list_tasks(
         write_lines(err, f"No tasks found in {printer.name}.")
     elif after:
         shown = format_count(limit, "task")
-        write_lines(err, f"servedeck: {shown} shown, and there are more; --limit 0 shows all.")
+        write_lines(err, f"servedeck: {shown} shown, and there may be more; --limit 0 shows all.")
     return 0
 
 
@@ -197,7 +198,7 @@ def run_submit(args: argparse.Namespace) -> int:
     """Submit a request; returns the exit code."""
     headers = [_read_header(one) for one in args.header]
     seconds = parse_timeout(args.timeout)
-    request = TestRequest(args.method.upper(), args.path, headers, _read_body(args.data))
+    request = TestRequest(args.method.upper(), args.path, headers, read_body(args.data))
 
     async def submit(api: QueueApi, _: str) -> int:
         id = await api.submit(request)
@@ -236,12 +237,12 @@ def _read_header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _read_body(text: str) -> bytes:
+def read_body(text: str) -> bytes:
     """As curl's -d: the text itself, @FILE, or - for standard input."""
     if text in ("-", "@-"):
         return sys.stdin.buffer.read()
     if not text.startswith("@"):
-        return text.encode()
+        return os.fsencode(text)  # also bytes that are no text
     try:
         return Path(text[1:]).read_bytes()
     except OSError as error:

@@ -217,7 +217,7 @@ def run(args: argparse.Namespace) -> int:
 def _read_targets(args: argparse.Namespace) -> Sequence[str] | TaskQuery:
     """The tasks that are chosen. Raises CommandError unless they are chosen in one way."""
     state = getattr(args, "state", "")
-    is_query = bool(args.all or state or args.filter)
+    is_query = bool(args.all or state or args.filter is not None)
     if args.ids and is_query:
         raise CommandError("Give ids of tasks, or choose all that match; not both.", USAGE_ERROR)
     if args.ids:
@@ -225,4 +225,9 @@ def _read_targets(args: argparse.Namespace) -> Sequence[str] | TaskQuery:
     if not is_query:
         ways = "--failed or --filter" if args.action == "retry" else "--all, --state or --filter"
         raise CommandError(f"Give ids of tasks, or {ways}.", USAGE_ERROR)
-    return read_query("failed" if args.action == "retry" else state, args.filter)
+    if args.filter == "":
+        raise CommandError(
+            "--filter is empty; leave it out, or write what is to match.", USAGE_ERROR
+        )
+    state = "failed" if args.action == "retry" else state
+    return read_query(state, args.filter or "", is_complete=True)

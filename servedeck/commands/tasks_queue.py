@@ -10,7 +10,7 @@ from typing import Any
 from servedeck.async_queue.admin_url import opened_admin_url
 from servedeck.async_queue.client import AsyncQueueClient
 from servedeck.async_queue.queue_api import QueueApi, TaskQuery
-from servedeck.async_queue.task_filter import parse_task_filter
+from servedeck.async_queue.task_filter import check_typed_filter, require_complete_terms
 from servedeck.async_queue.tasks import TaskState
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
@@ -50,10 +50,13 @@ def with_queue(args: argparse.Namespace, action: Action, *, is_write: bool = Fal
         return asyncio.run(run(target))
 
 
-def read_query(state: str, text: str) -> TaskQuery:
-    """The tasks that --state and --filter choose. Raises CommandError."""
+def read_query(state: str, text: str, *, is_complete: bool = False) -> TaskQuery:
+    """The tasks that --state and --filter choose. `is_complete`: each term must choose some from
+    others, as something is done to those that match. Raises CommandError."""
     try:
-        parse_task_filter(text, 0.0)
+        check_typed_filter(text)
+        if is_complete:
+            require_complete_terms(text)
     except QueryError as error:
         raise CommandError(f"--filter: {error}", USAGE_ERROR) from error
     return TaskQuery(TaskState(state) if state else None, text)

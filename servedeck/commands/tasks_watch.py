@@ -21,6 +21,7 @@ from servedeck.async_queue.queue_api import (
     StoreLost,
     TaskQuery,
 )
+from servedeck.async_queue.task_window import Order, feed_order
 from servedeck.async_queue.tasks import MAX_READ, FeedEvent, TaskState
 from servedeck.cluster.watch.backoff import Backoff, ReflectorConfig
 from servedeck.commands.output import write_lines
@@ -58,6 +59,11 @@ class TaskWatch:
         self._as_json = as_json
         self._sleep = sleep
         self._cursor = ""
+        self._read_until: Order = ()
+        """End of the feed after the tasks were read: what was read has some of the events before
+        it, and which ones the feed does not say."""
+        self._waiting: list[FeedEvent] = []
+        """Events of the tasks from before it, until all of them have come."""
         self._problem = ""
         """What was reported last."""
 
@@ -102,10 +108,12 @@ class TaskWatch:
             return
         self._problem = ""
         if isinstance(message, FeedChanges):
-            for event in message.events:
-                if not self._ids or event.id in self._states:
-                    self._print(event)
+            self._waiting += [
+                one for one in message.events if not self._ids or one.id in self._states
+            ]
             self._cursor = message.cursor
+            if feed_order(message.cursor) >= self._read_until:
+                self._print_waiting()
             if self._out is not None:
                 self._out.flush()
         elif isinstance(message, FeedReset):
@@ -113,6 +121,7 @@ class TaskWatch:
                 self._report("Changes were lost, as they are no longer kept.")
                 self._cursor = message.cursor
             else:
+                self._waiting.clear()
                 await self._read_tasks()
                 self._cursor = message.cursor
         else:
@@ -141,7 +150,22 @@ class TaskWatch:
                             cursor="", id=id, state=state, attempt=attempt, time=page.time or 0.0
                         )
                     )
+        end = (await self._api.list_tasks(TaskQuery(), limit=1)).feed
+        self._read_until = feed_order(end)
         return cursor
+
+    def _print_waiting(self) -> None:
+        """Print events, of each task those after the one that made it what was read."""
+        known: dict[str, int] = {}
+        for number, event in enumerate(self._waiting):
+            is_before_end = feed_order(event.cursor) <= self._read_until
+            if is_before_end and self._states.get(event.id) == (event.state, event.attempt):
+                known[event.id] = number
+        for number, event in enumerate(self._waiting):
+            if number > known.get(event.id, -1):
+                self._print(event)
+        self._waiting.clear()
+        self._read_until = ()
 
     def _print(self, event: FeedEvent) -> None:
         if self._ids:

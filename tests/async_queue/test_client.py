@@ -483,3 +483,23 @@ async def test_the_store_does_not_answer(
         await client.submit(Submission("POST", "/v1", (), b"{}"))
     with pytest.raises(StoreUnavailableError):
         await anext(client.follow("1"))
+
+
+async def test_a_redirect_of_the_gateway_is_not_followed(
+    api: FakeApiServer, client: AsyncQueueClient, rig: GatewayRig
+) -> None:
+    """The key would go along to another host."""
+    seen = []
+
+    async def redirect(_: web.Request) -> web.StreamResponse:
+        raise web.HTTPTemporaryRedirect("/elsewhere")
+
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        seen.append(request)
+        return web.json_response({})
+
+    api.add_route("/elsewhere", elsewhere)
+    api.add_route(f"{ADMIN_PROXY}/-/async/queue", redirect)
+    with pytest.raises(UnreachableError):
+        await client.queue_status()
+    assert not seen

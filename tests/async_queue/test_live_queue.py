@@ -338,6 +338,41 @@ async def test_a_query_that_the_gateway_refuses() -> None:
         live.set_query(TaskQuery(None, "x" * 300))
         await wait_until(lambda: live.problem == "q may have 200 characters.")
         assert (live.phase, live.is_loading) == (LivePhase.LIVE, False)
+        assert not live.tasks  # those of the query before are not what was asked for
+        api.failure = None
+        changed = queue.submit().id
+        await wait_until(lambda: int(live._cursor) == len(queue.events))
+        assert live.problem == "q may have 200 characters."
+        live.set_query(TaskQuery())
+        await settle(live, queue)
+        assert live.problem == ""
+        assert live.tasks[0].id == changed
+
+
+async def test_a_refused_read_is_not_repeated_at_once() -> None:
+    queue = FakeQueue()
+    api = FakeQueueApi(queue)
+    id = queue.submit().id
+    async with opened(queue, api) as live:
+        await settle(live, queue)
+        api.failure = RefusedError("This is no id of a task.")
+        reads = len(api.calls)
+        queue.claim(id)
+        await wait_until(lambda: live.problem == "This is no id of a task.")
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert len(api.calls) <= reads + 3
+
+
+async def test_a_time_that_is_none_is_ignored() -> None:
+    queue = FakeQueue()
+    async with opened(queue) as live:
+        await settle(live, queue)
+        before = live.now()
+        queue.time = 1e15
+        queue.submit()
+        await settle(live, queue)
+        assert live.now() - before < 1e6
 
 
 async def test_an_age_is_that_when_it_was_typed() -> None:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.async_queue.task_filter import FIELDS, fix_ages, parse_task_filter
+from servedeck.async_queue.task_filter import (
+    FIELDS,
+    MAX_LENGTH,
+    MAX_TYPED,
+    check_typed_filter,
+    fix_ages,
+    parse_task_filter,
+    require_complete_terms,
+)
 from servedeck.async_queue.tasks import Task, TaskState
 from servedeck.serving.query_terms import QueryError
 
@@ -225,3 +233,40 @@ def test_a_whole_id_by_itself_matches_that_task_alone() -> None:
     assert matches(id.upper(), id=id)
     assert not matches(f" {id} ", id=other, path=f"/v1?id={id}")
     assert matches(id[:-1], id=other, path=f"/v1?id={id}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ",
+        '""',
+        "!",
+        "user:",
+        "!user:",
+        'user:""',
+        "user:,",
+        "user:=",
+        "reason:=lost,",
+        "llama id:",
+    ],
+)
+def test_a_term_that_says_nothing_is_refused_where_tasks_are_changed(text: str) -> None:
+    with pytest.raises(QueryError, match=r"has no text to match|is blank"):
+        require_complete_terms(text)
+
+
+@pytest.mark.parametrize("text", ["", "llama", "!llama", 'model:"a b"', "id:=ab", "age:>10m"])
+def test_a_term_that_chooses_tasks_is_not(text: str) -> None:
+    require_complete_terms(text)
+
+
+def test_a_filter_that_was_typed_is_not_too_long_with_its_ages_fixed() -> None:
+    text = "age:1m " * (MAX_TYPED // 7)
+    check_typed_filter(text)
+    fixed = fix_ages(text, 1_790_000_000.0)
+    assert len(fixed) < MAX_LENGTH
+    parse_task_filter(fixed, 0.0)
+    with pytest.raises(QueryError, match="may have 500 characters; this one has 501"):
+        check_typed_filter("x" * (MAX_TYPED + 1))
+    with pytest.raises(QueryError, match="may have"):
+        parse_task_filter("x" * (MAX_LENGTH + 1), 0.0)

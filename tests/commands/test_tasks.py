@@ -67,7 +67,7 @@ async def test_the_limit_and_the_order(rig: Rig) -> None:
     await rig.list(limit=2, show_headers=False)
     assert [one.split()[0] for one in rig.out.lines] == ids[:2:-1]
     assert rig.err.lines[-1] == (
-        "servedeck: 2 tasks shown, and there are more; --limit 0 shows all."
+        "servedeck: 2 tasks shown, and there may be more; --limit 0 shows all."
     )
     rig.out.clear()
     rig.err.clear()

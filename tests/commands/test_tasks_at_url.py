@@ -19,7 +19,8 @@ from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY
 from tests.async_queue.conftest import api, connection, rig, server
 from tests.async_queue.gateway_rig import GatewayRig
 from tests.cluster.fake_api_server import FakeApiServer, write_kubeconfig
-from tests.waiting import with_timeout
+from tests.gateway.process.rig import InferenceServer
+from tests.waiting import wait_until, with_timeout
 
 __all__ = ["api", "connection", "rig", "server"]
 
@@ -73,7 +74,11 @@ async def test_a_url_that_cannot_be_used(
 
 
 async def test_the_status_is_read_at_the_url(
-    rig: GatewayRig, api: FakeApiServer, connection: Connection, tmp_path: Path
+    rig: GatewayRig,
+    api: FakeApiServer,
+    connection: Connection,
+    server: InferenceServer,
+    tmp_path: Path,
 ) -> None:
     async def deployment(request: web.Request) -> web.StreamResponse:
         name = request.path.rpartition("/")[2]
@@ -84,6 +89,7 @@ async def test_the_status_is_read_at_the_url(
 
     api.add_route(f"{DEPLOYMENTS}/*", deployment)
     await rig.submit(2)
+    await wait_until(lambda: server.arrived)
     settings = Settings(
         async_admin_url=f"http://127.0.0.1:{rig.gateway.admin_port}",
         async_key_file=str(tmp_path / "view-key"),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from servedeck import cli
+from servedeck.commands.tasks import read_body
 from servedeck.commands.tasks_text import format_tokens
 from servedeck.demo.process import spawn
 from tests.async_queue.fake_queue import FakeQueue
@@ -109,6 +110,14 @@ def test_a_serving_without_a_queue(command: Command) -> None:
         ((SERVING, "retry"), "Give ids of tasks, or --failed or --filter."),
         ((SERVING, "cancel", "a", "--all"), "not both"),
         ((SERVING, "cancel", "--state", "failed"), "invalid choice"),
+        ((SERVING, "cancel", "--filter", "user:", "-y"), "user: has no text to match"),
+        ((SERVING, "cancel", "--filter", "", "-y"), "--filter is empty"),
+        ((SERVING, "retry", "--filter", " ", "-y"), "The filter is blank"),
+        ((SERVING, "--filter", "status:503", "cancel", "--all", "-y"), "--filter before cancel"),
+        ((SERVING, "--state", "pending", "cancel", "--all", "-y"), "--state before cancel"),
+        ((SERVING, "-o", "json", "get", "a"), "--output before get"),
+        ((SERVING, "--limit", "5", "watch"), "--limit before watch"),
+        ((SERVING, "list", "--filter", "x" * 501), "may have 500 characters"),
         ((SERVING, "submit"), "required: -d"),
         ((SERVING, "submit", "-d", "x", "-H", "no header"), "is no header"),
         ((SERVING, "submit", "-d", "@/nonexistent"), "Cannot read /nonexistent"),
@@ -187,3 +196,7 @@ def test_tokens_that_are_not_known_are_not_none(
 ) -> None:
     task = FakeQueue().submit(prompt_tokens=prompt, completion_tokens=completion)
     assert format_tokens(task) == text
+
+
+def test_a_body_may_have_bytes_that_are_no_text() -> None:
+    assert read_body(os.fsdecode(b"\xff\x00")) == b"\xff\x00"

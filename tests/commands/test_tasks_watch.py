@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from servedeck.async_queue.errors import NoSuchTaskError, UnreachableError
 from servedeck.async_queue.queue_api import QueueApi, Side
-from servedeck.async_queue.tasks import (
-    TaskState,
-)
-from servedeck.commands.tasks import (
-    wait_for_response,
-)
+from servedeck.async_queue.tasks import TaskPage, TaskState
+from servedeck.commands.tasks import wait_for_response
 from tests.async_queue.fake_queue import FakeQueueApi
 from tests.commands.tasks_rig import Rig
-from tests.waiting import with_timeout
+from tests.waiting import wait_until, with_timeout
 
 
 @pytest.fixture
@@ -65,6 +63,33 @@ async def test_changes_are_printed_until_all_have_ended(rig: Rig) -> None:
         [first, "completed"],
         [second, "processing"],
         [second, "failed"],
+    ]
+
+
+async def test_changes_that_were_read_already_are_not_printed_again(rig: Rig) -> None:
+    """The feed is followed from before the tasks were read."""
+    queue = rig.queue
+    first, second = queue.submit().id, queue.submit().id
+
+    class Late(FakeQueueApi):
+        async def read_tasks(self, ids: Sequence[str]) -> TaskPage:
+            before = queue.cursor
+            queue.claim(first)
+            queue.end(first)
+            return replace(await super().read_tasks(ids), feed=before)
+
+    rig.api = cast(QueueApi, Late(queue))
+    watch = rig.watch([first, second])
+    running = asyncio.create_task(watch.run_for(0))
+    await wait_until(lambda: len(rig.out.lines) == 2)
+    queue.claim(second)
+    queue.end(second)
+    assert await with_timeout(running)
+    assert [one.split()[1:3] for one in rig.out.lines] == [
+        [first, "completed"],
+        [second, "pending"],
+        [second, "processing"],
+        [second, "completed"],
     ]
 
 

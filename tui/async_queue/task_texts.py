@@ -45,6 +45,8 @@ def placeholder_lines(live: LiveQueue | None, problem: str, key: KeyDisplay) -> 
 
 
 def _empty_text(live: LiveQueue, key: KeyDisplay) -> str:
+    if live.problem:
+        return "The tasks could not be read."
     if live.is_loading or live.has_after:
         return "No task matches so far; still searching." if live.query.text else "Loading…"
     if live.query.text:

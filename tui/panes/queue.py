@@ -15,7 +15,7 @@ from textual.widgets import Input
 
 from servedeck.async_queue.live_queue import LivePhase, LiveQueue
 from servedeck.async_queue.queue_api import TaskQuery
-from servedeck.async_queue.task_filter import parse_task_filter
+from servedeck.async_queue.task_filter import check_typed_filter
 from servedeck.async_queue.tasks import Task, TaskState
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.duration import format_signed_duration
@@ -338,7 +338,7 @@ class QueuePane(TaskActionPane):
         event.stop()
         problem, text = "", event.value.strip()
         try:
-            parse_task_filter(text, self._now)
+            check_typed_filter(text)
         except QueryError as error:
             problem = str(error)
         self.filter_line.show_error(problem)

@@ -100,6 +100,9 @@ class Transport:
             server_hostname=self._tls_server_name,
             timeout=timeout,
             read_bufsize=read_buffer_bytes,
+            # What answers there is not the API server: it must not lead a request, whose headers
+            # may have a key for it, to another host.
+            allow_redirects="/proxy/" not in path,
         )
 
     async def open_websocket(

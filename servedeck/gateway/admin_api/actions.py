@@ -116,7 +116,7 @@ class TaskActions:
         if selection.limit < 1:
             raise bad_parameter("limit", "limit must be a whole number from 1 on.")
         now = await self._store.time()
-        wanted = read_filter(selection.q, now)
+        wanted = read_filter(selection.q, now, is_complete=True)
         owner, reason = selection.owner, selection.reason
 
         def is_chosen(task: Task) -> bool:
@@ -153,7 +153,7 @@ def read_selection(body: bytes) -> TaskSelection:
     """Raises HttpError. A field of another name is refused: without it, all tasks would match."""
     try:
         return msgspec.json.decode(body, type=TaskSelection)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad_parameter("body", f"{error}.") from None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from servedeck.async_queue.tasks import FINAL_STATES, Changed, Task, TaskAction, TaskState
-from servedeck.gateway.admin_api.chosen import IdRange
+from servedeck.gateway.admin_api.chosen import TASKS_AT_ONCE, IdRange
 from servedeck.gateway.stores.store import Change, TaskStore
 
 BATCH = 200
@@ -54,7 +54,12 @@ async def change_matching(store: TaskStore, action: Action, tasks: Matching) -> 
     after = tasks.ids.start(tasks.after)
     while True:
         page = await store.page(tasks.states, after, BATCH)
-        chosen = [one.id for one in page if tasks.is_chosen(one)]
+        chosen = []
+        for number, one in enumerate(page):
+            if tasks.is_chosen(one):
+                chosen.append(one.id)
+            if number % TASKS_AT_ONCE == 0:
+                await asyncio.sleep(0)
         left = tasks.limit - tally.changed - tally.refused
         is_cut = len(chosen) > left
         await tally.change(chosen[:left])

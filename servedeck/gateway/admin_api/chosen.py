@@ -6,14 +6,17 @@ import math
 import time
 from typing import NamedTuple
 
-from servedeck.async_queue.task_filter import TaskFilter, parse_task_filter
+from servedeck.async_queue.task_filter import (
+    TaskFilter,
+    parse_task_filter,
+    require_complete_terms,
+)
 from servedeck.gateway.admin_api.answers import bad_parameter
 from servedeck.gateway.identity import id_begin
 from servedeck.serving.query_terms import QueryError
 
-MAX_TEXT = 200
-"""Characters of a filter."""
-
+TASKS_AT_ONCE = 25
+"""Tasks that are looked at before the callers of the gateway have their turn."""
 _SPREAD_SECONDS = 5.0
 """Ids have the time of the gateway that accepted them, whose clock may differ by so much from that
 of this one."""
@@ -44,11 +47,12 @@ def require_id(name: str, text: str, detail: str) -> None:
         raise bad_parameter(name, detail)
 
 
-def read_filter(text: str, now: float) -> TaskFilter:
-    """`now` is the time of the store. Raises HttpError."""
-    if len(text) > MAX_TEXT:
-        raise bad_parameter("q", f"q may have {MAX_TEXT} characters.")
+def read_filter(text: str, now: float, *, is_complete: bool = False) -> TaskFilter:
+    """`now` is the time of the store. `is_complete`: each term must choose some tasks from others,
+    as something is done to those that match. Raises HttpError."""
     try:
+        if is_complete:
+            require_complete_terms(text)
         return parse_task_filter(text, now)
     except QueryError as error:
         raise bad_parameter("q", str(error)) from None

@@ -39,7 +39,7 @@ class ControlChanges:
     async def set(self, call: Call) -> Reply:
         try:
             wanted = msgspec.json.decode(await call.body(), type=QueueControl)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise bad_parameter("body", f"{error}.") from None
         fields: dict[str, Any] = {}
         for name, value, least in (

@@ -22,13 +22,22 @@ _SENSITIVE = re.compile(
     r"|(^|[-_])(key|sig|code|pwd)$",
     re.IGNORECASE,
 )
+_MAYBE_SENSITIVE = (
+    *("%", "auth", "cookie", "token", "secret", "passw", "credential", "session", "jwt"),
+    *("assertion", "key", "sig", "code", "pwd"),
+)
+"""In a query without any of them no name is sensitive."""
+_MAX_PARAMETERS = 64
+_MAX_NAME = 128
+"""A query with more of them, and the value of a longer name, is hidden without a look: a page of
+tasks must not keep the gateway from its callers, whatever their paths are."""
 
 TaskT = TypeVar("TaskT", bound=Task)
 
 
 def mask_task(task: TaskT) -> TaskT:
     path = mask_path(task.path)
-    return task if path is task.path else replace(task, path=path)
+    return task if path == task.path else replace(task, path=path)
 
 
 def mask_request(head: RequestHead) -> RequestHead:
@@ -47,9 +56,13 @@ def mask_response(head: ResponseHead) -> ResponseHead:
 def mask_path(path: str) -> str:
     """With the values of the query hidden whose names say that they are secret."""
     before, mark, query = path.partition("?")
-    if not mark:
+    lower = query.lower()
+    if not any(one in lower for one in _MAYBE_SENSITIVE):
         return path
-    return before + mark + "&".join(map(_mask_parameter, query.split("&")))
+    parameters = query.split("&", _MAX_PARAMETERS)
+    if len(parameters) > _MAX_PARAMETERS:
+        return f"{before}?{HIDDEN}"
+    return before + mark + "&".join(map(_mask_parameter, parameters))
 
 
 def mask_url(url: str) -> str:
@@ -64,7 +77,8 @@ def mask_url(url: str) -> str:
 
 def _mask_parameter(pair: str) -> str:
     name, mark, _ = pair.partition("=")
-    return f"{name}={HIDDEN}" if mark and _SENSITIVE.search(unquote_plus(name)) else pair
+    is_hidden = mark and (len(name) > _MAX_NAME or _SENSITIVE.search(unquote_plus(name)))
+    return f"{name}={HIDDEN}" if is_hidden else pair
 
 
 def _mask_headers(headers: Headers) -> list[tuple[str, str]]:

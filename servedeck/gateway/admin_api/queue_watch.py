@@ -27,12 +27,24 @@ class QueueWatch:
         self._context = context
         self._listeners: list[Callable[[], None]] = []
         self._reading: asyncio.Task[None] | None = None
-        self._shown: QueueStatus | str | None = None
-        """What the last event says, as far as it counts: a state, or why there is none."""
-        self.event = ""
-        """The last server-sent event; "" before the first."""
+        self._status: QueueStatus | None = None
+        """As it was read last."""
+        self._problem = ""
+        """Why it cannot be read, "" if it can."""
+        self._event = ""
+        """What both are as an event; "" until somebody asks for it."""
         self.number = 0
         """Of the last event; counts up."""
+
+    @property
+    def event(self) -> str:
+        """The last server-sent event, with the times of the last read; "" before the first."""
+        # Without an id, so that a client resumes after the last event that has changes of tasks.
+        if not self._event and self._problem:
+            self._event = _encode_event("store", {"message": self._problem})
+        elif not self._event and self._status is not None:
+            self._event = _encode_event("queue", self._status)
+        return self._event
 
     @contextmanager
     def listening(self, wake: Callable[[], None]) -> Iterator[None]:
@@ -40,7 +52,7 @@ class QueueWatch:
         self._listeners.append(wake)
         if self._reading is None:
             # What was read for those who have gone may be old.
-            self._shown, self.event = None, ""
+            self._status, self._problem, self._event = None, "", ""
             self._reading = asyncio.create_task(self._read_always())
         try:
             yield
@@ -62,21 +74,23 @@ class QueueWatch:
         try:
             status = await read_queue_status(self._context.store, self._context.settings)
         except StoreError as error:
-            if not isinstance(self._shown, str):
-                self._shown = str(error)
-                self._publish("store", {"message": self._shown})
+            if not self._problem:
+                self._problem, self._event = str(error) or "no reason given", ""
+                self._publish()
             return
-        shown = _without_times(status)
-        if shown != self._shown:
-            self._shown = shown
-            self._publish("queue", status)
+        before = None if self._problem else self._status
+        self._status, self._problem, self._event = status, "", ""
+        if before is None or _without_times(status) != _without_times(before):
+            self._publish()
 
-    def _publish(self, kind: str, data: object) -> None:
-        # Without an id, so that a client resumes after the last event that has changes of tasks.
-        self.event = f"event: {kind}\ndata: {msgspec.json.encode(data).decode()}\n\n"
+    def _publish(self) -> None:
         self.number += 1
         for wake in tuple(self._listeners):
             wake()
+
+
+def _encode_event(kind: str, data: object) -> str:
+    return f"event: {kind}\ndata: {msgspec.json.encode(data).decode()}\n\n"
 
 
 def _without_times(status: QueueStatus) -> QueueStatus:

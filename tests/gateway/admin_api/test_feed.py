@@ -330,6 +330,25 @@ async def test_time_alone_is_no_change(rig: Rig, quick: None, monkeypatch: Any) 
         assert watch.number <= number + 2
 
 
+async def test_another_follower_gets_the_present_time(
+    rig: Rig, quick: None, monkeypatch: Any
+) -> None:
+    """Though nothing else has changed since the last event."""
+    async with following(rig, events="queue") as follower:
+        first = await follower.next()
+        time = rig.context.store.time
+
+        async def later() -> float:
+            return await time() + 45
+
+        monkeypatch.setattr(rig.context.store, "time", later)
+        watch = rig.app._feed._queue
+        await wait_until(lambda: watch._status.time > first.data["time"] + 40)
+        async with following(rig, events="queue") as other:
+            event = await other.next()
+            assert event.data["time"] > first.data["time"] + 40
+
+
 async def test_tasks_and_the_queue_in_one_feed(rig: Rig, quick: None) -> None:
     async with following(rig, events="tasks,queue") as follower:
         id = await rig.submit()

@@ -11,6 +11,7 @@ import pytest
 from servedeck.async_queue.tasks import MAX_READ, Task, TaskState
 from servedeck.gateway import identity
 from servedeck.gateway.admin_api import search
+from servedeck.gateway.admin_api.masking import mask_path
 from servedeck.gateway.stores.sqlite.store import SqliteStore
 from servedeck.gateway.stores.store import Content
 from tests.gateway.admin_api.rig import OWNER, POD, Rig, running_rig
@@ -201,7 +202,7 @@ async def test_a_search_stops_at_its_limit_and_goes_on_after_it(rig: Rig) -> Non
         "limit=x",
         "limit=-1",
         "after=../x",
-        f"q={'x' * 201}",
+        f"q={'x' * 2001}",
         "order=up",
         "id=../x",
     ],
@@ -352,6 +353,22 @@ async def test_values_that_look_secret_are_hidden(rig: Rig) -> None:
     assert head["callback"] == "https://hooks.example.com/[hidden]"
     # nor can it be found out by searching for it
     assert (await rig.get(f"{TASKS}?q=s3cret"))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/v1?dim=512&x", "/v1?dim=512&x"),
+        ("/v1?%61uth=a&n=1", "/v1?%61uth=[hidden]&n=1"),
+        ("/v1?My-KEY=a&keyboard=b", "/v1?My-KEY=[hidden]&keyboard=b"),
+        ("/v1?" + "%=&" * 2720, "/v1?[hidden]"),
+        ("/v1?" + "%41" * 60 + "=a", "/v1?" + "%41" * 60 + "=[hidden]"),
+        ("/v1?token", "/v1?token"),
+    ],
+)
+def test_the_path_that_is_shown(path: str, shown: str) -> None:
+    assert mask_path(path) == shown
+    assert mask_path(shown) == shown
 
 
 # -- acting -----------------------------------------------------------------------------------
