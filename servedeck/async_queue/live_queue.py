@@ -182,7 +182,7 @@ class LiveQueue(LiveTasks):
                 self._backoff.reset()
                 if self.phase is not LivePhase.LIVE:
                     self.phase, self.problem, self.lost_at = LivePhase.LIVE, "", None
-                    self._work.set()
+                    self._ask_again()
                     self._request_change()
                 self._handle(message)
 

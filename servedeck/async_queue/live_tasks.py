@@ -57,7 +57,7 @@ class LiveTasks(ABC):
         self._paused_high: str | None = None
         """Where the range ended when it was paused."""
         self._is_refused = False
-        """Whether the gateway has refused what was asked for last."""
+        """Whether the gateway has refused the query."""
         self._lock = asyncio.Lock()
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -228,6 +228,12 @@ class LiveTasks(ABC):
         if changed[0]:
             self._request_change()
 
+    def _ask_again(self) -> None:
+        """The gateway is there again, and may be another one."""
+        self._work.set()
+        if self._is_refused:
+            self.go_to_start()
+
     def _read_again(self) -> None:
         """Changes were lost."""
         wanted = self._wanted
@@ -278,12 +284,12 @@ class LiveTasks(ABC):
                             pause = (self._loop.time() - began) * (1 / _SEARCH_SHARE - 1)
                     else:
                         pause = self._pause_after(await self._read_tasks())
-                if self.problem and not self._is_refused:
-                    self.problem = ""
+                self.problem = ""
             except RefusedError as error:
                 # It would be refused again. Tasks of an earlier query are not what was asked for.
+                self._is_refused = self._wanted_window is not None
                 self._window = self._wanted_window or self._window
-                self._wanted, self._wanted_window, self._is_refused = None, None, True
+                self._wanted, self._wanted_window = None, None
                 self.problem, pause = str(error), self._next_delay()
             except (AsyncQueueError, ClusterError) as error:
                 self.problem, pause = str(error), self._next_delay()

@@ -335,7 +335,7 @@ async def test_a_query_that_the_gateway_refuses() -> None:
     async with opened(queue, api) as live:
         await settle(live, queue)
         api.failure = RefusedError("q may have 200 characters.")
-        live.set_query(TaskQuery(None, "x" * 300))
+        live.set_query(TaskQuery(None, "llama"))
         await wait_until(lambda: live.problem == "q may have 200 characters.")
         assert (live.phase, live.is_loading) == (LivePhase.LIVE, False)
         assert not live.tasks  # those of the query before are not what was asked for
@@ -343,6 +343,13 @@ async def test_a_query_that_the_gateway_refuses() -> None:
         changed = queue.submit().id
         await wait_until(lambda: int(live._cursor) == len(queue.events))
         assert live.problem == "q may have 200 characters."
+        api.failure = RefusedError("q may have 100 characters.")
+        api.cut.set()
+        await wait_until(lambda: live.phase is LivePhase.RETRYING)
+        api.failure = None
+        live.retry_now()
+        await settle(live, queue)  # the gateway may be another one, which takes it
+        assert (live.problem, live.query.text, len(live.tasks)) == ("", "llama", 2)
         live.set_query(TaskQuery())
         await settle(live, queue)
         assert live.problem == ""
