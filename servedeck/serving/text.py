@@ -32,8 +32,10 @@ _MAX_MARKS = 3
 _MARKS = ("Mn", "Me")
 """Categories of the characters that have no width of their own."""
 # Where more than those may be: characters that are not letters, digits or ASCII. Blocks that have
-# no marks but what logs are full of, as lines and progress bars, are left out.
-_NO_LETTERS = re.compile(r"[^\w\x00-\x7f\u2010-\u20cf\u2100-\u2cee\u3000-\u3029]{4,}")
+# no marks but what logs are full of, as lines and progress bars, are left out. One and then three
+# more are found in half the time that four take.
+_NO_LETTER = r"[^\w\x00-\x7f\u2010-\u20cf\u2100-\u2cee\u3000-\u3029]"
+_NO_LETTERS = re.compile(f"{_NO_LETTER}{_NO_LETTER}{{{_MAX_MARKS},}}")
 
 _JSON_CONTROL_ESCAPE_PATTERN = re.compile(rb"\\[bfrtu]")
 _CARRIAGE_RETURN = re.compile(r"\r+(?=\n|$)")
