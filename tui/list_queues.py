@@ -51,8 +51,9 @@ class ListQueues:
         """Follow the queues of these servings, the first MAX_FOLLOWED, and no others."""
         service = self._service()
         keys = dict.fromkeys(islice(wanted, MAX_FOLLOWED)) if service is not None else {}
-        for key in self._followers.keys() - keys:
-            self._end(key)
+        for key in (self._followers.keys() | self._known.keys()) - keys.keys():
+            if key in self._followers:  # after a pause none is
+                self._end(key)
             self._set(key, None)
         for key in keys:
             if service is not None and key not in self._followers:

@@ -69,8 +69,8 @@ def headers_text(headers: Sequence[tuple[str, str]]) -> tuple[str, int]:
 
 
 def body_text(body: bytes) -> str:
-    """The body as it is edited: JSON indented, and what a terminal would obey as escapes of JSON.
-    Raises RequestError for a body that cannot be edited."""
+    """The body as it is edited: JSON indented if there is room for that, and what a terminal would
+    obey as escapes of JSON. Raises RequestError for a body that cannot be edited."""
     if len(body) > MAX_BODY:
         raise RequestError(f"Its body has {format_size(len(body))}, which is too much to edit.")
     try:
@@ -79,13 +79,29 @@ def body_text(body: bytes) -> str:
         raise RequestError(f"Its body is no text ({format_size(len(body))}).") from None
     try:
         value = _parse(text)
-        shown = _printable(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
-        return shown if sanitize(shown) == shown else json.dumps(value, indent=2)
+        shown = _json_text(value, indent=2)
+        if len(shown) > MAX_BODY:
+            shown = _json_text(value, indent=None)
     except (ValueError, RecursionError):
-        pass  # no JSON, or it has numbers that would not be JSON any more
-    if sanitize(text) != text:
-        raise RequestError("Its body is not JSON and has control characters.")
-    return text
+        # No JSON, or it has numbers that would not be JSON any more.
+        if sanitize(text) != text:
+            raise RequestError("Its body is not JSON and has control characters.") from None
+        return text
+    if len(shown) > MAX_BODY:
+        size = format_size(len(shown))
+        raise RequestError(f"Its body has {size} with escapes, which is too much to edit.")
+    return shown
+
+
+def _json_text(value: object, *, indent: int | None) -> str:
+    """Raises ValueError for numbers that would not be JSON."""
+    separators = (",", ":") if indent is None else None
+    shown = _printable(
+        json.dumps(value, indent=indent, separators=separators, ensure_ascii=False, allow_nan=False)
+    )
+    if sanitize(shown) == shown:
+        return shown
+    return json.dumps(value, indent=indent, separators=separators)
 
 
 def _printable(text: str) -> str:

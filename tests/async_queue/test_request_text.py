@@ -63,6 +63,23 @@ def test_json_is_indented() -> None:
     assert body_text(b'{"a":[1,"\xc3\xa9"]}') == '{\n  "a": [\n    1,\n    "é"\n  ]\n}'
 
 
+def test_json_that_is_too_long_with_its_indents_has_none() -> None:
+    value = {"input": [[number, -number] for number in range(1500)], "user": "é\x1b"}
+    body = json.dumps(value).encode()
+    assert len(json.dumps(value, indent=2)) > MAX_BODY > len(body)
+    text = body_text(body)
+    assert len(text) <= MAX_BODY and "\n" not in text
+    assert sanitize(text) == text
+    assert json.loads(text) == value
+
+
+def test_json_that_is_too_long_with_its_escapes_cannot_be_edited() -> None:
+    body = json.dumps("\u200b" * 6000, ensure_ascii=False).encode()
+    assert len(body) < MAX_BODY
+    with pytest.raises(RequestError, match=r"Its body has 35\.2 KiB with escapes, which is too"):
+        body_text(body)
+
+
 @pytest.mark.parametrize("body", [b"hello", b'{"a": 1e400}', b'{"a": NaN}', b"[" * 3000])
 def test_what_is_no_json_is_edited_as_it_is(body: bytes) -> None:
     assert body_text(body).encode() == body

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import unicodedata
 
 import pytest
@@ -64,6 +65,40 @@ def test_a_control_string_without_an_end_hides_nothing_after_it() -> None:
 
 def test_stacked_combining_marks_are_removed() -> None:
     assert len(sanitize("a" + "\u0301" * 500 + "b")) < 10
+
+
+def test_the_marks_of_each_script_are_limited() -> None:
+    marks = [
+        char
+        for char in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(char) in ("Mn", "Me") and sanitize(char) == char
+    ]
+    assert set("\u0301\u05b0\u064b\u0951\u0e31\u20dd\u302a\U0001d167") <= set(marks)
+    for mark in marks:
+        assert sanitize(f"a{mark * 1000}b") == f"a{mark * 3}b", f"{ord(mark):x}"
+    mixed = "".join(marks[:40])
+    assert sanitize(f"―{mixed}―{mixed}") == f"―{mixed[:3]}―{mixed[:3]}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "เกิดข้อผิดพลาดที่นี่ น้ำ ก็",
+        "بِسْمِ اللَّهِ مُحَمَّدٌ",
+        "בְּרֵאשִׁ֖ית",
+        "अनुरोध संसाधित करते समय त्रुटि ड़्क्षि",
+        "요청을 처리하는 중 ㄱㄴㄷ\u1112\u1161\u11ab",
+        "Tiếng Việt e\u0302\u0301 が",
+        "━━━━━━━━╸ 100% █████▏ ⠋⠙⠹⠸ →→→→ ……… ・・・・ 「『【〔",
+        "🚀🔥✨🎉 ⚠⚠⚠⚠ ‰‰‰‰ ¡¡¡¡",
+    ],
+)
+def test_text_of_any_language_stays(text: str) -> None:
+    assert sanitize(text) == text
+
+
+def test_emoji_lose_only_what_has_no_certain_width() -> None:
+    assert sanitize("👨\u200d👩\u200d👧 ❤\ufe0f 👍🏽") == "👨👩👧 ❤ 👍"
 
 
 @given(st.text(alphabet=st.characters()) | st.text("\x1b\x9b\x9d[]PX^_;\x07\\0m\nab"))

@@ -15,6 +15,7 @@ from servedeck.fleet.views import NamespacedName
 from tests.async_queue.fake_queue import FakeQueue, FakeQueueApi
 from tests.tui import fakes
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
+from tests.waiting import wait_until
 from tui import list_queues
 from tui.list_queues import ListQueues
 from widgets.serving_rows import QueueFigures, queue_span
@@ -198,6 +199,24 @@ async def test_the_rows_on_the_screen_are_followed_and_not_more_than_twenty(
             pilot, lambda: service.followed.isdisjoint(names[:20]) and service.followed, "others"
         )
         assert len(service.followed) <= 20
+
+
+async def test_a_queue_that_is_no_longer_followed_after_a_pause_is_forgotten(
+    service: FakeAsyncQueueService,
+) -> None:
+    """With more than twenty on the screen, its figures would stay as they were."""
+    updated: list[NamespacedName] = []
+    queues = ListQueues(lambda: service, updated.extend)
+    kept, left = queue_key("kept"), queue_key("left")
+    queues.follow([kept, left])
+    await wait_until(lambda: queues.find(kept) and queues.find(left), "the figures")
+    queues.pause()
+    assert queues.find(left) is not None
+    updated.clear()
+    queues.follow([kept])
+    assert queues.find(left) is None and updated == [left]
+    assert queues.find(kept) is not None
+    await queues.close()
 
 
 async def test_another_context_has_other_queues(service: FakeAsyncQueueService) -> None:

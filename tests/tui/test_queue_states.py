@@ -164,9 +164,30 @@ async def test_a_store_that_is_down(driver, monkeypatch):
         await driver.wait_for_text(
             "the gateway cannot ask its store: Valkey refuses connections.", "◌ Pending"
         )
+        when = clock_text(driver.pane._live.lost_at)
+        await driver.wait_for_text(f"as of {when}; reconnecting: the gateway cannot ask its store")
+        for once in ("Valkey refuses", "reconnecting", "as of"):
+            assert driver.text.count(once) == 1
         driver.api.failure = None
         await driver.press("ctrl+r")
         await driver.wait_for(lambda: "cannot ask" not in driver.text, "the store")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotPermittedError("Not allowed to get secrets in team-a."),
+        TooOldError("The gateway is of version 1.0, which has no feed."),
+    ],
+)
+async def test_tasks_that_are_not_followed_any_longer_say_of_when_they_are(
+    driver, monkeypatch, error
+):
+    driver.queue.submit()
+    async with driver.open(monkeypatch):
+        await lose(driver, error)
+        when = clock_text(driver.pane._live.lost_at)
+        await driver.wait_for_text(f"as of {when}; {error}", "◌ Pending")
 
 
 async def test_a_store_that_is_lost_while_the_gateway_is_there(driver, monkeypatch):

@@ -64,18 +64,13 @@ def shown_time(live: LiveQueue) -> float:
 
 def problem_texts(live: LiveQueue, now: float) -> list[str]:
     """What is wrong, in sentences."""
-    found: list[str] = []
-    when = f"as of {clock_text(live.lost_at)}; " if live.lost_at is not None else ""
-    if live.store_problem:
-        who = f"{when}the gateway" if when else "The gateway"
-        found.append(f"{who} cannot ask its store: {one_line(live.store_problem)}")
-        when = ""
-    if live.phase is LivePhase.RETRYING and live.status is not None:
-        found.append(f"{when}reconnecting: {one_line(live.problem)}")
-    elif live.phase is LivePhase.OFF:
-        found.append(f"as of {clock_text(now)}; the async queue is off.")
-    elif live.problem and live.problem != live.store_problem:
-        found.append(one_line(live.problem))
+    if live.phase is LivePhase.OFF:
+        return []  # tasks that are there by now are of a queue that was just turned on
+    found = _news_problems(live)
+    if found and live.lost_at is not None:
+        found[0] = f"as of {clock_text(live.lost_at)}; {found[0]}"
+    elif found:
+        found[0] = found[0][0].upper() + found[0][1:]
     status = live.status
     if status is not None and status.closed:
         found.append("The queue is closed: no task is accepted.")
@@ -85,6 +80,21 @@ def problem_texts(live: LiveQueue, now: float) -> list[str]:
     elif status is not None and status.paused:
         found.append("The queue is paused.")
     return found
+
+
+def _news_problems(live: LiveQueue) -> list[str]:
+    """Why there are no news, or a page is missing."""
+    store_problem, problem = one_line(live.store_problem), one_line(live.problem)
+    found: list[str] = []
+    if store_problem:
+        found.append(f"the gateway cannot ask its store: {store_problem}")
+    if problem == store_problem:
+        problem = ""  # said already
+    if live.phase is not LivePhase.RETRYING:
+        return [*found, problem] if problem else found
+    if found and not problem:
+        return [f"reconnecting: {found[0]}"]
+    return [*found, f"reconnecting: {problem}" if problem else "reconnecting"]
 
 
 def clock_text(seconds: float) -> str:

@@ -140,7 +140,7 @@ class TaskScreen(TaskExports):
 
     def _tick(self) -> None:
         """Ages go on; what could not be read is tried again."""
-        if self._follower.tick():
+        if self._follower.tick(is_shown=self.is_current):
             self.update_message()
         if self.is_current and self._section.side is None:
             self._update_section()

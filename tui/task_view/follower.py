@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 
 from servedeck.async_queue.live_queue import LivePhase, LiveQueue
 from servedeck.async_queue.queue_api import QueueApi
-from servedeck.async_queue.tasks import Task
+from servedeck.async_queue.tasks import Task, TaskState
 from servedeck.cluster.watch.debounce import Debouncer
 from tui.task_view.reader import TaskReader
 from widgets.table import TICK_SECONDS
@@ -15,6 +16,9 @@ READ_SECONDS = 0.5
 """Seconds between two reads of a task that changes."""
 RETRY_SECONDS = 5
 """Seconds after which a task is read again that could not be."""
+PLACE_SECONDS = 5.0
+"""Seconds after which a task that waits is read again: nothing says that others were taken before
+it."""
 
 
 class TaskFollower:
@@ -40,6 +44,8 @@ class TaskFollower:
         self._is_reading = False
         self._reads_again = False
         self._failed_ticks = 0
+        self._began_reading = 0.0
+        """When the task was read last, by the loop's clock."""
         self._seen: tuple[object, ...] = ()
         """Phase and problems of the queue at the last tick."""
         self._stop_listening: Callable[[], None] = lambda: None
@@ -68,9 +74,9 @@ class TaskFollower:
         if self._debouncer is not None:
             self._debouncer.request()
 
-    def tick(self) -> bool:
-        """Read again what could not be read; returns whether the state of the queue is another
-        one."""
+    def tick(self, *, is_shown: bool = True) -> bool:
+        """Read again what could not be read, and while it `is_shown` the place of a task that
+        waits; returns whether the state of the queue is another one."""
         state = self._live_state()
         has_changed = state != self._seen
         self._seen = state
@@ -80,7 +86,22 @@ class TaskFollower:
         if self._failed_ticks * TICK_SECONDS >= RETRY_SECONDS:
             self._failed_ticks = 0
             self.read_again()
+        elif is_shown and self._has_old_place() and not self._is_reading:
+            self._start(task_alone=True)
         return has_changed
+
+    def _has_old_place(self) -> bool:
+        """Whether the place of the task among those that wait may be another one by now."""
+        reader, task, live = self.reader, self.reader.task, self._live
+        if task.state is not TaskState.PENDING or reader.is_deleted:
+            return False
+        if reader.detail is None or reader.problem:
+            return False  # it is read again for that
+        if live.phase is not LivePhase.LIVE or live.store_problem:
+            return False
+        if task.next_attempt is not None and task.next_attempt > live.now():
+            return False
+        return asyncio.get_running_loop().time() - self._began_reading >= PLACE_SECONDS
 
     def _live_state(self) -> tuple[object, ...]:
         return self._live.phase, self._live.problem, self._live.store_problem
@@ -98,17 +119,23 @@ class TaskFollower:
         if self._is_reading:
             self._reads_again = True
         else:
-            self._is_reading = True
-            self._start_worker(self._read(self.reader))
+            self._start()
         return True
 
-    async def _read(self, reader: TaskReader) -> None:
+    def _start(self, *, task_alone: bool = False) -> None:
+        self._is_reading, self._reads_again = True, False
+        self._began_reading = asyncio.get_running_loop().time()
+        self._start_worker(self._read(self.reader, task_alone=task_alone))
+
+    async def _read(self, reader: TaskReader, *, task_alone: bool) -> None:
+        read: Callable[[], Awaitable[object]] = reader.read_task if task_alone else reader.read
         try:
             while True:
-                self._reads_again = False
-                await reader.read()
+                await read()
                 if not self._reads_again or reader is not self.reader:
                     return
+                self._reads_again = False
+                read = reader.read
         finally:
             if reader is self.reader:
                 self._is_reading = False

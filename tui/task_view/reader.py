@@ -19,7 +19,8 @@ from servedeck.async_queue.tasks import Attempt, RequestView, ResponseView, Task
 from servedeck.cluster.http.errors import ClusterError
 
 SMALL_BODY_BYTES = 4096
-"""A body of at most this size is read as text at once, in about 1 ms; more is left to a thread."""
+"""A body of at most this size is read as text at once, in about 1 ms. More is left to a thread, and
+so is what is compressed, which may be a thousand times as large as it was sent."""
 
 
 class BodyState:
@@ -165,14 +166,16 @@ class TaskReader:
     async def _make_text(self, body: BodyBytes, side: Side) -> BodyText:
         head = self.request if side is Side.REQUEST else self.response
         headers = head.headers if head is not None else []
+        encoding = header_value(headers, "content-encoding")
 
         def make() -> BodyText:
             return read_body_text(
                 body,
                 side,
                 content_type=header_value(headers, "content-type"),
-                encoding=header_value(headers, "content-encoding"),
+                encoding=encoding,
                 is_event_stream=isinstance(head, ResponseView) and head.is_event_stream,
             )
 
-        return make() if len(body.data) <= SMALL_BODY_BYTES else await asyncio.to_thread(make)
+        is_small = len(body.data) <= SMALL_BODY_BYTES and not encoding
+        return make() if is_small else await asyncio.to_thread(make)

@@ -79,8 +79,8 @@ class BodyDocuments:
             self._view = views[(views.index(shown) + 1) % len(views)]
 
     def document(self, text: BodyText, width: int, on_made: Callable[[], None]) -> Document:
-        """The document of the body; that of before while a thread makes another, which calls
-        `on_made` when it is done."""
+        """The document of the body; that of before, or of less of the same body, while a thread
+        makes another, which calls `on_made` when it is done."""
         view = self.view(text)
         if view is None:
             return LineList()
@@ -94,7 +94,7 @@ class BodyDocuments:
         elif source is None and len(text.text) < _FEW_CHARACTERS:
             self._set(key, WrappedDocument(body_source(text, view, self._folded), width))
         else:
-            if self._key is None or self._key.text is not text:
+            if self._key is None or not _is_more_of(text, self._key.text):
                 self._document = LineList([[(("Loading…", "muted"),)]])
             self._made_for = key
             self._start_worker(self._make(key, source, on_made))
@@ -122,7 +122,7 @@ class BodyDocuments:
         before, self._folded_of = self._folded_of, text
         if before is text or text.json is None:
             return
-        if before is None or before.json is None or not text.text.startswith(before.text[:1000]):
+        if before is None or before.json is None or not _is_more_of(text, before):
             self._folded = text.json.folded_at_first
         else:
             self._folded |= text.json.folded_at_first - before.json.folded_at_first
@@ -151,6 +151,11 @@ class BodyDocuments:
             return
         inner = frozenset(one for one in range(1, len(json.lines)) if json.can_fold(one))
         self._folded = frozenset() if inner <= self._folded else self._folded | inner
+
+
+def _is_more_of(text: BodyText, before: BodyText) -> bool:
+    """Whether it is the same body, of which more may be read by now."""
+    return text is before or text.text.startswith(before.text[:1000])
 
 
 _FEW_CHARACTERS = 20_000
