@@ -325,8 +325,11 @@ class TaskActionPane(Pane):
             self._actions.turn_on()
 
     def do_reconnect(self) -> None:
-        if self._live is not None:
-            self._live.retry_now()
+        live = self._live
+        if live is not None and live.phase is LivePhase.LIVE:
+            self.show_message("It is connected.")
+        elif live is not None:
+            live.retry_now()
             self.show_message("Connecting to the gateway.")
 
     def _on_action_done(self, live: LiveQueue, text: str, style_name: str) -> None:
