@@ -11,6 +11,7 @@ from servedeck.async_queue.errors import NotPermittedError, UnreachableError
 from servedeck.async_queue.queue_api import TaskQuery
 from servedeck.async_queue.tasks import Changed, Task, TaskAction, TaskState
 from tests.tui.queue_actions import KEY, ActionDriver, run_actions
+from tests.tui.queue_driver import hold
 from tui.screens.task_action import TaskActionDialog
 
 
@@ -83,6 +84,67 @@ async def test_what_takes_nothing_away_is_done_to_one_task_at_once(
     async with run_actions() as driver:
         driver.flow.start(action, driver.submit(state))
         await driver.wait_until_done(text)
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "done"),
+    [
+        (TaskAction.RETRY, TaskState.FAILED, "retried"),
+        (TaskAction.FRONT, TaskState.PENDING, "moved to the front"),
+    ],
+)
+async def test_what_is_not_answered_yet_is_not_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, action: TaskAction, state: TaskState, done: str
+) -> None:
+    async with run_actions() as driver:
+        [task, other] = driver.submit(state, 2)
+        arrived, gate = hold(driver.api, monkeypatch, "change_tasks")
+        driver.flow.start(action, [task])
+        await driver.wait_for(arrived.is_set, "the request")
+        for asks in (False, True):
+            driver.app.servings.clear_message()
+            driver.flow.start(action, [task], asks=asks)
+            await driver.wait_for_text(
+                f"The task is being {done}; the gateway has not answered yet."
+            )
+        driver.flow.start(action, [other])
+        gate.set()
+        await driver.wait_for(lambda: len(driver.done) == 2, "both answers")
+        assert driver.done == [(f"The task was {done}.", "ready")] * 2
+        asked = [one[2] for one in driver.api.calls if one[0] == "change_tasks"]
+        assert sorted(asked) == [(task.id,), (other.id,)]
+
+
+async def test_quitting_says_what_is_not_answered_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with run_actions() as driver:
+        [task] = driver.submit(TaskState.FAILED)
+        arrived, _gate = hold(driver.api, monkeypatch, "change_tasks")
+        driver.flow.start(TaskAction.RETRY, [task])
+        await driver.wait_for(arrived.is_set, "the request")
+        await driver.press("ctrl+q")
+        await driver.wait_for(lambda: driver.app.exiting, "the program to exit")
+        printed = str(driver.app._exit_renderables)
+        assert f"Whether task {task.id} of {KEY} was retried is not known." in printed
+
+
+async def test_nothing_is_asked_over_another_screen_than_that_of_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with run_actions((120, 40)) as driver:
+        [task] = driver.submit(TaskState.FAILED)
+        driver.api.details[task.id] = {"has_credentials": True}
+        refuse_with_credentials(driver, "Its credentials were deleted.")
+        arrived, gate = hold(driver.api, monkeypatch, "change_tasks")
+        driver.flow.start(TaskAction.RETRY, [task])
+        await driver.wait_for(arrived.is_set, "the request")
+        await driver.press("question_mark")
+        await driver.wait_for(lambda: driver.app.screen is not driver.app.servings, "the help")
+        shown = driver.app.screen
+        gate.set()
+        text = "The task was not retried. Its credentials were deleted."
+        await driver.wait_for_text(f"Retry task {task.id} of {KEY}: {text}")
+        assert driver.app.screen is shown
+        assert driver.done == [(text, "error")]
 
 
 def refuse_with_credentials(driver: ActionDriver, message: str) -> None:
@@ -172,6 +234,39 @@ async def test_several_are_counted_by_their_state_and_the_first_are_named() -> N
         assert tasks[9].id in driver.text and tasks[10].id not in driver.text
         await driver.press("y")
         await driver.wait_until_done("13 tasks cancelled; 2 had completed before.")
+
+
+async def test_tasks_that_the_list_does_not_have_are_named_without_a_state() -> None:
+    async with run_actions((120, 40)) as driver:
+        [seen] = driver.submit()
+        tasks = [seen, *driver.submit(TaskState.PROCESSING, 2)]
+        gone = {one.id for one in tasks[1:]}
+        driver.flow.start(TaskAction.CANCEL, tasks, not_listed=gone)
+        text = await driver.wait_for_text(
+            "Cancel 3 tasks",
+            " 1 pending ",
+            "2 are not in the list now, so their states are not shown; only pending or processing "
+            "ones are changed.",
+            "? Not shown",
+        )
+        assert "2 processing" not in text and "Processing" not in text and "lose" not in text
+        assert not dialog_of(driver).confirms  # they may be processed
+        await driver.press("escape")
+        await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+        driver.flow.start(TaskAction.CANCEL, tasks[2:], not_listed=gone)
+        text = await driver.wait_for_text(
+            "It is not in the list now, so its state is not shown; it stays as it is unless it is "
+            "pending or processing."
+        )
+        assert "lost" not in text
+        await driver.press("escape")
+        await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+        driver.queue.end(tasks[1].id, TaskState.FAILED)
+        driver.queue.end(tasks[2].id, TaskState.FAILED)
+        driver.flow.start(TaskAction.RETRY, tasks, not_listed=gone)
+        await driver.wait_for_text("1 stays as it is: only failed ones are changed.")
+        await driver.press("y")
+        await driver.wait_until_done("2 tasks retried; 1 is pending.")
 
 
 async def test_hostile_text_of_a_task_is_shown_as_text() -> None:

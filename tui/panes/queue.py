@@ -228,6 +228,7 @@ class QueuePane(TaskActionPane):
             live.phase if live is not None else None,
             task is not None and (task.id, task.state, task.pod),
             tuple(self._marked),
+            frozenset(self._target_states),
             self._has_marked_all,
             status is not None and (not status.counts.failed, not status.counts.pending),
         )
