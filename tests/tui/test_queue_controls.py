@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from servedeck.async_queue.errors import (
     AsyncQueueError,
@@ -15,7 +14,6 @@ from servedeck.async_queue.errors import (
     UnreachableError,
 )
 from tests.tui.queue_actions import KEY, ActionDriver, run_actions
-from tests.tui.queue_driver import hold
 from tui.screens.queue_concurrency import ConcurrencyDialog
 
 PAUSED = f"The async queue of {KEY} is paused: no task is taken until it is resumed."
@@ -77,42 +75,6 @@ async def test_an_error_says_whether_it_may_have_been_done(
         driver.api.failure = error
         driver.flow.pause_or_resume(driver.queue.queue_status())
         await driver.wait_until_done(text, "error")
-
-
-async def test_a_pause_that_is_not_answered_yet_is_not_asked_for_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with run_actions() as driver:
-        arrived, gate = hold(driver.api, monkeypatch, "pause")
-        driver.flow.pause_or_resume(driver.queue.queue_status())
-        await driver.wait_for_text("Pause the async queue")
-        await driver.press("enter")
-        await driver.wait_for(arrived.is_set, "the request")
-        for is_paused in (False, True):
-            driver.app.servings.clear_message()
-            status = replace(driver.queue.queue_status(), paused=is_paused)
-            driver.flow.pause_or_resume(status)
-            await driver.wait_for_text(
-                "The async queue is being paused; the gateway has not answered yet."
-            )
-        gate.set()
-        await driver.wait_until_done(PAUSED)
-        assert driver.queue.control.paused
-        assert [one[0] for one in driver.api.calls] == ["pause"]
-
-
-async def test_quitting_says_that_it_is_not_known_whether_it_was_resumed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with run_actions() as driver:
-        driver.queue.control = await paused(driver)
-        arrived, _gate = hold(driver.api, monkeypatch, "resume")
-        driver.flow.pause_or_resume(driver.queue.queue_status())
-        await driver.wait_for(arrived.is_set, "the request")
-        await driver.press("ctrl+q")
-        await driver.wait_for(lambda: driver.app.exiting, "the program to exit")
-        printed = str(driver.app._exit_renderables)
-        assert f"Whether the async queue of {KEY} was resumed is not known." in printed
 
 
 async def paused(driver: ActionDriver) -> Any:

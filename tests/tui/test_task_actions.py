@@ -10,8 +10,7 @@ from servedeck.async_queue.bulk import PORTION
 from servedeck.async_queue.errors import NotPermittedError, UnreachableError
 from servedeck.async_queue.queue_api import TaskQuery
 from servedeck.async_queue.tasks import Changed, Task, TaskAction, TaskState
-from tests.tui.queue_actions import KEY, ActionDriver, run_actions
-from tests.tui.queue_driver import hold
+from tests.tui.queue_actions import KEY, ActionDriver, refuse_with_credentials, run_actions
 from tui.screens.task_action import TaskActionDialog
 
 
@@ -84,78 +83,6 @@ async def test_what_takes_nothing_away_is_done_to_one_task_at_once(
     async with run_actions() as driver:
         driver.flow.start(action, driver.submit(state))
         await driver.wait_until_done(text)
-
-
-@pytest.mark.parametrize(
-    ("action", "state", "done"),
-    [
-        (TaskAction.RETRY, TaskState.FAILED, "retried"),
-        (TaskAction.FRONT, TaskState.PENDING, "moved to the front"),
-    ],
-)
-async def test_what_is_not_answered_yet_is_not_asked_for_again(
-    monkeypatch: pytest.MonkeyPatch, action: TaskAction, state: TaskState, done: str
-) -> None:
-    async with run_actions() as driver:
-        [task, other] = driver.submit(state, 2)
-        arrived, gate = hold(driver.api, monkeypatch, "change_tasks")
-        driver.flow.start(action, [task])
-        await driver.wait_for(arrived.is_set, "the request")
-        for asks in (False, True):
-            driver.app.servings.clear_message()
-            driver.flow.start(action, [task], asks=asks)
-            await driver.wait_for_text(
-                f"The task is being {done}; the gateway has not answered yet."
-            )
-        driver.flow.start(action, [other])
-        gate.set()
-        await driver.wait_for(lambda: len(driver.done) == 2, "both answers")
-        assert driver.done == [(f"The task was {done}.", "ready")] * 2
-        asked = [one[2] for one in driver.api.calls if one[0] == "change_tasks"]
-        assert sorted(asked) == [(task.id,), (other.id,)]
-
-
-async def test_quitting_says_what_is_not_answered_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with run_actions() as driver:
-        [task] = driver.submit(TaskState.FAILED)
-        arrived, _gate = hold(driver.api, monkeypatch, "change_tasks")
-        driver.flow.start(TaskAction.RETRY, [task])
-        await driver.wait_for(arrived.is_set, "the request")
-        await driver.press("ctrl+q")
-        await driver.wait_for(lambda: driver.app.exiting, "the program to exit")
-        printed = str(driver.app._exit_renderables)
-        assert f"Whether task {task.id} of {KEY} was retried is not known." in printed
-
-
-async def test_nothing_is_asked_over_another_screen_than_that_of_the_key(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with run_actions((120, 40)) as driver:
-        [task] = driver.submit(TaskState.FAILED)
-        driver.api.details[task.id] = {"has_credentials": True}
-        refuse_with_credentials(driver, "Its credentials were deleted.")
-        arrived, gate = hold(driver.api, monkeypatch, "change_tasks")
-        driver.flow.start(TaskAction.RETRY, [task])
-        await driver.wait_for(arrived.is_set, "the request")
-        await driver.press("question_mark")
-        await driver.wait_for(lambda: driver.app.screen is not driver.app.servings, "the help")
-        shown = driver.app.screen
-        gate.set()
-        text = "The task was not retried. Its credentials were deleted."
-        await driver.wait_for_text(f"Retry task {task.id} of {KEY}: {text}")
-        assert driver.app.screen is shown
-        assert driver.done == [(text, "error")]
-
-
-def refuse_with_credentials(driver: ActionDriver, message: str) -> None:
-    real = driver.api.change_tasks
-
-    async def refuse(action: TaskAction, ids: list[str], *, is_bare: bool = False) -> Changed:
-        if is_bare:
-            return await real(action, ids, is_bare=is_bare)
-        return Changed(changed=0, refused=1, message=message)
-
-    driver.api.change_tasks = refuse  # type: ignore[assignment, method-assign]
 
 
 async def test_a_retry_that_is_refused_asks_whether_to_send_it_without_credentials() -> None:

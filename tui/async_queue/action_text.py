@@ -13,6 +13,7 @@ from widgets.styled_line import Line
 from widgets.task_rows import state_span
 from widgets.text_view import Paragraph
 
+NO_TASK = "There is no task under the cursor."
 MAX_TASKS = 10
 """Tasks that a dialog names."""
 _MAX_PATH = 60
@@ -54,9 +55,6 @@ def action_label(action: TaskAction, what: str) -> str:
         return f"Move {what} to the front"
     verb = {TaskAction.CANCEL: "Cancel", TaskAction.RETRY: "Retry", TaskAction.FORGET: "Delete"}
     return f"{verb[action]} {what}"
-
-
-NO_TASK = "There is no task under the cursor."
 
 
 def known_states(tasks: Sequence[Task], not_listed: Collection[str] = ()) -> list[TaskState | None]:
