@@ -97,8 +97,12 @@ class ActionDriver:
             KEY,
             api or self.api,
             now=lambda: self.queue.time,
-            on_done=lambda message, style_name: self.done.append((message, style_name)),
+            on_done=self._note_done,
         )
+
+    def _note_done(self, message: str, style_name: str) -> bool:
+        self.done.append((message, style_name))
+        return True
 
     @property
     def app(self) -> ServedeckApp:

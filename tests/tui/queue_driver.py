@@ -53,9 +53,9 @@ class RecordedActions:
         self.not_listed: set[str] = set()
         """Tasks of the last call whose state is not known."""
         self.reason = ""
-        self.on_done: Callable[[str, str], None] = lambda text, style_name: None
+        self.on_done: Callable[[str, str], bool] = lambda text, style_name: True
         """Of what is done to marked tasks, which is created last."""
-        self.all_on_done: list[Callable[[str, str], None]] = []
+        self.all_on_done: list[Callable[[str, str], bool]] = []
         self.now: Callable[[], float] = lambda: 0.0
 
     def create(
@@ -64,7 +64,7 @@ class RecordedActions:
         api: QueueApi,
         *,
         now: Callable[[], float],
-        on_done: Callable[[str, str], None],
+        on_done: Callable[[str, str], bool],
     ) -> RecordedActions:
         self.on_done, self.now = on_done, now
         self.all_on_done.append(on_done)

@@ -50,10 +50,11 @@ class TaskActionFlow:
         api: QueueApi,
         *,
         now: Callable[[], float],
-        on_done: Callable[[str, str], None],
+        on_done: Callable[[str, str], bool],
     ) -> None:
         """`now` is the time that ages in a filter refer to, by the store's clock. `on_done` takes a
-        message and its style name, at the end of what was asked for, done or not."""
+        message and its style name, at the end of what was asked for, done or not; it returns False
+        if what was to show it is closed."""
         self._screen = screen
         self._key = key
         self._api = api
@@ -233,15 +234,11 @@ class TaskActionFlow:
             style_name = "warning"
         self._finish(run.summary(), style_name, title)
 
-    def _finish(self, text: str, style_name: str, title: str) -> None:
-        """Show what became of it. On another screen than that where it was asked for, `title` says
-        what it is about."""
-        screen, app = self._screen, self._screen.app_context
-        if app.exiting:
-            return
-        if screen in screen.app.screen_stack:
-            self._on_done(text, style_name)
-        if not screen.is_current:
+    def _finish(self, text: str, style_name: str, title: str = "") -> None:
+        """Show what became of it. Elsewhere than where it was asked for, `title` says what it is
+        about."""
+        app = self._screen.app_context
+        if not app.exiting and not (self._on_done(text, style_name) and self._screen.is_current):
             app.show_message(f"{title}: {text}" if title else text, style_name)
 
     # -- the queue ------------------------------------------------------------------------------
@@ -297,7 +294,7 @@ class TaskActionFlow:
         except ClusterError as error:
             self._finish(f"It was not {word}: {error}", "error", title)
         else:
-            self._finish(done, "ready", "")
+            self._finish(done, "ready")
 
     def change_concurrency(self, status: QueueStatus) -> None:
         """Read what operators have set, and open the dialog."""
@@ -320,7 +317,7 @@ class TaskActionFlow:
 
         def closed(message: str | None) -> None:
             if message:
-                self._on_done(message, "ready")
+                self._finish(message, "ready")
 
         self._screen.app.push_screen(dialog, closed)
 
@@ -342,7 +339,7 @@ class TaskActionFlow:
         def closed(id: str | None) -> None:
             if id:
                 shown = one_line(sanitize(id))
-                self._on_done(f"The test request was stored as task {shown}.", "ready")
+                self._finish(f"The test request was stored as task {shown}.", "ready")
 
         self._screen.app.push_screen(
             RequestEditorScreen(self._key, self._api, text, note=note), closed
@@ -368,7 +365,7 @@ class TaskActionFlow:
             if result is None:
                 return
             is_done = result.outcome is Outcome.DONE
-            self._on_done(result.message, "ready" if is_done else "error")
+            self._finish(result.message, "ready" if is_done else "error")
 
         dialog = AsyncQueueOnDialog(
             self._key,

@@ -97,12 +97,20 @@ class TaskActionPane(Pane):
     ) -> TaskActions | None:
         if self.create_actions is None:
             return None
+        key = self.key
+
+        def done(text: str, style_name: str) -> bool:
+            if not self.is_attached or self.key != key:
+                return False  # the page was closed meanwhile, or shows another serving
+            on_done(live, text, style_name)
+            return True
+
         return self.create_actions(
-            self.key,
+            key,
             api,
             # What is changed are the tasks that were shown, however long ago ages were typed.
             now=lambda: live.asked_at,
-            on_done=lambda text, style_name: on_done(live, text, style_name),
+            on_done=done,
         )
 
     def _disconnect(self) -> None:

@@ -52,8 +52,8 @@ class TaskActionsFactory(Protocol):
         api: QueueApi,
         *,
         now: Callable[[], float],
-        on_done: Callable[[str, str], None],
+        on_done: Callable[[str, str], bool],
     ) -> TaskActions:
         """Actions on the queue of a serving. `now` is the time that ages in a filter refer to, by
-        the clock of the store; `on_done` is called with what was done, in a sentence, and its
-        style."""
+        the clock of the store; `on_done` shows what was done, a sentence in its style, where
+        it was asked for; it returns False if that is closed."""

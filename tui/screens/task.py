@@ -314,10 +314,14 @@ class TaskScreen(TaskExports):
         self._cancelled_id = ""
         self._action_flow().submit_test(self.shown_task)
 
-    def on_action_done(self, text: str, style_name: str) -> None:
-        """An action was done, or was not possible any longer: `text` says so."""
+    def on_action_done(self, text: str, style_name: str) -> bool:
+        """An action was done, or was not possible any longer: `text` says so. Returns whether it
+        can be shown."""
+        if self not in self.app.screen_stack:
+            return False
         self.show_message(text, style_name)
         self.start_worker(self._show_winner(text), "winner")
+        return True
 
     async def _show_winner(self, text: str) -> None:
         """After a cancellation: say so if the task ended before it."""
