@@ -41,7 +41,9 @@ from tui.ports.log_service import LogService
 from tui.ports.serving_source import ServingSource, SourceChanges
 from tui.screens.base import ActionScreen
 from tui.screens.servings import ServingsScreen
+from tui.sent_requests import SentRequests
 from tui.unpainted_input import InputPhase, UnpaintedInput
+from tui.workers import run_exclusive
 from widgets.status_paragraphs import CrashedContainer, LogTail
 from widgets.styled_line import STYLE_CLASSES
 
@@ -166,6 +168,7 @@ class ServedeckApp(TerminalApp):
         self._is_production_context = is_production_context
         self.undoable = Undoable()
         self.command_history: list[str] = []
+        self.sent_requests = SentRequests(lambda work, name: run_exclusive(self, work, name))
         self.kept_edits: dict[tuple[str, ObjectRef], KeptEdit] = {}
         self.bundle_service = bundle_service
         self.metrics_service = metrics_service
@@ -219,6 +222,7 @@ class ServedeckApp(TerminalApp):
     ) -> None:
         if message is None and not self.exiting:
             notices = [s.exit_notice() for s in self.screen_stack if isinstance(s, ActionScreen)]
+            notices += self.sent_requests.exit_notices()
             message = Text("\n".join(filter(None, notices))) if any(notices) else None
         self.exiting = True
         super().exit(result, return_code, message)

@@ -53,6 +53,29 @@ _OTHERS: Mapping[TaskState, tuple[str, str]] = MappingProxyType(
 """What is said of one task, and of several, that the action found in that state."""
 
 
+def suitable_words(action: TaskAction) -> str:
+    """The states that an action is possible for: "pending or processing"."""
+    return " or ".join(one for one in TaskState if one in SUITABLE_STATES[action])
+
+
+def unsuitable_reason(
+    action: TaskAction, states: Sequence[TaskState | None], *, who: str = ""
+) -> str:
+    """Why the action is possible for none of the tasks in these states, in a sentence; "" if it is
+    for one. None is a state that is not known: the gateway tells whether it was possible. `who`
+    names the tasks, with a verb."""
+    if not states or any(one is None or one in SUITABLE_STATES[action] for one in states):
+        return ""
+    found = " and ".join(one for one in TaskState if one in states)
+    who = who or ("this one is" if len(states) == 1 else "these are")
+    return f"Only {suitable_words(action)} tasks can be {DONE_WORDS[action]}; {who} {found}."
+
+
+def unchanged_text(action: TaskAction, state: TaskState) -> str:
+    """What is said of one task that the action found in another state."""
+    return f"The task was not {DONE_WORDS[action]}: it {_OTHERS[state][0]}."
+
+
 class BulkRun:
     """One action on the tasks of these ids, or on all that match.
 
@@ -218,8 +241,9 @@ class BulkRun:
             return "" if self._is_unanswered else f"The task was not {done}."
         if self.refused:
             return f"The task was not {done}. {self.refusal}".rstrip()
-        why = next((_OTHERS[state][0] for state in self.others), "is gone")
-        return f"The task was not {done}: it {why}."
+        for state in self.others:
+            return unchanged_text(self.action, state)
+        return f"The task was not {done}: it is gone."
 
     def _describe_many(self) -> str:
         done = DONE_WORDS[self.action]

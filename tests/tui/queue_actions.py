@@ -9,7 +9,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from servedeck.async_queue.queue_api import QueueApi
-from servedeck.async_queue.tasks import Task, TaskState
+from servedeck.async_queue.tasks import Changed, Task, TaskAction, TaskState
 from servedeck.changes.async_queue.plan import (
     AsyncQueueAction,
     AsyncQueueOptions,
@@ -97,8 +97,12 @@ class ActionDriver:
             KEY,
             api or self.api,
             now=lambda: self.queue.time,
-            on_done=lambda message, style_name: self.done.append((message, style_name)),
+            on_done=self._note_done,
         )
+
+    def _note_done(self, message: str, style_name: str) -> bool:
+        self.done.append((message, style_name))
+        return True
 
     @property
     def app(self) -> ServedeckApp:
@@ -157,3 +161,15 @@ async def run_actions(
     async with app.run_test(size=size) as pilot:
         await wait_for_text(pilot, "llama")
         yield ActionDriver(pilot, service, api)
+
+
+def refuse_with_credentials(driver: ActionDriver, message: str) -> None:
+    """Refuse each retry, with a reason, unless it is one without credentials."""
+    real = driver.api.change_tasks
+
+    async def refuse(action: TaskAction, ids: list[str], *, is_bare: bool = False) -> Changed:
+        if is_bare:
+            return await real(action, ids, is_bare=is_bare)
+        return Changed(changed=0, refused=1, message=message)
+
+    driver.api.change_tasks = refuse  # type: ignore[assignment, method-assign]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
 from servedeck.async_queue.queue_api import QueueApi, TaskQuery
@@ -48,10 +50,12 @@ class RecordedActions:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.not_listed: set[str] = set()
+        """Tasks of the last call whose state is not known."""
         self.reason = ""
-        self.on_done: Callable[[str, str], None] = lambda text, style_name: None
+        self.on_done: Callable[[str, str], bool] = lambda text, style_name: True
         """Of what is done to marked tasks, which is created last."""
-        self.all_on_done: list[Callable[[str, str], None]] = []
+        self.all_on_done: list[Callable[[str, str], bool]] = []
         self.now: Callable[[], float] = lambda: 0.0
 
     def create(
@@ -60,7 +64,7 @@ class RecordedActions:
         api: QueueApi,
         *,
         now: Callable[[], float],
-        on_done: Callable[[str, str], None],
+        on_done: Callable[[str, str], bool],
     ) -> RecordedActions:
         self.on_done, self.now = on_done, now
         self.all_on_done.append(on_done)
@@ -69,7 +73,15 @@ class RecordedActions:
     def disabled_reason(self) -> str:
         return self.reason
 
-    def start(self, action: TaskAction, tasks: Sequence[Task], *, asks: bool = False) -> None:
+    def start(
+        self,
+        action: TaskAction,
+        tasks: Sequence[Task],
+        *,
+        asks: bool = False,
+        not_listed: Collection[str] = (),
+    ) -> None:
+        self.not_listed = set(not_listed)
         self.calls.append((action, [task.id for task in tasks], *(["asks"] if asks else ())))
 
     def start_matching(self, action: TaskAction, query: TaskQuery, count: int | None) -> None:
@@ -87,8 +99,8 @@ class RecordedActions:
     def change_concurrency(self, status: QueueStatus) -> None:
         self.calls.append(("change_concurrency", status.control_version))
 
-    def submit_test(self, last: Task | None) -> None:
-        self.calls.append(("submit_test", last.id if last is not None else None))
+    def submit_test(self, task: Task | None) -> None:
+        self.calls.append(("submit_test", task.id if task is not None else None))
 
     def turn_on(self) -> None:
         self.calls.append(("turn_on",))
@@ -180,6 +192,22 @@ def _cell_text(cell: Any) -> str:
     if isinstance(cell, AgeCell):
         return "age"
     return cell if isinstance(cell, str) else "".join(text for text, _style_name in cell)
+
+
+def hold(
+    api: FakeQueueApi, monkeypatch: pytest.MonkeyPatch, name: str
+) -> tuple[asyncio.Event, asyncio.Event]:
+    """Let requests of this name wait: when the first one has come, and what lets them be done."""
+    arrived, gate = asyncio.Event(), asyncio.Event()
+    real = getattr(api, name)
+
+    async def wait(*arguments: Any, **options: Any) -> Any:
+        arrived.set()
+        await gate.wait()
+        return await real(*arguments, **options)
+
+    monkeypatch.setattr(api, name, wait)
+    return arrived, gate
 
 
 def fill(queue: FakeQueue, count: int, **fields: Any) -> list[str]:

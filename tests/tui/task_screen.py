@@ -69,8 +69,8 @@ class FakeFlow:
     def start(self, action: TaskAction, tasks: list[Task]) -> None:
         self.started.append((action, [task.id for task in tasks]))
 
-    def submit_test(self, last: Task | None) -> None:
-        self.tests.append(last)
+    def submit_test(self, task: Task | None) -> None:
+        self.tests.append(task)
 
     async def run(self) -> None:
         """Do what was asked last."""

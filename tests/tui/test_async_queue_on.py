@@ -197,6 +197,43 @@ async def test_a_plan_that_cannot_be_made_is_made_again(monkeypatch: pytest.Monk
         await driver.wait_until_done(ON)
 
 
+async def test_what_was_chosen_at_an_error_does_not_confirm_the_plan_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tui.screens.async_queue_on.RETRY_SECONDS", 0.01)
+    async with run_actions() as driver:
+        driver.service.plans = [ConnectionLostError("The API server does not answer.")]
+        dialog = await open_dialog(driver, "The API server does not answer.")
+        await driver.wait_for(lambda: dialog._is_plan_shown, "the error to be painted")
+        await driver.press("y")
+        await driver.wait_for(lambda: dialog.confirms, "the choice")
+        driver.service.plans = [WARNED]
+        await driver.wait_for_text(WARNED.warnings[0])
+        await driver.press("enter")
+        await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+        assert driver.service.run_count == 0
+
+
+async def test_a_plan_after_an_error_is_not_confirmed_before_it_is_painted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tui.screens.async_queue_on.RETRY_SECONDS", 0.01)
+    async with run_actions() as driver:
+        driver.service.plans = [ConnectionLostError("The API server does not answer.")]
+        dialog = await open_dialog(driver, "The API server does not answer.")
+        await driver.wait_for(lambda: dialog._is_plan_shown, "the error to be painted")
+        note_painted = dialog._note_painted
+        monkeypatch.setattr(dialog, "_note_painted", lambda plan: None)
+        driver.service.plans = [PLAN]
+        await driver.wait_for(lambda: dialog._plan is PLAN, "the plan")
+        await driver.press("y")
+        await driver.wait_for_text("Waiting for the API server; confirm when the plan is shown.")
+        assert driver.service.run_count == 0
+        note_painted(PLAN)
+        await driver.press("y")
+        await driver.wait_until_done(ON)
+
+
 async def test_an_error_of_the_connection_while_it_is_done_is_shown() -> None:
     async with run_actions() as driver:
 

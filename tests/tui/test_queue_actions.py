@@ -12,7 +12,7 @@ import pytest
 from servedeck.async_queue.queue_api import TaskQuery
 from servedeck.async_queue.tasks import Task, TaskAction, TaskState
 from tests.tui import fakes
-from tests.tui.queue_driver import PODS, QueueDriver, fill, one_of_each
+from tests.tui.queue_driver import PODS, QueueDriver, fill, hold, one_of_each
 from tui.async_queue import action_pane
 from tui.panes.logs import LogsPane
 from tui.screens.serving import ServingScreen
@@ -29,11 +29,13 @@ async def test_an_action_on_the_task_under_the_cursor(driver, monkeypatch):
     async with driver.open(monkeypatch):
         await driver.press("X", "T")
         await driver.press("n")
-        await driver.wait_for_text("The task is Pending, not Failed.")
+        await driver.wait_for_text("Only failed tasks can be retried; this one is pending.")
         driver.pane.table.select(ids["failed"])
         await driver.press("n")
         await driver.press("X")
-        await driver.wait_for_text("The task is Failed, not Pending or Processing.")
+        await driver.wait_for_text(
+            "Only pending or processing tasks can be cancelled; this one is failed."
+        )
         assert driver.actions.calls == [
             (TaskAction.CANCEL, [ids["pending"]]),
             (TaskAction.FRONT, [ids["pending"]]),
@@ -52,11 +54,39 @@ async def test_marks_stay_while_other_tasks_are_shown(driver, monkeypatch):
         await driver.wait_for_text("2 marked")
         await driver.press("X")
         assert driver.actions.calls == [(TaskAction.CANCEL, [ids["pending"], ids["processing"]])]
-        await driver.press("n")
-        await driver.wait_for_text("None of the marked tasks is Failed.")
         driver.actions.on_done("2 tasks cancelled.", "ready")
         await driver.wait_for_text("2 tasks cancelled.")
         assert "marked" not in driver.text
+
+
+async def test_what_became_of_marked_tasks_that_are_not_loaded_is_not_known(driver, monkeypatch):
+    queue, ids = driver.queue, one_of_each(driver.queue)
+    marked = [ids["pending"], ids["processing"]]
+    async with driver.open(monkeypatch):
+        await driver.press("space", "j", "m")
+        await driver.wait_for_text("2 marked")
+        await driver.press("n")
+        await driver.wait_for_text(
+            "Only failed tasks can be retried; these are pending and processing."
+        )
+        await driver.press(*"fff")  # completed ones
+        await driver.wait_for(lambda: driver.ids == [ids["completed"]], "the completed task")
+        queue.claim(ids["pending"])
+        for id in marked:
+            queue.end(id, TaskState.FAILED)
+        await driver.wait_for_text("Failed 3")
+        await driver.press("n")
+        assert driver.actions.calls == [(TaskAction.RETRY, marked)]
+        assert driver.actions.not_listed == set(marked)
+        await driver.press("f")
+        await driver.wait_for(lambda: len(driver.ids) == 3, "the failed tasks")
+        await driver.press("X")
+        await driver.wait_for_text(
+            "Only pending or processing tasks can be cancelled; these are failed."
+        )
+        await driver.press("n")
+        assert driver.actions.calls[1:] == [(TaskAction.RETRY, marked)]
+        assert driver.actions.not_listed == set()
 
 
 async def test_a_task_that_has_just_come_under_the_cursor_is_asked_about(driver, monkeypatch):
@@ -104,8 +134,9 @@ async def test_what_was_done_to_another_serving_leaves_the_marks(monkeypatch):
         await driver.wait_for_text("◌ Pending")
         await driver.press("m")
         await driver.wait_for_text("1 marked")
-        done_before("2 tasks cancelled.", "ready")
-        await driver.wait_for_text("2 tasks cancelled.", "1 marked")
+        assert not done_before("2 tasks cancelled.", "ready")
+        await driver.press("j", "k")
+        assert "1 marked" in driver.text and "cancelled." not in driver.text
 
 
 async def test_ages_of_a_filter_are_those_of_the_tasks_that_are_shown(driver, monkeypatch):
@@ -259,6 +290,42 @@ async def test_the_screen_of_a_task_over_the_tab_that_goes_on(driver, monkeypatc
         await driver.press("escape")
         await driver.wait_for_text("↻ Processing")
         assert driver.pane._live is live and driver.cursor_id == ids[1]
+
+
+@pytest.mark.parametrize("is_reopened", [False, True])
+async def test_a_retry_goes_on_when_the_page_is_closed(driver, monkeypatch, is_reopened):
+    id = one_of_each(driver.queue)["failed"]
+    arrived, gate = hold(driver.api, monkeypatch, "change_tasks")
+    async with driver.open(monkeypatch, has_real_actions=True):
+        page = driver.app.screen
+        driver.pane.table.select(id)
+        await driver.press("n")
+        await driver.wait_for(arrived.is_set, "the request")
+        await driver.press("escape")
+        await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+        if is_reopened:
+            await driver.press("enter")
+            await driver.wait_for(lambda: driver.app.screen is page, "the page")
+        gate.set()
+        await driver.wait_for_text(f"Retry task {id} of team-a/llama: The task was retried.")
+        assert driver.queue.tasks[id].state is TaskState.PENDING
+
+
+async def test_a_retry_goes_on_while_another_serving_is_shown(monkeypatch):
+    source = fakes.FakeSource().add_views(
+        *(fakes.serving(name, has_async_queue=True) for name in ("llama", "qwen"))
+    )
+    driver = QueueDriver(source=source)
+    id = one_of_each(driver.queue)["failed"]
+    arrived, gate = hold(driver.api, monkeypatch, "change_tasks")
+    async with driver.open(monkeypatch, has_real_actions=True):
+        driver.pane.table.select(id)
+        await driver.press("n")
+        await driver.wait_for(arrived.is_set, "the request")
+        await driver.press("right_square_bracket")
+        await driver.wait_for(lambda: driver.pane.key.name == "qwen", "the next one")
+        gate.set()
+        await driver.wait_for_text(f"Retry task {id} of team-a/llama: The task was retried.")
 
 
 async def test_marked_tasks_are_cancelled_and_the_marks_removed(driver, monkeypatch):

@@ -135,6 +135,25 @@ async def test_unreachable_from_the_start(driver, monkeypatch):
         await driver.wait_for_text("No task is stored.")
 
 
+async def test_what_is_connected_already_is_not_connected_again(driver, monkeypatch):
+    async with driver.open(monkeypatch):
+        await driver.wait_for_text("No task is stored.")
+        await driver.press("ctrl+r")
+        await driver.wait_for_text("It is connected.")
+        assert "Connecting" not in driver.text
+
+
+@pytest.mark.parametrize("seconds", [1e15, -1e15])
+async def test_a_clock_of_the_store_that_no_calendar_has(driver, monkeypatch, seconds):
+    driver.queue.submit()
+    async with driver.open(monkeypatch):
+        await driver.wait_for_text("◌ Pending")
+        monkeypatch.setattr(driver.pane._live, "now", lambda: seconds)
+        driver.pane.update_ages()
+        driver.queue.submit()
+        await driver.wait_for_text("Pending 2")
+
+
 async def test_a_lost_gateway_leaves_the_last_picture(driver, monkeypatch):
     queue = driver.queue
     id = queue.submit().id

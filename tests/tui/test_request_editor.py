@@ -89,7 +89,7 @@ async def test_an_example_is_proposed_if_the_last_request_cannot_be_edited(
         task = driver.queue.submit()
         driver.api.bodies[task.id, Side.REQUEST] = body
         screen = await open_editor(driver, task)
-        assert f"An example: the last request cannot be edited. {text}" in driver.text
+        assert f"An example: the request of the task cannot be edited. {text}" in driver.text
         assert "messages" in screen.body.text
 
 
@@ -104,7 +104,10 @@ async def test_an_example_is_proposed_without_the_right_to_read_bodies() -> None
     async with run_actions((120, 40)) as driver:
         driver.api.may_read_bodies = False
         await open_editor(driver, driver.queue.submit())
-        assert "An example: the last request cannot be read. Reading bodies needs" in driver.text
+        assert (
+            "An example: the request of the task cannot be read. Reading bodies needs"
+            in driver.text
+        )
 
 
 async def test_what_is_wrong_is_said_under_its_field() -> None:

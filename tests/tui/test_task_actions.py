@@ -10,7 +10,7 @@ from servedeck.async_queue.bulk import PORTION
 from servedeck.async_queue.errors import NotPermittedError, UnreachableError
 from servedeck.async_queue.queue_api import TaskQuery
 from servedeck.async_queue.tasks import Changed, Task, TaskAction, TaskState
-from tests.tui.queue_actions import KEY, ActionDriver, run_actions
+from tests.tui.queue_actions import KEY, ActionDriver, refuse_with_credentials, run_actions
 from tui.screens.task_action import TaskActionDialog
 
 
@@ -83,17 +83,6 @@ async def test_what_takes_nothing_away_is_done_to_one_task_at_once(
     async with run_actions() as driver:
         driver.flow.start(action, driver.submit(state))
         await driver.wait_until_done(text)
-
-
-def refuse_with_credentials(driver: ActionDriver, message: str) -> None:
-    real = driver.api.change_tasks
-
-    async def refuse(action: TaskAction, ids: list[str], *, is_bare: bool = False) -> Changed:
-        if is_bare:
-            return await real(action, ids, is_bare=is_bare)
-        return Changed(changed=0, refused=1, message=message)
-
-    driver.api.change_tasks = refuse  # type: ignore[assignment, method-assign]
 
 
 async def test_a_retry_that_is_refused_asks_whether_to_send_it_without_credentials() -> None:
@@ -172,6 +161,39 @@ async def test_several_are_counted_by_their_state_and_the_first_are_named() -> N
         assert tasks[9].id in driver.text and tasks[10].id not in driver.text
         await driver.press("y")
         await driver.wait_until_done("13 tasks cancelled; 2 had completed before.")
+
+
+async def test_tasks_that_the_list_does_not_have_are_named_without_a_state() -> None:
+    async with run_actions((120, 40)) as driver:
+        [seen] = driver.submit()
+        tasks = [seen, *driver.submit(TaskState.PROCESSING, 2)]
+        gone = {one.id for one in tasks[1:]}
+        driver.flow.start(TaskAction.CANCEL, tasks, not_listed=gone)
+        text = await driver.wait_for_text(
+            "Cancel 3 tasks",
+            " 1 pending ",
+            "2 are not in the list now, so their states are not shown; only pending or processing "
+            "ones are changed.",
+            "? Not shown",
+        )
+        assert "2 processing" not in text and "Processing" not in text and "lose" not in text
+        assert not dialog_of(driver).confirms  # they may be processed
+        await driver.press("escape")
+        await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+        driver.flow.start(TaskAction.CANCEL, tasks[2:], not_listed=gone)
+        text = await driver.wait_for_text(
+            "It is not in the list now, so its state is not shown; it stays as it is unless it is "
+            "pending or processing."
+        )
+        assert "lost" not in text
+        await driver.press("escape")
+        await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+        driver.queue.end(tasks[1].id, TaskState.FAILED)
+        driver.queue.end(tasks[2].id, TaskState.FAILED)
+        driver.flow.start(TaskAction.RETRY, tasks, not_listed=gone)
+        await driver.wait_for_text("1 stays as it is: only failed ones are changed.")
+        await driver.press("y")
+        await driver.wait_until_done("2 tasks retried; 1 is pending.")
 
 
 async def test_hostile_text_of_a_task_is_shown_as_text() -> None:

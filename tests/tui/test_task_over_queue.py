@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from servedeck.async_queue.queue_api import Side
 from servedeck.async_queue.tasks import TaskState
-from tests.tui.queue_driver import PODS, QueueDriver
+from tests.tui.queue_driver import PODS, QueueDriver, hold
 from tui.panes.logs import LogsPane
 from tui.screens.task import TaskScreen
 
@@ -47,7 +49,10 @@ async def test_a_task_that_completes_while_its_cancellation_is_asked_for(monkeyp
         await driver.wait_for(lambda: driver.app.screen is not screen, "the question")
         driver.queue.end(id, TaskState.COMPLETED)
         await driver.press("tab", "enter")
-        await driver.wait_for_text("✓ Completed", "It was not cancelled: it completed at")
+        text = await driver.wait_for_text(
+            "✓ Completed", "It was not cancelled: it completed at", "before the cancellation."
+        )
+        assert "had completed before" not in text
 
 
 async def test_a_failed_task_is_retried_at_once(monkeypatch):
@@ -59,6 +64,26 @@ async def test_a_failed_task_is_retried_at_once(monkeypatch):
         await open_task(driver)
         await driver.press("n")
         await driver.wait_for_text("◌ Pending")
+        assert driver.queue.tasks[id].state is TaskState.PENDING
+
+
+@pytest.mark.parametrize("escapes", [1, 2])
+async def test_a_retry_goes_on_when_the_task_is_left(monkeypatch, escapes):
+    driver = QueueDriver()
+    id = driver.queue.submit().id
+    driver.queue.claim(id, PODS[0])
+    driver.queue.end(id, TaskState.FAILED, reason="exhausted", status=503)
+    arrived, gate = hold(driver.api, monkeypatch, "change_tasks")
+    async with driver.open(monkeypatch, size=(120, 40)):
+        screen = await open_task(driver)
+        await driver.press("n")
+        await driver.wait_for(arrived.is_set, "the request")
+        await driver.press("n")
+        await driver.wait_for_text("The task is being retried; the gateway has not answered yet.")
+        await driver.press(*["escape"] * escapes)
+        await driver.wait_for(lambda: not screen.is_attached, "the end of the screen")
+        gate.set()
+        await driver.wait_for_text(f"Retry task {id} of team-a/llama: The task was retried.")
         assert driver.queue.tasks[id].state is TaskState.PENDING
 
 

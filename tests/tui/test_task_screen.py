@@ -395,7 +395,7 @@ async def test_actions_are_run_on_the_task(harness):
     harness.submit()
     async with open_task(harness, "submitted with credentials") as pilot:
         await pilot.press("n")
-        await wait_for_text(pilot, "The task is pending: only one that is failed can be retried.")
+        await wait_for_text(pilot, "Only failed tasks can be retried; this one is pending.")
         await pilot.press("T", "X", "a")
         flow = harness.flows[0]
         await wait_for(pilot, lambda: flow.tests, "the actions")

@@ -3,36 +3,30 @@ action, and what became of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from servedeck.async_queue.bulk import BulkRun
-from servedeck.async_queue.curl import HIDDEN
+from servedeck.async_queue.bulk import DONE_WORDS, BulkRun, unsuitable_reason
 from servedeck.async_queue.errors import UnreachableError
-from servedeck.async_queue.queue_api import QueueApi, Side, TaskQuery
-from servedeck.async_queue.request_text import (
-    MAX_BODY,
-    RequestError,
-    RequestText,
-    body_text,
-    example_request,
-    headers_text,
-)
+from servedeck.async_queue.queue_api import QueueApi, TaskQuery
+from servedeck.async_queue.request_text import RequestText, example_request
 from servedeck.async_queue.tasks import QueueStatus, Task, TaskAction, TaskState
 from servedeck.changes.operations.operation import Outcome
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.text import format_count, format_size, one_line, sanitize
+from servedeck.serving.text import format_count, one_line, sanitize
 from tui.async_queue.action_text import (
+    NO_TASK,
     action_label,
+    known_states,
     query_paragraphs,
     task_paragraphs,
-    unsuitable_query_reason,
-    unsuitable_reason,
 )
+from tui.async_queue.proposed_request import propose_request
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.operation_input import TypedName
 from tui.screens.task_action import TaskActionDialog
+from tui.sent_requests import SentRequest, Work
 from widgets.text_view import Paragraph
 
 if TYPE_CHECKING:
@@ -42,6 +36,8 @@ if TYPE_CHECKING:
 _AT_ONCE = (TaskAction.RETRY, TaskAction.FRONT)
 """Actions that are done to one task without a question: they take nothing away."""
 _DESTRUCTIVE = (TaskAction.CANCEL, TaskAction.FORGET)
+_PAUSE = "pause or resume"
+"""The name of the request that does either."""
 
 
 class TaskActionFlow:
@@ -54,10 +50,11 @@ class TaskActionFlow:
         api: QueueApi,
         *,
         now: Callable[[], float],
-        on_done: Callable[[str, str], None],
+        on_done: Callable[[str, str], bool],
     ) -> None:
         """`now` is the time that ages in a filter refer to, by the store's clock. `on_done` takes a
-        message and its style name, at the end of what was asked for, done or not."""
+        message and its style name, at the end of what was asked for, done or not; it returns False
+        if what was to show it is closed."""
         self._screen = screen
         self._key = key
         self._api = api
@@ -76,9 +73,12 @@ class TaskActionFlow:
             return "Not connected to the API server."
         return ""
 
-    def _may_start(self) -> bool:
-        """Whether nothing is in the way; what is, is shown."""
-        reason = self.disabled_reason()
+    def _may_start(self, unsuitable: str = "", name: str = "") -> bool:
+        """Whether nothing is in the way; what is, is shown: the reason `unsuitable`, or a request
+        of this name that is not answered yet."""
+        reason = self.disabled_reason() or unsuitable
+        if name and not reason:
+            reason = self._screen.app_context.sent_requests.refusal(self._full_name(name))
         if reason:
             self._screen.show_message(reason, "warning")
         return not reason
@@ -90,29 +90,44 @@ class TaskActionFlow:
 
     # -- tasks ----------------------------------------------------------------------------------
 
-    def start(self, action: TaskAction, tasks: Sequence[Task], *, asks: bool = False) -> None:
+    def start(
+        self,
+        action: TaskAction,
+        tasks: Sequence[Task],
+        *,
+        asks: bool = False,
+        not_listed: Collection[str] = (),
+    ) -> None:
         """Do it to these tasks: the marked ones, or that under the cursor. With `asks` a question
-        names them first in any case."""
-        if not self._may_start():
-            return
-        if reason := unsuitable_reason(action, tasks):
-            self._screen.show_message(reason, "warning")
+        names them first in any case. `not_listed` are the ids of those whose state is not known."""
+        states = known_states(tasks, not_listed)
+        reason = unsuitable_reason(action, states) if states else NO_TASK
+        name = f"{action} {tasks[0].id}" if len(tasks) == 1 else ""
+        if not self._may_start(reason, name):
             return
         run = BulkRun(self._api, action, [one.id for one in tasks])
         if len(tasks) == 1 and action in _AT_ONCE and not asks:
-            self._run_in_background(self._run_at_once(run, tasks[0]), f"{action} {tasks[0].id}")
+            what, done = self._describe(tasks[0]), DONE_WORDS[action]
+            request = SentRequest(
+                f"The task is being {done}", f"Whether {what} was {done} is not known."
+            )
+            self._send(name, request, lambda: self._run_at_once(run, tasks[0]))
         else:
-            self._ask(run, tasks)
+            self._ask(run, tasks, not_listed)
+
+    def _describe(self, task: Task) -> str:
+        return f"task {one_line(sanitize(task.id))} of {self._key}"
 
     async def _run_at_once(self, run: BulkRun, task: Task) -> None:
         await run.run()
         is_retry = run.action is TaskAction.RETRY
-        if run.refused and is_retry and await self._has_credentials(task):
+        may_ask = is_retry and run.refused and self._screen.is_current
+        if may_ask and await self._has_credentials(task) and self._screen.is_current:
             # Without them it can be retried, which is asked.
             again = BulkRun(self._api, run.action, [task.id])
             self._ask(again, [task], error=run.summary())
         else:
-            self._report(run)
+            self._report(run, action_label(run.action, self._describe(task)))
 
     async def _has_credentials(self, task: Task) -> bool:
         """Whether it was submitted with credentials, as far as that can be read."""
@@ -121,15 +136,23 @@ class TaskActionFlow:
         except ClusterError:
             return False
 
-    def _ask(self, run: BulkRun, tasks: Sequence[Task], *, error: str = "") -> None:
+    def _ask(
+        self,
+        run: BulkRun,
+        tasks: Sequence[Task],
+        not_listed: Collection[str] = (),
+        *,
+        error: str = "",
+    ) -> None:
         action = run.action
         what = "the task" if len(tasks) == 1 else format_count(len(tasks), "task")
-        is_lossy = any(one.state is TaskState.PROCESSING for one in tasks)
+        states = known_states(tasks, not_listed)
+        may_lose = TaskState.PROCESSING in states or None in states
         self._open(
             run,
             what,
-            list(task_paragraphs(action, tasks)),
-            asks_first=action is TaskAction.FORGET or (action is TaskAction.CANCEL and is_lossy),
+            list(task_paragraphs(action, tasks, not_listed)),
+            asks_first=action is TaskAction.FORGET or (action is TaskAction.CANCEL and may_lose),
             typed_reason=self._production_text.rstrip(".") if len(tasks) > 1 else "",
             error=error,
         )
@@ -137,10 +160,7 @@ class TaskActionFlow:
     def start_matching(self, action: TaskAction, query: TaskQuery, count: int | None) -> None:
         """Do it to all tasks that match, loaded or not; `count` is how many, as far as that is
         known."""
-        if not self._may_start():
-            return
-        if reason := unsuitable_query_reason(action, query):
-            self._screen.show_message(reason, "warning")
+        if not self._may_start(unsuitable_reason(action, [query.state], who="all that match are")):
             return
         run = BulkRun(self._api, action, query, now=self._now(), count=count)
         self._open(
@@ -208,20 +228,27 @@ class TaskActionFlow:
         if run is not None and not self._screen.app_context.exiting:
             self._report(run)
 
-    def _report(self, run: BulkRun) -> None:
+    def _report(self, run: BulkRun, title: str = "") -> None:
         style_name = "error" if run.has_failed else "ready"
         if not (run.has_failed or (run.changed and run.is_complete)):
             style_name = "warning"
-        self._on_done(run.summary(), style_name)
+        self._finish(run.summary(), style_name, title)
+
+    def _finish(self, text: str, style_name: str, title: str = "") -> None:
+        """Show what became of it. Elsewhere than where it was asked for, `title` says what it is
+        about."""
+        app = self._screen.app_context
+        if not app.exiting and not (self._on_done(text, style_name) and self._screen.is_current):
+            app.show_message(f"{title}: {text}" if title else text, style_name)
 
     # -- the queue ------------------------------------------------------------------------------
 
     def pause_or_resume(self, status: QueueStatus) -> None:
         """Resume at once, or ask whether to pause."""
-        if not self._may_start():
+        if not self._may_start(name=_PAUSE):
             return
         if status.paused:
-            self._run_in_background(self._resume(), "resume")
+            self._send_pause("resumed", self._resume)
             return
         lines = [
             "No task is taken until the queue is resumed. What is being processed is finished.",
@@ -238,9 +265,16 @@ class TaskActionFlow:
 
         def closed(answer: str | None) -> None:
             if answer == "p":
-                self._run_in_background(self._pause(), "pause")
+                self._send_pause("paused", self._pause)
 
         self._screen.app.push_screen(dialog, closed)
+
+    def _send_pause(self, word: str, work: Work) -> None:
+        what = f"the async queue of {self._key}"
+        request = SentRequest(
+            f"The async queue is being {word}", f"Whether {what} was {word} is not known."
+        )
+        self._send(_PAUSE, request, work)
 
     async def _pause(self) -> None:
         done = f"The async queue of {self._key} is paused: no task is taken until it is resumed."
@@ -252,14 +286,15 @@ class TaskActionFlow:
         )
 
     async def _change(self, request: Coroutine[Any, Any, None], word: str, done: str) -> None:
+        title = f"The async queue of {self._key}"
         try:
             await request
         except UnreachableError as error:
-            self._on_done(f"{error} It may have been {word}.", "error")
+            self._finish(f"{error} It may have been {word}.", "error", title)
         except ClusterError as error:
-            self._on_done(f"It was not {word}: {error}", "error")
+            self._finish(f"It was not {word}: {error}", "error", title)
         else:
-            self._on_done(done, "ready")
+            self._finish(done, "ready")
 
     def change_concurrency(self, status: QueueStatus) -> None:
         """Read what operators have set, and open the dialog."""
@@ -282,70 +317,40 @@ class TaskActionFlow:
 
         def closed(message: str | None) -> None:
             if message:
-                self._on_done(message, "ready")
+                self._finish(message, "ready")
 
         self._screen.app.push_screen(dialog, closed)
 
     # -- a test request -------------------------------------------------------------------------
 
-    def submit_test(self, last: Task | None) -> None:
-        """Edit a request, that of `last` or an example, and submit it."""
+    def submit_test(self, task: Task | None) -> None:
+        """Edit a request, that of `task` or an example, and submit it."""
         if self._may_start():
-            self._screen.start_worker(
-                self._open_editor(last), "test request", busy_label="Reading the last request"
-            )
+            label = "Reading the request of the task" if task is not None else "Opening the request"
+            self._screen.start_worker(self._open_editor(task), "test request", busy_label=label)
 
-    async def _open_editor(self, last: Task | None) -> None:
+    async def _open_editor(self, task: Task | None) -> None:
         from tui.screens.test_request import RequestEditorScreen
 
-        text, note = await self._propose(last)
+        text, note = await propose_request(self._api, task, self._example)
         if warning := self._production_text:
             note = f"{warning} {note}"
 
         def closed(id: str | None) -> None:
             if id:
                 shown = one_line(sanitize(id))
-                self._on_done(f"The test request was stored as task {shown}.", "ready")
+                self._finish(f"The test request was stored as task {shown}.", "ready")
 
         self._screen.app.push_screen(
             RequestEditorScreen(self._key, self._api, text, note=note), closed
         )
 
-    async def _propose(self, last: Task | None) -> tuple[RequestText, str]:
-        """The request that is edited, and what it is, in sentences."""
-        if last is None:
-            return self._example(), "An example for this serving."
-        try:
-            found = await self._read_request(last)
-        except RequestError as error:
-            return self._example(), f"An example: the last request cannot be edited. {error}"
-        except ClusterError as error:
-            return self._example(), f"An example: the last request cannot be read. {error}"
-        return found
-
+    @property
     def _example(self) -> RequestText:
         view = self._screen.app_context.source.fleet.view(self._key)
         if view is None:
             return example_request("vllm", "")
         return example_request(view.template, view.model)
-
-    async def _read_request(self, last: Task) -> tuple[RequestText, str]:
-        """Raises RequestError and ClusterError."""
-        if last.request_bytes > MAX_BODY:
-            raise RequestError(
-                f"Its body has {format_size(last.request_bytes)}, which is too much to edit."
-            )
-        head = await self._api.request_head(last.id)
-        part = await self._api.read_body(last.id, Side.REQUEST, 0, MAX_BODY + 1)
-        headers, hidden = headers_text(head.headers)
-        line = one_line(sanitize(f"{head.method} {head.path}"))
-        note = f"The request of task {one_line(sanitize(last.id))}."
-        if hidden:
-            s = "" if hidden == 1 else "s"
-            note += f" {hidden} header{s} with a hidden value {'is' if not s else 'are'} left out."
-        if HIDDEN in head.path:
-            note += f" Write the value that is {HIDDEN} in its path."
-        return RequestText(line, headers, body_text(part.data)), note
 
     # -- turning it on --------------------------------------------------------------------------
 
@@ -360,7 +365,7 @@ class TaskActionFlow:
             if result is None:
                 return
             is_done = result.outcome is Outcome.DONE
-            self._on_done(result.message, "ready" if is_done else "error")
+            self._finish(result.message, "ready" if is_done else "error")
 
         dialog = AsyncQueueOnDialog(
             self._key,
@@ -372,6 +377,11 @@ class TaskActionFlow:
 
     # -- background work ------------------------------------------------------------------------
 
-    def _run_in_background(self, work: Coroutine[None, None, None], group: str) -> None:
-        """Keys are not queued meanwhile: esc would cancel what may be done already."""
-        self._screen.start_worker(work, f"async queue: {group}")
+    def _full_name(self, name: str) -> str:
+        """Of a request on this queue, among those of all queues."""
+        return f"{self._screen.app_context.source.context} {self._key} {name}"
+
+    def _send(self, name: str, request: SentRequest, work: Work) -> None:
+        """Keys are not queued meanwhile: esc would cancel what may be done already. It goes on if
+        the screen is closed."""
+        self._screen.app_context.sent_requests.send(self._full_name(name), request, work)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from textual.getters import query_one
 from textual.message import Message
 
-from servedeck.async_queue.bulk import SUITABLE_STATES
+from servedeck.async_queue.bulk import SUITABLE_STATES, unsuitable_reason
 from servedeck.async_queue.live_queue import LivePhase, LiveQueue
 from servedeck.async_queue.queue_api import QueueApi, TaskQuery
 from servedeck.async_queue.tasks import QueueStatus, Task, TaskAction, TaskState
@@ -18,12 +18,12 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.text import one_line
 from tui.action_tables.action import Action
+from tui.async_queue.action_text import NO_TASK, known_states
 from tui.async_queue.task_texts import queue_disabled_reason
 from tui.clipboard import copy_with_message
 from tui.panes.base import Pane
 from tui.ports.task_actions import TaskActions, TaskActionsFactory
 from widgets.task_rows import TaskRowBuilder
-from widgets.task_states import state_name
 from widgets.task_table import TaskTable
 
 MOVED_SECONDS = 1.0
@@ -97,12 +97,20 @@ class TaskActionPane(Pane):
     ) -> TaskActions | None:
         if self.create_actions is None:
             return None
+        key = self.key
+
+        def done(text: str, style_name: str) -> bool:
+            if not self.is_attached or self.key != key:
+                return False  # the page was closed meanwhile, or shows another serving
+            on_done(live, text, style_name)
+            return True
+
         return self.create_actions(
-            self.key,
+            key,
             api,
             # What is changed are the tasks that were shown, however long ago ages were typed.
             now=lambda: live.asked_at,
-            on_done=lambda text, style_name: on_done(live, text, style_name),
+            on_done=done,
         )
 
     def _disconnect(self) -> None:
@@ -167,12 +175,12 @@ class TaskActionPane(Pane):
     def disabled_reason(self, action: Action) -> str:
         match action.name:
             case "open" | "copy":
-                return "" if self.selected_task else "There is no task under the cursor."
+                return "" if self.selected_task else NO_TASK
             case "mark":
                 if self._has_marked_all:
                     key = self.app_context.key_display_for("queue.mark_all")
                     return f"All that match are marked; {key} removes the marks."
-                return "" if self.selected_task else "There is no task under the cursor."
+                return "" if self.selected_task else NO_TASK
             case "mark_all":
                 return "" if self.table.rows or self._marked else "There is no task to mark."
             case "logs":
@@ -213,23 +221,15 @@ class TaskActionPane(Pane):
         return view.readonly_reason or self._actions.disabled_reason()
 
     def _targets_disabled_reason(self, action: TaskAction) -> str:
-        states = [one for one in TaskState if one in SUITABLE_STATES[action]]
         if self._has_marked_all:
             return ""
-        targets = self._targets
-        if not targets:
-            return "There is no task under the cursor."
-        if any(one.state in states for one in targets):
-            return ""
-        wanted = " or ".join(state_name(state) for state in states)
-        if len(targets) > 1:
-            return f"None of the marked tasks is {wanted}."
-        return f"The task is {state_name(targets[0].state)}, not {wanted}."
+        states = self._target_states
+        return unsuitable_reason(action, states) if states else NO_TASK
 
     def _logs_disabled_reason(self, task: Task | None) -> str:
         view = self.view
         if task is None:
-            return "There is no task under the cursor."
+            return NO_TASK
         if not task.pod:
             return "The task has had no attempt, so there is no log."
         if view is None or all(pod.name != task.pod for pod in view.pods):
@@ -245,6 +245,17 @@ class TaskActionPane(Pane):
             return list(self._marked.values())
         task = self.selected_task
         return [task] if task is not None else []
+
+    @property
+    def _not_listed(self) -> set[str]:
+        """Ids of the marked tasks that are not loaded: what became of them is not known here."""
+        live = self._live
+        return {id for id in self._marked if live is None or live.find(id) is None}
+
+    @property
+    def _target_states(self) -> Sequence[TaskState | None]:
+        """Of the marked tasks, or the one under the cursor; None where it is not known."""
+        return known_states(self._targets, self._not_listed)
 
     def do_open(self) -> None:
         task = self.selected_task
@@ -278,7 +289,7 @@ class TaskActionPane(Pane):
             count = self._match_count(action)
             self._actions_on_marks.start_matching(action, self._query, count)
         elif self._marked:
-            self._actions_on_marks.start(action, self._targets)
+            self._actions_on_marks.start(action, self._targets, not_listed=self._not_listed)
         else:
             self._actions.start(action, self._targets, asks=self._was_moved)
 
@@ -325,8 +336,11 @@ class TaskActionPane(Pane):
             self._actions.turn_on()
 
     def do_reconnect(self) -> None:
-        if self._live is not None:
-            self._live.retry_now()
+        live = self._live
+        if live is not None and live.phase is LivePhase.LIVE:
+            self.show_message("It is connected.")
+        elif live is not None:
+            live.retry_now()
             self.show_message("Connecting to the gateway.")
 
     def _on_action_done(self, live: LiveQueue, text: str, style_name: str) -> None:

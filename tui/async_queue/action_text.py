@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from servedeck.async_queue.bulk import DONE_WORDS, SUITABLE_STATES, BulkRun
+from servedeck.async_queue.bulk import SUITABLE_STATES, BulkRun, suitable_words
 from servedeck.async_queue.queue_api import TaskQuery
 from servedeck.async_queue.tasks import Task, TaskAction, TaskState
 from servedeck.serving.text import format_count, one_line, sanitize, truncate
@@ -13,11 +13,14 @@ from widgets.styled_line import Line
 from widgets.task_rows import state_span
 from widgets.text_view import Paragraph
 
+NO_TASK = "There is no task under the cursor."
 MAX_TASKS = 10
 """Tasks that a dialog names."""
 _MAX_PATH = 60
 """Cells of a path in a dialog."""
 _MAX_FILTER = 200
+_NOT_LISTED = ("? Not shown", "muted")
+"""In place of the state of a task that the list does not have."""
 
 _EFFECTS = {
     TaskAction.RETRY: (
@@ -54,35 +57,20 @@ def action_label(action: TaskAction, what: str) -> str:
     return f"{verb[action]} {what}"
 
 
-def suitable_words(action: TaskAction) -> str:
-    """The states that an action is possible for: "pending or processing"."""
-    return " or ".join(one for one in TaskState if one in SUITABLE_STATES[action])
+def known_states(tasks: Sequence[Task], not_listed: Collection[str] = ()) -> list[TaskState | None]:
+    """The states of the tasks; None for those that the list does not have, by their ids: what they
+    were when they were seen last may be long ago."""
+    return [None if one.id in not_listed else one.state for one in tasks]
 
 
-def unsuitable_reason(action: TaskAction, tasks: Sequence[Task]) -> str:
-    """Why the action is possible for none of the tasks, in a sentence; "" if it is for one."""
-    if not tasks:
-        return "There is no task under the cursor."
-    if any(one.state in SUITABLE_STATES[action] for one in tasks):
-        return ""
-    states = " and ".join(dict.fromkeys(one.state.value for one in tasks))
-    text = f"Only {suitable_words(action)} tasks can be {DONE_WORDS[action]}"
-    return f"{text}; {'this one is' if len(tasks) == 1 else 'these are'} {states}."
-
-
-def unsuitable_query_reason(action: TaskAction, query: TaskQuery) -> str:
-    """The same for all tasks that match."""
-    if query.state is None or query.state in SUITABLE_STATES[action]:
-        return ""
-    text = f"Only {suitable_words(action)} tasks can be {DONE_WORDS[action]}"
-    return f"{text}; all that match are {query.state}."
-
-
-def task_paragraphs(action: TaskAction, tasks: Sequence[Task]) -> Iterator[Paragraph]:
+def task_paragraphs(
+    action: TaskAction, tasks: Sequence[Task], not_listed: Collection[str] = ()
+) -> Iterator[Paragraph]:
     """What it does to these tasks, how many there are of each state, and the first of them."""
-    counts = Counter(one.state for one in tasks)
+    counts = Counter(state for state in known_states(tasks, not_listed) if state is not None)
+    unknown = len(tasks) - counts.total()
     many = len(tasks) > 1
-    if many:
+    if many and counts:
         spans: list[tuple[str, str]] = [("  ", "")]
         for state in TaskState:
             if number := counts[state]:
@@ -94,6 +82,8 @@ def task_paragraphs(action: TaskAction, tasks: Sequence[Task]) -> Iterator[Parag
             what = "stays as it is" if left == 1 else "stay as they are"
             text = f"{left:,} {what}: only {suitable_words(action)} ones are changed."
             yield _muted(text)
+    if unknown:
+        yield _muted(_not_listed_text(action, unknown, len(tasks)))
     if action is TaskAction.CANCEL:
         if counts[TaskState.PROCESSING]:
             yield Paragraph((("  ! ", "warning"), (_LOSS[many], "warning")), 4)
@@ -102,7 +92,7 @@ def task_paragraphs(action: TaskAction, tasks: Sequence[Task]) -> Iterator[Parag
         yield _muted(_EFFECTS[action][many])
     yield Paragraph()
     for one in tasks[:MAX_TASKS]:
-        yield Paragraph(_task_line(one), 4)
+        yield Paragraph(_task_line(one, is_listed=one.id not in not_listed), 4)
     if len(tasks) > MAX_TASKS:
         yield _muted(f"… and {len(tasks) - MAX_TASKS:,} more")
 
@@ -142,11 +132,22 @@ def run_paragraphs(run: BulkRun, doing: str) -> Iterator[Paragraph]:
     yield Paragraph(((f"  {mark} ", style_name), (run.summary(), style_name)), 4)
 
 
-def _task_line(task: Task) -> Line:
+def _not_listed_text(action: TaskAction, unknown: int, total: int) -> str:
+    """Of tasks whose state is not known."""
+    if total == 1:
+        who = "It is not in the list now, so its state is not shown"
+        return f"{who}; it stays as it is unless it is {suitable_words(action)}."
+    who = "1 is" if unknown == 1 else f"{unknown:,} are" if unknown < total else "They are"
+    whose = "its state is" if unknown == 1 else "their states are"
+    text = f"{who} not in the list now, so {whose} not shown"
+    return f"{text}; only {suitable_words(action)} ones are changed."
+
+
+def _task_line(task: Task, *, is_listed: bool) -> Line:
     path = truncate(one_line(sanitize(task.path)), _MAX_PATH)
     method = truncate(one_line(sanitize(task.method)), 10)
     model = truncate(one_line(sanitize(task.model)), _MAX_PATH)
-    label, style_name = state_span(task.state)
+    label, style_name = state_span(task.state) if is_listed else _NOT_LISTED
     return (
         (f"  {label:<12}  ", style_name),
         (f"{method} {path}", ""),

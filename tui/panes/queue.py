@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from servedeck.async_queue.task_filter import check_typed_filter
 from servedeck.async_queue.tasks import Task, TaskState
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.duration import format_signed_duration
+from servedeck.serving.moment import date_of
 from servedeck.serving.query_terms import QueryError
 from tui.actions import bindings
 from tui.async_queue.action_pane import TaskActionPane
@@ -78,7 +79,7 @@ class QueuePane(TaskActionPane):
 
     def _clock(self) -> datetime:
         """The time that the ages refer to, by the clock of the store."""
-        return datetime.fromtimestamp(self._now, UTC)
+        return date_of(self._now)
 
     @property
     def _now(self) -> float:
@@ -227,6 +228,7 @@ class QueuePane(TaskActionPane):
             live.phase if live is not None else None,
             task is not None and (task.id, task.state, task.pod),
             tuple(self._marked),
+            frozenset(self._target_states),
             self._has_marked_all,
             status is not None and (not status.counts.failed, not status.counts.pending),
         )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tui.ports.log_service import LogService
     from tui.ports.metrics_service import MetricsService
     from tui.ports.serving_source import ServingSource
+    from tui.sent_requests import SentRequests
     from tui.unpainted_input import InputPhase
     from widgets.status_paragraphs import CrashedContainer, LogTail
 
@@ -125,6 +126,8 @@ class AppContext(Protocol):
     """What was done last and can be undone."""
     kept_edits: dict[tuple[str, ObjectRef], KeptEdit]
     """Edits of objects that were not saved, by context and object."""
+    sent_requests: SentRequests
+    """Those that were sent at once and are not answered yet."""
     input_read_at: float
     """When the key or click that is handled now was read, in seconds of `time.monotonic`."""
     exiting: bool
@@ -171,6 +174,9 @@ class AppContext(Protocol):
 
     def hold_keys(self, worker: Worker[None], label: str) -> None:
         """Queue keys until the worker ends; `label` describes what it does."""
+
+    def show_message(self, text: str, style_name: str = "") -> None:
+        """Show a sentence on the message line of the screen that is in front."""
 
     async def do_quit(self) -> None:
         """Quit, unless a screen reports a reason to wait."""

@@ -96,8 +96,11 @@ class AsyncQueueOnDialog(PlanDialog[AsyncQueueResult]):
                 if self._result.outcome is Outcome.DONE:
                     self.dismiss(self._result)
                     return
-            self._plan = await self._service.plan_on(self._key, force=self._force)
-            self._error = ""
+            plan = await self._service.plan_on(self._key, force=self._force)
+            if self._error:
+                # What was chosen while the error was shown does not refer to this plan.
+                self._choice, self._is_plan_shown = None, False
+            self._plan, self._error = plan, ""
         except ClusterError as error:
             self._error = str(error)
             self.set_timer(RETRY_SECONDS, self._retry)

@@ -166,7 +166,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         api: QueueApi,
         *,
         now: Callable[[], float],
-        on_done: Callable[[str, str], None],
+        on_done: Callable[[str, str], bool],
     ) -> TaskActions:
         from tui.async_queue.action_flow import TaskActionFlow
 

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.async_queue.bulk import SUITABLE_STATES
 from servedeck.async_queue.live_queue import LiveQueue
 from servedeck.async_queue.queue_api import QueueApi, Side
 from servedeck.async_queue.rates import seconds_until_start
@@ -21,12 +22,7 @@ from tui.actions import bindings
 from tui.logs.target import LogTarget
 from tui.ports.serving_source import SourceChanges
 from tui.screens.task_exports import TaskExports
-from tui.task_view.changes import (
-    POSSIBLE_STATES,
-    TaskFlow,
-    change_disabled_reason,
-    won_before_cancel,
-)
+from tui.task_view.changes import TaskFlow, cancel_result, change_disabled_reason
 from tui.task_view.follower import TaskFollower
 from tui.task_view.heading import problem_line, section_line, title_line
 from tui.task_view.reader import TaskReader
@@ -273,7 +269,7 @@ class TaskScreen(TaskExports):
         if name in ("view", "fold", "more"):
             return self._sections.offers(name, self._section)
         if name in ("cancel", "retry", "front"):
-            return self.shown_task.state in POSSIBLE_STATES[TaskAction(name)]
+            return self.shown_task.state in SUITABLE_STATES[TaskAction(name)]
         return super().in_footer(action)
 
     def disabled_reason(self, action: Action) -> str:
@@ -318,10 +314,14 @@ class TaskScreen(TaskExports):
         self._cancelled_id = ""
         self._action_flow().submit_test(self.shown_task)
 
-    def on_action_done(self, text: str, style_name: str) -> None:
-        """An action was done, or was not possible any longer: `text` says so."""
+    def on_action_done(self, text: str, style_name: str) -> bool:
+        """An action was done, or was not possible any longer: `text` says so. Returns whether it
+        can be shown."""
+        if self not in self.app.screen_stack:
+            return False
         self.show_message(text, style_name)
         self.start_worker(self._show_winner(text), "winner")
+        return True
 
     async def _show_winner(self, text: str) -> None:
         """After a cancellation: say so if the task ended before it."""
@@ -329,9 +329,9 @@ class TaskScreen(TaskExports):
         self._cancelled_id = ""
         await reader.read_task()
         if reader is self.reader and reader.task.id == cancelled_id:
-            winner = won_before_cancel(reader.task, self.live.now())
-            if winner:
-                self.show_message(f"{text} {winner}", "warning")
+            result = cancel_result(text, reader.task, self.live.now())
+            if result != text:
+                self.show_message(result, "warning")
         self._follower.read_again()
 
     # -- the log ------------------------------------------------------------------------------

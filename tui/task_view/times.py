@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from servedeck.serving.duration import format_duration
+from servedeck.serving.moment import date_of
 from servedeck.serving.status.timeline import clock_text
 from widgets.task_rows import duration_text
-
-_MAX_TIME = 253_402_214_400.0
-"""The last day that a date can have."""
 
 
 def moment_text(time: float, now: float) -> str:
     """The local time: "14:02:11", with the date if it is another day than now."""
-    return clock_text(_date(time), _date(now))
+    return clock_text(date_of(time), date_of(now))
 
 
 def ago_text(time: float, now: float) -> str:
@@ -32,7 +28,3 @@ def until_text(seconds: float) -> str:
 def took_text(seconds: float) -> str:
     """ "0.4s", "12s", "4m10s"."""
     return duration_text(max(seconds, 0.0))
-
-
-def _date(time: float) -> datetime:
-    return datetime.fromtimestamp(min(max(time, 0.0), _MAX_TIME), UTC)
