@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from servedeck.async_queue.tasks import Task, TaskState
 from servedeck.serving.duration import format_duration
+from servedeck.serving.moment import MAX_SECONDS, date_of
 from servedeck.serving.text import one_line
 from widgets.columns import MARK, AgeCell, Cell, Column, Row
 from widgets.styled_line import Line, Span
@@ -45,8 +46,6 @@ ID_LENGTH = 8
 USER_LENGTH = 8
 _PRECISE_SECONDS = 10.0
 """Up to which a duration has a decimal."""
-_MAX_TIME = 253_402_214_400.0
-"""The last day that a date can have, in seconds since the epoch."""
 
 
 def short_id(id: str) -> str:
@@ -203,4 +202,4 @@ def _tokens_text(task: Task) -> str:
 
 def _time(seconds: float) -> datetime | None:
     """None for a time that no calendar has."""
-    return datetime.fromtimestamp(seconds, UTC) if 0 <= seconds < _MAX_TIME else None
+    return date_of(seconds) if 0 <= seconds < MAX_SECONDS else None

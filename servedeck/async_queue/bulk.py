@@ -145,11 +145,6 @@ class BulkRun:
         """Whether nothing is left to ask for."""
         return self._is_complete
 
-    @property
-    def is_unclear(self) -> bool:
-        """Whether the last request may have been done without an answer."""
-        return self._is_unanswered
-
     def stop(self) -> None:
         """Send no more; what was sent is waited for."""
         self._is_stopping = True

@@ -32,6 +32,7 @@ from servedeck.async_queue.tasks import QueueStatus
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.watch.backoff import Backoff, ReflectorConfig
 from servedeck.cluster.watch.debounce import Debouncer
+from servedeck.serving.moment import MAX_SECONDS
 
 CHANGE_INTERVAL = 0.06
 """Seconds between two calls of `on_change`. The gateway joins changes of 50 ms; both together stay
@@ -39,8 +40,6 @@ below what is felt as a delay."""
 _UNAVAILABLE_SECONDS = 60.0
 """After which it asks again where there was no gateway, or it was not allowed to, or not
 understood."""
-_MAX_TIME = 32_503_680_000.0
-"""The year 3000: what is later is no time."""
 _RETRIES = ReflectorConfig(retry_delay=(0.25, 5.0))
 
 
@@ -204,7 +203,7 @@ class LiveQueue(LiveTasks):
 
     def _set_clock(self, store_time: float | None) -> None:
         """What came fastest is nearest to the truth; a step of a clock is followed."""
-        if store_time is None or not 0.0 < store_time < _MAX_TIME:
+        if store_time is None or not 0.0 < store_time < MAX_SECONDS:
             return
         offset = store_time - self._loop.time()
         was_known = self._offset is not None

@@ -236,7 +236,7 @@ async def test_a_filter_that_cannot_be_read_is_an_error_and_nothing_is_sent() ->
     await run.run()
     assert "is no age" in run.error
     assert not fake.asked
-    assert not run.is_unclear
+    assert not run._is_unanswered
 
 
 async def test_a_stop_comes_after_the_portion() -> None:
@@ -266,7 +266,7 @@ async def test_after_a_lost_answer_it_says_so_and_goes_on(error: Exception) -> N
     fake.events = [None, ("after", error)]
     run = BulkRun(fake.api, TaskAction.CANCEL, list(fake.states))
     await run.run()
-    assert run.is_unclear and not run.is_complete
+    assert run._is_unanswered and not run.is_complete
     assert run.summary() == (
         f"200 tasks cancelled. {error} The answer to the last request is missing: more may have "
         "been cancelled."
@@ -297,7 +297,7 @@ async def test_what_is_refused_as_a_whole_was_not_done(error: Exception) -> None
     fake.events = [None, error]
     run = BulkRun(fake.api, TaskAction.CANCEL, list(fake.states))
     await run.run()
-    assert not run.is_unclear
+    assert not run._is_unanswered
     assert run.summary() == f"200 tasks cancelled. {error}"
 
 
@@ -317,7 +317,7 @@ async def test_what_is_cut_off_may_have_been_done() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert run.is_unclear and not run.is_running
+    assert run._is_unanswered and not run.is_running
 
 
 async def test_a_walk_that_does_not_move_ends() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from servedeck.async_queue.live_queue import LivePhase, LiveQueue
 from servedeck.async_queue.rates import (
@@ -18,6 +17,7 @@ from servedeck.async_queue.rates import (
 from servedeck.async_queue.tasks import QueueStatus
 from servedeck.metrics.sparkline import sparkline
 from servedeck.serving.duration import format_duration
+from servedeck.serving.moment import MAX_SECONDS, date_of
 from servedeck.serving.text import one_line
 from widgets.styled_line import Line, Span, fit_line, line_width, wrap
 
@@ -99,10 +99,8 @@ def _news_problems(live: LiveQueue) -> list[str]:
 
 def clock_text(seconds: float) -> str:
     """The local time of day, "14:02:11"."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC).astimezone():%H:%M:%S}"
-    except (OverflowError, OSError, ValueError):
-        return "?"
+    is_time = 0.0 <= seconds < MAX_SECONDS
+    return f"{date_of(seconds).astimezone():%H:%M:%S}" if is_time else "?"
 
 
 def _since_text(since: float | None, now: float) -> str:
