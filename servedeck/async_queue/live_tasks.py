@@ -35,6 +35,9 @@ class LiveTasks(ABC):
         """Why there are no news, or why a page cannot be read, one sentence."""
         self.is_following = True
         """Whether new tasks are shown at the top."""
+        self.visible: Callable[[], Sequence[str]] = lambda: ()
+        """Gives the ids of the tasks that are on the screen now: they are read first when they
+        change, and kept where others are left out."""
         self.asked_at = 0.0
         """What ages in `query` refer to, by the store's clock."""
         self._api = api
@@ -48,7 +51,6 @@ class LiveTasks(ABC):
         self._query = TaskQuery()
         self._reversed: tuple[Sequence[Task], Sequence[Task]] | None = None
         """The tasks that are loaded, the oldest first and the newest first."""
-        self._visible: Sequence[str] = ()
         self._cursor = ""
         """Of the feed; "" before the first page."""
         self._wanted: PageRequest | None = None
@@ -182,10 +184,6 @@ class LiveTasks(ABC):
         elif not self._window.open_at_newest():
             self.go_to_start()
             self._refresh = self._wanted
-
-    def set_visible(self, ids: Sequence[str]) -> None:
-        """These are on the screen: they are read first when they change."""
-        self._visible = ids
 
     def load_after(self) -> None:
         """Load the page after the last one."""
@@ -330,7 +328,7 @@ class LiveTasks(ABC):
         if not self.is_following and not oldest_first and window.high is None:
             window.close_at_newest()
             self._paused_high = window.high
-        window.trim(self._visible)
+        window.trim(self.visible())
         self._request_change()
 
     @property
@@ -354,7 +352,7 @@ class LiveTasks(ABC):
 
     async def _read_tasks(self) -> int:
         """Returns how many were read. Raises AsyncQueueError and ClusterError."""
-        window, visible = self._window, self._visible
+        window, visible = self._window, self.visible()
         limit = _BUSY_READ if window.count_urgent(visible) else MAX_READ
         asked = window.to_read(visible, limit)
         if not asked:

@@ -155,6 +155,8 @@ class TaskWindow:
         default = 0 if self._keeps_oldest else len(order)
         below = shown[0] if shown else default
         above = len(order) - 1 - shown[-1] if shown else len(order) - default
+        if not (below or above):
+            return
         if below >= above:
             self._raise_low(order[min(excess, below) - 1].id + _FIRST)
         else:

@@ -285,7 +285,7 @@ async def test_what_is_far_from_the_screen_is_left_out() -> None:
         await settle(live, queue)
         live.set_following(False)
         while live.has_after:
-            live.set_visible([task.id for task in live.tasks[-20:]])
+            live.visible = lambda: [task.id for task in live.tasks[-20:]]
             live.load_after()
             await settle(live, queue)
             assert len(live.tasks) <= 1000
@@ -534,3 +534,15 @@ async def test_an_age_before_the_first_answer_is_by_the_clock_of_the_store() -> 
         await settle(live, queue)
         assert [one.id for one in live.tasks] == [task]
         assert live.asked_at == pytest.approx(queue.time, abs=600)
+
+
+async def test_what_is_visible_is_never_left_out() -> None:
+    """Though the first and the last task are: the cursor may be where it is not scrolled to yet."""
+    queue = FakeQueue()
+    ids = [queue.submit().id for _ in range(20)]
+    async with opened(queue) as live:
+        await settle(live, queue)
+        live._window.trim({ids[0], ids[-1]}, 5)
+        assert [task.id for task in live.tasks] == ids[::-1]
+        live._window.trim({ids[0], ids[-4]}, 5)
+        assert [task.id for task in live.tasks] == ids[-4::-1]

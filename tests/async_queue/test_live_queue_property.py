@@ -154,7 +154,8 @@ async def _run_steps(
             elif name == "trim":
                 queue.trim_feed()
             elif name == "visible":
-                live.set_visible([task.id for task in live.tasks[number : number + 3]])
+                ids = [task.id for task in live.tasks[number : number + 3]]
+                live.visible = lambda ids=ids: ids  # type: ignore[misc]
             elif name == "wait":
                 release()
             else:

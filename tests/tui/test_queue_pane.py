@@ -272,6 +272,33 @@ async def test_pages_are_loaded_as_the_cursor_moves_and_the_place_is_kept(driver
         await driver.wait_for(lambda: driver.cursor_id == ids[0], "the newest task")
 
 
+async def test_the_page_before_is_loaded_though_another_was_when_the_cursor_came(
+    driver, monkeypatch
+):
+    ids = fill(driver.queue, 3000)
+    async with driver.open(monkeypatch):
+        for place in range(0, 1220, 20):
+            await driver.wait_for(lambda at=place: ids[at] in driver.ids, f"task {place}")
+            assert driver.pane.table.select(ids[place])
+            await driver.pilot.pause()
+        live = driver.pane._live
+        await driver.wait_for(
+            lambda: not live.is_loading and driver.ids == [one.id for one in live.tasks],
+            "the pages",
+        )
+        first, answered = driver.ids[0], asyncio.get_running_loop().create_future()
+        assert first != ids[0]
+        driver.api.before_answer = lambda: answered
+        assert driver.pane.table.select(driver.ids[-1])
+        await driver.wait_for(lambda: live.is_loading, "the page after")
+        assert driver.pane.table.select(first)
+        await driver.pilot.pause()
+        driver.api.before_answer = lambda: None
+        answered.set_result(None)
+        await driver.wait_for(lambda: driver.ids[0] != first, "the page before")
+        assert driver.cursor_id == first
+
+
 async def test_wide_shows_whole_ids(driver, monkeypatch):
     ids = fill(driver.queue, 2)
     async with driver.open(monkeypatch, size=(80, 24)):

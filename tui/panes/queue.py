@@ -75,7 +75,6 @@ class QueuePane(TaskActionPane):
     def on_mount(self) -> None:
         self.filter_line.display = False
         self.table.configure_columns(sorted_by=(self._sort_column, self._is_sort_reversed))
-        self.watch(self.table, "scroll_y", self._note_visible, init=False)
 
     def _clock(self) -> datetime:
         """The time that the ages refer to, by the clock of the store."""
@@ -111,6 +110,8 @@ class QueuePane(TaskActionPane):
         view = self.view
         self._had_queue = view is not None and view.has_async_queue
         self._connect()
+        if self._live is not None:
+            self._live.visible = self._visible_ids
         self._ask()
 
     def on_changes(self, changes: SourceChanges) -> None:
@@ -132,9 +133,13 @@ class QueuePane(TaskActionPane):
 
     # -- what is shown ------------------------------------------------------------------------
 
-    def _on_live_change(self) -> None:
+    @property
+    def _is_shown(self) -> bool:
         # While it is removed, its parts are gone before it is, and it is displayed no more.
-        if self.is_active and self.is_mounted and self.display:
+        return self.is_active and self.is_mounted and self.display
+
+    def _on_live_change(self) -> None:
+        if self._is_shown:
             self._update()
 
     def _show_marks(self) -> None:
@@ -165,10 +170,9 @@ class QueuePane(TaskActionPane):
             self._wants_end = False
             table.select(rows[-1].key)
         if live is not None:
-            self._load_after_if_needed(live)
+            self._load_if_needed(live)
         if before not in (None, table.cursor_key):
             self._moved_at = monotonic()
-        self._note_visible()
         table.set_class(live is not None and live.lost_at is not None, "-stale")
         self._update_texts()
         self._note_possible()
@@ -243,7 +247,6 @@ class QueuePane(TaskActionPane):
     def _show_resized(self) -> None:
         if self.is_active:
             self._update_texts()
-            self._note_visible()
 
     def update_ages(self) -> None:
         self.table.update_ages()
@@ -251,9 +254,12 @@ class QueuePane(TaskActionPane):
 
     # -- moving -------------------------------------------------------------------------------
 
-    def _note_visible(self) -> None:
-        if self._live is not None:
-            self._live.set_visible([str(row.key) for row in self.table.visible_rows])
+    def _visible_ids(self) -> Sequence[str]:
+        if not self._is_shown:
+            return ()
+        keys = [row.key for row in self.table.visible_rows]
+        # The cursor may be where it is not scrolled to yet.
+        return [str(one) for one in (*keys, self.table.cursor_key) if one]
 
     def _note_cursor(self) -> None:
         """Pause the list as soon as the cursor has left the first line."""
@@ -269,20 +275,20 @@ class QueuePane(TaskActionPane):
         if live is None or not table.rows:
             return
         self._note_cursor()
-        if not live.is_following:
-            is_start = not self._is_by_age or live.is_paused_at_start
-            if table.cursor == 0 and (is_start or not live.has_before):
-                live.set_following(True)
-            elif not is_start and table.cursor < table.body_height:
-                live.load_before()
-        self._load_after_if_needed(live)
+        is_start = not self._is_by_age or live.is_paused_at_start or not live.has_before
+        if not live.is_following and table.cursor == 0 and is_start:
+            live.set_following(True)
+        self._load_if_needed(live)
         self._update_texts()
         self._note_possible()
 
-    def _load_after_if_needed(self, live: LiveQueue) -> None:
-        """Load the next page before the cursor comes to the last line, however fast it is moved by
-        pages."""
+    def _load_if_needed(self, live: LiveQueue) -> None:
+        """Load the next page before the cursor comes to the first or last line, however fast it is
+        moved by pages."""
         table = self.table
+        is_paused = self._is_by_age and not (live.is_following or live.is_paused_at_start)
+        if is_paused and table.rows and table.cursor < table.body_height:
+            live.load_before()
         screens = 2 if live.is_following else 4
         if table.cursor + screens * table.body_height >= len(table.rows):
             live.load_after()
