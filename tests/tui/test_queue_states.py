@@ -256,8 +256,13 @@ async def test_a_deleted_serving_keeps_its_last_tasks(driver, monkeypatch):
     driver.queue.submit()
     async with driver.open(monkeypatch):
         driver.source.remove_view(KEY)
-        await lose(driver, NotInstalledError("The serving has no async gateway."))
         await driver.wait_for_text("deleted at", "◌ Pending")
+        await lose(driver, NotInstalledError("The serving has no async gateway."))
+        await driver.wait_for(lambda: driver.pane.table.has_class("-stale"), "the picture of then")
+        assert "◌ Pending" in driver.text
+        driver.pane._on_live_change()
+        await driver.pilot.pause()
+        assert "◌ Pending" in driver.text
 
 
 async def test_a_page_that_cannot_be_read_says_why(driver, monkeypatch):

@@ -148,6 +148,10 @@ class QueuePane(TaskActionPane):
     def _update(self) -> None:
         """Tasks, or the state of the queue, have changed."""
         live, table = self._live, self.table
+        if self.view is None and live is not None and live.phase is LivePhase.OFF and table.rows:
+            table.set_class(True, "-stale")  # the serving was deleted: its last tasks stay
+            self._note_possible()
+            return
         self._note_cursor()
         before = table.cursor_key
         tasks = self.listed_tasks()
