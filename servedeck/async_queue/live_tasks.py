@@ -285,8 +285,8 @@ class LiveTasks(ABC):
                 self.problem = ""
             except RefusedError as error:
                 # It would be refused again. Tasks of an earlier query are not what was asked for.
-                self._is_refused = self._wanted_window is not None
                 self._window = self._wanted_window or self._window
+                self._is_refused = not self._window.is_loaded
                 self._wanted, self._wanted_window = None, None
                 self.problem, pause = str(error), self._next_delay()
             except (AsyncQueueError, ClusterError) as error:

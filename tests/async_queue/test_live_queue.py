@@ -344,6 +344,9 @@ async def test_a_query_that_the_gateway_refuses() -> None:
         await wait_until(lambda: int(live._cursor) == len(queue.events))
         assert live.problem == "q may have 200 characters."
         api.failure = RefusedError("q may have 100 characters.")
+        live._ask_again()  # it is refused again
+        await wait_until(lambda: live.problem == "q may have 100 characters.")
+        await wait_until(lambda: not live.is_loading)
         api.cut.set()
         await wait_until(lambda: live.phase is LivePhase.RETRYING)
         api.failure = None
