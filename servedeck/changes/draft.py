@@ -35,6 +35,8 @@ EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "
 _TEMPLATE_DEFAULTS = ("image", "accelerator")
 """Common fields for which a template has a default."""
 _FIELDS_WHILE_ON = (*SCALING_FIELDS, *TEMPERATURE_FIELDS)
+TRANSFORMER_TEXTS = tuple(one.name for one in FIELDS["transformer"].inputs)
+"""Parts of the transformer that are single texts."""
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
 """Fields that hold rows, each with an empty row."""
 
@@ -110,9 +112,7 @@ class Draft:
         document["env"] = [env_var_document(row) for row in self.rows["env"]]
         if self.has_transformer:
             document["transformer"] = {
-                "image": texts["transformer.image"],
-                "port": texts["transformer.port"],
-                "command": texts["transformer.command"],
+                **{name: texts[f"transformer.{name}"] for name in TRANSFORMER_TEXTS},
                 "env": [env_var_document(row) for row in self.rows["transformer.env"]],
             }
         return document
@@ -185,9 +185,8 @@ class Draft:
         ]
         draft.rows["env"] = [_env_var_row(one) for one in spec.env]
         if spec.transformer:
-            draft.texts["transformer.image"] = spec.transformer.image
-            draft.texts["transformer.port"] = format_value(spec.transformer.port)
-            draft.texts["transformer.command"] = format_value(spec.transformer.command)
+            for name in TRANSFORMER_TEXTS:
+                draft.texts[f"transformer.{name}"] = format_value(getattr(spec.transformer, name))
             draft.rows["transformer.env"] = [_env_var_row(one) for one in spec.transformer.env]
         return draft
 

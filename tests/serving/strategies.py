@@ -161,6 +161,8 @@ def specs(draw: st.DrawFn) -> ServingSpec:
                 {
                     "image": images,
                     "port": ports.filter(lambda one: one != port),
+                    "cpu": st.sampled_from(["", "100m", "0.5", "2"]),
+                    "memory": st.sampled_from(["", "256Mi", "1Gi"]),
                     "command": commands,
                     "env": env_vars.map(
                         lambda own: [one for one in own if one["name"] != PREDICTOR_URL_ENV]

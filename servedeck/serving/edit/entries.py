@@ -33,7 +33,7 @@ class _Absent:
 ABSENT: Final = _Absent()
 """Value of a path that a serving does not have."""
 
-_TRANSFORMER_PARTS = ("image", "port", "command", "env")
+_TRANSFORMER_PARTS = ("image", "port", "cpu", "memory", "command", "env")
 TEMPLATE_FIELDS = ("template", "settings", "command", "readiness_path", "liveness_path")
 """Fields whose meaning depends on the template."""
 ACCELERATOR_FIELDS = ("accelerator", "accelerator_count")

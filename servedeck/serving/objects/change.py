@@ -169,6 +169,12 @@ def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> Servin
         if not wanted.model_fields_set.intersection(names):
             wanted = wanted.replace(**{one: getattr(before, one) for one in names})
     transformer = wanted.transformer
+    if transformer is not None and before.transformer is not None:
+        # What a file does not give for the transformer that there is stays as it is.
+        left_open = {"cpu", "memory"} - transformer.model_fields_set
+        kept = {one: getattr(before.transformer, one) for one in left_open}
+        transformer = transformer.model_copy(update=kept)
+        wanted = wanted.replace(transformer=transformer)
     if transformer is None or transformer.port is not None:
         return wanted
     port = before.transformer.port if before.transformer is not None else default_port(wanted)

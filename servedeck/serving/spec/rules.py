@@ -292,6 +292,17 @@ def validate_transformer(spec: SpecLike) -> Iterable[Issue]:
         )
     if message := validate_image(transformer.image, "The transformer's image"):
         yield error("transformer.image", message)
+    if transformer.cpu is not None and transformer.cpu.value <= 0:
+        yield error(
+            "transformer.cpu", "The transformer's CPU must be more than 0; enter a value such as 1."
+        )
+    memory = transformer.memory
+    if memory is not None and memory.value < MIN_MEMORY_BYTES:
+        yield error(
+            "transformer.memory",
+            f"Memory {memory} is less than a container can start with; enter a value such as "
+            "256Mi.",
+        )
     yield from _validate_words("transformer.command", transformer.command)
     yield from _validate_variables("transformer.env", transformer.env)
     for at, one in enumerate(transformer.env):
