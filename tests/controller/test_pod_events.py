@@ -82,8 +82,18 @@ async def test_an_equal_event_is_counted() -> None:
 
 async def test_one_that_cannot_be_written_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     api = FakeApi()
-    api.fail = ApiError(403, "Forbidden", "no events")
     recorder = EventRecorder(api.connection, "me")
-    for _ in range(2):
+    for number in range(2):
+        api.fail = ApiError(403, "Forbidden", f"no event {number}")
         await recorder.record(POD, PodEvent("Normal", "Reason", "why"), NOW)
-    assert len([one for one in caplog.records if "No Event about the Pod" in one.message]) == 1
+    assert [one.message for one in caplog.records] == [
+        "No Event about the Pod chat/llama-1-a: The server forbids this (403): no event 0."
+    ]
+
+
+async def test_that_a_namespace_is_deleted_is_no_problem(caplog: pytest.LogCaptureFixture) -> None:
+    api = FakeApi()
+    causes = [{"reason": "NamespaceTerminating", "message": "namespace chat is being terminated"}]
+    api.fail = ApiError(403, "Forbidden", "no", details={"causes": causes})
+    await EventRecorder(api.connection, "me").record(POD, PodEvent("Normal", "R", "why"), NOW)
+    assert caplog.records == []
