@@ -19,6 +19,7 @@ from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.stopped_replicas import note_stopped_replicas
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
+from servedeck.serving.spec.mapping.probes import resolve_startup_seconds
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import change_predictor_url, default_port
 from servedeck.serving.spec.mapping.volumes import resize_shared_memory
@@ -128,14 +129,17 @@ def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:
 
 
 def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> ServingSpec:
-    """The wanted spec with the ports and the rollout that it leaves open: those of the existing
-    serving, also if they are unknown, or the default of a new transformer. All checks of a change
-    need them."""
+    """The wanted spec with the ports, the rollout and the start-up time that it leaves open: those
+    of the existing serving, also if they are unknown, or the default of a new transformer or of the
+    first endpoint. All checks of a change need them."""
     before = _spec_with_template(current, wanted.template)
     if wanted.inference_port is None:
         wanted = wanted.replace(inference_port=before.inference_port)
     if not wanted.rollout:
         wanted = wanted.replace(rollout=before.rollout)
+    startup_seconds = resolve_startup_seconds(current.objects, before, wanted)
+    if startup_seconds != wanted.startup_seconds:
+        wanted = wanted.replace(startup_seconds=startup_seconds)
     transformer = wanted.transformer
     if transformer is None or transformer.port is not None:
         return wanted
