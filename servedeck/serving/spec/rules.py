@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from servedeck.serving.conventions import (
+    MAX_STARTUP_SECONDS,
     MODEL_CACHE_PATH,
     PREDICTOR_URL_ENV,
     SHARED_MEMORY_PATH,
@@ -38,7 +39,6 @@ MAX_REPLICAS = 2**31 - 1
 """kubernetes api/apps/v1, DeploymentSpec.Replicas: an int32."""
 MAX_ACCELERATORS = 1024
 MIN_STARTUP_SECONDS = 10
-MAX_STARTUP_SECONDS = 24 * 3600
 STARTUP_STEP_SECONDS = 5
 _RESERVED_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys")
 
