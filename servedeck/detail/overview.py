@@ -263,7 +263,11 @@ def _container_rows(imported: ImportedServing) -> Iterator[CardRow]:
     yield _field_row(spec, "inference_port")
     yield CardRow("readiness_path", FIELDS["readiness_path"].label, spec.effective_readiness_path)
     yield CardRow("liveness_path", FIELDS["liveness_path"].label, spec.effective_liveness_path)
-    yield _field_row(spec, "startup_seconds")
+    yield CardRow(
+        "startup_seconds",
+        FIELDS["startup_seconds"].label,
+        format_value(spec.startup_seconds or None),
+    )
     init = mappings(objects.pod_spec.get("initContainers"))
     others = [
         one

@@ -107,7 +107,7 @@ rollouts = st.sampled_from(
 )
 
 
-startup_seconds = st.integers(2, 17_280).map(lambda one: one * 5)
+startup_seconds = st.one_of(st.just(0), st.integers(2, 17_280).map(lambda one: one * 5))
 
 
 def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:

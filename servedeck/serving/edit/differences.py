@@ -57,7 +57,7 @@ def find_field_differences(before: ServingSpec, after: ServingSpec) -> tuple[Fie
     found: list[FieldDifference] = []
     for path in dict.fromkeys((*old, *new)):
         first, second = (one.get(path, ABSENT) for one in (old, new))
-        if first == second:
+        if _with_default(before, path, first) == _with_default(after, path, second):
             continue
         entries = _entry_differences(before, after, path, first, second)
         found += entries or [

@@ -396,9 +396,9 @@ class ServingSpec(SpecModel):
         ),
     ] = None
     """Seconds from the container's start to the last failure that the start-up probe allows: its
-    initialDelaySeconds + periodSeconds * failureThreshold. 0 for no start-up probe; None if there
-    is none, which leaves that of an existing serving as it is, and is DEFAULT_STARTUP_SECONDS in a
-    new one with an endpoint."""
+    initialDelaySeconds + periodSeconds * failureThreshold. 0 for no start-up probe; None leaves
+    that of an existing serving as it is, and is DEFAULT_STARTUP_SECONDS in a new one with an
+    endpoint."""
     env: Annotated[
         EnvVars,
         CommonField(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.change import ObjectChange, change_objects
+from servedeck.serving.objects.change import ObjectChange, change_objects, resolve_open_fields
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import ServingSpec
@@ -77,7 +77,7 @@ def test_a_new_serving_has_half_an_hour_unless_it_says_otherwise() -> None:
     assert import_objects(longer).spec.startup_seconds == 7200
     assert longer[0]["spec"]["progressDeadlineSeconds"] == 9000
     off = manifests.build_manifests(make_spec(startup_seconds=0))
-    assert import_objects(off).spec.startup_seconds is None
+    assert import_objects(off).spec.startup_seconds == 0
 
 
 PROBE = {"httpGet": {"path": "/up", "port": 9, "httpHeaders": []}, "timeoutSeconds": 3}
@@ -168,6 +168,19 @@ def test_a_long_deadline_of_others_stays() -> None:
 def test_what_a_document_leaves_open_stays() -> None:
     objects = manifests.build_manifests(make_spec(startup_seconds=600))
     assert change(objects, startup_seconds=None).changed_fields == ()
+    off = manifests.build_manifests(make_spec(startup_seconds=0))
+    assert change(off, startup_seconds=None).changed_fields == ()
+
+
+def test_resolving_twice_is_resolving_once() -> None:
+    without = make_spec(readiness_path="", liveness_path="")
+    for spec in (make_spec(), make_spec(startup_seconds=0), without):
+        current = import_objects(manifests.build_manifests(spec))
+        for seconds in (0, 600, None):
+            for path in ("", "/health"):
+                wanted = current.spec.replace(startup_seconds=seconds, liveness_path=path)
+                once = resolve_open_fields(current, wanted)
+                assert resolve_open_fields(current, once) == once
 
 
 def test_it_goes_with_the_last_endpoint_and_comes_with_the_first() -> None:
@@ -178,12 +191,14 @@ def test_it_goes_with_the_last_endpoint_and_comes_with_the_first() -> None:
     assert again.issues == ()
     assert "startup_seconds" in again.changed_fields
     assert read_back(again) == 1800
-    assert read_back(change(list(gone.changed), liveness_path="/live", startup_seconds=0)) is None
+    assert read_back(change(list(gone.changed), liveness_path="/live", startup_seconds=0)) == 0
 
 
 def test_the_first_endpoint_of_a_foreign_serving_brings_no_startup_probe() -> None:
     server = {"ports": [{"containerPort": 9000}]}
-    assert startup_of(change(foreign(**server), readiness_path="/ready")) is None
+    changed = change(foreign(**server), readiness_path="/ready")
+    assert changed.issues == ()
+    assert startup_of(changed) is None
 
 
 def test_a_startup_probe_without_one_is_warned_about() -> None:

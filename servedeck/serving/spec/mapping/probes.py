@@ -80,8 +80,13 @@ def _write_startup_path(
 
 
 def _read_startup_seconds(objects: ServingObjects) -> int | None:
+    """0 for no start-up probe; None where there is no endpoint either, and the first one may bring
+    it."""
     probe = as_mapping(objects.container, "startupProbe")
-    return startup_probe_seconds(probe) if probe else None
+    if probe:
+        return startup_probe_seconds(probe)
+    has_endpoint = any(_read(objects, one) for one in ("readinessProbe", "livenessProbe"))
+    return 0 if has_endpoint else None
 
 
 def startup_probe_seconds(probe: Mapping[str, Any]) -> int:
@@ -102,17 +107,17 @@ def _positive(value: object) -> int:
 def resolve_startup_seconds(
     objects: ServingObjects, before: SpecLike, wanted: SpecLike
 ) -> int | None:
-    """The start-up time of an existing serving after a change from `before`; None for no start-up
-    probe. What `wanted` leaves open stays, but goes with the last endpoint; the first endpoint of a
-    serving of servedeck brings the default, so that the liveness probe waits for the model."""
+    """The start-up time of an existing serving after a change from `before`; 0 or None for no
+    start-up probe. What `wanted` leaves open stays, but goes with the last endpoint; the first
+    endpoint of a serving of servedeck brings the default, so that the liveness probe waits for the
+    model."""
+    present, path = before.startup_seconds, startup_probe_path(wanted)
     if wanted.startup_seconds is not None:
-        return wanted.startup_seconds or None
-    path = startup_probe_path(wanted)
-    if before.startup_seconds is not None:
-        is_other_kind = _is_other_kind(objects, "startupProbe")
-        return before.startup_seconds if path or is_other_kind else None
+        return wanted.startup_seconds if wanted.startup_seconds or present or path else present
+    if present:
+        return present if path or _is_other_kind(objects, "startupProbe") else 0
     is_first = bool(path) and not startup_probe_path(before)
-    return DEFAULT_STARTUP_SECONDS if is_first and objects.is_managed else None
+    return DEFAULT_STARTUP_SECONDS if is_first and objects.is_managed else present
 
 
 def _write_startup_seconds(
