@@ -165,6 +165,12 @@ def test_a_long_deadline_of_others_stays() -> None:
     assert changed.changed[0]["spec"]["progressDeadlineSeconds"] == 50_000
 
 
+def test_a_probe_of_another_kind_is_no_reason_to_change_it_again() -> None:
+    server = {"image": "vllm/vllm-openai:1", "args": ["org/m"]}
+    objects = foreign(**server, livenessProbe={"tcpSocket": {"port": 8000}})
+    assert change(objects, startup_seconds=0).changed_fields == ()
+
+
 def test_what_a_document_leaves_open_stays() -> None:
     objects = manifests.build_manifests(make_spec(startup_seconds=600))
     assert change(objects, startup_seconds=None).changed_fields == ()

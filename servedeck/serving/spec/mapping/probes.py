@@ -82,8 +82,7 @@ def _write_startup_path(
 def _read_startup_seconds(objects: ServingObjects) -> int | None:
     """0 for no start-up probe; None where there is no endpoint either, and the first one may bring
     it."""
-    probe = as_mapping(objects.container, "startupProbe")
-    if probe:
+    if probe := as_mapping(objects.container, "startupProbe"):
         return startup_probe_seconds(probe)
     has_endpoint = any(_read(objects, one) for one in ("readinessProbe", "livenessProbe"))
     return 0 if has_endpoint else None
@@ -111,13 +110,14 @@ def resolve_startup_seconds(
     start-up probe. What `wanted` leaves open stays, but goes with the last endpoint; the first
     endpoint of a serving of servedeck brings the default, so that the liveness probe waits for the
     model."""
-    present, path = before.startup_seconds, startup_probe_path(wanted)
-    if wanted.startup_seconds is not None:
-        return wanted.startup_seconds if wanted.startup_seconds or present or path else present
-    if present:
-        return present if path or _is_other_kind(objects, "startupProbe") else 0
+    seconds, present = wanted.startup_seconds, before.startup_seconds
+    path = startup_probe_path(wanted)
     is_first = bool(path) and not startup_probe_path(before)
-    return DEFAULT_STARTUP_SECONDS if is_first and objects.is_managed else present
+    if seconds is None and present:
+        return present if path or _is_other_kind(objects, "startupProbe") else 0
+    if not (seconds or present) and not (is_first and objects.is_managed):
+        return present  # there is none, and none is added
+    return DEFAULT_STARTUP_SECONDS if seconds is None else seconds
 
 
 def _write_startup_seconds(
