@@ -193,7 +193,8 @@ class Draft:
     @classmethod
     def from_serving(cls, spec: ServingSpec) -> Draft:
         """The draft of an existing serving, with all fields: a limit that it does not have is
-        empty, and a probe path that the template sets is what it sets."""
+        empty, as is the start-up time without a start-up probe, and an endpoint that the template
+        sets is what it sets."""
         draft = cls.from_spec(spec)
         for name in OPTIONAL_FIELDS:
             # Of a setting that is off, what it has when it is turned on.
@@ -201,6 +202,7 @@ class Draft:
             draft.texts.setdefault(name, format_value(default))
         draft.texts["readiness_path"] = spec.effective_readiness_path
         draft.texts["liveness_path"] = spec.effective_liveness_path
+        draft.texts["startup_seconds"] = format_value(spec.startup_seconds or None)
         return draft
 
     # -- to and from a file ---------------------------------------------------------------------

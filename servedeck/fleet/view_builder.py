@@ -30,6 +30,7 @@ from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.events import event_count, event_time, latest_distinct
 from servedeck.serving.status.pod_fields import container_statuses
 from servedeck.serving.status.reasons import shell_exit_code, termination_reason
+from servedeck.serving.status.start_times import find_start
 from servedeck.serving.status.status import Status
 from servedeck.serving.text import one_line, sanitize
 
@@ -166,18 +167,19 @@ def _last_termination_text(pod: Pod) -> str:
 def _build_container_views(pod: Pod) -> tuple[ContainerView, ...]:
     statuses = {status.name: status for status in pod.status.init_container_statuses}
     init = [
-        _build_container_view(spec, statuses.get(spec.name), True)
+        _build_container_view(pod, spec, statuses.get(spec.name), True)
         for spec in pod.spec.init_containers
     ]
     statuses = {status.name: status for status in pod.status.container_statuses}
     main = [
-        _build_container_view(spec, statuses.get(spec.name), False) for spec in pod.spec.containers
+        _build_container_view(pod, spec, statuses.get(spec.name), False)
+        for spec in pod.spec.containers
     ]
     return (*init, *main)
 
 
 def _build_container_view(
-    spec: PodContainer, status: ContainerStatus | None, init: bool
+    pod: Pod, spec: PodContainer, status: ContainerStatus | None, init: bool
 ) -> ContainerView:
     if status is None:
         return ContainerView(_interned(spec.name), "", False, 0, init, False, "")
@@ -204,6 +206,7 @@ def _build_container_view(
         finish_reason=_interned(_finish_reason(finished)) if finished is not None else "",
         exit_code=shell_exit_code(finished) if finished is not None else None,
         waiting_reason=_interned(waiting.reason) if waiting is not None else "",
+        start=None if init else find_start(pod, spec, status),
     )
 
 

@@ -18,6 +18,7 @@ from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.start_times import Start
 from servedeck.serving.status.status import Status
 
 DEPLOYMENT_KIND = "Deployment"
@@ -77,6 +78,9 @@ class ContainerView:
     """The exit code of the last terminated instance; None if none has."""
     waiting_reason: str = ""
     """Why it waits, "CrashLoopBackOff"; "" if it does not."""
+    start: Start | None = None
+    """How long it took to be ready, see `servedeck.serving.status.start_times.find_start`; None for
+    an init container."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,3 +39,5 @@ SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
 """Default variables of every inference server; the operator can override them."""
 PREDICTOR_URL_ENV = "PREDICTOR_URL"
 """Variable with the inference server's URL, for a transformer."""
+MAX_STARTUP_SECONDS = 24 * 3600
+"""Longest time that servedeck lets a start-up probe allow."""

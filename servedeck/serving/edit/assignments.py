@@ -154,6 +154,8 @@ def _assign(
         changes[name] = settings
     elif name in ("readiness_path", "liveness_path"):
         changes[name] = one.value
+    elif name == "startup_seconds":
+        changes[name] = one.value or 0  # absent, it would stay as it is
     else:
         default = ServingSpec.model_fields[name].get_default()
         is_optional = default in (None, "", ()) and not FIELDS[name].required

@@ -58,7 +58,7 @@ def find_field_differences(before: ServingSpec, after: ServingSpec) -> tuple[Fie
     found: list[FieldDifference] = []
     for path in dict.fromkeys((*old, *new)):
         first, second = (one.get(path, ABSENT) for one in (old, new))
-        if first == second:
+        if _with_default(before, path, first) == _with_default(after, path, second):
             continue
         entries = _entry_differences(before, after, path, first, second)
         found += entries or [
@@ -71,12 +71,15 @@ def find_field_differences(before: ServingSpec, after: ServingSpec) -> tuple[Fie
 
 
 def _with_default(spec: ServingSpec, path: Path, value: Any) -> Any:
-    """The value of a field that the template sets if the spec does not."""
+    """The value that is shown of a field: of an endpoint, what the template sets if the spec does
+    not."""
     match path:
         case ("readiness_path",) if value is None:
             return spec.effective_readiness_path
         case ("liveness_path",) if value is None:
             return spec.effective_liveness_path
+        case ("startup_seconds",) if value == 0:
+            return None  # no start-up probe
     return value
 
 
