@@ -32,6 +32,7 @@ from servedeck.serving.status.pod_fields import container_statuses
 from servedeck.serving.status.reasons import shell_exit_code, termination_reason
 from servedeck.serving.status.start_times import find_start
 from servedeck.serving.status.status import Status
+from servedeck.serving.temperature import TEMPERATURE_GATE, heat_text
 from servedeck.serving.text import one_line, sanitize
 
 _MIN_TIME = datetime.min.replace(tzinfo=UTC)
@@ -92,6 +93,7 @@ def build_pod_view(
     columns = pods.pod_columns(pod)
     ready = _find_condition(pod, "Ready")
     disruption = _find_condition(pod, "DisruptionTarget")
+    gate = _find_condition(pod, TEMPERATURE_GATE)
     is_disrupted = disruption is not None and disruption.status == "True"
     view = PodView(
         name=pod.metadata.name,
@@ -121,6 +123,7 @@ def build_pod_view(
         ready_changed_at=ready.last_transition_time if ready is not None else None,
         disruption=_interned(disruption.reason) if disruption and is_disrupted else "",
         disrupted_at=disruption.last_transition_time if disruption and is_disrupted else None,
+        heat=_interned(heat_text(gate.reason, gate.message)) if gate is not None else "",
     )
     if previous is None:
         return view

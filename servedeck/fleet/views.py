@@ -127,6 +127,8 @@ class PodView:
     """Reason of its condition DisruptionTarget, "DeletionByTaintManager"; "" without one."""
     disrupted_at: datetime | None = None
     """When it got that condition."""
+    heat: str = ""
+    """ "hot 91 °C" while the temperature policy counts it as too hot; "" otherwise."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -334,6 +336,12 @@ class ServingView:
             value = f"rollout={shlex.quote(self.rollout_way_out)}"
             return f"Let an old Pod stop first: servedeck set {self.key} {value}"
         return self.status.recovery
+
+    @property
+    def heat(self) -> str:
+        """Badge of the temperature policy, "hot 91 °C", "2 Pods hot"; "" without a hot Pod."""
+        hot = [pod.heat for pod in self.pods if pod.heat]
+        return f"{len(hot)} Pods hot" if len(hot) > 1 else "".join(hot)
 
     def without_pods(self) -> ServingView:
         """All but the Pods and what changes with each of their restarts, to be compared."""
