@@ -47,7 +47,7 @@ class FakeApi:
         return (await self.request("GET", path)).body
 
     async def request(
-        self, method: str, path: str, *, body: Any = None, content_type: str = ""
+        self, method: str, path: str, *, body: Any = None, **_more: object
     ) -> ApiResponse:
         await asyncio.sleep(0)
         if self.fail is not None:

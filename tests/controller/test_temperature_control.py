@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -40,9 +40,12 @@ class FakePrometheus:
         self.temperatures: dict[str, float | str] = {}
         self.fail = False
         self.queries = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def get(self, _path: str, _params: object, _max_bytes: int) -> HttpAnswer:
         self.queries += 1
+        await self.answers.wait()
         if self.fail:
             raise MetricsError("Prometheus at test does not answer.")
         result = [
@@ -89,8 +92,9 @@ class Rig:
         """A change by the watch."""
         self._stores[kind.plural].put(json.dumps(value).encode())  # type: ignore[arg-type]
 
-    def sync(self) -> None:
-        for kind in (DEPLOYMENTS, REPLICA_SETS, PODS):
+    def sync(self, *kinds: ResourceKind) -> None:
+        """The first lists are complete."""
+        for kind in kinds or (DEPLOYMENTS, REPLICA_SETS, PODS):
             self.groups.on_change(RecordChange(kind, "SYNC", None))
 
     def deployment(self, policy: str = "threshold=85,recovery=75,seconds=60") -> None:
@@ -103,25 +107,32 @@ class Rig:
     def replica_set(self) -> None:
         self.bring(REPLICA_SETS, {"metadata": make_meta("llama-1", "ReplicaSet", "llama")})
 
-    def pod(self, name: str, *, ready: bool = True, bring: bool = True) -> None:
-        """A Pod as a kubelet has reported it."""
+    def pod(
+        self,
+        name: str,
+        *,
+        ready: bool = True,
+        owner: str = "llama-1",
+        gates: Sequence[str] = (TEMPERATURE_GATE,),
+        **metadata: object,
+    ) -> None:
+        """A Pod as a kubelet has reported it. The conditions of other gates are missing."""
         stored = self.api.put(
             f"{PODS_PATH}/{name}",
             {
-                "metadata": make_meta(name, "Pod", "llama-1"),
-                "spec": {"readinessGates": [{"conditionType": TEMPERATURE_GATE}]},
+                "metadata": make_meta(name, "Pod", owner) | metadata,
+                "spec": {"readinessGates": [{"conditionType": one} for one in gates]},
             },
         )
         conditions = stored.setdefault("status", {}).setdefault("conditions", [])
         gate = [one for one in conditions if one["type"] == TEMPERATURE_GATE]
-        is_open = bool(gate) and gate[0]["status"] == "True"
+        is_open = bool(gate) and gate[0]["status"] == "True" and len(gates) == 1
         stored["status"]["conditions"] = [
             *gate,
             {"type": "ContainersReady", "status": str(ready)},
             {"type": "Ready", "status": str(ready and is_open)},
         ]
-        if bring:
-            self.bring(PODS, stored)
+        self.bring(PODS, stored)
 
     def gate(self, name: str) -> dict[str, Any]:
         """The condition in the API server."""
@@ -139,6 +150,10 @@ class Rig:
             count = self.prometheus.queries
             self.skip(INTERVAL)
             await wait_until(lambda count=count: self.prometheus.queries > count)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let everything run that does not wait for a test."""
         for _ in range(200):
             await asyncio.sleep(0)
 
@@ -163,14 +178,23 @@ def make_meta(name: str, kind: str, owner: str = "") -> dict[str, Any]:
     return meta
 
 
+@asynccontextmanager
+async def acting(rig: Rig) -> AsyncIterator[None]:
+    running = asyncio.create_task(rig.control.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
+    """One that acts."""
     rig = Rig()
-    running = asyncio.create_task(rig.control.run())
-    yield rig
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    async with acting(rig):
+        yield rig
 
 
 async def test_a_new_pod_does_not_wait_for_the_next_query(rig: Rig) -> None:
@@ -198,8 +222,11 @@ async def test_nothing_is_decided_before_all_is_known(rig: Rig) -> None:
     rig.pod("a")
     await rig.next_query(a=91)
     assert rig.reasons("a") == [""]
+    rig.sync(DEPLOYMENTS, REPLICA_SETS)
+    await rig.next_query(a=91)
+    assert rig.reasons("a") == [""]
     rig.pod("b")
-    rig.sync()
+    rig.sync(PODS)
     await wait_until(lambda: rig.reasons("b") == ["Unknown"])
 
 
@@ -212,6 +239,56 @@ async def test_a_pod_whose_deployment_comes_later_is_not_off(rig: Rig) -> None:
     assert rig.reasons("a") == [""]
     rig.deployment()
     await wait_until(lambda: rig.reasons("a") == ["Normal"])
+
+
+async def test_who_begins_to_act_asks_first() -> None:
+    """What the one before has decided is not undone for a temperature that is not known yet."""
+    rig = Rig()
+    rig.prometheus.answers.clear()
+    rig.deployment()
+    rig.replica_set()
+    for one in ("a", "b"):
+        rig.pod(one)
+    gate = {"type": TEMPERATURE_GATE, "status": "False", "reason": "Hot"}
+    rig.api.objects[f"{PODS_PATH}/a"]["status"]["conditions"].append(gate)
+    rig.pod("a")
+    rig.sync()
+    async with acting(rig):
+        await wait_until(lambda: rig.prometheus.queries == 1)
+        await rig.settle()
+        assert rig.api.writes() == []
+        rig.prometheus.temperatures = {"a": 80, "b": 60}
+        rig.prometheus.answers.set()
+        await wait_until(lambda: rig.reasons("a", "b") == ["Hot", "Normal"])
+
+
+async def test_pods_that_are_being_deleted_do_not_count(rig: Rig) -> None:
+    await rig.serve("a", "b")
+    await rig.next_query(a=60, b=60)
+    rig.pod("b", deletionTimestamp="2026-11-30T12:00:00Z")
+    await rig.next_query(a=91, b=60)
+    assert rig.reasons("a", "b") == ["LastReadyPod", "Normal"]
+
+
+async def test_a_pod_with_another_closed_gate_could_not_serve(rig: Rig) -> None:
+    await rig.serve("a", "b", "c")
+    await rig.next_query(a=91, b=95, c=60)
+    rig.pod("a", gates=(TEMPERATURE_GATE, "example.com/other"))
+    rig.pod("b")
+    rig.pod("c", ready=False)
+    await rig.next_query(a=91, b=95, c=60)
+    assert rig.reasons("a", "b") == ["Hot", "LastReadyPod"]
+
+
+async def test_gates_of_pods_without_a_deployment_are_open(rig: Rig) -> None:
+    await rig.serve("a")
+    rig.pod("alone", owner="")
+    await wait_until(lambda: rig.reasons("alone") == ["Off"])
+    rig.pod("bare", owner="rollout-1")
+    await rig.next_query()
+    assert rig.reasons("bare") == [""]
+    rig.bring(REPLICA_SETS, {"metadata": make_meta("rollout-1", "ReplicaSet")})
+    await wait_until(lambda: rig.reasons("bare") == ["Off"])
 
 
 async def test_who_may_not_act_writes_nothing(rig: Rig) -> None:
