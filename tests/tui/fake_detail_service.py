@@ -9,6 +9,7 @@ from typing import Any
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.resources import RESOURCES_BY_KIND
 from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget, EndpointTryError
 from servedeck.detail.object_watch import LiveObject, ObjectQuery
 from servedeck.serving.label_selector import LabelSelectorError, parse_label_selector
 from servedeck.serving.objects.records import Event, WholeObject
@@ -149,6 +150,9 @@ class FakeDetailService:
             return self.secrets[namespace, secret, key]
         except KeyError:
             raise ClusterError(f"Namespace {namespace} has no Secret {secret}.") from None
+
+    async def try_endpoint(self, target: EndpointTarget, path: str) -> EndpointAnswer:
+        raise EndpointTryError(f"Nothing listens on port {target.port} of Pod {target.pod}.")
 
 
 def _matches(one: LiveObject, query: ObjectQuery) -> bool:
