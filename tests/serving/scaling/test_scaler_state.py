@@ -267,7 +267,7 @@ json_ = st.recursive(
     ),
     max_leaves=30,
 )
-objects_ = st.dictionaries(
+objects_: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
     st.sampled_from(("metadata", "spec", "status")), json_ | st.just([{}]), max_size=3
 )
 
