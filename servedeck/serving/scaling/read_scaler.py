@@ -260,9 +260,7 @@ def _is_tolerated(metric: ScalerMetric, spec: Mapping[str, Any]) -> bool:
     behavior = as_mapping(spec, "behavior")
     if any("tolerance" in as_mapping(behavior, key) for key in ("scaleUp", "scaleDown")):
         return False
-    if metric.current is None or not metric.target:
-        return False
-    return 1 - TOLERANCE <= metric.current / metric.target <= 1 + TOLERANCE
+    return metric.share is not None and 1 - TOLERANCE <= metric.share <= 1 + TOLERANCE
 
 
 _SOURCES: Mapping[str, str] = {

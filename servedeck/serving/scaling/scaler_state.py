@@ -30,11 +30,22 @@ class ScalerMetric:
     """How often in a row KEDA could not read it."""
 
     @property
+    def share(self) -> float | None:
+        """Of the target; None if one of both is not known."""
+        if self.current is None or not self.target:
+            return None
+        return self.current / self.target
+
+    @property
+    def values_text(self) -> str:
+        """ "6200 ms against 5000 ms", "2.5 against 10 per replica"."""
+        current = format_amount(self.current, "" if self.unit == "per replica" else self.unit)
+        return f"{current} against {format_amount(self.target, self.unit)}"
+
+    @property
     def text(self) -> str:
         """ "response time 6200 ms against 5000 ms"."""
-        current = format_amount(self.current, "" if self.unit == "per replica" else self.unit)
-        target = format_amount(self.target, self.unit)
-        return f"{metric_label(self.name)} {current} against {target}"
+        return f"{metric_label(self.name)} {self.values_text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +120,36 @@ class ScalerState:
         low, high = (format_replicas(one) for one in (self.min_replicas, self.max_replicas))
         return low if low == high else f"{low}–{high}"
 
-    def sentence(self, now: datetime) -> str:
-        """ "3 of 1–10 replicas: response time 6200 ms against 5000 ms; scaled up 2m ago"."""
+    @property
+    def replicas_text(self) -> str:
+        """ "3 of 1–10 replicas", "3 → 5 of 1–10 replicas", "3 of 1–10 replicas: paused at 3"."""
         count = format_replicas(self.current)
         if self.desired is not None and self.current not in (None, self.desired):
             count = f"{count} → {self.desired}"
         text = f"{count} of {self.range_text} replicas"
+        if not self.is_paused:
+            return text
+        at = "" if self.paused_replicas is None else f" at {self.paused_replicas}"
+        return f"{text}: paused{at}"
+
+    def scaled_text(self, now: datetime) -> str:
+        """ "scaled up 2m ago"; "" if it has not scaled yet."""
+        if self.last_scale is None:
+            return ""
+        last = self.last_rescale
+        direction = last.direction if last is not None and last.replicas == self.desired else ""
+        age = format_signed_duration((now - self.last_scale).total_seconds())
+        return f"scaled {direction} {age} ago" if direction else f"scaled {age} ago"
+
+    def sentence(self, now: datetime) -> str:
+        """ "3 of 1–10 replicas: response time 6200 ms against 5000 ms; scaled up 2m ago"."""
+        text = self.replicas_text
         if self.is_paused:
-            text += ": paused"
-            return text if self.paused_replicas is None else f"{text} at {self.paused_replicas}"
+            return text
         if self.metrics:
             text += ": " + ", ".join(one.text for one in self.metrics)
-        if self.last_scale is not None:
-            last = self.last_rescale
-            direction = last.direction if last is not None and last.replicas == self.desired else ""
-            age = format_signed_duration((now - self.last_scale).total_seconds())
-            text += f"; scaled {direction} {age} ago" if direction else f"; scaled {age} ago"
-        return text
+        scaled = self.scaled_text(now)
+        return f"{text}; {scaled}" if scaled else text
 
 
 def format_replicas(number: int | None) -> str:
