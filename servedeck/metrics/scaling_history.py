@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.period import TimeGrid
@@ -11,25 +10,10 @@ from servedeck.metrics.queries import pod_matchers
 from servedeck.metrics.serving_metrics import ServingMetrics, ShownGraph, all_of
 from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import Aggregation, Binary, Expression, Number, Selector
-from servedeck.serving.scaling.replay import RecordedMetric
-from servedeck.serving.scaling.scaling_metrics import RESPONSE_TIME, WAITING_REQUESTS, MetricType
+from servedeck.serving.scaling.replay_settings import RecordedMetric
+from servedeck.serving.scaling.scaling_metrics import ScaledBy
 
 _MILLISECONDS = 1000.0
-
-
-class ScaledBy(StrEnum):
-    """The metrics that servedeck's autoscalers scale by; the values are the names of their
-    triggers."""
-
-    RESPONSE_TIME = RESPONSE_TIME
-    """P95, in milliseconds."""
-    WAITING_REQUESTS = WAITING_REQUESTS
-    """Of all replicas together; the target is per replica."""
-
-    @property
-    def metric_type(self) -> MetricType:
-        """A latency is not divided by the replicas; a number of requests is."""
-        return MetricType.VALUE if self is ScaledBy.RESPONSE_TIME else MetricType.AVERAGE_VALUE
 
 
 _GRAPHS = {

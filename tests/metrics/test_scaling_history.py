@@ -9,10 +9,10 @@ import pytest
 
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.period import TimeGrid
-from servedeck.metrics.scaling_history import ScaledBy, read_scaling_history, scraped_pods
+from servedeck.metrics.scaling_history import read_scaling_history, scraped_pods
 from servedeck.metrics.serving_metrics import ServingMetrics
 from servedeck.promql.expressions import format_expression
-from servedeck.serving.scaling.scaling_metrics import MetricType
+from servedeck.serving.scaling.scaling_metrics import MetricType, ScaledBy
 from tests.metrics.targets import target
 from tests.metrics.test_serving_metrics import FakeSource, Values
 

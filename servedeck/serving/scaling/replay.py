@@ -13,113 +13,22 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from servedeck.serving.scaling.scaling_metrics import SYNC_SECONDS, TOLERANCE, MetricType
+from servedeck.serving.scaling.replay_settings import (
+    Assumption,
+    PolicyType,
+    RecordedMetric,
+    ReplaySettings,
+    ScalingPolicy,
+    finite,
+)
+from servedeck.serving.scaling.scaling_metrics import MetricType
 
-MAX_WINDOW_SECONDS = 3600.0
-"""The longest stabilization window that the API accepts (kubernetes pkg/apis/autoscaling/
-validation)."""
 MAX_REPLAY_STEPS = 100_000
 """Decisions of one replay: 17 days."""
 _MILLI = 1000
 _MAX_VALUE = 1e15
 """What is more is computed as this: a quantity in thousandths has 64 bits."""
-
-
-class PolicyType(StrEnum):
-    PODS = "Pods"
-    PERCENT = "Percent"
-
-
-@dataclass(frozen=True, slots=True)
-class ScalingPolicy:
-    """How many replicas may be added or removed within a time."""
-
-    type: PolicyType
-    value: int
-    """Pods, or percent of the replicas at the begin of the period."""
-    period_seconds: float
-
-
-HPA_SCALE_UP = (
-    ScalingPolicy(PolicyType.PODS, 4, 15.0),
-    ScalingPolicy(PolicyType.PERCENT, 100, 15.0),
-)
-HPA_SCALE_DOWN = (ScalingPolicy(PolicyType.PERCENT, 100, 15.0),)
-"""What an HPA has that names no policies; of several, the one that allows the most counts."""
-
-
-class Assumption(StrEnum):
-    """How the metric would have been with another number of replicas, which nobody knows."""
-
-    UNCHANGED = "unchanged"
-    """As it was: of a target of the type AverageValue the total, which is divided by the replicas
-    of the replay."""
-    LOAD_PER_REPLICA = "load-per-replica"
-    """In proportion to the load of a replica: with twice the replicas half of it. This is what the
-    HPA's own formula assumes."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplaySettings:
-    """An autoscaler. Times are in seconds. Raises ValueError, with a sentence for the user, for
-    what no autoscaler accepts."""
-
-    metric_type: MetricType
-    target: float
-    """In the unit of the metric."""
-    min_replicas: int
-    """0 scales to zero after `scale_in_delay` without a value above 0, from whatever number."""
-    max_replicas: int
-    scale_in_delay: float = 60.0
-    """The stabilization window of scaling down, and the time without load before zero replicas."""
-    scale_up_policies: tuple[ScalingPolicy, ...] = HPA_SCALE_UP
-    scale_down_policies: tuple[ScalingPolicy, ...] = HPA_SCALE_DOWN
-    """() for no limit."""
-    scale_up_window: float = 0.0
-    tolerance: float = TOLERANCE
-    startup_seconds: float = 0.0
-    """Until an added replica is ready: only ready ones count in the formula for the type Value."""
-    missing_is_zero: bool = True
-    """Whether no data means no load, as in a query that ends in "or vector(0)" and in KEDA's
-    ignoreNullValues. False: nothing is scaled then."""
-    sync_seconds: float = SYNC_SECONDS
-
-    def __post_init__(self) -> None:
-        if self.metric_type is MetricType.UTILIZATION:
-            raise ValueError("A target in percent of the requests cannot be replayed.")
-        if not (math.isfinite(self.target) and self.target * _MILLI >= 1):
-            raise ValueError("The target must be at least 0.001.")
-        if self.min_replicas < 0:
-            raise ValueError("Min Replicas must be 0 or more.")
-        if self.max_replicas < max(self.min_replicas, 1):
-            raise ValueError(
-                f"Max Replicas must be at least {max(self.min_replicas, 1)}: not less than Min "
-                "Replicas."
-            )
-        if not 0 <= self.scale_in_delay <= MAX_WINDOW_SECONDS:
-            raise ValueError("The Scale-in Delay must be from 0 to 3600 s.")
-        if self.sync_seconds <= 0:
-            raise ValueError("The time between two decisions must be more than 0 s.")
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedMetric:
-    """A metric as it was."""
-
-    times: Sequence[float]
-    """In seconds since the epoch, ascending. A value holds until the next one."""
-    values: Sequence[float | None]
-    """One for each time; None, not a number and infinity are no data."""
-    replicas: Sequence[float | None] = ()
-    """Replicas that were ready at these times; () if that is not known. Of a time without it, the
-    last one before counts."""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for lists of different lengths."""
-        if len(self.values) != len(self.times) or len(self.replicas) not in (0, len(self.times)):
-            raise ValueError("A value is needed for each time.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +48,8 @@ class Replay:
     """The setting."""
     scale_ups: int
     scale_downs: int
+    seconds_above_target: float
+    """How long the metric is above its target; of AverageValue by the ready replicas."""
 
     @property
     def seconds(self) -> float:
@@ -194,11 +105,16 @@ def replay(
     scaler = _Scaler(settings, max(start_replicas, 0), times[0] if times else 0.0)
     decided: list[int] = []
     seen: list[float | None] = []
+    above = 0
     at = [times[0] + number * settings.sync_seconds for number in range(count)]
     for now in at:
         value, observed = reader.read(now)
         if value is not None and assumption is Assumption.LOAD_PER_REPLICA and observed:
             value *= observed / max(scaler.ready(now), 1)
+        if value is not None:
+            is_average = settings.metric_type is MetricType.AVERAGE_VALUE
+            compared = value / max(scaler.ready(now), 1) if is_average else value
+            above += compared > settings.target
         scaler.decide(now, value)
         decided.append(scaler.replicas)
         seen.append(value)
@@ -211,6 +127,7 @@ def replay(
         settings.max_replicas,
         scaler.scale_ups,
         scaler.scale_downs,
+        above * settings.sync_seconds,
     )
 
 
@@ -222,7 +139,7 @@ class _Reader:
         self._observed: list[float | None] = []
         last: float | None = None
         for one in metric.replicas:
-            last = one if one is not None and math.isfinite(one) else last
+            last = last if finite(one) is None else one
             self._observed.append(last)
 
     def read(self, time: float) -> tuple[float | None, float | None]:
@@ -230,7 +147,7 @@ class _Reader:
         index = max(bisect.bisect_right(self._metric.times, time) - 1, 0)
         value = self._metric.values[index]
         observed = self._observed[index] if self._observed else None
-        return (value if value is not None and math.isfinite(value) else None), observed
+        return finite(value), observed
 
 
 class _Scaler:

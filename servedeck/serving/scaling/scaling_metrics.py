@@ -33,6 +33,21 @@ class MetricType(StrEnum):
     """A percentage of what the Pods request."""
 
 
+class ScaledBy(StrEnum):
+    """The metrics that servedeck's autoscalers scale by; the values are the names of their
+    triggers."""
+
+    RESPONSE_TIME = RESPONSE_TIME
+    """P95, in milliseconds."""
+    WAITING_REQUESTS = WAITING_REQUESTS
+    """Of all replicas together; the target is per replica."""
+
+    @property
+    def metric_type(self) -> MetricType:
+        """A latency is not divided by the replicas; a number of requests is."""
+        return MetricType.VALUE if self is ScaledBy.RESPONSE_TIME else MetricType.AVERAGE_VALUE
+
+
 def metric_label(name: str) -> str:
     """What a trigger is called in a sentence: "response time"; its name if it is not one of
     servedeck's."""

@@ -11,15 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.scaling.replay import (
+from servedeck.serving.scaling.replay import Replay, replay
+from servedeck.serving.scaling.replay_settings import (
     HPA_SCALE_DOWN,
     Assumption,
     PolicyType,
     RecordedMetric,
-    Replay,
     ReplaySettings,
     ScalingPolicy,
-    replay,
 )
 from servedeck.serving.scaling.scaling_metrics import MetricType
 
@@ -208,6 +207,16 @@ def test_the_figures_of_a_replay() -> None:
     assert found.replica_hours == pytest.approx(2.5 / 60)
     assert (found.scale_ups, found.scale_downs, found.scalings) == (1, 1, 2)
     assert found.seconds_at_max == 30.0
+    assert found.seconds_above_target == 15.0  # before 4 replicas share the 40
+
+
+def test_how_much_was_above_the_target() -> None:
+    recorded = record([6000.0, 4000.0, None, math.nan], replicas=[1.0, 2.0, 2.0, 2.0])
+    assert recorded.share_above(5000.0, MetricType.VALUE) == 0.5
+    assert recorded.share_above(5000.0, MetricType.AVERAGE_VALUE) == 0.5
+    assert recorded.share_above(1500.0, MetricType.AVERAGE_VALUE) == 1.0
+    assert record([6000.0]).share_above(5000.0, MetricType.AVERAGE_VALUE) is None
+    assert record([None]).share_above(5000.0, MetricType.VALUE) is None
 
 
 def test_nothing_recorded_is_nothing_replayed() -> None:
