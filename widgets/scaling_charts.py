@@ -32,8 +32,8 @@ _REPLICAS = "Replicas"
 
 
 class ScalingCharts(Container):
-    """Shows two charts in whatever room there is. Of a low one only the replicas are a graph, and
-    the metric is a line with its last value."""
+    """Shows two charts in whatever room there is. In a low one only the replicas are a graph, and
+    the metric is a line with its last value, or nothing."""
 
     DEFAULT_CSS = """
     ScalingCharts {
@@ -43,6 +43,7 @@ class ScalingCharts(Container):
         & > TimeChart { height: 1fr; width: 1fr; }
         &.-beside { layout: horizontal; }
         &.-low > #scaling-metric { height: 1; }
+        &.-lower > #scaling-metric { display: none; }
     }
     """
 
@@ -63,6 +64,7 @@ class ScalingCharts(Container):
         is_beside = size.width >= BESIDE_WIDTH
         self.set_class(is_beside, "-beside")
         self.set_class(not is_beside and size.height < 2 * MIN_SIZE[1], "-low")
+        self.set_class(not is_beside and size.height == MIN_SIZE[1], "-lower")
 
     def show(self, metric: ChartData, replicas: ChartData) -> None:
         """Show other data."""

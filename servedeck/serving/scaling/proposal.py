@@ -145,6 +145,6 @@ def _parse_target(text: str, by: ScaledBy) -> float:
         number = math.nan
     if not 0.001 <= number <= MAX_TARGET:
         if by is ScaledBy.RESPONSE_TIME:
-            raise ValueError("Enter a number of milliseconds, such as 5000.")
-        raise ValueError("Enter a number of waiting requests, such as 10.")
+            raise ValueError("Enter milliseconds, such as 5000.")
+        raise ValueError("Enter a number, such as 10.")
     return number

@@ -32,9 +32,9 @@ def test_a_proposal_is_replayed_with_its_type() -> None:
 @pytest.mark.parametrize(
     ("field", "text", "sentence"),
     [
-        ("target", "fast", "Enter a number of milliseconds, such as 5000."),
-        ("target", "0", "Enter a number of milliseconds, such as 5000."),
-        ("target", "nan", "Enter a number of milliseconds, such as 5000."),
+        ("target", "fast", "Enter milliseconds, such as 5000."),
+        ("target", "0", "Enter milliseconds, such as 5000."),
+        ("target", "nan", "Enter milliseconds, such as 5000."),
         ("min-replicas", "-1", "Enter a whole number from 0 to 10,000."),
         ("min-replicas", "", "Enter a whole number from 0 to 10,000."),
         ("max-replicas", "0", "Enter a whole number from 1 to 10,000."),
@@ -57,7 +57,7 @@ def test_the_sentences_of_several_fields() -> None:
     with pytest.raises(ProposalError) as raised:
         parse_proposal(texts, ScalingProposal(ScaledBy.WAITING_REQUESTS, 1.0))
     assert raised.value.sentences == {
-        ProposalField.TARGET: "Enter a number of waiting requests, such as 10.",
+        ProposalField.TARGET: "Enter a number, such as 10.",
         ProposalField.MAX_REPLICAS: "Enter at least 11, which is Min Replicas.",
     }
 
