@@ -22,12 +22,15 @@ from tui.metrics.feed import (
     describe_failure,
 )
 from tui.ports.metrics_service import MetricsService
+from widgets.chart_data import ChartData
+from widgets.scaling_charts import message_charts, scaling_charts
 
 if TYPE_CHECKING:
     from servedeck.metrics.cluster_metrics import OpenMetrics
 
 REPLAYED_POINTS = 1440
 """Points that are read at most: one a minute of a day."""
+NOT_CONNECTED = "There is no connection to the cluster."
 SLOWEST_REFRESH = 60.0
 """Seconds."""
 
@@ -161,6 +164,22 @@ class ScalingFeed:
         else:
             step = history.grid.step if history is not None else MIN_STEP
             await asyncio.sleep(min(max(step, MIN_STEP), SLOWEST_REFRESH))
+
+
+def feed_charts(
+    feed: ScalingFeed | None,
+    by: ScaledBy,
+    target: float | None,
+    max_replicas: int | None,
+    now: float,
+) -> tuple[ChartData, ChartData]:
+    """What `widgets.scaling_charts.ScalingCharts` shows of a feed: the metric with its target, in
+    ms or requests per replica, and the replicas; or why there is nothing. `now` is a Unix time; no
+    feed is no connection."""
+    if feed is None or feed.history is None or feed.history.by is not by:
+        text = feed.waiting_text if feed is not None else NOT_CONNECTED
+        return message_charts(by, now, text)
+    return scaling_charts(feed.history, target, max_replicas)
 
 
 def replayed_grid(end: float, seconds: float, least: float = MIN_STEP) -> TimeGrid:

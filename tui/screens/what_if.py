@@ -28,7 +28,7 @@ from servedeck.serving.scaling.replay_settings import Assumption, finite
 from servedeck.serving.scaling.scaling_metrics import ScaledBy, metric_label
 from tui.action_tables.action import Action
 from tui.actions import bindings
-from tui.metrics.scaling_feed import ScalingFeed
+from tui.metrics.scaling_feed import NOT_CONNECTED, ScalingFeed
 from tui.screens.base import Overlay
 from tui.screens.what_if_text import assumption_text, recorded_text, replay_text, warning_text
 from widgets.labeled_input import LabeledInput
@@ -187,7 +187,7 @@ class WhatIfScreen(Overlay[ScalingProposal | None]):
     @property
     def _waiting_text(self) -> str:
         if self._feed is None:
-            return "There is no connection to the cluster."
+            return NOT_CONNECTED
         return self._feed.waiting_text
 
     def _show_figures(self, lines: Sequence[Line]) -> None:
