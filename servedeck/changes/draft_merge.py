@@ -7,8 +7,8 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from servedeck.changes.draft import LIST_FIELDS, Draft, DraftRow
-from servedeck.serving.edit.entries import TEMPLATE_FIELDS, Path
+from servedeck.changes.draft import LIST_FIELDS, TRANSFORMER_TEXTS, Draft, DraftRow
+from servedeck.serving.edit.entries import FIELD_GROUPS, TEMPLATE_FIELDS, Path
 from servedeck.serving.spec.mapping.volumes import normalize_path
 
 _INCOMPLETE_WITHOUT = ("source", "read_only")
@@ -55,16 +55,16 @@ def copy_value(source: Draft, target: Draft, path: Path) -> None:
         case ("transformer", "env"):
             target.rows["transformer.env"] = copy.deepcopy(source.rows["transformer.env"])
         case ("transformer",):
-            for part in ("image", "port", "command"):
+            for part in TRANSFORMER_TEXTS:
                 _copy_text(source, target, f"transformer.{part}")
             target.rows["transformer.env"] = copy.deepcopy(source.rows["transformer.env"])
         case ("template", *_):
             for text in {**source.texts, **target.texts}:
                 if text.partition(".")[0] in TEMPLATE_FIELDS:
                     _copy_text(source, target, text)
-        case ("accelerator", *_):
-            _copy_text(source, target, "accelerator")
-            _copy_text(source, target, "accelerator_count")
+        case (name,) if name in FIELD_GROUPS:
+            for one in FIELD_GROUPS[name]:
+                _copy_text(source, target, one)
         case ("settings" | "transformer" as name, part, *_):
             _copy_text(source, target, f"{name}.{part}")
         case (name, *_):

@@ -14,6 +14,8 @@ OBJECTIVES_ANNOTATION = "servedeck.dev/objectives"
 """Targets of a serving: "p95=2s ttft=500ms errors=1%"."""
 ASYNC_LABEL = "servedeck.dev/async-queue-of"
 """Name of the serving, on the objects of its async gateway: they are no serving of their own."""
+ASYNC_SUFFIX = "-async"
+"""What the names of the gateway's Deployment and Service have after that of the serving."""
 ASYNC_SERVICE_LABEL = "servedeck.dev/async-queue-service"
 """On an Ingress that leads to an async gateway: the Service and port in whose place the gateway is,
 "llama.80", so that the Ingress still counts as a route of the serving."""
@@ -25,6 +27,8 @@ HTTP_PORT_NAME = "http"
 TRANSFORMER_PORT_NAME = "transformer"
 DEFAULT_INFERENCE_PORT = 8000
 DEFAULT_TRANSFORMER_PORT = 8080
+DEFAULT_TRANSFORMER_CPU = "100m"
+DEFAULT_TRANSFORMER_MEMORY = "256Mi"
 SERVICE_PORT = 80
 
 MODEL_CACHE_VOLUME = "model-cache"
@@ -35,3 +39,5 @@ SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
 """Default variables of every inference server; the operator can override them."""
 PREDICTOR_URL_ENV = "PREDICTOR_URL"
 """Variable with the inference server's URL, for a transformer."""
+MAX_STARTUP_SECONDS = 24 * 3600
+"""Longest time that servedeck lets a start-up probe allow."""

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from servedeck.serving.conventions import PREDICTOR_URL_ENV
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
-from servedeck.serving.spec import validation
+from servedeck.serving.spec import load_balancing, validation
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.mapping.volumes import normalize_path
 from servedeck.serving.spec.rollouts import ROLLOUTS
+from servedeck.serving.spec.scaling import CHOICES
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 
@@ -107,6 +108,9 @@ rollouts = st.sampled_from(
 )
 
 
+startup_seconds = st.one_of(st.just(0), st.integers(2, 17_280).map(lambda one: one * 5))
+
+
 def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:
     models = st.one_of(
         st.sampled_from(["meta-llama/Llama-3.1-8B-Instruct", "/data/m"]),
@@ -160,6 +164,8 @@ def specs(draw: st.DrawFn) -> ServingSpec:
                 {
                     "image": images,
                     "port": ports.filter(lambda one: one != port),
+                    "cpu": st.sampled_from(["", "100m", "0.5", "2"]),
+                    "memory": st.sampled_from(["", "256Mi", "1Gi"]),
                     "command": commands,
                     "env": env_vars.map(
                         lambda own: [one for one in own if one["name"] != PREDICTOR_URL_ENV]
@@ -168,7 +174,36 @@ def specs(draw: st.DrawFn) -> ServingSpec:
             ),
         )
     )
+    scaling = st.fixed_dictionaries(
+        {
+            "auto_scaling": st.sampled_from(CHOICES),
+            "min_replicas": st.integers(0, 5),
+            "max_replicas": st.integers(5, 20),
+            "scale_in_delay": st.integers(1, 3600),
+            "target_response_time": st.one_of(st.none(), st.integers(1, 60_000)),
+            "target_waiting": st.one_of(st.none(), st.integers(1, 100)),
+        }
+    )
+    balancing = st.fixed_dictionaries(
+        {
+            "load_balancing": st.sampled_from(load_balancing.CHOICES),
+            "load_balancing_header": st.just("X-Session-Id"),
+        }
+    )
+    cooling = st.fixed_dictionaries(
+        {
+            "temperature_policy": st.sampled_from(["off", "on"]),
+            "temperature_threshold": st.integers(60, 100),
+            "temperature_recovery": st.integers(0, 59),
+            "temperature_seconds": st.one_of(st.none(), st.integers(0, 86_400)),
+        }
+    )
     probe = st.one_of(st.none(), st.sampled_from(["", "/health", "/v1/models", "/a?b=c"]))
+    readiness_path, liveness_path = draw(probe), draw(probe)
+    own = TEMPLATES[template]
+    has_endpoint = (own.readiness_path if readiness_path is None else readiness_path) or (
+        own.liveness_path if liveness_path is None else liveness_path
+    )
     raw: dict[str, Any] = {
         "name": draw(labels()),
         "namespace": draw(labels()),
@@ -195,8 +230,12 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "rollout": draw(rollouts),
         "env": draw(env_vars),
         "transformer": transformer,
-        "readiness_path": draw(probe),
-        "liveness_path": draw(probe),
+        "readiness_path": readiness_path,
+        "liveness_path": liveness_path,
+        "startup_seconds": draw(startup_seconds) if has_endpoint else None,
+        **draw(scaling),
+        **draw(balancing),
+        **draw(cooling),
     }
     return ServingSpec.model_validate(raw)
 

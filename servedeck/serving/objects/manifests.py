@@ -1,4 +1,5 @@
-"""The Kubernetes objects of a new serving: Deployment, Service and, if there is a host, the route.
+"""The Kubernetes objects of a new serving: Deployment, Service, the route if there is a host, and
+those of auto scaling and load balancing.
 
 They hold only the fields that servedeck manages: server-side apply does not change the others.
 """
@@ -28,13 +29,10 @@ from servedeck.serving.conventions import (
 from servedeck.serving.objects import routes
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.mapping.json_values import JsonObject
-from servedeck.serving.spec.mapping.probes import startup_probe_path
+from servedeck.serving.spec.mapping.probes import progress_deadline_seconds, startup_probe_path
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
 
-PROGRESS_DEADLINE_SECONDS = 3600
-"""Startup and a long image pull; with the Deployment's default of 10 minutes the rollout of a model
-that is still loading would fail."""
 _SURROGATE_PAIR_PATTERN = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})")
 """An escaped backslash, or the surrogate pair of one character."""
 
@@ -74,7 +72,13 @@ def build_manifests(
     """Objects of a new serving, in the order to apply them. Each has a namespace if the spec has
     one. The route is omitted if the platform has no host."""
     platform = platform or PlatformSettings()
-    objects = ServingObjects(_build_deployment(spec, platform), [build_service(spec)])
+    route = build_route(spec, platform)
+    objects = ServingObjects(
+        _build_deployment(spec, platform),
+        [build_service(spec)],
+        [route] if route else [],
+        engines=platform.engines,
+    )
     for one in FIELDS.values():
         one.access.write(objects, None, spec)
     pod = objects.writable_pod_spec
@@ -82,11 +86,8 @@ def build_manifests(
     body = objects.deployment["spec"]
     body["template"]["spec"] = _ordered(pod, _POD_KEYS)
     if startup_probe_path(spec):
-        body["progressDeadlineSeconds"] = PROGRESS_DEADLINE_SECONDS
-    built = objects.all
-    if route := build_route(spec, platform):
-        built.append(route)
-    return built
+        body["progressDeadlineSeconds"] = progress_deadline_seconds(spec)
+    return objects.all
 
 
 def build_route(
