@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from servedeck.changes.edit.guarded_writes import WriteState, write_guarded
+from servedeck.changes.edit.guarded_writes import WriteOutcome, WriteState, write_guarded
 from servedeck.changes.operations.operation import Outcome
 from servedeck.changes.traffic_split.plan import (
     TrafficAction,
@@ -12,6 +12,7 @@ from servedeck.changes.traffic_split.plan import (
 )
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.rejection import RejectionReason
 from servedeck.serving.text import one_line, sanitize
 
 
@@ -34,7 +35,7 @@ async def run_traffic(connection: Connection, plan: TrafficPlan) -> TrafficResul
             case WriteState.WRITTEN:
                 written.append(ref)
                 continue
-            case WriteState.CHANGED:
+            case WriteState.CHANGED | WriteState.REJECTED if _is_changed(found):
                 outcome = Outcome.OUTDATED
                 text = f"{ref} was changed by somebody else meanwhile, so it was not written."
             case WriteState.UNKNOWN:
@@ -46,6 +47,14 @@ async def run_traffic(connection: Connection, plan: TrafficPlan) -> TrafficResul
                 text = f"{ref} was not written: {why}"
         return TrafficResult(options, outcome, _with_written(text, written))
     return TrafficResult(options, Outcome.DONE, done_sentence(plan))
+
+
+def _is_changed(found: WriteOutcome) -> bool:
+    """Whether somebody else has changed the route since the plan was made, whose dry run had no
+    conflict with another manager."""
+    if found.state is WriteState.CHANGED:
+        return True
+    return found.rejection is not None and found.rejection.reason is RejectionReason.CONFLICT
 
 
 def _with_written(text: str, written: list[ObjectRef]) -> str:

@@ -51,7 +51,7 @@ async def plan_traffic(connection: Connection, options: TrafficOptions) -> Traff
             f"choose a serving of namespace {options.namespace}."
         )
     elif not state.live.objects:
-        blocked = await _describe_missing(connection, options)
+        blocked = await describe_missing(connection, options.namespace, options.serving)
     else:
         blocked = _find_block(options, state)
     if blocked:
@@ -67,12 +67,12 @@ async def plan_traffic(connection: Connection, options: TrafficOptions) -> Traff
     return await _with_previews(connection, replace(plan, changes=tuple(changes)), other)
 
 
-async def _describe_missing(connection: Connection, options: TrafficOptions) -> str:
-    namespace, name = options.namespace, options.serving
+async def describe_missing(connection: Connection, namespace: str, name: str) -> str:
+    """That there is no such serving, one sentence, sanitized."""
     text = f"There is no Deployment {name} in namespace {namespace}"
     if kind := await find_other_kind(connection, namespace, name):
         text += f"; the {kind} of that name is read-only here"
-    return f"{text}."
+    return one_line(sanitize(f"{text}."))
 
 
 def weight_problem(weight: int | None) -> str:

@@ -25,7 +25,6 @@ from servedeck.serving.spec.mapping.json_values import (
     as_list,
     as_mapping,
     as_str,
-    child_list,
     mappings,
 )
 from servedeck.serving.text import one_line, sanitize
@@ -265,8 +264,8 @@ def set_weight(
 def remove_backend(
     route: JsonObject, indexes: Collection[int], main: str, other: str
 ) -> JsonObject:
-    """The route with these rules sending to Service `main` alone, without a weight, as one backend
-    needs none."""
+    """The route with these rules not sending to Service `other` any more. Service `main` needs no
+    weight where it is left alone."""
     route = copy.deepcopy(route)
     kind = as_str(route.get("kind"))
     for backends in _backend_lists(route, indexes):
@@ -277,8 +276,8 @@ def remove_backend(
         ]
         if any(isinstance(one, dict) and _name(kind, one, route) == main for one in left):
             backends[:] = left
-            for one in left:
-                one.pop("weight", None)
+            if len(left) == 1:
+                left[0].pop("weight", None)
     return route
 
 
@@ -298,8 +297,10 @@ def _backend_lists(route: JsonObject, indexes: Collection[int]) -> Iterator[list
     if kind not in WEIGHTED_KINDS:
         return
     for index, rule in enumerate(as_list(as_mapping(route, "spec").get(_RULES[kind]))):
-        if index in indexes and isinstance(rule, dict):
-            yield child_list(rule, _BACKENDS[kind])
+        if index not in indexes or not isinstance(rule, dict):
+            continue
+        if isinstance(found := rule.get(_BACKENDS[kind]), list):
+            yield found
 
 
 def _name(kind: str, entry: Mapping[str, Any], route: Mapping[str, Any]) -> str:
