@@ -18,6 +18,7 @@ from tui.action_tables.queue_actions import QUEUE_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
 from tui.action_tables.task_actions import TASK_ACTIONS
 from tui.action_tables.task_dialog_actions import TASK_DIALOG_ACTIONS
+from tui.action_tables.traffic_actions import TRAFFIC_ACTIONS
 
 SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
@@ -60,6 +61,9 @@ SCOPE_TITLES: Mapping[str, str] = {
     "concurrency": "Concurrency of an async queue",
     "test_request": "Test request",
     "queue_on": "Turn an async queue on",
+    "traffic": "Traffic of an endpoint",
+    "traffic_weight": "Weight of a traffic split",
+    "traffic_plan": "Change of a traffic split",
     "pick": "Picker",
     "pick_pods": "Picker of Pods",
     "table": "List navigation",
@@ -78,6 +82,7 @@ ACTIONS: tuple[Action, ...] = (
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
     *QUEUE_ACTIONS,
+    *TRAFFIC_ACTIONS,
     *SHARED_ACTIONS,
 )
 

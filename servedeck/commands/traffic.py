@@ -12,8 +12,13 @@ from typing import Any
 from servedeck.changes.operations.operation import Outcome
 from servedeck.changes.platform_settings import complete_settings
 from servedeck.changes.traffic_split.execution import describe_action, run_traffic
-from servedeck.changes.traffic_split.plan import TrafficAction, TrafficOptions, TrafficPlan
-from servedeck.changes.traffic_split.planning import describe_missing, plan_traffic, weight_problem
+from servedeck.changes.traffic_split.plan import (
+    TrafficAction,
+    TrafficOptions,
+    TrafficPlan,
+    weight_problem,
+)
+from servedeck.changes.traffic_split.planning import describe_missing, plan_traffic
 from servedeck.changes.traffic_split.state import read_state
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection

@@ -96,3 +96,20 @@ class TrafficResult:
     outcome: Outcome
     message: str
     """What happened, in sentences."""
+
+
+def weight_problem(weight: int | None) -> str:
+    """Why a weight cannot be one, one sentence; "" if it can."""
+    if weight is None:
+        return f"Say how many percent of the requests the other serving gets, 0 to {TOTAL_WEIGHT}."
+    if not 0 <= weight <= TOTAL_WEIGHT:
+        return f"The weight is a percentage from 0 to {TOTAL_WEIGHT}, not {weight:,}."
+    return ""
+
+
+def first_weight_problem(weight: int | None, other: str) -> str:
+    """The same for a serving that gets no share yet: with 0 it would be in the route for
+    nothing."""
+    if weight == 0:
+        return f"Start with 1 percent or more: with 0, {other} would get no request."
+    return ""

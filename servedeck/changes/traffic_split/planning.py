@@ -12,6 +12,8 @@ from servedeck.changes.traffic_split.plan import (
     TrafficAction,
     TrafficOptions,
     TrafficPlan,
+    first_weight_problem,
+    weight_problem,
 )
 from servedeck.changes.traffic_split.sentences import (
     list_differences,
@@ -73,15 +75,6 @@ async def describe_missing(connection: Connection, namespace: str, name: str) ->
     if kind := await find_other_kind(connection, namespace, name):
         text += f"; the {kind} of that name is read-only here"
     return one_line(sanitize(f"{text}."))
-
-
-def weight_problem(weight: int | None) -> str:
-    """Why a weight cannot be one, one sentence; "" if it can."""
-    if weight is None:
-        return f"Say how many percent of the requests the other serving gets, 0 to {TOTAL_WEIGHT}."
-    if not 0 <= weight <= TOTAL_WEIGHT:
-        return f"The weight is a percentage from 0 to {TOTAL_WEIGHT}, not {weight:,}."
-    return ""
 
 
 # -- what is in the way ---------------------------------------------------------------------------
@@ -153,8 +146,8 @@ def _split_problem(options: TrafficOptions, state: TrafficState) -> str:
             f"The requests are divided with {others[0]} already; abort that first, then send a "
             f"share to {other.name}."
         )
-    if not state.is_split and options.weight == 0:
-        return f"Start with 1 percent or more: with 0, {other.name} would get no request."
+    if not state.is_split and (problem := first_weight_problem(options.weight, other.name)):
+        return problem
     # The present weight may be that of a change that was interrupted between two routes.
     if len(state.weights) > 1 and options.weight not in state.weights:
         shown = ", ".join(map(format_percentage, state.weights))
