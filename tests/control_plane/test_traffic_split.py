@@ -434,7 +434,9 @@ async def test_who_may_not_list_routes_is_told_so(endpoint: Endpoint) -> None:
     await endpoint.create()
     rules = [one for one in rules_of("viewer") if "httproutes" not in one["resources"]]
     grant_role(endpoint.plane, endpoint.namespace, "nobody", rules)
-    async with open_connection(endpoint.plane, user="nobody", namespace=endpoint.namespace) as clerk:
+    async with open_connection(
+        endpoint.plane, user="nobody", namespace=endpoint.namespace
+    ) as clerk:
         endpoint.connection = clerk
         plan = await endpoint.plan_split(10)
     assert "may not be listed" in plan.blocked

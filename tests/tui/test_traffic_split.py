@@ -68,20 +68,17 @@ async def run_traffic(
 ) -> AsyncIterator[TrafficDriver]:
     service = options.pop("service", None) or FakeTrafficService()
     source = fakes.FakeSource().add_views(
-        fakes.serving(KEY.name), fakes.serving(OTHER), fakes.serving("bge", "search")
+        fakes.serving(KEY.name), fakes.serving(OTHER), fakes.serving("bge", "team-b")
     )
     app = make_app(source, traffic_service=service, **options)
     async with app.run_test(size=size) as pilot:
         await wait_for_text(pilot, KEY.name)
-        app.servings.table.select(str(KEY))
         await pilot.press("enter")
         await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
         page = app.screen
         assert isinstance(page, ServingScreen)
         driver = TrafficDriver(pilot, service)
-        if page.key != KEY:
-            await pilot.press("right_square_bracket")
-            await wait_for(pilot, lambda: page.key == KEY, "the serving")
+        assert page.key == KEY
         yield driver
 
 
@@ -342,4 +339,6 @@ async def test_it_fits_a_small_terminal(size: tuple[int, int]) -> None:
     async with run_traffic(size) as driver:
         driver.service.routes = [http_route((KEY.name, 90), (OTHER, 10))]
         await driver.open("Share", "90 %")
+        [line] = [one for one in driver.text.splitlines() if "Share" in one]
+        assert line.split() == ["Share", "90", "%", "10", "%"], "both sides are on the screen"
         assert all(len(one) <= size[0] for one in driver.text.splitlines())
