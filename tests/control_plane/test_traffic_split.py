@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +24,11 @@ from servedeck.serving.objects.async_routes import add_async_rules, has_async_ru
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.objects.traffic_split import read_rules
 from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.page import open_page
+from tests.control_plane.test_app import running_app
 from tests.control_plane.test_deploy import grant_role, make_spec, open_connection
 from tests.control_plane.test_roles import rules_of, run_apply
+from tui.traffic_service import ClusterTrafficService
 
 KINDS = [RouteKind.HTTP_ROUTE, RouteKind.VIRTUAL_SERVICE]
 PATHS = {
@@ -440,3 +444,33 @@ async def test_who_may_not_list_routes_is_told_so(endpoint: Endpoint) -> None:
         endpoint.connection = clerk
         plan = await endpoint.plan_split(10)
     assert "may not be listed" in plan.blocked
+
+
+# -- from the dashboard ---------------------------------------------------------------------------
+
+
+async def test_it_is_split_from_the_page_and_follows_what_others_do(
+    endpoint: Endpoint, kubeconfig: Path
+) -> None:
+    await endpoint.create()
+    async with running_app(kubeconfig, endpoint.namespace, (120, 40)) as driver:
+        driver.app.traffic_service = ClusterTrafficService(lambda: driver.live.connection)
+        await open_page(driver, "llama", "Ready")
+        await driver.pilot.press("K")
+        await driver.wait_for_screen(lambda text: "llama 100 %" in text, "the endpoint")
+        await driver.pilot.press("w")
+        await driver.wait_for_screen(lambda text: "Send a share to" in text, "the servings")
+        await driver.pilot.press("enter")
+        await driver.wait_for_screen(lambda text: "Percent of the requests" in text, "the weight")
+        await driver.pilot.press(*"20", "enter")
+        await driver.wait_for_screen(lambda text: "Restarts no Pods." in text, "the plan")
+        assert endpoint.shares() == ["llama 100 %"]
+        await driver.pilot.press("y")
+        await driver.wait_for_screen(
+            lambda text: "llama-2 gets 20 % of the requests" in text and "80 %" in text, "the share"
+        )
+        assert endpoint.shares() == ["llama 80 %, llama-2 20 %"]
+        rules = endpoint.rules()
+        rules[0]["backendRefs"][0]["weight"], rules[0]["backendRefs"][1]["weight"] = 55, 45
+        endpoint.patch_rules(rules)
+        await driver.wait_for_screen(lambda text: "45 %" in text, "what somebody else wrote")
