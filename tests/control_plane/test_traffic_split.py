@@ -327,6 +327,28 @@ async def test_a_route_that_was_changed_since_is_not_overwritten(
     assert endpoint.shares() == ["llama 100 %"] and endpoint.rules() == [rule]
 
 
+async def test_what_was_interrupted_between_two_routes_is_ended(endpoint: Endpoint) -> None:
+    await endpoint.create()
+    second = endpoint.route()
+    second["metadata"] = {"name": "second", "labels": second["metadata"]["labels"]}
+    endpoint.plane.create(PATHS[endpoint.kind].format(endpoint.namespace), second)
+    await endpoint.do(await endpoint.plan_split(10, force=True))
+    plan = await endpoint.plan_split(30)
+    assert len(plan.changes) == 2
+    path = endpoint.path("second")
+    spec = {"hostnames": ["other.example.com"]}
+    endpoint.plane.request("PATCH", f"{path}?fieldManager=kubectl-edit", {"spec": spec})
+    result = await endpoint.run(plan)
+    assert result.outcome is Outcome.OUTDATED
+    assert result.message.endswith("Written before: HTTPRoute llama; do it again for the rest.")
+    assert endpoint.shares() == ["llama 70 %, llama-2 30 %"]
+    assert endpoint.shares("second") == ["llama 90 %, llama-2 10 %"]
+    plan = await endpoint.do(await endpoint.plan_split(30))
+    assert [one.write.ref.name for one in plan.changes] == ["second"]
+    assert endpoint.shares("second") == ["llama 70 %, llama-2 30 %"]
+    assert endpoint.route("second")["spec"]["hostnames"] == ["other.example.com"]
+
+
 async def test_a_status_that_was_written_since_is_no_change(endpoint: Endpoint) -> None:
     await endpoint.create()
     plan = await endpoint.plan_split(10)
