@@ -190,6 +190,20 @@ async def test_figures_of_both_are_beside_each_other_and_their_source_is_closed(
         await wait_for(driver.pilot, lambda: not metrics.open_now, "the end of the reading")
 
 
+async def test_figures_of_who_has_no_share_any_more_are_not_read() -> None:
+    metrics = FakeMetricsService()
+    async with run_traffic(metrics_service=metrics) as driver:
+        metrics.servings = driver.app.source  # type: ignore[assignment]
+        driver.service.routes = [http_route((KEY.name, 90), (OTHER, 10))]
+        await driver.open("10 %")
+        await wait_for(driver.pilot, lambda: len(metrics.open_now) == 2, "both sources")
+        await driver.press("X")
+        await driver.wait_for_text("y Abort split")
+        await driver.press("y")
+        await driver.wait_for_screen(TrafficSplitScreen)
+        await wait_for(driver.pilot, lambda: len(metrics.open_now) == 1, "the end of the other's")
+
+
 async def test_why_there_are_no_figures_is_said() -> None:
     metrics = FakeMetricsService()
     metrics.error = "No Prometheus was found."

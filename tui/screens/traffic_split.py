@@ -35,6 +35,7 @@ from tui.screens.planned_change import marked
 from tui.screens.scrolling import scroll_by_key
 from tui.screens.traffic_plan import TrafficPlanDialog
 from tui.screens.traffic_weight import FIRST_WEIGHT, TrafficWeightDialog
+from tui.workers import Worker
 from widgets.styled_line import Line
 from widgets.text_view import Paragraph, StatusLine, TextView
 
@@ -74,6 +75,7 @@ class TrafficSplitScreen(Overlay[None]):
         """Of the last change."""
         self._figures: dict[str, LiveFigures] = {}
         """By the name of the serving, while they are followed."""
+        self._figure_workers: dict[str, Worker[None]] = {}
         self._watches: dict[ObjectQuery, ObjectWatch] = {}
 
     def compose_body(self) -> ComposeResult:
@@ -137,12 +139,17 @@ class TrafficSplitScreen(Overlay[None]):
             if watch is not None:
                 self._watches[query] = watch
         service = self.app_context.metrics_service
+        names = {one.name for one in self._sides}
+        for name in [one for one in self._figures if one not in names]:
+            del self._figures[name]
+            self._figure_workers.pop(name).cancel()
         for side in self._sides:
             if service is None or not side.is_serving or side.name in self._figures:
                 continue
             key = NamespacedName(state.namespace, side.name)
             figures = self._figures[side.name] = LiveFigures(service, key, self._update)
-            self.start_worker(figures.follow(), f"figures {side.name}")
+            worker = self.start_worker(figures.follow(), f"figures {side.name}")
+            self._figure_workers[side.name] = worker
 
     def _on_route_change(self) -> None:
         if self.is_attached:
@@ -247,7 +254,7 @@ class TrafficSplitScreen(Overlay[None]):
             return "All requests go to the serving itself; send a share to another one first."
         return ""
 
-    async def do_weight(self) -> None:
+    def do_weight(self) -> None:
         state = self._state
         assert state is not None
         if state.other is None:
