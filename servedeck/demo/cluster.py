@@ -20,7 +20,6 @@ from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.errors import DemoError
 from servedeck.demo.prometheus.api import PrometheusApi
-from servedeck.demo.prometheus.query_engine import QueryEngine
 from servedeck.demo.resources import CONFIGMAPS
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
 from servedeck.demo.scenario.async_gateways import CALLED_SERVINGS, viewer_rules
@@ -105,9 +104,9 @@ class DemoCluster:
         self.store = ObjectStore(self.clock, seed=self._seed)
         self.controllers = ControllerManager(self.store, self.clock, self._seed)
         self.scenario = Scenario(self.store, self.clock, self.controllers, self._seed)
-        kubelet, replicas = self.controllers.kubelet, self.controllers.replica_history
-        engine = QueryEngine(kubelet.history, replicas, self.clock)
-        runtime = NodeRuntime(kubelet, self.clock, PrometheusApi(engine))
+        prometheus = PrometheusApi(self.controllers.query_engine)
+        runtime = NodeRuntime(self.controllers.kubelet, self.clock, prometheus)
+        self.controllers.metric_sources.proxy = runtime.proxy
         viewer = access.viewer(more_rules=viewer_rules())
         users = [access.admin(), viewer, access.namespace_admin("chat"), *self._more_users]
         callers = CALLED_SERVINGS if self._live else {}
@@ -149,6 +148,7 @@ class DemoCluster:
                     await self._saver
             if self._server is not None:
                 await self._server.stop()
+            await self.controllers.metric_sources.close()
             await self._gateways.close()
             self.save()
         except OSError as failure:

@@ -12,19 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from servedeck.demo import event_messages
 from servedeck.demo.api.defaults import set_defaults
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.controllers.base import condition_is_true
 from servedeck.demo.resources import DEPLOYMENTS, NODES, PODS, SECRETS
-from servedeck.demo.scenario import async_gateways, cluster_objects, serving_objects
+from servedeck.demo.scenario import async_gateways, cluster_objects, scaling, serving_objects
 from servedeck.demo.scenario.cluster_objects import TOKEN_SECRET
 from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IMAGE, DemoServing
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.failure_simulation import FailureCause
-from servedeck.demo.workloads.traffic import LoadPeak
+from servedeck.demo.workloads.request_load import LoadPeak
 
 Edit = Callable[[Json], None]
 _DAY_SECONDS = 86_400.0
@@ -83,14 +82,14 @@ class Scenario:
             create(resource, obj)
         for serving in SERVINGS:
             clock.call_at(
-                now - serving.age_days * _DAY_SECONDS, partial(self._create_serving, serving)
+                now - serving.age_days * _DAY_SECONDS, partial(self._create_serving, serving, now)
             )
         self._schedule_past(now)
         clock.run_until(now)
         self._store_generations()
 
-    def _create_serving(self, serving: DemoServing) -> None:
-        for resource, obj in serving_objects.objects_of(serving):
+    def _create_serving(self, serving: DemoServing, now: float) -> None:
+        for resource, obj in serving_objects.objects_of(serving, now):
             if serving.key == ("chat", "exaone-40-32b") and resource is DEPLOYMENTS:
                 obj["spec"]["replicas"] = 2
             if serving.key == ("research", "llama-32-3b") and resource is DEPLOYMENTS:
@@ -123,6 +122,10 @@ class Scenario:
         for key in async_gateways.ASYNC_SERVINGS:
             turned_on = async_gateways.HOURS_AGO * _HOUR_SECONDS
             ago(turned_on, partial(async_gateways.turn_on, self._store, key))
+        for serving in SERVINGS:
+            if serving.key in scaling.SCALED_SERVINGS:
+                create = partial(self._store.create, *scaling.scaled_object(serving))
+                ago(scaling.SECONDS_AGO, create)
         ago(2400, lambda: edit(exaone, _set_replicas(3)))
         ago(2100, lambda: edit(("research", "llama-32-3b"), _set_replicas(3)))
 
@@ -208,7 +211,12 @@ class Scenario:
                 (420, 520),
             ),
             Incident("the token of npu-lab", self._toggle_token, (420, 640), (240, 300)),
-            Incident("the load of chat", self._rescale, (150, 260), (80, 110)),
+            Incident(
+                "the load of chat",
+                lambda _: self._raise_load(("chat", "llama-31-8b")),
+                (780, 1080),
+                (80, 110),
+            ),
             Incident(
                 "the evening serving",
                 lambda _: toggle(("agents", "gpt-oss-20b"), _set_replicas(1), _set_replicas(0)),
@@ -277,20 +285,10 @@ class Scenario:
         self._store.delete(SECRETS, *place)
         return self._rollout_restart(key)
 
-    def _rescale(self, rng: random.Random) -> bool:
-        """Changes the replicas, as KEDA's autoscaler would."""
-        key = ("chat", "llama-31-8b")
-        if not self._unchanged_by_others(key):
-            return False
-        have = self._store.get(DEPLOYMENTS, *key)["spec"]["replicas"]
-        size = rng.choice([n for n in (2, 3, 4) if n != have])
-        reason = "external metric s0-prometheus(&LabelSelector{...}) above target"
-        if size < have:
-            reason = "All metrics below target"
-        self._edit_deployment(key, _set_replicas(size))
-        self._controllers.recorder.record(
-            self._store.get(DEPLOYMENTS, *key), event_messages.RESCALED, size=size, reason=reason
-        )
+    def _raise_load(self, key: Key) -> bool:
+        """More requests for a few minutes, so that the serving scales."""
+        peak = LoadPeak(self._clock.time() + 5, 360.0, more=0.6, slow=0.5, failed=0.01)
+        self._controllers.traffic.add_peak("/".join(key), peak)
         return True
 
     def _rollout_restart(self, key: Key) -> bool:

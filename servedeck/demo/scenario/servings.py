@@ -41,6 +41,8 @@ class DemoServing:
     uses_hf_token: bool = False
     requests_per_second: float = 1.0
     description: str = ""
+    load_swing: str = ""
+    """How often the load rises and falls again, from the opening of the demo on: "10m"."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     managed: bool = True
     rollout: str = "maxSurge 25%, maxUnavailable 25%"
@@ -110,7 +112,7 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "npu-lab", "exaone-35-78b", "furiosa-ai/EXAONE-3.5-7.8B-Instruct", 6.6, "furiosa-llm",
         image=FURIOSA_IMAGE, resource=NPU, replicas=2, memory="100Gi", cpu="10", requests_per_second=1.9,
-        description="First serving on RNGD",
+        annotations={failure_simulation.SLOWDOWN_ANNOTATION: "0.16"}, load_swing="12m", description="First serving on RNGD",
     ),
     DemoServing(
         "npu-lab", "llama-31-8b", "furiosa-ai/Llama-3.1-8B-Instruct", 0.008, "furiosa-llm",

@@ -156,9 +156,7 @@ class ContainerWorker:
             started=started,
             server=config,
             plan=plan,
-            traffic_share=container.services.traffic.new_share(
-                pod.serving, pod.requests_per_second
-            ),
+            traffic_share=container.services.traffic.new_share(pod.serving, pod.load),
             device=pod.accelerator,
             device_memory=memory,
         )
