@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from servedeck import __version__
+from servedeck.cli_controller_parser import add_controller_command
 from servedeck.cli_tasks_parser import add_tasks_command
 
 
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_port_forward_command(commands)
     _add_demo_command(commands)
     _add_gateway_command(commands)
+    add_controller_command(commands, _add_common_flags)
     return parser
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from servedeck.cluster.rejection import Rejection
     from servedeck.config import Settings
     from servedeck.serving.objects.import_objects import ImportedServing
-    from servedeck.serving.objects.routes import PlatformSettings, RouteKind
+    from servedeck.serving.objects.routes import PlatformSettings
     from servedeck.serving.spec.mapping.json_values import JsonObject
     from servedeck.serving.spec.spec import ServingSpec
     from tui.ports.change_service import Inventory
@@ -73,14 +73,14 @@ class ClusterChangeService:
         self._cached_connection: Connection | None = None
         """The connection that the two attributes below were read from."""
         self._access: AccessChecker | None = None
-        self._route_kinds: frozenset[RouteKind] | None = None
+        self._api_groups: frozenset[str] | None = None
 
     def _require_connection(self) -> Connection:
         connection = self._connection()
         if connection is None:
             raise ConnectionLostError("Not connected to the API server yet; retrying.")
         if connection is not self._cached_connection:
-            self._cached_connection, self._access, self._route_kinds = (
+            self._cached_connection, self._access, self._api_groups = (
                 connection,
                 AccessChecker(connection),
                 None,
@@ -163,19 +163,20 @@ class ClusterChangeService:
 
     @property
     def platform(self) -> PlatformSettings:
-        from servedeck.changes.platform_settings import build_platform_settings
+        from servedeck.changes.platform_settings import build_platform_settings, route_kinds
 
-        known = self._route_kinds or frozenset()
-        return build_platform_settings(self._settings(), lambda kind: kind in known)
+        groups = self._api_groups or frozenset()
+        known = route_kinds(groups)
+        return build_platform_settings(self._settings(), lambda kind: kind in known, groups)
 
     async def _discover_platform(self) -> PlatformSettings:
-        from servedeck.changes.platform_settings import discover_route_kinds
+        from servedeck.changes.platform_settings import discover_api_groups
 
         connection = self._require_connection()
-        if self._route_kinds is None:
-            found = await discover_route_kinds(connection)
+        if self._api_groups is None:
+            found = await discover_api_groups(connection)
             if connection is self._cached_connection:
-                self._route_kinds = found
+                self._api_groups = found
         return self.platform
 
     # -- a new serving --------------------------------------------------------------------------
@@ -233,7 +234,7 @@ class ClusterChangeService:
         self, key: NamespacedName, *, from_cache: bool = False
     ) -> ImportedServing:
         from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects
-        from servedeck.serving.objects import import_objects
+        from servedeck.cluster.prometheus_services import service_url
 
         connection = self._require_connection()
         live = await fetch_live_objects(connection, key.namespace, key.name, from_cache=from_cache)
@@ -241,7 +242,7 @@ class ClusterChangeService:
             raise ServingNotFoundError(
                 f"Deployment {key.name} no longer exists in namespace {key.namespace}."
             )
-        return import_objects.import_objects(live.objects)
+        return live.import_serving(service_url(self._settings().prometheus_service))
 
     # -- edits of existing servings ---------------------------------------------------------------
 

@@ -26,6 +26,7 @@ _ACTION_DISPLAY = {
     PreviewAction.CREATE: ("+", "ready", "create"),
     PreviewAction.CHANGE: ("~", "pending", "change"),
     PreviewAction.UNCHANGED: ("=", "muted", "keep unchanged:"),
+    PreviewAction.DELETE: ("-", "error", "delete"),
 }
 
 

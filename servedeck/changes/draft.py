@@ -12,7 +12,9 @@ from servedeck.serving.spec.env_file import contains_secret, looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.rollouts import default_rollout
-from servedeck.serving.spec.spec import ServingSpec, parse_spec
+from servedeck.serving.spec.scaling import SCALING_FIELDS
+from servedeck.serving.spec.spec import FIELDS, ServingSpec, parse_spec
+from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
 from servedeck.serving.spec.types import EnvVar
 
@@ -32,6 +34,7 @@ VALUE_UNCHANGED = "as it was read"
 EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
 _TEMPLATE_DEFAULTS = ("image", "accelerator")
 """Common fields for which a template has a default."""
+_FIELDS_WHILE_ON = (*SCALING_FIELDS, *TEMPERATURE_FIELDS)
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
 """Fields that hold rows, each with an empty row."""
 
@@ -194,7 +197,9 @@ class Draft:
         empty, and a probe path that the template sets is what it sets."""
         draft = cls.from_spec(spec)
         for name in OPTIONAL_FIELDS:
-            draft.texts.setdefault(name, "")
+            # Of a setting that is off, what it has when it is turned on.
+            default = FIELDS[name].default if name in _FIELDS_WHILE_ON else ""
+            draft.texts.setdefault(name, format_value(default))
         draft.texts["readiness_path"] = spec.effective_readiness_path
         draft.texts["liveness_path"] = spec.effective_liveness_path
         return draft

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from servedeck.changes.draft import LIST_FIELDS, Draft, DraftRow
-from servedeck.serving.edit.entries import TEMPLATE_FIELDS, Path
+from servedeck.serving.edit.entries import FIELD_GROUPS, TEMPLATE_FIELDS, Path
 from servedeck.serving.spec.mapping.volumes import normalize_path
 
 _INCOMPLETE_WITHOUT = ("source", "read_only")
@@ -62,9 +62,9 @@ def copy_value(source: Draft, target: Draft, path: Path) -> None:
             for text in {**source.texts, **target.texts}:
                 if text.partition(".")[0] in TEMPLATE_FIELDS:
                     _copy_text(source, target, text)
-        case ("accelerator", *_):
-            _copy_text(source, target, "accelerator")
-            _copy_text(source, target, "accelerator_count")
+        case (name,) if name in FIELD_GROUPS:
+            for one in FIELD_GROUPS[name]:
+                _copy_text(source, target, one)
         case ("settings" | "transformer" as name, part, *_):
             _copy_text(source, target, f"{name}.{part}")
         case (name, *_):

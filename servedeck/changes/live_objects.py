@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from servedeck.changes.platform_settings import discover_route_kinds
+from servedeck.changes.platform_settings import discover_api_groups
 from servedeck.cluster import resources
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import Resource
+from servedeck.serving.conventions import ASYNC_LABEL
+from servedeck.serving.objects.async_routes import async_gateway_name
 from servedeck.serving.objects.backends import route_backends
+from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.missing_objects import RelatedObjects
+from servedeck.serving.objects.owners import find_controller, scales_deployment
+from servedeck.serving.objects.traffic_policies import is_policy_of
+from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
 
 _ROUTE_RESOURCES = (
@@ -23,6 +29,9 @@ _ROUTE_RESOURCES = (
     resources.VIRTUAL_SERVICE,
     resources.INGRESS,
 )
+_SCALER_RESOURCES = (resources.SCALED_OBJECT, resources.HORIZONTAL_POD_AUTOSCALER)
+_POLICY_RESOURCES = (resources.DESTINATION_RULE, resources.BACKEND_TRAFFIC_POLICY)
+_LISTED = (resources.SERVICE, *_ROUTE_RESOURCES, *_SCALER_RESOURCES, *_POLICY_RESOURCES)
 
 
 class ServingNotFoundError(ClusterError):
@@ -32,9 +41,16 @@ class ServingNotFoundError(ClusterError):
 @dataclass(frozen=True, slots=True)
 class LiveObjects:
     objects: list[JsonObject] = field(default_factory=list)
-    """Deployment, Services and routes, as decoded JSON; [] without a Deployment. Of each kind, that
-    of the serving's name is first."""
+    """Deployment, Services, routes, autoscalers and policies, as decoded JSON; [] without a
+    Deployment. Of each kind, that of the serving's name is first."""
     related: RelatedObjects = field(default_factory=RelatedObjects)
+    engines: Engines = field(default_factory=Engines)
+    """What the cluster has that acts on settings; the address of Prometheus is not looked up."""
+
+    def import_serving(self, prometheus_url: str = "") -> ImportedServing:
+        """The serving that they are. `prometheus_url` is where Pods reach Prometheus, if that is
+        known."""
+        return import_objects(self.objects, replace(self.engines, prometheus_url=prometheus_url))
 
 
 class _Listing(NamedTuple):
@@ -49,44 +65,83 @@ async def fetch_live_objects(
     connection: Connection, namespace: str, name: str, *, from_cache: bool = False
 ) -> LiveObjects:
     """The Deployment, the Services that select its Pods, and the routes of its namespace to
-    these Services, or to a Service of the serving's name that does not exist; all are requested at
-    the same time.
+    these Services, or to a Service of the serving's name that does not exist; its autoscalers, and
+    the policies of its Services and routes. All are requested at the same time.
 
-    With `from_cache`, Services and routes are those of the API server's watch cache, which may be
-    a moment behind: for a caller that watches them from then on. Without it, each list waits until
-    the cache has caught up, 50 to 100 ms on a cluster where other objects change all the time.
+    With `from_cache`, all but the Deployment are those of the API server's watch cache, which may
+    be a moment behind: for a caller that watches them from then on. Without it, each list waits
+    until the cache has caught up, 50 to 100 ms on a cluster where other objects change all the
+    time.
 
     Of a kind that may not be listed, the object of the serving's name is read, if that is allowed.
     Raises ClusterError if the Deployment cannot be read.
     """
     lists = (
-        _list_objects(connection, one, namespace, name, from_cache=from_cache)
-        for one in (resources.SERVICE, *_ROUTE_RESOURCES)
+        _list_objects(connection, one, namespace, name, from_cache=from_cache) for one in _LISTED
     )
-    deployment, found, *route_lists = await asyncio.gather(
-        _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name)), *lists
+    deployment, gateway, groups, *found = await asyncio.gather(
+        _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name)),
+        _find_gateway(connection, namespace, name),
+        discover_api_groups(connection),
+        *lists,
     )
     if deployment is None:
         return LiveObjects()
-    unlisted: set[str] = set()
-    others: list[JsonObject] = []
-    if not found.complete:
-        unlisted.add("Service")
-    services = [one for one in found.objects if _selects_pods(one, deployment)]
-    others += [one for one in found.objects if _name(one) == name and one not in services]
+    listings = dict(zip((one.kind for one in _LISTED), found, strict=True))
+    services = [one for one in listings["Service"].objects if _selects_pods(one, deployment)]
+    others = _others(listings["Service"], name, services)
     # Routes to a Service that is to be created again are the serving's.
     service_names = {_name(one) for one in services} | ({name} if not others else set())
     routes: list[JsonObject] = []
-    for resource, found in zip(_ROUTE_RESOURCES, route_lists, strict=True):
-        if not found.complete:
-            unlisted.add(resource.kind)
-        own = [one for one in found.objects if _routes_to(one, namespace, service_names)]
+    for resource in _ROUTE_RESOURCES:
+        listing = listings[resource.kind]
+        own = [one for one in listing.objects if _routes_to(one, namespace, service_names)]
         routes += own
-        others += [one for one in found.objects if _name(one) == name and one not in own]
+        others += _others(listing, name, own)
+    settings = [
+        *(
+            one
+            for resource in _SCALER_RESOURCES
+            for one in listings[resource.kind].objects
+            # KEDA makes a HorizontalPodAutoscaler of a ScaledObject.
+            if scales_deployment(one, deployment) and find_controller(one) is None
+        ),
+        *(
+            one
+            for resource in _POLICY_RESOURCES
+            for one in listings[resource.kind].objects
+            if is_policy_of(one, namespace, service_names, routes)
+        ),
+    ]
+    groups_by_kind = {one.kind: one.group for one in _LISTED}
+    unlisted = {
+        kind
+        for kind, listing in listings.items()
+        # The API server also forbids what does not exist.
+        if not listing.complete and (groups_by_kind[kind] in groups or not groups_by_kind[kind])
+    }
     return LiveObjects(
-        [deployment, *services, *routes],
-        RelatedObjects(frozenset(await _existing_kinds(connection, unlisted)), tuple(others)),
+        [deployment, *services, *routes, *settings],
+        RelatedObjects(frozenset(unlisted), tuple(others)),
+        Engines(groups, has_async_gateway=gateway),
     )
+
+
+def _others(listing: _Listing, name: str, own: Collection[JsonObject]) -> list[JsonObject]:
+    """The objects of the serving's name that are not its own."""
+    return [one for one in listing.objects if _name(one) == name and one not in own]
+
+
+async def _find_gateway(connection: Connection, namespace: str, name: str) -> bool:
+    """Whether the serving has an async gateway, as far as that may be read."""
+    ref = _ref(resources.DEPLOYMENT, namespace, async_gateway_name(name))
+    try:
+        found = await _get_object(connection, ref)
+    except ApiError as error:
+        if error.code != 403:
+            raise
+        return False
+    return as_mapping(found, "metadata", "labels").get(ASYNC_LABEL) == name
 
 
 async def find_other_kind(connection: Connection, namespace: str, name: str) -> str:
@@ -109,14 +164,6 @@ def _routes_to(route: JsonObject, namespace: str, services: Collection[object]) 
     return any(
         one.namespace == namespace and one.service in services for one in route_backends(route)
     )
-
-
-async def _existing_kinds(connection: Connection, kinds: set[str]) -> set[str]:
-    """Those of `kinds` that the cluster has: the API server also forbids what does not exist."""
-    routes = {one.kind for one in _ROUTE_RESOURCES}
-    if not kinds & routes:
-        return kinds
-    return kinds - (routes - await discover_route_kinds(connection))
 
 
 async def _list_objects(

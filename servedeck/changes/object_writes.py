@@ -7,12 +7,19 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from servedeck.cluster import apply
-from servedeck.cluster.apply import ApplyResult, ObjectRef, Preview, PreviewAction
+from servedeck.cluster.apply import (
+    AppliedObject,
+    ApplyResult,
+    ObjectRef,
+    Preview,
+    PreviewAction,
+)
+from servedeck.cluster.deletion import delete_object, preview_deletion
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.rejection import Rejection, RejectionReason
+from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.cluster.rejection import Rejection, RejectionReason, rejection_from_error
 from servedeck.serving.conventions import FIELD_MANAGER
-from servedeck.serving.objects.change import ObjectChange
+from servedeck.serving.objects.change import ObjectChange, ObjectKey
 from servedeck.serving.objects.diff import MISSING
 from servedeck.serving.objects.field_changes import FieldConflict, foreign_conflict
 from servedeck.serving.objects.managed_fields import (
@@ -45,6 +52,13 @@ class ObjectWrite:
     """Why it cannot be sent."""
     live: JsonObject | None = None
     """The object as it was read; None if it is to be created."""
+    deletes: bool = False
+    """Whether the object is deleted; the body is None then."""
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether there is anything to send."""
+        return self.body is not None or self.deletes
 
 
 def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrite]:
@@ -62,6 +76,8 @@ def plan_writes(change: ObjectChange, *, force: bool = False) -> list[ObjectWrit
         ref = ObjectRef.from_manifest(changed)
         if at >= len(change.live):
             found.append(ObjectWrite(ref, changed))
+        elif ObjectKey.of(changed) in change.removed:
+            found.append(ObjectWrite(ref, None, live=change.live[at], deletes=True))
         else:
             found.append(_plan_write(ref, change.live[at], changed, force))
     return found
@@ -118,6 +134,8 @@ async def preview_writes(
     for one in writes:
         if one.rejection is not None:
             found.append(Preview(one.ref, None, one.rejection))
+        elif one.deletes and one.live is not None:
+            found.append(await preview_deletion(connection, one.ref, one.live))
         elif one.body is None:
             found.append(Preview(one.ref, PreviewAction.UNCHANGED))
         else:
@@ -140,7 +158,33 @@ async def apply_writes(
         if one.body is not None and result.rejection is None:
             sent = await _send(connection, one, one.body, send)
             result = replace(sent, applied=(*result.applied, *sent.applied))
+        elif one.deletes and one.live is not None and result.rejection is None:
+            deleted = await _delete(connection, one.ref, one.live)
+            result = replace(deleted, applied=(*result.applied, *deleted.applied))
     return result
+
+
+async def _delete(connection: Connection, ref: ObjectRef, live: JsonObject) -> ApplyResult:
+    """Delete the object as it was read; one whose status alone changed meanwhile, too."""
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            await delete_object(connection, ref, live)
+        except ApiError as error:
+            if error.code == 404:
+                break
+            if error.code != 409:
+                return ApplyResult((), rejection_from_error(error), ref)
+        except ClusterError as error:
+            return ApplyResult((), rejection_from_error(error), ref)
+        else:
+            break
+        current = await connection.get_json(ref.path)
+        if find_changes_since(live, current):
+            message = f"{ref} was changed by somebody else at the same time; apply the file again."
+            return ApplyResult((), Rejection(RejectionReason.CONFLICT, message), ref)
+        live = current
+    uid = as_str(as_mapping(live, "metadata").get("uid"))
+    return ApplyResult((AppliedObject(ref, uid, created=False),))
 
 
 async def _send(

@@ -13,6 +13,15 @@ from servedeck.changes.object_writes import ObjectWrite, plan_writes, preview_wr
 from servedeck.changes.pod_admission import check_pod_admission
 from servedeck.changes.rollout_forecast import forecast_rollout
 from servedeck.changes.service_checks import find_service_issues
+from servedeck.changes.setting_checks import (
+    check_capacity,
+    check_settings,
+    check_temperature,
+    complete_engines,
+    deleted_objects,
+    rejected_settings,
+    setting_of,
+)
 from servedeck.cluster import apply
 from servedeck.cluster.apply import ExistingObject, ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
@@ -24,12 +33,13 @@ from servedeck.serving.edit.restart_forecast import RestartForecast, restarts_po
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.change import ObjectChange, change_objects, resolve_open_fields
-from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, Severity, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject
+from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.volumes import OtherMounts
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.types import EnvVar, KeyRef
@@ -100,12 +110,23 @@ async def make_plan(
     overridable: list[Issue] = []
     change: ObjectChange | None = None
     if existing is None:
+        engines = await complete_engines(
+            connection, ServingObjects({}, engines=platform.engines), spec
+        )
+        platform = replace(platform, engines=engines)
         objects = manifests.build_manifests(spec, platform)
         writes = [ObjectWrite(ObjectRef.from_manifest(one), one) for one in objects]
-        own_problems = validation.validate(spec)
+        built = import_objects(objects, engines).objects
+        own_problems = [
+            *validation.validate(spec),
+            *check_settings(built, None, spec),
+            *await check_temperature(connection, None, spec),
+        ]
     else:
         related_objects = related or RelatedObjects()
         wanted = resolve_open_fields(existing, spec)
+        engines = await complete_engines(connection, existing.objects, wanted)
+        existing = replace(existing, objects=replace(existing.objects, engines=engines))
         change = change_objects(
             existing,
             wanted,
@@ -120,7 +141,16 @@ async def make_plan(
         )
         overridable = errors(found)
         found = [_as_warning(one) for one in found] if force else found
-        own_problems = [*new_issues(existing.spec, wanted, existing.mounts), *change.issues, *found]
+        settings = check_settings(
+            existing.objects, existing.spec, wanted, related_objects.unlisted_kinds
+        )
+        own_problems = [
+            *new_issues(existing.spec, wanted, existing.mounts),
+            *settings,
+            *await check_temperature(connection, existing.spec, wanted),
+            *change.issues,
+            *found,
+        ]
         unknown += change.unchecked
     problems = [*own_problems]
     if platform.issue and create_missing:
@@ -141,6 +171,9 @@ async def make_plan(
             previewed = [one for one in writes if one.ref not in places]
             previews = await preview_writes(connection, previewed, force=force)
         else:
+            if change is not None:
+                created = [one.body for one in writes if one.live is None and one.body]
+                problems += await _taken_settings(connection, created)
             previews = await preview_writes(connection, writes, force=force)
             forbidden = _forbidden_creations(writes, previews)
             problems += [warning("", message) for message in forbidden.values()]
@@ -148,7 +181,10 @@ async def make_plan(
             previews = tuple(one for one in previews if one.ref not in forbidden)
         warned = dict.fromkeys(text for one in previews for text in one.warnings)
         problems += [warning("", text) for text in warned]
-        rejections = [one.rejection for one in previews if one.rejection]
+        problems += [*rejected_settings(previews), *deleted_objects(previews)]
+        rejections = [
+            one.rejection for one in previews if one.rejection and not setting_of(one.ref.kind)
+        ]
         # Without a change no Pod is created, so a full quota does not matter.
         changing = any(one.action is not PreviewAction.UNCHANGED for one in previews)
         if not rejections and spec.replicas and changing:
@@ -165,6 +201,7 @@ async def make_plan(
         missing, unchecked = await _find_missing_references(connection, spec, present)
         problems += missing
         unknown += unchecked
+    problems += check_capacity(spec, inventory)
     forecast = None
     if change is not None:
         forecast = await forecast_rollout(connection, change, previews, inventory)
@@ -195,6 +232,7 @@ def _forbidden_creations(
         f"{preview.rejection.message}"
         for write, preview in zip(writes, previews, strict=True)
         if write.live is None
+        and not setting_of(write.ref.kind)
         and preview.rejection is not None
         and preview.rejection.reason is RejectionReason.PERMISSION
     }
@@ -238,6 +276,19 @@ def _pvc_issues(
         volume = spec.volumes[int(row)]
         is_present = present is not None and volume in present.volumes
         yield _as_warning(one) if is_present else one
+
+
+async def _taken_settings(connection: Connection, created: Sequence[JsonObject]) -> list[Issue]:
+    """Objects of settings that are to be created, and whose name another one has."""
+    wanted = [one for one in created if setting_of(one["kind"])]
+    return [
+        error(
+            setting_of(one.ref.kind),
+            f"{one.ref} exists already and is for something else, so it is not overwritten; "
+            "delete it, or give it another name.",
+        )
+        for one in await apply.find_existing(connection, wanted)
+    ]
 
 
 def _already_exists_message(existing: ExistingObject) -> str:

@@ -3,21 +3,25 @@ the cluster has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
+from servedeck.cluster.prometheus_services import service_url
 from servedeck.cluster.resources import CONFIG_MAP
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
+from servedeck.serving.spec.mapping.engines import Engines
 
 
 def build_platform_settings(
-    settings: Settings, is_available: Callable[[RouteKind], bool]
+    settings: Settings,
+    is_available: Callable[[RouteKind], bool],
+    api_groups: Collection[str] = (),
 ) -> PlatformSettings:
     """The platform of new servings. `is_available` returns whether the cluster has a kind of route;
     if the settings name none, the first available one is used: HTTPRoute, VirtualService,
-    Ingress."""
+    Ingress. `api_groups` are those of the API server."""
     known = [kind for kind in RouteKind if is_available(kind)]
     route = RouteKind(settings.route) if settings.route else next(iter(known), RouteKind.INGRESS)
     return PlatformSettings(
@@ -27,6 +31,9 @@ def build_platform_settings(
         ingress_class=settings.ingress_class,
         tls_secret=settings.tls_secret,
         model_cache=settings.model_cache,
+        engines=Engines(
+            frozenset(api_groups), prometheus_url=service_url(settings.prometheus_service)
+        ),
     )
 
 
@@ -38,15 +45,14 @@ async def discover_api_groups(connection: Connection) -> frozenset[str]:
     return frozenset(str(group.get("name")) for group in groups if isinstance(group, dict))
 
 
-async def discover_route_kinds(connection: Connection) -> frozenset[RouteKind]:
-    """Kinds of route that the API server has."""
-    names = await discover_api_groups(connection)
-    route_kinds_by_group = {
+def route_kinds(api_groups: Collection[str]) -> frozenset[RouteKind]:
+    """Kinds of route that an API server with these groups has."""
+    kinds_by_group = {
         "gateway.networking.k8s.io": RouteKind.HTTP_ROUTE,
         "networking.istio.io": RouteKind.VIRTUAL_SERVICE,
         "networking.k8s.io": RouteKind.INGRESS,
     }
-    return frozenset(kind for group, kind in route_kinds_by_group.items() if group in names)
+    return frozenset(kind for group, kind in kinds_by_group.items() if group in api_groups)
 
 
 async def complete_settings(connection: Connection, settings: Settings) -> Settings:
@@ -72,5 +78,5 @@ async def load_platform_settings(connection: Connection, settings: Settings) -> 
     """The platform of new servings: settings, completed by the cluster's ConfigMap if it may be
     read. Raises ClusterError if the server cannot be reached."""
     settings = await complete_settings(connection, settings)
-    kinds = await discover_route_kinds(connection)
-    return build_platform_settings(settings, kinds.__contains__)
+    groups = await discover_api_groups(connection)
+    return build_platform_settings(settings, route_kinds(groups).__contains__, groups)

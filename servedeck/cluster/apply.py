@@ -73,6 +73,7 @@ class PreviewAction(StrEnum):
     CREATE = "create"
     CHANGE = "change"
     UNCHANGED = "unchanged"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True)

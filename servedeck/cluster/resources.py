@@ -41,8 +41,12 @@ class Resource:
         return f"{self.collection_path(namespace, version)}/{quote(name, safe='')}"
 
 
+BACKEND_TRAFFIC_POLICY = Resource(
+    "BackendTrafficPolicy", "backendtrafficpolicies", "gateway.envoyproxy.io", "v1alpha1"
+)
 CONFIG_MAP = Resource("ConfigMap", "configmaps", "", "v1")
 DEPLOYMENT = Resource("Deployment", "deployments", "apps", "v1")
+DESTINATION_RULE = Resource("DestinationRule", "destinationrules", "networking.istio.io", "v1")
 EVENT = Resource("Event", "events", "", "v1")
 HORIZONTAL_POD_AUTOSCALER = Resource(
     "HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"
@@ -78,8 +82,10 @@ READONLY_WORKLOADS = (STATEFUL_SET, LEADER_WORKER_SET, INFERENCE_SERVICE, POD)
 RESOURCES_BY_KIND = {
     resource.kind: resource
     for resource in (
+        BACKEND_TRAFFIC_POLICY,
         CONFIG_MAP,
         DEPLOYMENT,
+        DESTINATION_RULE,
         EVENT,
         HORIZONTAL_POD_AUTOSCALER,
         HTTP_ROUTE,

@@ -36,7 +36,6 @@ from servedeck.commands.plan_text import (
     write_issue,
     write_rest,
 )
-from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.change import resolve_open_fields
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
@@ -90,7 +89,7 @@ async def _validate_one(connection: Connection, spec: ServingSpec, stderr: LineW
     if errors(found) or _leaves_port_open(spec):
         live = await fetch_live_objects(connection, spec.namespace, spec.name)
         if live.objects:
-            existing = import_objects.import_objects(live.objects)
+            existing = live.import_serving()
             wanted = resolve_open_fields(existing, spec)
             found = new_issues(existing.spec, wanted, existing.mounts)
     if not errors(found):
@@ -122,7 +121,7 @@ async def _apply_one(
         spec,
         platform,
         inventory,
-        existing=import_objects.import_objects(live.objects) if live.objects else None,
+        existing=live.import_serving() if live.objects else None,
         related=live.related,
         force=force,
     )

@@ -23,7 +23,6 @@ from servedeck.commands.arguments import (
     require_single_namespace,
 )
 from servedeck.commands.output import write_lines
-from servedeck.serving.objects import import_objects
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.export_text import export_text
 from servedeck.serving.objects.routes import PlatformSettings
@@ -53,7 +52,7 @@ async def export_serving(
         if kind := await find_other_kind(connection, namespace, name):
             missing += f"; the {kind} of that name is read-only here and is not exported"
         raise ServingNotFoundError(f"{missing}.")
-    read = import_objects.import_objects(live.objects)
+    read = live.import_serving()
     change = change_objects(read, read.spec, platform, live.related)
     created = change.changed[len(change.live) :]
     return ExportedServing(

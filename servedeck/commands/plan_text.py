@@ -107,6 +107,7 @@ def action_text(preview: Preview) -> str:
         PreviewAction.CREATE: "created",
         PreviewAction.CHANGE: "configured",
         PreviewAction.UNCHANGED: "unchanged",
+        PreviewAction.DELETE: "deleted",
     }
     return words[preview.action or PreviewAction.UNCHANGED]
 

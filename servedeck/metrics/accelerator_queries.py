@@ -17,11 +17,14 @@ from servedeck.metrics.target import MetricsTarget
 from servedeck.promql.expressions import (
     Aggregation,
     AggregationOperator,
+    Binary,
     Call,
     Expression,
     Matcher,
+    Number,
     Selector,
     first_of,
+    label_replace,
 )
 
 AcceleratorFact = Literal["use", "memory", "temperature", "power"]
@@ -111,6 +114,34 @@ def accelerator_lines(
         found = first_of(alternatives)
         if found is not None:
             yield GraphLine(line.label, found)
+
+
+def pod_temperatures(max_age: float, namespace: str = "") -> Expression:
+    """The temperature in °C of the hottest accelerator of each Pod, by the labels `namespace` and
+    `pod`: of one namespace, or of all. Values that are older than `max_age` seconds are left out:
+    Prometheus goes on giving the last one for five minutes."""
+    alternatives: list[Expression] = []
+    for reading in _LINES["temperature"][0].readings:
+        exported = _recent(reading, "exported_", namespace, (), max_age)
+        for label in ("namespace", "pod"):
+            exported = label_replace(exported, label, "$1", f"exported_{label}", "(.+)")
+        unnamed = (Matcher("exported_pod", "=", ""),)
+        alternatives += [exported, _recent(reading, "", namespace, unnamed, max_age)]
+    found = first_of(alternatives)
+    assert found is not None, "there are readings of temperatures"
+    return Aggregation("max", found, ("namespace", "pod"))
+
+
+def _recent(
+    reading: _Reading, prefix: str, namespace: str, more: tuple[Matcher, ...], max_age: float
+) -> Expression:
+    """The values of all Pods, or of those of a namespace."""
+    where = [Matcher(f"{prefix}namespace", "=", namespace)] if namespace else []
+    selector = Selector(
+        reading.name, (Matcher(f"{prefix}pod", "!=", ""), *where, *more, *reading.matchers)
+    )
+    oldest = Binary("-", Call("time", ()), Number(max_age))
+    return Binary("and", selector, Binary(">=", Call("timestamp", (selector,)), oldest))
 
 
 def _of_pods(

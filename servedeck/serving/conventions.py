@@ -14,6 +14,8 @@ OBJECTIVES_ANNOTATION = "servedeck.dev/objectives"
 """Targets of a serving: "p95=2s ttft=500ms errors=1%"."""
 ASYNC_LABEL = "servedeck.dev/async-queue-of"
 """Name of the serving, on the objects of its async gateway: they are no serving of their own."""
+ASYNC_SUFFIX = "-async"
+"""What the names of the gateway's Deployment and Service have after that of the serving."""
 ASYNC_SERVICE_LABEL = "servedeck.dev/async-queue-service"
 """On an Ingress that leads to an async gateway: the Service and port in whose place the gateway is,
 "llama.80", so that the Ingress still counts as a route of the serving."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from servedeck.serving.client_examples import port_forward_command
+from servedeck.serving.conventions import ASYNC_SUFFIX
 from servedeck.serving.objects import detection
-from servedeck.serving.objects.async_routes import ASYNC_SUFFIX
 from servedeck.serving.objects.backends import replaced_service
 from servedeck.serving.objects.records import (
     HTTPRoute,

@@ -101,7 +101,8 @@ class CountedConnection:
         return getattr(self._connection, name)
 
     async def get_json(self, path: str, params: Any = ()) -> Any:
-        if "/" not in (plural := path.partition("/namespaces/chat/")[2]):
+        plural = path.partition("/namespaces/chat/")[2]
+        if plural and "/" not in plural:
             self.list_versions[plural] = dict(params).get("resourceVersion", "")
         return await self._connection.get_json(path, params)
 
@@ -114,7 +115,8 @@ async def test_services_and_routes_are_as_new_as_asked_for(
     await fetch_live_objects(
         cast("Connection", counted), "chat", "llama-33-70b", from_cache=from_cache
     )
-    plurals = ("services", "httproutes", "virtualservices", "ingresses")
+    plurals = ("services", "httproutes", "virtualservices", "ingresses", "scaledobjects")
+    plurals += ("horizontalpodautoscalers", "destinationrules", "backendtrafficpolicies")
     assert counted.list_versions == dict.fromkeys(plurals, version)
 
 

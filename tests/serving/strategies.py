@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from servedeck.serving.conventions import PREDICTOR_URL_ENV
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
-from servedeck.serving.spec import validation
+from servedeck.serving.spec import load_balancing, validation
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.mapping.volumes import normalize_path
 from servedeck.serving.spec.rollouts import ROLLOUTS
+from servedeck.serving.spec.scaling import CHOICES
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 
@@ -168,6 +169,30 @@ def specs(draw: st.DrawFn) -> ServingSpec:
             ),
         )
     )
+    scaling = st.fixed_dictionaries(
+        {
+            "auto_scaling": st.sampled_from(CHOICES),
+            "min_replicas": st.integers(0, 5),
+            "max_replicas": st.integers(5, 20),
+            "scale_in_delay": st.integers(1, 3600),
+            "target_response_time": st.one_of(st.none(), st.integers(1, 60_000)),
+            "target_waiting": st.one_of(st.none(), st.integers(1, 100)),
+        }
+    )
+    balancing = st.fixed_dictionaries(
+        {
+            "load_balancing": st.sampled_from(load_balancing.CHOICES),
+            "load_balancing_header": st.just("X-Session-Id"),
+        }
+    )
+    cooling = st.fixed_dictionaries(
+        {
+            "temperature_policy": st.sampled_from(["off", "on"]),
+            "temperature_threshold": st.integers(60, 100),
+            "temperature_recovery": st.integers(0, 59),
+            "temperature_seconds": st.one_of(st.none(), st.integers(0, 86_400)),
+        }
+    )
     probe = st.one_of(st.none(), st.sampled_from(["", "/health", "/v1/models", "/a?b=c"]))
     raw: dict[str, Any] = {
         "name": draw(labels()),
@@ -197,6 +222,9 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "transformer": transformer,
         "readiness_path": draw(probe),
         "liveness_path": draw(probe),
+        **draw(scaling),
+        **draw(balancing),
+        **draw(cooling),
     }
     return ServingSpec.model_validate(raw)
 

@@ -26,8 +26,8 @@ from servedeck.serving.objects.async_routes import (
     has_async_rules,
 )
 from servedeck.serving.objects.backends import route_backends
-from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.missing_objects import request_ports
+from servedeck.serving.objects.routes import RouteKind
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -60,7 +60,7 @@ class AsyncQueueState:
     @property
     def routes(self) -> list[JsonObject]:
         """The routes that lead to the serving."""
-        return [one for one in self.live.objects if one.get("kind") not in _NO_ROUTES]
+        return [one for one in self.live.objects if one.get("kind") in tuple(RouteKind)]
 
     @property
     def secret(self) -> JsonObject | None:
@@ -121,7 +121,7 @@ class AsyncQueueState:
         after its Deployment; it is deleted before the tasks are accounted for, and the Deployment
         after that."""
         name = async_gateway_name(self.serving)
-        return any(ref.name == name and ref.kind in _NO_ROUTES for ref in self.own)
+        return any(ref.name == name and ref.kind in _ADDRESS_KINDS for ref in self.own)
 
     @property
     def not_available(self) -> str:
@@ -146,7 +146,7 @@ class AsyncQueueState:
         return is_ours and labels.get(ASYNC_LABEL) == self.serving
 
 
-_NO_ROUTES = (DEPLOYMENT.kind, SERVICE.kind)
+_ADDRESS_KINDS = (DEPLOYMENT.kind, SERVICE.kind)
 
 
 async def read_state(connection: Connection, namespace: str, serving: str) -> AsyncQueueState:
@@ -221,7 +221,7 @@ def why_not_available(gateway: Mapping[str, Any]) -> str:
 def find_target(state: AsyncQueueState) -> str:
     """name:port of the Service that the gateway delivers to: the one that routes lead to, else one
     for requests to the model; "" without one."""
-    imported = import_objects(state.live.objects)
+    imported = state.live.import_serving()
     services = {
         as_str(as_mapping(one, "metadata").get("name")): one for one in imported.objects.services
     }

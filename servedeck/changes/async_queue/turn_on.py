@@ -28,6 +28,7 @@ from servedeck.changes.object_writes import ObjectWrite, plan_writes
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
+from servedeck.serving.conventions import ASYNC_SUFFIX
 from servedeck.serving.objects.async_gateway import (
     VALKEY_PASSWORD_KEY,
     AsyncPlatform,
@@ -36,7 +37,6 @@ from servedeck.serving.objects.async_gateway import (
     read_other_settings,
 )
 from servedeck.serving.objects.async_routes import (
-    ASYNC_SUFFIX,
     add_async_rules,
     find_public_path,
     has_async_rules,

@@ -27,7 +27,7 @@ from servedeck.serving.edit.restart_forecast import (
     RestartForecast,
 )
 from servedeck.serving.objects.change import ObjectChange, object_uid
-from servedeck.serving.objects.import_objects import ImportedServing, import_objects
+from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.owners import (
     Owner,
@@ -171,11 +171,14 @@ class EditPlan:
         return bool(before) and (self.replaces_pods or after < before)
 
 
-async def begin_edit(connection: Connection, namespace: str, name: str) -> Edit:
-    """An edit of the serving as it is now, that changes nothing. Raises ServingNotFoundError and
-    other ClusterErrors."""
+async def begin_edit(
+    connection: Connection, namespace: str, name: str, *, prometheus_url: str = ""
+) -> Edit:
+    """An edit of the serving as it is now, that changes nothing. `prometheus_url` is where Pods
+    reach Prometheus, if the settings say it. Raises ServingNotFoundError and other
+    ClusterErrors."""
     live = await _fetch(connection, namespace, name)
-    base = import_objects(live.objects)
+    base = live.import_serving(prometheus_url)
     return Edit(base, base.spec)
 
 
@@ -201,7 +204,8 @@ async def plan_edit(
                 f"Deployment {spec.namespace}/{spec.name} was deleted and created again since the "
                 "edit began; begin again."
             )
-        current, related = import_objects(live.objects), live.related
+        url = edit.base.objects.engines.prometheus_url
+        current, related = live.import_serving(url), live.related
     merge = merge_fields(spec, edit.wanted, current.spec, edit.choices)
     uid = object_uid(current.objects.deployment)
     change_plan = await make_plan(
@@ -227,7 +231,8 @@ async def plan_edit(
     issues = [*change_plan.issues]
     if fields and owner is not None:
         issues.append(warning("", owner.revert_warning))
-    if replicas_owner is not None:
+    is_same_scaler = current.spec.auto_scaling == merge.spec.auto_scaling
+    if replicas_owner is not None and is_same_scaler:
         issues.append(_replicas_issue(replicas_owner, current.spec.replicas, merge.spec.replicas))
     issues += [warning("replicas", sentence) for sentence in unchecked]
     return EditPlan(

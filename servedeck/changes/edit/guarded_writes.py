@@ -1,5 +1,5 @@
-"""Writing an object of an edit once: only if it is still as it was read, and with an answer to
-whether it was written when the connection is lost."""
+"""Writing, creating or deleting an object of an edit once: only if it is still as it was read, and
+with an answer to whether it was written when the connection is lost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from servedeck.changes.object_writes import ObjectWrite
 from servedeck.cluster import apply
+from servedeck.cluster.deletion import delete_object
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import (
     ApiError,
@@ -97,6 +98,100 @@ async def write_guarded(
             body = move_to_version(live, body, current)
         live = current
     return WriteOutcome(WriteState.REJECTED, rejection=rejection)
+
+
+async def create_guarded(connection: Connection, write: ObjectWrite) -> WriteOutcome:
+    """Create an object, once; CHANGED if one of its name is there by now."""
+    body = write.body
+    assert body is not None
+    try:
+        if await _read(connection, write) is not None:
+            return WriteOutcome(WriteState.CHANGED)
+        sent = await apply.send_object(connection, body)
+        return WriteOutcome(WriteState.WRITTEN, sent.json())
+    except ApiError as error:
+        if not error.may_be_executed:
+            return WriteOutcome(WriteState.REJECTED, rejection=rejection_from_api_error(error))
+        text = str(error)
+    except _LOST as error:
+        text = str(error)
+    except ClusterError as error:  # it was never sent
+        return WriteOutcome(WriteState.NOT_WRITTEN, error=str(error))
+    for pause in _PAUSES:
+        await asyncio.sleep(pause)
+        try:
+            if (found := await _read(connection, write)) is not None:
+                return WriteOutcome(WriteState.WRITTEN, found, error=text)
+        except (ClusterError, TimeoutError):
+            continue
+    return WriteOutcome(WriteState.UNKNOWN, error=text)
+
+
+async def delete_guarded(connection: Connection, write: ObjectWrite) -> WriteOutcome:
+    """Delete an object as it was read, of any status; one that is gone counts as deleted."""
+    live = write.live
+    assert live is not None
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            await delete_object(connection, write.ref, live)
+            return WriteOutcome(WriteState.WRITTEN)
+        except ApiError as error:
+            if error.code == 404:
+                return WriteOutcome(WriteState.WRITTEN)
+            if error.may_be_executed:
+                return await _read_deletion(connection, write, live, str(error))
+            if error.code != 409:
+                return WriteOutcome(WriteState.REJECTED, rejection=rejection_from_api_error(error))
+        except _LOST as error:
+            return await _read_deletion(connection, write, live, str(error))
+        except ClusterError as error:
+            return WriteOutcome(WriteState.NOT_WRITTEN, error=str(error))
+        try:
+            current = await _read(connection, write)
+        except ClusterError as error:
+            return WriteOutcome(WriteState.NOT_WRITTEN, error=str(error))
+        if current is None or _is_deleted(current, live):
+            return WriteOutcome(WriteState.WRITTEN)
+        if find_changes_since(live, current):
+            return WriteOutcome(WriteState.CHANGED)
+        live = current
+    message = f"{write.ref} changes too often to be deleted; try again."
+    return WriteOutcome(WriteState.NOT_WRITTEN, error=message)
+
+
+async def _read_deletion(
+    connection: Connection, write: ObjectWrite, live: JsonObject, error: str
+) -> WriteOutcome:
+    """What became of a deletion whose answer was lost."""
+    for pause in _PAUSES:
+        await asyncio.sleep(pause)
+        try:
+            current = await _read(connection, write)
+        except (ClusterError, TimeoutError):
+            continue
+        if current is None or _is_deleted(current, live):
+            return WriteOutcome(WriteState.WRITTEN, error=error)
+        if _version(current) != _version(live):
+            return WriteOutcome(WriteState.NOT_WRITTEN, error=error)
+    return WriteOutcome(WriteState.UNKNOWN, error=error, version=_version(live))
+
+
+async def _read(connection: Connection, write: ObjectWrite) -> JsonObject | None:
+    """The object now; None if there is none."""
+    try:
+        return await connection.get_json(write.ref.path)
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+
+
+def _is_deleted(current: JsonObject, live: JsonObject) -> bool:
+    """Whether the object waits for its finalizers, or another one has its name."""
+    metadata = as_mapping(current, "metadata")
+    return bool(metadata.get("deletionTimestamp")) or metadata.get("uid") != as_mapping(
+        live, "metadata"
+    ).get("uid")
 
 
 def _describe(error: ClusterError, write: ObjectWrite) -> str:

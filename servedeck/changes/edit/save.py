@@ -8,7 +8,13 @@ from itertools import dropwhile
 from typing import NamedTuple
 
 from servedeck.changes.edit.edit import Edit, EditPlan, begin_edit, plan_edit
-from servedeck.changes.edit.guarded_writes import WriteOutcome, WriteState, write_guarded
+from servedeck.changes.edit.guarded_writes import (
+    WriteOutcome,
+    WriteState,
+    create_guarded,
+    delete_guarded,
+    write_guarded,
+)
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.object_writes import ObjectWrite
@@ -116,12 +122,19 @@ async def save_edit(
         return await _plan_again(connection, plan, inventory, (), force=force)
     applied: list[ObjectRef] = []
     deployment, lost = current[0], ""
-    for write, live, changed in zip(
-        plan.change_plan.writes, current, plan.change.changed, strict=True
+    for at, (write, changed) in enumerate(
+        zip(plan.change_plan.writes, plan.change.changed, strict=True)
     ):
-        if write.body is None:
+        if not write.is_sent:
             continue
-        outcome = await write_guarded(connection, _as_of(write, live), changed, force=force)
+        if write.live is None:
+            outcome = await create_guarded(connection, write)
+        elif write.deletes:
+            outcome = await delete_guarded(connection, replace(write, live=current[at]))
+        else:
+            outcome = await write_guarded(
+                connection, _as_of(write, current[at]), changed, force=force
+            )
         if outcome.state is WriteState.CHANGED:
             return await _plan_again(connection, plan, inventory, tuple(applied), force=force)
         if outcome.state is not WriteState.WRITTEN:
@@ -149,7 +162,7 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
     if again.is_unchanged:
         # Nothing is left to change in the fields, but what another object gets follows from them.
         unsent = _find_unsent(result, again)
-        sent = [one.ref for one in result.plan.change_plan.writes if one.body is not None]
+        sent = [one.ref for one in result.plan.change_plan.writes if one.is_sent]
         applied = tuple(one for one in sent if one not in unsent)
         if not unsent:
             return replace(
@@ -198,10 +211,12 @@ def _find_unsent(result: SaveResult, again: EditPlan) -> tuple[ObjectRef, ...]:
     found: list[ObjectRef] = []
     writes = zip(plan.change_plan.writes, plan.change.changed, strict=True)
     for write, changed in dropwhile(lambda one: one[0].ref != lost.ref, writes):
-        if write.body is None or write.ref == lost.ref:
+        if not write.is_sent or write.ref == lost.ref:
             continue
         current = _find_current(again, write.ref)
-        if current is None or write.live is None or not has_change(write.live, changed, current):
+        if current is None or (
+            write.live is not None and not has_change(write.live, changed, current)
+        ):
             found.append(write.ref)
     return tuple(found)
 

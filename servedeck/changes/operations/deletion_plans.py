@@ -17,7 +17,7 @@ from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.resources import SERVICE
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, SERVING_LABEL
 from servedeck.serving.objects.backends import route_backends
-from servedeck.serving.objects.owners import find_controller, scales_deployment
+from servedeck.serving.objects.owners import find_controller
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
@@ -32,32 +32,22 @@ from servedeck.serving.text import format_count, one_line, sanitize
 def plan_serving_deletion(
     operation: Operation,
     objects: Sequence[JsonObject],
-    autoscalers: Sequence[JsonObject],
     *,
     gateway: str = "",
 ) -> OperationPlan:
-    """Delete the Deployment, the first of `objects`, and those of its Services, routes and
-    autoscalers that servedeck made for it alone; all others stay. `gateway` is the Service of its
-    async gateway, if it has one."""
+    """Delete the Deployment, the first of `objects`, and those of its Services, routes,
+    autoscalers and policies that servedeck made for it alone; all others stay. `gateway` is the
+    Service of its async gateway, if it has one."""
     deployment, others = objects[0], objects[1:]
     plan = OperationPlan(operation, replicas=desired_replicas(deployment))
     if as_mapping(deployment, "metadata").get("deletionTimestamp"):
         return replace(plan, unchanged="It is being deleted already.")
     if (controller := find_controller(deployment)) is not None:
         return replace(plan, blocked=controller.revert_warning)
-    # An autoscaler that KEDA made of a ScaledObject goes and stays with it.
-    related = [
-        *others,
-        *(
-            one
-            for one in autoscalers
-            if scales_deployment(one, deployment) and find_controller(one) is None
-        ),
-    ]
     owned, kept = [], []
     services = {operation.name} | {_name(one) for one in others if one.get("kind") == SERVICE.kind}
     services |= {gateway} if gateway else set()
-    for one in related:
+    for one in others:
         is_own = _is_of_serving(one, operation.name)
         if is_own and (elsewhere := _other_backends(one, deployment, services)):
             text = f"{_describe(one)}, which also leads to {', '.join(elsewhere)}"

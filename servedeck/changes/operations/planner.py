@@ -157,7 +157,6 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
     live = await fetch_live_objects(connection, operation.namespace, operation.name)
     if not live.objects:
         raise _NotFoundError
-    autoscalers, unlisted = await list_autoscalers(connection, operation.namespace)
     queue = AsyncQueueState(
         operation.namespace,
         operation.name,
@@ -165,7 +164,7 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
         *await read_gateway_objects(connection, operation.namespace, operation.name),
     )
     gateway = async_gateway_name(operation.name) if queue.own else ""
-    plan = plan_serving_deletion(operation, live.objects, autoscalers, gateway=gateway)
+    plan = plan_serving_deletion(operation, live.objects, gateway=gateway)
     if not plan.is_possible:
         return plan
     plan = await with_async_queue_deletion(connection, plan, queue)
@@ -182,7 +181,6 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
     # Of these kinds, the object of the serving's own name is known if it may be read.
     names = sorted(RESOURCES_BY_KIND[one].resource_name for one in live.related.unlisted_kinds)
     warnings = [unlisted_text(one, "those of the serving under another name stay") for one in names]
-    warnings += [unlisted_text(one.resource_name, "those of the serving stay") for one in unlisted]
     return replace(plan, warnings=(*plan.warnings, *warnings))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from servedeck.serving.edit.entries import (
     ABSENT,
+    FIELD_GROUPS,
     Path,
     list_entries,
     list_keys,
@@ -160,8 +161,9 @@ def _format(path: Path, value: Any) -> str:
             return f"PVC {value.pvc}{mount}{', read-only' if value.read_only else ''}"
         case Transformer():
             return value.image
-        case tuple() if path in (("template",), ("accelerator",)):
-            return ", ".join(_format_part(*one) for one in value)
+        case tuple() if len(path) == 1 and path[0] in FIELD_GROUPS:
+            parts = [(name, one) for name, one in value if name in FIELD_GROUPS or one is not None]
+            return ", ".join(_format_part(*one) for one in parts)
         case tuple() if value and isinstance(value[0], str):
             return shlex.join(mask_arguments(value))
         case tuple():
@@ -172,7 +174,7 @@ def _format(path: Path, value: Any) -> str:
 
 def _format_part(name: str, value: Any) -> str:
     """A value that depends on another one, "acceleratorCount 2"; the first one without its name."""
-    if name in ("template", "accelerator"):
+    if name in FIELD_GROUPS:
         return value or NONE
     if name == "settings":
         return " ".join(

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from servedeck.serving.spec.fields import InputKind
+from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
 from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.scaling import SCALING_FIELDS
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
+from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
 from servedeck.serving.spec.templates.arguments import is_flag, normalize_flag
 from servedeck.serving.spec.types import Transformer
 
@@ -35,17 +38,24 @@ TEMPLATE_FIELDS = ("template", "settings", "command", "readiness_path", "livenes
 """Fields whose meaning depends on the template."""
 ACCELERATOR_FIELDS = ("accelerator", "accelerator_count")
 """Without an accelerator there is no count."""
+FIELD_GROUPS = {
+    "template": TEMPLATE_FIELDS,
+    "accelerator": ACCELERATOR_FIELDS,
+    "auto_scaling": SCALING_FIELDS,
+    "load_balancing": LOAD_BALANCING_FIELDS,
+    "temperature_policy": TEMPERATURE_FIELDS,
+}
+"""By the first of them, fields whose meaning depends on it."""
 
 
 def split_spec(spec: ServingSpec, *beside: ServingSpec) -> dict[Path, Any]:
     """The values of a spec by path, lists as a whole. What depends on a value that differs in one
     of the specs `beside` is one value with it: the fields of a template, of a kind of accelerator,
-    the parts of a transformer."""
+    of a setting that is on or off, the parts of a transformer."""
     together: dict[str, tuple[str, ...]] = {}
-    if any(one.template != spec.template for one in beside):
-        together["template"] = TEMPLATE_FIELDS
-    if any(one.accelerator != spec.accelerator for one in beside):
-        together["accelerator"] = ACCELERATOR_FIELDS
+    for first, group in FIELD_GROUPS.items():
+        if any(getattr(one, first) != getattr(spec, first) for one in beside):
+            together[first] = group
     members = {name for names in together.values() for name in names}
     found: dict[Path, Any] = {}
     for name in FIELDS:
@@ -83,7 +93,7 @@ def join_values(base: ServingSpec, values: Mapping[Path, Any]) -> ServingSpec:
                 changes["settings"] = settings
             case ("transformer", key):
                 transformer[key] = value
-            case (("template" | "accelerator") as name,) if isinstance(value, tuple):
+            case (name,) if name in FIELD_GROUPS and isinstance(value, tuple):
                 for one, part in value:
                     changes[one] = dict(part) if one == "settings" else part
             case (name,):

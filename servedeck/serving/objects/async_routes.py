@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from servedeck.serving.conventions import ASYNC_SERVICE_LABEL
+from servedeck.serving.conventions import ASYNC_SERVICE_LABEL, ASYNC_SUFFIX
 from servedeck.serving.objects.backends import replaced_service, route_backends
 from servedeck.serving.objects.routes import parse_istio_host
 from servedeck.serving.spec.mapping.json_values import (
@@ -27,8 +27,6 @@ from servedeck.serving.spec.mapping.json_values import (
 
 TASKS_PATH = "/-/async"
 """Below the path of the endpoint: status and results of tasks."""
-ASYNC_SUFFIX = "-async"
-"""Of the names of a gateway's objects, after the name of the serving."""
 GATEWAY_PORT = 80
 """Of the gateway's Service."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from servedeck.serving.conventions import TEMPLATE_LABEL
 from servedeck.serving.objects.change_checks import check_change
@@ -18,11 +19,26 @@ from servedeck.serving.objects.port_checks import WrittenChange
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.stopped_replicas import note_stopped_replicas
 from servedeck.serving.spec.issues import Issue
+from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
+from servedeck.serving.spec.mapping.auto_scaling import refresh_triggers
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import change_predictor_url, default_port
 from servedeck.serving.spec.mapping.volumes import resize_shared_memory
+from servedeck.serving.spec.scaling import SCALING_FIELDS
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
+from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
+
+
+class ObjectKey(NamedTuple):
+    """Kind and name of an object in the namespace of the serving."""
+
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, obj: Mapping[str, object]) -> ObjectKey:
+        return cls(as_str(obj.get("kind")), as_str(as_mapping(obj, "metadata").get("name")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,8 @@ class ObjectChange:
     missing objects that are not created."""
     unchecked: tuple[str, ...] = ()
     """What is not known about missing objects, in sentences."""
+    removed: frozenset[ObjectKey] = frozenset()
+    """Those of the live objects that are deleted; in `changed` they are as they are."""
 
     @property
     def restarts_pods(self) -> bool:
@@ -75,22 +93,32 @@ def change_objects(
     issues: tuple[Issue, ...] = ()
     if changed_fields:
         resize_shared_memory(objects, before, wanted)
+        if "template" in changed_fields:
+            refresh_triggers(objects, wanted)
         change_predictor_url(objects, before, wanted)
         read = read_spec(replace(objects, template=wanted.template))
         change = WrittenChange(current.objects, objects, before, wanted, changed_fields, read)
         issues = tuple(check_change(change))
     live = tuple(current.objects.all)
+    after = {ObjectKey.of(one): one for one in objects.all}
+    kept = {ObjectKey.of(one) for one in live}
+    changed = (
+        *(after.get(ObjectKey.of(one), one) for one in live),
+        *(one for key, one in after.items() if key not in kept),
+    )
+    removed = frozenset(kept - set(after))
     if not create_missing:
-        return ObjectChange(live, tuple(objects.all), changed_fields, issues)
+        return ObjectChange(live, changed, changed_fields, issues, removed=removed)
     missing = build_missing_objects(
         objects, wanted, platform or PlatformSettings(), related or RelatedObjects()
     )
     return ObjectChange(
         live,
-        (*objects.all, *missing.objects),
+        (*changed, *missing.objects),
         changed_fields,
         (*issues, *missing.issues),
         tuple(missing.unchecked),
+        removed,
     )
 
 
@@ -129,13 +157,17 @@ def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:
 
 def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> ServingSpec:
     """The wanted spec with the ports and the rollout that it leaves open: those of the existing
-    serving, also if they are unknown, or the default of a new transformer. All checks of a change
-    need them."""
+    serving, also if they are unknown, or the default of a new transformer; and with its auto
+    scaling, load balancing and temperature policy, if nothing was given for them: a file that was
+    written before them does not turn them off. All checks of a change need them."""
     before = _spec_with_template(current, wanted.template)
     if wanted.inference_port is None:
         wanted = wanted.replace(inference_port=before.inference_port)
     if not wanted.rollout:
         wanted = wanted.replace(rollout=before.rollout)
+    for names in (SCALING_FIELDS, LOAD_BALANCING_FIELDS, TEMPERATURE_FIELDS):
+        if not wanted.model_fields_set.intersection(names):
+            wanted = wanted.replace(**{one: getattr(before, one) for one in names})
     transformer = wanted.transformer
     if transformer is None or transformer.port is not None:
         return wanted

@@ -7,7 +7,7 @@ express is listed as unmanaged.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -18,12 +18,22 @@ from servedeck.serving.objects.detection import server_container_index
 from servedeck.serving.objects.records import Container
 from servedeck.serving.objects.routes import NGINX_ANNOTATIONS, PlatformSettings, RouteKind
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField, find_unmanaged_fields
+from servedeck.serving.spec.mapping.auto_scaling import (
+    HPA_KIND,
+    SCALED_OBJECT_KIND,
+    read_prometheus_url,
+)
+from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
     as_str,
     first_mapping,
     first_str,
+)
+from servedeck.serving.spec.mapping.load_balancing import (
+    BACKEND_TRAFFIC_POLICY_KIND,
+    DESTINATION_RULE_KIND,
 )
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.volumes import OtherMounts, read_model_cache, read_other_mounts
@@ -44,9 +54,15 @@ class ImportedServing:
     """The route and model cache settings, as found in the objects."""
 
 
-def import_objects(objects: Iterable[object]) -> ImportedServing:
+_SCALER_KINDS = (SCALED_OBJECT_KIND, HPA_KIND)
+_POLICY_KINDS = (DESTINATION_RULE_KIND, BACKEND_TRAFFIC_POLICY_KIND)
+_OTHER_KINDS = ("Deployment", "Service", *_SCALER_KINDS, *_POLICY_KINDS)
+"""Those that are no routes."""
+
+
+def import_objects(objects: Iterable[object], engines: Engines | None = None) -> ImportedServing:
     """Spec of a Deployment and the objects around it, given as decoded JSON. Without a Deployment
-    the spec is an empty custom serving."""
+    the spec is an empty custom serving. `engines` are what the cluster has."""
     known = [one for one in objects if isinstance(one, dict)]
     # The rules of an async queue are no part of the spec: they are kept by a change of the objects,
     # and belong to no file that is made of it.
@@ -55,13 +71,17 @@ def import_objects(objects: Iterable[object]) -> ImportedServing:
     found = ServingObjects(
         deployment,
         [one for one in known if one.get("kind") == "Service"],
-        [one for one in known if one.get("kind") not in ("Deployment", "Service")],
+        [one for one in known if one.get("kind") not in _OTHER_KINDS],
+        scalers=[one for one in known if one.get("kind") in _SCALER_KINDS],
+        policies=[one for one in known if one.get("kind") in _POLICY_KINDS],
+        engines=engines or Engines(),
     )
     found.container_index = find_container_index(found.containers)
     spec = read_spec(found)
     platform = _import_platform(plain, read_model_cache(found))
     # The route and the model cache of a serving of others are no settings of ours.
     own = platform if found.is_managed else PlatformSettings()
+    own = replace(own, engines=_find_engines(found))
     built = manifests.build_manifests(spec, own)
     built[0]["spec"]["template"]["spec"]["containers"][0]["name"] = found.container.get("name")
     return ImportedServing(
@@ -70,6 +90,19 @@ def import_objects(objects: Iterable[object]) -> ImportedServing:
         read_other_mounts(found, spec),
         found,
         platform,
+    )
+
+
+def _find_engines(objects: ServingObjects) -> Engines:
+    """The engines that its objects need, whatever is known about the cluster."""
+    groups = {
+        as_str(one.get("apiVersion")).partition("/")[0]
+        for one in (*objects.scalers, *objects.policies)
+    }
+    return replace(
+        objects.engines,
+        api_groups=objects.engines.api_groups | groups,
+        prometheus_url=read_prometheus_url(objects) or objects.engines.prometheus_url,
     )
 
 

@@ -1,4 +1,5 @@
-"""The Kubernetes objects of a new serving: Deployment, Service and, if there is a host, the route.
+"""The Kubernetes objects of a new serving: Deployment, Service, the route if there is a host, and
+those of auto scaling and load balancing.
 
 They hold only the fields that servedeck manages: server-side apply does not change the others.
 """
@@ -74,7 +75,13 @@ def build_manifests(
     """Objects of a new serving, in the order to apply them. Each has a namespace if the spec has
     one. The route is omitted if the platform has no host."""
     platform = platform or PlatformSettings()
-    objects = ServingObjects(_build_deployment(spec, platform), [build_service(spec)])
+    route = build_route(spec, platform)
+    objects = ServingObjects(
+        _build_deployment(spec, platform),
+        [build_service(spec)],
+        [route] if route else [],
+        engines=platform.engines,
+    )
     for one in FIELDS.values():
         one.access.write(objects, None, spec)
     pod = objects.writable_pod_spec
@@ -83,10 +90,7 @@ def build_manifests(
     body["template"]["spec"] = _ordered(pod, _POD_KEYS)
     if startup_probe_path(spec):
         body["progressDeadlineSeconds"] = PROGRESS_DEADLINE_SECONDS
-    built = objects.all
-    if route := build_route(spec, platform):
-        built.append(route)
-    return built
+    return objects.all
 
 
 def build_route(

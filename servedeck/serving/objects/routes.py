@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.names import validate_host, validate_label
 
 
@@ -39,6 +40,8 @@ class PlatformSettings:
     """Secret of an Ingress's certificate; "" for the controller's default certificate."""
     model_cache: str = ""
     """PVC of downloaded models in the serving's namespace; "" for an empty directory."""
+    engines: Engines = field(default_factory=Engines)
+    """What acts on auto scaling and traffic."""
 
     @property
     def issue(self) -> str:

@@ -25,12 +25,19 @@ from servedeck.serving.conventions import (
     OBJECTIVES_ANNOTATION,
     SYSTEM_ENV,
 )
-from servedeck.serving.spec import fields, rules
+from servedeck.serving.spec import fields, rules, scaling
+from servedeck.serving.spec import load_balancing as balancing
+from servedeck.serving.spec import temperature_policy as cooling
 from servedeck.serving.spec.fields import Field, FieldValue, InputKind
 from servedeck.serving.spec.issues import Issue, error
+from servedeck.serving.spec.mapping.auto_scaling import AUTO_SCALING
 from servedeck.serving.spec.mapping.command_line import COMMAND, SETTINGS, TEMPLATE
 from servedeck.serving.spec.mapping.environment import ENV
 from servedeck.serving.spec.mapping.json_values import as_int, as_str
+from servedeck.serving.spec.mapping.load_balancing import (
+    LOAD_BALANCING,
+    LOAD_BALANCING_HEADER,
+)
 from servedeck.serving.spec.mapping.ports import INFERENCE_PORT
 from servedeck.serving.spec.mapping.probes import LIVENESS_PATH, READINESS_PATH
 from servedeck.serving.spec.mapping.resources import (
@@ -49,6 +56,7 @@ from servedeck.serving.spec.mapping.serving_objects import (
     deployment_field,
     read_only_field,
 )
+from servedeck.serving.spec.mapping.temperature import TEMPERATURE
 from servedeck.serving.spec.mapping.transformer import TRANSFORMER
 from servedeck.serving.spec.mapping.volumes import VOLUMES
 from servedeck.serving.spec.rollouts import ROLLOUTS, parse_rollout
@@ -83,6 +91,8 @@ class Section(StrEnum):
     ADVANCED = "Advanced Settings"
     ENVIRONMENT = "Environment Variables"
     TRANSFORMER = "Transformer"
+    AUTO_SCALING = "Auto Scaling"
+    TRAFFIC = "Traffic Management"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -393,6 +403,183 @@ class ServingSpec(SpecModel):
         ),
     ] = None
 
+    auto_scaling: Annotated[
+        str,
+        BeforeValidator(scaling.parse_auto_scaling),
+        CommonField(
+            section=Section.AUTO_SCALING,
+            label="Auto Scaling",
+            help="Change the replicas with the load: response-time (P95 of all), or "
+            "waiting-requests (per replica; it rises before the response time does)",
+            kind=InputKind.CHOICE,
+            default=scaling.OFF,
+            choices=scaling.CHOICES,
+            only_if_set=True,
+            access=AUTO_SCALING["auto_scaling"],
+            restarts=False,
+        ),
+    ] = scaling.OFF
+    """See `scaling`."""
+    min_replicas: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.AUTO_SCALING,
+            label="Min Replicas",
+            help="Fewest replicas; 0 stops the serving without traffic, at the price of a cold "
+            "start",
+            kind=InputKind.INTEGER,
+            default=scaling.DEFAULT_MIN_REPLICAS,
+            only_if_set=True,
+            access=AUTO_SCALING["min_replicas"],
+            restarts=False,
+            validate=scaling.validate_min_replicas,
+        ),
+    ] = PydanticField(default=None, validate_default=True)
+    """None while auto scaling is off, as of the fields that follow."""
+    max_replicas: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.AUTO_SCALING,
+            label="Max Replicas",
+            help="Most replicas; each needs its accelerators",
+            kind=InputKind.INTEGER,
+            default=scaling.DEFAULT_MAX_REPLICAS,
+            only_if_set=True,
+            access=AUTO_SCALING["max_replicas"],
+            restarts=False,
+            validate=scaling.validate_max_replicas,
+        ),
+    ] = PydanticField(default=None, validate_default=True)
+    scale_in_delay: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.AUTO_SCALING,
+            label="Scale-in Delay (s)",
+            help="Seconds that the load must stay low before replicas are removed",
+            kind=InputKind.INTEGER,
+            default=scaling.DEFAULT_SCALE_IN_DELAY,
+            only_if_set=True,
+            access=AUTO_SCALING["scale_in_delay"],
+            restarts=False,
+            validate=scaling.validate_scale_in_delay,
+        ),
+    ] = PydanticField(default=None, validate_default=True)
+    target_response_time: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.AUTO_SCALING,
+            label="Target Response Time (ms)",
+            help="P95 of the response time above which replicas are added; of response-time",
+            kind=InputKind.INTEGER,
+            default=scaling.DEFAULT_TARGET_RESPONSE_TIME,
+            only_if_set=True,
+            access=AUTO_SCALING["target_response_time"],
+            restarts=False,
+            validate=scaling.validate_target_response_time,
+        ),
+    ] = PydanticField(default=None, validate_default=True)
+    target_waiting: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.AUTO_SCALING,
+            label="Target Waiting Requests",
+            help="Waiting requests per replica above which replicas are added; of waiting-requests",
+            kind=InputKind.INTEGER,
+            default=scaling.DEFAULT_TARGET_WAITING,
+            only_if_set=True,
+            access=AUTO_SCALING["target_waiting"],
+            restarts=False,
+            validate=scaling.validate_target_waiting,
+        ),
+    ] = PydanticField(default=None, validate_default=True)
+    load_balancing: Annotated[
+        str,
+        BeforeValidator(balancing.parse_load_balancing),
+        CommonField(
+            section=Section.TRAFFIC,
+            label="Load Balancing",
+            help="How requests are spread over the Pods: off leaves it to the proxy; header sends "
+            "those with the same value of a header to the same Pod",
+            kind=InputKind.CHOICE,
+            default=balancing.OFF,
+            choices=balancing.CHOICES,
+            only_if_set=True,
+            access=LOAD_BALANCING,
+            restarts=False,
+        ),
+    ] = balancing.OFF
+    """See `load_balancing`."""
+    load_balancing_header: Annotated[
+        Str,
+        CommonField(
+            section=Section.TRAFFIC,
+            label="Session Header",
+            help="Header whose value chooses the Pod, such as X-Session-Id; of header",
+            only_if_set=True,
+            access=LOAD_BALANCING_HEADER,
+            restarts=False,
+            validate=balancing.validate_header,
+        ),
+    ] = ""
+    temperature_policy: Annotated[
+        str,
+        BeforeValidator(cooling.parse_temperature_policy),
+        CommonField(
+            section=Section.TRAFFIC,
+            label="Temperature Policy",
+            help="Take a Pod out of traffic while its accelerator is too hot, never the last ready "
+            "one; a change of on and off restarts the Pods",
+            kind=InputKind.CHOICE,
+            default=cooling.OFF,
+            choices=cooling.CHOICES,
+            only_if_set=True,
+            access=TEMPERATURE["temperature_policy"],
+        ),
+    ] = cooling.OFF
+    temperature_threshold: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.TRAFFIC,
+            label="Temperature Threshold (°C)",
+            help="Temperature from which a Pod gets no requests",
+            kind=InputKind.INTEGER,
+            default=cooling.DEFAULTS["temperature_threshold"],
+            only_if_set=True,
+            access=TEMPERATURE["temperature_threshold"],
+            restarts=False,
+            validate=cooling.validate_threshold,
+        ),
+    ] = PydanticField(default=None, validate_default=True)
+    """None while the policy is off, as of the fields that follow."""
+    temperature_recovery: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.TRAFFIC,
+            label="Recovery Temperature (°C)",
+            help="Temperature at which it gets requests again, or below",
+            kind=InputKind.INTEGER,
+            default=cooling.DEFAULTS["temperature_recovery"],
+            only_if_set=True,
+            access=TEMPERATURE["temperature_recovery"],
+            restarts=False,
+            validate=cooling.validate_recovery,
+        ),
+    ] = PydanticField(default=None, validate_default=True)
+    temperature_seconds: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.TRAFFIC,
+            label="Shortest Time (s)",
+            help="Seconds without requests at least",
+            kind=InputKind.INTEGER,
+            default=cooling.DEFAULTS["temperature_seconds"],
+            only_if_set=True,
+            access=TEMPERATURE["temperature_seconds"],
+            restarts=False,
+            validate=cooling.validate_seconds,
+        ),
+    ] = PydanticField(default=None, validate_default=True)
+
     @field_validator("template")
     @classmethod
     def _validate_template(cls, name: str) -> str:
@@ -460,6 +647,26 @@ class ServingSpec(SpecModel):
         )
         return None if path == own else path
 
+    @field_validator(*scaling.SCALING_FIELDS[1:])
+    @classmethod
+    def _normalize_scaler(cls, value: int | None, info: ValidationInfo) -> int | None:
+        """The default where none is given; none where the field does not apply."""
+        default = scaling.field_default(str(info.field_name), info.data.get("auto_scaling", ""))
+        return default if default is None or value is None else value
+
+    @field_validator("load_balancing_header")
+    @classmethod
+    def _normalize_header(cls, name: str, info: ValidationInfo) -> str:
+        return name if info.data.get("load_balancing") == balancing.HEADER else ""
+
+    @field_validator(*cooling.DEFAULTS)
+    @classmethod
+    def _normalize_temperature(cls, value: int | None, info: ValidationInfo) -> int | None:
+        """The default where none is given; none while the policy is off."""
+        if info.data.get("temperature_policy") != cooling.ON:
+            return None
+        return cooling.DEFAULTS[str(info.field_name)] if value is None else value
+
     @property
     def template_definition(self) -> Template:
         """The template object."""
@@ -487,8 +694,11 @@ class ServingSpec(SpecModel):
         return Quantity(self.template_definition.shared_memory_limit(self))
 
     def replace(self, **changes: Any) -> Self:
-        """A copy of the spec with some fields changed, validated again."""
-        return type(self).model_validate({**self._field_values(), **changes})
+        """A copy of the spec with some fields changed, validated again. Of `model_fields_set`, it
+        has the fields that this one has, and the changed ones."""
+        found = type(self).model_validate({**self._field_values(), **changes})
+        found.model_fields_set.intersection_update(self.model_fields_set | changes.keys())
+        return found
 
     def _field_values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}

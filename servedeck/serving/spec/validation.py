@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from servedeck.serving.spec import load_balancing, scaling
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.mapping.volumes import OtherMounts
 from servedeck.serving.spec.rules import validate_other_mounts
@@ -11,7 +12,8 @@ from servedeck.serving.spec.spec import FIELDS, ServingSpec
 def validate(spec: ServingSpec) -> list[Issue]:
     """All errors and warnings of a new serving, in the order of the form's fields. An inference
     port that is left open gets its default."""
-    return validate_existing(spec.replace(inference_port=spec.port), OtherMounts())
+    found = validate_existing(spec.replace(inference_port=spec.port), OtherMounts())
+    return [*found, *scaling.validate_new(spec), *load_balancing.validate_new(spec)]
 
 
 def validate_existing(spec: ServingSpec, mounts: OtherMounts) -> list[Issue]:

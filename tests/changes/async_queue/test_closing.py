@@ -89,7 +89,7 @@ def cluster() -> FakeCluster:
 
 def deletion(*, queue_counted: bool | None = True) -> OperationPlan:
     operation = Operation(OperationKind.DELETE, "chat", "llama")
-    plan = plan_serving_deletion(operation, [deployment(3), service()], ())
+    plan = plan_serving_deletion(operation, [deployment(3), service()])
     *first, last = plan.deletions
     gateway = ObjectDeletion(GATEWAY, "Deployment llama-async", "uid-3")
     return replace(plan, deletions=(*first, gateway, last), queue_counted=queue_counted)

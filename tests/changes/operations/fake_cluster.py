@@ -29,7 +29,8 @@ class FakeCluster:
     `faults`, if there is one."""
 
     def __init__(self, objects: dict[str, Any] | None = None) -> None:
-        self.objects = copy.deepcopy(objects or {})
+        groups = [{"name": one} for one in ("apps", "autoscaling", "networking.k8s.io")]
+        self.objects = {"/apis": {"groups": groups}, **copy.deepcopy(objects or {})}
         self.faults: list[Callable[[Callable[[], ApiResponse]], ApiResponse]] = []
         self.before_write: Callable[[], None] = lambda: None
         """Called when a write arrives, before it is looked at: another client."""

@@ -11,7 +11,6 @@ from servedeck.changes.operations.merge_patch import apply_merge_patch
 from servedeck.changes.operations.node_plans import plan_cordon
 from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
 from tests.changes.operations.factories import (
-    autoscaler,
     deployment,
     http_route,
     node,
@@ -24,8 +23,8 @@ from tests.changes.operations.factories import (
 OPERATION = Operation(OperationKind.DELETE, "chat", "llama")
 
 
-def plan(*objects: Any, autoscalers: Any = (), live: Any = None) -> OperationPlan:
-    return plan_serving_deletion(OPERATION, [live or deployment(3, ready=2), *objects], autoscalers)
+def plan(*objects: Any, live: Any = None) -> OperationPlan:
+    return plan_serving_deletion(OPERATION, [live or deployment(3, ready=2), *objects])
 
 
 def targets(found: OperationPlan) -> list[str]:
@@ -72,19 +71,8 @@ def test_a_route_to_its_missing_service_goes() -> None:
 
 @pytest.mark.parametrize("annotations", [{}, {"paused": "true"}])
 def test_a_scaled_object_stays_whether_it_is_paused_or_not(annotations: Any) -> None:
-    found = plan(autoscalers=[scaled_object(**annotations)])
+    found = plan(scaled_object(**annotations))
     assert found.kept == ("ScaledObject llama",)
-
-
-def test_an_autoscaler_that_keda_made_is_not_named() -> None:
-    made = autoscaler(ownerReferences=[{"kind": "ScaledObject", "controller": True}])
-    assert plan(autoscalers=[scaled_object(), made]).kept == ("ScaledObject llama",)
-
-
-def test_an_autoscaler_of_another_deployment_is_not_named() -> None:
-    other = autoscaler()
-    other["spec"]["scaleTargetRef"]["name"] = "bert"
-    assert plan(autoscalers=[other]).kept == ()
 
 
 def test_claims_stay_and_those_of_ephemeral_volumes_go() -> None:

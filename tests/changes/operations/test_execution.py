@@ -382,7 +382,7 @@ async def test_looking_again_at_what_is_known_changes_nothing(cluster: FakeClust
 
 def deletion_plan() -> OperationPlan:
     operation = Operation(OperationKind.DELETE, "chat", "llama")
-    return plan_serving_deletion(operation, [deployment(3), service()], ())
+    return plan_serving_deletion(operation, [deployment(3), service()])
 
 
 async def test_a_deletion_deletes_in_order(cluster: FakeCluster) -> None:

@@ -211,13 +211,12 @@ async def test_without_keda_its_missing_permission_is_not_mentioned(cluster: Fak
 async def test_objects_that_may_not_be_listed_stay_with_a_warning(cluster: FakeCluster) -> None:
     cluster.objects |= {SERVICES: FORBIDDEN, HPAS: FORBIDDEN, HTTP_ROUTES: []}
     cluster.objects[f"{SERVICES}/llama"] = service()
-    cluster.objects["/apis"] = {"groups": []}
     found = await plan(cluster, OperationKind.DELETE)
     assert [one.target for one in found.deletions] == ["Service llama", "Deployment llama"]
     assert found.warnings == (
-        "Without permission to list services, those of the serving under another name stay.",
         "Without permission to list horizontalpodautoscalers.autoscaling, those of the serving "
-        "stay.",
+        "under another name stay.",
+        "Without permission to list services, those of the serving under another name stay.",
     )
 
 

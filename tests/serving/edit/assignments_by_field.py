@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from servedeck.serving.spec.templates.base import to_snake_case
+
 PROBES = ("readinessProbe", "startupProbe", "livenessProbe")
 PORT = ("command", "args", "ports", "Probe", "lifecycle", "PREDICTOR_URL")
 
@@ -30,20 +32,23 @@ ASSIGNMENTS: list[tuple[str, tuple[str, ...]]] = [
     ("env.NEW=1", ("env",)),
     ("env.NEW.secret=hf/token", ("env",)),
     ("transformer.image=transformer:2", ("containers", "ports")),
+    ("autoScaling=response-time", ()),
+    ("minReplicas=2", ()),
+    ("maxReplicas=4", ()),
+    ("scaleInDelay=120", ()),
+    ("targetResponseTime=2000", ()),
+    ("targetWaiting=3", ()),
+    ("loadBalancing=least-requests", ()),
+    ("loadBalancingHeader=X-Session-Id", ()),
+    ("temperaturePolicy=on", ("metadata.annotations", "readinessGates")),
+    ("temperatureThreshold=80", ()),
+    ("temperatureRecovery=70", ()),
+    ("temperatureSeconds=30", ()),
 ]
 """The assignment, and parts of the paths of which each change has one."""
-
-FIELD_NAMES = {
-    "cpuLimit": "cpu_limit",
-    "memoryLimit": "memory_limit",
-    "acceleratorCount": "accelerator_count",
-    "inferencePort": "inference_port",
-    "readinessPath": "readiness_path",
-    "livenessPath": "liveness_path",
-}
 
 
 def field_of(assignment: str) -> str:
     """Name of the common field."""
     name = assignment.partition("=")[0].partition(".")[0]
-    return FIELD_NAMES.get(name, name)
+    return to_snake_case(name)

@@ -57,9 +57,10 @@ def check_assignment(deployment: dict[str, Any], text: str, touched: tuple[str, 
     assert found <= {field_of(text), "accelerator_count"}, text
     differences = [
         format_path(one.path)
-        for live, changed in zip(change.live, change.changed, strict=True)
+        for live, changed in zip(change.live, change.changed, strict=False)
         for one in find_differences(live, changed)
     ]
     for path in differences:
         assert any(part in path for part in touched), (text, path)
-    assert differences or errors(change.issues) or wanted == current.spec, text
+    created = change.changed[len(change.live) :]
+    assert differences or created or errors(change.issues) or wanted == current.spec, text

@@ -44,7 +44,7 @@ def make_platform(kind: RouteKind) -> PlatformSettings:
 
 def make_objects(kind: RouteKind, spec: ServingSpec | None = None) -> list[dict[str, Any]]:
     wanted = spec or ServingSpec(name="llama", namespace="team-a", template="vllm", image="v:1")
-    return build_manifests(wanted, make_platform(kind))
+    return build_manifests(wanted, make_platform(kind))[:3]
 
 
 def with_rules(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import servedeck
+from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
+from servedeck.serving.spec.scaling import SCALING_FIELDS
 from servedeck.serving.spec.spec import FIELDS, Section, ServingSpec
+from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
 
 ENTRY = """
     priority_class: Annotated[
@@ -81,4 +84,7 @@ def test_only_what_leaves_the_pods_alone_does_not_restart_them() -> None:
         "objectives",
         "replicas",
         "rollout",
+        *SCALING_FIELDS,
+        *LOAD_BALANCING_FIELDS,
+        *TEMPERATURE_FIELDS[1:],
     }

@@ -19,6 +19,12 @@ STEP_TITLES = ("Basic Information", "Detailed Settings", "Review & Deploy")
 EDIT_STEP = 4
 """In place of a step: all fields of an existing serving that can be changed, on one form."""
 
+_SETTINGS_SECTIONS = {
+    Section.AUTO_SCALING: "changes the replicas with the load",
+    Section.TRAFFIC: "how requests reach the Pods",
+}
+"""Those that a new serving gets only from a clone or a file."""
+
 VOLUME_FIELDS = FIELDS["volumes"].inputs
 
 VARIABLE_HELP = {
@@ -114,6 +120,10 @@ def _detailed_items(draft: Draft, system_volumes: Sequence[SystemVolume]) -> Ite
     yield TitleItem(Section.TRANSFORMER, "optional: a container that receives requests first")
     yield from _field_items(Section.TRANSFORMER, draft)
     yield from _variable_items(draft, "transformer.env", "Transformer Environment Variables")
+    for section, detail in _SETTINGS_SECTIONS.items():
+        if items := list(_field_items(section, draft)):
+            yield TitleItem(section, detail)
+            yield from items
 
 
 def _field_items(section: Section, draft: Draft) -> Iterator[FormItem]:
@@ -161,6 +171,7 @@ def review_sections(draft: Draft) -> list[ReviewSection]:
         ReviewSection(Section.ADVANCED, 2, advanced),
         ReviewSection(Section.ENVIRONMENT, 2, ("env",)),
         ReviewSection(Section.TRANSFORMER, 2, (*paths[Section.TRANSFORMER], "transformer.env")),
+        *(ReviewSection(one, 2, paths[one]) for one in _SETTINGS_SECTIONS if paths[one]),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, TRANSFORMER_CONTAINER
 from servedeck.serving.json_copy import copy_json
+from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
@@ -29,13 +30,26 @@ class ServingObjects:
     routes: list[JsonObject] = field(default_factory=list)
     container_index: int = 0
     """Position of the inference server among the containers."""
+    scalers: list[JsonObject] = field(default_factory=list)
+    """ScaledObjects and HorizontalPodAutoscalers of the Deployment, without those that KEDA makes
+    of ScaledObjects."""
+    policies: list[JsonObject] = field(default_factory=list)
+    """DestinationRules of its Services, BackendTrafficPolicies of its routes."""
+    engines: Engines = field(default_factory=Engines)
+    """What acts on them in the cluster."""
     template: str = ""
     """The template, if it is known other than by the objects: another image alone does not make it
     another template."""
 
     @property
     def all(self) -> list[JsonObject]:
-        return [self.deployment, *self.services, *self.routes]
+        return [
+            self.deployment,
+            *self.services,
+            *self.routes,
+            *self.scalers,
+            *self.policies,
+        ]
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -81,9 +95,13 @@ class ServingObjects:
 
     def copy(self) -> ServingObjects:
         """The same objects, of which every part may be changed."""
-        services, routes = copy_json(self.services), copy_json(self.routes)
         return replace(
-            self, deployment=copy_json(self.deployment), services=services, routes=routes
+            self,
+            deployment=copy_json(self.deployment),
+            services=copy_json(self.services),
+            routes=copy_json(self.routes),
+            scalers=copy_json(self.scalers),
+            policies=copy_json(self.policies),
         )
 
     @property

@@ -1,0 +1,318 @@
+"""Whether the cluster can do what auto scaling, load balancing and the temperature policy are to
+do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from servedeck.changes.inventory import ClusterInventory
+from servedeck.cluster.apply import Preview, PreviewAction
+from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ApiError
+from servedeck.cluster.lease import controller_lease, server_time
+from servedeck.cluster.prometheus_services import (
+    PrometheusLookupError,
+    list_prometheus_services,
+    service_url,
+)
+from servedeck.cluster.resources import RESOURCES_BY_KIND, SCALED_OBJECT
+from servedeck.serving.accelerators import accelerator_display_name
+from servedeck.serving.objects.owners import find_gitops_owner
+from servedeck.serving.spec import load_balancing, scaling, temperature_policy
+from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.mapping.auto_scaling import HPA_KIND, can_wake, read_prometheus_url
+from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
+from servedeck.serving.spec.mapping.load_balancing import policy_kind
+from servedeck.serving.spec.mapping.scaling_queries import (
+    build_scaling_query,
+    unknown_metric_text,
+)
+from servedeck.serving.spec.mapping.serving_objects import ServingObjects
+from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.text import one_line, sanitize
+
+NO_KEDA = (
+    "KEDA is not installed in this cluster, which has no API group keda.sh; install it as "
+    "https://keda.sh/docs/latest/deploy says."
+)
+NO_CONTROLLER = (
+    "The controller of the temperature policy does not run in this cluster, and without it new "
+    "Pods would never become ready; install it from deploy/controller first."
+)
+NO_LOAD_BALANCER = (
+    "Neither Istio nor Envoy Gateway with an HTTPRoute of this serving can spread its requests "
+    "here, so the proxy decides; install one of them, or leave it off."
+)
+_FIELDS_BY_KIND = {
+    "ScaledObject": "auto_scaling",
+    HPA_KIND: "auto_scaling",
+    "DestinationRule": "load_balancing",
+    "BackendTrafficPolicy": "load_balancing",
+}
+
+
+def setting_of(kind: str) -> str:
+    """The field that an object of this kind is made for; "" for none."""
+    return _FIELDS_BY_KIND.get(kind, "")
+
+
+async def complete_engines(
+    connection: Connection, objects: ServingObjects, wanted: ServingSpec
+) -> Engines:
+    """The engines with the address of Prometheus, if a trigger of the wanted serving needs it:
+    that of the present trigger, of the settings, or of a Service that looks like a Prometheus.
+    Raises ClusterError if the server cannot be reached."""
+    engines = objects.engines
+    if wanted.auto_scaling not in scaling.TRIGGERS or engines.prometheus_url:
+        return engines
+    if url := read_prometheus_url(objects):
+        return replace(engines, prometheus_url=url)
+    try:
+        places = await list_prometheus_services(connection)
+    except PrometheusLookupError:
+        return engines
+    return replace(engines, prometheus_url=service_url(places[0])) if places else engines
+
+
+def check_settings(
+    objects: ServingObjects,
+    before: ServingSpec | None,
+    wanted: ServingSpec,
+    unlisted: Collection[str] = (),
+) -> Iterator[Issue]:
+    """Errors and warnings of the settings that differ. `objects` are those that the serving has,
+    or would have if it is new (`before` is None); `unlisted` are kinds that may not be listed."""
+    if before is None or _differ(scaling.SCALING_FIELDS, before, wanted):
+        yield from _check_scaling(objects, before, wanted, unlisted)
+    if before is None or _differ(load_balancing.LOAD_BALANCING_FIELDS, before, wanted):
+        yield from _check_load_balancing(objects, before, wanted, unlisted)
+
+
+def _differ(names: Collection[str], before: ServingSpec, wanted: ServingSpec) -> bool:
+    return any(getattr(before, one) != getattr(wanted, one) for one in names)
+
+
+# -- auto scaling -----------------------------------------------------------------------------
+
+
+def _check_scaling(
+    objects: ServingObjects,
+    before: ServingSpec | None,
+    wanted: ServingSpec,
+    unlisted: Collection[str],
+) -> Iterator[Issue]:
+    kind = wanted.auto_scaling
+    is_on = kind != scaling.OFF
+    hidden = [one for one in (SCALED_OBJECT.kind, HPA_KIND) if one in unlisted]
+    if hidden and (is_on or before is not None):
+        yield error("auto_scaling", _hidden_text(hidden[0], "an autoscaler scales it"))
+        return
+    if len(objects.scalers) > 1:
+        names = " and ".join(map(_name, objects.scalers))
+        yield error(
+            "auto_scaling",
+            f"{names} both scale this Deployment and undo each other's work; delete one of them "
+            "first.",
+        )
+        return
+    for one in objects.scalers if before is not None else ():
+        if (owner := find_gitops_owner(one)) is not None:
+            yield warning("auto_scaling", owner.revert_warning)
+    if before is not None and kind != before.auto_scaling:
+        yield from _check_switch(before, wanted)
+    if kind in scaling.TRIGGERS:
+        yield from _check_trigger(objects, before, wanted)
+    if wanted.min_replicas == 0:
+        yield from _check_zero(objects, before)
+
+
+def _check_switch(before: ServingSpec, wanted: ServingSpec) -> Iterator[Issue]:
+    kind = wanted.auto_scaling
+    if kind in (scaling.CUSTOM, scaling.HPA):
+        yield error(
+            "auto_scaling",
+            f"{kind!r} stands for an autoscaler that somebody else made, and cannot be chosen; "
+            f"choose {scaling.OFF}, {scaling.RESPONSE_TIME} or {scaling.WAITING_REQUESTS}.",
+        )
+    if kind == scaling.OFF and wanted.replicas != before.replicas:
+        yield error(
+            "replicas",
+            "When auto scaling ends, the replicas are put back to what they were before it; "
+            "change them after that.",
+        )
+
+
+def _check_trigger(
+    objects: ServingObjects, before: ServingSpec | None, wanted: ServingSpec
+) -> Iterator[Issue]:
+    engines = objects.engines
+    if not engines.has_keda:
+        yield error("auto_scaling", NO_KEDA)
+        return
+    if before is not None and before.auto_scaling == wanted.auto_scaling:
+        return
+    query = build_scaling_query(
+        wanted.auto_scaling,
+        wanted.template,
+        wanted.namespace,
+        wanted.name,
+        engines,
+        is_woken=False,
+    )
+    if not query:
+        yield error("auto_scaling", unknown_metric_text(wanted.auto_scaling))
+    elif not engines.prometheus_url:
+        yield error(
+            "auto_scaling",
+            "No Prometheus was found among the Services of the cluster, which KEDA asks for the "
+            "load; name it with prometheus_service in the settings.",
+        )
+
+
+def _check_zero(objects: ServingObjects, before: ServingSpec | None) -> Iterator[Issue]:
+    if not can_wake(objects):
+        yield error(
+            "min_replicas",
+            "With 0 replicas nothing would start the serving again, because the metrics end with "
+            "its Pods; enter 1, or turn its async queue on, or give its ScaledObject a trigger of "
+            "KEDA's HTTP add-on.",
+        )
+    elif objects.engines.has_async_gateway and (before is None or before.min_replicas != 0):
+        yield warning(
+            "min_replicas",
+            "Only asynchronous requests start the serving again; others fail while it has 0 "
+            "replicas.",
+        )
+
+
+def check_capacity(spec: ServingSpec, inventory: ClusterInventory) -> Iterator[Issue]:
+    """That Max Replicas needs more accelerators than exist, as far as the nodes are known."""
+    capacities = inventory.accelerator_capacities()
+    if spec.max_replicas is None or not spec.accelerator or capacities is None:
+        return
+    total = sum(one.total for one in capacities if one.resource == spec.accelerator)
+    needed = spec.max_replicas * spec.accelerator_count
+    if needed > total:
+        fitting = total // spec.accelerator_count if spec.accelerator_count > 0 else 0
+        yield warning(
+            "max_replicas",
+            f"{spec.max_replicas} replicas need {needed} of {total} "
+            f"{accelerator_display_name(spec.accelerator)} in this cluster; at most {fitting} "
+            "can run, the others stay pending.",
+        )
+
+
+# -- temperature policy -----------------------------------------------------------------------
+
+
+async def check_temperature(
+    connection: Connection, before: ServingSpec | None, wanted: ServingSpec
+) -> list[Issue]:
+    """Errors and warnings of turning the temperature policy on: without its controller the new
+    Pods would never become ready. Raises ClusterError if the server cannot be reached."""
+    was_on = before is not None and before.temperature_policy == temperature_policy.ON
+    if wanted.temperature_policy != temperature_policy.ON or was_on:
+        return []
+    found: list[Issue] = []
+    try:
+        lease = await controller_lease(connection)
+    except ApiError as failure:
+        found.append(
+            warning(
+                "temperature_policy",
+                f"It is not known whether the controller of the policy runs ({failure}): without "
+                "it, new Pods never become ready.",
+            )
+        )
+    else:
+        if not lease.is_alive(server_time(connection)):
+            found.append(error("temperature_policy", NO_CONTROLLER))
+    if wanted.replicas <= 1 and wanted.auto_scaling == scaling.OFF:
+        found.append(
+            warning(
+                "temperature_policy",
+                "With one replica the policy does nothing: the last ready Pod stays in traffic.",
+            )
+        )
+    return found
+
+
+# -- load balancing ---------------------------------------------------------------------------
+
+
+def _check_load_balancing(
+    objects: ServingObjects,
+    before: ServingSpec | None,
+    wanted: ServingSpec,
+    unlisted: Collection[str],
+) -> Iterator[Issue]:
+    chosen = wanted.load_balancing
+    is_on = chosen != load_balancing.OFF
+    kind = policy_kind(objects)
+    if kind in unlisted and (is_on or before is not None):
+        yield error("load_balancing", _hidden_text(kind, "one sets its load balancing"))
+        return
+    for one in objects.policies if before is not None else ():
+        if (owner := find_gitops_owner(one)) is not None:
+            yield warning("load_balancing", owner.revert_warning)
+    if not is_on:
+        return
+    if chosen == load_balancing.CUSTOM:
+        if before is not None and before.load_balancing != chosen:
+            yield error(
+                "load_balancing",
+                "'custom' stands for settings that somebody else made, and cannot be chosen; "
+                f"choose one of {', '.join(load_balancing.CHOICES)}.",
+            )
+    elif pool := _inference_pool(objects):
+        yield error(
+            "load_balancing",
+            f"The route sends to InferencePool {pool}, whose endpoint picker chooses the Pod for "
+            "each request; leave this off.",
+        )
+    elif not kind:
+        yield error("load_balancing", NO_LOAD_BALANCER)
+    elif wanted.replicas <= 1 and wanted.auto_scaling == scaling.OFF:
+        yield warning("load_balancing", "With one replica there is nothing to balance.")
+
+
+def _inference_pool(objects: ServingObjects) -> str:
+    """Name of an InferencePool among the backends of its HTTPRoutes; "" for none."""
+    for route in objects.routes:
+        for rule in mappings(as_mapping(route, "spec").get("rules")):
+            for one in mappings(rule.get("backendRefs")):
+                if one.get("kind") == "InferencePool":
+                    return one_line(sanitize(as_str(one.get("name"))))
+    return ""
+
+
+# -- the dry run ------------------------------------------------------------------------------
+
+
+def rejected_settings(previews: Collection[Preview]) -> Iterator[Issue]:
+    """The rejections of the objects of settings, each at its field."""
+    for one in previews:
+        if one.rejection is not None and (field := setting_of(one.ref.kind)):
+            yield error(field, f"{one.ref.kind} {one.ref.name}: {one.rejection.message}")
+
+
+def deleted_objects(previews: Collection[Preview]) -> Iterator[Issue]:
+    """Warnings about the objects of settings that are deleted: a deleted one is not undone as it
+    was."""
+    for one in previews:
+        if one.action is PreviewAction.DELETE:
+            yield warning(setting_of(one.ref.kind), f"{one.ref.kind} {one.ref.name} is deleted.")
+
+
+def _hidden_text(kind: str, what: str) -> str:
+    return (
+        f"Without permission to list {RESOURCES_BY_KIND[kind].resource_name}, it is not known "
+        f"whether {what}, so this cannot be changed; ask for the role servedeck-operator."
+    )
+
+
+def _name(obj: JsonObject) -> str:
+    name = as_str(as_mapping(obj, "metadata").get("name"))
+    return one_line(sanitize(f"{obj.get('kind')} {name}"))

@@ -1,0 +1,303 @@
+"""Auto scaling: the ScaledObject of KEDA, or the HorizontalPodAutoscaler, of the Deployment.
+
+Sources: KEDA 2.21 documentation, ScaledObject specification; Kubernetes, HorizontalPodAutoscaler
+v2. `cooldownPeriod` is the delay from 1 to 0 replicas alone, the HorizontalPodAutoscaler's window
+that of all others: the Scale-in Delay is written to both. A response time is a `Value`: the
+default, `AverageValue`, is divided by the replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from servedeck.serving.conventions import (
+    ASYNC_SUFFIX,
+    FIELD_MANAGER,
+    MANAGED_BY_LABEL,
+    SERVING_LABEL,
+)
+from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
+    as_int,
+    as_mapping,
+    as_str,
+    child_mapping,
+    mappings,
+)
+from servedeck.serving.spec.mapping.scaling_queries import build_scaling_query
+from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
+from servedeck.serving.spec.scaling import (
+    CUSTOM,
+    HPA,
+    OFF,
+    RESPONSE_TIME,
+    SCALING_FIELDS,
+    TARGET_FIELDS,
+    TRIGGERS,
+    WAITING_REQUESTS,
+)
+from servedeck.serving.spec.templates.base import SpecLike
+
+SCALED_OBJECT_KIND = "ScaledObject"
+HPA_KIND = "HorizontalPodAutoscaler"
+
+_BACKLOG_TRIGGER = "async-backlog"
+_RECENT_TRIGGER = "async-recent"
+_OWN_TRIGGERS = (*TRIGGERS, _BACKLOG_TRIGGER, _RECENT_TRIGGER)
+_UNREACHED = "1000000"
+"""A target that adds no replica."""
+
+_KEDA_DEFAULTS = {"minReplicaCount": 0, "maxReplicaCount": 100}
+_DEFAULT_COOLDOWN = 300
+_DEFAULT_WINDOW = 300
+"""KEDA documentation; kubernetes pkg/controller/podautoscaler, downscale stabilization."""
+
+_METRIC_TYPES = {RESPONSE_TIME: "Value", WAITING_REQUESTS: "AverageValue"}
+_POLLING_SECONDS = 15
+
+
+def find_scaler(objects: ServingObjects) -> JsonObject | None:
+    """The autoscaler that counts: a ScaledObject before a HorizontalPodAutoscaler."""
+    found = sorted(objects.scalers, key=lambda one: one.get("kind") != SCALED_OBJECT_KIND)
+    return found[0] if found else None
+
+
+def trigger_name(scaled_object: object) -> str:
+    """Which of our triggers a ScaledObject has; "" for none."""
+    names = {as_str(one.get("name")) for one in _triggers(scaled_object)}
+    return next((one for one in TRIGGERS if one in names), "")
+
+
+def read_prometheus_url(objects: ServingObjects) -> str:
+    """The address of Prometheus in our trigger; "" for none."""
+    scaler = find_scaler(objects)
+    own = (one for one in _triggers(scaler) if one.get("name") in TRIGGERS)
+    return next((as_str(as_mapping(one, "metadata").get("serverAddress")) for one in own), "")
+
+
+def can_wake(objects: ServingObjects) -> bool:
+    """Whether something can start a serving of 0 replicas: the backlog of its async queue, or a
+    trigger of others, such as the HTTP add-on's (external-push). Metrics of Pods cannot."""
+    if objects.engines.has_async_gateway:
+        return True
+    scaler = find_scaler(objects)
+    return any(as_str(one.get("name")) not in _OWN_TRIGGERS for one in _triggers(scaler))
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+def _read_kind(objects: ServingObjects) -> str:
+    scaler = find_scaler(objects)
+    if scaler is None:
+        return OFF
+    if scaler.get("kind") != SCALED_OBJECT_KIND:
+        return HPA
+    name = trigger_name(scaler)
+    return name if name and _read_target_of(scaler, name) is not None else CUSTOM
+
+
+def _read_replicas(key: str, hpa_key: str) -> Callable[[ServingObjects], int | None]:
+    def read(objects: ServingObjects) -> int | None:
+        scaler = find_scaler(objects)
+        if scaler is None:
+            return None
+        spec = as_mapping(scaler, "spec")
+        if scaler.get("kind") != SCALED_OBJECT_KIND:
+            return as_int(spec.get(hpa_key)) or 1  # of minReplicas the default
+        value = as_int(spec.get(key))
+        return _KEDA_DEFAULTS[key] if value is None else value
+
+    return read
+
+
+def _read_delay(objects: ServingObjects) -> int | None:
+    scaler = find_scaler(objects)
+    if scaler is None:
+        return None
+    window = as_int(_scale_down(scaler).get("stabilizationWindowSeconds"))
+    if window is not None:
+        return window
+    if scaler.get("kind") != SCALED_OBJECT_KIND:
+        return _DEFAULT_WINDOW
+    cooldown = as_int(as_mapping(scaler, "spec").get("cooldownPeriod"))
+    return _DEFAULT_COOLDOWN if cooldown is None else cooldown
+
+
+def _read_target(trigger: str) -> Callable[[ServingObjects], int | None]:
+    def read(objects: ServingObjects) -> int | None:
+        scaler = find_scaler(objects)
+        is_it = scaler is not None and _read_kind(objects) == trigger
+        return _read_target_of(scaler, trigger) if is_it else None
+
+    return read
+
+
+def _read_target_of(scaler: object, trigger: str) -> int | None:
+    found = next((one for one in _triggers(scaler) if one.get("name") == trigger), None)
+    text = as_str(as_mapping(found, "metadata").get("threshold"))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _triggers(scaler: object) -> list[Any]:
+    return mappings(as_mapping(scaler, "spec").get("triggers"))
+
+
+def _scale_down(scaler: object) -> Any:
+    found = as_mapping(scaler, "spec")
+    if as_mapping(scaler).get("kind") == SCALED_OBJECT_KIND:
+        found = as_mapping(found, "advanced", "horizontalPodAutoscalerConfig")
+    return as_mapping(found, "behavior", "scaleDown")
+
+
+# -- writing ----------------------------------------------------------------------------------
+
+
+def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+    """Write all fields of the scaler, those that differ: the others stay as they are."""
+    kind = wanted.auto_scaling
+    scaler = find_scaler(objects)
+    if kind == OFF:
+        objects.scalers.clear()
+        return
+    if kind in (HPA, CUSTOM):
+        if scaler is not None:
+            _write_limits(scaler, current, wanted)
+        return
+    if scaler is None or scaler.get("kind") != SCALED_OBJECT_KIND:
+        # KEDA rejects a ScaledObject of a Deployment that a HorizontalPodAutoscaler scales.
+        objects.scalers[:] = [scaler := _new_scaled_object(wanted)]
+        current = None
+    _write_limits(scaler, current, wanted)
+    # Else the query may be one that somebody has adapted.
+    is_new_query = (
+        current is None
+        or current.auto_scaling != kind
+        or (current.min_replicas == 0) != (wanted.min_replicas == 0)
+    )
+    _write_triggers(objects, scaler, wanted, is_new_query=is_new_query)
+
+
+def refresh_triggers(objects: ServingObjects, wanted: SpecLike) -> None:
+    """Write the queries again, for another template."""
+    scaler = find_scaler(objects)
+    if scaler is not None and trigger_name(scaler) == wanted.auto_scaling:
+        _write_triggers(objects, scaler, wanted, is_new_query=True)
+
+
+def _new_scaled_object(wanted: SpecLike) -> JsonObject:
+    metadata: JsonObject = {"name": wanted.name}
+    if wanted.namespace:
+        metadata["namespace"] = wanted.namespace
+    metadata["labels"] = {SERVING_LABEL: wanted.name, MANAGED_BY_LABEL: FIELD_MANAGER}
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": SCALED_OBJECT_KIND,
+        "metadata": metadata,
+        "spec": {
+            "scaleTargetRef": {"name": wanted.name},
+            "pollingInterval": _POLLING_SECONDS,
+            "advanced": {
+                # What it was before, when auto scaling is turned off.
+                "restoreToOriginalReplicaCount": True,
+                "horizontalPodAutoscalerConfig": {
+                    "behavior": {
+                        "scaleDown": {
+                            "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]
+                        },
+                        # A model loads for minutes: doubling at once would overshoot.
+                        "scaleUp": {
+                            "stabilizationWindowSeconds": 0,
+                            "policies": [{"type": "Pods", "value": 2, "periodSeconds": 60}],
+                        },
+                    }
+                },
+            },
+        },
+    }
+
+
+def _write_limits(scaler: JsonObject, current: SpecLike | None, wanted: SpecLike) -> None:
+    spec = child_mapping(scaler, "spec")
+    is_keda = scaler.get("kind") == SCALED_OBJECT_KIND
+    keys = ("minReplicaCount", "maxReplicaCount") if is_keda else ("minReplicas", "maxReplicas")
+    for key, name in zip(keys, ("min_replicas", "max_replicas"), strict=True):
+        if current is None or getattr(current, name) != getattr(wanted, name):
+            spec[key] = getattr(wanted, name)
+    if current is not None and current.scale_in_delay == wanted.scale_in_delay:
+        return
+    parent = spec
+    if is_keda:
+        spec["cooldownPeriod"] = wanted.scale_in_delay
+        parent = child_mapping(child_mapping(spec, "advanced"), "horizontalPodAutoscalerConfig")
+    down = child_mapping(child_mapping(parent, "behavior"), "scaleDown")
+    down["stabilizationWindowSeconds"] = wanted.scale_in_delay
+
+
+def _write_triggers(
+    objects: ServingObjects, scaler: JsonObject, wanted: SpecLike, *, is_new_query: bool
+) -> None:
+    """Ours first; those of others stay."""
+    spec = child_mapping(scaler, "spec")
+    before = {as_str(one.get("name")): one for one in _triggers(scaler)}
+    others = [one for one in _triggers(scaler) if as_str(one.get("name")) not in _OWN_TRIGGERS]
+    spec["triggers"] = [*_own_triggers(objects, wanted, before, is_new_query), *others]
+
+
+def _own_triggers(
+    objects: ServingObjects, wanted: SpecLike, before: dict[str, Any], is_new_query: bool
+) -> Iterator[JsonObject]:
+    kind, is_woken = wanted.auto_scaling, wanted.min_replicas == 0
+    target = getattr(wanted, TARGET_FIELDS[kind][0])
+    old = as_mapping(before.get(kind), "metadata")
+    server = as_str(old.get("serverAddress")) or objects.engines.prometheus_url
+    query = as_str(old.get("query"))
+    if is_new_query or not query:
+        query = build_scaling_query(
+            kind,
+            wanted.template,
+            wanted.namespace,
+            wanted.name,
+            objects.engines,
+            is_woken=is_woken,
+        )
+    yield {
+        **as_mapping(before.get(kind)),
+        "type": "prometheus",
+        "name": kind,
+        "metricType": _METRIC_TYPES[kind],
+        "metadata": {
+            **old,
+            "serverAddress": server,
+            "query": query,
+            "threshold": str(target),
+            "ignoreNullValues": "false",
+        },
+    }
+    if is_woken and objects.engines.has_async_gateway:
+        url = f"http://{wanted.name}{ASYNC_SUFFIX}.{wanted.namespace}/-/async/queue"
+        # The second keeps a replica while tasks come now and then, which end between two polls.
+        for name, location, limit in (
+            (_BACKLOG_TRIGGER, "backlog", "4"),
+            (_RECENT_TRIGGER, "recent", _UNREACHED),
+        ):
+            metadata = {
+                "url": url,
+                "valueLocation": location,
+                "targetValue": limit,
+                "activationTargetValue": "0",
+            }
+            metadata |= as_mapping(before.get(name), "metadata")
+            yield {"type": "metrics-api", "name": name, "metadata": metadata}
+
+
+AUTO_SCALING = {
+    "auto_scaling": FieldAccess(_read_kind, _write),
+    "min_replicas": FieldAccess(_read_replicas("minReplicaCount", "minReplicas"), _write),
+    "max_replicas": FieldAccess(_read_replicas("maxReplicaCount", "maxReplicas"), _write),
+    "scale_in_delay": FieldAccess(_read_delay, _write),
+    **{name: FieldAccess(_read_target(one), _write) for one, (name, _) in TARGET_FIELDS.items()},
+}
+"""By field."""
+assert tuple(AUTO_SCALING) == SCALING_FIELDS

@@ -1,0 +1,33 @@
+"""What the cluster has installed that acts on the settings of a serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KEDA_GROUP = "keda.sh"
+ISTIO_GROUP = "networking.istio.io"
+ENVOY_GATEWAY_GROUP = "gateway.envoyproxy.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Without a value for a part, that part is not installed, or not known."""
+
+    api_groups: frozenset[str] = frozenset()
+    """API groups that the API server has."""
+    prometheus_url: str = ""
+    """Where Pods of the cluster reach Prometheus, "http://prometheus.monitoring:9090"."""
+    has_async_gateway: bool = False
+    """Whether the serving has an async gateway, whose backlog can wake it."""
+
+    @property
+    def has_keda(self) -> bool:
+        return KEDA_GROUP in self.api_groups
+
+    @property
+    def has_istio(self) -> bool:
+        return ISTIO_GROUP in self.api_groups
+
+    @property
+    def has_envoy_gateway(self) -> bool:
+        return ENVOY_GATEWAY_GROUP in self.api_groups

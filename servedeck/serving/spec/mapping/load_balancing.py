@@ -1,0 +1,180 @@
+"""Load balancing: Istio's DestinationRule of the Service, or Envoy Gateway's BackendTrafficPolicy
+of the HTTPRoute.
+
+Sources: istio.io, DestinationRule, LoadBalancerSettings; gateway.envoyproxy.io, API extensions,
+LoadBalancer and ConsistentHash.
+"""
+
+from __future__ import annotations
+
+from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, SERVING_LABEL
+from servedeck.serving.spec.load_balancing import (
+    CUSTOM,
+    HEADER,
+    LEAST_REQUESTS,
+    OFF,
+    RANDOM,
+    ROUND_ROBIN,
+)
+from servedeck.serving.spec.mapping.json_values import (
+    JsonObject,
+    as_mapping,
+    as_str,
+    child_mapping,
+    mappings,
+)
+from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
+from servedeck.serving.spec.templates.base import SpecLike
+
+DESTINATION_RULE_KIND = "DestinationRule"
+BACKEND_TRAFFIC_POLICY_KIND = "BackendTrafficPolicy"
+
+_ISTIO_NAMES = {
+    ROUND_ROBIN: "ROUND_ROBIN",
+    LEAST_REQUESTS: "LEAST_REQUEST",
+    RANDOM: "RANDOM",
+}
+_ISTIO_VALUES = {name: value for value, name in _ISTIO_NAMES.items()} | {
+    "LEAST_CONN": LEAST_REQUESTS  # the deprecated name
+}
+_ENVOY_NAMES = {
+    ROUND_ROBIN: "RoundRobin",
+    LEAST_REQUESTS: "LeastRequest",
+    RANDOM: "Random",
+    HEADER: "ConsistentHash",
+}
+_ENVOY_VALUES = {name: value for value, name in _ENVOY_NAMES.items()}
+
+
+def policy_kind(objects: ServingObjects) -> str:
+    """The kind that sets the load balancing of a serving in this cluster; "" if there is none."""
+    routes = {one.get("kind") for one in objects.routes}
+    if objects.engines.has_envoy_gateway and "HTTPRoute" in routes:
+        return BACKEND_TRAFFIC_POLICY_KIND
+    return DESTINATION_RULE_KIND if objects.engines.has_istio else ""
+
+
+def find_policy(objects: ServingObjects) -> JsonObject | None:
+    """The object that sets the load balancing, else the first one that could."""
+    found = sorted(objects.policies, key=lambda one: not _settings(one))
+    return found[0] if found else None
+
+
+def _settings(policy: object) -> object:
+    if as_mapping(policy).get("kind") == DESTINATION_RULE_KIND:
+        return as_mapping(policy, "spec", "trafficPolicy").get("loadBalancer")
+    return as_mapping(policy, "spec").get("loadBalancer")
+
+
+def _read(objects: ServingObjects) -> str:
+    policy = find_policy(objects)
+    found = as_mapping(_settings(policy)) if policy is not None else {}
+    if policy is None or not found:
+        return OFF
+    if policy.get("kind") == DESTINATION_RULE_KIND:
+        if "simple" in found:
+            return _ISTIO_VALUES.get(as_str(found["simple"]), CUSTOM)
+    elif (value := _ENVOY_VALUES.get(as_str(found.get("type")), CUSTOM)) != HEADER:
+        return value
+    if "consistentHash" not in found:
+        # of Istio's settings, those beside the algorithm, such as the warm-up
+        return OFF if policy.get("kind") == DESTINATION_RULE_KIND else CUSTOM
+    return HEADER if _read_header(objects) else CUSTOM
+
+
+def _read_header(objects: ServingObjects) -> str:
+    policy = find_policy(objects)
+    found = as_mapping(_settings(policy), "consistentHash") if policy is not None else {}
+    if policy is None:
+        return ""
+    if policy.get("kind") == DESTINATION_RULE_KIND:
+        return as_str(found.get("httpHeaderName"))
+    names = [as_str(one.get("name")) for one in mappings(found.get("headers"))]
+    names += [as_str(as_mapping(found, "header").get("name"))]
+    is_header = found.get("type") in ("Header", "Headers")
+    return next(filter(None, names), "") if is_header and len(names) <= 2 else ""
+
+
+def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+    if wanted.load_balancing == CUSTOM:
+        return
+    policy = find_policy(objects)
+    if wanted.load_balancing == OFF:
+        if policy is not None:
+            _remove(objects, policy)
+        return
+    if policy is None:
+        policy = _new_policy(objects, wanted)
+        objects.policies.append(policy)
+    spec = child_mapping(policy, "spec")
+    if policy.get("kind") == DESTINATION_RULE_KIND:
+        balancer = child_mapping(child_mapping(spec, "trafficPolicy"), "loadBalancer")
+        for key in ("simple", "consistentHash"):
+            balancer.pop(key, None)
+        if wanted.load_balancing == HEADER:
+            balancer["consistentHash"] = {"httpHeaderName": wanted.load_balancing_header}
+        else:
+            balancer["simple"] = _ISTIO_NAMES[wanted.load_balancing]
+        return
+    balancer = child_mapping(spec, "loadBalancer")
+    balancer["type"] = _ENVOY_NAMES[wanted.load_balancing]
+    balancer.pop("consistentHash", None)
+    if wanted.load_balancing == HEADER:
+        header = {"name": wanted.load_balancing_header}
+        balancer["consistentHash"] = {"type": "Header", "header": header}
+
+
+def _remove(objects: ServingObjects, policy: JsonObject) -> None:
+    """Remove what sets the algorithm; the whole object if servedeck made it for that alone."""
+    spec = child_mapping(policy, "spec")
+    parent = spec
+    if policy.get("kind") == DESTINATION_RULE_KIND:
+        parent = child_mapping(spec, "trafficPolicy")
+        balancer = child_mapping(parent, "loadBalancer")
+        for key in ("simple", "consistentHash"):
+            balancer.pop(key, None)
+        if not balancer:
+            parent.pop("loadBalancer")
+        if not parent:
+            spec.pop("trafficPolicy")
+    else:
+        parent.pop("loadBalancer", None)
+    labels = as_mapping(policy, "metadata", "labels")
+    is_ours = labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
+    if is_ours and set(spec) <= {"host", "targetRefs"}:
+        objects.policies[:] = [one for one in objects.policies if one is not policy]
+
+
+def _new_policy(objects: ServingObjects, wanted: SpecLike) -> JsonObject:
+    metadata: JsonObject = {"name": wanted.name}
+    if wanted.namespace:
+        metadata["namespace"] = wanted.namespace
+    metadata["labels"] = {SERVING_LABEL: wanted.name, MANAGED_BY_LABEL: FIELD_MANAGER}
+    if policy_kind(objects) == BACKEND_TRAFFIC_POLICY_KIND:
+        route = next(one for one in objects.routes if one.get("kind") == "HTTPRoute")
+        target = {
+            "group": "gateway.networking.k8s.io",
+            "kind": "HTTPRoute",
+            "name": as_str(as_mapping(route, "metadata").get("name")),
+        }
+        return {
+            "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+            "kind": BACKEND_TRAFFIC_POLICY_KIND,
+            "metadata": metadata,
+            "spec": {"targetRefs": [target]},
+        }
+    service = wanted.name
+    if objects.services:
+        service = as_str(as_mapping(objects.services[0], "metadata").get("name"))
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": DESTINATION_RULE_KIND,
+        "metadata": metadata,
+        "spec": {"host": f"{service}.{wanted.namespace}.svc.cluster.local"},
+    }
+
+
+LOAD_BALANCING = FieldAccess(_read, _write)
+LOAD_BALANCING_HEADER = FieldAccess(
+    lambda objects: _read_header(objects) if _read(objects) == HEADER else "", _write
+)

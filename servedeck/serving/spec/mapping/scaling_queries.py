@@ -1,0 +1,90 @@
+"""The PromQL of the scaler's triggers, one number each.
+
+Names of metrics: those of `servedeck.metrics.families`, which is not imported here; a test compares
+them. KEDA fails on an empty result (`ignoreNullValues: "false"`), and the HorizontalPodAutoscaler
+then keeps the replicas: so a quiet serving must give 0, and one whose metrics are missing nothing,
+or a Prometheus that lost the Pods would scale a busy serving in.
+"""
+
+from __future__ import annotations
+
+import re
+
+from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.scaling import RESPONSE_TIME
+
+WINDOW = "2m"
+"""At least four scrapes at the usual intervals of 15 and 30 s."""
+
+_LATENCY = {
+    "vllm": "vllm:e2e_request_latency_seconds",
+    "furiosa-llm": "furiosa_llm_e2e_request_latency_seconds",
+}
+_WAITING = {
+    "vllm": "vllm:num_requests_waiting",
+    "furiosa-llm": "furiosa_llm_num_requests_waiting",
+}
+_ISTIO_LATENCY = "istio_request_duration_milliseconds"
+_ENVOY_LATENCY = "envoy_cluster_upstream_rq_time"
+"""Both in ms."""
+
+
+def build_scaling_query(
+    trigger: str, template: str, namespace: str, name: str, engines: Engines, *, is_woken: bool
+) -> str:
+    """The query of a trigger in the unit of its target: ms, or requests; "" if no metric is known
+    for the template. With `is_woken` the serving may have no Pod, and no series is 0, too."""
+    if trigger == RESPONSE_TIME:
+        return _latency_query(template, namespace, name, engines, is_woken=is_woken)
+    metric = _WAITING.get(template)
+    if metric is None:
+        return ""
+    query = f"sum({metric}{{{_pods(namespace, name)}}})"
+    return f"{query} or vector(0)" if is_woken else query
+
+
+def unknown_metric_text(trigger: str) -> str:
+    """Why there is no query, in one sentence."""
+    if trigger == RESPONSE_TIME:
+        return (
+            "No metric of the response time is known for this template without Istio or Envoy "
+            "Gateway; write a trigger of your own in the ScaledObject."
+        )
+    return (
+        "No metric of waiting requests is known for this template; choose response-time, or write "
+        "a trigger of your own in the ScaledObject."
+    )
+
+
+def _latency_query(
+    template: str, namespace: str, name: str, engines: Engines, *, is_woken: bool
+) -> str:
+    if metric := _LATENCY.get(template):
+        labels, factor = _pods(namespace, name), "1000 * "
+    elif engines.has_istio:
+        metric, factor = _ISTIO_LATENCY, ""
+        labels = (
+            f'reporter="destination",destination_workload="{name}",'
+            f'destination_workload_namespace="{namespace}"'
+        )
+    elif engines.has_envoy_gateway:
+        metric, factor = _ENVOY_LATENCY, ""
+        labels = f'envoy_cluster_name=~"httproute/{_regex(namespace)}/{_regex(name)}/rule/[0-9]+"'
+    else:
+        return ""
+    quantile = (
+        f"histogram_quantile(0.95, sum by (le) (rate({metric}_bucket{{{labels}}}[{WINDOW}])))"
+    )
+    idle = "vector(0)" if is_woken else f"0 * sum(rate({metric}_count{{{labels}}}[{WINDOW}]))"
+    # Without requests the quantile is NaN, which is greater than nothing.
+    return f"({factor}{quantile} > 0) or ({idle})"
+
+
+def _pods(namespace: str, name: str) -> str:
+    # As the Deployment names them: those of another serving, name-v2, do not match.
+    return f'namespace="{namespace}",pod=~"{_regex(name)}-[a-z0-9]+-[a-z0-9]{{5}}"'
+
+
+def _regex(text: str) -> str:
+    """The text as a regular expression within quotes of PromQL."""
+    return re.escape(text).replace("\\-", "-").replace("\\", "\\\\")
