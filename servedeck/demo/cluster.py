@@ -23,8 +23,10 @@ from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.resources import CONFIGMAPS
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
 from servedeck.demo.scenario.async_gateways import CALLED_SERVINGS, viewer_rules
+from servedeck.demo.scenario.cluster_objects import PROMETHEUS_SERVICE
 from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.store.store import ObjectStore
+from servedeck.demo.temperature_controller import TemperatureControllerProcess
 from servedeck.demo.workloads.runtime import NodeRuntime
 
 _SAVE_PERIOD_SECONDS = 0.5
@@ -41,7 +43,8 @@ class DemoCluster:
     `kubeconfig` is a file that only the user can read, in a directory that is removed at the end.
     `port` 0 takes a free port. `state`: a file from which the cluster is resumed, if it exists, and
     to which it is saved when it changes; it is locked meanwhile. `live=False`: the clock is
-    stopped, and neither incidents nor requests to the async gateways happen. `more_users` are added
+    stopped, and neither incidents nor requests to the async gateways happen, and no temperature
+    controller runs. `more_users` are added
     to those of the kubeconfig. Raises DemoError where it cannot start, and at the end where the
     state cannot be saved.
     """
@@ -71,6 +74,7 @@ class DemoCluster:
         self._saved_version = 0
         self._server: ApiServer | None = None
         self._saver: asyncio.Task[None] | None = None
+        self._temperature_controller: TemperatureControllerProcess | None = None
         self._directory: RuntimeDirectory | None = None
         self._lock: StateLock | None = None
         self.url = ""
@@ -131,6 +135,11 @@ class DemoCluster:
         self._directory = RuntimeDirectory()
         # every JSON text is also YAML
         self._directory.write("kubeconfig", json.dumps(self._server.kubeconfig(), indent=2))
+        if self._live:
+            self.scenario.leave_temperatures_to_controller()
+            self._temperature_controller = TemperatureControllerProcess(
+                self.kubeconfig, PROMETHEUS_SERVICE
+            )
         if self._state is not None:
             self._saver = asyncio.create_task(self._save_periodically())
 
@@ -146,6 +155,8 @@ class DemoCluster:
                 self._saver.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._saver
+            if self._temperature_controller is not None:
+                await self._temperature_controller.close()
             if self._server is not None:
                 await self._server.stop()
             await self.controllers.metric_sources.close()

@@ -134,11 +134,11 @@ class BackendTrafficPolicyController:
 
     def _policy_changed(self, change: StoreChange) -> None:
         """Another policy of the namespace may lose or win its target by it."""
-        if change.old is None or change.old["spec"] != change.object["spec"]:
+        if change.type != "MODIFIED" or (change.old or {})["spec"] != change.object["spec"]:
             self._add_namespace(change.object)
 
     def _route_changed(self, change: StoreChange) -> None:
-        if change.old is None or change.old["spec"] != change.object["spec"]:
+        if change.type != "MODIFIED" or (change.old or {})["spec"] != change.object["spec"]:
             self._add_namespace(change.object)
 
     def _add_namespace(self, obj: Json) -> None:

@@ -1,4 +1,4 @@
-"""The ScaledObjects of the servings that scale with their response time."""
+"""Servings that scale with their response time, by KEDA."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ class Scaling(NamedTuple):
 
 
 SCALED_SERVINGS: dict[Key, Scaling] = {
-    ("chat", "llama-31-8b"): Scaling(2, 4, 12_000),
-    ("npu-lab", "exaone-35-78b"): Scaling(1, 3, 4400),
+    ("chat", "llama-31-8b"): Scaling(1, 3, 5000),
 }
-"""One that a peak scales now and then, and one whose load rises and falls every twelve minutes."""
+"""Its load rises and falls every twelve minutes."""
 
 
 def scaled_object(serving: DemoServing) -> ResourceObject:

@@ -17,7 +17,13 @@ from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.controllers.base import condition_is_true
 from servedeck.demo.resources import DEPLOYMENTS, NODES, PODS, SECRETS
-from servedeck.demo.scenario import async_gateways, cluster_objects, scaling, serving_objects
+from servedeck.demo.scenario import (
+    async_gateways,
+    cluster_objects,
+    scaling,
+    serving_objects,
+    temperature,
+)
 from servedeck.demo.scenario.cluster_objects import TOKEN_SECRET
 from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IMAGE, DemoServing
 from servedeck.demo.store.objects import Json, Key
@@ -62,6 +68,7 @@ class Scenario:
         self._controllers = controllers
         self._seed = seed
         self._generations: dict[Key, int] = {}
+        self._past_controller: temperature.PastTemperatureController | None = None
         self.history: list[str] = []
         """"TIMESTAMP NAME" of the last incidents, newest last."""
 
@@ -80,6 +87,7 @@ class Scenario:
         for resource, obj in cluster_objects.prometheus_objects():
             set_defaults(resource, obj)
             create(resource, obj)
+        self._past_controller = temperature.PastTemperatureController(self._store, clock)
         for serving in SERVINGS:
             clock.call_at(
                 now - serving.age_days * _DAY_SECONDS, partial(self._create_serving, serving, now)
@@ -90,6 +98,8 @@ class Scenario:
 
     def _create_serving(self, serving: DemoServing, now: float) -> None:
         for resource, obj in serving_objects.objects_of(serving, now):
+            if serving.key == temperature.SERVING and resource is DEPLOYMENTS:
+                temperature.add_policy(obj)
             if serving.key == ("chat", "exaone-40-32b") and resource is DEPLOYMENTS:
                 obj["spec"]["replicas"] = 2
             if serving.key == ("research", "llama-32-3b") and resource is DEPLOYMENTS:
@@ -153,6 +163,12 @@ class Scenario:
             key = (deployment["metadata"]["namespace"], deployment["metadata"]["name"])
             self._generations[key] = deployment["metadata"]["generation"]
 
+    def leave_temperatures_to_controller(self) -> None:
+        """From now on `servedeck controller` lets Pods with a temperature policy into traffic."""
+        if self._past_controller is not None:
+            self._past_controller.stop()
+            self._past_controller = None
+
     # -- incidents ---------------------------------------------------------------------------------
 
     def start_incidents(self) -> None:
@@ -211,12 +227,7 @@ class Scenario:
                 (420, 520),
             ),
             Incident("the token of npu-lab", self._toggle_token, (420, 640), (240, 300)),
-            Incident(
-                "the load of chat",
-                lambda _: self._raise_load(("chat", "llama-31-8b")),
-                (780, 1080),
-                (80, 110),
-            ),
+            Incident("a hot accelerator", self._heat_one_of_many, (300, 420), (80, 110)),
             Incident(
                 "the evening serving",
                 lambda _: toggle(("agents", "gpt-oss-20b"), _set_replicas(1), _set_replicas(0)),
@@ -263,6 +274,14 @@ class Scenario:
         self._controllers.kubelet.hang(rng.choice(pods)["metadata"]["uid"])
         return True
 
+    def _heat_one_of_many(self, rng: random.Random) -> bool:
+        """The temperature policy takes the Pod out of traffic until it has cooled down."""
+        pods = self._ready_pods(temperature.SERVING)
+        if len(pods) < 2:
+            return False
+        self._controllers.kubelet.heat(rng.choice(pods)["metadata"]["uid"])
+        return True
+
     def _crash_first(self, key: Key, cause: FailureCause) -> None:
         for pod in self._ready_pods(key)[:1]:
             self._controllers.kubelet.crash(pod["metadata"]["uid"], cause)
@@ -284,12 +303,6 @@ class Scenario:
             return True
         self._store.delete(SECRETS, *place)
         return self._rollout_restart(key)
-
-    def _raise_load(self, key: Key) -> bool:
-        """More requests for a few minutes, so that the serving scales."""
-        peak = LoadPeak(self._clock.time() + 5, 360.0, more=0.6, slow=0.5, failed=0.01)
-        self._controllers.traffic.add_peak("/".join(key), peak)
-        return True
 
     def _rollout_restart(self, key: Key) -> bool:
         """Like `kubectl rollout restart`, where nobody else has changed the serving."""

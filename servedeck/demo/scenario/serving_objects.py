@@ -91,8 +91,8 @@ def _add_foreign_fields(serving: DemoServing, obj: Json, opened: float) -> None:
         failure_simulation.REQUEST_RATE_ANNOTATION: str(serving.requests_per_second),
         **serving.annotations,
     }
-    if serving.replicas > 1:
-        annotations[failure_simulation.LOAD_REPLICAS_ANNOTATION] = str(serving.replicas)
+    if (replicas := serving.load_replicas or serving.replicas) > 1:
+        annotations[failure_simulation.LOAD_REPLICAS_ANNOTATION] = str(replicas)
     if serving.load_swing:
         start = format_timestamp(opened)
         annotations[failure_simulation.LOAD_SWING_ANNOTATION] = f"{serving.load_swing} {start}"

@@ -41,6 +41,8 @@ class DemoServing:
     uses_hf_token: bool = False
     requests_per_second: float = 1.0
     description: str = ""
+    load_replicas: int = 0
+    """How many replicas its load is meant for; 0: `replicas`."""
     load_swing: str = ""
     """How often the load rises and falls again, from the opening of the demo on: "10m"."""
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +59,8 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "chat", "llama-31-8b", "meta-llama/Llama-3.1-8B-Instruct", 12.4, replicas=3, uses_hf_token=True,
         args=("--max-model-len", "32768", "--gpu-memory-utilization", "0.9"), product=H100, requests_per_second=4.2,
-        image=OLDER_VLLM_IMAGE, description="General chat behind the help desk",
+        image=OLDER_VLLM_IMAGE, description="General chat behind the help desk", load_replicas=2, load_swing="12m",
+        annotations={failure_simulation.SLOWDOWN_ANNOTATION: "0.27"},
     ),
     DemoServing(
         "chat", "llama-33-70b", "meta-llama/Llama-3.3-70B-Instruct", 9.1, replicas=2, uses_hf_token=True,
@@ -112,7 +115,7 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "npu-lab", "exaone-35-78b", "furiosa-ai/EXAONE-3.5-7.8B-Instruct", 6.6, "furiosa-llm",
         image=FURIOSA_IMAGE, resource=NPU, replicas=2, memory="100Gi", cpu="10", requests_per_second=1.9,
-        annotations={failure_simulation.SLOWDOWN_ANNOTATION: "0.16"}, load_swing="12m", description="First serving on RNGD",
+        description="First serving on RNGD",
     ),
     DemoServing(
         "npu-lab", "llama-31-8b", "furiosa-ai/Llama-3.1-8B-Instruct", 0.008, "furiosa-llm",
