@@ -61,8 +61,8 @@ class LoadPeak(NamedTuple):
 
 
 class LoadSwing(NamedTuple):
-    """A peak that comes again every `period` seconds, from `start` on (seconds since the epoch);
-    see LoadPeak for `more` and `slow`."""
+    """A peak that comes again every `period` seconds, from `start` on (seconds since the epoch),
+    with calm minutes between; see LoadPeak for `more` and `slow`."""
 
     period: float
     start: float = 0.0
@@ -72,12 +72,15 @@ class LoadSwing(NamedTuple):
     def height(self, time: float) -> float:
         """0 to 1."""
         elapsed = time - self.start
-        return (1 - math.cos(2 * math.pi * elapsed / self.period)) / 2 if elapsed > 0 else 0.0
+        if elapsed <= 0:
+            return 0.0
+        return ((1 - math.cos(2 * math.pi * elapsed / self.period)) / 2) ** 2
 
     def seconds(self, time: float) -> float:
         """The integral of `height` until `time`."""
         elapsed, angular = max(0.0, time - self.start), 2 * math.pi / self.period
-        return elapsed / 2 - math.sin(angular * elapsed) / (2 * angular)
+        once, twice = math.sin(angular * elapsed), math.sin(2 * angular * elapsed)
+        return (3 * elapsed - 4 * once / angular + twice / (2 * angular)) / 8
 
 
 class LoadSettings(NamedTuple):
