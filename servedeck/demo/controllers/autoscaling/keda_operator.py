@@ -153,7 +153,7 @@ class KedaOperator:
         target = self._target_of(scaled)
         if target is None:
             self._write_status(key, lambda status: conditions.set_target_missing(status))
-            self._record(scaled, event_messages.KEDA_CHECK_FAILED)
+            self._recorder.record(scaled, event_messages.KEDA_CHECK_FAILED)
             return
         self._write_status(key, lambda status: _set_target(status, scaled, target))
         if wishes.is_paused:
@@ -164,7 +164,7 @@ class KedaOperator:
                 read_trigger(index, trigger) for index, trigger in enumerate(wishes.triggers)
             ]
         except TriggerError as error:
-            self._record(scaled, event_messages.KEDA_SCALER_FAILED, error=str(error))
+            self._recorder.record(scaled, event_messages.KEDA_SCALER_FAILED, error=str(error))
             self._write_status(key, conditions.set_triggers_wrong)
             return
         self._make_autoscaler(scaled, known.triggers)
@@ -180,8 +180,8 @@ class KedaOperator:
 
         self._write_status(key, write)
         if is_new:
-            self._record(scaled, event_messages.KEDA_SCALERS)
-            self._record(scaled, event_messages.KEDA_READY)
+            self._recorder.record(scaled, event_messages.KEDA_SCALERS)
+            self._recorder.record(scaled, event_messages.KEDA_READY)
         self._polls.add(key)
 
     def _pause(self, key: Key, scaled: Json) -> None:
@@ -235,7 +235,7 @@ class KedaOperator:
                 value = trigger.measure(self._sources)
             except TriggerError as error:
                 has_error = True
-                self._record(scaled, event_messages.KEDA_SCALER_FAILED, error=str(error))
+                self._recorder.record(scaled, event_messages.KEDA_SCALER_FAILED, error=str(error))
                 continue
             known.last[trigger.metric] = self._clock.time(), value
             if value > trigger.activation:
@@ -277,7 +277,7 @@ class KedaOperator:
         if wishes.pauses_scale_out:
             return False
         target.set_replicas(max(1, wishes.least), KEDA_MANAGER)
-        self._record(
+        self._recorder.record(
             scaled,
             event_messages.KEDA_ACTIVATED,
             before=before,
@@ -305,7 +305,7 @@ class KedaOperator:
                 return [conditions.COOLING_DOWN]
             to = wishes.least if wishes.idle is None else wishes.idle
             target.set_replicas(to, KEDA_MANAGER)
-            self._record(
+            self._recorder.record(
                 scaled,
                 event_messages.KEDA_DEACTIVATED,
                 before=replicas,
@@ -332,9 +332,6 @@ class KedaOperator:
             return find_target(self._store, namespace, ScalingWishes(scaled).target)
         except StatusError:
             return None
-
-    def _record(self, scaled: Json, message: event_messages.EventMessage, **values: object) -> None:
-        self._recorder.record(scaled, message, **values)
 
     def _write_status(self, key: Key, change: conditions.StatusChange) -> None:
         def write(obj: Json) -> None:
