@@ -39,7 +39,7 @@ async def test_a_hot_pod_is_taken_out_of_traffic_and_the_process_ends_with_the_d
     async with DemoCluster() as demo:
         for pod in pods(demo):
             (first,) = demo.controllers.kubelet.instances(pod["metadata"]["uid"])
-            spell = HotSpell(demo.clock.time() - 1000, 3000)
+            spell = HotSpell(demo.clock.time() - 300, 3000)
             if pod is pods(demo)[0]:
                 first.hot_spells.append(spell)
 

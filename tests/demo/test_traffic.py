@@ -14,7 +14,6 @@ from servedeck.demo.resources import (
     GATEWAYS,
     HTTP_ROUTES,
     NAMESPACES,
-    PODS,
     SERVICES,
 )
 from servedeck.demo.workloads import failure_simulation
@@ -31,7 +30,6 @@ from tests.demo.prometheus_fixture import PrometheusFixture
 
 Json = dict[str, Any]
 ONE, TWO = "lab/one", "lab/two"
-GATE = "servedeck.dev/temperature"
 
 
 # -- the load -----------------------------------------------------------------------------------
@@ -315,76 +313,6 @@ def test_an_invalid_policy_is_refused(balancer: Json, field: str, message: str) 
         validate_object(BACKEND_TRAFFIC_POLICIES, policy(**balancer), None)
     assert refused.value.code == 422
     assert field in str(refused.value) and message in str(refused.value)
-
-
-# -- readiness gates ----------------------------------------------------------------------------
-
-
-def set_gate(cluster: ClusterFixture, pod: Json, value: str) -> None:
-    def write(obj: Json) -> None:
-        others = [c for c in obj["status"].get("conditions") or () if c["type"] != GATE]
-        obj["status"]["conditions"] = [*others, {"type": GATE, "status": value}]
-
-    cluster.store.mutate(PODS, "lab", pod["metadata"]["name"], write, "status")
-    cluster.advance(2)
-
-
-def test_a_pod_with_a_gate_gets_requests_only_while_its_condition_is_true() -> None:
-    cluster = ClusterFixture()
-    cluster.node()
-    cluster.create(SERVICES, service("llm", "llm"))
-
-    def add_gate(obj: Json) -> Json:
-        obj["spec"]["template"]["spec"]["readinessGates"] = [{"conditionType": GATE}]
-        return obj
-
-    cluster.deploy("llm", replicas=2)
-    cluster.edit(add_gate)
-    cluster.until(
-        lambda: (
-            len(cluster.pods()) == 4
-            or all(pod["spec"].get("readinessGates") for pod in cluster.pods())
-        )
-    )
-    cluster.until(
-        lambda: any(
-            (cluster.condition("Ready", pod) or {}).get("reason") == "ReadinessGatesNotReady"
-            for pod in cluster.pods()
-            if pod.get("status", {}).get("conditions")
-        )
-    )
-    for _ in range(4):
-        for pod in cluster.pods():
-            if pod["spec"].get("readinessGates"):
-                set_gate(cluster, pod, "True")
-        cluster.advance(200)
-    assert cluster.ready()
-    first, second = cluster.pods()
-
-    def rate(pod: Json) -> float:
-        (instance,) = cluster.controllers.kubelet.instances(pod["metadata"]["uid"])
-        return instance.traffic_share.rate(cluster.clock.time()).total
-
-    assert rate(first) == pytest.approx(rate(second)) and rate(first) > 0
-    set_gate(cluster, first, "False")
-    assert rate(first) == 0 and rate(second) > 0
-    condition = cluster.condition("Ready", cluster.pods()[0])
-    assert condition is not None and condition["reason"] == "ReadinessGatesNotReady"
-    set_gate(cluster, first, "True")
-    assert rate(first) == pytest.approx(rate(second))
-
-
-def test_an_accelerator_gets_hot_and_cools_down_again(cluster: ClusterFixture) -> None:
-    prometheus = PrometheusFixture(cluster.controllers, cluster.clock)
-    query = "max(DCGM_FI_DEV_GPU_TEMP)"
-    assert prometheus.value(query) < 85
-    cluster.controllers.kubelet.heat(cluster.pod()["metadata"]["uid"])
-    begin = cluster.clock.time()
-    cluster.advance(600)
-    during = [prometheus.value(query, begin + second) for second in range(0, 600, 15)]
-    assert max(during) == 91
-    assert sum(value > 85 for value in during) >= 5
-    assert during[-1] < 75
 
 
 def test_namespaces_do_not_mix(split: ClusterFixture) -> None:

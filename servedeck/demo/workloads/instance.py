@@ -41,14 +41,14 @@ class HotSpell(NamedTuple):
     """Seconds since the epoch."""
     duration: float = 300.0
     celsius: float = 91.0
-    """Its temperature from a third to half of that time."""
+    """Its temperature from a twentieth to half of that time."""
 
     def height(self, time: float) -> float:
         """0 to 1: how near it is to that temperature."""
         share = (time - self.begin) / self.duration
         if not 0 < share < 1:
             return 0.0
-        return min(1.0, 3 * share, 2 * (1 - share))
+        return min(1.0, 20 * share, 2 * (1 - share))
 
 
 @dataclass

@@ -142,7 +142,7 @@ class _Reconciliation:
         """What the metrics recommend. Raises FailedMetricError where none can be had, or where
         those that can would remove replicas."""
         found, failures = [], []
-        metrics = self._autoscaler["spec"].get("metrics") or ()
+        metrics: list[Json] = self._autoscaler["spec"].get("metrics") or []
         for metric in metrics:
             try:
                 found.append(self._reader.propose(self._autoscaler, metric, target))
