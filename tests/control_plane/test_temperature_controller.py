@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,9 @@ import pytest
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.lease import ControllerLease, controller_lease, server_time
+from servedeck.controller.temperatures import Temperatures
+from servedeck.metrics.prometheus import PrometheusClient
+from servedeck.metrics.transports import PrometheusOptions, UrlTransport
 from servedeck.serving.temperature import TEMPERATURE_GATE
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.objects import JsonObject
@@ -250,6 +254,33 @@ async def test_the_gate_of_a_pod_without_a_deployment_is_open(
     await asyncio.to_thread(control_plane.create, f"{apps}/replicasets", replica_set)
     await wait_until(lambda: list(kubelet.reasons().values()) == ["Off", "Off"])
     await wait_until(lambda: len(kubelet.in_traffic()) == 2)
+
+
+# -- what Prometheus is asked ----------------------------------------------------------------------
+
+
+async def test_an_old_value_is_unknown_though_prometheus_still_has_it(
+    accelerators: Accelerators,
+) -> None:
+    """One that the exporter gave a time of its own, as a proxy of metrics does: 100 seconds ago."""
+
+    def page(_seconds: float) -> bytes:
+        labels = 'namespace="chat",pod="llama-1-a"'
+        return f"DCGM_FI_DEV_GPU_TEMP{{{labels}}} 91 {(time.time() - 100) * 1000:.0f}\n".encode()
+
+    accelerators.exporter.pages = {"/furiosa": page}
+    client = PrometheusClient(UrlTransport(PrometheusOptions(accelerators.url)))
+    try:
+        found = Temperatures(client, max_age=280)
+        while not found.current:
+            assert await found.read()
+        assert found.current == {("chat", "llama-1-a"): 91.0}
+        recent = Temperatures(client, max_age=90)
+        assert await recent.read() and recent.current == {}
+        elsewhere = Temperatures(client, max_age=280, namespace="other")
+        assert await elsewhere.read() and elsewhere.current == {}
+    finally:
+        await client.close()
 
 
 # -- which controller acts ------------------------------------------------------------------------
