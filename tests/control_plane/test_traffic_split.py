@@ -28,6 +28,7 @@ from tests.control_plane.page import open_page
 from tests.control_plane.test_app import running_app
 from tests.control_plane.test_deploy import grant_role, make_spec, open_connection
 from tests.control_plane.test_roles import rules_of, run_apply
+from tui.screens.plan_dialog import WAITING
 from tui.traffic_service import ClusterTrafficService
 
 KINDS = [RouteKind.HTTP_ROUTE, RouteKind.VIRTUAL_SERVICE]
@@ -485,7 +486,9 @@ async def test_it_is_split_from_the_page_and_follows_what_others_do(
         await driver.pilot.press("enter")
         await driver.wait_for_screen(lambda text: "Percent of the requests" in text, "the weight")
         await driver.pilot.press(*"20", "enter")
-        await driver.wait_for_screen(lambda text: "Restarts no Pods." in text, "the plan")
+        await driver.wait_for_screen(
+            lambda text: "Restarts no Pods." in text and WAITING not in text, "the plan"
+        )
         assert endpoint.shares() == ["llama 100 %"]
         await driver.pilot.press("y")
         await driver.wait_for_screen(

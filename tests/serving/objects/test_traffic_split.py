@@ -121,7 +121,7 @@ def test_a_rule_is_conditional_if_all_of_its_matches_are(key: str) -> None:
 
 def test_who_gets_copies_is_read() -> None:
     mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shadow"}}}
-    elsewhere = copy.deepcopy(mirror)
+    elsewhere: dict[str, Any] = copy.deepcopy(mirror)
     elsewhere["requestMirror"]["backendRef"]["namespace"] = "other"
     [rule] = read_rules(http_route({"name": "a", "filters": [mirror]}, filters=[mirror, elsewhere]))
     assert rule.mirrors == ("shadow",)
