@@ -27,6 +27,8 @@ from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.scenario.servings import VLLM_IMAGE
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.spec.mapping.auto_scaling import AUTO_SCALING
+from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.temperature import TEMPERATURE_GATE
 
 Json = dict[str, Any]
@@ -172,6 +174,18 @@ def test_a_serving_scales_with_its_load_by_itself() -> None:
     assert len(seen) >= 5, "more and fewer, again and again"
     (autoscaler,) = fixture.store.list(HORIZONTAL_POD_AUTOSCALERS)
     assert autoscaler["metadata"]["name"] == "keda-hpa-llama-31-8b"
+    (scaled,) = fixture.store.list(SCALED_OBJECTS)
+    deployment = fixture.store.get(DEPLOYMENTS, "chat", "llama-31-8b")
+    objects = ServingObjects(deployment, scalers=[scaled])
+    read = {name: access.read(objects) for name, access in AUTO_SCALING.items()}
+    assert read == {
+        "auto_scaling": "response-time",
+        "min_replicas": 1,
+        "max_replicas": 3,
+        "scale_in_delay": 60,
+        "target_response_time": 5000,
+        "target_waiting": None,
+    }, "as the settings of servedeck"
 
 
 def test_the_pods_with_a_temperature_policy_are_ready_and_one_gets_hot() -> None:

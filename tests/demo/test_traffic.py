@@ -25,7 +25,7 @@ from servedeck.demo.workloads.request_load import (
     RequestLoad,
 )
 from servedeck.demo.workloads.traffic import Route, Traffic
-from tests.demo.cluster_fixture import ClusterFixture
+from tests.demo.cluster_fixture import ClusterFixture, running_instance
 from tests.demo.prometheus_fixture import PrometheusFixture
 
 Json = dict[str, Any]
@@ -52,6 +52,17 @@ def test_a_replica_with_more_of_the_load_has_a_larger_share_of_slow_requests() -
     assert alone > 2 * two > 0 and two > 2 * three > 0
     whole = shares[0].load.rate(250.0)
     assert sum(share.rate(250.0).total for share in shares) == pytest.approx(whole)
+
+
+def test_requests_wait_at_a_replica_with_too_many(cluster: ClusterFixture) -> None:
+    instance = running_instance(cluster)
+    now = cluster.clock.time()
+    assert instance.request_counts(now)[1] == 0
+    peak = LoadPeak(now + 10, 200.0, more=3.0, slow=2.5, failed=0.0)
+    cluster.controllers.traffic.add_peak("lab/llm", peak)
+    running, waiting = instance.request_counts(now + 110)
+    assert waiting > 3 and running > 0
+    assert instance.request_counts(now + 300)[1] == 0
 
 
 @pytest.mark.parametrize("replicas", [0.2, 1, 3, 50])

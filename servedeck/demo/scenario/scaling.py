@@ -10,6 +10,9 @@ from servedeck.demo.scenario.serving_objects import mark_applied, serving_spec
 from servedeck.demo.scenario.servings import DemoServing
 from servedeck.demo.store.objects import Json, Key
 from servedeck.serving.objects import manifests
+from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.scaling_queries import build_scaling_query
+from servedeck.serving.spec.scaling import RESPONSE_TIME
 
 SECONDS_AGO = 25.0
 """When they were created: later than their scale-in delay before the demo opens, so that it always
@@ -47,11 +50,13 @@ def scaled_object(serving: DemoServing) -> ResourceObject:
 
 
 def _spec(serving: DemoServing, scaling: Scaling) -> Json:
-    prefix = "furiosa_llm_" if serving.template == "furiosa-llm" else "vllm:"
-    query = (
-        "(1000 * histogram_quantile(0.95, sum by (le)(rate("
-        f"{prefix}e2e_request_latency_seconds_bucket"
-        f'{{namespace="{serving.namespace}",pod=~"{serving.name}-.*"}}[2m]))) > 0) or vector(0)'
+    query = build_scaling_query(
+        RESPONSE_TIME,
+        serving.template,
+        serving.namespace,
+        serving.name,
+        Engines(),
+        is_woken=False,
     )
     return {
         "scaleTargetRef": {"name": serving.name},
@@ -59,11 +64,6 @@ def _spec(serving: DemoServing, scaling: Scaling) -> Json:
         "cooldownPeriod": scaling.scale_in_delay,
         "minReplicaCount": scaling.least,
         "maxReplicaCount": scaling.most,
-        "fallback": {
-            "failureThreshold": 3,
-            "replicas": scaling.least,
-            "behavior": "currentReplicasIfHigher",
-        },
         "advanced": {
             "restoreToOriginalReplicaCount": True,
             "horizontalPodAutoscalerConfig": {
@@ -82,14 +82,13 @@ def _spec(serving: DemoServing, scaling: Scaling) -> Json:
         "triggers": [
             {
                 "type": "prometheus",
-                "name": "response-time",
+                "name": RESPONSE_TIME,
                 "metricType": "Value",
                 "useCachedMetrics": True,
                 "metadata": {
                     "serverAddress": f"http://prometheus.{MONITORING_NAMESPACE}:9090",
                     "threshold": str(scaling.target),
-                    "activationThreshold": "0",
-                    "ignoreNullValues": "true",
+                    "ignoreNullValues": "false",
                     "query": query,
                 },
             }

@@ -227,7 +227,7 @@ class Scenario:
                 (420, 520),
             ),
             Incident("the token of npu-lab", self._toggle_token, (420, 640), (240, 300)),
-            Incident("a hot accelerator", self._heat_one_of_many, (300, 420), (80, 110)),
+            Incident("a hot accelerator", self._heat_one_of_many, (320, 380), (80, 110)),
             Incident(
                 "the evening serving",
                 lambda _: toggle(("agents", "gpt-oss-20b"), _set_replicas(1), _set_replicas(0)),

@@ -154,12 +154,16 @@ class SimulatedInstance:
         return (rate - slow + slow * SLOW_REQUEST_FACTOR) * self.request_time.mean
 
     def request_counts(self, now: float) -> tuple[int, int]:
-        """(running, waiting) requests, by Little's law with a little noise."""
+        """(running, waiting) requests, by Little's law with a little noise. With many slow ones,
+        these wait for most of their time."""
         mean = self.concurrency(now)
         noise = self.rng(("running", int(now // 10))).gauss(0, 0.35 * math.sqrt(mean + 0.01))
         count = max(0, round(mean + noise))
-        room = max(1, self.server.max_num_seqs)
-        return min(count, room), max(0, count - room)
+        rate, slow, _ = self.traffic_share.rate(now)
+        crowd = max(0.0, slow - _USUAL_SLOW_SHARE * rate)
+        queue = round(crowd * (SLOW_REQUEST_FACTOR - 1) * self.request_time.mean)
+        running = min(max(0, count - queue), max(1, self.server.max_num_seqs))
+        return running, count - running
 
     def cache_usage(self, now: float) -> float:
         """Share of the KV cache in use, 0 to 1."""
@@ -172,3 +176,5 @@ class SimulatedInstance:
 
 SLOW_REQUEST_FACTOR = 3.4
 """A slow request takes this many times as long as others."""
+_USUAL_SLOW_SHARE = 0.25
+"""So many are slow without a queue."""
