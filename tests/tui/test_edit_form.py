@@ -276,11 +276,11 @@ async def test_a_serving_of_another_tool_keeps_its_absent_fields(driver: EditDri
 async def test_replicas_of_an_autoscaler_cannot_be_changed_in_the_form(driver: EditDriver) -> None:
     await driver.open()
     await driver.focus("replicas")
-    await driver.wait_for_text("set by the autoscaler (KEDA 2-6)")
+    await driver.wait_for_text("set by the autoscaler (KEDA 1-3)")
     before = driver.form.edit.draft.texts["replicas"]
     for keys in (("9",), ("end", "backspace"), ("home", "ctrl+k", "9")):
         await driver.press(*keys)
-        await driver.wait_for_text("The autoscaler (KEDA 2-6) sets the replicas", "No changes")
+        await driver.wait_for_text("The autoscaler (KEDA 1-3) sets the replicas", "No changes")
         assert driver.form.edit.draft.texts["replicas"] == before
         assert driver.form.form.editor.value == before
 

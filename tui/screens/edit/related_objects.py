@@ -1,5 +1,5 @@
-"""The Services and routes of the serving that a form edits: watched, each by its name, and what
-others change in them."""
+"""The objects around the Deployment of the serving that a form edits (Services, routes, autoscalers,
+policies): watched, each by its name, and what others change in them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ ObjectKey = tuple[str, str]
 MAX_VALUE_LENGTH = 60
 """Characters of a value that is shown."""
 
+_VERBS = dict.fromkeys(
+    ("ScaledObject", "HorizontalPodAutoscaler", "DestinationRule", "BackendTrafficPolicy"),
+    ("apply", "applies"),
+)
+"""What an object does to a serving, where it does not lead to it."""
+
 MAX_PATHS = 2
 """Changed fields of an object that are named."""
 
 
 class RelatedObjectsWatch:
-    """The objects that the serving was read with, and the Service of its name: that one is created
-    where it is missing."""
+    """The objects that the serving was read with, and the Service and the ScaledObject of its name:
+    those are created where they are missing."""
 
     def __init__(
         self,
@@ -68,6 +74,8 @@ class RelatedObjectsWatch:
     def watch(self, read: ImportedServing) -> None:
         """Watch the objects of the serving as it was read, and no others."""
         wanted = {*objects_by_key(read), (resources.SERVICE.kind, self._key.name)}
+        if read.objects.engines.has_keda:
+            wanted.add((resources.SCALED_OBJECT.kind, self._key.name))
         self._wanted = frozenset(wanted)
         for gone in self._watches.keys() - wanted:
             self._closing.append(self._watches.pop(gone))
@@ -109,8 +117,8 @@ class RelatedObjectsWatch:
 
 
 def objects_by_key(read: ImportedServing) -> Mapping[ObjectKey, JsonObject]:
-    """The Services and routes of a serving."""
-    found = (*read.objects.services, *read.objects.routes)
+    """The objects of a serving besides its Deployment."""
+    found = read.objects.all[1:]
     return {
         (str(one.get("kind")), as_str(as_mapping(one, "metadata").get("name")) or ""): one
         for one in found
@@ -118,15 +126,16 @@ def objects_by_key(read: ImportedServing) -> Mapping[ObjectKey, JsonObject]:
 
 
 def find_related_changes(before: ImportedServing, now: ImportedServing) -> Iterator[str]:
-    """What others have changed in the Services and routes, each in a few words. Text is sanitized,
-    and secrets are masked."""
+    """What others have changed in the objects besides the Deployment, each in a few words. Text is
+    sanitized, and secrets are masked."""
     old, new = objects_by_key(before), objects_by_key(now)
     for key in dict.fromkeys((*old, *new)):
         title = one_line(sanitize(" ".join(key)))
+        verb = _VERBS.get(key[0], ("lead", "leads"))
         if key not in new:
-            yield f"{title} was deleted or does not lead to the serving any more"
+            yield f"{title} was deleted or does not {verb[0]} to the serving any more"
         elif key not in old:
-            yield f"{title} leads to the serving now"
+            yield f"{title} {verb[1]} to the serving now"
         else:
             yield from _object_change(title, old[key], new[key])
 

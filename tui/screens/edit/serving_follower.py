@@ -1,6 +1,6 @@
 """Follows the serving that a form edits: it is read again as soon as somebody changes it.
 
-The list has the Deployment. The Services and routes are watched here, each by its name.
+The list has the Deployment. Its other objects are watched here, each by its name.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class ServingFollower:
         """Labels, description and objectives of the list when they were compared last."""
 
     def start(self) -> None:
-        """Start to watch the Services and routes."""
+        """Start to watch the objects besides the Deployment."""
         self._watches.watch(self.read)
 
     @property
     def is_watching(self) -> bool:
-        """Whether Services and routes are watched."""
+        """Whether the objects besides the Deployment are watched."""
         return self._watches.is_open
 
     @property

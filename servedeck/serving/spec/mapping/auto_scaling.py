@@ -1,8 +1,8 @@
 """Auto scaling: the ScaledObject of KEDA, or the HorizontalPodAutoscaler, of the Deployment.
 
 Sources: KEDA 2.21 documentation, ScaledObject specification; Kubernetes, HorizontalPodAutoscaler
-v2. `cooldownPeriod` is the delay from 1 to 0 replicas alone, the HorizontalPodAutoscaler's window
-that of all others: the Scale-in Delay is written to both. A response time is a `Value`: the
+v2. `cooldownPeriod` is the delay before KEDA scales to 0, the HorizontalPodAutoscaler's window that
+of all other steps: the Scale-in Delay is written to both. A response time is a `Value`: the
 default, `AverageValue`, is divided by the replicas.
 """
 
