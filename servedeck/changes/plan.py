@@ -284,7 +284,9 @@ async def _taken_settings(connection: Connection, created: Sequence[JsonObject])
     return [
         error(
             setting_of(one.ref.kind),
-            f"{one.ref} exists already and is for something else, so it is not overwritten; "
+            f"{one.ref} is being deleted still; try again when it is gone."
+            if one.is_being_deleted
+            else f"{one.ref} exists already and is for something else, so it is not overwritten; "
             "delete it, or give it another name.",
         )
         for one in await apply.find_existing(connection, wanted)

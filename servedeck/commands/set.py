@@ -149,16 +149,12 @@ class _Set:
         )
 
     async def _confirm(self, plan: EditPlan) -> bool:
-        """Whether the operator agrees that Pods restart or end. Raises CommandError where nobody
-        can be asked."""
-        if self._options.assume_yes or not (plan.replaces_pods or plan.stops_serving):
+        """Whether the operator agrees that Pods restart or end, and objects are deleted. Raises
+        CommandError where nobody can be asked."""
+        effect = _describe_effect(plan)
+        if self._options.assume_yes or not effect:
             return True
-        name, prompt = _serving(plan), TerminalPrompt()
-        effect = f"restart the Pods of {name}"
-        if plan.stops_serving:
-            effect = f"scale {name} to 0"
-        elif not plan.restarts_pods:
-            effect = f"replace the old Pods of {name}"
+        prompt = TerminalPrompt()
         if not prompt.is_terminal:
             raise CommandError(
                 f"There is no terminal to ask for a confirmation; add -y to {effect}, or --dry-run "
@@ -199,13 +195,28 @@ class _Set:
             text = edit_json(result.plan, result.state, result.message, result.applied, self._paths)
             self._stdout(json.dumps(text))
         else:
+            done = {one.ref: action_text(one) for one in result.plan.change_plan.previews}
             for ref in result.applied:
-                self._stdout(f"{object_name(ref)} configured")
+                self._stdout(f"{object_name(ref)} {done.get(ref, 'configured')}")
         if not saved:
             self._stderr(f"error: {result.plan.spec.name}: {result.message}")
         if result.applied:
             write_rest(result.plan.spec.name, result.unwritten, self._stderr)
         return saved
+
+
+def _describe_effect(plan: EditPlan) -> str:
+    """What is to be confirmed: "restart the Pods of chat/llama"; "" for nothing."""
+    name, found = _serving(plan), []
+    if plan.stops_serving:
+        found.append(f"scale {name} to 0")
+    elif plan.restarts_pods:
+        found.append(f"restart the Pods of {name}")
+    elif plan.replaces_pods:
+        found.append(f"replace the old Pods of {name}")
+    if deleted := plan.deleted_objects:
+        found.append(f"delete {' and '.join(map(str, deleted))}")
+    return " and ".join(found)
 
 
 def write_plan(plan: EditPlan, stdout: LineWriter, load: ServingLoad | None = None) -> None:

@@ -105,7 +105,8 @@ def _read_replicas(key: str, hpa_key: str) -> Callable[[ServingObjects], int | N
             return None
         spec = as_mapping(scaler, "spec")
         if scaler.get("kind") != SCALED_OBJECT_KIND:
-            return as_int(spec.get(hpa_key)) or 1  # of minReplicas the default
+            found = as_int(spec.get(hpa_key))
+            return 1 if found is None else found  # of minReplicas the default
         value = as_int(spec.get(key))
         return _KEDA_DEFAULTS[key] if value is None else value
 
