@@ -32,7 +32,6 @@ ASSIGNMENTS: list[tuple[str, tuple[str, ...]]] = [
     ("env.NEW=1", ("env",)),
     ("env.NEW.secret=hf/token", ("env",)),
     ("transformer.image=transformer:2", ("containers", "ports")),
-    ("loadBalancing=least-requests", ()),
 ]
 """The assignment, and parts of the paths of which each change has one."""
 
@@ -44,6 +43,7 @@ SETTING_ASSIGNMENTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("scaleInDelay=120", "autoScaling=response-time", ()),
     ("targetResponseTime=2000", "autoScaling=response-time", ()),
     ("targetWaiting=3", "autoScaling=waiting-requests", ()),
+    ("loadBalancing=least-requests", "", ()),
     ("loadBalancingHeader=X-Session-Id", "loadBalancing=header", ()),
     ("temperaturePolicy=on", "", _GATE),
     ("temperatureThreshold=80", "temperaturePolicy=on", _GATE),
@@ -51,7 +51,8 @@ SETTING_ASSIGNMENTS: list[tuple[str, str, tuple[str, ...]]] = [
     ("temperatureSeconds=30", "temperaturePolicy=on", _GATE),
 ]
 """The same of settings, each with the assignment that it needs beside it ("" for none). They need
-more of a cluster than the others: KEDA, Prometheus, the controller of the temperature policy."""
+more of a cluster than the others: KEDA, Prometheus, Istio, the controller of the temperature
+policy."""
 
 
 def field_of(assignment: str) -> str:
