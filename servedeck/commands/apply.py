@@ -118,8 +118,9 @@ async def _apply_one(
     force: bool,
 ) -> bool:
     live = await fetch_live_objects(connection, spec.namespace, spec.name)
-    existing = live.import_serving() if live.objects else None
-    if existing is not None:
+    existing: ImportedServing | None = None
+    if live.objects:
+        existing = live.import_serving(platform.engines.prometheus_url)
         spec, note = _keep_scaled_replicas(existing, spec)
         if note:
             stderr(f"note: {spec.name}: {document_path('replicas')}: {note}")

@@ -13,10 +13,12 @@ from functools import partial
 from servedeck.changes.edit.edit import Edit, EditConflict, EditPlan, begin_edit, plan_edit
 from servedeck.changes.edit.save import SaveResult, SaveState, save_edit
 from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.platform_settings import complete_settings
 from servedeck.cluster.apply import ObjectRef, PreviewAction
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ReadOnlyError
+from servedeck.cluster.prometheus_services import service_url
 from servedeck.commands.arguments import (
     connection_options,
     load_settings,
@@ -73,14 +75,16 @@ async def set_fields(
     stdout: LineWriter,
     stderr: LineWriter,
     loads: LoadSource | None = None,
+    prometheus_url: str = "",
 ) -> bool:
     """Change fields of a serving, with the plan in lines; True if it was saved, or nothing is to be
     changed. `loads` reads the load of the serving before its Pods end, None for a plan without
-    it. Raises CommandError if an assignment is wrong or it is not confirmed, and ClusterError if
+    it; `prometheus_url` is where Pods reach Prometheus, "" to look for it. Raises CommandError if
+    an assignment is wrong or it is not confirmed, and ClusterError if
     the serving cannot be read or the server not be reached."""
     paths = [one.path for one in assignments]
     command = _Set(connection, options, paths, stdout, stderr, loads)
-    edit = await begin_edit(connection, namespace, name)
+    edit = await begin_edit(connection, namespace, name, prometheus_url=prometheus_url)
     try:
         wanted, issues = assign(edit.base.spec, assignments)
     except AssignmentError as error:
@@ -306,6 +310,7 @@ def run(args: argparse.Namespace) -> int:
     async def change(target: ConnectionOptions) -> int:
         connection = await Connection.open(target)
         try:
+            known = await complete_settings(connection, settings)
             saved = await set_fields(
                 connection,
                 connection.namespace or "default",
@@ -315,6 +320,7 @@ def run(args: argparse.Namespace) -> int:
                 stdout=lambda line: write_lines(sys.stdout, line),
                 stderr=lambda line: write_lines(sys.stderr, line),
                 loads=_make_loads(connection, settings, options),
+                prometheus_url=service_url(known.prometheus_service),
             )
             return 0 if saved else 1
         finally:

@@ -116,7 +116,7 @@ async def create_guarded(connection: Connection, write: ObjectWrite) -> WriteOut
     except ApiError as error:
         if not error.may_be_executed:
             rejection = rejection_from_api_error(error)
-            if _is_of_another_version(rejection):
+            if rejection.reason is RejectionReason.CONFLICT:  # also with the fields of that one
                 return WriteOutcome(WriteState.CHANGED, rejection=rejection)
             return WriteOutcome(WriteState.REJECTED, rejection=rejection)
         text = str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from servedeck.serving.edit.entries import Path, join_values, split_spec
+from servedeck.serving.edit.entries import FIELD_GROUPS, Path, join_values, split_spec
 from servedeck.serving.objects.change import ObjectKey, change_objects
 from servedeck.serving.objects.diff import FieldPath, find_differences
 from servedeck.serving.objects.import_objects import ImportedServing
@@ -50,10 +50,12 @@ def _field_places(
     """Where the objects have the value: what changes when it is written, and objects of a setting
     that were created since, as a whole."""
     old, new = (split_spec(one, base.spec, current.spec) for one in (base.spec, current.spec))
-    whole = next((one for one in new if one == path[: len(one)]), None)
-    if whole is None:
+    # What is one value for the merge may differ in a part alone.
+    group = FIELD_GROUPS.get(path[0], ()) if len(path) == 1 else ()
+    wholes = [one for one in new if one == path[: len(one)] or one[0] in group]
+    if not wholes:
         return []
-    wanted = join_values(base.spec, {**old, whole: new[whole]})
+    wanted = join_values(base.spec, {**old, **{one: new[one] for one in wholes}})
     change = change_objects(base, wanted, create_missing=False)
     now = {ObjectKey.of(one): one for one in (current.objects.deployment, *_settings(current))}
     places: list[tuple[JsonObject, list[FieldPath]]] = []
