@@ -245,8 +245,8 @@ async def check_temperature(
         found.append(
             warning(
                 "temperature_policy",
-                f"It is not known whether the controller of the policy runs ({failure}): without "
-                "it, new Pods never become ready.",
+                "It is not known whether the controller of the policy runs, without which new "
+                f"Pods never become ready: {failure}",
             )
         )
     else:
