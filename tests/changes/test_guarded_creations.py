@@ -98,6 +98,21 @@ async def test_on_creates_and_off_deletes_and_both_are_undone(
     assert await read_spec(connection) == made
 
 
+async def test_an_undo_of_off_asks_the_same_prometheus(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    await turn_on(connection, inventory)
+    triggers = (await scaled_object(connection))["spec"]["triggers"]
+    triggers[0]["metadata"]["serverAddress"] = "https://thanos.example.com"
+    await patch(connection, {"spec": {"triggers": triggers}})
+    off = await save(connection, inventory, auto_scaling="off")
+    assert off.undo is not None
+    plan = await plan_edit(connection, await begin_undo(connection, off.undo), inventory)
+    assert (await save_edit(connection, plan, inventory)).state is SaveState.SAVED
+    [trigger] = (await scaled_object(connection))["spec"]["triggers"]
+    assert trigger["metadata"]["serverAddress"] == "https://thanos.example.com"
+
+
 async def test_an_undo_ends_when_somebody_changed_the_scaler(
     connection: Connection, inventory: ClusterInventory
 ) -> None:

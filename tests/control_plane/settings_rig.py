@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from servedeck.changes.edit.edit import EditPlan, begin_edit, plan_edit
+from servedeck.changes.edit.edit import Edit, EditPlan, begin_edit, plan_edit
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.apply import apply_all
@@ -89,17 +89,12 @@ class Rig:
         return (await begin_edit(self.connection, self.namespace, NAME)).base.spec
 
     async def plan(self, **fields: Any) -> EditPlan:
-        inventory = ClusterInventory(self.connection, self.namespace)
-        inventory.start()
-        try:
-            await inventory.wait_until_listed()
+        async with open_inventory(self.connection, self.namespace) as inventory:
             edit = await begin_edit(
                 self.connection, self.namespace, NAME, prometheus_url=PROMETHEUS
             )
-            wanted = edit.wanted.replace(**fields)
-            return await plan_edit(self.connection, type(edit)(edit.base, wanted), inventory)
-        finally:
-            await inventory.close()
+            wanted = Edit(edit.base, edit.wanted.replace(**fields))
+            return await plan_edit(self.connection, wanted, inventory)
 
     def path(self, kind: str, name: str = NAME) -> str:
         return f"{PATHS[kind].format(self.namespace)}/{name}"
@@ -132,6 +127,17 @@ class Rig:
     @property
     def replicas(self) -> int:
         return int(self.get("Deployment")["spec"]["replicas"])
+
+
+@asynccontextmanager
+async def open_inventory(connection: Connection, namespace: str) -> AsyncIterator[ClusterInventory]:
+    made = ClusterInventory(connection, namespace)
+    made.start()
+    try:
+        await made.wait_until_listed()
+        yield made
+    finally:
+        await made.close()
 
 
 @asynccontextmanager

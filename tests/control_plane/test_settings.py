@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from servedeck.changes.edit.edit import begin_edit, plan_edit
+from servedeck.changes.edit.edit import Edit, begin_edit, plan_edit
 from servedeck.changes.edit.save import SaveState, save_edit
-from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.operations.adoption import Adoption
 from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.operation import Outcome
@@ -25,6 +24,7 @@ from tests.control_plane.settings_rig import (
     PROMETHEUS,
     Rig,
     autoscaler,
+    open_inventory,
     open_rig,
     scaled_object,
 )
@@ -263,29 +263,18 @@ async def test_a_scaled_object_of_that_name_for_another_target_is_left_alone(rig
 
 async def test_one_that_somebody_creates_at_the_same_time_is_not_overwritten(rig: Rig) -> None:
     await rig.create()
-    inventory = ClusterInventory(rig.connection, rig.namespace)
-    inventory.start()
-    await inventory.wait_until_listed()
     plan = await rig.plan(auto_scaling="response-time")
     request = rig.connection.request
-    # It has none of the fields that servedeck sets, so that a server-side apply has no conflict.
-    other = scaled_object(idleReplicaCount=0)
-    other["spec"]["scaleTargetRef"] = {"name": NAME}
 
     async def late(method: str, path: str, **options: Any) -> Any:
-        if (
-            method == "PATCH"
-            and path == rig.path("ScaledObject")
-            and rig.get("ScaledObject") is None
-        ):
-            rig.make(other)
+        is_its = method == "PATCH" and path == rig.path("ScaledObject")
+        if is_its and rig.get("ScaledObject") is None:
+            rig.make(scaled_object(idleReplicaCount=0))
         return await request(method, path, **options)
 
     rig.connection.request = late  # type: ignore[method-assign, assignment]
-    try:
+    async with open_inventory(rig.connection, rig.namespace) as inventory:
         result = await save_edit(rig.connection, plan, inventory)
-    finally:
-        await inventory.close()
     assert result.state is SaveState.REPLANNED
     found = rig.get("ScaledObject")
     assert [one["type"] for one in found["spec"]["triggers"]] == ["cron"]
@@ -298,13 +287,8 @@ async def test_who_changed_a_scaler_is_named_by_its_own_managers(rig: Rig) -> No
     edit = await begin_edit(rig.connection, rig.namespace, NAME, prometheus_url=PROMETHEUS)
     rig.patch("Deployment", {"spec": {"minReadySeconds": 1}}, manager="somebody")
     rig.patch("ScaledObject", {"spec": {"maxReplicaCount": 9}}, manager="platform-team")
-    inventory = ClusterInventory(rig.connection, rig.namespace)
-    inventory.start()
-    try:
-        await inventory.wait_until_listed()
-        wanted = edit.wanted.replace(max_replicas=5)
-        plan = await plan_edit(rig.connection, type(edit)(edit.base, wanted), inventory)
-    finally:
-        await inventory.close()
+    mine = Edit(edit.base, edit.wanted.replace(max_replicas=5))
+    async with open_inventory(rig.connection, rig.namespace) as inventory:
+        plan = await plan_edit(rig.connection, mine, inventory)
     [conflict] = plan.conflicts
     assert [one.name for one in conflict.changed_by] == ["platform-team"]

@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from servedeck.changes.edit.save import SaveState, save_edit
 from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.operation import Operation, OperationKind, Outcome
 from servedeck.changes.operations.planner import plan_operation
@@ -22,6 +24,7 @@ from tests.control_plane.settings_rig import (
     NAME,
     Rig,
     autoscaler,
+    open_inventory,
     open_rig,
 )
 from tests.control_plane.test_deploy import grant_role, open_connection
@@ -62,6 +65,41 @@ async def test_load_balancing_on_changed_and_off(rig: Rig, route: RouteKind, kin
     assert rig.get(kind) is None
     assert not await rig.set("loadBalancing=header")
     assert any("The header of the session affinity is missing" in line for line in rig.err)
+
+
+async def test_one_that_somebody_creates_at_the_same_time_is_not_changed(rig: Rig) -> None:
+    await rig.create(RouteKind.VIRTUAL_SERVICE)
+    # It has no field that differs from those of servedeck, so that a server-side apply, which
+    # changes an object that is there, meets no conflict.
+    outliers = {"outlierDetection": {"consecutive5xxErrors": 5}}
+    other = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": NAME},
+        "spec": {"host": f"{NAME}.{rig.namespace}.svc.cluster.local", "trafficPolicy": outliers},
+    }
+    request = rig.connection.request
+
+    async def late(method: str, path: str, **options: Any) -> Any:
+        is_dry_run = ("dryRun", "All") in options.get("params", ())
+        is_its = method == "PATCH" and path == rig.path("DestinationRule") and not is_dry_run
+        if is_its and rig.get("DestinationRule") is None:
+            rig.make(other)
+        return await request(method, path, **options)
+
+    async with open_inventory(rig.connection, rig.namespace) as inventory:
+        plan = await rig.plan(load_balancing="random")
+        rig.connection.request = late  # type: ignore[method-assign, assignment]
+        result = await save_edit(rig.connection, plan, inventory)
+        assert result.state is SaveState.REPLANNED
+        found = rig.get("DestinationRule")
+        assert [one["manager"] for one in found["metadata"]["managedFields"]] == ["kubectl-create"]
+        assert found["spec"]["trafficPolicy"] == outliers
+        # Now that it is known, it is changed, and keeps what it has.
+        result = await save_edit(rig.connection, result.plan, inventory)
+    assert result.state is SaveState.SAVED
+    balanced = {**outliers, "loadBalancer": {"simple": "RANDOM"}}
+    assert rig.get("DestinationRule")["spec"]["trafficPolicy"] == balanced
 
 
 async def test_a_destination_rule_of_others_keeps_what_it_has(rig: Rig) -> None:

@@ -31,6 +31,7 @@ from servedeck.serving.objects.update_merge import (
     has_change,
     move_to_version,
 )
+from servedeck.serving.spec.mapping.auto_scaling import read_prometheus_url
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
 from servedeck.serving.spec.spec import ServingSpec
 
@@ -64,6 +65,8 @@ class UndoPoint:
     uid: str
     generation: int
     """metadata.generation of the Deployment that the write left."""
+    prometheus_url: str = ""
+    """Where Pods reach Prometheus, as the edit knew it, for an autoscaler that is created again."""
 
 
 class LostWrite(NamedTuple):
@@ -251,7 +254,12 @@ def _find_current(plan: EditPlan, ref: ObjectRef) -> JsonObject | None:
 async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
     """The edit that puts the fields back. Raises UndoExpiredError if the Deployment was changed
     since, and other ClusterErrors."""
-    edit = await begin_edit(connection, point.after.namespace, point.after.name)
+    edit = await begin_edit(
+        connection,
+        point.after.namespace,
+        point.after.name,
+        prometheus_url=point.prometheus_url,
+    )
     deployment = edit.base.objects.deployment
     if (object_uid(deployment), _generation(deployment)) != (point.uid, point.generation):
         raise UndoExpiredError(
@@ -370,7 +378,9 @@ def _undo_point(plan: EditPlan, deployment: JsonObject) -> UndoPoint | None:
     if not plan.fields:
         return None
     uid, generation = object_uid(deployment), _generation(deployment)
-    return UndoPoint(plan.current.spec, plan.spec, uid, generation)
+    objects = plan.current.objects
+    url = read_prometheus_url(objects) or objects.engines.prometheus_url
+    return UndoPoint(plan.current.spec, plan.spec, uid, generation, url)
 
 
 def _generation(obj: JsonObject) -> int:
