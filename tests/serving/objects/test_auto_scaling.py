@@ -214,6 +214,14 @@ def test_with_an_async_gateway_its_backlog_wakes_the_serving() -> None:
     assert "vector(0)" not in again["metadata"]["query"]
 
 
+def test_a_new_one_waits_before_the_first_scale_to_0() -> None:
+    fields = {"auto_scaling": "response-time", "scale_in_delay": 90}
+    created = scaler_of(edit(make_serving(), **fields, min_replicas=0))["spec"]
+    assert (created["initialCooldownPeriod"], created["cooldownPeriod"]) == (90, 90)
+    # The field is newer than others of KEDA, and without effect here.
+    assert "initialCooldownPeriod" not in scaler_of(edit(make_serving(), **fields))["spec"]
+
+
 def test_without_a_gateway_no_trigger_of_it_is_made() -> None:
     change = edit(make_serving(), auto_scaling="response-time", min_replicas=0)
     assert len(scaler_of(change)["spec"]["triggers"]) == 1

@@ -192,6 +192,10 @@ def _new_scaled_object(wanted: SpecLike) -> JsonObject:
     if wanted.namespace:
         metadata["namespace"] = wanted.namespace
     metadata["labels"] = {SERVING_LABEL: wanted.name, MANAGED_BY_LABEL: FIELD_MANAGER}
+    # Else KEDA scales it to 0 at its first look, if it has no requests then: the cooldown period
+    # counts from the last activity that it saw (keda pkg/scaling/executor/scale_scaledobjects.go).
+    delay = wanted.scale_in_delay
+    initial = {"initialCooldownPeriod": delay} if wanted.min_replicas == 0 else {}
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": SCALED_OBJECT_KIND,
@@ -199,6 +203,7 @@ def _new_scaled_object(wanted: SpecLike) -> JsonObject:
         "spec": {
             "scaleTargetRef": {"name": wanted.name},
             "pollingInterval": _POLLING_SECONDS,
+            **initial,
             "advanced": {
                 # What it was before, when auto scaling is turned off.
                 "restoreToOriginalReplicaCount": True,
