@@ -1,4 +1,4 @@
-"""The labels of an edit's fields for paths of the Deployment, as the API server names them."""
+"""The labels of an edit's fields for paths of its objects, as the API server names them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _find_label(written: Iterable[tuple[str, str]], path: str) -> str:
 
 
 def _written_paths(plan: EditPlan) -> Iterator[tuple[str, str]]:
-    """Label and path of all that the changed fields write in the Deployment."""
+    """Label and path of all that the changed fields write in the existing objects."""
     current = plan.current
     spec = resolve_open_fields(current, plan.spec)
     old, new = split_spec(current.spec, spec), split_spec(spec, current.spec)
@@ -43,8 +43,12 @@ def _written_paths(plan: EditPlan) -> Iterator[tuple[str, str]]:
         wanted = join_values(current.spec, {**old, path: value})
         change = change_objects(current, wanted, create_missing=False)
         fields = [one for one in plan.fields if one.path[: len(path)] == path]
-        changes = format_differences(find_differences(change.live[0], change.changed[0]))
-        for one in changes:
+        differences = [
+            one
+            for live, changed in zip(change.live, change.changed, strict=False)
+            for one in find_differences(live, changed)
+        ]
+        for one in format_differences(differences):
             named = [field for field in fields if f"[{field.path[-1]}]" in one.path] or fields
             for field in named[:1]:
                 yield field.label, one.path

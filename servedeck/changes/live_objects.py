@@ -66,7 +66,8 @@ async def fetch_live_objects(
 ) -> LiveObjects:
     """The Deployment, the Services that select its Pods, and the routes of its namespace to
     these Services, or to a Service of the serving's name that does not exist; its autoscalers, and
-    the policies of its Services and routes. All are requested at the same time.
+    the policies of its Services and routes, without those that are being deleted. All are requested
+    at the same time.
 
     With `from_cache`, all but the Deployment are those of the API server's watch cache, which may
     be a moment behind: for a caller that watches them from then on. Without it, each list waits
@@ -104,13 +105,15 @@ async def fetch_live_objects(
             for resource in _SCALER_RESOURCES
             for one in listings[resource.kind].objects
             # KEDA makes a HorizontalPodAutoscaler of a ScaledObject.
-            if scales_deployment(one, deployment) and find_controller(one) is None
+            if scales_deployment(one, deployment)
+            and find_controller(one) is None
+            and not _is_being_deleted(one)
         ),
         *(
             one
             for resource in _POLICY_RESOURCES
             for one in listings[resource.kind].objects
-            if is_policy_of(one, namespace, service_names, routes)
+            if is_policy_of(one, namespace, service_names, routes) and not _is_being_deleted(one)
         ),
     ]
     groups_by_kind = {one.kind: one.group for one in _LISTED}
@@ -125,6 +128,11 @@ async def fetch_live_objects(
         RelatedObjects(frozenset(unlisted), tuple(others)),
         Engines(groups, has_async_gateway=gateway),
     )
+
+
+def _is_being_deleted(obj: JsonObject) -> bool:
+    """Whether an object waits for its finalizers, as a ScaledObject for KEDA: it is off already."""
+    return bool(as_mapping(obj, "metadata").get("deletionTimestamp"))
 
 
 def _others(listing: _Listing, name: str, own: Collection[JsonObject]) -> list[JsonObject]:

@@ -161,6 +161,7 @@ async def make_plan(
         problems += _pvc_issues(spec, known, present)
     previews: tuple[Preview, ...] = ()
     taken: tuple[ExistingObject, ...] = ()
+    reserved: list[Issue] = []
     # Independent of everything else: an existing name, for example, is reported at once.
     if not errors(own_problems):
         if existing is None:
@@ -171,9 +172,9 @@ async def make_plan(
             previewed = [one for one in writes if one.ref not in places]
             previews = await preview_writes(connection, previewed, force=force)
         else:
-            if change is not None:
-                created = [one.body for one in writes if one.live is None and one.body]
-                problems += await _taken_settings(connection, created)
+            created = [one.body for one in writes if one.live is None and one.body]
+            reserved = await _taken_settings(connection, created)
+            problems += reserved
             previews = await preview_writes(connection, writes, force=force)
             forbidden = _forbidden_creations(writes, previews)
             problems += [warning("", message) for message in forbidden.values()]
@@ -181,7 +182,9 @@ async def make_plan(
             previews = tuple(one for one in previews if one.ref not in forbidden)
         warned = dict.fromkeys(text for one in previews for text in one.warnings)
         problems += [warning("", text) for text in warned]
-        problems += [*rejected_settings(previews), *deleted_objects(previews)]
+        taken_fields = {one.field for one in reserved}
+        problems += [one for one in rejected_settings(previews) if one.field not in taken_fields]
+        problems += deleted_objects(previews)
         rejections = [
             one.rejection for one in previews if one.rejection and not setting_of(one.ref.kind)
         ]
@@ -284,7 +287,9 @@ async def _taken_settings(connection: Connection, created: Sequence[JsonObject])
     return [
         error(
             setting_of(one.ref.kind),
-            f"{one.ref} exists already and is for something else, so it is not overwritten; "
+            f"{one.ref} is being deleted still; try again when it is gone."
+            if one.is_being_deleted
+            else f"{one.ref} exists already and is for something else, so it is not overwritten; "
             "delete it, or give it another name.",
         )
         for one in await apply.find_existing(connection, wanted)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from servedeck.changes.inventory import ClusterInventory
-from servedeck.cluster.apply import Preview, PreviewAction
+from servedeck.cluster.apply import ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.lease import controller_lease, server_time
@@ -16,6 +16,7 @@ from servedeck.cluster.prometheus_services import (
     list_prometheus_services,
     service_url,
 )
+from servedeck.cluster.rejection import RejectionReason
 from servedeck.cluster.resources import RESOURCES_BY_KIND, SCALED_OBJECT
 from servedeck.serving.accelerators import accelerator_display_name
 from servedeck.serving.objects.owners import find_gitops_owner
@@ -87,10 +88,18 @@ def check_settings(
 ) -> Iterator[Issue]:
     """Errors and warnings of the settings that differ. `objects` are those that the serving has,
     or would have if it is new (`before` is None); `unlisted` are kinds that may not be listed."""
-    if before is None or _differ(scaling.SCALING_FIELDS, before, wanted):
+    # The query of a trigger depends on the template.
+    names = (*scaling.SCALING_FIELDS, *(("template",) if _has_trigger(before, wanted) else ()))
+    if before is None or _differ(names, before, wanted):
         yield from _check_scaling(objects, before, wanted, unlisted)
     if before is None or _differ(load_balancing.LOAD_BALANCING_FIELDS, before, wanted):
         yield from _check_load_balancing(objects, before, wanted, unlisted)
+
+
+def _has_trigger(before: ServingSpec | None, wanted: ServingSpec) -> bool:
+    """Whether a trigger of servedeck stays."""
+    is_same = before is not None and before.auto_scaling == wanted.auto_scaling
+    return is_same and wanted.auto_scaling in scaling.TRIGGERS
 
 
 def _differ(names: Collection[str], before: ServingSpec, wanted: ServingSpec) -> bool:
@@ -124,15 +133,25 @@ def _check_scaling(
         if (owner := find_gitops_owner(one)) is not None:
             yield warning("auto_scaling", owner.revert_warning)
     if before is not None and kind != before.auto_scaling:
-        yield from _check_switch(before, wanted)
+        yield from _check_switch(objects, before, wanted)
     if kind in scaling.TRIGGERS:
         yield from _check_trigger(objects, before, wanted)
     if wanted.min_replicas == 0:
         yield from _check_zero(objects, before)
 
 
-def _check_switch(before: ServingSpec, wanted: ServingSpec) -> Iterator[Issue]:
+def _check_switch(
+    objects: ServingObjects, before: ServingSpec, wanted: ServingSpec
+) -> Iterator[Issue]:
     kind = wanted.auto_scaling
+    if before.auto_scaling == scaling.HPA and kind in scaling.TRIGGERS:
+        # Its webhook also looks at a dry run (keda apis/keda/v1alpha1/scaledobject_webhook.go,
+        # verifyHpas): only a deletion that is done is known to help.
+        yield error(
+            "auto_scaling",
+            f"KEDA rejects a ScaledObject while {_name(objects.scalers[0])} scales the Deployment; "
+            f"choose {scaling.OFF} and save, which deletes that, and then {kind}.",
+        )
     if kind in (scaling.CUSTOM, scaling.HPA):
         yield error(
             "auto_scaling",
@@ -154,7 +173,11 @@ def _check_trigger(
     if not engines.has_keda:
         yield error("auto_scaling", NO_KEDA)
         return
-    if before is not None and before.auto_scaling == wanted.auto_scaling:
+    if (
+        before is not None
+        and before.auto_scaling == wanted.auto_scaling
+        and before.template == wanted.template
+    ):
         return
     query = build_scaling_query(
         wanted.auto_scaling,
@@ -230,8 +253,8 @@ async def check_temperature(
         found.append(
             warning(
                 "temperature_policy",
-                f"It is not known whether the controller of the policy runs ({failure}): without "
-                "it, new Pods never become ready.",
+                "It is not known whether the controller of the policy runs, without which new "
+                f"Pods never become ready: {failure}",
             )
         )
     else:
@@ -302,8 +325,12 @@ def _inference_pool(objects: ServingObjects) -> str:
 def rejected_settings(previews: Collection[Preview]) -> Iterator[Issue]:
     """The rejections of the objects of settings, each at its field."""
     for one in previews:
-        if one.rejection is not None and (field := setting_of(one.ref.kind)):
-            yield error(field, f"{one.ref.kind} {one.ref.name}: {one.rejection.message}")
+        if one.rejection is None or not (field := setting_of(one.ref.kind)):
+            continue
+        message = one.rejection.message
+        # That of a conflict is the key of its fields, which are shown by name.
+        is_conflict = one.rejection.reason is RejectionReason.CONFLICT
+        yield error(field, message if is_conflict else f"{_ref_name(one.ref)}: {message}")
 
 
 def deleted_objects(previews: Collection[Preview]) -> Iterator[Issue]:
@@ -311,7 +338,7 @@ def deleted_objects(previews: Collection[Preview]) -> Iterator[Issue]:
     was."""
     for one in previews:
         if one.action is PreviewAction.DELETE:
-            yield warning(setting_of(one.ref.kind), f"{one.ref.kind} {one.ref.name} is deleted.")
+            yield warning(setting_of(one.ref.kind), f"{_ref_name(one.ref)} is deleted.")
 
 
 def _hidden_text(kind: str, what: str) -> str:
@@ -319,6 +346,10 @@ def _hidden_text(kind: str, what: str) -> str:
         f"Without permission to list {RESOURCES_BY_KIND[kind].resource_name}, it is not known "
         f"whether {what}, so this cannot be changed; ask for the role servedeck-operator."
     )
+
+
+def _ref_name(ref: ObjectRef) -> str:
+    return one_line(sanitize(f"{ref.kind} {ref.name}"))
 
 
 def _name(obj: JsonObject) -> str:

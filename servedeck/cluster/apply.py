@@ -114,6 +114,8 @@ class ExistingObject(NamedTuple):
     managers: tuple[str, ...]
     managed_by_servedeck: bool
     """True if the object has servedeck's managed-by label."""
+    is_being_deleted: bool = False
+    """Whether it waits for its finalizers."""
 
 
 async def preview(
@@ -321,7 +323,14 @@ async def find_existing(
         managed_by_servedeck = (
             _as_mapping(meta.get("labels")).get(MANAGED_BY_LABEL) == FIELD_MANAGER
         )
-        existing_objects.append(ExistingObject(ref, tuple(sorted(managers)), managed_by_servedeck))
+        existing_objects.append(
+            ExistingObject(
+                ref,
+                tuple(sorted(managers)),
+                managed_by_servedeck,
+                is_being_deleted=bool(meta.get("deletionTimestamp")),
+            )
+        )
     return tuple(existing_objects)
 
 

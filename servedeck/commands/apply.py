@@ -37,9 +37,11 @@ from servedeck.commands.plan_text import (
     write_rest,
 )
 from servedeck.serving.objects.change import resolve_open_fields
+from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.owners import OwnerKind, find_replicas_owner
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
-from servedeck.serving.spec.document import validate_identities
+from servedeck.serving.spec.document import document_path, validate_identities
 from servedeck.serving.spec.document_issues import DocumentError
 from servedeck.serving.spec.issues import Severity, errors
 from servedeck.serving.spec.spec import ServingSpec
@@ -116,12 +118,18 @@ async def _apply_one(
     force: bool,
 ) -> bool:
     live = await fetch_live_objects(connection, spec.namespace, spec.name)
+    existing: ImportedServing | None = None
+    if live.objects:
+        existing = live.import_serving(platform.engines.prometheus_url)
+        spec, note = _keep_scaled_replicas(existing, spec)
+        if note:
+            stderr(f"note: {spec.name}: {document_path('replicas')}: {note}")
     plan = await make_plan(
         connection,
         spec,
         platform,
         inventory,
-        existing=live.import_serving() if live.objects else None,
+        existing=existing,
         related=live.related,
         force=force,
     )
@@ -168,6 +176,20 @@ async def _apply_one(
             ]
             write_rest(spec.name, unwritten, stderr)
     return outcome.rejection is None
+
+
+def _keep_scaled_replicas(existing: ImportedServing, spec: ServingSpec) -> tuple[ServingSpec, str]:
+    """The spec with the replicas that an autoscaler has set since the file was written, and a
+    sentence about it, "" for none. A HorizontalPodAutoscaler leaves a serving of 0 replicas
+    alone."""
+    owner = find_replicas_owner(existing.objects.deployment, existing.objects.scalers)
+    now, wanted = existing.spec.replicas, spec.replicas
+    if owner is None or now == wanted or (owner.kind is OwnerKind.HPA and not (now and wanted)):
+        return spec, ""
+    kept = spec.replace(replicas=now)
+    if "replicas" not in spec.model_fields_set:
+        return kept, ""
+    return kept, f"{owner.name} sets the replicas, {now} now; the {wanted} here are not applied."
 
 
 _CONFLICT_HINT = (

@@ -42,6 +42,7 @@ def edit_json(
         ],
         "restartsPods": plan.restarts_pods,
         "stopsServing": plan.stops_serving,
+        "deletes": [{"kind": one.kind, "name": one.name} for one in plan.deleted_objects],
         "rollout": _forecast_json(plan.forecast) if plan.forecast is not None else None,
         "load": load.as_json if load is not None else None,
         "conflicts": [

@@ -13,10 +13,12 @@ from functools import partial
 from servedeck.changes.edit.edit import Edit, EditConflict, EditPlan, begin_edit, plan_edit
 from servedeck.changes.edit.save import SaveResult, SaveState, save_edit
 from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.platform_settings import complete_settings
 from servedeck.cluster.apply import ObjectRef, PreviewAction
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ReadOnlyError
+from servedeck.cluster.prometheus_services import service_url
 from servedeck.commands.arguments import (
     connection_options,
     load_settings,
@@ -73,14 +75,16 @@ async def set_fields(
     stdout: LineWriter,
     stderr: LineWriter,
     loads: LoadSource | None = None,
+    prometheus_url: str = "",
 ) -> bool:
     """Change fields of a serving, with the plan in lines; True if it was saved, or nothing is to be
     changed. `loads` reads the load of the serving before its Pods end, None for a plan without
-    it. Raises CommandError if an assignment is wrong or it is not confirmed, and ClusterError if
+    it; `prometheus_url` is where Pods reach Prometheus, "" to look for it. Raises CommandError if
+    an assignment is wrong or it is not confirmed, and ClusterError if
     the serving cannot be read or the server not be reached."""
     paths = [one.path for one in assignments]
     command = _Set(connection, options, paths, stdout, stderr, loads)
-    edit = await begin_edit(connection, namespace, name)
+    edit = await begin_edit(connection, namespace, name, prometheus_url=prometheus_url)
     try:
         wanted, issues = assign(edit.base.spec, assignments)
     except AssignmentError as error:
@@ -149,16 +153,12 @@ class _Set:
         )
 
     async def _confirm(self, plan: EditPlan) -> bool:
-        """Whether the operator agrees that Pods restart or end. Raises CommandError where nobody
-        can be asked."""
-        if self._options.assume_yes or not (plan.replaces_pods or plan.stops_serving):
+        """Whether the operator agrees that Pods restart or end, and objects are deleted. Raises
+        CommandError where nobody can be asked."""
+        effect = _describe_effect(plan)
+        if self._options.assume_yes or not effect:
             return True
-        name, prompt = _serving(plan), TerminalPrompt()
-        effect = f"restart the Pods of {name}"
-        if plan.stops_serving:
-            effect = f"scale {name} to 0"
-        elif not plan.restarts_pods:
-            effect = f"replace the old Pods of {name}"
+        prompt = TerminalPrompt()
         if not prompt.is_terminal:
             raise CommandError(
                 f"There is no terminal to ask for a confirmation; add -y to {effect}, or --dry-run "
@@ -199,13 +199,28 @@ class _Set:
             text = edit_json(result.plan, result.state, result.message, result.applied, self._paths)
             self._stdout(json.dumps(text))
         else:
+            done = {one.ref: action_text(one) for one in result.plan.change_plan.previews}
             for ref in result.applied:
-                self._stdout(f"{object_name(ref)} configured")
+                self._stdout(f"{object_name(ref)} {done.get(ref, 'configured')}")
         if not saved:
             self._stderr(f"error: {result.plan.spec.name}: {result.message}")
         if result.applied:
             write_rest(result.plan.spec.name, result.unwritten, self._stderr)
         return saved
+
+
+def _describe_effect(plan: EditPlan) -> str:
+    """What is to be confirmed: "restart the Pods of chat/llama"; "" for nothing."""
+    name, found = _serving(plan), []
+    if plan.stops_serving:
+        found.append(f"scale {name} to 0")
+    elif plan.restarts_pods:
+        found.append(f"restart the Pods of {name}")
+    elif plan.replaces_pods:
+        found.append(f"replace the old Pods of {name}")
+    if deleted := plan.deleted_objects:
+        found.append(f"delete {' and '.join(map(str, deleted))}")
+    return " and ".join(found)
 
 
 def write_plan(plan: EditPlan, stdout: LineWriter, load: ServingLoad | None = None) -> None:
@@ -295,6 +310,7 @@ def run(args: argparse.Namespace) -> int:
     async def change(target: ConnectionOptions) -> int:
         connection = await Connection.open(target)
         try:
+            known = await complete_settings(connection, settings)
             saved = await set_fields(
                 connection,
                 connection.namespace or "default",
@@ -304,6 +320,7 @@ def run(args: argparse.Namespace) -> int:
                 stdout=lambda line: write_lines(sys.stdout, line),
                 stderr=lambda line: write_lines(sys.stderr, line),
                 loads=_make_loads(connection, settings, options),
+                prometheus_url=service_url(known.prometheus_service),
             )
             return 0 if saved else 1
         finally:

@@ -23,15 +23,142 @@ def _list_schema(**properties: JsonObject) -> JsonObject:
 
 _STRING_SCHEMA: JsonObject = {"type": "string"}
 _INTEGER_SCHEMA: JsonObject = {"type": "integer"}
+_COUNT_SCHEMA: JsonObject = {"type": "integer", "format": "int32"}
+_BOOLEAN_SCHEMA: JsonObject = {"type": "boolean"}
 _CONDITIONS_SCHEMA = _list_schema(
     type=_STRING_SCHEMA, status=_STRING_SCHEMA, reason=_STRING_SCHEMA, message=_STRING_SCHEMA
 )
 
 
+def _closed_schema(*required: str, **properties: JsonObject) -> JsonObject:
+    """Of an object whose other fields the API server rejects."""
+    found: JsonObject = {"type": "object", "properties": properties}
+    return {**found, "required": list(required)} if required else found
+
+
+def _closed_list(*required: str, **properties: JsonObject) -> JsonObject:
+    return {"type": "array", "items": _closed_schema(*required, **properties)}
+
+
+def _choice(*values: str) -> JsonObject:
+    return {"type": "string", "enum": list(values)}
+
+
+def _if_and_only_if(field: str, value: str, beside: str) -> JsonObject:
+    """A rule of CEL: the field beside it is set exactly with this value."""
+    rule = f"self.{field} == '{value}' ? has(self.{beside}) : !has(self.{beside})"
+    message = f"If {field} is {value}, {beside} field needs to be set."
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message}]}
+
+
+_SCALING_RULES = _closed_schema(
+    stabilizationWindowSeconds=_COUNT_SCHEMA,
+    selectPolicy=_STRING_SCHEMA,
+    policies=_closed_list(
+        "periodSeconds",
+        "type",
+        "value",
+        type=_STRING_SCHEMA,
+        value=_COUNT_SCHEMA,
+        periodSeconds=_COUNT_SCHEMA,
+    ),
+)
+_AUTOSCALER_CONFIG = _closed_schema(
+    name=_STRING_SCHEMA,
+    behavior=_closed_schema(scaleUp=_SCALING_RULES, scaleDown=_SCALING_RULES),
+)
+_SCALED_OBJECT_SPEC = _closed_schema(
+    "scaleTargetRef",
+    "triggers",
+    scaleTargetRef=_closed_schema(
+        "name",
+        apiVersion=_STRING_SCHEMA,
+        kind=_STRING_SCHEMA,
+        name=_STRING_SCHEMA,
+        envSourceContainerName=_STRING_SCHEMA,
+    ),
+    pollingInterval=_COUNT_SCHEMA,
+    initialCooldownPeriod=_COUNT_SCHEMA,
+    cooldownPeriod=_COUNT_SCHEMA,
+    idleReplicaCount=_COUNT_SCHEMA,
+    minReplicaCount=_COUNT_SCHEMA,
+    maxReplicaCount=_COUNT_SCHEMA,
+    advanced=_closed_schema(
+        restoreToOriginalReplicaCount=_BOOLEAN_SCHEMA,
+        horizontalPodAutoscalerConfig=_AUTOSCALER_CONFIG,
+    ),
+    fallback=_closed_schema(
+        "failureThreshold",
+        "replicas",
+        failureThreshold=_COUNT_SCHEMA,
+        replicas=_COUNT_SCHEMA,
+        behavior=_STRING_SCHEMA,
+    ),
+    triggers=_closed_list(
+        "metadata",
+        "type",
+        type=_STRING_SCHEMA,
+        name=_STRING_SCHEMA,
+        useCachedMetrics=_BOOLEAN_SCHEMA,
+        metricType=_STRING_SCHEMA,
+        metadata={"type": "object", "additionalProperties": _STRING_SCHEMA},
+        authenticationRef=_closed_schema("name", name=_STRING_SCHEMA, kind=_STRING_SCHEMA),
+    ),
+)
+"""config/crd/bases/keda.sh_scaledobjects.yaml of KEDA 2.21."""
+
+_ISTIO_BALANCER: JsonObject = {
+    **_object_schema(
+        simple=_choice(
+            "UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"
+        ),
+        consistentHash=_object_schema(
+            httpHeaderName=_STRING_SCHEMA,
+            useSourceIp=_BOOLEAN_SCHEMA,
+            httpQueryParameterName=_STRING_SCHEMA,
+        ),
+    ),
+    "oneOf": [
+        {"not": {"anyOf": [{"required": ["simple"]}, {"required": ["consistentHash"]}]}},
+        {"required": ["simple"]},
+        {"required": ["consistentHash"]},
+    ],
+}
+"""manifests/charts/base/files/crd-all.gen.yaml of Istio 1.27."""
+
+_ENVOY_HASH: JsonObject = {
+    **_closed_schema(
+        "type",
+        type=_choice("SourceIP", "Header", "Headers", "Cookie", "QueryParams"),
+        header=_closed_schema("name", name=_STRING_SCHEMA),
+        headers=_closed_list("name", name=_STRING_SCHEMA),
+        cookie=_object_schema(name=_STRING_SCHEMA),
+        tableSize=_INTEGER_SCHEMA,
+    ),
+    **_if_and_only_if("type", "Header", "header"),
+}
+_ENVOY_BALANCER: JsonObject = {
+    **_closed_schema(
+        "type",
+        type=_choice("ConsistentHash", "LeastRequest", "Random", "RoundRobin"),
+        consistentHash=_ENVOY_HASH,
+        slowStart=_object_schema(window=_STRING_SCHEMA),
+    ),
+    **_if_and_only_if("type", "ConsistentHash", "consistentHash"),
+}
+_POLICY_TARGET = {
+    "group": _STRING_SCHEMA,
+    "kind": _STRING_SCHEMA,
+    "name": _STRING_SCHEMA,
+    "sectionName": _STRING_SCHEMA,
+}
+"""charts/gateway-crds-helm, gateway.envoyproxy.io_backendtrafficpolicies.yaml of Envoy Gateway."""
+
+
 def _make_crd(
-    group: str, version: str, kind: str, spec: JsonObject, status: JsonObject
+    group: str, version: str, kind: str, spec: JsonObject, status: JsonObject, plural: str = ""
 ) -> JsonObject:
-    plural = f"{kind.lower()}s"
+    plural = plural or f"{kind.lower()}s"
     annotations = {}
     if group.endswith(".k8s.io"):
         annotations["api-approved.kubernetes.io"] = "unapproved, a stand-in for tests"
@@ -115,13 +242,32 @@ CUSTOM_RESOURCE_DEFINITIONS = (
         "keda.sh",
         "v1alpha1",
         "ScaledObject",
+        _SCALED_OBJECT_SPEC,
+        _object_schema(conditions=_CONDITIONS_SCHEMA),
+    ),
+    _make_crd(
+        "networking.istio.io",
+        "v1",
+        "DestinationRule",
         _object_schema(
-            scaleTargetRef=_object_schema(kind=_STRING_SCHEMA, name=_STRING_SCHEMA),
-            minReplicaCount=_INTEGER_SCHEMA,
-            maxReplicaCount=_INTEGER_SCHEMA,
-            triggers=_list_schema(type=_STRING_SCHEMA),
+            host=_STRING_SCHEMA,
+            trafficPolicy=_object_schema(
+                loadBalancer=_ISTIO_BALANCER, outlierDetection=_object_schema()
+            ),
+        ),
+        _object_schema(),
+    ),
+    _make_crd(
+        "gateway.envoyproxy.io",
+        "v1alpha1",
+        "BackendTrafficPolicy",
+        _object_schema(
+            targetRef=_closed_schema("group", "kind", "name", **_POLICY_TARGET),
+            targetRefs=_closed_list("group", "kind", "name", **_POLICY_TARGET),
+            loadBalancer=_ENVOY_BALANCER,
         ),
         _object_schema(conditions=_CONDITIONS_SCHEMA),
+        "backendtrafficpolicies",
     ),
     _make_crd(
         "leaderworkerset.x-k8s.io",

@@ -215,7 +215,10 @@ async def test_a_deletion_deletes_what_servedeck_made_and_nothing_else(
                 "name": "llama",
                 "annotations": {"autoscaling.keda.sh/paused": "true"},
             },
-            "spec": {"scaleTargetRef": {"name": "llama"}, "triggers": [{"type": "cron"}]},
+            "spec": {
+                "scaleTargetRef": {"name": "llama"},
+                "triggers": [{"type": "cron", "metadata": {}}],
+            },
         },
     )
     claim = {"persistentVolumeClaim": {"claimName": "models"}, "name": "models"}

@@ -11,7 +11,7 @@ from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import LiveObjects, ServingNotFoundError, fetch_live_objects
 from servedeck.changes.object_lists import list_autoscalers, unknown_owner_texts
 from servedeck.changes.plan import ChangePlan, make_plan
-from servedeck.cluster.apply import PreviewAction
+from servedeck.cluster.apply import ObjectRef, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.serving.edit.changed_by import find_changed_by
@@ -58,8 +58,8 @@ class Edit:
     choices: Mapping[MergeConflict, Side] = field(default_factory=dict)
     """Decided conflicts."""
     unwritten: Mapping[str, JsonObject] = field(default_factory=dict)
-    """The Services and routes that a save of this edit was to write after the Deployment and did
-    not, by uid, each with the Deployment before that save, which it fits."""
+    """The objects that a save of this edit was to write after the Deployment and did not, by uid,
+    each with the Deployment before that save, which it fits."""
     warnings: tuple[Issue, ...] = ()
     """What the form has found out about wanted values that no plan does, such as how an endpoint
     answers."""
@@ -156,6 +156,12 @@ class EditPlan:
             if not desired_replicas(self.change.live[0]):
                 return "No Pod restarts: the serving has 0 replicas."
         return "No Pod restarts."
+
+    @property
+    def deleted_objects(self) -> tuple[ObjectRef, ...]:
+        """The objects that it deletes, such as the autoscaler when auto scaling is turned off."""
+        previews = self.change_plan.previews
+        return tuple(one.ref for one in previews if one.action is PreviewAction.DELETE)
 
     @property
     def stops_serving(self) -> bool:

@@ -32,6 +32,8 @@ _MAX_ATTEMPTS = 10
 API server has rejected each attempt before the next one."""
 _PAUSES = (0.2, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each attempt to read what became of a write whose answer was lost."""
+_NO_VERSION = "1"
+"""Of no object: the API server writes to its storage before any object is created."""
 _LOST = (ConnectionLostError, ReadTimeoutError, InvalidResponseError, TimeoutError)
 """After these the server may have executed the write."""
 
@@ -101,17 +103,22 @@ async def write_guarded(
 
 
 async def create_guarded(connection: Connection, write: ObjectWrite) -> WriteOutcome:
-    """Create an object, once; CHANGED if one of its name is there by now."""
+    """Create an object, once; CHANGED if one of its name is there by now. It is sent with a
+    resourceVersion that no object has: a server-side apply would change one that somebody else
+    creates at the same time."""
     body = write.body
     assert body is not None
     try:
         if await _read(connection, write) is not None:
             return WriteOutcome(WriteState.CHANGED)
-        sent = await apply.send_object(connection, body)
+        sent = await apply.send_object(connection, body, version=_NO_VERSION)
         return WriteOutcome(WriteState.WRITTEN, sent.json())
     except ApiError as error:
         if not error.may_be_executed:
-            return WriteOutcome(WriteState.REJECTED, rejection=rejection_from_api_error(error))
+            rejection = rejection_from_api_error(error)
+            if rejection.reason is RejectionReason.CONFLICT:  # also with the fields of that one
+                return WriteOutcome(WriteState.CHANGED, rejection=rejection)
+            return WriteOutcome(WriteState.REJECTED, rejection=rejection)
         text = str(error)
     except _LOST as error:
         text = str(error)

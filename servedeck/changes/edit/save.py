@@ -31,6 +31,7 @@ from servedeck.serving.objects.update_merge import (
     has_change,
     move_to_version,
 )
+from servedeck.serving.spec.mapping.auto_scaling import read_prometheus_url
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
 from servedeck.serving.spec.spec import ServingSpec
 
@@ -64,6 +65,8 @@ class UndoPoint:
     uid: str
     generation: int
     """metadata.generation of the Deployment that the write left."""
+    prometheus_url: str = ""
+    """Where Pods reach Prometheus, as the edit knew it, for an autoscaler that is created again."""
 
 
 class LostWrite(NamedTuple):
@@ -92,8 +95,8 @@ class SaveResult:
 
     @property
     def unwritten(self) -> tuple[ObjectRef, ...]:
-        """The Services and routes that were not written, or may not be, after their Deployment was,
-        or may be."""
+        """The existing objects that were not written, or may not be, after their Deployment was, or
+        may be."""
         known = self.plan.edit.unwritten if self.state is not SaveState.SAVED else {}
         return tuple(
             ObjectRef.from_manifest(one)
@@ -173,7 +176,7 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
                 undo=_undo_point(result.plan, again.current.objects.deployment),
                 lost=None,
             )
-        message = f"{answers} {_names(applied)} was saved, {_names(unsent)} was not."
+        message = f"{answers} {_done_text(result.plan, applied)}, {_names(unsent)} was not."
         return replace(
             result, state=SaveState.NOT_SAVED, message=message, applied=applied, lost=None
         )
@@ -183,23 +186,41 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
     applied = result.applied
     writes = zip(result.plan.change_plan.writes, result.plan.change.changed, strict=True)
     for write, changed in writes:
-        if write.ref != lost.ref or write.live is None:
+        if write.ref != lost.ref or not write.is_sent:
             continue
-        state = find_lost_write_state(write.live, [changed], current, lost.version)
+        state = _find_lost_state(write, changed, current, lost.version)
         if state is LostWriteState.POSSIBLE:
             message = (
-                f"{lost.ref} does not have the change so far, but the API server may still save "
-                "it: look again before you repeat it."
+                f"{lost.ref} does not have the change so far, but the API server may still "
+                f"{'delete' if write.deletes else 'save'} it: look again before you repeat it."
             )
             return replace(result, message=message)
         if state is LostWriteState.EXECUTED:
             applied = (*applied, lost.ref)
     message = f"{answers} the change was not saved."
     if applied:
-        message = f"{answers} {_names(applied)} was saved, the rest of the change was not."
+        done = _done_text(result.plan, applied)
+        message = f"{answers} {done}, the rest of the change was not."
         if rest := tuple(one for one in result.unwritten if one not in applied):
-            message = f"{answers} {_names(applied)} was saved, {_names(rest)} was not."
+            message = f"{answers} {done}, {_names(rest)} was not."
     return replace(result, state=SaveState.NOT_SAVED, message=message, applied=applied, lost=None)
+
+
+def _find_lost_state(
+    write: ObjectWrite, changed: JsonObject, current: JsonObject | None, version: str
+) -> LostWriteState:
+    """What became of a write whose answer was lost; `current` is the object now, None for none."""
+    if write.deletes:
+        if current is None or object_uid(current) != object_uid(write.live or {}):
+            return LostWriteState.EXECUTED
+        is_same = as_mapping(current, "metadata").get("resourceVersion") == version
+        return LostWriteState.POSSIBLE if is_same else LostWriteState.IMPOSSIBLE
+    if write.live is not None:
+        return find_lost_write_state(write.live, [changed], current, version)
+    if current is None:
+        return LostWriteState.POSSIBLE
+    is_ours = has_change({}, changed, current)
+    return LostWriteState.EXECUTED if is_ours else LostWriteState.IMPOSSIBLE
 
 
 def _find_unsent(result: SaveResult, again: EditPlan) -> tuple[ObjectRef, ...]:
@@ -214,9 +235,13 @@ def _find_unsent(result: SaveResult, again: EditPlan) -> tuple[ObjectRef, ...]:
         if not write.is_sent or write.ref == lost.ref:
             continue
         current = _find_current(again, write.ref)
-        if current is None or (
-            write.live is not None and not has_change(write.live, changed, current)
-        ):
+        if write.deletes:
+            is_done = current is None or object_uid(current) != object_uid(write.live or {})
+        else:
+            is_done = current is not None and (
+                write.live is None or has_change(write.live, changed, current)
+            )
+        if not is_done:
             found.append(write.ref)
     return tuple(found)
 
@@ -229,7 +254,12 @@ def _find_current(plan: EditPlan, ref: ObjectRef) -> JsonObject | None:
 async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
     """The edit that puts the fields back. Raises UndoExpiredError if the Deployment was changed
     since, and other ClusterErrors."""
-    edit = await begin_edit(connection, point.after.namespace, point.after.name)
+    edit = await begin_edit(
+        connection,
+        point.after.namespace,
+        point.after.name,
+        prometheus_url=point.prometheus_url,
+    )
     deployment = edit.base.objects.deployment
     if (object_uid(deployment), _generation(deployment)) != (point.uid, point.generation):
         raise UndoExpiredError(
@@ -280,18 +310,19 @@ async def _plan_again(
     except ClusterError as error:
         if not applied:
             raise
-        message = f"{error} {_names(applied)} was saved before; the rest of the change was not."
+        message = f"{error} {_done_text(plan, applied)} before; the rest of the change was not."
         return SaveResult(SaveState.NOT_SAVED, plan, message, applied)
     message = "The serving was changed by somebody else meanwhile; the plan was made again."
     if applied:
-        message = f"{_names(applied)} was saved, then {message[:1].lower()}{message[1:]}"
+        message = f"{_done_text(plan, applied)}, then {message[:1].lower()}{message[1:]}"
     return SaveResult(SaveState.REPLANNED, again, message, applied)
 
 
 def _failed(
     plan: EditPlan, write: ObjectWrite, outcome: WriteOutcome, applied: tuple[ObjectRef, ...]
 ) -> SaveResult:
-    before = f" {_names(applied)} was saved before." if applied else ""
+    before = f" {_done_text(plan, applied)} before." if applied else ""
+    done, do = ("deleted", "delete") if write.deletes else ("saved", "save")
     is_unknown = outcome.state is WriteState.UNKNOWN
     plan = _note_unwritten(plan, applied, write.ref if is_unknown else None)
     if outcome.state is WriteState.REJECTED:
@@ -299,12 +330,13 @@ def _failed(
         message = f"{write.ref}: {outcome.rejection.message}{before}"
         return SaveResult(SaveState.REJECTED, plan, message, applied, rejection=outcome.rejection)
     if outcome.state is WriteState.NOT_WRITTEN:
-        what = f"{write.ref}" if applied else "The change"
-        message = f"{outcome.error} {what} was not saved.{before}"
+        what = f"{write.ref}" if applied or write.deletes else "The change"
+        message = f"{outcome.error} {what} was not {done}.{before}"
         return SaveResult(SaveState.NOT_SAVED, plan, message, applied)
+    what = f"{write.ref}" if write.deletes else "the change"
     message = (
-        f"{outcome.error} It is not known whether the change was saved, and the API server may "
-        f"still save it: look at {write.ref} before you repeat it.{before}"
+        f"{outcome.error} It is not known whether {what} was {done}, and the API server may "
+        f"still {do} it: look at {write.ref} before you repeat it.{before}"
     )
     lost = LostWrite(write.ref, outcome.version)
     return SaveResult(SaveState.UNKNOWN, plan, message, applied, lost=lost)
@@ -328,6 +360,15 @@ def _note_unwritten(
     return replace(plan, edit=replace(plan.edit, unwritten=unwritten))
 
 
+def _done_text(plan: EditPlan, refs: tuple[ObjectRef, ...]) -> str:
+    """That these objects were saved, or deleted, in a clause."""
+    deletions = {one.ref for one in plan.change_plan.writes if one.deletes}
+    deleted = tuple(one for one in refs if one in deletions)
+    saved = tuple(one for one in refs if one not in deletions)
+    clauses = ((saved, "saved"), (deleted, "deleted"))
+    return " and ".join(f"{_names(some)} was {verb}" for some, verb in clauses if some)
+
+
 def _names(refs: tuple[ObjectRef, ...]) -> str:
     return " and ".join(map(str, refs))
 
@@ -337,7 +378,9 @@ def _undo_point(plan: EditPlan, deployment: JsonObject) -> UndoPoint | None:
     if not plan.fields:
         return None
     uid, generation = object_uid(deployment), _generation(deployment)
-    return UndoPoint(plan.current.spec, plan.spec, uid, generation)
+    objects = plan.current.objects
+    url = read_prometheus_url(objects) or objects.engines.prometheus_url
+    return UndoPoint(plan.current.spec, plan.spec, uid, generation, url)
 
 
 def _generation(obj: JsonObject) -> int:

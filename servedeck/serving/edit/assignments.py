@@ -6,7 +6,7 @@ case. Entries of lists have their own names: `env.NAME`, `volumes.PATH`, `transf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -15,10 +15,13 @@ from pydantic import ValidationError
 
 from servedeck.serving.spec.fields import join_choices
 from servedeck.serving.spec.issues import Issue, error
+from servedeck.serving.spec.load_balancing import HEADER, LOAD_BALANCING_FIELDS
 from servedeck.serving.spec.mapping.volumes import normalize_path
 from servedeck.serving.spec.names import validate_env_name
 from servedeck.serving.spec.rollouts import ROLLOUTS
+from servedeck.serving.spec.scaling import SCALING_FIELDS, TARGET_FIELDS, TRIGGERS
 from servedeck.serving.spec.spec import FIELDS, ServingSpec, issues_from_error
+from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
 from servedeck.serving.spec.templates import find_template
 from servedeck.serving.spec.templates.base import to_camel_case
 from servedeck.serving.spec.types import EnvVar, Transformer, Volume
@@ -80,13 +83,33 @@ def assign(
     if found:
         return None, found
     try:
-        return spec.replace(**changes), []
+        wanted = spec.replace(**changes)
+        issues = list(_without_effect(assignments, wanted))
+        return (None, issues) if issues else (wanted, [])
     except ValidationError as exc:
         paths = [one.path for one in assignments]
         return None, [
             replace(one, field=_assignment_path(one.field, current, paths))
             for one in issues_from_error(exc)
         ]
+
+
+def _without_effect(assignments: Iterable[Assignment], wanted: ServingSpec) -> Iterator[Issue]:
+    """Assignments of a setting's parts that do not apply, because it is off or of another kind."""
+    for one in assignments:
+        name, _ = _find_field(one, wanted, wanted.template)
+        if not one.value or getattr(wanted, name) not in (None, ""):
+            continue
+        if name in SCALING_FIELDS:
+            kinds = [kind for kind, (field, _) in TARGET_FIELDS.items() if field == name]
+            needed = " or ".join(f"autoScaling={kind}" for kind in kinds or TRIGGERS)
+        elif name in LOAD_BALANCING_FIELDS:
+            needed = f"loadBalancing={HEADER}"
+        elif name in TEMPERATURE_FIELDS:
+            needed = "temperaturePolicy=on"
+        else:
+            continue
+        yield error(one.path, f"This applies only with {needed}; add it.")
 
 
 def assignment_path(field: str, spec: ServingSpec, paths: Iterable[str] = ()) -> str:

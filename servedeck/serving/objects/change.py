@@ -74,8 +74,8 @@ def change_objects(
     unwritten: Mapping[str, JsonObject] | None = None,
 ) -> ObjectChange:
     """The objects of `current` with the fields of `wanted` that differ. Without a difference they
-    are unchanged, whoever made them; but the Services and routes of `unwritten` (by uid), which an
-    earlier save did not write, get all that differs from the Deployment given with each. `platform`
+    are unchanged, whoever made them; but the objects of `unwritten` (by uid), which an earlier save
+    did not write, get all that differs from the Deployment given with each. `platform`
     is for the parts that a serving of servedeck lacks (a Service, a route): with `create_missing`
     they are created again unless `related` says why not."""
     before = _spec_with_template(current, wanted.template)
@@ -129,14 +129,15 @@ def _finish_objects(
     wanted: ServingSpec,
     unwritten: Mapping[str, JsonObject],
 ) -> None:
-    """Change the unwritten Services and routes from what fits the Deployment given with each to
-    what fits the wanted spec: between the Deployment as it is now and the wanted spec there may be
-    no difference left."""
+    """Change the unwritten objects from what fits the Deployment given with each to what fits the
+    wanted spec: between the Deployment as it is now and the wanted spec there may be no difference
+    left."""
     for uid, deployment in unwritten.items():
-        others = (*current.objects.services, *current.objects.routes)
-        change = change_objects(import_objects((deployment, *others)), wanted, create_missing=False)
+        others = current.objects.all[1:]
+        before = import_objects((deployment, *others), current.objects.engines)
+        change = change_objects(before, wanted, create_missing=False)
         changed = [one for one in change.changed if object_uid(one) == uid]
-        for some in (objects.services, objects.routes):
+        for some in (objects.services, objects.routes, objects.scalers, objects.policies):
             some[:] = [changed[0] if changed and object_uid(one) == uid else one for one in some]
 
 

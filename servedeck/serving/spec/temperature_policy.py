@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from servedeck.serving.spec.fields import parse_bool
+from servedeck.serving.spec.fields import parse_bool, parse_text
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.temperature import (
@@ -35,7 +35,11 @@ def parse_temperature_policy(raw: object) -> str:
     """ "on" or "off"; "" is "off". Raises ValueError with one sentence."""
     if raw is None:
         return OFF
-    return ON if parse_bool(raw) else OFF
+    try:
+        return ON if parse_bool(raw) else OFF
+    except ValueError:
+        text = parse_text(raw)[:40]
+        raise ValueError(f"{text!r} is neither on nor off; enter one of them.") from None
 
 
 def validate_threshold(spec: SpecLike) -> Iterable[Issue]:

@@ -33,20 +33,27 @@ ASSIGNMENTS: list[tuple[str, tuple[str, ...]]] = [
     ("env.NEW=1", ("env",)),
     ("env.NEW.secret=hf/token", ("env",)),
     ("transformer.image=transformer:2", ("containers", "ports")),
-    ("autoScaling=response-time", ()),
-    ("minReplicas=2", ()),
-    ("maxReplicas=4", ()),
-    ("scaleInDelay=120", ()),
-    ("targetResponseTime=2000", ()),
-    ("targetWaiting=3", ()),
-    ("loadBalancing=least-requests", ()),
-    ("loadBalancingHeader=X-Session-Id", ()),
-    ("temperaturePolicy=on", ("metadata.annotations", "readinessGates")),
-    ("temperatureThreshold=80", ()),
-    ("temperatureRecovery=70", ()),
-    ("temperatureSeconds=30", ()),
 ]
 """The assignment, and parts of the paths of which each change has one."""
+
+_GATE = ("metadata.annotations", "readinessGates")
+SETTING_ASSIGNMENTS: list[tuple[str, str, tuple[str, ...]]] = [
+    ("autoScaling=response-time", "", ()),
+    ("minReplicas=2", "autoScaling=response-time", ()),
+    ("maxReplicas=4", "autoScaling=response-time", ()),
+    ("scaleInDelay=120", "autoScaling=response-time", ()),
+    ("targetResponseTime=2000", "autoScaling=response-time", ()),
+    ("targetWaiting=3", "autoScaling=waiting-requests", ()),
+    ("loadBalancing=least-requests", "", ()),
+    ("loadBalancingHeader=X-Session-Id", "loadBalancing=header", ()),
+    ("temperaturePolicy=on", "", _GATE),
+    ("temperatureThreshold=80", "temperaturePolicy=on", _GATE),
+    ("temperatureRecovery=70", "temperaturePolicy=on", _GATE),
+    ("temperatureSeconds=30", "temperaturePolicy=on", _GATE),
+]
+"""The same of settings, each with the assignment that it needs beside it ("" for none). They need
+more of a cluster than the others: KEDA, Prometheus, Istio, the controller of the temperature
+policy."""
 
 
 def field_of(assignment: str) -> str:

@@ -16,14 +16,19 @@ from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import FIELDS
 from tests.serving.corpus import SERVINGS
-from tests.serving.edit.assignments_by_field import ASSIGNMENTS, field_of
+from tests.serving.edit.assignments_by_field import (
+    ASSIGNMENTS,
+    SETTING_ASSIGNMENTS,
+    field_of,
+)
 from tests.serving.objects.test_server_corpus import manifest
 
 NOT_ASSIGNED = {"name", "namespace", "template"}
 
 
 def test_each_common_field_is_assigned() -> None:
-    assert {field_of(one) for one, _ in ASSIGNMENTS} == set(FIELDS) - NOT_ASSIGNED
+    assigned = [one[0] for one in (*ASSIGNMENTS, *SETTING_ASSIGNMENTS)]
+    assert {field_of(one) for one in assigned} == set(FIELDS) - NOT_ASSIGNED
     assert len(SERVINGS) >= 25
 
 
@@ -39,13 +44,18 @@ def test_without_a_change_nothing_is_sent(name: str) -> None:
 @pytest.mark.parametrize("name", SERVINGS)
 def test_a_change_of_one_field_changes_that_field_alone(name: str) -> None:
     for text, touched in ASSIGNMENTS:
-        check_assignment(manifest(SERVINGS[name].workload), text, touched)
+        check_assignment(manifest(SERVINGS[name].workload), text, "", touched)
+    for text, needed, touched in SETTING_ASSIGNMENTS:
+        check_assignment(manifest(SERVINGS[name].workload), text, needed, touched)
 
 
-def check_assignment(deployment: dict[str, Any], text: str, touched: tuple[str, ...]) -> None:
+def check_assignment(
+    deployment: dict[str, Any], text: str, needed: str, touched: tuple[str, ...]
+) -> None:
     current = import_objects([deployment])
+    texts = [one for one in (text, needed) if one]
     try:
-        wanted, issues = assign(current.spec, [parse_assignment(text)])
+        wanted, issues = assign(current.spec, [parse_assignment(one) for one in texts])
     except AssignmentError as error:
         # Its template has no such setting.
         assert text.startswith("settings."), text
@@ -55,8 +65,8 @@ def check_assignment(deployment: dict[str, Any], text: str, touched: tuple[str, 
     assert wanted is not None
     change = change_objects(current, wanted)
     found = {one.field for one in find_edited_fields(current, wanted)}
-    parts = SWITCH_GROUPS.get(field_of(text), ())
-    assert found <= {field_of(text), "accelerator_count", *parts}, text
+    parts = [part for one in texts for part in SWITCH_GROUPS.get(field_of(one), ())]
+    assert found <= {*map(field_of, texts), "accelerator_count", *parts}, texts
     differences = [
         format_path(one.path)
         for live, changed in zip(change.live, change.changed, strict=False)

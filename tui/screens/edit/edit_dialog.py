@@ -227,13 +227,14 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
 
     @property
     def saves(self) -> bool:
-        """Whether the cursor is on Save Changes: not at first if Pods restart."""
+        """Whether the cursor is on Save Changes: not at first if Pods restart or an object is
+        deleted."""
         if self._choice is not None:
             return self._choice
         plan = self.plan
         if plan is None or self._takes_over or self._notice or self._result is not None:
             return False
-        return not (plan.replaces_pods or plan.stops_serving)
+        return not (plan.replaces_pods or plan.stops_serving or plan.deleted_objects)
 
     def _update(self) -> None:
         if not self.is_attached:

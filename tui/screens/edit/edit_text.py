@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from servedeck.changes.edit.edit import EditPlan
 from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.cluster.apply import PreviewAction
 from servedeck.serving.edit.differences import FieldDifference
 from servedeck.serving.objects.field_changes import FieldConflict
 from servedeck.serving.spec.issues import Issue
@@ -111,6 +112,8 @@ def _plan_paragraphs(
         yield marked("?", "muted", sentence, "muted")
     others = [one for one in plan.change_plan.previews if one.ref.kind != "Deployment"]
     for preview in others:
+        if preview.action is PreviewAction.CREATE:
+            yield marked("+", "pending", f"creates {preview.ref}")
         if preview.field_changes:
             count = format_count(len(preview.field_changes), "field")
             yield marked("~", "pending", f"changes {count} of {preview.ref}")

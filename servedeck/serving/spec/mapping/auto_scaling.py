@@ -105,7 +105,8 @@ def _read_replicas(key: str, hpa_key: str) -> Callable[[ServingObjects], int | N
             return None
         spec = as_mapping(scaler, "spec")
         if scaler.get("kind") != SCALED_OBJECT_KIND:
-            return as_int(spec.get(hpa_key)) or 1  # of minReplicas the default
+            found = as_int(spec.get(hpa_key))
+            return 1 if found is None else found  # of minReplicas the default
         value = as_int(spec.get(key))
         return _KEDA_DEFAULTS[key] if value is None else value
 
@@ -191,6 +192,10 @@ def _new_scaled_object(wanted: SpecLike) -> JsonObject:
     if wanted.namespace:
         metadata["namespace"] = wanted.namespace
     metadata["labels"] = {SERVING_LABEL: wanted.name, MANAGED_BY_LABEL: FIELD_MANAGER}
+    # Else KEDA scales it to 0 at its first look, if it has no requests then: the cooldown period
+    # counts from the last activity that it saw (keda pkg/scaling/executor/scale_scaledobjects.go).
+    delay = wanted.scale_in_delay
+    initial = {"initialCooldownPeriod": delay} if wanted.min_replicas == 0 else {}
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": SCALED_OBJECT_KIND,
@@ -198,6 +203,7 @@ def _new_scaled_object(wanted: SpecLike) -> JsonObject:
         "spec": {
             "scaleTargetRef": {"name": wanted.name},
             "pollingInterval": _POLLING_SECONDS,
+            **initial,
             "advanced": {
                 # What it was before, when auto scaling is turned off.
                 "restoreToOriginalReplicaCount": True,

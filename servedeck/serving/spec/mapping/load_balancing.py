@@ -35,7 +35,8 @@ _ISTIO_NAMES = {
     RANDOM: "RANDOM",
 }
 _ISTIO_VALUES = {name: value for value, name in _ISTIO_NAMES.items()} | {
-    "LEAST_CONN": LEAST_REQUESTS  # the deprecated name
+    "LEAST_CONN": LEAST_REQUESTS,  # the deprecated name
+    "UNSPECIFIED": OFF,
 }
 _ENVOY_NAMES = {
     ROUND_ROBIN: "RoundRobin",
