@@ -218,6 +218,8 @@ def _describe_effect(plan: EditPlan) -> str:
         found.append(f"restart the Pods of {name}")
     elif plan.replaces_pods:
         found.append(f"replace the old Pods of {name}")
+    if plan.allows_zero:
+        found.append(f"let the autoscaler scale {name} to 0")
     if deleted := plan.deleted_objects:
         found.append(f"delete {' and '.join(map(str, deleted))}")
     return " and ".join(found)

@@ -196,15 +196,15 @@ def test_more_replicas_than_accelerators_are_a_warning(
     total: int | None, most: int, count: int, text: str
 ) -> None:
     spec = make_spec(auto_scaling="response-time", max_replicas=most, accelerator_count=count)
-    found = [(str(one.severity), one.field) for one in check_capacity(spec, inventory(total))]
+    found = [(str(one.severity), one.field) for one in check_capacity(None, spec, inventory(total))]
     assert found == ([("warning", "max_replicas")] if text else [])
-    assert all(text in one.message for one in check_capacity(spec, inventory(total)))
+    assert all(text in one.message for one in check_capacity(None, spec, inventory(total)))
 
 
 def test_without_auto_scaling_or_an_accelerator_nothing_is_counted() -> None:
-    assert list(check_capacity(make_spec(), inventory(0))) == []
+    assert list(check_capacity(None, make_spec(), inventory(0))) == []
     spec = make_spec(auto_scaling="response-time", accelerator="")
-    assert list(check_capacity(spec, inventory(0))) == []
+    assert list(check_capacity(None, spec, inventory(0))) == []
 
 
 # -- load balancing -----------------------------------------------------------------------------

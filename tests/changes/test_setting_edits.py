@@ -204,6 +204,23 @@ async def test_set_turns_it_on_at_once_and_asks_before_it_turns_it_off(
     assert await scaled_object(connection) is None
 
 
+async def test_set_asks_before_the_autoscaler_may_scale_to_zero(connection: Connection) -> None:
+    texts = ["autoScaling=waiting-requests", "minReplicas=0", "maxReplicas=2"]
+    wanted = [parse_assignment(one) for one in texts]
+    place = (connection, "npu-lab", "exaone-35-78b")
+    lines: list[str] = []
+    with pytest.raises(CommandError, match="add -y to let the autoscaler scale npu-lab/exaone"):
+        await set_fields(*place, wanted, SetOptions(), stdout=lines.append, stderr=lines.append)
+    options = SetOptions(assume_yes=True)
+    saved = await set_fields(*place, wanted, options, stdout=lines.append, stderr=lines.append)
+    assert saved, lines
+    # What may be is not asked for again.
+    again = [parse_assignment("maxReplicas=3")]
+    assert await set_fields(
+        *place, again, SetOptions(), stdout=lines.append, stderr=lines.append
+    ), lines
+
+
 async def test_the_answer_of_set_names_what_it_deletes(connection: Connection) -> None:
     await run_set(connection, "autoScaling=response-time")
     _, out, _ = await run_set(connection, "autoScaling=off", dry_run=True, as_json=True)

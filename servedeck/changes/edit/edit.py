@@ -172,6 +172,11 @@ class EditPlan:
         return bool(before) and not after
 
     @property
+    def allows_zero(self) -> bool:
+        """Whether the autoscaler may scale it to 0 from then on."""
+        return self.spec.min_replicas == 0 and self.current.spec.min_replicas != 0
+
+    @property
     def ends_pods(self) -> bool:
         """Whether Pods that may run now are replaced or scaled away."""
         before, after = (

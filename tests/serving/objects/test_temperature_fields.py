@@ -88,9 +88,13 @@ def test_tuning_changes_the_annotation_alone_and_restarts_nothing() -> None:
 def test_turning_on_says_that_pods_restart() -> None:
     current = make_serving()
     wanted = current.spec.replace(temperature_policy="on")
-    [field] = find_edited_fields(current, wanted)
-    assert (field.name, field.old, field.restarts) == ("temperaturePolicy", "off", True)
-    assert field.new.startswith("on, temperatureThreshold 85")
+    found = [(one.name, one.new, one.restarts) for one in find_edited_fields(current, wanted)]
+    assert found == [
+        ("temperaturePolicy", "on", True),
+        ("temperatureThreshold", "85", False),
+        ("temperatureRecovery", "75", False),
+        ("temperatureSeconds", "60", False),
+    ]
 
 
 def test_gates_of_others_stay() -> None:

@@ -227,14 +227,15 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
 
     @property
     def saves(self) -> bool:
-        """Whether the cursor is on Save Changes: not at first if Pods restart or an object is
-        deleted."""
+        """Whether the cursor is on Save Changes: not at first if Pods restart or may all end, or
+        an object is deleted."""
         if self._choice is not None:
             return self._choice
         plan = self.plan
         if plan is None or self._takes_over or self._notice or self._result is not None:
             return False
-        return not (plan.replaces_pods or plan.stops_serving or plan.deleted_objects)
+        is_harmless = not (plan.replaces_pods or plan.stops_serving or plan.allows_zero)
+        return is_harmless and not plan.deleted_objects
 
     def _update(self) -> None:
         if not self.is_attached:

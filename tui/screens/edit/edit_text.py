@@ -129,7 +129,8 @@ def restart_sentence(plan: EditPlan) -> str:
     if plan.stops_serving:
         return "It scales to 0: all Pods stop and nothing is served."
     if plan.forecast is None:
-        return plan.no_restart_sentence
+        zero = " The autoscaler may scale it to 0 from then on." if plan.allows_zero else ""
+        return f"{plan.no_restart_sentence}{zero}"
     return plan.forecast.summary
 
 

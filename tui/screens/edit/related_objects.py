@@ -1,5 +1,5 @@
-"""The objects around the Deployment of the serving that a form edits (Services, routes, autoscalers,
-policies): watched, each by its name, and what others change in them."""
+"""The objects around the Deployment of the serving that a form edits (Services, routes,
+autoscalers, policies): watched, each by its name, and what others change in them."""
 
 from __future__ import annotations
 
