@@ -15,6 +15,7 @@ from tui.action_tables.operation_actions import OPERATION_ACTIONS
 from tui.action_tables.page_actions import PAGE_ACTIONS
 from tui.action_tables.pane_actions import PANE_ACTIONS
 from tui.action_tables.queue_actions import QUEUE_ACTIONS
+from tui.action_tables.scaling_actions import SCALING_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
 from tui.action_tables.task_actions import TASK_ACTIONS
 from tui.action_tables.task_dialog_actions import TASK_DIALOG_ACTIONS
@@ -33,6 +34,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "metrics": "Metrics",
     "query": "Queries of a graph",
     "objectives": "Objectives",
+    "what_if": "What if: other settings of auto scaling",
     "log": "Logs",
     "queue": "Async Queue",
     "events": "Events",
@@ -77,6 +79,7 @@ ACTIONS: tuple[Action, ...] = (
     *TASK_ACTIONS,
     *PANE_ACTIONS,
     *METRICS_ACTIONS,
+    *SCALING_ACTIONS,
     *QUEUE_ACTIONS,
     *SHARED_ACTIONS,
 )

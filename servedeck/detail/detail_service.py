@@ -33,6 +33,10 @@ class ObjectWatch(Watch, Protocol):
         """The objects, by name. One that did not change is the same instance as before."""
 
     @property
+    def is_kind_missing(self) -> bool:
+        """Whether the cluster does not have the kind."""
+
+    @property
     def newest(self) -> LiveObject | None:
         """The object that was created last; None if there is none."""
 

@@ -105,8 +105,8 @@ class RecordWatch(Generic[R]):
             lambda _change: self._request_flush(),
             lambda _reflector: self._handle_state(),
         )
-        self._last_state = (False, "")
-        """Whether it was settled, and the missing permission."""
+        self._last_state = (False, "", False)
+        """Whether it was settled, the missing permission, and whether the kind is missing."""
         self._debouncer: Debouncer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -148,9 +148,14 @@ class RecordWatch(Generic[R]):
         forbidden = self._reflector.phase is ReflectorPhase.FORBIDDEN
         return self._reflector.error if forbidden else ""
 
+    @property
+    def is_kind_missing(self) -> bool:
+        """Whether the cluster does not have the kind."""
+        return self._reflector.phase is ReflectorPhase.MISSING
+
     def _handle_state(self) -> None:
         # The others, such as the begin of the list, would only delay the records that follow.
-        state = (self.is_settled, self.missing_permission)
+        state = (self.is_settled, self.missing_permission, self.is_kind_missing)
         if state != self._last_state:
             self._last_state = state
             self._request_flush()

@@ -95,7 +95,7 @@ def list_object_refs(
         refs += [
             ServingObjectRef(resource.kind, one.metadata.name)
             for one in found.get(resource, ())
-            if _scales(one.value, key)
+            if scales(one.value, key)
         ]
     refs += [
         ServingObjectRef("StatefulSet", one.metadata.name)
@@ -152,7 +152,8 @@ def _selects_pods(service: JsonObject, deployment: JsonObject | None) -> bool:
     return bool(selector) and selector.items() <= labels.items()
 
 
-def _scales(autoscaler: JsonObject, key: NamespacedName) -> bool:
+def scales(autoscaler: JsonObject, key: NamespacedName) -> bool:
+    """Whether a ScaledObject or an HPA scales a workload."""
     target = as_mapping(autoscaler, "spec", "scaleTargetRef")
     kind = as_str(target.get("kind")) or "Deployment"
     return (kind, as_str(target.get("name"))) == (key.kind, key.name)

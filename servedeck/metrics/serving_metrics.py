@@ -185,7 +185,7 @@ class ServingMetrics:
             asked = _newest_part(previous.grid, grid)
         else:
             previous = None
-        results = await _all_of(self.source.query_range(one.expression, asked) for one in lines)
+        results = await all_of(self.source.query_range(one.expression, asked) for one in lines)
         shown, left_out = shown_lines(lines, results, asked)
         if previous is not None:
             shown = joined_lines(previous.lines, previous.grid, shown, asked, grid, lines)
@@ -210,7 +210,7 @@ class ServingMetrics:
         window = rate_window(0.0, self._interval)
         asked = self._figure_expressions(seconds, window)
         wanted = {name: one for name, one in asked.items() if one is not None}
-        found = await _all_of(self.source.query(one, now) for one in wanted.values())
+        found = await all_of(self.source.query(one, now) for one in wanted.values())
         values: dict[str, float | None] = dict.fromkeys(asked)
         for name, result in zip(wanted, found, strict=True):
             values[name] = next((one.values[0] for one in result.series), None)
@@ -290,7 +290,7 @@ class ServingMetrics:
         return f"{server} does not export {absent}."
 
 
-async def _all_of(awaited: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def all_of(awaited: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """The results of all; the first one that fails cancels the others."""
     async with _unwrapped_errors(), asyncio.TaskGroup() as group:
         tasks = [group.create_task(one) for one in awaited]

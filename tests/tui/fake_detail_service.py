@@ -57,6 +57,10 @@ class FakeObjectWatch(FakeWatch):
         )
 
     @property
+    def is_kind_missing(self) -> bool:
+        return self.resource_name in self.service.missing_kinds
+
+    @property
     def newest(self) -> LiveObject | None:
         return max(self.objects, key=lambda one: str(one.metadata.creation_timestamp), default=None)
 
@@ -89,6 +93,8 @@ class FakeDetailService:
         self.secret_reads: list[tuple[str, str, str]] = []
         self.missing_permissions: dict[str, str] = {}
         """Resource name -> sentence."""
+        self.missing_kinds: set[str] = set()
+        """Resource names of kinds that the cluster does not have."""
         self.is_loading = False
         self.watches: list[FakeWatch] = []
         """Every watch that was started, in order."""

@@ -212,7 +212,7 @@ class MetricsFeed:
             self._opened = await self._service.open_metrics(self._key, self._has_read.set)
             self._good_at, self._problem = now, ""
         except Exception as error:  # whatever it was, it is said, and tried again
-            self._problem = _describe(error)
+            self._problem = describe_failure(error)
         self._on_update(None)
 
     async def _read(self, wanted: Wanted) -> None:
@@ -266,7 +266,7 @@ class MetricsFeed:
             else:
                 self.figures = await opened.metrics.figures(self._period.seconds, self.now)
         except Exception as error:
-            problems.append(_describe(error))
+            problems.append(describe_failure(error))
         self._on_update(None)
 
     async def _read_graph(
@@ -285,7 +285,7 @@ class MetricsFeed:
             self._graph_problems.pop(key, None)
             self._old_graphs.pop(place, None)
         except Exception as error:
-            self._graph_problems[key] = _describe(error)
+            self._graph_problems[key] = describe_failure(error)
             problems.append(self._graph_problems[key])
         self._on_update(key)
 
@@ -305,7 +305,7 @@ class MetricsFeed:
                     opened.metrics, objectives, figures, self._graphs.values(), grid
                 )
             except Exception as error:
-                problems.append(_describe(error))
+                problems.append(describe_failure(error))
         if _targets(before) != _targets(self.objectives):
             for key in GRAPHS.values():  # which have a line at the target
                 self._on_update(key)
@@ -324,7 +324,7 @@ class MetricsFeed:
             await asyncio.sleep(RETRY_SECONDS if self._problem else self.refresh_seconds)
 
 
-def _describe(error: Exception) -> str:
+def describe_failure(error: Exception) -> str:
     """What failed, one sentence; what is not an error of a source is logged."""
     if not isinstance(error, MetricsError):
         _log.error("metrics could not be read", exc_info=error)

@@ -1,0 +1,1 @@
+"""What an autoscaler does and why, and what another one would have done. Pure."""
