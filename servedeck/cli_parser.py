@@ -9,6 +9,7 @@ from typing import Any
 from servedeck import __version__
 from servedeck.cli_controller_parser import add_controller_command
 from servedeck.cli_tasks_parser import add_tasks_command
+from servedeck.cli_traffic_parser import add_traffic_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_operation_commands(commands)
     _add_async_queue_command(commands)
     add_tasks_command(commands, _add_common_flags)
+    add_traffic_command(commands, _add_common_flags)
     _add_wait_command(commands)
     _add_logs_command(commands)
     _add_port_forward_command(commands)

@@ -19,6 +19,7 @@ from tui.action_tables.scaling_actions import SCALING_ACTIONS
 from tui.action_tables.shared_actions import SHARED_ACTIONS
 from tui.action_tables.task_actions import TASK_ACTIONS
 from tui.action_tables.task_dialog_actions import TASK_DIALOG_ACTIONS
+from tui.action_tables.traffic_actions import TRAFFIC_ACTIONS
 
 SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
@@ -62,6 +63,9 @@ SCOPE_TITLES: Mapping[str, str] = {
     "concurrency": "Concurrency of an async queue",
     "test_request": "Test request",
     "queue_on": "Turn an async queue on",
+    "traffic": "Traffic of an endpoint",
+    "traffic_weight": "Weight of a traffic split",
+    "traffic_plan": "Change of a traffic split",
     "pick": "Picker",
     "pick_pods": "Picker of Pods",
     "table": "List navigation",
@@ -81,6 +85,7 @@ ACTIONS: tuple[Action, ...] = (
     *METRICS_ACTIONS,
     *SCALING_ACTIONS,
     *QUEUE_ACTIONS,
+    *TRAFFIC_ACTIONS,
     *SHARED_ACTIONS,
 )
 

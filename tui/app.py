@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.ports.metrics_service import MetricsService
+    from tui.ports.traffic_service import TrafficService
     from tui.screens.pick import PickScreen
 
 _log = logging.getLogger(__name__)
@@ -134,6 +135,7 @@ class ServedeckApp(TerminalApp):
         bundle_service: BundleService | None = None,
         metrics_service: MetricsService | None = None,
         async_queue_service: AsyncQueueService | None = None,
+        traffic_service: TrafficService | None = None,
         port_forwards: PortForwards | None = None,
         initial_draft: Draft | None = None,
         initial_page: InitialPage | None = None,
@@ -173,6 +175,7 @@ class ServedeckApp(TerminalApp):
         self.bundle_service = bundle_service
         self.metrics_service = metrics_service
         self.async_queue_service = async_queue_service
+        self.traffic_service = traffic_service
         self.port_forwards = port_forwards
         self._change_service = change_service
         self._change_service_ready = asyncio.Event()

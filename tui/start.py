@@ -24,6 +24,7 @@ from tui.bundle_service import ClusterBundleService
 from tui.deferred_source import DeferredSource
 from tui.log_service import ClusterLogService
 from tui.metrics_service import ClusterMetricsService
+from tui.traffic_service import ClusterTrafficService
 from widgets.serving_rows import COLUMNS
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def run(
     app.async_queue_service = ClusterAsyncQueueService(
         connection, lambda: session.settings if session is not None else settings
     )
+    app.traffic_service = ClusterTrafficService(connection)
     app.bundle_service = ClusterBundleService(
         lambda: session, lambda uid: app.history.timeline.entries(uid), now
     )

@@ -73,8 +73,14 @@ CUSTOM_RESOURCE_DEFINITIONS = (
                 matches=_list_schema(
                     path=_object_schema(type=_STRING_SCHEMA, value=_STRING_SCHEMA)
                 ),
+                # The Gateway API's own defaults.
                 backendRefs=_list_schema(
-                    name=_STRING_SCHEMA, namespace=_STRING_SCHEMA, port=_INTEGER_SCHEMA
+                    group={"type": "string", "default": ""},
+                    kind={"type": "string", "default": "Service"},
+                    name=_STRING_SCHEMA,
+                    namespace=_STRING_SCHEMA,
+                    port=_INTEGER_SCHEMA,
+                    weight={"type": "integer", "default": 1, "minimum": 0, "maximum": 1_000_000},
                 ),
             ),
         ),
@@ -95,8 +101,11 @@ CUSTOM_RESOURCE_DEFINITIONS = (
                 ),
                 route=_list_schema(
                     destination=_object_schema(
-                        host=_STRING_SCHEMA, port=_object_schema(number=_INTEGER_SCHEMA)
+                        host=_STRING_SCHEMA,
+                        port=_object_schema(number=_INTEGER_SCHEMA),
+                        subset=_STRING_SCHEMA,
                     ),
+                    weight=_INTEGER_SCHEMA,
                 ),
             ),
         ),

@@ -184,7 +184,7 @@ async def test_it_is_looked_at_what_became_of_a_lost_answer(is_done: bool) -> No
 
 
 async def test_a_plan_that_cannot_be_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.screens.async_queue_on.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("tui.screens.planned_change.RETRY_SECONDS", 0.01)
     async with run_actions() as driver:
         lost = ConnectionLostError("The API server does not answer.")
         driver.service.plans = [lost]
@@ -200,7 +200,7 @@ async def test_a_plan_that_cannot_be_made_is_made_again(monkeypatch: pytest.Monk
 async def test_what_was_chosen_at_an_error_does_not_confirm_the_plan_after_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tui.screens.async_queue_on.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("tui.screens.planned_change.RETRY_SECONDS", 0.01)
     async with run_actions() as driver:
         driver.service.plans = [ConnectionLostError("The API server does not answer.")]
         dialog = await open_dialog(driver, "The API server does not answer.")
@@ -217,7 +217,7 @@ async def test_what_was_chosen_at_an_error_does_not_confirm_the_plan_after_it(
 async def test_a_plan_after_an_error_is_not_confirmed_before_it_is_painted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tui.screens.async_queue_on.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("tui.screens.planned_change.RETRY_SECONDS", 0.01)
     async with run_actions() as driver:
         driver.service.plans = [ConnectionLostError("The API server does not answer.")]
         dialog = await open_dialog(driver, "The API server does not answer.")

@@ -184,6 +184,15 @@ PAGE_ACTIONS: tuple[Action, ...] = (
         command="port-forward",
     ),
     Action(
+        "serving.traffic",
+        "K",
+        "traffic",
+        "Show how the requests of the endpoint are divided, and send a share to another serving "
+        "(canary), promote it or abort.",
+        footer_order=14,
+        command="traffic",
+    ),
+    Action(
         "serving.run",
         "x",
         "run",

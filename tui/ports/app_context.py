@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tui.ports.log_service import LogService
     from tui.ports.metrics_service import MetricsService
     from tui.ports.serving_source import ServingSource
+    from tui.ports.traffic_service import TrafficService
     from tui.sent_requests import SentRequests
     from tui.unpainted_input import InputPhase
     from widgets.status_paragraphs import CrashedContainer, LogTail
@@ -101,6 +102,8 @@ class AppContext(Protocol):
     metrics_service: MetricsService | None
     """None without a cluster."""
     async_queue_service: AsyncQueueService | None
+    """None without a cluster."""
+    traffic_service: TrafficService | None
     """None without a cluster."""
     port_forwards: PortForwards | None
     """None without a cluster."""

@@ -47,6 +47,7 @@ from tui.ports.task_actions import TaskActions
 from tui.screens.base import ActionOwner
 from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.serving_actions import WAY_OUT_ORDER, ServingActionScreen
+from tui.traffic_flow import open_traffic, traffic_disabled_reason
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
@@ -504,6 +505,8 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
             return self._run_disabled_reason()
         if action.name == "edit_object":
             return self._edit_object_disabled_reason()
+        if action.name == "traffic":
+            return traffic_disabled_reason(self, self._view)
         return self.change_disabled_reason(action)
 
     def do_close(self) -> None:
@@ -703,6 +706,9 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
     def do_yaml(self) -> None:
         if self._active is not None:
             self._active.request_yaml()
+
+    def do_traffic(self) -> None:
+        open_traffic(self, self._view)
 
     def do_connect(self) -> None:
         from tui.screens.connect import ConnectScreen

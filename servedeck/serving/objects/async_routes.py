@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from servedeck.serving.conventions import ASYNC_SERVICE_LABEL, ASYNC_SUFFIX
@@ -53,17 +53,36 @@ def has_async_rules(route: Mapping[str, Any], serving: str) -> bool:
 def add_async_rules(route: JsonObject, serving: str, service: str = "") -> JsonObject:
     """The route with the rules of the gateway before each rule that sends to `service` alone, by
     default the Service of the serving's name. Rules that are there already are replaced, so that
-    they follow a changed rule of the serving."""
+    they follow a changed rule of the serving; also those of a rule that has sent a share of its
+    requests to another Service since."""
+    divided = _divided_rules(route, serving)
     route, service = remove_async_rules(route, serving), service or serving
     spec = child_mapping(route, "spec")
     match route.get("kind"):
         case "HTTPRoute" if isinstance(spec.get("rules"), list):
-            spec["rules"] = list(_with_http_route_rules(route, serving, service))
+            spec["rules"] = list(_with_http_route_rules(route, serving, service, divided))
         case "VirtualService" if isinstance(spec.get("http"), list):
-            spec["http"] = list(_with_virtual_service_rules(route, serving, service))
+            spec["http"] = list(_with_virtual_service_rules(route, serving, service, divided))
         case "Ingress":
             _send_ingress_to_gateway(route, serving, service)
     return route
+
+
+def _divided_rules(route: JsonObject, serving: str) -> set[int]:
+    """Of the rules without those of the gateway, the positions of rules that several Services share
+    and that have rules of the gateway before them."""
+    gateway, found = async_gateway_name(serving), set()
+    key = {"HTTPRoute": "rules", "VirtualService": "http"}.get(as_str(route.get("kind")), "")
+    position, is_after_gateway = 0, False
+    for rule in as_list(as_mapping(route, "spec").get(key)):
+        services = _services(route, rule)
+        if services == {gateway}:
+            is_after_gateway = True
+            continue
+        if is_after_gateway and len(services) > 1:
+            found.add(position)
+        position, is_after_gateway = position + 1, False
+    return found
 
 
 def remove_async_rules(route: JsonObject, serving: str) -> JsonObject:
@@ -108,13 +127,20 @@ def keeps_path(route: Mapping[str, Any], serving: str, service: str = "") -> boo
 
 
 def _rules_to(route: Mapping[str, Any], service: str) -> list[JsonObject]:
-    """The rules that send to the Service alone, of an HTTPRoute or a VirtualService."""
+    """The rules that send to the Service, of an HTTPRoute or a VirtualService: alone, or as the
+    first of several, which get a share."""
     key = "rules" if route.get("kind") == "HTTPRoute" else "http"
     return [
         one
         for one in mappings(as_mapping(route, "spec").get(key))
-        if _services(route, one) == {service}
+        if _sends_to(route, one, service, is_divided=True)
     ]
+
+
+def _sends_to(route: Mapping[str, Any], rule: object, service: str, *, is_divided: bool) -> bool:
+    """Whether a rule sends to the Service alone, or if `is_divided` to it first."""
+    found = _ordered_services(route, rule)
+    return found == [service] or (is_divided and found[:1] == [service])
 
 
 def _removed_path(rule: Mapping[str, Any]) -> str:
@@ -153,17 +179,24 @@ def _ingress_paths(route: Mapping[str, Any], service: str) -> list[str]:
 
 def _services(route: Mapping[str, Any], rule: object) -> set[str]:
     """Names of the Services that one rule of the route sends to."""
+    return set(_ordered_services(route, rule))
+
+
+def _ordered_services(route: Mapping[str, Any], rule: object) -> list[str]:
+    """The same in the order of the rule, each once."""
     key = "rules" if route.get("kind") == "HTTPRoute" else "http"
     alone = {**route, "spec": {key: [rule]}}
-    return {one.service for one in route_backends(alone)}
+    return list(dict.fromkeys(one.service for one in route_backends(alone)))
 
 
 # -- HTTPRoute ------------------------------------------------------------------------------------
 
 
-def _with_http_route_rules(route: JsonObject, serving: str, service: str) -> Iterator[JsonObject]:
-    for rule in as_list(as_mapping(route, "spec").get("rules")):
-        if _services(route, rule) == {service}:
+def _with_http_route_rules(
+    route: JsonObject, serving: str, service: str, divided: Collection[int]
+) -> Iterator[JsonObject]:
+    for position, rule in enumerate(as_list(as_mapping(route, "spec").get("rules"))):
+        if _sends_to(route, rule, service, is_divided=position in divided):
             yield _http_route_rule(rule, serving, _http_task_matches(rule), TASKS_PATH)
             yield _http_route_rule(rule, serving, _http_async_matches(rule))
         yield rule
@@ -207,10 +240,10 @@ def _http_async_matches(rule: JsonObject) -> list[JsonObject]:
 
 
 def _with_virtual_service_rules(
-    route: JsonObject, serving: str, service: str
+    route: JsonObject, serving: str, service: str, divided: Collection[int]
 ) -> Iterator[JsonObject]:
-    for rule in as_list(as_mapping(route, "spec").get("http")):
-        if _services(route, rule) == {service}:
+    for position, rule in enumerate(as_list(as_mapping(route, "spec").get("http"))):
+        if _sends_to(route, rule, service, is_divided=position in divided):
             yield _virtual_service_rule(route, rule, serving, _istio_task_matches(rule), TASKS_PATH)
             yield _virtual_service_rule(route, rule, serving, _istio_async_matches(rule))
         yield rule

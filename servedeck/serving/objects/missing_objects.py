@@ -186,7 +186,7 @@ def _build_missing_route(
     missing: MissingObjects,
 ) -> JsonObject | None:
     name = _name(service)
-    port = _route_port(request_ports(objects, spec, service))
+    port = route_port(request_ports(objects, spec, service))
     route = build_route(spec, platform, service=name, port=port or SERVICE_PORT)
     if route is None:
         return None
@@ -213,8 +213,9 @@ def _build_missing_route(
     return route
 
 
-def _route_port(ports: Sequence[ServicePort]) -> int | None:
-    """Of the ports for requests the usual one for HTTP, else the first; None without any."""
+def route_port(ports: Sequence[ServicePort]) -> int | None:
+    """Number of the port that a route sends to: of those for requests the usual one for HTTP, else
+    the first; None without any."""
 
     def rank(one: ServicePort) -> tuple[bool, bool]:
         return one.port["port"] != SERVICE_PORT, not as_str(one.port.get("name")).startswith("http")

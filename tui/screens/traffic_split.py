@@ -1,0 +1,371 @@
+"""The dialog of a traffic split: how the requests of a serving's endpoint are divided, what the
+metrics say of both sides, and the keys that change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.geometry import Size
+from textual.getters import query_one
+
+from servedeck.changes.operations.operation import Outcome
+from servedeck.changes.traffic_split.plan import TrafficAction, TrafficOptions
+from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.cluster.resources import RESOURCES_BY_KIND
+from servedeck.detail.detail_service import ObjectWatch
+from servedeck.detail.object_watch import ObjectQuery
+from servedeck.fleet.views import NamespacedName
+from servedeck.metrics.units import Unit, format_value
+from servedeck.serving.objects.traffic_split import format_percentage
+from servedeck.serving.spec.mapping.json_values import as_mapping, as_str
+from servedeck.serving.text import cell_width, one_line, sanitize, truncate
+from tui.action_tables.action import Action
+from tui.actions import bindings
+from tui.metrics.live_figures import LiveFigures
+from tui.ports.serving_source import SourceChanges
+from tui.ports.traffic_service import TrafficService
+from tui.screens.base import Overlay
+from tui.screens.pick import Choice, PickScreen
+from tui.screens.planned_change import marked
+from tui.screens.scrolling import scroll_by_key
+from tui.screens.traffic_plan import TrafficPlanDialog
+from tui.screens.traffic_weight import FIRST_WEIGHT, TrafficWeightDialog
+from widgets.styled_line import Line
+from widgets.text_view import Paragraph, StatusLine, TextView
+
+if TYPE_CHECKING:
+    from servedeck.changes.traffic_split.plan import TrafficResult
+
+RETRY_SECONDS = 2.0
+"""Seconds until a state that the API server did not answer is read again."""
+_LABEL_WIDTH, _COLUMN_WIDTH = 14, 28
+_READONLY = "servedeck runs with --readonly; restart it without that option to make changes."
+
+
+class TrafficSplitScreen(Overlay[None]):
+    """Kept up to date by watches of the routes and of the servings."""
+
+    SCOPE = "traffic"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("traffic", "app")
+    text_view = query_one(TextView)
+
+    def __init__(
+        self, key: NamespacedName, service: TrafficService, *, context: str = "", warning: str = ""
+    ) -> None:
+        """`warning` is said with each plan."""
+        super().__init__()
+        self._key = key
+        self._service = service
+        self._context_name = context
+        self._warning = warning
+        self._state: TrafficState | None = None
+        """None before it is read."""
+        self._chosen = ""
+        """The serving that may get a share, as the API server has it; "" for none."""
+        self._error = ""
+        """Why the state could not be read."""
+        self._result: TrafficResult | None = None
+        """Of the last change."""
+        self._figures: dict[str, LiveFigures] = {}
+        """By the name of the serving, while they are followed."""
+        self._watches: dict[ObjectQuery, ObjectWatch] = {}
+
+    def compose_body(self) -> ComposeResult:
+        yield StatusLine(id="title")
+        yield TextView()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.text_view.focus()
+        self._read()
+        self._update()
+
+    async def on_unmount(self) -> None:
+        for watch in self._watches.values():
+            await watch.close()
+
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
+        where = f"  context {self._context_name}" if self._context_name else ""
+        line: Line = ((" ", ""), (f"Traffic of {self._key}", "title"), (where, "muted"))
+        self.query_one("#title", StatusLine).set_text(line, max(size.height // 4, 1), 1)
+
+    # -- the state ----------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        self.start_worker(self._read_state(), "state")
+
+    async def _read_state(self) -> None:
+        try:
+            state = await self._service.read(self._key, self._chosen)
+            if state.is_split and self._chosen:
+                # Who has a share counts, not who was chosen before.
+                self._chosen = ""
+                state = await self._service.read(self._key)
+            self._state, self._error = state, ""
+        except ClusterError as error:
+            self._error = str(error)
+            self.set_timer(RETRY_SECONDS, self._retry)
+        except Exception as error:  # any error: else the dialog would wait for ever
+            self._error = describe_error(error)
+        self._follow()
+        self._update()
+
+    def _retry(self) -> None:
+        if self.is_attached and self._error:
+            self._read()
+
+    def _follow(self) -> None:
+        """Watch the routes of the endpoint, and read the metrics of both sides."""
+        state = self._state
+        if state is None or not self.is_attached:
+            return
+        for rule in state.rules:
+            resource = RESOURCES_BY_KIND[as_str(rule.route.get("kind"))]
+            name = as_str(as_mapping(rule.route, "metadata").get("name"))
+            query = ObjectQuery(resource, state.namespace, name)
+            if query in self._watches:
+                continue
+            watch = self.app_context.detail_service.watch_objects(query, self._on_route_change)
+            if watch is not None:
+                self._watches[query] = watch
+        service = self.app_context.metrics_service
+        for side in self._sides:
+            if service is None or not side.is_serving or side.name in self._figures:
+                continue
+            key = NamespacedName(state.namespace, side.name)
+            figures = self._figures[side.name] = LiveFigures(service, key, self._update)
+            self.start_worker(figures.follow(), f"figures {side.name}")
+
+    def _on_route_change(self) -> None:
+        if self.is_attached:
+            self._read()
+
+    def on_changes(self, changes: SourceChanges) -> None:
+        names = {self._key.name, *(one.name for one in self._sides)}
+        if any(one.namespace == self._key.namespace and one.name in names for one in changes.keys):
+            self._read()
+
+    @property
+    def _sides(self) -> list[Side]:
+        state = self._state
+        if state is None:
+            return []
+        return [state.main, *([state.other] if state.other is not None else [])]
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _update(self) -> None:
+        if self.is_attached:
+            self.text_view.set_paragraphs([Paragraph(), *self._build_paragraphs()])
+            self.update_footer()
+
+    def _build_paragraphs(self) -> Iterator[Paragraph]:
+        if self._result is not None:
+            good = self._result.outcome is Outcome.DONE
+            mark, style_name = ("✓", "ready") if good else ("✗", "error")
+            yield marked(mark, style_name, self._result.message)
+            yield Paragraph()
+        if self._error:
+            yield marked("✗", "error", self._error)
+        state = self._state
+        if state is None:
+            if not self._error:
+                yield marked("↻", "starting", "Asking the API server…")
+            return
+        if not state.live.objects:
+            yield marked("✗", "error", "There is no Deployment of that name any more.")
+            return
+        if state.rules:
+            yield from self._table(state)
+            yield from _rule_paragraphs(state)
+        for sentence in state.conditions:
+            yield marked("!", "warning", sentence)
+        if state.problem:
+            yield Paragraph()
+            yield marked("✗" if not state.rules else "!", "warning", state.problem)
+        elif state.is_asked_missing:
+            yield Paragraph()
+            yield marked("!", "warning", f"There is no serving {one_line(self._chosen)} any more.")
+        elif state.other is None:
+            yield Paragraph()
+            key = self.app_context.key_display_for("traffic.weight")
+            text = "  sends a share of the requests to another serving of the namespace."
+            yield Paragraph(((f"  {key}", "key"), (text, "muted")), 2)
+
+    def _table(self, state: TrafficState) -> Iterator[Paragraph]:
+        """The two sides beside each other."""
+        sides = self._sides
+        yield _row("", [(one.label, "strong") for one in sides])
+        shares = [_share(state, is_main=one is state.main) for one in sides]
+        yield _row("Share", [(text, "title") for text in shares])
+        yield _row("Replicas", [_replicas(one) for one in sides])
+        known = [self._figures.get(one.name) for one in sides]
+        if not any(known):
+            return
+        figures = [one.figures if one is not None else None for one in known]
+        rates = [one.request_rate if one is not None else None for one in figures]
+        errors = [one.error_share if one is not None else None for one in figures]
+        p95 = [one.quantiles[1] if one is not None else None for one in figures]
+        yield _row("Requests/s", [(format_value(one, Unit.PER_SECOND), "") for one in rates])
+        yield _row(
+            "Errors 5xx",
+            [(format_value(one, Unit.PERCENT), "error" if one else "") for one in errors],
+        )
+        yield _row("P95", [(format_value(one, Unit.SECONDS), "") for one in p95])
+        for side, one in zip(sides, known, strict=True):
+            if one is not None and one.problem:
+                yield Paragraph(((f"  {side.label}: {one.problem}", "muted"),), 4)
+
+    # -- actions ------------------------------------------------------------------------------
+
+    def disabled_reason(self, action: Action) -> str:
+        if action.name not in ("weight", "promote", "abort", "other"):
+            return ""
+        state = self._state
+        if self.app_context.readonly:
+            return _READONLY
+        if state is None:
+            return "How the requests are divided is not known yet."
+        if not state.live.objects:
+            return "The serving was deleted."
+        if state.problem:
+            return state.problem
+        if action.name == "other" and state.is_split:
+            return "Another serving has a share; abort that first."
+        if action.name in ("promote", "abort") and not state.is_split:
+            return "All requests go to the serving itself; send a share to another one first."
+        return ""
+
+    async def do_weight(self) -> None:
+        state = self._state
+        assert state is not None
+        if state.other is None:
+            self._pick(then_weight=True)
+        else:
+            self._ask_weight(state, state.other)
+
+    def do_other(self) -> None:
+        self._pick(then_weight=False)
+
+    def _pick(self, *, then_weight: bool) -> None:
+        views = [
+            one
+            for one in self.app_context.source.fleet.views()
+            if one.key.namespace == self._key.namespace and one.key != self._key
+        ]
+        choices = [
+            Choice(
+                one.key.name,
+                one_line(sanitize(one.key.name)),
+                f"{one.status.value}  {one.ready}/{one.desired}  {one.model}",
+                disabled_reason=one.readonly_reason if not one.key.is_deployment else "",
+            )
+            for one in sorted(views, key=lambda one: one.key)
+        ]
+        if not choices:
+            self.show_message(
+                f"Namespace {self._key.namespace} has no other serving; create one first.",
+                "warning",
+            )
+            return
+
+        async def closed(name: str | None) -> None:
+            if name is None:
+                return
+            self._chosen = name
+            await self._read_state()
+            state = self._state
+            if then_weight and state is not None and state.other is not None and not self._error:
+                self._ask_weight(state, state.other)
+
+        self.app.push_screen(PickScreen("Send a share to", choices), closed)
+
+    def _ask_weight(self, state: TrafficState, other: Side) -> None:
+        present = round(state.weights[0]) if state.weights else FIRST_WEIGHT
+
+        def closed(weight: int | None) -> None:
+            if weight is not None:
+                self._open_plan(TrafficAction.SPLIT, weight)
+
+        dialog = TrafficWeightDialog(
+            state.main.label, other.label, present, is_split=state.is_split
+        )
+        self.app.push_screen(dialog, closed)
+
+    def do_promote(self) -> None:
+        self._open_plan(TrafficAction.PROMOTE)
+
+    def do_abort(self) -> None:
+        self._open_plan(TrafficAction.ABORT)
+
+    def _open_plan(self, action: TrafficAction, weight: int | None = None) -> None:
+        state = self._state
+        other = state.other if state is not None else None
+        asked = self._chosen if action is TrafficAction.SPLIT else ""
+        options = TrafficOptions(action, self._key.namespace, self._key.name, asked, weight)
+
+        def closed(result: TrafficResult | None) -> None:
+            if result is not None:
+                self._result = result
+            self._read()
+            self._update()
+
+        dialog = TrafficPlanDialog(
+            options,
+            self._service,
+            other=other.label if other is not None else "",
+            context=self._context_name,
+            warning=self._warning,
+        )
+        self.app.push_screen(dialog, closed)
+
+    def do_scroll(self, key: str) -> None:
+        scroll_by_key(self.text_view, key)
+
+    def do_close(self) -> None:
+        self.dismiss(None)
+
+
+# -- text ---------------------------------------------------------------------------------------
+
+
+def _row(label: str, cells: list[tuple[str, str]]) -> Paragraph:
+    line: list[tuple[str, str]] = [(f"  {label:<{_LABEL_WIDTH}}", "muted")]
+    for text, style_name in cells:
+        shown = truncate(text, _COLUMN_WIDTH - 2)
+        line.append((shown + " " * (_COLUMN_WIDTH - cell_width(shown)), style_name))
+    return Paragraph(tuple(line), no_wrap=True)
+
+
+def _share(state: TrafficState, *, is_main: bool) -> str:
+    """Of the requests, "90 %", or all that there are where rules differ: "90 %, 70 %"."""
+    found: list[str] = []
+    for one in state.rules:
+        main = one.rule.percentage(state.services)
+        value = main if is_main else (100 - main if one.rule.total else 0.0)
+        if (text := format_percentage(value)) not in found:
+            found.append(text)
+    return ", ".join(found)
+
+
+def _replicas(side: Side) -> tuple[str, str]:
+    if not side.is_serving:
+        return "no serving is known", "muted"
+    text = f"{side.ready:,}/{side.desired:,} ready"
+    return text, "" if side.ready >= side.desired > 0 else "warning"
+
+
+def _rule_paragraphs(state: TrafficState) -> Iterator[Paragraph]:
+    yield Paragraph()
+    for one in state.rules:
+        yield Paragraph(((f"  {one.rule.label}  ", "muted"), (one.rule.shares, "")), 4)
+    for rule in state.kept:
+        label = f"  {rule.label}, for certain headers or parameters  "
+        yield Paragraph(((label, "muted"), (rule.shares, "")), 4)
+    for rule in state.received:
+        yield Paragraph(((f"  also gets a share of {rule.label}  ", "muted"), (rule.shares, "")), 4)
