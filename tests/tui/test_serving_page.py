@@ -445,7 +445,7 @@ async def test_a_closed_page_does_nothing(monkeypatch):
         await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
         assert not page._ticker._active.is_set()
         monkeypatch.setattr(page, "update_header", lambda: pytest.fail("it was updated"))
-        monkeypatch.setattr(page._panes[0], "_update", lambda: pytest.fail("it was updated"))
+        monkeypatch.setattr(page._panes[0], "update_cards", lambda: pytest.fail("it was updated"))
         source.notify_changed([LLAMA])
         await pilot.pause()
 
