@@ -13,7 +13,7 @@ from servedeck.serving.text import MASK, one_line
 from widgets.card_view import CardLine
 from widgets.styled_line import Line, Span, fit_text, line_width, plain_text, sanitized, wrap
 
-MAX_LABEL_WIDTH = 24
+MAX_LABEL_WIDTH = 26
 MAX_VALUE_LINES = 3
 """Lines of one value; a longer one is cut."""
 MAX_SENTENCE_LINES = 6

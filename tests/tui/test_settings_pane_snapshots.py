@@ -71,7 +71,12 @@ def test_with_the_autoscaler_of_somebody_else(
 
 
 def test_without_keda(snap_compare: Compare, change_service: FakeChangeService) -> None:
-    kinds = ("scaledobjects.keda.sh", "destinationrules.networking.istio.io")
+    kinds = (
+        "scaledobjects.keda.sh",
+        "destinationrules.networking.istio.io",
+        "virtualservices.networking.istio.io",
+        "backendtrafficpolicies.gateway.envoyproxy.io",
+    )
     assert picture(snap_compare, change_service, missing_kinds=kinds)
 
 
