@@ -45,6 +45,7 @@ def scaled_object(minimum: int = 1) -> JsonObject:
             "serverAddress": "http://prometheus.monitoring:9090",
             "threshold": "5000",
             "query": "vector(1)",
+            "ignoreNullValues": "false",
         },
     }
     return {
@@ -102,7 +103,9 @@ async def test_a_minimum_is_changed_in_the_form_and_followed(
 ) -> None:
     plane = control_plane
     create_serving(plane, namespace)
-    apply(plane, namespace, to_list(scaled_object()))
+    made = json.dumps(scaled_object())
+    flags = ("--server-side", "--field-manager=servedeck")
+    plane.kubectl("apply", *flags, "-n", namespace, "-f", "-", input=made)
     async with running_app(plane, namespace, size=SIZE) as driver:
         pane = await open_settings(driver)
         await value(driver, pane, "Auto Scaling", "Auto Scaling", "response-time")
