@@ -111,9 +111,10 @@ def _metric_chart(
     if any(one is not None for one in values):
         lines.append(ChartLine(label, _scaled(values, by)))
     if replayed is not None and _differs(by, replayed):
-        assumed = replayed.values
+        # A serving without requests has no response time, though its trigger gives 0.
+        assumed: Sequence[float | None] = [one or None for one in replayed.values]
         if by is ScaledBy.WAITING_REQUESTS:
-            assumed = _per_replica(assumed, replayed.replicas)
+            assumed = _per_replica(replayed.values, replayed.replicas)
         highest = _on_grid(replayed.times, assumed, grid)
         lines.append(ChartLine(WHAT_IF, _scaled(highest, by)))
     limit = None if target is None else _scaled((target,), by)[0]

@@ -73,6 +73,8 @@ def status_line(view: ServingView) -> Line:
         spans += [("  ", ""), (reason, "strong")]
     if view.rollout:
         spans += [("  ", ""), (view.rollout, rollout_style(view))]
+    if (heat := view.heat) and heat != reason:
+        spans += [("  ", ""), (heat, "warning")]
     return tuple(spans)
 
 

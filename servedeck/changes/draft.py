@@ -38,6 +38,8 @@ VALUE_UNCHANGED = "as it was read"
 EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
 _TEMPLATE_DEFAULTS = ("image", "accelerator")
 """Common fields for which a template has a default."""
+TRANSFORMER_TEXTS = tuple(one.name for one in FIELDS["transformer"].inputs)
+"""Parts of the transformer that are single texts."""
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
 """Fields that hold rows, each with an empty row."""
 
@@ -115,9 +117,7 @@ class Draft:
         document["env"] = [env_var_document(row) for row in self.rows["env"]]
         if self.has_transformer:
             document["transformer"] = {
-                "image": texts["transformer.image"],
-                "port": texts["transformer.port"],
-                "command": texts["transformer.command"],
+                **{name: texts[f"transformer.{name}"] for name in TRANSFORMER_TEXTS},
                 "env": [env_var_document(row) for row in self.rows["transformer.env"]],
             }
         return document
@@ -193,16 +193,16 @@ class Draft:
         ]
         draft.rows["env"] = [_env_var_row(one) for one in spec.env]
         if spec.transformer:
-            draft.texts["transformer.image"] = spec.transformer.image
-            draft.texts["transformer.port"] = format_value(spec.transformer.port)
-            draft.texts["transformer.command"] = format_value(spec.transformer.command)
+            for name in TRANSFORMER_TEXTS:
+                draft.texts[f"transformer.{name}"] = format_value(getattr(spec.transformer, name))
             draft.rows["transformer.env"] = [_env_var_row(one) for one in spec.transformer.env]
         return draft
 
     @classmethod
     def from_serving(cls, spec: ServingSpec) -> Draft:
         """The draft of an existing serving, with all fields: a limit that it does not have is
-        empty, and a probe path that the template sets is what it sets."""
+        empty, as is the start-up time without a start-up probe, and an endpoint that the template
+        sets is what it sets."""
         draft = cls.from_spec(spec)
         for name in OPTIONAL_FIELDS:
             # Of a setting that is off, what it has when it is turned on.
@@ -210,6 +210,7 @@ class Draft:
             draft.texts.setdefault(name, format_value(default))
         draft.texts["readiness_path"] = spec.effective_readiness_path
         draft.texts["liveness_path"] = spec.effective_liveness_path
+        draft.texts["startup_seconds"] = format_value(spec.startup_seconds or None)
         return draft
 
     # -- to and from a file ---------------------------------------------------------------------

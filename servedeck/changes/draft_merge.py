@@ -7,7 +7,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from servedeck.changes.draft import LIST_FIELDS, Draft, DraftRow
+from servedeck.changes.draft import LIST_FIELDS, TRANSFORMER_TEXTS, Draft, DraftRow
 from servedeck.serving.edit.entries import FIELD_GROUPS, TEMPLATE_FIELDS, Path
 from servedeck.serving.spec.mapping.volumes import normalize_path
 
@@ -55,7 +55,7 @@ def copy_value(source: Draft, target: Draft, path: Path) -> None:
         case ("transformer", "env"):
             target.rows["transformer.env"] = copy.deepcopy(source.rows["transformer.env"])
         case ("transformer",):
-            for part in ("image", "port", "command"):
+            for part in TRANSFORMER_TEXTS:
                 _copy_text(source, target, f"transformer.{part}")
             target.rows["transformer.env"] = copy.deepcopy(source.rows["transformer.env"])
         case ("template", *_):

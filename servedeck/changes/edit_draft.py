@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from servedeck.changes.draft import (
     LIST_FIELDS,
+    TRANSFORMER_TEXTS,
     Draft,
     DraftRow,
     env_var_document,
@@ -220,7 +221,7 @@ class EditDraft:
         if not self.draft.has_transformer:
             return None
         values: dict[str, Any] = {
-            name: self.draft.texts[f"transformer.{name}"] for name in ("image", "port", "command")
+            name: self.draft.texts.get(f"transformer.{name}", "") for name in TRANSFORMER_TEXTS
         }
         if isinstance(before := self.base.transformer, Transformer):
             for name in values:

@@ -201,7 +201,7 @@ async def make_plan(
         missing, unchecked = await _find_missing_references(connection, spec, present)
         problems += missing
         unknown += unchecked
-    problems += check_capacity(spec, inventory)
+    problems += check_capacity(present, spec, inventory)
     forecast = None
     if change is not None:
         forecast = await forecast_rollout(connection, change, previews, inventory)

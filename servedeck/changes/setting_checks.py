@@ -53,6 +53,9 @@ _FIELDS_BY_KIND = {
 }
 
 
+_CAPACITY_FIELDS = ("max_replicas", "accelerator", "accelerator_count")
+
+
 def setting_of(kind: str) -> str:
     """The field that an object of this kind is made for; "" for none."""
     return _FIELDS_BY_KIND.get(kind, "")
@@ -187,8 +190,13 @@ def _check_zero(objects: ServingObjects, before: ServingSpec | None) -> Iterator
         )
 
 
-def check_capacity(spec: ServingSpec, inventory: ClusterInventory) -> Iterator[Issue]:
-    """That Max Replicas needs more accelerators than exist, as far as the nodes are known."""
+def check_capacity(
+    before: ServingSpec | None, spec: ServingSpec, inventory: ClusterInventory
+) -> Iterator[Issue]:
+    """That Max Replicas needs more accelerators than exist, as far as the nodes are known, if the
+    change is about that."""
+    if before is not None and not _differ(_CAPACITY_FIELDS, before, spec):
+        return
     capacities = inventory.accelerator_capacities()
     if spec.max_replicas is None or not spec.accelerator or capacities is None:
         return

@@ -57,7 +57,7 @@ class LeaderElection:
         self._renewed_at = float("-inf")
         """When the last request that renewed it was sent."""
         self._changed = asyncio.Event()
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._problem = ""
         self._watch = Reflector(
             connection,
@@ -72,7 +72,7 @@ class LeaderElection:
     def is_leader(self) -> bool:
         """Whether this candidate may act at this moment: to be asked before each write, as a
         process that was stopped for a while goes on where it was."""
-        return self._clock() < self._renewed_at + self._settings.renew_deadline
+        return self._loop.time() < self._renewed_at + self._settings.renew_deadline
 
     @property
     def holder(self) -> str:
@@ -139,7 +139,7 @@ class LeaderElection:
         if self._lease is None or self.holder in ("", self.identity):
             return 0.0
         duration = self._lease.spec.lease_duration_seconds
-        return max(0.0, self._seen_at + duration - self._clock())
+        return max(0.0, self._seen_at + duration - self._loop.time())
 
     def _on_change(self, change: RecordChange) -> None:
         if change.type in ("ADDED", "MODIFIED"):
@@ -154,7 +154,7 @@ class LeaderElection:
             return  # the watch lags behind what this candidate has read or written itself
         self._lease = lease
         if lease is None or before is None or before.spec != lease.spec:
-            self._seen_at = self._clock()
+            self._seen_at = self._loop.time()
 
     # -- who holds it -------------------------------------------------------------------------
 
@@ -230,7 +230,7 @@ class LeaderElection:
         if holder and known.holder_identity != holder:
             spec["acquireTime"] = _format_time(now)
             spec["leaseTransitions"] = known.lease_transitions + (before is not None)
-        sent_at = self._clock()
+        sent_at = self._loop.time()
         if before is None:
             response = await self._connection.request(
                 "POST",

@@ -58,12 +58,8 @@ class PodGroups:
         self._complete: set[ResourceKind] = set()
         """Kinds of which all objects of the first list have come here."""
         self._reflectors = [
-            Reflector(connection, kind, namespace, on_change, self._on_state, config=config)
-            for kind, on_change in (
-                (DEPLOYMENTS, self._on_deployment),
-                (REPLICA_SETS, self._on_replica_set),
-                (PODS, self._on_pod),
-            )
+            Reflector(connection, kind, namespace, self.on_change, self._on_state, config=config)
+            for kind in (DEPLOYMENTS, REPLICA_SETS, PODS)
         ]
 
     async def run(self) -> None:
@@ -133,32 +129,34 @@ class PodGroups:
 
     # -- changes ------------------------------------------------------------------------------
 
+    def on_change(self, change: RecordChange) -> None:
+        """Take a change of one of the watches."""
+        if change.type == "SYNC":
+            self._complete.add(change.kind)
+            self.changed.set()
+            return
+        is_gone = change.type == "DELETED"
+        if change.kind == DEPLOYMENTS:
+            self._update_deployment(change.record, is_gone)
+        elif change.kind == REPLICA_SETS:
+            self._update_replica_set(change.record, is_gone)
+        else:
+            self._update_pod(change.record, is_gone)
+
     def _on_state(self, reflector: Reflector) -> None:
         if not reflector.synced:
             self._complete.discard(reflector.kind)
 
-    def _on_sync(self, kind: ResourceKind) -> None:
-        self._complete.add(kind)
-        self.changed.set()
-
-    def _on_deployment(self, change: RecordChange) -> None:
-        if change.record is None:
-            self._on_sync(change.kind)
-            return
-        deployment: PolicyDeployment = change.record
+    def _update_deployment(self, deployment: PolicyDeployment, is_gone: bool) -> None:
         uid = record_uid(deployment)
-        if change.type == "DELETED":
+        if is_gone:
             self._deployments.pop(uid, None)
         else:
             self._deployments[uid] = deployment
         self.mark(uid)
 
-    def _on_replica_set(self, change: RecordChange) -> None:
-        if change.record is None:
-            self._on_sync(change.kind)
-            return
-        replica_set: PolicyReplicaSet = change.record
-        is_gone, uid = change.type == "DELETED", record_uid(replica_set)
+    def _update_replica_set(self, replica_set: PolicyReplicaSet, is_gone: bool) -> None:
+        uid = record_uid(replica_set)
         owners = self._replica_sets.update(replica_set, deleted=is_gone, unlabeled=False)
         for deployment in filter(None, owners):
             self.mark(deployment)
@@ -168,12 +166,8 @@ class PodGroups:
             self._other_replica_sets.add(uid)
             self.mark(f"{_REPLICA_SET}{uid}")
 
-    def _on_pod(self, change: RecordChange) -> None:
-        if change.record is None:
-            self._on_sync(change.kind)
-            return
-        pod: GatedPod = change.record
-        is_gone, uid = change.type == "DELETED", record_uid(pod)
+    def _update_pod(self, pod: GatedPod, is_gone: bool) -> None:
+        uid = record_uid(pod)
         for owner in self._pods.update(pod, deleted=is_gone, unlabeled=False):
             if (replica_set := self._replica_sets.get(owner)) is not None:
                 self.mark(controller_uid(replica_set, "Deployment"))

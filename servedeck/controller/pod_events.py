@@ -63,18 +63,22 @@ class EventRecorder:
     def __init__(self, connection: Connection, identity: str) -> None:
         self._connection = connection
         self._identity = identity
-        self._problem = ""
+        self._problem: object = None
 
     async def record(self, pod: GatedPod, event: PodEvent, now: datetime) -> None:
         """Write it, or add 1 to the count of an equal one."""
         meta = pod.metadata
         try:
             await self._write(meta, event, now.strftime("%Y-%m-%dT%H:%M:%SZ"))
-            self._problem = ""
+            self._problem = None
         except ClusterError as error:
-            if str(error) != self._problem:
+            if _is_of_ending_namespace(error):
+                return  # with all that is in it
+            # Messages name the Event, which differs each time.
+            problem = error.code if isinstance(error, ApiError) else str(error)
+            if problem != self._problem:
                 _log.warning("No Event about the Pod %s/%s: %s", meta.namespace, meta.name, error)
-            self._problem = str(error)
+            self._problem = problem
 
     async def _write(self, pod: ObjectMeta, event: PodEvent, time: str) -> None:
         name = event_name(pod, event)
@@ -110,6 +114,14 @@ class EventRecorder:
                 body={"count": count + 1, "lastTimestamp": time},
                 content_type="application/merge-patch+json",
             )
+
+
+def _is_of_ending_namespace(error: ClusterError) -> bool:
+    """Whether the namespace is being deleted (kubernetes plugin/pkg/admission/namespace/lifecycle):
+    nothing is created in it any more."""
+    return isinstance(error, ApiError) and any(
+        cause.get("reason") == "NamespaceTerminating" for cause in error.causes
+    )
 
 
 class _Counted(msgspec.Struct):

@@ -113,6 +113,8 @@ class TemperatureControl:
                 for pod in group.pods
                 if (decision := decisions.get(pod.metadata.uid)) is not None
                 and not decision.is_told_by(self._writer.state_of(pod))
+                # While the Pods are not watched, others may be ready no more.
+                and (decision.passes or not self._groups.problem)
             ]
             if not changed or not self._may_act():
                 return

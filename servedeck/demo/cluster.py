@@ -20,12 +20,13 @@ from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.errors import DemoError
 from servedeck.demo.prometheus.api import PrometheusApi
-from servedeck.demo.prometheus.query_engine import QueryEngine
 from servedeck.demo.resources import CONFIGMAPS
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
 from servedeck.demo.scenario.async_gateways import CALLED_SERVINGS, viewer_rules
+from servedeck.demo.scenario.cluster_objects import PROMETHEUS_SERVICE
 from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.store.store import ObjectStore
+from servedeck.demo.temperature_controller import TemperatureControllerProcess
 from servedeck.demo.workloads.runtime import NodeRuntime
 
 _SAVE_PERIOD_SECONDS = 0.5
@@ -42,7 +43,8 @@ class DemoCluster:
     `kubeconfig` is a file that only the user can read, in a directory that is removed at the end.
     `port` 0 takes a free port. `state`: a file from which the cluster is resumed, if it exists, and
     to which it is saved when it changes; it is locked meanwhile. `live=False`: the clock is
-    stopped, and neither incidents nor requests to the async gateways happen. `more_users` are added
+    stopped, and neither incidents nor requests to the async gateways happen, and no temperature
+    controller runs. `more_users` are added
     to those of the kubeconfig. Raises DemoError where it cannot start, and at the end where the
     state cannot be saved.
     """
@@ -72,6 +74,7 @@ class DemoCluster:
         self._saved_version = 0
         self._server: ApiServer | None = None
         self._saver: asyncio.Task[None] | None = None
+        self._temperature_controller: TemperatureControllerProcess | None = None
         self._directory: RuntimeDirectory | None = None
         self._lock: StateLock | None = None
         self.url = ""
@@ -105,9 +108,9 @@ class DemoCluster:
         self.store = ObjectStore(self.clock, seed=self._seed)
         self.controllers = ControllerManager(self.store, self.clock, self._seed)
         self.scenario = Scenario(self.store, self.clock, self.controllers, self._seed)
-        kubelet, replicas = self.controllers.kubelet, self.controllers.replica_history
-        engine = QueryEngine(kubelet.history, replicas, self.clock)
-        runtime = NodeRuntime(kubelet, self.clock, PrometheusApi(engine))
+        prometheus = PrometheusApi(self.controllers.query_engine)
+        runtime = NodeRuntime(self.controllers.kubelet, self.clock, prometheus)
+        self.controllers.metric_sources.proxy = runtime.proxy
         viewer = access.viewer(more_rules=viewer_rules())
         users = [access.admin(), viewer, access.namespace_admin("chat"), *self._more_users]
         callers = CALLED_SERVINGS if self._live else {}
@@ -132,6 +135,11 @@ class DemoCluster:
         self._directory = RuntimeDirectory()
         # every JSON text is also YAML
         self._directory.write("kubeconfig", json.dumps(self._server.kubeconfig(), indent=2))
+        if self._live:
+            self.scenario.leave_temperatures_to_controller()
+            self._temperature_controller = TemperatureControllerProcess(
+                self.kubeconfig, PROMETHEUS_SERVICE
+            )
         if self._state is not None:
             self._saver = asyncio.create_task(self._save_periodically())
 
@@ -147,8 +155,11 @@ class DemoCluster:
                 self._saver.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._saver
+            if self._temperature_controller is not None:
+                await self._temperature_controller.close()
             if self._server is not None:
                 await self._server.stop()
+            await self.controllers.metric_sources.close()
             await self._gateways.close()
             self.save()
         except OSError as failure:

@@ -138,6 +138,28 @@ KEDA_READY = EventMessage(
     Component.KEDA, _NORMAL, "ScaledObjectReady", "ScaledObject is ready for scaling"
 )
 KEDA_SCALERS = EventMessage(Component.KEDA, _NORMAL, "KEDAScalersStarted", "Started scalers watch")
+KEDA_CHECK_FAILED = EventMessage(
+    Component.KEDA,
+    _WARNING,
+    "ScaledObjectCheckFailed",
+    "ScaledObject doesn't have correct scaleTargetRef specification",
+)
+KEDA_SCALER_FAILED = EventMessage(Component.KEDA, _WARNING, "KEDAScalerFailed", "{error}")
+KEDA_ACTIVATED = EventMessage(
+    Component.KEDA,
+    _NORMAL,
+    "KEDAScaleTargetActivated",
+    "Scaled {kind} {namespace}/{name} from {before} to {after}, triggered by {triggers}",
+)
+KEDA_DEACTIVATED = EventMessage(
+    Component.KEDA,
+    _NORMAL,
+    "KEDAScaleTargetDeactivated",
+    "Deactivated {kind} {namespace}/{name} from {before} to {after}",
+)
+HPA_NO_SCALE = EventMessage(Component.HPA, _WARNING, "FailedGetScale", "{error}")
+HPA_NO_METRIC = EventMessage(Component.HPA, _WARNING, "FailedGetExternalMetric", "{error}")
+HPA_NOT_COMPUTED = EventMessage(Component.HPA, _WARNING, "FailedComputeMetricsReplicas", "{error}")
 RESCALED = EventMessage(
     Component.HPA,
     _NORMAL,
@@ -239,6 +261,11 @@ NO_PARENT = ("NoMatchingParent", "No matching Gateway or listener for this Route
 BACKEND_MISSING = (
     "BackendNotFound",
     "Failed to process route rule {rule} backendRef {index}: service {namespace}/{name} not found.",
+)
+
+POLICY_ACCEPTED = ("Accepted", "Policy has been accepted.")
+POLICY_CONFLICT = (
+    "Unable to target {kind} {name}, another BackendTrafficPolicy has already attached to it"
 )
 
 

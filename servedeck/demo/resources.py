@@ -295,6 +295,17 @@ GATEWAYS = Resource(
     generation=True,
     builtin=False,
 )
+BACKEND_TRAFFIC_POLICIES = Resource(
+    "gateway.envoyproxy.io",
+    "v1alpha1",
+    "backendtrafficpolicies",
+    "BackendTrafficPolicy",
+    short_names=("btp",),
+    categories=("envoy-gateway",),
+    subresources=("status",),
+    generation=True,
+    builtin=False,
+)
 SCALED_OBJECTS = Resource(
     "keda.sh",
     "v1alpha1",
@@ -351,6 +362,7 @@ RESOURCES: tuple[Resource, ...] = (
     STORAGECLASSES,
     ENDPOINTSLICES,
     LEASES,
+    BACKEND_TRAFFIC_POLICIES,
     GATEWAYS,
     HTTP_ROUTES,
     SCALED_OBJECTS,

@@ -12,6 +12,7 @@ from servedeck.cluster.http.errors import ConnectionLostError
 
 if TYPE_CHECKING:
     from servedeck.cluster.http.connection import Connection
+    from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget
     from servedeck.detail.object_watch import EventWatch, ObjectQuery, ObjectWatch
 
 
@@ -53,3 +54,11 @@ class ClusterDetailService:
         if connection is None:
             raise ConnectionLostError("Not connected to the API server yet; retrying.")
         return await read_secret_value(connection, namespace, secret, key)
+
+    async def try_endpoint(self, target: EndpointTarget, path: str) -> EndpointAnswer:
+        from servedeck.detail.endpoint_try import try_endpoint
+
+        connection = self._connection()
+        if connection is None:
+            raise ConnectionLostError("Not connected to the API server yet; retrying.")
+        return await try_endpoint(connection, target, path)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget
     from servedeck.detail.object_watch import LiveObject, ObjectQuery
     from servedeck.serving.objects.records import Event
 
@@ -66,3 +67,6 @@ class DetailService(Protocol):
     async def read_secret_value(self, namespace: str, secret: str, key: str) -> str:
         """The value of one key of a Secret, sanitized. Raises ClusterError if it cannot be read or
         there is none."""
+
+    async def try_endpoint(self, target: EndpointTarget, path: str) -> EndpointAnswer:
+        """GET a path on a Pod. Raises ClusterError if nothing answers."""

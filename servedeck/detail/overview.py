@@ -261,8 +261,13 @@ def _container_rows(imported: ImportedServing) -> Iterator[CardRow]:
     yield CardRow("container", "Container", as_str(objects.container.get("name")))
     yield _field_row(spec, "image")
     yield _field_row(spec, "inference_port")
-    yield CardRow("readiness_path", "Readiness Path", spec.effective_readiness_path)
-    yield CardRow("liveness_path", "Liveness Path", spec.effective_liveness_path)
+    yield CardRow("readiness_path", FIELDS["readiness_path"].label, spec.effective_readiness_path)
+    yield CardRow("liveness_path", FIELDS["liveness_path"].label, spec.effective_liveness_path)
+    yield CardRow(
+        "startup_seconds",
+        FIELDS["startup_seconds"].label,
+        format_value(spec.startup_seconds or None),
+    )
     init = mappings(objects.pod_spec.get("initContainers"))
     others = [
         one

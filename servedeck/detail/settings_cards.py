@@ -95,7 +95,8 @@ def settings_cards(
 def edited_path(card: str, row: str) -> str:
     """Path of the field of the edit form that a row shows; "" if it shows none."""
     if card == "transformer":
-        return f"transformer.{row}" if row in ("image", "port", "command") else "transformer.env"
+        is_field = any(one.name == row for one in FIELDS["transformer"].inputs)
+        return f"transformer.{row}" if is_field else "transformer.env"
     return row if row in FIELDS else ""
 
 
@@ -113,6 +114,8 @@ def _server_rows(settings: ServingSettings) -> Iterator[CardRow]:
             row = replace(row, value=spec.effective_readiness_path or "none")
         elif name == "liveness_path":
             row = replace(row, value=spec.effective_liveness_path or "none")
+        elif name == "startup_seconds":
+            row = replace(row, value=format_value(getattr(spec, name) or None))
         if row.value or name != "rollout":
             yield row
 

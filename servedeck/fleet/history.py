@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from servedeck.fleet.start_recorder import StartRecorder
 from servedeck.fleet.timeline_recorder import TimelineRecorder
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.objects.records import Event
@@ -22,12 +23,13 @@ class ServingViews(Protocol):
 
 
 class ServingHistory:
-    """The Events and the timelines of servings. Events that the page of a serving reads are added
-    by it."""
+    """The Events, the timelines and the starts of servings. Events that the page of a serving reads
+    are added by it."""
 
     def __init__(self) -> None:
         self.events = EventHistory()
         self.timeline = TimelineRecorder()
+        self.starts = StartRecorder()
         self._target = ("", "")
 
     def record(
@@ -54,6 +56,7 @@ class ServingHistory:
                 gone.append(key)
                 continue
             changed_pods = self.timeline.record(key, view, now)
+            self.starts.record(view.uid, view.server_container, changed_pods)
             if view.events or any(pod.events for pod in changed_pods):
                 self.events.record(view.uid, fleet.warning_events(key))
         if gone and is_loading():

@@ -31,6 +31,7 @@ from servedeck.serving.status.timeline_texts import (
     restart_text,
     rollout_text,
     short_pod_name,
+    temperature_text,
 )
 
 MAX_ENTRIES = 20_000
@@ -227,6 +228,15 @@ def _compare_pods(
             node_lost_text(after, serving),
             observed=True,
             identity=("node", after.uid, "lost"),
+        )
+    if bool(after.heat) != bool(before.heat) or (after.heat and after.is_ready != before.is_ready):
+        is_out = bool(after.heat) and not after.is_ready
+        yield TimelineEntry(
+            (after.ready_changed_at or now) if is_out else now,
+            TimelineKind.CONDITION,
+            temperature_text(after, serving),
+            observed=True,
+            identity=("heat", after.uid, "hot") if is_out else (),
         )
     if after.containers is not before.containers:
         known = {container.name: container for container in before.containers}

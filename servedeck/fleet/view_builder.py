@@ -30,7 +30,9 @@ from servedeck.serving.status.diagnosis import Diagnosis
 from servedeck.serving.status.events import event_count, event_time, latest_distinct
 from servedeck.serving.status.pod_fields import container_statuses
 from servedeck.serving.status.reasons import shell_exit_code, termination_reason
+from servedeck.serving.status.start_times import find_start
 from servedeck.serving.status.status import Status
+from servedeck.serving.temperature import TEMPERATURE_GATE, heat_text
 from servedeck.serving.text import one_line, sanitize
 
 _MIN_TIME = datetime.min.replace(tzinfo=UTC)
@@ -91,6 +93,7 @@ def build_pod_view(
     columns = pods.pod_columns(pod)
     ready = _find_condition(pod, "Ready")
     disruption = _find_condition(pod, "DisruptionTarget")
+    gate = _find_condition(pod, TEMPERATURE_GATE)
     is_disrupted = disruption is not None and disruption.status == "True"
     view = PodView(
         name=pod.metadata.name,
@@ -120,6 +123,7 @@ def build_pod_view(
         ready_changed_at=ready.last_transition_time if ready is not None else None,
         disruption=_interned(disruption.reason) if disruption and is_disrupted else "",
         disrupted_at=disruption.last_transition_time if disruption and is_disrupted else None,
+        heat=_interned(heat_text(gate.reason, gate.message)) if gate is not None else "",
     )
     if previous is None:
         return view
@@ -166,18 +170,19 @@ def _last_termination_text(pod: Pod) -> str:
 def _build_container_views(pod: Pod) -> tuple[ContainerView, ...]:
     statuses = {status.name: status for status in pod.status.init_container_statuses}
     init = [
-        _build_container_view(spec, statuses.get(spec.name), True)
+        _build_container_view(pod, spec, statuses.get(spec.name), True)
         for spec in pod.spec.init_containers
     ]
     statuses = {status.name: status for status in pod.status.container_statuses}
     main = [
-        _build_container_view(spec, statuses.get(spec.name), False) for spec in pod.spec.containers
+        _build_container_view(pod, spec, statuses.get(spec.name), False)
+        for spec in pod.spec.containers
     ]
     return (*init, *main)
 
 
 def _build_container_view(
-    spec: PodContainer, status: ContainerStatus | None, init: bool
+    pod: Pod, spec: PodContainer, status: ContainerStatus | None, init: bool
 ) -> ContainerView:
     if status is None:
         return ContainerView(_interned(spec.name), "", False, 0, init, False, "")
@@ -204,6 +209,7 @@ def _build_container_view(
         finish_reason=_interned(_finish_reason(finished)) if finished is not None else "",
         exit_code=shell_exit_code(finished) if finished is not None else None,
         waiting_reason=_interned(waiting.reason) if waiting is not None else "",
+        start=None if init else find_start(pod, spec, status),
     )
 
 

@@ -18,6 +18,7 @@ from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.status.diagnosis import PodHealth
+from servedeck.serving.status.start_times import Start
 from servedeck.serving.status.status import Status
 
 DEPLOYMENT_KIND = "Deployment"
@@ -77,6 +78,9 @@ class ContainerView:
     """The exit code of the last terminated instance; None if none has."""
     waiting_reason: str = ""
     """Why it waits, "CrashLoopBackOff"; "" if it does not."""
+    start: Start | None = None
+    """How long it took to be ready, see `servedeck.serving.status.start_times.find_start`; None for
+    an init container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,8 @@ class PodView:
     """Reason of its condition DisruptionTarget, "DeletionByTaintManager"; "" without one."""
     disrupted_at: datetime | None = None
     """When it got that condition."""
+    heat: str = ""
+    """ "hot 91 °C" while the temperature policy counts it as too hot; "" otherwise."""
     _search_text: str = field(default="", init=False, repr=False, compare=False)
 
     @property
@@ -330,6 +336,12 @@ class ServingView:
             value = f"rollout={shlex.quote(self.rollout_way_out)}"
             return f"Let an old Pod stop first: servedeck set {self.key} {value}"
         return self.status.recovery
+
+    @property
+    def heat(self) -> str:
+        """Badge of the temperature policy, "hot 91 °C", "2 Pods hot"; "" without a hot Pod."""
+        hot = [pod.heat for pod in self.pods if pod.heat]
+        return f"{len(hot)} Pods hot" if len(hot) > 1 else "".join(hot)
 
     def without_pods(self) -> ServingView:
         """All but the Pods and what changes with each of their restarts, to be compared."""

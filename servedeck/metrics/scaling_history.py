@@ -47,8 +47,16 @@ class ScalingHistory:
         return self.metric_graph.reason or "No values of it in this time."
 
     def record(self) -> RecordedMetric:
-        """As it is replayed."""
-        return RecordedMetric(self.grid.times(), self.values, self.replicas)
+        """As it is replayed, and as the queries of servedeck's triggers give it: a serving without
+        requests has no P95, which is 0 there. Of a time without replicas nothing is known."""
+        values = self.values
+        if self.by is ScaledBy.RESPONSE_TIME and values:
+            replicas = self.replicas or (None,) * len(values)
+            values = tuple(
+                0.0 if value is None and (count or not self.replicas) else value
+                for value, count in zip(values, replicas, strict=True)
+            )
+        return RecordedMetric(self.grid.times(), values, self.replicas)
 
 
 async def read_scaling_history(

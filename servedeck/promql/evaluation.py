@@ -187,6 +187,8 @@ class _Evaluation:
             case "label_replace", (inner, *others):
                 texts = [one.value for one in others if isinstance(one, Text)]
                 return replace_label(self.vector(inner), *texts)
+            case "timestamp", (inner,):
+                return self._timestamps(inner)
             case name, (Selector() as selector,):
                 return self._compute_ranges(name, selector)
         raise PromqlError(f"The function {call.function} is not supported.")
@@ -218,6 +220,31 @@ class _Evaluation:
                 values = [None if value is None or is_stale(value) else value for value in values]
             result.append(VectorSeries(one.name, one.labels, values))
         return result
+
+    def _timestamps(self, expression: Expression) -> Vector:
+        """When the values were read, if they are those of samples; else when they are computed."""
+        if isinstance(expression, Selector):
+            times, found = self._select(expression, self._lookback)
+            result = [VectorSeries("", one.labels, self._sample_times(one, times)) for one in found]
+        else:
+            result = [
+                VectorSeries(
+                    "",
+                    labels,
+                    [
+                        None if value is None else time
+                        for time, value in zip(self._times, values, strict=True)
+                    ],
+                )
+                for _, labels, values in self.vector(expression)
+            ]
+        return merge_series(result)
+
+    def _sample_times(self, series: SampleSeries, times: Sequence[float]) -> Values:
+        return [
+            None if at < 0 or is_stale(series.values[at]) else series.times[at]
+            for at in self._last_samples(series.times, times)
+        ]
 
     def _last_samples(self, sample_times: Sequence[float], times: Sequence[float]) -> list[int]:
         """The last sample at each time; -1 for none."""

@@ -57,6 +57,7 @@ FUNCTIONS: Mapping[str, tuple[tuple[ValueType, ...], ValueType]] = {
     "label_replace": (_VECTOR + _STRING * 4, ValueType.VECTOR),
     "scalar": (_VECTOR, ValueType.SCALAR),
     "time": ((), ValueType.SCALAR),
+    "timestamp": (_VECTOR, ValueType.VECTOR),
     "vector": (_SCALAR, ValueType.VECTOR),
 }
 """By name: the types of the arguments, and the type of the result."""

@@ -27,6 +27,8 @@ HTTP_PORT_NAME = "http"
 TRANSFORMER_PORT_NAME = "transformer"
 DEFAULT_INFERENCE_PORT = 8000
 DEFAULT_TRANSFORMER_PORT = 8080
+DEFAULT_TRANSFORMER_CPU = "100m"
+DEFAULT_TRANSFORMER_MEMORY = "256Mi"
 SERVICE_PORT = 80
 
 MODEL_CACHE_VOLUME = "model-cache"
@@ -37,3 +39,5 @@ SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
 """Default variables of every inference server; the operator can override them."""
 PREDICTOR_URL_ENV = "PREDICTOR_URL"
 """Variable with the inference server's URL, for a transformer."""
+MAX_STARTUP_SECONDS = 24 * 3600
+"""Longest time that servedeck lets a start-up probe allow."""

@@ -8,6 +8,7 @@ template, so that a change of it restarts nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -123,6 +124,18 @@ class GateState(NamedTuple):
     message: str = ""
     since: datetime | None = None
     """When the status changed last."""
+
+
+_TEMPERATURE_PATTERN = re.compile(r"\d{1,4}(\.\d)? °C", re.ASCII)
+
+
+def heat_text(reason: str, message: str) -> str:
+    """Of a condition, "hot 91 °C" for a Pod that is too hot, whether it is out of traffic or the
+    last ready one; "" for another one."""
+    if reason not in (GateReason.HOT, GateReason.LAST_READY_POD):
+        return ""
+    found = _TEMPERATURE_PATTERN.match(message)
+    return f"hot {found[0]}" if found else "hot"
 
 
 class Decision(NamedTuple):

@@ -2,7 +2,7 @@
 
 python -m tests.control_plane.inference_process ADDRESS
 
-It prints its port, answers chat completions, and takes its settings at /settings.
+It prints its port, answers chat completions and /health, and takes its settings at /settings.
 """
 
 from __future__ import annotations
@@ -56,12 +56,25 @@ class _Server:
             }
         )
 
+    async def health(self, request: web.Request) -> web.Response:
+        await self._open.wait()
+        return web.Response(text="the body of a probe")
+
+    async def moved(self, request: web.Request) -> web.Response:
+        raise web.HTTPFound("/health")
+
+    async def not_found(self, request: web.Request) -> web.Response:
+        return web.json_response({"detail": "Not Found"}, status=404)
+
 
 async def _serve(address: str) -> None:
     server = _Server()
     app = web.Application()
     app.router.add_post(SETTINGS, server.configure)
     app.router.add_post("/{path:.*}", server.answer)
+    app.router.add_get("/health", server.health)
+    app.router.add_get("/moved", server.moved)
+    app.router.add_get("/{path:.*}", server.not_found)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, address, 0).start()

@@ -8,8 +8,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,22 @@ GATE = {"readinessGates": [{"conditionType": TEMPERATURE_GATE}]}
 
 class Accelerators:
     """What the exporters say. Those of NVIDIA name the Pod in labels that Prometheus has renamed,
-    those of Furiosa in its own."""
+    those of Furiosa in its own.
+
+    The values have their time with them, so that a scrape that fails because the machine is busy
+    does not make them unknown; without it Prometheus forgets them at once.
+    """
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self.exporter = Exporter()
+        self.exporter.pages = {one: partial(self._page, one) for one in ("/dcgm", "/furiosa")}
         self.url = ""
         """Of Prometheus."""
-        self.set({})
+        self.with_time = True
+        self.is_failing = False
+        """Whether the exporters answer with what is no page."""
+        self._lines: Mapping[str, Sequence[str]] = {}
 
     def set(self, temperatures: Mapping[str, float]) -> None:
         """°C of the hottest accelerator of the Pods; every other one is of Furiosa."""
@@ -48,12 +58,13 @@ class Accelerators:
             labels = f'exported_namespace="{self.namespace}",exported_pod="{pod}"'
             for gpu, one in enumerate((value - 20, value, "NaN")):
                 nvidia.append(f'DCGM_FI_DEV_GPU_TEMP{{{labels},gpu="{gpu}"}} {one}')
-        self.exporter.lines = {"/dcgm": "\n".join(nvidia), "/furiosa": "\n".join(furiosa)}
-        self.exporter.pages = {}
+        self._lines = {"/dcgm": nvidia, "/furiosa": furiosa}
 
-    def fail(self) -> None:
-        """The exporters answer with what is no page."""
-        self.exporter.pages = {one: lambda _: b"{ no page" for one in ("/dcgm", "/furiosa")}
+    def _page(self, path: str, _seconds: float) -> bytes:
+        if self.is_failing:
+            return b"{ no page"
+        end = f" {time.time() * 1000:.0f}\n" if self.with_time else "\n"
+        return "".join(f"{one}{end}" for one in self._lines.get(path, ())).encode()
 
 
 @contextmanager

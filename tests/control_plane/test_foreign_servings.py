@@ -191,6 +191,7 @@ async def test_an_edit_of_our_own_serving_removes_what_it_removes(
         settings={"model": "org/m"},
         inference_port=8000,
         rollout="replace",
+        startup_seconds=1800,
         env=[{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
         transformer={"image": "transformer:1"},
     )

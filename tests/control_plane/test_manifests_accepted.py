@@ -79,6 +79,7 @@ def make_full_spec(namespace: str, template: str, **changes: Any) -> ServingSpec
             "memory": "16Gi",
             "inference_port": 8000,
             "rollout": "surge",
+            "startup_seconds": 1800 if TEMPLATES[template].liveness_path else None,
             "accelerator": accelerator,
             "settings": model,
             "volumes": [

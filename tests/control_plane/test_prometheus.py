@@ -14,12 +14,15 @@ from servedeck.config import Settings
 from servedeck.metrics.errors import MetricsError
 from servedeck.metrics.graphs import GraphKey
 from servedeck.metrics.load import LoadReader
-from servedeck.metrics.period import make_grid
+from servedeck.metrics.period import TimeGrid, make_grid
 from servedeck.metrics.prometheus import Answer, PrometheusClient, single_value
 from servedeck.metrics.prometheus_source import PrometheusSource
 from servedeck.metrics.queries import Metric, build_query
+from servedeck.metrics.scaling_history import read_scaling_history, scraped_pods
 from servedeck.metrics.serving_metrics import ServingMetrics
 from servedeck.metrics.transports import PrometheusOptions, UrlTransport
+from servedeck.promql.expressions import format_expression
+from servedeck.serving.scaling.scaling_metrics import ScaledBy
 from tests.control_plane.native_histogram import CONTENT_TYPE, native_histogram, upper_bound
 from tests.control_plane.prometheus import SCRAPE_INTERVAL, Exporter, run_prometheus
 from tests.metrics.targets import target
@@ -181,6 +184,24 @@ async def test_a_native_histogram_has_quantiles():
         ttft = (await metrics.figures(3600)).ttft
         assert ttft is not None and upper_bound(15) < ttft <= 4
         await source.close()
+
+
+async def test_the_pods_that_are_scraped_are_counted(client: PrometheusClient):
+    counted = scraped_pods(target(pods=(A, B)))
+    assert counted is not None
+    # With the one that ended a moment ago, and without those of llama-v2 and of another namespace.
+    await wait_for_value(client, format_expression(counted), 3)
+    metrics = ServingMetrics(PrometheusSource(client), target(pods=(A, B)))
+    end = time.monotonic() + WAIT_SECONDS
+    while True:  # a scrape that fails counts a Pod less
+        now = TimeGrid(time.time(), 1.0, 1)
+        history = await read_scaling_history(metrics, ScaledBy.WAITING_REQUESTS, now)
+        if history.replicas == (3,):
+            break
+        assert time.monotonic() < end, history
+        await asyncio.sleep(SCRAPE_INTERVAL)
+    assert history.is_counted_by_scrapes
+    assert history.reason  # none of them tells of waiting requests
 
 
 async def test_names_are_quoted(client: PrometheusClient):

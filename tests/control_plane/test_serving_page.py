@@ -54,7 +54,7 @@ async def test_every_card_shows_the_objects_that_kubectl_made_and_follows_kubect
         assert card_value(cards, "Container", "Container") == "server"
         assert card_value(cards, "Container", "Image") == "vllm/vllm-openai:v0.10.0"
         assert card_value(cards, "Container", "Inference Port") == "8080"
-        assert card_value(cards, "Container", "Readiness Path") == "/ready"
+        assert card_value(cards, "Container", "Readiness Endpoint") == "/ready"
         assert card_value(cards, "Container", "Sidecar").split() == [
             "fluent-bit",
             "fluent/fluent-bit:3",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +24,12 @@ from servedeck.serving.objects.async_routes import add_async_rules, has_async_ru
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.objects.traffic_split import read_rules
 from tests.control_plane.control_plane import ControlPlane
+from tests.control_plane.page import open_page
+from tests.control_plane.test_app import running_app
 from tests.control_plane.test_deploy import grant_role, make_spec, open_connection
 from tests.control_plane.test_roles import rules_of, run_apply
+from tui.screens.plan_dialog import WAITING
+from tui.traffic_service import ClusterTrafficService
 
 KINDS = [RouteKind.HTTP_ROUTE, RouteKind.VIRTUAL_SERVICE]
 PATHS = {
@@ -323,6 +328,28 @@ async def test_a_route_that_was_changed_since_is_not_overwritten(
     assert endpoint.shares() == ["llama 100 %"] and endpoint.rules() == [rule]
 
 
+async def test_what_was_interrupted_between_two_routes_is_ended(endpoint: Endpoint) -> None:
+    await endpoint.create()
+    second = endpoint.route()
+    second["metadata"] = {"name": "second", "labels": second["metadata"]["labels"]}
+    endpoint.plane.create(PATHS[endpoint.kind].format(endpoint.namespace), second)
+    await endpoint.do(await endpoint.plan_split(10, force=True))
+    plan = await endpoint.plan_split(30)
+    assert len(plan.changes) == 2
+    path = endpoint.path("second")
+    spec = {"hostnames": ["other.example.com"]}
+    endpoint.plane.request("PATCH", f"{path}?fieldManager=kubectl-edit", {"spec": spec})
+    result = await endpoint.run(plan)
+    assert result.outcome is Outcome.OUTDATED
+    assert result.message.endswith("Written before: HTTPRoute llama; do it again for the rest.")
+    assert endpoint.shares() == ["llama 70 %, llama-2 30 %"]
+    assert endpoint.shares("second") == ["llama 90 %, llama-2 10 %"]
+    plan = await endpoint.do(await endpoint.plan_split(30))
+    assert [one.write.ref.name for one in plan.changes] == ["second"]
+    assert endpoint.shares("second") == ["llama 70 %, llama-2 30 %"]
+    assert endpoint.route("second")["spec"]["hostnames"] == ["other.example.com"]
+
+
 async def test_a_status_that_was_written_since_is_no_change(endpoint: Endpoint) -> None:
     await endpoint.create()
     plan = await endpoint.plan_split(10)
@@ -434,7 +461,41 @@ async def test_who_may_not_list_routes_is_told_so(endpoint: Endpoint) -> None:
     await endpoint.create()
     rules = [one for one in rules_of("viewer") if "httproutes" not in one["resources"]]
     grant_role(endpoint.plane, endpoint.namespace, "nobody", rules)
-    async with open_connection(endpoint.plane, user="nobody", namespace=endpoint.namespace) as clerk:
+    async with open_connection(
+        endpoint.plane, user="nobody", namespace=endpoint.namespace
+    ) as clerk:
         endpoint.connection = clerk
         plan = await endpoint.plan_split(10)
     assert "may not be listed" in plan.blocked
+
+
+# -- from the dashboard ---------------------------------------------------------------------------
+
+
+async def test_it_is_split_from_the_page_and_follows_what_others_do(
+    endpoint: Endpoint, kubeconfig: Path
+) -> None:
+    await endpoint.create()
+    async with running_app(kubeconfig, endpoint.namespace, (120, 40)) as driver:
+        driver.app.traffic_service = ClusterTrafficService(lambda: driver.live.connection)
+        await open_page(driver, "llama", "Ready")
+        await driver.pilot.press("K")
+        await driver.wait_for_screen(lambda text: "llama 100 %" in text, "the endpoint")
+        await driver.pilot.press("w")
+        await driver.wait_for_screen(lambda text: "Send a share to" in text, "the servings")
+        await driver.pilot.press("enter")
+        await driver.wait_for_screen(lambda text: "Percent of the requests" in text, "the weight")
+        await driver.pilot.press(*"20", "enter")
+        await driver.wait_for_screen(
+            lambda text: "Restarts no Pods." in text and WAITING not in text, "the plan"
+        )
+        assert endpoint.shares() == ["llama 100 %"]
+        await driver.pilot.press("y")
+        await driver.wait_for_screen(
+            lambda text: "llama-2 gets 20 % of the requests" in text and "80 %" in text, "the share"
+        )
+        assert endpoint.shares() == ["llama 80 %, llama-2 20 %"]
+        rules = endpoint.rules()
+        rules[0]["backendRefs"][0]["weight"], rules[0]["backendRefs"][1]["weight"] = 55, 45
+        endpoint.patch_rules(rules)
+        await driver.wait_for_screen(lambda text: "45 %" in text, "what somebody else wrote")

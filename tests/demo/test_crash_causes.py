@@ -9,8 +9,9 @@ import pytest
 from servedeck.demo.workloads import furiosa_log, vllm_crash_log
 from servedeck.demo.workloads.failure_simulation import FailureCause, InstancePlan
 from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.request_load import RequestLoad
 from servedeck.demo.workloads.server_config import parse_container
-from servedeck.demo.workloads.traffic import RequestLoad, TrafficShare
+from servedeck.demo.workloads.traffic import TrafficShare
 from servedeck.serving.status.log_errors import CAUSE_LINES, find_log_error
 from tests.demo.cluster_fixture import START
 

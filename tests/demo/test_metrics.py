@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from servedeck.demo.workloads.traffic import RequestLoad, Traffic
+from servedeck.demo.workloads.request_load import LoadSettings, RequestLoad
+from servedeck.demo.workloads.traffic import Traffic
 from tests.demo.cluster_fixture import ClusterFixture, metric_samples
 
 
@@ -57,7 +58,8 @@ def test_the_load_varies_over_the_day_and_is_shared_among_the_ready(
     assert all(b > a for a, b in pairwise(steps))
     assert steps[-1] - steps[0] == pytest.approx(2.0 * 86_340, rel=0.05)
     traffic = Traffic(1)
-    one, two = traffic.new_share("lab/x", 2.0), traffic.new_share("lab/x", 2.0)
+    settings = LoadSettings(2.0)
+    one, two = traffic.new_share("lab/x", settings), traffic.new_share("lab/x", settings)
     traffic.add_instance("lab/x", "one", one, 0.0)
     traffic.add_instance("lab/x", "two", two, 1000.0)
     traffic.remove_instance("lab/x", "one", 3000.0)

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from servedeck.demo.controllers.replica_history import ReplicaHistory
 from servedeck.demo.prometheus import query_engine
+from servedeck.demo.prometheus.replica_history import ReplicaHistory
 from servedeck.demo.prometheus.scrape_times import NeededScrapes, ScrapeGrid
 from servedeck.demo.workloads import instance_history, metrics
 from servedeck.demo.workloads.failure_simulation import FailureCause

@@ -9,10 +9,12 @@ import pytest
 from servedeck.demo.api import admission
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
+from servedeck.demo.controllers.base import condition_is_true
 from servedeck.demo.resources import (
     DEPLOYMENTS,
     ENDPOINTS,
     EVENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
     HTTP_ROUTES,
     PODS,
     REPLICA_SETS,
@@ -25,6 +27,7 @@ from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.scenario.servings import VLLM_IMAGE
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.temperature import TEMPERATURE_GATE
 
 Json = dict[str, Any]
 NOW = 1_795_445_000.0
@@ -152,6 +155,42 @@ def test_an_incident_occurs_about_every_minute_and_all_of_them_recur() -> None:
     assert oom
 
 
+def test_a_serving_scales_with_its_load_by_itself() -> None:
+    fixture = ScenarioFixture()
+    seen: list[int] = []
+
+    def changed(change: StoreChange) -> None:
+        meta = change.object["metadata"]
+        if (meta["namespace"], meta["name"]) == ("chat", "llama-31-8b"):
+            replicas = change.object["spec"]["replicas"]
+            if not seen or seen[-1] != replicas:
+                seen.append(replicas)
+
+    fixture.store.subscribe(changed, DEPLOYMENTS)
+    fixture.clock.advance(2400)
+    assert {1, 3} <= set(seen) <= {1, 2, 3}
+    assert len(seen) >= 5, "more and fewer, again and again"
+    (autoscaler,) = fixture.store.list(HORIZONTAL_POD_AUTOSCALERS)
+    assert autoscaler["metadata"]["name"] == "keda-hpa-llama-31-8b"
+
+
+def test_the_pods_with_a_temperature_policy_are_ready_and_one_gets_hot() -> None:
+    fixture = ScenarioFixture()
+    pods = fixture.pods("search", "bge-m3")
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["spec"]["readinessGates"] == [{"conditionType": TEMPERATURE_GATE}]
+        assert condition_is_true(pod, TEMPERATURE_GATE) and condition_is_true(pod, "Ready")
+    fixture.scenario.start_incidents()
+    fixture.clock.advance(300)
+    instances = [
+        one
+        for pod in fixture.pods("search", "bge-m3")
+        for one in fixture.controllers.kubelet.instances(pod["metadata"]["uid"])
+    ]
+    assert sum(bool(one.hot_spells) for one in instances) == 1
+
+
 def test_the_scenario_repairs_and_breaks_the_same_serving() -> None:
     fixture = ScenarioFixture()
     fixture.scenario.start_incidents()
@@ -208,10 +247,20 @@ def test_a_saved_state_is_resumed_where_it_was(tmp_path: Path, hours: float) -> 
     store.admission.append(admission.admit)
     controllers = ControllerManager(store, clock, 9)
     store.load(tmp_path / "state")
-    before = {p["metadata"]["uid"]: p for p in store.list(PODS)}
+
+    def pods() -> dict[str, Json]:
+        """Without those of the serving that scales by itself."""
+        return {
+            pod["metadata"]["uid"]: pod
+            for pod in store.list(PODS)
+            if not pod["metadata"]["name"].startswith("llama-31-8b")
+            or pod["metadata"]["namespace"] != "chat"
+        }
+
+    before = pods()
     controllers.resync()
     clock.advance(600)
-    after = {p["metadata"]["uid"]: p for p in store.list(PODS)}
+    after = pods()
     assert before.keys() == after.keys()
     for uid, pod in after.items():
         old, new = (p["status"].get("containerStatuses", [{}])[0] for p in (before[uid], pod))

@@ -56,7 +56,7 @@ def test_the_text_has_every_part():
         "Name:       llama-70b-chat",
         "Health:          ✗ Error: OOMKilled",
         "llama-70b-chat-6b8f-9qk2x  CrashLoopBackOff  0/1    7",
-        "Image:           vllm/vllm-openai:v0.11.0",
+        "Image:               vllm/vllm-openai:v0.11.0",
         "Rollouts",
         "Timeline",
         "2026-11-23T02:59:30Z  Warning  BackOff x3  deployment/llama-70b-chat  Back-off restarting",

@@ -94,8 +94,8 @@ async def test_a_closed_watch_opens_nothing_more() -> None:
     opened = Opened(service)
     await opened.watch.close()
     count = len(service.watches)
-    opened.watch._update()
     service.put(hpa())
+    opened.watch._update()
     assert len(service.watches) == count
     assert opened.watch.states[0].name == "chat"  # what was read stays readable
 

@@ -7,7 +7,14 @@ from datetime import timedelta
 from servedeck.fleet.fleet import Fleet
 from servedeck.fleet.history import ServingHistory
 from servedeck.fleet.views import NamespacedName
-from servedeck.serving.objects.records import Record
+from servedeck.serving.objects.records import (
+    Condition,
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStatus,
+    PodStatus,
+    Record,
+)
 from tests.fleet.factories import (
     START,
     autoscaler,
@@ -80,3 +87,19 @@ def test_warnings_stay_after_the_api_server_dropped_them() -> None:
     history.record([LLAMA, NamespacedName("team-a", "deleted")], fleet, NOW)
     (entry,) = history.events.entries("d-llama")
     assert entry.reason == warning.reason
+
+
+def test_starts_of_a_serving_are_remembered_after_its_pods_have_ended() -> None:
+    running = ContainerState(running=ContainerStateRunning(started_at=START))
+    server = ContainerStatus(name="inference-server", ready=True, state=running)
+    ready_at = START + timedelta(seconds=220)
+    ready = Condition(type="ContainersReady", status="True", last_transition_time=ready_at)
+    status = PodStatus(phase="Running", conditions=(ready,), container_statuses=(server,))
+    fleet = make_fleet(deployment(), replicaset(), pod(status=status))
+    history = ServingHistory()
+    history.record([LLAMA], fleet, NOW)
+    assert history.starts.durations("d-llama") == (220,)
+    fleet.apply(change(pod(status=status), "DELETED"))
+    fleet.flush(NOW)
+    history.record([LLAMA], fleet, NOW)
+    assert history.starts.durations("d-llama") == (220,)

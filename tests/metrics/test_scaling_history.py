@@ -49,6 +49,20 @@ async def test_the_response_time_is_the_p95_in_milliseconds() -> None:
     assert ScaledBy.RESPONSE_TIME.metric_type is MetricType.VALUE
 
 
+async def test_without_requests_the_trigger_gives_zero_and_without_replicas_nothing() -> None:
+    read, source = metrics()
+    answers = {900.0: 6.2, 960.0: 4.0}
+    source.series["histogram_quantile(0.95"] = [({}, answers.get)]
+    ready = {900.0: 3.0, 915.0: 3.0, 930.0: 0.0, 960.0: 1.0}
+    source.series["kube_deployment_status_replicas_ready"] = [({}, ready.get)]
+    found = await read_scaling_history(read, ScaledBy.RESPONSE_TIME, GRID)
+    assert found.record().values == (6200.0, 0.0, None, None, 4000.0)
+    unknown = replace(found, replicas=())
+    assert unknown.record().values == (6200.0, 0.0, 0.0, 0.0, 4000.0)
+    waiting = replace(found, by=ScaledBy.WAITING_REQUESTS)
+    assert waiting.record().values == found.values
+
+
 async def test_the_waiting_requests_are_those_of_all_pods() -> None:
     found = await read_scaling_history(metrics()[0], ScaledBy.WAITING_REQUESTS, GRID)
     assert found.values == (12.0,) * 5

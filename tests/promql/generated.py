@@ -79,6 +79,8 @@ INSTANTS = [
     "vector(3) + 2",
     "time() * 2",
     "g * 0 + time()",
+    "timestamp(g)",
+    "timestamp(g + 1) - timestamp(g)",
     "2 + 3 * 4 - 6 / 4",
     "sum(d) / count(g)",
     'label_replace(g, "to", "$1-${2}-$$-$3-$x", "case", "(.)(.*)")',

@@ -150,6 +150,16 @@ def test_a_stale_series_has_no_value_at_once_and_its_range_still_has_the_samples
     assert value("increase(a[25s])", 30, ended) == value("increase(a[25s])", 30, series([1, 2]))
 
 
+def test_the_timestamp_of_a_value_is_that_of_its_sample_and_of_a_result_the_time():
+    source = series([1, 2], x="1")
+    assert value("timestamp(a)", 27, source) == 20
+    assert value("timestamp(a offset 10s)", 27, source) == 10
+    assert value("timestamp(a + 1)", 27, source) == 27
+    assert value("timestamp(a)", 1000, source) is None
+    assert value("timestamp(a)", 35, series([1, STALE])) is None
+    assert value("a and timestamp(a) >= time() - 5", 27, source) is None
+
+
 def test_nan_is_a_value():
     assert math.isnan(value("a", 10, series([math.nan])) or 0)
     assert value("count_over_time(a[1m])", 20, series([math.nan, 1])) == 2

@@ -108,6 +108,9 @@ rollouts = st.sampled_from(
 )
 
 
+startup_seconds = st.one_of(st.just(0), st.integers(2, 17_280).map(lambda one: one * 5))
+
+
 def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:
     models = st.one_of(
         st.sampled_from(["meta-llama/Llama-3.1-8B-Instruct", "/data/m"]),
@@ -161,6 +164,8 @@ def specs(draw: st.DrawFn) -> ServingSpec:
                 {
                     "image": images,
                     "port": ports.filter(lambda one: one != port),
+                    "cpu": st.sampled_from(["", "100m", "0.5", "2"]),
+                    "memory": st.sampled_from(["", "256Mi", "1Gi"]),
                     "command": commands,
                     "env": env_vars.map(
                         lambda own: [one for one in own if one["name"] != PREDICTOR_URL_ENV]
@@ -194,6 +199,11 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         }
     )
     probe = st.one_of(st.none(), st.sampled_from(["", "/health", "/v1/models", "/a?b=c"]))
+    readiness_path, liveness_path = draw(probe), draw(probe)
+    own = TEMPLATES[template]
+    has_endpoint = (own.readiness_path if readiness_path is None else readiness_path) or (
+        own.liveness_path if liveness_path is None else liveness_path
+    )
     raw: dict[str, Any] = {
         "name": draw(labels()),
         "namespace": draw(labels()),
@@ -220,8 +230,9 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "rollout": draw(rollouts),
         "env": draw(env_vars),
         "transformer": transformer,
-        "readiness_path": draw(probe),
-        "liveness_path": draw(probe),
+        "readiness_path": readiness_path,
+        "liveness_path": liveness_path,
+        "startup_seconds": draw(startup_seconds) if has_endpoint else None,
         **draw(scaling),
         **draw(balancing),
         **draw(cooling),

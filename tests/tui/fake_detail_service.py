@@ -10,6 +10,7 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.lease import LEASE
 from servedeck.cluster.resources import RESOURCES_BY_KIND
 from servedeck.cluster.watch.decode import RecordDecoder
+from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget, EndpointTryError
 from servedeck.detail.object_watch import LiveObject, ObjectQuery
 from servedeck.serving.label_selector import LabelSelectorError, parse_label_selector
 from servedeck.serving.objects.records import Event, WholeObject
@@ -157,6 +158,9 @@ class FakeDetailService:
             return self.secrets[namespace, secret, key]
         except KeyError:
             raise ClusterError(f"Namespace {namespace} has no Secret {secret}.") from None
+
+    async def try_endpoint(self, target: EndpointTarget, path: str) -> EndpointAnswer:
+        raise EndpointTryError(f"Nothing listens on port {target.port} of Pod {target.pod}.")
 
 
 def _matches(one: LiveObject, query: ObjectQuery) -> bool:

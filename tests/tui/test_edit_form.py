@@ -64,7 +64,7 @@ async def test_the_readiness_path_of_the_template_can_be_changed_alone(
 ) -> None:
     form = await driver.open()
     await driver.focus("liveness_path")
-    await driver.wait_for_text("Readiness Path /health", "Liveness Path")
+    await driver.wait_for_text("Readiness Endpoint /health", "Liveness Endpoint")
     await driver.retype("readiness_path", "/ready")
     dialog = await driver.plan()
     assert dialog.plan is not None

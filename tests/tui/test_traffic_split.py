@@ -68,20 +68,17 @@ async def run_traffic(
 ) -> AsyncIterator[TrafficDriver]:
     service = options.pop("service", None) or FakeTrafficService()
     source = fakes.FakeSource().add_views(
-        fakes.serving(KEY.name), fakes.serving(OTHER), fakes.serving("bge", "search")
+        fakes.serving(KEY.name), fakes.serving(OTHER), fakes.serving("bge", "team-b")
     )
     app = make_app(source, traffic_service=service, **options)
     async with app.run_test(size=size) as pilot:
         await wait_for_text(pilot, KEY.name)
-        app.servings.table.select(str(KEY))
         await pilot.press("enter")
         await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
         page = app.screen
         assert isinstance(page, ServingScreen)
         driver = TrafficDriver(pilot, service)
-        if page.key != KEY:
-            await pilot.press("right_square_bracket")
-            await wait_for(pilot, lambda: page.key == KEY, "the serving")
+        assert page.key == KEY
         yield driver
 
 
@@ -191,6 +188,20 @@ async def test_figures_of_both_are_beside_each_other_and_their_source_is_closed(
         assert len(metrics.open_now) == 2
         await driver.press("escape")
         await wait_for(driver.pilot, lambda: not metrics.open_now, "the end of the reading")
+
+
+async def test_figures_of_who_has_no_share_any_more_are_not_read() -> None:
+    metrics = FakeMetricsService()
+    async with run_traffic(metrics_service=metrics) as driver:
+        metrics.servings = driver.app.source  # type: ignore[assignment]
+        driver.service.routes = [http_route((KEY.name, 90), (OTHER, 10))]
+        await driver.open("10 %")
+        await wait_for(driver.pilot, lambda: len(metrics.open_now) == 2, "both sources")
+        await driver.press("X")
+        await driver.wait_for_text("y Abort split")
+        await driver.press("y")
+        await driver.wait_for_screen(TrafficSplitScreen)
+        await wait_for(driver.pilot, lambda: len(metrics.open_now) == 1, "the end of the other's")
 
 
 async def test_why_there_are_no_figures_is_said() -> None:
@@ -342,4 +353,6 @@ async def test_it_fits_a_small_terminal(size: tuple[int, int]) -> None:
     async with run_traffic(size) as driver:
         driver.service.routes = [http_route((KEY.name, 90), (OTHER, 10))]
         await driver.open("Share", "90 %")
+        [line] = [one for one in driver.text.splitlines() if "Share" in one]
+        assert line.split() == ["Share", "90", "%", "10", "%"], "both sides are on the screen"
         assert all(len(one) <= size[0] for one in driver.text.splitlines())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.period import TimeGrid
 from servedeck.metrics.source import FoundSeries
 from servedeck.serving.scaling.proposal import ProposalField, ScalingProposal
 from servedeck.serving.scaling.replay_settings import Assumption
-from tests.tui.fake_metrics_service import FakeMetricsService, usual_answer
+from tests.tui.fake_metrics_service import FakeMetricsService, FakeOpenMetrics, usual_answer
 from tests.tui.what_if_driver import (
     KEY,
     LARGE,
@@ -205,6 +207,33 @@ async def test_the_source_is_closed_with_the_screen() -> None:
         await driver.press("escape")
         await driver.wait_for(lambda: not driver.service.open_now, "the close")
         assert not isinstance(driver.app.screen, WhatIfScreen)
+
+
+class SlowService(FakeMetricsService):
+    """Finds its source when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_open = asyncio.Event()
+        self.is_opening = False
+
+    async def open_metrics(
+        self, key: NamespacedName, on_read: Callable[[], None]
+    ) -> FakeOpenMetrics:
+        self.is_opening = True
+        await self.may_open.wait()
+        return await super().open_metrics(key, on_read)
+
+
+async def test_a_source_that_is_found_after_the_end_is_not_opened() -> None:
+    service = SlowService()
+    async with open_what_if(service=service) as driver:
+        await driver.wait_for(lambda: service.is_opening, "the search")
+        await driver.press("escape")
+        await driver.wait_for(lambda: driver.results, "the end")
+        service.may_open.set()
+        await driver.wait_for(lambda: not driver.screen.is_attached, "the removal")
+        assert service.opened == []
 
 
 # -- sizes ------------------------------------------------------------------------------------

@@ -56,6 +56,7 @@ def test_a_replay_is_drawn_by_its_highest_between_two_points() -> None:
         ScaledBy.RESPONSE_TIME.metric_type, 3000.0, 1, 10, 0.0, scale_up_policies=()
     )
     found = replay(LATENCY.record(), settings, start_replicas=2)
+    # 2 ready ones × 2, twice; then no requests, which is 0; then × 4 / 3
     assert found.replicas == (4, 8, 1, 1, 2, 3)
     metric, replicas = scaling_charts(LATENCY, 3000.0, 10, found)
     assert [one.label for one in metric.lines] == ["as it was"]  # it is the same
@@ -67,6 +68,7 @@ def test_a_replay_is_drawn_by_its_highest_between_two_points() -> None:
     metric, _ = scaling_charts(LATENCY, 3000.0, 10, by_load)
     assert [one.label for one in metric.lines] == ["as it was", "what if"]
     assert metric.lines[1].values[0] == 6.0
+    assert metric.lines[1].values[1] is None  # 0 is no response time
 
 
 def test_why_there_is_nothing_to_draw() -> None:

@@ -159,6 +159,14 @@ FORM_ACTIONS: tuple[Action, ...] = (
         footer_order=3,
     ),
     Action(
+        "edit.probe",
+        "ctrl+p",
+        "try endpoint",
+        "Try the endpoint under the cursor on a running Pod; at Start-up Time, enter the time that "
+        "is proposed from the last starts.",
+        footer_order=4,
+    ),
+    Action(
         "edit.reveal",
         "ctrl+g",
         "show secrets",

@@ -21,8 +21,9 @@ from tui.async_queue.action_text import (
     query_paragraphs,
     task_paragraphs,
 )
+from tui.async_queue.change_reason import change_disabled_reason, production_text
 from tui.async_queue.proposed_request import propose_request
-from tui.async_queue.turn_on_flow import change_disabled_reason, open_turn_on, production_text
+from tui.async_queue.turn_on_flow import open_turn_on
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.operation_input import TypedName
 from tui.screens.task_action import TaskActionDialog

@@ -7,26 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from servedeck.changes.operations.operation import Outcome
 from servedeck.fleet.views import NamespacedName
+from tui.async_queue.change_reason import change_disabled_reason, production_text
 
 if TYPE_CHECKING:
     from servedeck.changes.async_queue.plan import AsyncQueueResult
-    from tui.ports.app_context import AppContext
     from tui.screens.base import ActionScreen
-
-
-def change_disabled_reason(app: AppContext) -> str:
-    """Why nothing of an async queue can be changed, in a sentence; "" if it can, as far as known
-    without a request."""
-    if app.readonly:
-        return "servedeck runs with --readonly; restart it without that option to make changes."
-    if app.async_queue_service is None:
-        return "Not connected to the API server."
-    return ""
-
-
-def production_text(app: AppContext) -> str:
-    """What is said with each change in a production context; "" elsewhere."""
-    return f"{app.source.context} is a production context." if app.is_production else ""
 
 
 def open_turn_on(

@@ -19,6 +19,7 @@ from servedeck.metrics.period import PERIODS
 from servedeck.serving.scaling.proposal import ScalingProposal
 from tui.action_tables.action import Action
 from tui.actions import bindings
+from tui.async_queue.change_reason import change_disabled_reason
 from tui.deployment_watch import watch_deployment
 from tui.panes.cards_pane import CardsPane
 from tui.ports.serving_source import SourceChanges
@@ -343,8 +344,6 @@ class SettingsPane(CardsPane):
         return ""
 
     def _turn_on_disabled_reason(self) -> str:
-        from tui.async_queue.turn_on_flow import change_disabled_reason
-
         if (view := self.view) is None:
             return "The serving was deleted."
         return view.readonly_reason or change_disabled_reason(self.app_context)

@@ -72,7 +72,7 @@ class AsyncQueueOnDialog(PlannedChangeDialog[AsyncQueuePlan, AsyncQueueResult]):
     def do_close(self) -> None:
         worker = self._run_worker
         if worker is None:
-            self.dismiss(self._result)
+            self.dismiss(self.last_result)
         elif not self._is_leaving:
             self._is_leaving = True
             self.show_message(

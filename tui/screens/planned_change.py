@@ -80,7 +80,7 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
         """None while it is made."""
         self._error = ""
         """Why no plan could be made."""
-        self._result: Result | None = None
+        self.last_result: Result | None = None
         """Of the last attempt."""
         self._progress = ""
         self._run_worker: Worker[None] | None = None
@@ -149,10 +149,10 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
 
     async def _make_plan(self) -> None:
         try:
-            if self._result is not None and self._result.outcome is Outcome.UNKNOWN:
-                self._result = await self.look_again(self._result)
-                if self._result.outcome is Outcome.DONE:
-                    self.dismiss(self._result)
+            if self.last_result is not None and self.last_result.outcome is Outcome.UNKNOWN:
+                self.last_result = await self.look_again(self.last_result)
+                if self.last_result.outcome is Outcome.DONE:
+                    self.dismiss(self.last_result)
                     return
             plan = await self.make_plan(force=self._force)
             if self._error:
@@ -188,8 +188,8 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
         if self.is_writing:
             yield marked("↻", "starting", self._progress or f"{self.busy_sentence}…")
             return
-        if self._result is not None:
-            yield marked("✗", "error", self._result.message)
+        if self.last_result is not None:
+            yield marked("✗", "error", self.last_result.message)
             yield Paragraph()
         if self._error:
             yield marked("✗", "error", self._error)
@@ -240,7 +240,7 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
             or plan.warnings
             or self._warning
             or self._force
-            or self._result is not None
+            or self.last_result is not None
         )
 
     def default_message(self) -> Line:
@@ -296,7 +296,7 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
             self.do_close()
         elif self.is_for_plan():
             assert self._plan is not None
-            self._result, self._progress = None, ""
+            self.last_result, self._progress = None, ""
             # Keys are not queued meanwhile: esc leaves it.
             self._run_worker = self.start_worker(self._run(self._plan), "run")
             self._update()
@@ -308,7 +308,7 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
             raise
         except Exception as error:  # any error: it must be known what was done
             result = self.failed_result(plan, describe_error(error))
-        self._run_worker, self._result = None, result
+        self._run_worker, self.last_result = None, result
         if result.outcome is Outcome.DONE:
             self.dismiss(result)
         else:
@@ -332,7 +332,7 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
         if self.is_writing:
             self.show_message("The request was sent and cannot be canceled.", "warning")
         else:
-            self.dismiss(self._result)
+            self.dismiss(self.last_result)
 
 
 # -- text ---------------------------------------------------------------------------------------

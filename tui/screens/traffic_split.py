@@ -3,7 +3,8 @@ metrics say of both sides, and the keys that change it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -34,6 +35,7 @@ from tui.screens.planned_change import marked
 from tui.screens.scrolling import scroll_by_key
 from tui.screens.traffic_plan import TrafficPlanDialog
 from tui.screens.traffic_weight import FIRST_WEIGHT, TrafficWeightDialog
+from tui.workers import Worker
 from widgets.styled_line import Line
 from widgets.text_view import Paragraph, StatusLine, TextView
 
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS = 2.0
 """Seconds until a state that the API server did not answer is read again."""
-_LABEL_WIDTH, _COLUMN_WIDTH = 14, 28
+_LABEL_WIDTH, _MAX_COLUMN_WIDTH = 14, 28
+"""Cells of the names of the rows, and of a serving at most."""
 _READONLY = "servedeck runs with --readonly; restart it without that option to make changes."
 
 
@@ -72,6 +75,7 @@ class TrafficSplitScreen(Overlay[None]):
         """Of the last change."""
         self._figures: dict[str, LiveFigures] = {}
         """By the name of the serving, while they are followed."""
+        self._figure_workers: dict[str, Worker[None]] = {}
         self._watches: dict[ObjectQuery, ObjectWatch] = {}
 
     def compose_body(self) -> ComposeResult:
@@ -93,6 +97,7 @@ class TrafficSplitScreen(Overlay[None]):
         where = f"  context {self._context_name}" if self._context_name else ""
         line: Line = ((" ", ""), (f"Traffic of {self._key}", "title"), (where, "muted"))
         self.query_one("#title", StatusLine).set_text(line, max(size.height // 4, 1), 1)
+        self._update()
 
     # -- the state ----------------------------------------------------------------------------
 
@@ -134,12 +139,17 @@ class TrafficSplitScreen(Overlay[None]):
             if watch is not None:
                 self._watches[query] = watch
         service = self.app_context.metrics_service
+        names = {one.name for one in self._sides}
+        for name in [one for one in self._figures if one not in names]:
+            del self._figures[name]
+            self._figure_workers.pop(name).cancel()
         for side in self._sides:
             if service is None or not side.is_serving or side.name in self._figures:
                 continue
             key = NamespacedName(state.namespace, side.name)
             figures = self._figures[side.name] = LiveFigures(service, key, self._update)
-            self.start_worker(figures.follow(), f"figures {side.name}")
+            worker = self.start_worker(figures.follow(), f"figures {side.name}")
+            self._figure_workers[side.name] = worker
 
     def _on_route_change(self) -> None:
         if self.is_attached:
@@ -200,10 +210,13 @@ class TrafficSplitScreen(Overlay[None]):
     def _table(self, state: TrafficState) -> Iterator[Paragraph]:
         """The two sides beside each other."""
         sides = self._sides
-        yield _row("", [(one.label, "strong") for one in sides])
+        # Both sides are on the screen; beside them are the text's edges and its scroll bar.
+        half = (self.app.size.width - _LABEL_WIDTH - 5) // 2
+        row = partial(_make_row, width=max(min(half, _MAX_COLUMN_WIDTH), 4))
+        yield row("", [(one.label, "strong") for one in sides])
         shares = [_share(state, is_main=one is state.main) for one in sides]
-        yield _row("Share", [(text, "title") for text in shares])
-        yield _row("Replicas", [_replicas(one) for one in sides])
+        yield row("Share", [(text, "title") for text in shares])
+        yield row("Replicas", [_replicas(one) for one in sides])
         known = [self._figures.get(one.name) for one in sides]
         if not any(known):
             return
@@ -211,12 +224,12 @@ class TrafficSplitScreen(Overlay[None]):
         rates = [one.request_rate if one is not None else None for one in figures]
         errors = [one.error_share if one is not None else None for one in figures]
         p95 = [one.quantiles[1] if one is not None else None for one in figures]
-        yield _row("Requests/s", [(format_value(one, Unit.PER_SECOND), "") for one in rates])
-        yield _row(
+        yield row("Requests/s", [(format_value(one, Unit.PER_SECOND), "") for one in rates])
+        yield row(
             "Errors 5xx",
             [(format_value(one, Unit.PERCENT), "error" if one else "") for one in errors],
         )
-        yield _row("P95", [(format_value(one, Unit.SECONDS), "") for one in p95])
+        yield row("P95", [(format_value(one, Unit.SECONDS), "") for one in p95])
         for side, one in zip(sides, known, strict=True):
             if one is not None and one.problem:
                 yield Paragraph(((f"  {side.label}: {one.problem}", "muted"),), 4)
@@ -241,7 +254,7 @@ class TrafficSplitScreen(Overlay[None]):
             return "All requests go to the serving itself; send a share to another one first."
         return ""
 
-    async def do_weight(self) -> None:
+    def do_weight(self) -> None:
         state = self._state
         assert state is not None
         if state.other is None:
@@ -334,11 +347,12 @@ class TrafficSplitScreen(Overlay[None]):
 # -- text ---------------------------------------------------------------------------------------
 
 
-def _row(label: str, cells: list[tuple[str, str]]) -> Paragraph:
+def _make_row(label: str, cells: Sequence[tuple[str, str]], width: int) -> Paragraph:
+    """A line of the table; each cell is `width` wide."""
     line: list[tuple[str, str]] = [(f"  {label:<{_LABEL_WIDTH}}", "muted")]
     for text, style_name in cells:
-        shown = truncate(text, _COLUMN_WIDTH - 2)
-        line.append((shown + " " * (_COLUMN_WIDTH - cell_width(shown)), style_name))
+        shown = truncate(text, width - 2)
+        line.append((shown + " " * (width - cell_width(shown)), style_name))
     return Paragraph(tuple(line), no_wrap=True)
 
 

@@ -96,8 +96,6 @@ class WhatIfScreen(Overlay[ScalingProposal | None]):
 
     async def on_unmount(self) -> None:
         await super().on_unmount()
-        # Otherwise a source that is just found would be opened after the feed is closed.
-        self.workers.cancel_group(self, "what-if-history")
         if self._feed is not None:
             await self._feed.close()
 

@@ -60,6 +60,9 @@ class Edit:
     unwritten: Mapping[str, JsonObject] = field(default_factory=dict)
     """The Services and routes that a save of this edit was to write after the Deployment and did
     not, by uid, each with the Deployment before that save, which it fits."""
+    warnings: tuple[Issue, ...] = ()
+    """What the form has found out about wanted values that no plan does, such as how an endpoint
+    answers."""
 
 
 class EditConflict(NamedTuple):
@@ -228,7 +231,8 @@ async def plan_edit(
     unchecked: list[str] = []
     if any(one.field == "replicas" for one in fields):
         replicas_owner, unchecked = await _find_replicas_owner(connection, change.live[0])
-    issues = [*change_plan.issues]
+    changed = {one.field for one in fields}
+    issues = [*change_plan.issues, *(one for one in edit.warnings if one.field in changed)]
     if fields and owner is not None:
         issues.append(warning("", owner.revert_warning))
     is_same_scaler = current.spec.auto_scaling == merge.spec.auto_scaling

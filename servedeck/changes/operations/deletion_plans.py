@@ -18,6 +18,7 @@ from servedeck.cluster.resources import SERVICE
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, SERVING_LABEL
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.owners import find_controller
+from servedeck.serving.objects.traffic_split import format_percentage, read_rules
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
@@ -75,12 +76,29 @@ def plan_serving_deletion(
     effects += [f"{_describe(one)}, made by servedeck for this serving." for one in owned]
     plan = replace(
         plan,
+        warnings=tuple(_share_warnings(others, owned, services)),
         deletions=tuple(deletions),
         effects=tuple(effects),
         kept=tuple(dict.fromkeys(kept)),
         command=kubectl_command(operation, [_kubectl_name(one) for one in owned]),
     )
     return with_gitops_warning(plan, deployment)
+
+
+def _share_warnings(
+    routes: Sequence[JsonObject], deleted: Sequence[JsonObject], services: set[str]
+) -> Iterator[str]:
+    """What becomes of the requests of rules that stay, and divide theirs with another serving."""
+    for route in routes:
+        if route in deleted:
+            continue
+        for rule in read_rules(route):
+            share = rule.percentage(services)
+            if 0 < share < 100:
+                yield (
+                    f"{rule.label} sends it {format_percentage(share)} of its requests, which fail "
+                    "then: promote or abort that split first (servedeck traffic)."
+                )
 
 
 def _other_backends(route: JsonObject, serving: JsonObject, services: set[str]) -> list[str]:

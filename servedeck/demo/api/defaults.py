@@ -190,7 +190,26 @@ def _storageclass(obj: Json) -> None:
 
 
 def _autoscaler(obj: Json) -> None:
-    _set_missing(obj.setdefault("spec", {}), minReplicas=1)
+    spec = obj.setdefault("spec", {})
+    _set_missing(spec, minReplicas=1)
+    if not spec.get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    if spec.get("behavior") is not None:
+        behavior = spec["behavior"]
+        _scaling_rules(behavior, "scaleUp", ("Pods", 4), ("Percent", 100))
+        _set_missing(behavior["scaleUp"], stabilizationWindowSeconds=0)
+        _scaling_rules(behavior, "scaleDown", ("Percent", 100))
+
+
+def _scaling_rules(behavior: Json, direction: str, *policies: tuple[str, int]) -> None:
+    """Source: kubernetes pkg/apis/autoscaling/v2/defaults.go."""
+    rules = behavior[direction] = behavior.get(direction) or {}
+    _set_missing(rules, selectPolicy="Max")
+    if not rules.get("policies"):
+        rules["policies"] = [
+            {"type": kind, "value": value, "periodSeconds": 15} for kind, value in policies
+        ]
 
 
 def _network_policy(obj: Json) -> None:

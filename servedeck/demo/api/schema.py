@@ -73,6 +73,10 @@ def _custom_definitions() -> dict[str, Json]:
 _CUSTOM_NAMES = {
     ("gateway.networking.k8s.io", "HTTPRoute"): "io.k8s.networking.gateway.v1.HTTPRoute",
     ("gateway.networking.k8s.io", "Gateway"): "io.k8s.networking.gateway.v1.Gateway",
+    (
+        "gateway.envoyproxy.io",
+        "BackendTrafficPolicy",
+    ): "io.envoyproxy.gateway.v1alpha1.BackendTrafficPolicy",
     ("keda.sh", "ScaledObject"): "sh.keda.v1alpha1.ScaledObject",
     ("metrics.k8s.io", "PodMetrics"): "io.k8s.metrics.v1beta1.PodMetrics",
 }

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from servedeck.demo.api.validation.scaling_validation import admit_scaled_object
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import quota
+from servedeck.demo.controllers.autoscaling.autoscaler import HorizontalAutoscaler
+from servedeck.demo.controllers.autoscaling.keda_operator import KedaOperator
+from servedeck.demo.controllers.autoscaling.metric_proposals import MetricReader
+from servedeck.demo.controllers.autoscaling.metric_sources import MetricSources
 from servedeck.demo.controllers.base import ControllerContext
 from servedeck.demo.controllers.deployment import DeploymentController
 from servedeck.demo.controllers.endpoints import EndpointsController
 from servedeck.demo.controllers.event_recorder import EventRecorder
 from servedeck.demo.controllers.garbage_collector import GarbageCollector
-from servedeck.demo.controllers.gateway_keda import HTTPRouteController, ScaledObjectController
+from servedeck.demo.controllers.gateway import (
+    BackendTrafficPolicyController,
+    HTTPRouteController,
+)
 from servedeck.demo.controllers.kubelet.kubelet import Kubelet
-from servedeck.demo.controllers.replica_history import ReplicaHistory
 from servedeck.demo.controllers.replicaset import ReplicaSetController
 from servedeck.demo.controllers.scheduler import Scheduler
+from servedeck.demo.controllers.traffic_routing import TrafficRouting
+from servedeck.demo.prometheus.query_engine import QueryEngine
+from servedeck.demo.prometheus.replica_history import ReplicaHistory
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.traffic import Traffic
 
@@ -27,17 +37,24 @@ class ControllerManager:
         self.recorder = EventRecorder(store, clock)
         self.traffic = Traffic(seed)
         context = ControllerContext(store, clock, self.recorder, seed)
-        store.admission.append(quota.admit_pod)
+        store.admission += [quota.admit_pod, admit_scaled_object]
         self.deployments = DeploymentController(context)
         self.replicasets = ReplicaSetController(context)
         self.scheduler = Scheduler(context)
         self.kubelet = Kubelet(context, self.traffic)
         self.replica_history = ReplicaHistory(store, clock)
+        self.query_engine = QueryEngine(self.kubelet.history, self.replica_history, clock)
+        self.metric_sources = MetricSources(store, clock, self.kubelet, self.query_engine)
+        keda = KedaOperator(context, self.metric_sources)
+        reader = MetricReader(keda.external_metric, self.metric_sources.usage)
         self._others = (
             EndpointsController(context),
             quota.QuotaController(context),
             HTTPRouteController(context),
-            ScaledObjectController(context),
+            BackendTrafficPolicyController(context),
+            TrafficRouting(context, self.traffic),
+            keda,
+            HorizontalAutoscaler(context, reader),
             GarbageCollector(context),
         )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from servedeck.demo.controllers.replica_history import DeploymentPast, ReplicaCounts
 from servedeck.demo.prometheus.exporters import (
     ExportedSeries,
     Exporter,
@@ -18,6 +17,7 @@ from servedeck.demo.prometheus.exporters import (
     sorted_labels,
     target_labels,
 )
+from servedeck.demo.prometheus.replica_history import DeploymentPast, ReplicaCounts
 from servedeck.demo.prometheus.scrape_times import ScrapeGrid
 from servedeck.demo.workloads.container_usage import cpu_seconds, working_set_bytes
 from servedeck.demo.workloads.instance import SLOW_REQUEST_FACTOR

@@ -58,6 +58,16 @@ class DeviceState:
             )
         return self._heat
 
+    def temperature(self, usual: float) -> float:
+        """°C, given the temperature that follows from its heat."""
+        return max(
+            (
+                usual + max(0.0, spell.celsius - usual) * spell.height(self.time)
+                for spell in self._instance.hot_spells
+            ),
+            default=usual,
+        )
+
     @property
     def used_memory(self) -> float:
         """GiB."""
@@ -145,7 +155,9 @@ def _nvidia_exporter(past: PastInstance, index: int) -> Exporter:
     power = next((w for key, w in _BOARD_POWER.items() if key in past.instance.device), 300.0)
     values: dict[str, DeviceValue] = {
         "DCGM_FI_DEV_GPU_UTIL": lambda state: float(round(100 * state.utilization)),
-        "DCGM_FI_DEV_GPU_TEMP": lambda state: float(round(31 + index % 4 + 44 * state.heat)),
+        "DCGM_FI_DEV_GPU_TEMP": lambda state: float(
+            round(state.temperature(31 + index % 4 + 44 * state.heat))
+        ),
         "DCGM_FI_DEV_MEMORY_TEMP": lambda state: float(round(38 + index % 4 + 46 * state.heat)),
         "DCGM_FI_DEV_POWER_USAGE": lambda state: round(power * (0.11 + 0.8 * state.heat), 3),
         "DCGM_FI_DEV_FB_USED": lambda state: float(round(state.used_memory * _MEBIBYTES)),
@@ -173,7 +185,10 @@ def _furiosa_exporter(past: PastInstance, index: int) -> Exporter:
     of_device: _DeviceSeries = {
         "furiosa_npu_alive": (({}, lambda _: 1.0),),
         "furiosa_npu_hw_temperature": (
-            ({"label": "peak"}, lambda state: round(34 + index + 38 * state.heat, 1)),
+            (
+                {"label": "peak"},
+                lambda state: round(state.temperature(34 + index + 38 * state.heat), 1),
+            ),
             ({"label": "ambient"}, lambda state: round(29 + index + 11 * state.heat, 1)),
         ),
         "furiosa_npu_hw_power": (

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 from servedeck.demo.clock import Clock
-from servedeck.demo.controllers.replica_history import DeploymentPast, ReplicaHistory
 from servedeck.demo.prometheus.cluster_exporters import DeploymentExporter, cluster_exporters
 from servedeck.demo.prometheus.device_exporters import device_exporters
 from servedeck.demo.prometheus.exporters import Exporter, instance_exporters
+from servedeck.demo.prometheus.replica_history import DeploymentPast, ReplicaHistory
 from servedeck.demo.prometheus.sample_source import ComputedSamples
 from servedeck.demo.prometheus.scrape_times import SCRAPE_INTERVAL_SECONDS, NeededScrapes
 from servedeck.demo.workloads.instance_history import (

@@ -31,6 +31,7 @@ ASYNC_IMAGE = f"registry.acme.example/platform/servedeck-gateway:{__version__}"
 ASYNC_STORE = "valkey://valkey.platform:6379"
 ASYNC_STORE_SECRET = ("platform", "valkey")
 MONITORING_NAMESPACE = "monitoring"
+PROMETHEUS_SERVICE = f"{MONITORING_NAMESPACE}/prometheus:9090"
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 TOKEN_SECRET = "hf-token"  # noqa: S105 - the name of a Secret
 

@@ -12,19 +12,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from servedeck.demo import event_messages
 from servedeck.demo.api.defaults import set_defaults
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.controllers.base import condition_is_true
 from servedeck.demo.resources import DEPLOYMENTS, NODES, PODS, SECRETS
-from servedeck.demo.scenario import async_gateways, cluster_objects, serving_objects
+from servedeck.demo.scenario import (
+    async_gateways,
+    cluster_objects,
+    scaling,
+    serving_objects,
+    temperature,
+)
 from servedeck.demo.scenario.cluster_objects import TOKEN_SECRET
 from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IMAGE, DemoServing
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.failure_simulation import FailureCause
-from servedeck.demo.workloads.traffic import LoadPeak
+from servedeck.demo.workloads.request_load import LoadPeak
 
 Edit = Callable[[Json], None]
 _DAY_SECONDS = 86_400.0
@@ -63,6 +68,7 @@ class Scenario:
         self._controllers = controllers
         self._seed = seed
         self._generations: dict[Key, int] = {}
+        self._past_controller: temperature.PastTemperatureController | None = None
         self.history: list[str] = []
         """"TIMESTAMP NAME" of the last incidents, newest last."""
 
@@ -81,16 +87,19 @@ class Scenario:
         for resource, obj in cluster_objects.prometheus_objects():
             set_defaults(resource, obj)
             create(resource, obj)
+        self._past_controller = temperature.PastTemperatureController(self._store, clock)
         for serving in SERVINGS:
             clock.call_at(
-                now - serving.age_days * _DAY_SECONDS, partial(self._create_serving, serving)
+                now - serving.age_days * _DAY_SECONDS, partial(self._create_serving, serving, now)
             )
         self._schedule_past(now)
         clock.run_until(now)
         self._store_generations()
 
-    def _create_serving(self, serving: DemoServing) -> None:
-        for resource, obj in serving_objects.objects_of(serving):
+    def _create_serving(self, serving: DemoServing, now: float) -> None:
+        for resource, obj in serving_objects.objects_of(serving, now):
+            if serving.key == temperature.SERVING and resource is DEPLOYMENTS:
+                temperature.add_policy(obj)
             if serving.key == ("chat", "exaone-40-32b") and resource is DEPLOYMENTS:
                 obj["spec"]["replicas"] = 2
             if serving.key == ("research", "llama-32-3b") and resource is DEPLOYMENTS:
@@ -123,6 +132,10 @@ class Scenario:
         for key in async_gateways.ASYNC_SERVINGS:
             turned_on = async_gateways.HOURS_AGO * _HOUR_SECONDS
             ago(turned_on, partial(async_gateways.turn_on, self._store, key))
+        for serving in SERVINGS:
+            if serving.key in scaling.SCALED_SERVINGS:
+                create = partial(self._store.create, *scaling.scaled_object(serving))
+                ago(scaling.SECONDS_AGO, create)
         ago(2400, lambda: edit(exaone, _set_replicas(3)))
         ago(2100, lambda: edit(("research", "llama-32-3b"), _set_replicas(3)))
 
@@ -149,6 +162,12 @@ class Scenario:
         for deployment in self._store.list(DEPLOYMENTS):
             key = (deployment["metadata"]["namespace"], deployment["metadata"]["name"])
             self._generations[key] = deployment["metadata"]["generation"]
+
+    def leave_temperatures_to_controller(self) -> None:
+        """From now on `servedeck controller` lets Pods with a temperature policy into traffic."""
+        if self._past_controller is not None:
+            self._past_controller.stop()
+            self._past_controller = None
 
     # -- incidents ---------------------------------------------------------------------------------
 
@@ -208,7 +227,7 @@ class Scenario:
                 (420, 520),
             ),
             Incident("the token of npu-lab", self._toggle_token, (420, 640), (240, 300)),
-            Incident("the load of chat", self._rescale, (150, 260), (80, 110)),
+            Incident("a hot accelerator", self._heat_one_of_many, (300, 420), (80, 110)),
             Incident(
                 "the evening serving",
                 lambda _: toggle(("agents", "gpt-oss-20b"), _set_replicas(1), _set_replicas(0)),
@@ -255,6 +274,14 @@ class Scenario:
         self._controllers.kubelet.hang(rng.choice(pods)["metadata"]["uid"])
         return True
 
+    def _heat_one_of_many(self, rng: random.Random) -> bool:
+        """The temperature policy takes the Pod out of traffic until it has cooled down."""
+        pods = self._ready_pods(temperature.SERVING)
+        if len(pods) < 2:
+            return False
+        self._controllers.kubelet.heat(rng.choice(pods)["metadata"]["uid"])
+        return True
+
     def _crash_first(self, key: Key, cause: FailureCause) -> None:
         for pod in self._ready_pods(key)[:1]:
             self._controllers.kubelet.crash(pod["metadata"]["uid"], cause)
@@ -276,22 +303,6 @@ class Scenario:
             return True
         self._store.delete(SECRETS, *place)
         return self._rollout_restart(key)
-
-    def _rescale(self, rng: random.Random) -> bool:
-        """Changes the replicas, as KEDA's autoscaler would."""
-        key = ("chat", "llama-31-8b")
-        if not self._unchanged_by_others(key):
-            return False
-        have = self._store.get(DEPLOYMENTS, *key)["spec"]["replicas"]
-        size = rng.choice([n for n in (2, 3, 4) if n != have])
-        reason = "external metric s0-prometheus(&LabelSelector{...}) above target"
-        if size < have:
-            reason = "All metrics below target"
-        self._edit_deployment(key, _set_replicas(size))
-        self._controllers.recorder.record(
-            self._store.get(DEPLOYMENTS, *key), event_messages.RESCALED, size=size, reason=reason
-        )
-        return True
 
     def _rollout_restart(self, key: Key) -> bool:
         """Like `kubectl rollout restart`, where nobody else has changed the serving."""

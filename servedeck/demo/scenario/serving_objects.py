@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from servedeck.demo.api import field_set
 from servedeck.demo.api.defaults import set_defaults
 from servedeck.demo.api.schema import schema_of
-from servedeck.demo.resources import DEPLOYMENTS, HTTP_ROUTES, SCALED_OBJECTS, SERVICES, Resource
+from servedeck.demo.clock import format_timestamp
+from servedeck.demo.resources import DEPLOYMENTS, HTTP_ROUTES, SERVICES, Resource
 from servedeck.demo.scenario.cluster_objects import GATEWAY, HOST, TOKEN_SECRET, ResourceObject
 from servedeck.demo.scenario.servings import DemoServing
 from servedeck.demo.store.objects import Json
@@ -22,18 +23,15 @@ from servedeck.serving.spec.types import EnvVar, KeyRef, Quantity
 PLATFORM = PlatformSettings(host=HOST, gateway="/".join(GATEWAY))
 
 
-def objects_of(serving: DemoServing) -> Iterator[ResourceObject]:
+def objects_of(serving: DemoServing, opened: float) -> Iterator[ResourceObject]:
     """Deployment, Service and HTTPRoute of a managed serving, as servedeck builds them; a
-    handwritten Deployment and Service for an unmanaged one."""
+    handwritten Deployment and Service for an unmanaged one. `opened`: when the demo opens, in
+    seconds since the epoch."""
     built = _managed_objects(serving) if serving.managed else _unmanaged_objects(serving)
     for resource, obj in built:
         if resource is DEPLOYMENTS:
-            _add_foreign_fields(serving, obj)
+            _add_foreign_fields(serving, obj, opened)
         yield with_defaults(resource, obj)
-    if serving.key == ("chat", "llama-31-8b"):
-        labels = dict(manifests.serving_labels(serving_spec(serving)))
-        meta = {"namespace": serving.namespace, "name": serving.name, "labels": labels}
-        yield SCALED_OBJECTS, {"metadata": meta, "spec": _scaled_object_spec(serving)}
 
 
 def serving_spec(serving: DemoServing) -> ServingSpec:
@@ -86,13 +84,19 @@ def mark_applied(resource: Resource, obj: Json) -> Json:
     return obj
 
 
-def _add_foreign_fields(serving: DemoServing, obj: Json) -> None:
+def _add_foreign_fields(serving: DemoServing, obj: Json, opened: float) -> None:
     """Fields of the Deployment that servedeck does not manage and keeps when it applies."""
     template = obj["spec"]["template"]
-    template["metadata"]["annotations"] = {
+    annotations = {
         failure_simulation.REQUEST_RATE_ANNOTATION: str(serving.requests_per_second),
         **serving.annotations,
     }
+    if (replicas := serving.load_replicas or serving.replicas) > 1:
+        annotations[failure_simulation.LOAD_REPLICAS_ANNOTATION] = str(replicas)
+    if serving.load_swing:
+        start = format_timestamp(opened)
+        annotations[failure_simulation.LOAD_SWING_ANNOTATION] = f"{serving.load_swing} {start}"
+    template["metadata"]["annotations"] = annotations
     if serving.product:
         template["spec"]["nodeSelector"] = {"nvidia.com/gpu.product": serving.product}
 
@@ -146,32 +150,6 @@ def _unmanaged_container(serving: DemoServing) -> Json:
         "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 6},
         # the end of a crashed instance's log says why it crashed
         "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
-
-
-def _scaled_object_spec(serving: DemoServing) -> Json:
-    query = (
-        "(1000 * histogram_quantile(0.95, sum by (le)(rate(vllm:e2e_request_latency_seconds_bucket"
-        f'{{namespace="{serving.namespace}",pod=~"{serving.name}-.*"}}[2m]))) > 0) or vector(0)'
-    )
-    return {
-        "scaleTargetRef": {"name": serving.name},
-        "pollingInterval": 15,
-        "cooldownPeriod": 60,
-        "minReplicaCount": 2,
-        "maxReplicaCount": 6,
-        "triggers": [
-            {
-                "type": "prometheus",
-                "name": "p95",
-                "metricType": "Value",
-                "metadata": {
-                    "serverAddress": "http://prometheus.monitoring:9090",
-                    "threshold": "5000",
-                    "query": query,
-                },
-            }
-        ],
     }
 
 

@@ -41,6 +41,10 @@ class DemoServing:
     uses_hf_token: bool = False
     requests_per_second: float = 1.0
     description: str = ""
+    load_replicas: int = 0
+    """How many replicas its load is meant for; 0: `replicas`."""
+    load_swing: str = ""
+    """How often the load rises and falls again, from the opening of the demo on: "10m"."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     managed: bool = True
     rollout: str = "maxSurge 25%, maxUnavailable 25%"
@@ -55,7 +59,8 @@ SERVINGS: tuple[DemoServing, ...] = (
     DemoServing(
         "chat", "llama-31-8b", "meta-llama/Llama-3.1-8B-Instruct", 12.4, replicas=3, uses_hf_token=True,
         args=("--max-model-len", "32768", "--gpu-memory-utilization", "0.9"), product=H100, requests_per_second=4.2,
-        image=OLDER_VLLM_IMAGE, description="General chat behind the help desk",
+        image=OLDER_VLLM_IMAGE, description="General chat behind the help desk", load_replicas=2, load_swing="12m",
+        annotations={failure_simulation.SLOWDOWN_ANNOTATION: "0.27"},
     ),
     DemoServing(
         "chat", "llama-33-70b", "meta-llama/Llama-3.3-70B-Instruct", 9.1, replicas=2, uses_hf_token=True,

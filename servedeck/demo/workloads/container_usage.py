@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from servedeck.demo.api.kubelet_api import ContainerUsage
 from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.server_config import OTHER
+
+_WINDOW_SECONDS = 15.0
+"""metrics-server's --metric-resolution."""
+
+
+def measure_usage(instances: Iterable[SimulatedInstance], now: float) -> list[ContainerUsage]:
+    """Of the instances that have run for a whole window, at `now` (seconds since the epoch)."""
+    time = now // _WINDOW_SECONDS * _WINDOW_SECONDS
+    before = time - _WINDOW_SECONDS
+    return [
+        ContainerUsage(
+            one.container,
+            time,
+            _WINDOW_SECONDS,
+            (cpu_seconds(one, time) - cpu_seconds(one, before)) / _WINDOW_SECONDS,
+            int(working_set_bytes(one, time)),
+        )
+        for one in instances
+        if one.started <= before
+    ]
 
 
 def cpu_seconds(instance: SimulatedInstance, time: float) -> float:

@@ -33,6 +33,11 @@ FAILING_ANNOTATION = ANNOTATION_PREFIX + "failing"
 """Share of the requests that are answered with 503: "0.25"."""
 REQUEST_RATE_ANNOTATION = ANNOTATION_PREFIX + "load"
 """Average requests per second of the serving."""
+LOAD_REPLICAS_ANNOTATION = ANNOTATION_PREFIX + "load-replicas"
+"""How many replicas that load is meant for: with fewer more requests are slow, with more fewer."""
+LOAD_SWING_ANNOTATION = ANNOTATION_PREFIX + "load-swing"
+"""Every so often the load rises to five times its average and falls again: "10m", or with the time
+from which on it does: "10m 2026-11-23T15:00:00Z"."""
 PULL_TIME_ANNOTATION = ANNOTATION_PREFIX + "pull"
 """Duration of the image pull."""
 

@@ -7,6 +7,7 @@ import random
 from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import NamedTuple
 
 from servedeck.demo.workloads.failure_simulation import InstancePlan, kv_cache_tokens
 from servedeck.demo.workloads.server_config import OTHER, ServerConfig
@@ -33,6 +34,23 @@ class Latency:
         return Latency(self.median * factor, self.sigma)
 
 
+class HotSpell(NamedTuple):
+    """A time in which an accelerator gets hot, as when a fan fails and is replaced."""
+
+    begin: float
+    """Seconds since the epoch."""
+    duration: float = 300.0
+    celsius: float = 91.0
+    """Its temperature from a twentieth to half of that time."""
+
+    def height(self, time: float) -> float:
+        """0 to 1: how near it is to that temperature."""
+        share = (time - self.begin) / self.duration
+        if not 0 < share < 1:
+            return 0.0
+        return min(1.0, 20 * share, 2 * (1 - share))
+
+
 @dataclass
 class SimulatedInstance:
     """The `number`-th instance (from 0) of a container of a Pod, started at `started`.
@@ -55,6 +73,8 @@ class SimulatedInstance:
     ended: float | None = None
     killed: bool = False
     logged_requests: list[tuple[float, str]] = field(default_factory=list)
+    hot_spells: list[HotSpell] = field(default_factory=list)
+    """When its accelerators get hot for another reason than its requests."""
     _token_counts: list[tuple[float, int, int]] = field(default_factory=list)
 
     @property

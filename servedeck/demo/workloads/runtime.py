@@ -23,7 +23,7 @@ from servedeck.demo.controllers.kubelet.kubelet import Kubelet
 from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.workloads import http_connection
 from servedeck.demo.workloads.container_commands import ContainerCommands
-from servedeck.demo.workloads.container_usage import cpu_seconds, working_set_bytes
+from servedeck.demo.workloads.container_usage import measure_usage
 from servedeck.demo.workloads.inference_api import handle_request
 from servedeck.demo.workloads.instance import SimulatedInstance
 from servedeck.demo.workloads.instance_log import InstanceLog
@@ -35,8 +35,6 @@ Json = dict[str, Any]
 
 _CHUNK_LINES = 256
 """Lines of one chunk, so that a long log does not block other requests."""
-_USAGE_WINDOW_SECONDS = 15.0
-"""metrics-server's --metric-resolution."""
 _END_CHECK_SECONDS = 0.5
 """How often a connection to a process looks whether the process still runs."""
 
@@ -122,19 +120,8 @@ class NodeRuntime:
 
     def usage(self, pod: Json) -> list[ContainerUsage]:
         """Of the containers that have run for a whole window."""
-        time = self._clock.time() // _USAGE_WINDOW_SECONDS * _USAGE_WINDOW_SECONDS
-        before = time - _USAGE_WINDOW_SECONDS
-        return [
-            ContainerUsage(
-                one.container,
-                time,
-                _USAGE_WINDOW_SECONDS,
-                (cpu_seconds(one, time) - cpu_seconds(one, before)) / _USAGE_WINDOW_SECONDS,
-                int(working_set_bytes(one, time)),
-            )
-            for one in self._kubelet.instances(pod["metadata"]["uid"])
-            if one.started <= before
-        ]
+        instances = self._kubelet.instances(pod["metadata"]["uid"])
+        return measure_usage(instances, self._clock.time())
 
     async def run_command(self, pod: Json, container: str, command: Sequence[str]) -> CommandOutput:
         """Run a command in a running container. Raises ExecutableNotFoundError."""

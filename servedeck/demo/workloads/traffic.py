@@ -1,5 +1,5 @@
-"""The simulated requests to servings: more by day than by night, shared among the ready Pods.
-Counts are integrals of rates, so no timer has to count requests.
+"""How the simulated requests reach the instances: the load of an endpoint goes to the servings that
+its route names, by their weights, and among the ready instances of each as the load balancing says.
 """
 
 from __future__ import annotations
@@ -7,140 +7,83 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-_DAY = 86_400.0
-
-
-class LoadCurve(NamedTuple):
-    period: float
-    share: float
-    phase: float
-
-
-class RequestCounts(NamedTuple):
-    """Requests until a time, or per second. `total` includes the slow ones; the failed ones, which
-    were answered with a status of 500 or above, come on top."""
-
-    total: float
-    slow: float
-    failed: float
-
-
-class LoadPeak(NamedTuple):
-    """A time of too many requests. Its parts are given as multiples of the serving's mean rate, at
-    the middle of the peak; they rise from 0 and fall to 0 as a cosine does."""
-
-    begin: float
-    """Seconds since the epoch."""
-    duration: float
-    """Seconds."""
-    more: float
-    """Requests on top of the usual ones."""
-    slow: float
-    """How many of these are slow."""
-    failed: float
-
-
-class RequestLoad:
-    """Requests per second to one serving: a mean with a daily curve and small variations, and
-    `peaks`, to which more may be added before they begin.
-
-    A share of them is slow; it grows with the rate. All rates are sums of sines, so the number of
-    requests in an interval is exact and cheap.
-    """
-
-    def __init__(self, mean: float, seed: str, peaks: Sequence[LoadPeak] = ()) -> None:
-        rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
-        self.mean = mean
-        daily_phase = rng.uniform(5.0, 9.0) * 3600
-        self._day = LoadCurve(_DAY, 0.45, daily_phase)
-        self._short_curves = (
-            LoadCurve(rng.uniform(2100, 2700), 0.14, rng.uniform(0, 3600)),
-            LoadCurve(rng.uniform(380, 520), 0.08, rng.uniform(0, 600)),
-        )
-        self._slow_mean = rng.uniform(0.05, 0.11)
-        self._peaks = peaks
-
-    def rate(self, time: float) -> float:
-        return self.rates(time).total
-
-    def rates(self, time: float) -> RequestCounts:
-        """Requests per second."""
-        day = _curve_value(self._day, time)
-        total = 1 + day + sum(_curve_value(w, time) for w in self._short_curves)
-        slow = self._slow_mean * (1 + 2.1 * day)
-        failed = 0.0
-        for peak in self._peaks:
-            height = _peak_value(peak, time)
-            total += peak.more * height
-            slow += peak.slow * height
-            failed += peak.failed * height
-        return RequestCounts(self.mean * total, self.mean * slow, self.mean * failed)
-
-    def integral(self, time: float) -> RequestCounts:
-        """Requests since the epoch, up to a constant."""
-        day = _curve_integral(self._day, time)
-        total = time + day + sum(_curve_integral(w, time) for w in self._short_curves)
-        slow = self._slow_mean * (time + 2.1 * day)
-        failed = 0.0
-        for peak in self._peaks:
-            seconds = _peak_integral(peak, time)
-            total += peak.more * seconds
-            slow += peak.slow * seconds
-            failed += peak.failed * seconds
-        return RequestCounts(self.mean * total, self.mean * slow, self.mean * failed)
-
-
-def _curve_value(curve: LoadCurve, time: float) -> float:
-    return curve.share * math.cos(2 * math.pi * (time - curve.phase) / curve.period)
-
-
-def _curve_integral(curve: LoadCurve, time: float) -> float:
-    angular_frequency = 2 * math.pi / curve.period
-    return curve.share * math.sin(angular_frequency * (time - curve.phase)) / angular_frequency
-
-
-def _peak_value(peak: LoadPeak, time: float) -> float:
-    """0 to 1."""
-    share = (time - peak.begin) / peak.duration
-    return (1 - math.cos(2 * math.pi * share)) / 2 if 0 < share < 1 else 0.0
-
-
-def _peak_integral(peak: LoadPeak, time: float) -> float:
-    share = min(1.0, max(0.0, (time - peak.begin) / peak.duration))
-    return peak.duration * (share / 2 - math.sin(2 * math.pi * share) / (4 * math.pi))
-
-
-class ShareChange(NamedTuple):
-    """From `time` on, the load is divided among `receivers` instances (0: this one gets none).
-    `before` has been received until then, `integral` is the load's at that time."""
-
-    time: float
-    before: RequestCounts
-    integral: RequestCounts
-    receivers: int
-
+from servedeck.demo.workloads.load_balancing import LEAST_REQUEST, Balancing, spread
+from servedeck.demo.workloads.request_load import (
+    LoadPeak,
+    LoadSettings,
+    RequestCounts,
+    RequestLoad,
+)
 
 _NOTHING = RequestCounts(0.0, 0.0, 0.0)
 
 
+class LoadPart(NamedTuple):
+    """The fraction of the load of an endpoint that an instance gets."""
+
+    load: RequestLoad
+    fraction: float
+
+
+class _CountedPart(NamedTuple):
+    """A LoadPart from a time on. `since` is the load's integral at that time."""
+
+    load: RequestLoad
+    fraction: float
+    crowding: float
+    since: RequestCounts
+
+    def scale(self, counts: RequestCounts) -> RequestCounts:
+        """The part that the instance gets of these."""
+        fraction = self.fraction
+        return RequestCounts(
+            counts.total * fraction,
+            counts.slow * fraction * self.crowding,
+            counts.failed * fraction,
+        )
+
+    def count_until(self, time: float) -> RequestCounts:
+        now, since = self.load.integral(time), self.since
+        return self.scale(
+            RequestCounts(
+                max(0.0, now.total - since.total),
+                max(0.0, now.slow - since.slow),
+                max(0.0, now.failed - since.failed),
+            )
+        )
+
+
+class ShareChange(NamedTuple):
+    """From `time` on, an instance gets these parts. `before` has been received until then."""
+
+    time: float
+    before: RequestCounts
+    parts: tuple[_CountedPart, ...]
+
+
 @dataclass
 class TrafficShare:
-    """The requests that one instance of an inference server has received."""
+    """The requests that one instance of an inference server has received. `load` is that of its
+    own serving's endpoint."""
 
     load: RequestLoad
     points: list[ShareChange] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
-    def set_receivers(self, time: float, among: int) -> None:
-        """From `time` on, the load is divided among that many instances, this one included."""
-        if self.points and self.points[-1].receivers == among:
+    def set_parts(self, time: float, parts: Sequence[LoadPart]) -> None:
+        """From `time` on, the instance gets these parts of the loads of endpoints."""
+        last = self.points[-1].parts if self.points else ()
+        if [(one.load, one.fraction) for one in last] == list(parts) and self.points:
             return
-        before = self.counts_at(time)
-        self.points.append(ShareChange(time, before, self.load.integral(time), among))
+        counted = tuple(
+            _CountedPart(load, fraction, load.crowding(fraction), load.integral(time))
+            for load, fraction in parts
+        )
+        self.points.append(ShareChange(time, self.counts_at(time), counted))
         self.times.append(time)
 
     def counts_at(self, time: float) -> RequestCounts:
@@ -148,75 +91,148 @@ class TrafficShare:
         index = bisect_right(self.times, time) - 1
         if index < 0:
             return _NOTHING
-        _, (total, slow, failed), since, receivers = self.points[index]
-        if not receivers:
-            return self.points[index].before
-        now = self.load.integral(time)
-        return RequestCounts(
-            total + max(0.0, now[0] - since[0]) / receivers,
-            slow + max(0.0, now[1] - since[1]) / receivers,
-            failed + max(0.0, now[2] - since[2]) / receivers,
-        )
+        point = self.points[index]
+        return _add(point.before, (part.count_until(time) for part in point.parts))
 
     def interval(self, begin: float, end: float) -> tuple[float, float]:
-        """(requests until `begin`, until `end`), as expected at `begin`: later changes of the
-        receivers are ignored, so that log lines once written do not change."""
+        """(requests until `begin`, until `end`), as expected at `begin`: later changes are ignored,
+        so that log lines once written do not change."""
         before = self.counts_at(begin).total
         index = bisect_right(self.times, begin) - 1
-        if index < 0 or not self.points[index].receivers:
-            return before, before
-        added = self.load.integral(end).total - self.load.integral(begin).total
-        return before, before + max(0.0, added) / self.points[index].receivers
+        parts = self.points[index].parts if index >= 0 else ()
+        added = (
+            (part.load.integral(end).total - part.load.integral(begin).total) * part.fraction
+            for part in parts
+        )
+        return before, before + sum(max(0.0, one) for one in added)
 
     def rate(self, time: float) -> RequestCounts:
         """Requests per second at `time`."""
         index = bisect_right(self.times, time) - 1
-        if index < 0 or not self.points[index].receivers:
+        if index < 0:
             return _NOTHING
-        among = self.points[index].receivers
-        total, slow, failed = self.load.rates(time)
-        return RequestCounts(total / among, slow / among, failed / among)
+        parts = self.points[index].parts
+        return _add(_NOTHING, (part.scale(part.load.rates(time)) for part in parts))
+
+
+class Route(NamedTuple):
+    """Where the load of an endpoint goes."""
+
+    backends: tuple[tuple[str, float], ...]
+    """Servings ("namespace/name"), and the fraction of the load that each gets. What is left over
+    goes to no serving: the gateway answers it with an error."""
+    balancing: Balancing = LEAST_REQUEST
 
 
 class Traffic:
-    """Shares the load of each serving among its ready instances."""
+    """Shares the loads among the ready instances of servings. An endpoint has the name of its
+    serving, "namespace/name"."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._loads: dict[str, RequestLoad] = {}
         self._peaks: dict[str, list[LoadPeak]] = {}
         self._shares: dict[str, dict[str, TrafficShare]] = {}
+        self._routes: Mapping[str, Route] = {}
 
-    def load(self, serving: str, mean: float | None = None) -> RequestLoad:
-        """The load of a serving ("namespace/name"), created at the first call."""
-        found = self._loads.get(serving)
-        if found is None or (mean is not None and found.mean != mean):
-            rng = random.Random(f"{self._seed}/{serving}/mean")  # noqa: S311
-            chosen = mean if mean is not None else math.exp(rng.uniform(-1.2, 1.3))
-            peaks = self._peaks.setdefault(serving, [])
-            found = self._loads[serving] = RequestLoad(chosen, f"{self._seed}/{serving}", peaks)
+    def load(self, endpoint: str, settings: LoadSettings | None = None) -> RequestLoad:
+        """The load of an endpoint, created at the first call; other settings make another one."""
+        found = self._loads.get(endpoint)
+        if found is None or (settings is not None and _differs(found, settings)):
+            settings = settings or LoadSettings()
+            rng = random.Random(f"{self._seed}/{endpoint}/mean")  # noqa: S311
+            mean = settings.mean
+            found = self._loads[endpoint] = RequestLoad(
+                mean if mean is not None else math.exp(rng.uniform(-1.2, 1.3)),
+                f"{self._seed}/{endpoint}",
+                self._peaks.setdefault(endpoint, []),
+                replicas=settings.replicas,
+                swing=settings.swing,
+            )
         return found
 
-    def add_peak(self, serving: str, peak: LoadPeak) -> None:
-        """Adds a peak to the load of a serving ("namespace/name"); it must not have begun."""
-        self._peaks.setdefault(serving, []).append(peak)
+    def add_peak(self, endpoint: str, peak: LoadPeak) -> None:
+        """Adds a peak to the load of an endpoint; it must not have begun."""
+        self._peaks.setdefault(endpoint, []).append(peak)
 
-    def new_share(self, serving: str, mean: float | None = None) -> TrafficShare:
-        return TrafficShare(self.load(serving, mean))
+    def new_share(self, serving: str, settings: LoadSettings | None = None) -> TrafficShare:
+        return TrafficShare(self.load(serving, settings))
 
     def add_instance(self, serving: str, instance: str, share: TrafficShare, time: float) -> None:
         """The instance starts to receive requests."""
         self._shares.setdefault(serving, {})[instance] = share
-        self._redistribute(serving, time)
+        # the load may be another one than before, for its other servings, too
+        self._redistribute({serving, *self._backends(serving)}, time)
 
     def remove_instance(self, serving: str, instance: str, time: float) -> None:
         """The instance receives no more requests; no effect where it received none."""
         share = self._shares.get(serving, {}).pop(instance, None)
         if share is not None:
-            share.set_receivers(time, 0)
-            self._redistribute(serving, time)
+            share.set_parts(time, ())
+            self._redistribute({serving}, time)
 
-    def _redistribute(self, serving: str, time: float) -> None:
-        shares = self._shares[serving].values()
-        for share in shares:
-            share.set_receivers(time, len(shares))
+    def set_routes(self, routes: Mapping[str, Route], time: float) -> None:
+        """From `time` on, the loads of these endpoints go where these routes say. That of another
+        endpoint goes to its own serving, as from callers in the cluster."""
+        before, self._routes = self._routes, routes
+        changed = {one for one in {*before, *routes} if before.get(one) != routes.get(one)}
+        servings = {
+            serving
+            for endpoint in changed
+            for known in (before, routes)
+            if endpoint in known
+            for serving, _ in known[endpoint].backends
+        }
+        self._redistribute(servings | changed, time)
+
+    def redraw(self, endpoints: Iterable[str], time: float) -> None:
+        """Spreads the loads of these endpoints anew, where chance decides."""
+        self._redistribute({one for name in endpoints for one in self._backends(name)}, time)
+
+    def _backends(self, endpoint: str) -> tuple[str, ...]:
+        route = self._routes.get(endpoint)
+        return (endpoint,) if route is None else tuple(name for name, _ in route.backends)
+
+    def _redistribute(self, servings: Iterable[str], time: float) -> None:
+        for serving in sorted(servings):
+            shares = self._shares.get(serving)
+            if shares:
+                self._share_out(serving, shares, time)
+
+    def _share_out(self, serving: str, shares: Mapping[str, TrafficShare], time: float) -> None:
+        parts: dict[str, list[LoadPart]] = {instance: [] for instance in shares}
+        for load, fraction, endpoint, balancing in self._sources(serving):
+            requests = load.rate(time) * fraction
+            weights = spread(balancing, endpoint, list(shares), requests, time)
+            for instance, weight in weights.items():
+                if weight:
+                    parts[instance].append(LoadPart(load, fraction * weight))
+        for instance, share in shares.items():
+            share.set_parts(time, parts[instance])
+
+    def _sources(self, serving: str) -> Iterable[tuple[RequestLoad, float, str, Balancing]]:
+        """The loads that go to a serving: the load, its fraction, its endpoint, its balancing."""
+        if serving not in self._routes:
+            yield self.load(serving), 1.0, serving, LEAST_REQUEST
+        for endpoint, route in sorted(self._routes.items()):
+            fraction = sum(part for name, part in route.backends if name == serving)
+            load = self._loads.get(endpoint)
+            if fraction > 0 and load is not None:
+                yield load, fraction, endpoint, route.balancing
+
+
+def _differs(load: RequestLoad, settings: LoadSettings) -> bool:
+    return (
+        settings.mean not in (None, load.mean)
+        or max(0.01, settings.replicas) != load.replicas
+        or settings.swing != load.swing
+    )
+
+
+def _add(first: RequestCounts, more: Iterable[RequestCounts]) -> RequestCounts:
+    total, slow, failed = first
+    for one in more:
+        total += one.total
+        slow += one.slow
+        failed += one.failed
+    return RequestCounts(total, slow, failed)

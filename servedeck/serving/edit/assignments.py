@@ -154,6 +154,8 @@ def _assign(
         changes[name] = settings
     elif name in ("readiness_path", "liveness_path"):
         changes[name] = one.value
+    elif name == "startup_seconds":
+        changes[name] = one.value or 0  # absent, it would stay as it is
     else:
         default = ServingSpec.model_fields[name].get_default()
         is_optional = default in (None, "", ()) and not FIELDS[name].required
@@ -191,7 +193,7 @@ def _describe_unknown(path: str, spec: ServingSpec) -> str:
     names = [
         *(to_camel_case(one) for one in FIELDS if one not in (*_UNCHANGEABLE, "settings")),
         *(f"settings.{one}" for one in settings),
-        *(f"transformer.{one}" for one in ("image", "port", "command")),
+        *(f"transformer.{one}" for one in ("image", "port", "cpu", "memory", "command")),
     ]
     by_key = {_normalize(one): one for one in names}
     by_last = {_normalize(one): f"settings.{one}" for one in settings}
@@ -273,11 +275,11 @@ def _set_transformer(
         if one.value:
             raise AssignmentError("The transformer has parts; write transformer.image=NAME.")
         return None
-    parts = ("image", "port", "command") if not name else ("env",)
+    parts = ("image", "port", "cpu", "memory", "command") if not name else ("env",)
     if part not in parts:
         raise AssignmentError(
             f"There is no field {_text(one.path)}; use transformer.image, transformer.port, "
-            "transformer.command or transformer.env.NAME."
+            "transformer.cpu, transformer.memory, transformer.command or transformer.env.NAME."
         )
     if transformer is None and part != "image":
         raise AssignmentError("The serving has no transformer; add transformer.image=NAME first.")

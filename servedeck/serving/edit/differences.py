@@ -9,6 +9,7 @@ from typing import Any
 from servedeck.serving.edit.entries import (
     ABSENT,
     FIELD_GROUPS,
+    SWITCH_GROUPS,
     Path,
     list_entries,
     list_keys,
@@ -58,7 +59,10 @@ def find_field_differences(before: ServingSpec, after: ServingSpec) -> tuple[Fie
     found: list[FieldDifference] = []
     for path in dict.fromkeys((*old, *new)):
         first, second = (one.get(path, ABSENT) for one in (old, new))
-        if first == second:
+        if _with_default(before, path, first) == _with_default(after, path, second):
+            continue
+        if len(path) == 1 and path[0] in SWITCH_GROUPS:
+            found += _part_differences(before, after, path[0])
             continue
         entries = _entry_differences(before, after, path, first, second)
         found += entries or [
@@ -70,13 +74,25 @@ def find_field_differences(before: ServingSpec, after: ServingSpec) -> tuple[Fie
     return tuple(sorted(found, key=lambda one: order.index(one.field)))
 
 
+def _part_differences(before: ServingSpec, after: ServingSpec, name: str) -> list[FieldDifference]:
+    """Those of a setting that is on or off, and of its parts, each of its own."""
+    return [
+        _difference(after, (one,), getattr(before, one), getattr(after, one))
+        for one in SWITCH_GROUPS[name]
+        if getattr(before, one) != getattr(after, one)
+    ]
+
+
 def _with_default(spec: ServingSpec, path: Path, value: Any) -> Any:
-    """The value of a field that the template sets if the spec does not."""
+    """The value that is shown of a field: of an endpoint, what the template sets if the spec does
+    not."""
     match path:
         case ("readiness_path",) if value is None:
             return spec.effective_readiness_path
         case ("liveness_path",) if value is None:
             return spec.effective_liveness_path
+        case ("startup_seconds",) if value == 0:
+            return None  # no start-up probe
     return value
 
 

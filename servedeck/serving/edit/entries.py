@@ -33,17 +33,21 @@ class _Absent:
 ABSENT: Final = _Absent()
 """Value of a path that a serving does not have."""
 
-_TRANSFORMER_PARTS = ("image", "port", "command", "env")
+_TRANSFORMER_PARTS = ("image", "port", "cpu", "memory", "command", "env")
 TEMPLATE_FIELDS = ("template", "settings", "command", "readiness_path", "liveness_path")
 """Fields whose meaning depends on the template."""
 ACCELERATOR_FIELDS = ("accelerator", "accelerator_count")
 """Without an accelerator there is no count."""
-FIELD_GROUPS = {
-    "template": TEMPLATE_FIELDS,
-    "accelerator": ACCELERATOR_FIELDS,
+SWITCH_GROUPS = {
     "auto_scaling": SCALING_FIELDS,
     "load_balancing": LOAD_BALANCING_FIELDS,
     "temperature_policy": TEMPERATURE_FIELDS,
+}
+"""By the field that is on or off, it and those that apply while it is on."""
+FIELD_GROUPS = {
+    "template": TEMPLATE_FIELDS,
+    "accelerator": ACCELERATOR_FIELDS,
+    **SWITCH_GROUPS,
 }
 """By the first of them, fields whose meaning depends on it."""
 

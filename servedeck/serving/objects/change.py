@@ -22,6 +22,7 @@ from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
 from servedeck.serving.spec.mapping.auto_scaling import refresh_triggers
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
+from servedeck.serving.spec.mapping.probes import resolve_startup_seconds
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import change_predictor_url, default_port
 from servedeck.serving.spec.mapping.volumes import resize_shared_memory
@@ -156,10 +157,11 @@ def _spec_with_template(current: ImportedServing, template: str) -> ServingSpec:
 
 
 def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> ServingSpec:
-    """The wanted spec with the ports and the rollout that it leaves open: those of the existing
-    serving, also if they are unknown, or the default of a new transformer; and with its auto
-    scaling, load balancing and temperature policy, if nothing was given for them: a file that was
-    written before them does not turn them off. All checks of a change need them."""
+    """The wanted spec with the ports, the rollout and the start-up time that it leaves open: those
+    of the existing serving, also if they are unknown, or the default of a new transformer or of the
+    first endpoint; and with its auto scaling, load balancing and temperature policy, if nothing was
+    given for them: a file that was written before them does not turn them off. All checks of a
+    change need them."""
     before = _spec_with_template(current, wanted.template)
     if wanted.inference_port is None:
         wanted = wanted.replace(inference_port=before.inference_port)
@@ -168,7 +170,16 @@ def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> Servin
     for names in (SCALING_FIELDS, LOAD_BALANCING_FIELDS, TEMPERATURE_FIELDS):
         if not wanted.model_fields_set.intersection(names):
             wanted = wanted.replace(**{one: getattr(before, one) for one in names})
+    startup_seconds = resolve_startup_seconds(current.objects, before, wanted)
+    if startup_seconds != wanted.startup_seconds:
+        wanted = wanted.replace(startup_seconds=startup_seconds)
     transformer = wanted.transformer
+    if transformer is not None and before.transformer is not None:
+        # What a file does not give for the transformer that there is stays as it is.
+        left_open = {"cpu", "memory"} - transformer.model_fields_set
+        kept = {one: getattr(before.transformer, one) for one in left_open}
+        transformer = transformer.model_copy(update=kept)
+        wanted = wanted.replace(transformer=transformer)
     if transformer is None or transformer.port is not None:
         return wanted
     port = before.transformer.port if before.transformer is not None else default_port(wanted)

@@ -73,8 +73,8 @@ def _check_written(written: WrittenChange) -> Iterator[Issue]:
     """Fields whose value is not the wanted one after writing. One that was to change is an error;
     another one (a port that a script takes from a variable) is a warning."""
     for name in FIELDS:
-        value = getattr(written.read, name)
-        if value == getattr(written.wanted, name):
+        value, wanted = getattr(written.read, name), getattr(written.wanted, name)
+        if value == wanted or not (value or wanted):  # no start-up probe: 0 or None
             continue
         shown = format_value(value) or "not set"
         if name in written.fields:

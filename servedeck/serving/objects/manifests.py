@@ -29,13 +29,10 @@ from servedeck.serving.conventions import (
 from servedeck.serving.objects import routes
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.mapping.json_values import JsonObject
-from servedeck.serving.spec.mapping.probes import startup_probe_path
+from servedeck.serving.spec.mapping.probes import progress_deadline_seconds, startup_probe_path
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
 
-PROGRESS_DEADLINE_SECONDS = 3600
-"""Startup and a long image pull; with the Deployment's default of 10 minutes the rollout of a model
-that is still loading would fail."""
 _SURROGATE_PAIR_PATTERN = re.compile(r"\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})")
 """An escaped backslash, or the surrogate pair of one character."""
 
@@ -89,7 +86,7 @@ def build_manifests(
     body = objects.deployment["spec"]
     body["template"]["spec"] = _ordered(pod, _POD_KEYS)
     if startup_probe_path(spec):
-        body["progressDeadlineSeconds"] = PROGRESS_DEADLINE_SECONDS
+        body["progressDeadlineSeconds"] = progress_deadline_seconds(spec)
     return objects.all
 
 

@@ -127,7 +127,8 @@ def _check_unknown(written: WrittenChange) -> Iterator[Issue]:
         before is not None and wanted is None and ports_targeting(written.live, before.port)
     ):
         found.append("transformer")
-    for probe, field in zip(PROBES[1:], ("readiness_path", "liveness_path"), strict=True):
+    fields = ("startup_seconds", "readiness_path", "liveness_path")
+    for probe, field in zip(PROBES, fields, strict=True):
         live, changed = written.live.container, written.changed.container
         if as_mapping(changed, probe, "httpGet") and not as_mapping(live, probe, "httpGet"):
             found.append(field)

@@ -74,7 +74,8 @@ class ScalingProposal:
     scale_down_policies: tuple[ScalingPolicy, ...] = SCALE_DOWN_POLICIES
 
     def settings(self) -> ReplaySettings:
-        """As it is replayed. Raises ValueError for what no autoscaler accepts."""
+        """As it is replayed. Where nothing is known the replicas stay, but with Min Replicas 0,
+        where no series are no load. Raises ValueError for what no autoscaler accepts."""
         return ReplaySettings(
             self.by.metric_type,
             self.target,
@@ -84,6 +85,7 @@ class ScalingProposal:
             self.scale_up_policies,
             self.scale_down_policies,
             startup_seconds=self.startup_seconds,
+            missing_is_zero=self.min_replicas == 0,
         )
 
     def texts(self) -> dict[ProposalField, str]:

@@ -168,6 +168,10 @@ def _plain_value(value: Any) -> Any:
         found: dict[str, Any] = {"image": value.image}
         if value.port is not None:
             found["port"] = value.port
+        for name in ("cpu", "memory"):
+            amount = getattr(value, name)
+            if amount != Transformer.model_fields[name].default:
+                found[name] = "" if amount is None else str(amount)
         lists = {"command": list(value.command), "env": [_env_entry(one) for one in value.env]}
         return found | {key: one for key, one in lists.items() if one}
     return value

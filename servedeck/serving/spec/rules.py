@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from servedeck.serving.conventions import (
+    MAX_STARTUP_SECONDS,
     MODEL_CACHE_PATH,
     PREDICTOR_URL_ENV,
     SHARED_MEMORY_PATH,
@@ -37,6 +38,8 @@ MIN_MEMORY_BYTES = 16 * 2**20
 MAX_REPLICAS = 2**31 - 1
 """kubernetes api/apps/v1, DeploymentSpec.Replicas: an int32."""
 MAX_ACCELERATORS = 1024
+MIN_STARTUP_SECONDS = 10
+STARTUP_STEP_SECONDS = 5
 _RESERVED_MOUNT_PATHS = ("/", "/dev", "/proc", "/sys")
 
 
@@ -229,8 +232,36 @@ def validate_liveness_path(spec: SpecLike) -> Iterable[Issue]:
 
 
 def _validate_http_path(field: str, path: str) -> Iterable[Issue]:
-    if path and (not path.startswith("/") or not path.isprintable() or " " in path):
+    if not path:
+        return
+    if not path.isprintable() or " " in path:
         yield error(field, f"{path!r} is not an HTTP path; start it with / and remove spaces.")
+    elif not path.startswith("/"):
+        yield error(field, f"An endpoint is a path from the root; enter /{path}.")
+
+
+def validate_startup_seconds(spec: SpecLike) -> Iterable[Issue]:
+    seconds = spec.startup_seconds
+    if seconds == 0 and spec.effective_liveness_path:
+        yield warning(
+            "startup_seconds",
+            "Without a start-up probe, the liveness probe restarts containers that take longer "
+            "than it allows to load; enter a time such as 1800.",
+        )
+    if not seconds:
+        return
+    if not MIN_STARTUP_SECONDS <= seconds <= MAX_STARTUP_SECONDS or seconds % STARTUP_STEP_SECONDS:
+        yield error(
+            "startup_seconds",
+            f"A start-up time is from {MIN_STARTUP_SECONDS} to {MAX_STARTUP_SECONDS} seconds, a "
+            f"multiple of {STARTUP_STEP_SECONDS}; enter a value such as 1800.",
+        )
+    elif not (spec.effective_liveness_path or spec.effective_readiness_path):
+        yield error(
+            "startup_seconds",
+            "The start-up probe needs an endpoint; enter a Readiness Endpoint or a Liveness "
+            "Endpoint, or clear the Start-up Time.",
+        )
 
 
 def validate_env(spec: SpecLike) -> Iterable[Issue]:
@@ -292,6 +323,17 @@ def validate_transformer(spec: SpecLike) -> Iterable[Issue]:
         )
     if message := validate_image(transformer.image, "The transformer's image"):
         yield error("transformer.image", message)
+    if transformer.cpu is not None and transformer.cpu.value <= 0:
+        yield error(
+            "transformer.cpu", "The transformer's CPU must be more than 0; enter a value such as 1."
+        )
+    memory = transformer.memory
+    if memory is not None and memory.value < MIN_MEMORY_BYTES:
+        yield error(
+            "transformer.memory",
+            f"Memory {memory} is less than a container can start with; enter a value such as "
+            "256Mi.",
+        )
     yield from _validate_words("transformer.command", transformer.command)
     yield from _validate_variables("transformer.env", transformer.env)
     for at, one in enumerate(transformer.env):

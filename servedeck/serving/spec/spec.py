@@ -39,7 +39,11 @@ from servedeck.serving.spec.mapping.load_balancing import (
     LOAD_BALANCING_HEADER,
 )
 from servedeck.serving.spec.mapping.ports import INFERENCE_PORT
-from servedeck.serving.spec.mapping.probes import LIVENESS_PATH, READINESS_PATH
+from servedeck.serving.spec.mapping.probes import (
+    LIVENESS_PATH,
+    READINESS_PATH,
+    STARTUP_SECONDS,
+)
 from servedeck.serving.spec.mapping.resources import (
     ACCELERATOR,
     ACCELERATOR_COUNT,
@@ -366,8 +370,9 @@ class ServingSpec(SpecModel):
         Str | None,
         CommonField(
             section=Section.ADVANCED,
-            label="Readiness Path",
-            help="HTTP path of the readiness probe; empty for no probe",
+            label="Readiness Endpoint",
+            help="HTTP path that says whether a Pod may receive traffic, /health or /v1/models; "
+            "empty for no probe",
             only_if_set=True,
             access=READINESS_PATH,
             validate=rules.validate_readiness_path,
@@ -378,13 +383,32 @@ class ServingSpec(SpecModel):
         Str | None,
         CommonField(
             section=Section.ADVANCED,
-            label="Liveness Path",
-            help="HTTP path of the liveness probe, whose failure restarts the container",
+            label="Liveness Endpoint",
+            help="HTTP path that says whether a Pod works, /health or /healthz; repeated failures "
+            "restart the container; empty for no probe",
             only_if_set=True,
             access=LIVENESS_PATH,
             validate=rules.validate_liveness_path,
         ),
     ] = None
+    startup_seconds: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Start-up Time (s)",
+            help="Seconds that a container may take to load before it is restarted; empty for no "
+            "start-up probe",
+            kind=InputKind.INTEGER,
+            default=None,
+            only_if_set=True,
+            access=STARTUP_SECONDS,
+            validate=rules.validate_startup_seconds,
+        ),
+    ] = None
+    """Seconds from the container's start to the last failure that the start-up probe allows: its
+    initialDelaySeconds + periodSeconds * failureThreshold. 0 for no start-up probe; None leaves
+    that of an existing serving as it is, and is DEFAULT_STARTUP_SECONDS in a new one with an
+    endpoint."""
     env: Annotated[
         EnvVars,
         CommonField(

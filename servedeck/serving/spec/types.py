@@ -11,7 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandle
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
-from servedeck.serving.conventions import DEFAULT_TRANSFORMER_PORT
+from servedeck.serving.conventions import (
+    DEFAULT_TRANSFORMER_CPU,
+    DEFAULT_TRANSFORMER_MEMORY,
+    DEFAULT_TRANSFORMER_PORT,
+)
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.spec import fields
 from servedeck.serving.spec.fields import Field, InputKind
@@ -179,6 +183,28 @@ class Transformer(SpecModel):
         ),
     ] = None
     """None if it is unknown, or the default for a new transformer."""
+    cpu: Annotated[
+        CpuQuantity,
+        Field(
+            "cpu",
+            "Transformer CPU",
+            "Number of CPU cores that it requests: 0.5, 500m, 2; empty for no request",
+            InputKind.QUANTITY,
+            default=DEFAULT_TRANSFORMER_CPU,
+            advanced=True,
+        ),
+    ] = Quantity(DEFAULT_TRANSFORMER_CPU)
+    memory: Annotated[
+        MemoryQuantity,
+        Field(
+            "memory",
+            "Transformer Memory",
+            "Memory that it requests: 256Mi, 1Gi; empty for no request",
+            InputKind.QUANTITY,
+            default=DEFAULT_TRANSFORMER_MEMORY,
+            advanced=True,
+        ),
+    ] = Quantity(DEFAULT_TRANSFORMER_MEMORY)
     command: Annotated[
         Arguments,
         Field(

@@ -19,6 +19,7 @@ from servedeck.serving.status.pod_fields import (
     find_condition,
     restart_count_text,
 )
+from servedeck.serving.temperature import TEMPERATURE_GATE, heat_text
 
 _NODE_EVENT_LEAD = timedelta(minutes=1)
 """The node lifecycle controller writes the Event and then the Pod's condition."""
@@ -97,6 +98,24 @@ def _is_before_transition(event: Event, ready: Condition | None) -> bool:
     return time < add_delay(ready.last_transition_time, -_NODE_EVENT_LEAD)
 
 
+def _diagnose_temperature(condition: Condition | None) -> Diagnosis:
+    """The gate of the temperature policy is closed, or was never set."""
+    if condition is None:
+        message = (
+            "The controller of the temperature policy has not set the Pod's readiness gate "
+            f"{TEMPERATURE_GATE}; check that servedeck controller runs"
+        )
+        return Diagnosis(PodHealth.STARTING, "ReadinessGate", message)
+    heat = heat_text(condition.reason, condition.message)
+    message = f"The temperature policy has taken it out of traffic: {condition.message}"
+    return Diagnosis(
+        PodHealth.STARTING,
+        heat or "ReadinessGate",
+        reasons.shorten(message),
+        raw_message=condition.message,
+    )
+
+
 def _diagnose_readiness_gates(
     pod: Pod, events: Sequence[Event], ready: Condition | None
 ) -> Diagnosis:
@@ -106,6 +125,8 @@ def _diagnose_readiness_gates(
         if condition is not None and condition.status == "True":
             continue
         why = condition.message if condition is not None else "the condition is not set"
+        if gate.condition_type == TEMPERATURE_GATE:
+            return _diagnose_temperature(condition)
         message = f"Readiness gate {gate.condition_type} is not met{f': {why}' if why else ''}"
         return Diagnosis(
             PodHealth.STARTING, "ReadinessGate", reasons.shorten(message), raw_message=why

@@ -25,6 +25,7 @@ from servedeck.serving.status.timeline_texts import (
     restart_text,
     rollout_text,
     short_pod_name,
+    temperature_text,
 )
 
 REVISION_HISTORY_ANNOTATION = "deployment.kubernetes.io/revision-history"
@@ -189,6 +190,11 @@ def _pod_entries(pods: Iterable[PodTimes], serving: str) -> list[TimelineEntry]:
             text = node_lost_text(pod, serving)
             entries.append(
                 _entry(pod.ready_changed_at, TimelineKind.NODE, text, "node", pod.uid, "lost")
+            )
+        elif pod.heat and not pod.is_ready:
+            text = temperature_text(pod, serving)
+            entries.append(
+                _entry(pod.ready_changed_at, TimelineKind.CONDITION, text, "heat", pod.uid, "hot")
             )
         elif pod.is_ready:
             became_ready.append((pod.ready_changed_at, pod))

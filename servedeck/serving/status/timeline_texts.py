@@ -57,6 +57,8 @@ class PodTimes(Protocol):
     @property
     def disrupted_at(self) -> datetime | None: ...
     @property
+    def heat(self) -> str: ...
+    @property
     def containers(self) -> Sequence[ContainerTimes]: ...
 
 
@@ -96,6 +98,14 @@ def disruption_text(pod: PodTimes, serving: str) -> str:
     words = DISRUPTIONS.get(pod.disruption, f"was disrupted ({pod.disruption})")
     node = f" {pod.node}" if pod.node else ""
     return f"Pod {short_pod_name(pod.name, serving)} {words.replace('{node}', node)}"
+
+
+def temperature_text(pod: PodTimes, serving: str) -> str:
+    """That the temperature policy counts a Pod as too hot, or no more."""
+    name = f"Pod {short_pod_name(pod.name, serving)}"
+    if not pod.heat:
+        return f"{name} has cooled down"
+    return f"{name} is {pod.heat}, {'still in' if pod.is_ready else 'out of'} traffic"
 
 
 def node_lost_text(pod: PodTimes, serving: str) -> str:

@@ -65,6 +65,18 @@ def test_a_route_that_also_leads_elsewhere_stays() -> None:
     assert found.kept == ("HTTPRoute llama, which also leads to llama-canary",)
 
 
+@pytest.mark.parametrize(("weight", "share"), [(90, "90 %"), (1, "1 %"), (0, ""), (100, "")])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_share_of_a_route_that_stays_is_warned_of(weight: int, share: str, own: bool) -> None:
+    """Of either side of a traffic split; one that gets no requests can go."""
+    route = http_route("llama", "llama-canary", own=own)
+    first, second = route["spec"]["rules"][0]["backendRefs"]
+    first["weight"], second["weight"] = weight, 100 - weight
+    warnings = plan(service(), route).warnings
+    assert len(warnings) == bool(share)
+    assert all(f"sends it {share} of its requests, which fail then" in one for one in warnings)
+
+
 def test_a_route_to_its_missing_service_goes() -> None:
     assert targets(plan(http_route("llama"))) == ["HTTPRoute llama", "Deployment llama"]
 

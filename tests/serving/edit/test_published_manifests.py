@@ -9,6 +9,7 @@ import pytest
 from servedeck.changes.object_writes import plan_writes
 from servedeck.serving.edit.assignments import AssignmentError, assign, parse_assignment
 from servedeck.serving.edit.edited_fields import find_edited_fields
+from servedeck.serving.edit.entries import SWITCH_GROUPS
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.diff import find_differences, format_path
 from servedeck.serving.objects.import_objects import import_objects
@@ -54,7 +55,8 @@ def check_assignment(deployment: dict[str, Any], text: str, touched: tuple[str, 
     assert wanted is not None
     change = change_objects(current, wanted)
     found = {one.field for one in find_edited_fields(current, wanted)}
-    assert found <= {field_of(text), "accelerator_count"}, text
+    parts = SWITCH_GROUPS.get(field_of(text), ())
+    assert found <= {field_of(text), "accelerator_count", *parts}, text
     differences = [
         format_path(one.path)
         for live, changed in zip(change.live, change.changed, strict=False)

@@ -89,6 +89,8 @@ EDITS: list[tuple[str, Edit]] = [
     ("readiness_path", lambda spec: "/ready"),
     ("readiness_path", lambda spec: ""),
     ("liveness_path", lambda spec: "/live"),
+    ("startup_seconds", lambda spec: 645),
+    ("startup_seconds", lambda spec: 0),
     ("transformer", lambda spec: {"image": "transformer:2", "port": 8081}),
     ("transformer", lambda spec: None),
     ("transformer", change_transformer(image="transformer:2")),
@@ -112,6 +114,7 @@ TOUCHED = {
     "inference_port": ("command", "args", "ports", "Probe", "lifecycle", "PREDICTOR_URL"),
     "readiness_path": ("readinessProbe", "startupProbe"),
     "liveness_path": ("livenessProbe", "startupProbe"),
+    "startup_seconds": ("startupProbe",),
     "transformer": ("containers", "ports"),
     "settings": ("command", "args", "sizeLimit"),
 }

@@ -158,6 +158,7 @@ def test_a_command_override_of_ours_keeps_the_template() -> None:
         inference_port=8000,
         command=("sh", "-c", 'exec vllm serve "$@"', "--"),
         rollout="replace",
+        startup_seconds=1800,
     )
     assert import_objects.import_objects(manifests.build_manifests(spec)).spec == spec
 

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.objects.async_routes import add_async_rules
+from servedeck.serving.objects.async_routes import (
+    add_async_rules,
+    find_public_path,
+    keeps_path,
+)
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind, build_route
 from servedeck.serving.objects.traffic_split import (
     SplitTarget,
@@ -117,7 +121,7 @@ def test_a_rule_is_conditional_if_all_of_its_matches_are(key: str) -> None:
 
 def test_who_gets_copies_is_read() -> None:
     mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shadow"}}}
-    elsewhere = copy.deepcopy(mirror)
+    elsewhere: dict[str, Any] = copy.deepcopy(mirror)
     elsewhere["requestMirror"]["backendRef"]["namespace"] = "other"
     [rule] = read_rules(http_route({"name": "a", "filters": [mirror]}, filters=[mirror, elsewhere]))
     assert rule.mirrors == ("shadow",)
@@ -282,3 +286,12 @@ def test_rules_of_an_async_queue_outlast_a_split(kind: RouteKind) -> None:
     divided = set_weight(route, own, "llama", OTHER, 10)
     assert add_async_rules(divided, "llama") == divided
     assert add_async_rules(remove_backend(divided, own, "llama", "llama-2"), "llama") == route
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_path_of_a_queue_is_known_during_a_split(kind: RouteKind) -> None:
+    """Its gateway would be told another path, and restarted."""
+    divided = set_weight(make_route(kind), [0], "llama", OTHER, 10)
+    assert find_public_path([divided], "llama") == "/chat/llama"
+    assert find_public_path([divided], "llama-2") == "", "it is not that of the other one"
+    assert not keeps_path(divided, "llama")

@@ -8,7 +8,10 @@ import pytest
 
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.document import from_yaml, to_yaml
+from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.types import Quantity, Transformer
+from servedeck.serving.spec.validation import validate
 from tests.serving.objects.edits import (
     Json,
     container_of,
@@ -332,3 +335,54 @@ def test_a_port_that_the_document_omits_is_not_changed() -> None:
     assert edit(objects, transformer={"image": "t:1"}).changed_fields == ()
     spec = ServingSpec(name="a", template="custom", transformer={"image": "t"})  # type: ignore[arg-type]
     assert "port" not in to_yaml(spec)
+
+
+# -- what it requests -----------------------------------------------------------------------------
+
+AMOUNTS = {
+    **TRANSFORMER,
+    "resources": {"requests": {"cpu": "2", "x/y": "1"}, "limits": {"cpu": "3"}},
+}
+
+
+def test_a_new_transformer_requests_what_the_form_suggests() -> None:
+    change = edit(deployment(SERVER), transformer=NEW)
+    container = container_of(change, "transformer")
+    assert container["resources"] == {"requests": {"cpu": "100m", "memory": "256Mi"}}
+    none = edit(deployment(SERVER), transformer={**NEW, "cpu": "", "memory": ""})
+    assert "resources" not in container_of(none, "transformer")
+
+
+def test_a_changed_request_leaves_the_other_amounts() -> None:
+    objects = [deployment(SERVER, AMOUNTS)]
+    assert str(transformer(*objects).cpu) == "2"
+    assert transformer(*objects).memory is None
+    change = edit(*objects, transformer=transformer(*objects, memory=Quantity("1Gi")))
+    requests = {"cpu": "2", "x/y": "1", "memory": "1Gi"}
+    assert change.issues == ()
+    assert container_of(change, "transformer")["resources"] == {
+        "requests": requests,
+        "limits": {"cpu": "3"},
+    }
+
+
+def test_a_file_without_the_requests_leaves_them() -> None:
+    objects = deployment(SERVER, AMOUNTS)
+    assert edit(objects, transformer={"image": "t:1"}).changed_fields == ()
+    assert edit(objects, transformer={"image": "t:1", "cpu": ""}).changed_fields == ("transformer",)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "expected"),
+    [
+        ("cpu", "0", "The transformer's CPU must be more than 0; enter a value such as 1."),
+        ("memory", "1Mi", "Memory 1Mi is less than a container can start with; enter a value "),
+    ],
+)
+def test_a_request_that_no_container_starts_with_is_an_error(
+    part: str, value: str, expected: str
+) -> None:
+    wanted = Transformer.model_validate({"image": "t:1", part: value})
+    spec = ServingSpec(name="a", namespace="b", template="custom", image="i", transformer=wanted)
+    found = {one.field: one.message for one in errors(validate(spec))}
+    assert found[f"transformer.{part}"].startswith(expected)

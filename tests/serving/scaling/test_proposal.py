@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from servedeck.serving.scaling.proposal import (
@@ -25,6 +27,8 @@ def test_a_proposal_is_replayed_with_its_type() -> None:
     settings = BASE.settings()
     assert (settings.metric_type, settings.target) == (MetricType.VALUE, 1234.5625)
     assert (settings.scale_in_delay, settings.startup_seconds) == (60.0, 90.0)
+    assert not settings.missing_is_zero
+    assert replace(BASE, min_replicas=0).settings().missing_is_zero
     waiting = ScalingProposal(ScaledBy.WAITING_REQUESTS, 10.0).settings()
     assert waiting.metric_type is MetricType.AVERAGE_VALUE
 

@@ -110,6 +110,16 @@ def test_pods_are_added_no_faster_than_a_policy_allows() -> None:
     assert counts([95.0] * 10, settings) == [3, 3, 3, 3, 5, 5, 5, 5, 7, 7]
 
 
+def test_each_policy_counts_the_changes_of_its_own_period() -> None:
+    policies = (
+        ScalingPolicy(PolicyType.PODS, 2, 30.0),
+        ScalingPolicy(PolicyType.PODS, 3, 60.0),
+    )
+    settings = replace(WAITING, scale_up_policies=policies)
+    # The first adds 3 by the longer period; 30 s later the shorter one has nothing to count.
+    assert counts([95.0] * 5, settings) == [4, 4, 6, 6, 8]
+
+
 def test_the_highest_of_the_scale_in_delay_holds() -> None:
     settings = replace(AT_ONCE, scale_in_delay=60.0)
     values = [80.0, 20.0, 20.0, 20.0, 20.0, 20.0]
@@ -139,6 +149,11 @@ def test_without_load_all_replicas_go_after_the_delay_and_one_comes_back() -> No
     assert list(found.replicas) == [3, 3, 0, 0, 0, 1, 5]
     assert (found.lowest, found.scale_ups, found.scale_downs) == (0, 2, 1)
     assert min(counts(values, replace(settings, min_replicas=1), start=3)) == 1
+
+
+def test_zero_replicas_wait_for_the_delay_after_the_last_load() -> None:
+    settings = replace(WAITING, min_replicas=0, scale_in_delay=30.0)
+    assert counts([5.0] * 4 + [0.0] * 3, settings) == [1, 1, 1, 1, 1, 0, 0]
 
 
 def test_no_data_is_no_load_or_nothing_is_scaled() -> None:

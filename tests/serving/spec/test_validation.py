@@ -64,7 +64,15 @@ def test_good_servings_have_no_problems() -> None:
         ({"command": ["a\0"]}, "command", "NUL"),
         ({"command": [""]}, "command", "first word"),
         ({"command": ["x" * 140_000]}, "command", "128 KiB"),
-        ({"readiness_path": "health"}, "readiness_path", "start it with /"),
+        ({"readiness_path": "health"}, "readiness_path", "enter /health."),
+        ({"startup_seconds": 5}, "startup_seconds", "from 10 to 86400 seconds"),
+        ({"startup_seconds": 86405}, "startup_seconds", "from 10 to 86400 seconds"),
+        ({"startup_seconds": 61}, "startup_seconds", "a multiple of 5"),
+        (
+            {"startup_seconds": 60, "readiness_path": "", "liveness_path": ""},
+            "startup_seconds",
+            "or clear the Start-up Time",
+        ),
         ({"liveness_path": "/a b"}, "liveness_path", "spaces"),
         ({"settings": {"quantization": "a\0"}}, "settings.quantization", "NUL"),
         (

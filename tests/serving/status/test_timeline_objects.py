@@ -32,6 +32,7 @@ class Pod:
     ready_changed_at: datetime | None = None
     disruption: str = ""
     disrupted_at: datetime | None = None
+    heat: str = ""
     containers: tuple[Container, ...] = ()
 
 

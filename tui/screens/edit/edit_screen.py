@@ -22,6 +22,11 @@ from servedeck.changes.edit.save import SaveResult, UndoPoint
 from servedeck.changes.edit_draft import EditDraft
 from servedeck.changes.form_fields import applies, switch_of
 from servedeck.cluster.apply import ObjectRef
+from servedeck.detail.endpoint_try import (
+    EndpointTarget,
+    EndpointTryError,
+    find_endpoint_target,
+)
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.edit.changed_by import find_changed_by
 from servedeck.serving.edit.differences import FieldDifference
@@ -48,6 +53,7 @@ from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
 from tui.screens.edit import edit_lines
 from tui.screens.edit.edit_closing import EditClosing
+from tui.screens.edit.probe_fields import ProbeFields
 from tui.screens.edit.related_objects import find_related_changes
 from tui.screens.edit.serving_follower import ServingFollower, is_replaced
 from widgets.status_paragraphs import title_line
@@ -181,6 +187,22 @@ class EditScreen(FormScreen[EditResult | None]):
             on_read=lambda now: self.call_later(self.take_over, now),
             on_error=lambda text: self.show_message(text, "error"),
         )
+        self._probe_fields = ProbeFields(
+            get_text=lambda name: self.edit.draft.texts.get(name, ""),
+            set_text=self._enter_text,
+            find_error=lambda name: next(
+                (one.message for one in errors(self._issues) if one.field == name), ""
+            ),
+            find_target=self._find_endpoint_target,
+            try_endpoint=lambda target, path: self.app_context.detail_service.try_endpoint(
+                target, path
+            ),
+            last_starts=lambda: self.app_context.history.starts.durations(
+                self._view.uid if self._view is not None else ""
+            ),
+            start_worker=lambda work: self.start_worker(work, "probe"),
+            on_change=self._show_probe_field,
+        )
         draft = self.edit.draft
         draft.step = steps.EDIT_STEP
         self.inventory_watch = InventoryWatch(self._change_service.watch_inventory)
@@ -190,7 +212,7 @@ class EditScreen(FormScreen[EditResult | None]):
             draft_file,
             lambda problem: self.show_message(problem, "warning"),
         )
-        self._edited = EditedDraft(draft, self.autosave, self._on_validated, self.edit.validate)
+        self._edited = EditedDraft(draft, self.autosave, self._on_validated, self._validate)
         self._editor = FormEditor(
             self.form,
             self._edited,
@@ -266,6 +288,7 @@ class EditScreen(FormScreen[EditResult | None]):
         if self._inventory_ticker is not None:
             self._inventory_ticker.pause()
         self.workers.cancel_group(self, "read")
+        self.workers.cancel_group(self, "probe")
         self.autosave.close()
         self.call_later(self.inventory_watch.close)
         self.call_later(self._follower.close)
@@ -274,6 +297,10 @@ class EditScreen(FormScreen[EditResult | None]):
         await self._follower.close()
 
     # -- the wanted serving -------------------------------------------------------------------
+
+    def _validate(self) -> tuple[ServingSpec | None, Sequence[Issue]]:
+        spec, issues = self.edit.validate()
+        return spec, [*issues, *self._probe_fields.issues(spec)]
 
     def _on_validated(self, spec: ServingSpec | None, issues: Sequence[Issue]) -> None:
         self._wanted, self._issues = spec, issues
@@ -383,7 +410,29 @@ class EditScreen(FormScreen[EditResult | None]):
         if path == "replicas" and autoscaler:
             owner = f"set by the autoscaler ({autoscaler})"
             note = (*note, *((("  ", ""),) if note else ()), (owner, "warning"))
+        if probe_note := self._probe_fields.note(path):
+            note = (*note, *((("  ", ""),) if note else ()), *probe_note)
         return note
+
+    # -- probes -------------------------------------------------------------------------------
+
+    def _find_endpoint_target(self, name: str) -> EndpointTarget:
+        """Where the endpoint of a field is tried. Raises EndpointTryError."""
+        read = self._follower.read
+        view = self.app_context.source.fleet.view(self.key)
+        if view is None:
+            raise EndpointTryError("The serving was deleted; there is no Pod to try it on.")
+        return find_endpoint_target(name, view, read.objects, read.spec)
+
+    def _enter_text(self, name: str, text: str) -> None:
+        self._edited.undo_history.end_typing()  # it is undone alone
+        self.form.select_value(name, text)
+
+    def _show_probe_field(self, name: str) -> None:
+        """More is known about a field of a probe."""
+        self.form.touched.add(name)
+        self._editor.validate()
+        self.handle_draft_change(name)
 
     # -- what others change ---------------------------------------------------------------------
 
@@ -449,7 +498,19 @@ class EditScreen(FormScreen[EditResult | None]):
             return self._focused_path().endswith(".name")
         return True
 
+    def in_footer(self, action: Action) -> bool:
+        if action.name == "probe" and not self._probe_fields.handles(self._focused_path()):
+            return False
+        return super().in_footer(action)
+
+    def label_for(self, action: Action) -> str:
+        if action.name == "probe":
+            return self._probe_fields.label(self._focused_path())
+        return super().label_for(action)
+
     def disabled_reason(self, action: Action) -> str:
+        if action.name == "probe":
+            return self._probe_fields.disabled_reason(self._focused_path())
         if action.name == "reset" and not self.edit.is_changed(self._focused_path()):
             return edit_lines.unchanged_reason(self.edit, self._focused_path())
         if action.name == "save":
@@ -477,6 +538,9 @@ class EditScreen(FormScreen[EditResult | None]):
         self.form.rebuild(path, path.rpartition(".")[0])
         self._editor.validate()
         self.handle_draft_change()
+
+    def do_probe(self) -> None:
+        self._probe_fields.run(self._focused_path())
 
     def do_reveal(self) -> None:
         super().do_reveal()
@@ -512,7 +576,12 @@ class EditScreen(FormScreen[EditResult | None]):
             return
         from tui.screens.edit.edit_dialog import EditDialog
 
-        edit = Edit(self._follower.read, self._wanted, unwritten=self._unwritten)
+        edit = Edit(
+            self._follower.read,
+            self._wanted,
+            unwritten=self._unwritten,
+            warnings=tuple(self._probe_fields.issues(self._wanted)),
+        )
         self._dialog = dialog = EditDialog(self.key, edit, self._change_service, inventory)
 
         async def on_closed(result: SaveResult | EditPlan | None) -> None:

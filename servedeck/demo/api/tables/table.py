@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from servedeck.demo.api.tables import other_printers as others
+from servedeck.demo.api.tables import scaler_printers as scalers
 from servedeck.demo.api.tables import workload_printers as workloads
 from servedeck.demo.resources import (
+    BACKEND_TRAFFIC_POLICIES,
     CONFIGMAPS,
     CRONJOBS,
     CUSTOMRESOURCEDEFINITIONS,
@@ -194,8 +196,11 @@ _LAYOUTS: dict[Resource, TableLayout] = {
         "Name,Role,Age,+Users,+Groups,+ServiceAccounts", others.role_binding
     ),
     INGRESSCLASSES: _make_layout("Name,Controller,Parameters,Age"),
-    HORIZONTAL_POD_AUTOSCALERS: _make_layout("Name,Reference,Targets,MinPods,MaxPods,Replicas,Age"),
-    LEASES: _make_layout("Name,Holder,Age"),
+    HORIZONTAL_POD_AUTOSCALERS: _make_layout(
+        "Name,Reference,Targets,MinPods,MaxPods,#Replicas,Age", scalers.autoscaler
+    ),
+    BACKEND_TRAFFIC_POLICIES: _make_layout("Name,Age", workloads.name_and_age),
+    LEASES: _make_layout("Name,Holder,Age", scalers.lease),
     HTTP_ROUTES: _make_layout("Name,Hostnames,Age", others.httproute),
     GATEWAYS: _make_layout("Name,Class,Address,Programmed,Age", others.gateway),
     SCALED_OBJECTS: _make_layout(

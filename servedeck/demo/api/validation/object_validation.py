@@ -19,10 +19,17 @@ from servedeck.demo.api.validation.field_errors import (
     unsupported,
 )
 from servedeck.demo.api.validation.pod_validation import validate_pod_spec
+from servedeck.demo.api.validation.scaling_validation import (
+    validate_autoscaler,
+    validate_scaled_object,
+    validate_traffic_policy,
+)
 from servedeck.demo.label_selector import matches_selector
 from servedeck.demo.resources import (
+    BACKEND_TRAFFIC_POLICIES,
     CONFIGMAPS,
     DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
@@ -99,11 +106,12 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from _data_keys(obj)
     elif resource is PERSISTENTVOLUMECLAIMS:
         yield from _pvc(obj, old)
+    elif resource is HORIZONTAL_POD_AUTOSCALERS:
+        yield from validate_autoscaler(obj)
     elif resource is SCALED_OBJECTS:
-        spec = obj.get("spec") or {}
-        for field in ("scaleTargetRef", "triggers"):
-            if field not in spec:
-                yield required(f"spec.{field}")
+        yield from validate_scaled_object(obj)
+    elif resource is BACKEND_TRAFFIC_POLICIES:
+        yield from validate_traffic_policy(obj)
 
 
 _POD_UPDATES = (

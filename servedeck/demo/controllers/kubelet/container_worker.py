@@ -46,6 +46,7 @@ class ContainerWorker:
             container, set_ready=self._set_ready, kill=self._kill_unhealthy
         )
         self._receives_traffic = receives_traffic
+        self._gates_open = True
         self.instance: SimulatedInstance | None = None
         self._previous: SimulatedInstance | None = None
         self._env: dict[str, str] = {}
@@ -156,9 +157,7 @@ class ContainerWorker:
             started=started,
             server=config,
             plan=plan,
-            traffic_share=container.services.traffic.new_share(
-                pod.serving, pod.requests_per_second
-            ),
+            traffic_share=container.services.traffic.new_share(pod.serving, pod.load),
             device=pod.accelerator,
             device_memory=memory,
         )
@@ -200,11 +199,17 @@ class ContainerWorker:
         self._status.ready = ready
         self._update_traffic()
 
+    def set_gates_open(self, is_open: bool) -> None:
+        """Whether all readiness gates of the Pod are met."""
+        if is_open != self._gates_open:
+            self._gates_open = is_open
+            self._update_traffic()
+
     def _update_traffic(self) -> None:
         if not self._receives_traffic or self.instance is None:
             return
         traffic, serving = self._container.services.traffic, self._container.pod.serving
-        if self._status.ready and not self._stopping:
+        if self._status.ready and self._gates_open and not self._stopping:
             traffic.add_instance(
                 serving, self.instance.key, self.instance.traffic_share, self._clock.time()
             )

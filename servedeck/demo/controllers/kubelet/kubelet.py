@@ -11,7 +11,7 @@ from servedeck.demo.resources import CONFIGMAPS, PODS, SECRETS
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.workloads.failure_simulation import FailureCause
-from servedeck.demo.workloads.instance import SimulatedInstance
+from servedeck.demo.workloads.instance import HotSpell, SimulatedInstance
 from servedeck.demo.workloads.instance_history import InstanceHistory
 from servedeck.demo.workloads.traffic import Traffic
 
@@ -89,6 +89,12 @@ class Kubelet:
         if container is not None:
             container.hang()
 
+    def heat(self, uid: str) -> None:
+        """Makes the accelerators of the Pod's main container hot for a few minutes."""
+        container = self._main_container(uid)
+        if container is not None and container.instance is not None:
+            container.instance.hot_spells.append(HotSpell(self._clock.time()))
+
     def _main_container(self, uid: str) -> ContainerWorker | None:
         worker = self._workers.get(uid)
         return None if worker is None else worker.main_container
@@ -152,6 +158,7 @@ class Kubelet:
         if "deletionTimestamp" in pod["metadata"]:
             worker.stop()
         elif _gate_conditions(change.old) != _gate_conditions(pod):
+            worker.gates_changed()
             self._schedule_write(uid)
 
     def _config_changed(self, change: StoreChange) -> None:

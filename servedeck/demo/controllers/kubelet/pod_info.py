@@ -6,11 +6,13 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from servedeck.demo.clock import parse_timestamp
 from servedeck.demo.controllers.base import controller_of
 from servedeck.demo.resources import NODES
 from servedeck.demo.store.objects import Json
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads import failure_simulation
+from servedeck.demo.workloads.request_load import LoadSettings, LoadSwing
 from servedeck.serving.conventions import SERVING_LABEL
 
 _DEFAULT_HOST_ADDRESS = "10.20.0.1"
@@ -28,8 +30,8 @@ class PodInfo:
     annotations: Mapping[str, str]
     serving: str
     """"namespace/name" of what the Pod serves; Pods of one serving share its load."""
-    requests_per_second: float | None
-    """Mean load of the serving, from the Pod's annotation."""
+    load: LoadSettings
+    """Load of the serving, from the Pod's annotations."""
     accelerator: str
     """Product name of the node's accelerators, "" where it has none."""
     address: str
@@ -73,9 +75,7 @@ def pod_info(store: ObjectStore, pod: Json) -> PodInfo:
         spec=spec,
         annotations=annotations,
         serving=f"{meta['namespace']}/{serving}",
-        requests_per_second=_parse_float(
-            annotations.get(failure_simulation.REQUEST_RATE_ANNOTATION)
-        ),
+        load=_load_settings(annotations),
         accelerator=str(accelerator),
         address=str((pod.get("status") or {}).get("podIP") or _generated_address(meta["uid"])),
         host_address=_internal_address(node),
@@ -85,6 +85,25 @@ def pod_info(store: ObjectStore, pod: Json) -> PodInfo:
 def _generated_address(uid: str) -> str:
     rng = random.Random(f"{uid}/address")  # noqa: S311 - an address, not a secret
     return f"10.42.{rng.randint(1, 200)}.{rng.randint(2, 250)}"
+
+
+def _load_settings(annotations: Mapping[str, str]) -> LoadSettings:
+    replicas = _parse_float(annotations.get(failure_simulation.LOAD_REPLICAS_ANNOTATION))
+    return LoadSettings(
+        mean=_parse_float(annotations.get(failure_simulation.REQUEST_RATE_ANNOTATION)),
+        replicas=replicas or 1.0,
+        swing=_parse_swing(annotations.get(failure_simulation.LOAD_SWING_ANNOTATION, "")),
+    )
+
+
+def _parse_swing(text: str) -> LoadSwing | None:
+    """The swing of a period and, after a space, its start; None for an invalid text."""
+    period, _, start = text.partition(" ")
+    seconds = failure_simulation.parse_duration(period)
+    try:
+        return LoadSwing(seconds, parse_timestamp(start) if start else 0.0) if seconds else None
+    except ValueError:
+        return None
 
 
 def _parse_float(text: str | None) -> float | None:

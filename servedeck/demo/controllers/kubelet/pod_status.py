@@ -58,7 +58,7 @@ def pod_status(given: PodStatusInput, old: Json, now: str) -> Json:
         f"containers with incomplete status: [{' '.join(incomplete)}]",
     )
     unready_message = f"containers with unready status: [{' '.join(unready)}]"
-    gates = _readiness_gate_message(given.pod, old)
+    gates = readiness_gate_message(given.pod, old)
     if ready and gates:
         add("Ready", False, "ReadinessGatesNotReady", gates)
     else:
@@ -94,7 +94,7 @@ def _phase(given: PodStatusInput) -> str:
     return "Running" if all(c.has_run for c in given.main) else "Pending"
 
 
-def _readiness_gate_message(pod: PodInfo, old: Json) -> str:
+def readiness_gate_message(pod: PodInfo, old: Json) -> str:
     """Why a readiness gate keeps the Pod from being ready, "" where none does."""
     for gate in pod.spec.get("readinessGates") or ():
         name = gate.get("conditionType", "")

@@ -14,7 +14,11 @@ from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
 from servedeck.demo.controllers.kubelet.environment import missing_volumes
 from servedeck.demo.controllers.kubelet.node_services import NodeServices
 from servedeck.demo.controllers.kubelet.pod_info import pod_info
-from servedeck.demo.controllers.kubelet.pod_status import PodStatusInput, pod_status
+from servedeck.demo.controllers.kubelet.pod_status import (
+    PodStatusInput,
+    pod_status,
+    readiness_gate_message,
+)
 from servedeck.demo.event_messages import EventMessage
 from servedeck.demo.store.objects import Json
 
@@ -47,6 +51,7 @@ class PodWorker:
             self._container(spec, init=False, receives_traffic=index == 0)
             for index, spec in enumerate(self.info.spec.get("containers") or ())
         ]
+        self.gates_changed()
         self._next_step = SingleTimer(services.clock)
         self._mounted = False
         self._mount_delay = 0.0
@@ -126,6 +131,13 @@ class PodWorker:
         for container in ran:
             container.resume(saved[container.name])
         self._start_due_containers()
+
+    def gates_changed(self) -> None:
+        """The conditions of the Pod's readiness gates may be others, on which its traffic
+        depends."""
+        is_open = not readiness_gate_message(self.info, self.object.get("status") or {})
+        for container in self._main:
+            container.set_gates_open(is_open)
 
     def config_changed(self) -> None:
         """A ConfigMap or Secret of the namespace changed."""

@@ -79,7 +79,10 @@ def _read(objects: ServingObjects) -> str:
     if "consistentHash" not in found:
         # of Istio's settings, those beside the algorithm, such as the warm-up
         return OFF if policy.get("kind") == DESTINATION_RULE_KIND else CUSTOM
-    return HEADER if _read_header(objects) else CUSTOM
+    hashed = as_mapping(found, "consistentHash")
+    # Also without a name, as the field says what is missing then.
+    is_header = "httpHeaderName" in hashed or hashed.get("type") == "Header"
+    return HEADER if is_header or _read_header(objects) else CUSTOM
 
 
 def _read_header(objects: ServingObjects) -> str:

@@ -22,18 +22,22 @@ from servedeck.serving.spec.mapping.container_ports import (
 from servedeck.serving.spec.mapping.environment import build_env_var, read_env, write_env
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
+    as_mapping,
     as_str,
     as_str_tuple,
     child_list,
+    child_mapping,
     mappings,
     set_or_remove,
 )
 from servedeck.serving.spec.mapping.ports import known_port, server_target
+from servedeck.serving.spec.mapping.resources import as_quantity
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
-from servedeck.serving.spec.types import EnvVar, Transformer
+from servedeck.serving.spec.types import EnvVar, Quantity, Transformer
 
-_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+_AMOUNTS = ("cpu", "memory")
+"""Of the container's requests."""
 
 
 def _read(objects: ServingObjects) -> Transformer | None:
@@ -43,9 +47,26 @@ def _read(objects: ServingObjects) -> Transformer | None:
     return Transformer(
         image=as_str(container.get("image")),
         port=_port(container),
+        cpu=_read_amount(container, "cpu"),
+        memory=_read_amount(container, "memory"),
         command=as_str_tuple(container.get("command")),
         env=tuple(one for one in read_env(container) if one.name != PREDICTOR_URL_ENV),
     )
+
+
+def _read_amount(container: Mapping[str, Any], name: str) -> Quantity | None:
+    """The request; without one, the limit, which the API server requests."""
+    found = (as_mapping(container, "resources", one).get(name) for one in ("requests", "limits"))
+    return next((one for one in map(as_quantity, found) if one is not None), None)
+
+
+def _write_amounts(container: JsonObject, amounts: Mapping[str, Quantity | None]) -> None:
+    resources = child_mapping(container, "resources")
+    requests = child_mapping(resources, "requests")
+    for name, amount in amounts.items():
+        set_or_remove(requests, name, str(amount) if amount is not None else None)
+    set_or_remove(resources, "requests", requests)
+    set_or_remove(container, "resources", resources)
 
 
 def _port(container: Mapping[str, Any]) -> int | None:
@@ -93,6 +114,13 @@ def _change(objects: ServingObjects, present: Transformer, wanted: Transformer) 
     container = next(one for one in objects.containers if one.get("name") == TRANSFORMER_CONTAINER)
     if wanted.image != present.image:
         container["image"] = wanted.image
+    changed = {
+        name: getattr(wanted, name)
+        for name in _AMOUNTS
+        if getattr(wanted, name) != getattr(present, name)
+    }
+    if changed:
+        _write_amounts(container, changed)
     if wanted.command != present.command:
         set_or_remove(container, "command", list(wanted.command))
     if wanted.env != present.env:
@@ -124,7 +152,7 @@ def build_transformer(spec: SpecLike, transformer: Transformer) -> JsonObject:
     ]
     address = EnvVar(name=PREDICTOR_URL_ENV, value=predictor_url(spec))
     container["env"] = [build_env_var(one) for one in (address, *transformer.env)]
-    container["resources"] = {"requests": dict(_REQUESTS)}
+    _write_amounts(container, {name: getattr(transformer, name) for name in _AMOUNTS})
     container["readinessProbe"] = {
         "tcpSocket": {"port": TRANSFORMER_PORT_NAME},
         "periodSeconds": 5,

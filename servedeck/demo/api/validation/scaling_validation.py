@@ -1,0 +1,147 @@
+"""Validation of what scales workloads and spreads requests: HorizontalPodAutoscalers,
+ScaledObjects and BackendTrafficPolicies.
+
+Sources: kubernetes pkg/apis/autoscaling/validation/validation.go; keda
+apis/keda/v1alpha1/scaledobject_webhook.go and scaledobject_types.go; envoyproxy/gateway
+api/v1alpha1/loadbalancer_types.go and policy_helpers.go (the CRD's rules).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from servedeck.demo.api.status import StatusError
+from servedeck.demo.api.validation.field_errors import Causes, invalid, required, unsupported
+from servedeck.demo.resources import (
+    HORIZONTAL_POD_AUTOSCALERS,
+    SCALED_OBJECTS,
+    Resource,
+)
+from servedeck.demo.store.store import ObjectStore
+
+Json = dict[str, Any]
+
+_POSITIVE = "must be greater than 0"
+_BALANCING_TYPES = ("ConsistentHash", "LeastRequest", "Random", "RoundRobin")
+_HASH_FIELDS = {"Cookie": "cookie", "Header": "header", "Headers": "headers", "SourceIP": ""}
+_TARGET_KINDS = ("Gateway", "HTTPRoute", "GRPCRoute", "UDPRoute", "TCPRoute", "TLSRoute")
+_DEFAULT_TARGET = ("apps/v1", "Deployment")
+
+
+def validate_autoscaler(obj: Json) -> Causes:
+    spec = obj.get("spec") or {}
+    least, most = spec.get("minReplicas"), spec.get("maxReplicas")
+    if isinstance(least, int) and least < 1:
+        yield invalid("spec.minReplicas", least, "must be greater than or equal to 1")
+    if not isinstance(most, int) or most < 1:
+        yield invalid("spec.maxReplicas", most or 0, _POSITIVE)
+    elif isinstance(least, int) and most < least:
+        yield invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
+    reference = spec.get("scaleTargetRef") or {}
+    for field in ("kind", "name"):
+        if not reference.get(field):
+            yield required(f"spec.scaleTargetRef.{field}")
+
+
+def validate_scaled_object(obj: Json) -> Causes:
+    spec = obj.get("spec") or {}
+    for field in ("scaleTargetRef", "triggers"):
+        if field not in spec:
+            yield required(f"spec.{field}")
+    if "scaleTargetRef" in spec and not (spec["scaleTargetRef"] or {}).get("name"):
+        yield required("spec.scaleTargetRef.name")
+    for index, trigger in enumerate(spec.get("triggers") or ()):
+        for field in ("metadata", "type"):
+            if field not in trigger:
+                yield required(f"spec.triggers[{index}].{field}")
+
+
+def validate_traffic_policy(obj: Json) -> Causes:
+    spec = obj.get("spec") or {}
+    targets = [*(spec.get("targetRefs") or ()), *filter(None, [spec.get("targetRef")])]
+    if not targets and not spec.get("targetSelectors"):
+        yield invalid("spec", "object", "either targetRef or targetRefs must be used")
+    for target in targets:
+        if target.get("kind") not in _TARGET_KINDS:
+            kinds = "/".join(_TARGET_KINDS)
+            message = f"this policy can only have a targetRefs[*].kind of {kinds}"
+            yield invalid("spec", "object", message)
+    balancer = spec.get("loadBalancer")
+    if balancer is not None:
+        yield from _load_balancer(balancer)
+
+
+def _load_balancer(balancer: Json) -> Causes:
+    field, kind = "spec.loadBalancer", balancer.get("type")
+    if kind is None:
+        yield required(f"{field}.type")
+    elif kind not in _BALANCING_TYPES:
+        yield unsupported(f"{field}.type", kind, _BALANCING_TYPES)
+    hashing = balancer.get("consistentHash")
+    if kind == "ConsistentHash" and hashing is None:
+        message = "If LoadBalancer type is consistentHash, consistentHash field needs to be set."
+        yield invalid(field, "object", message)
+    if hashing is None:
+        return
+    field, by = f"{field}.consistentHash", hashing.get("type")
+    if by is None:
+        yield required(f"{field}.type")
+    elif by not in _HASH_FIELDS:
+        yield unsupported(f"{field}.type", by, tuple(_HASH_FIELDS))
+    elif (needed := _HASH_FIELDS[by]) and not hashing.get(needed):
+        message = f"If consistent hash type is {needed}, the {needed} field must be set."
+        yield invalid(field, "object", message)
+    header = hashing.get("header")
+    if header is not None and not header.get("name"):
+        yield required(f"{field}.header.name")
+
+
+def admit_scaled_object(
+    store: ObjectStore, resource: Resource, new: Json, old: Json | None, subresource: str
+) -> None:
+    """Admission hook of the store: KEDA's webhook. StatusError 403."""
+    if resource is not SCALED_OBJECTS or subresource or "deletionTimestamp" in new["metadata"]:
+        return
+    if old is not None and old.get("spec") == new.get("spec"):
+        return
+    if message := _refusal(store, new):
+        raise StatusError(
+            403,
+            "Forbidden",
+            f'admission webhook "vscaledobject.kb.io" denied the request: {message}',
+            details={},
+        )
+
+
+def _refusal(store: ObjectStore, scaled: Json) -> str:
+    spec, meta = scaled.get("spec") or {}, scaled["metadata"]
+    least, most = spec.get("minReplicaCount") or 0, spec.get("maxReplicaCount", 100)
+    if least > most:
+        return f"MinReplicaCount={least} must be less than MaxReplicaCount={most}"
+    idle = spec.get("idleReplicaCount")
+    if idle is not None and idle >= least:
+        return f"IdleReplicaCount={idle} must be less than MinReplicaCount={least}"
+    target = _target(spec)
+    workload = f"the workload '{target[2]}' of type '{target[0]}.{target[1]}'"
+    for other in store.list(SCALED_OBJECTS, meta["namespace"]):
+        if other["metadata"]["name"] != meta["name"] and _target(other["spec"]) == target:
+            name = other["metadata"]["name"]
+            return f"{workload} is already managed by the ScaledObject '{name}'"
+    for autoscaler in store.list(HORIZONTAL_POD_AUTOSCALERS, meta["namespace"]):
+        owned = any(
+            owner.get("kind") == SCALED_OBJECTS.kind and owner.get("name") == meta["name"]
+            for owner in autoscaler["metadata"].get("ownerReferences") or ()
+        )
+        if not owned and _target(autoscaler["spec"]) == target:
+            name = autoscaler["metadata"]["name"]
+            return f"{workload} is already managed by the hpa '{name}'"
+    return ""
+
+
+def _target(spec: Json) -> tuple[str, str, str]:
+    reference = spec.get("scaleTargetRef") or {}
+    return (
+        reference.get("apiVersion") or _DEFAULT_TARGET[0],
+        reference.get("kind") or _DEFAULT_TARGET[1],
+        reference.get("name", ""),
+    )

@@ -1,0 +1,1 @@
+"""The HorizontalPodAutoscaler controller of Kubernetes, and KEDA."""

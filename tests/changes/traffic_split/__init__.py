@@ -1,0 +1,1 @@
+"""The division of an endpoint's requests."""
