@@ -85,7 +85,8 @@ def _add_open_command(commands: Any) -> None:
         "--tab",
         metavar="TAB",
         default="",
-        help="overview, metrics, logs, async-queue, events, rollouts or yaml; default: overview",
+        help="overview, metrics, logs, async-queue, settings, events, rollouts or yaml; default: "
+        "overview",
     )
     open_.add_argument("--pod", metavar="POD", help="show the log of this Pod")
     open_.add_argument("--container", metavar="NAME", help="of this container of the Pod")

@@ -38,6 +38,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "what_if": "What if: other settings of auto scaling",
     "log": "Logs",
     "queue": "Async Queue",
+    "settings": "Settings",
     "events": "Events",
     "event": "One Event",
     "rollouts": "Rollouts",

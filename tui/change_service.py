@@ -169,14 +169,19 @@ class ClusterChangeService:
         known = route_kinds(groups)
         return build_platform_settings(self._settings(), lambda kind: kind in known, groups)
 
-    async def _discover_platform(self) -> PlatformSettings:
+    async def discover_api_groups(self) -> frozenset[str]:
         from servedeck.changes.platform_settings import discover_api_groups
 
         connection = self._require_connection()
-        if self._api_groups is None:
-            found = await discover_api_groups(connection)
-            if connection is self._cached_connection:
-                self._api_groups = found
+        if self._api_groups is not None:
+            return self._api_groups
+        found = await discover_api_groups(connection)
+        if connection is self._cached_connection:
+            self._api_groups = found
+        return found
+
+    async def _discover_platform(self) -> PlatformSettings:
+        await self.discover_api_groups()
         return self.platform
 
     # -- a new serving --------------------------------------------------------------------------

@@ -13,9 +13,11 @@ from servedeck.serving.text import MASK, one_line
 from widgets.card_view import CardLine
 from widgets.styled_line import Line, Span, fit_text, line_width, plain_text, sanitized, wrap
 
-MAX_LABEL_WIDTH = 24
+MAX_LABEL_WIDTH = 26
 MAX_VALUE_LINES = 3
 """Lines of one value; a longer one is cut."""
+MAX_SENTENCE_LINES = 6
+"""Of one that is a sentence with what to do."""
 
 ItemKey = tuple[str, str]
 """Key of the card, and of the row."""
@@ -44,14 +46,18 @@ def card_lines(
     for row in card.rows:
         key = (card.key, row.key)
         value = value_line(row, now, key in revealed, secret_values.get(key))
-        is_sentence = row.key in _SENTENCE_ROWS
+        most = max_value_lines
+        if row.is_sentence:
+            most = MAX_SENTENCE_LINES
+        elif row.key in _SENTENCE_ROWS:
+            most = MAX_VALUE_LINES
         lines += labeled_lines(
             row.label,
             value,
             key,
             label_width,
             width,
-            MAX_VALUE_LINES if is_sentence else max_value_lines,
+            most,
         )
     return [*lines, CardLine()]
 

@@ -6,15 +6,19 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from servedeck.changes.form_fields import COMMON_FIELDS, OPTIONAL_FIELDS
+from servedeck.changes.form_fields import (
+    COMMON_FIELDS,
+    OPTIONAL_FIELDS,
+    SWITCHED_FIELDS,
+    applies,
+    switch_of,
+)
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.env_file import contains_secret, looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.rollouts import default_rollout
-from servedeck.serving.spec.scaling import SCALING_FIELDS
 from servedeck.serving.spec.spec import FIELDS, ServingSpec, parse_spec
-from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
 from servedeck.serving.spec.types import EnvVar
 
@@ -34,7 +38,6 @@ VALUE_UNCHANGED = "as it was read"
 EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
 _TEMPLATE_DEFAULTS = ("image", "accelerator")
 """Common fields for which a template has a default."""
-_FIELDS_WHILE_ON = (*SCALING_FIELDS, *TEMPERATURE_FIELDS)
 TRANSFORMER_TEXTS = tuple(one.name for one in FIELDS["transformer"].inputs)
 """Parts of the transformer that are single texts."""
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
@@ -102,7 +105,9 @@ class Draft:
         settings are in it."""
         texts = self.texts
         settings = {field.name: texts[f"settings.{field.name}"] for field in self.template.fields}
-        document: dict[str, Any] = {path: text for path, text in texts.items() if "." not in path}
+        document: dict[str, Any] = {
+            path: text for path, text in texts.items() if "." not in path and applies(path, texts)
+        }
         document["settings"] = settings
         document["rollout"] = self.rollout
         document["volumes"] = [
@@ -173,6 +178,9 @@ class Draft:
             absent = ServingSpec.model_fields[field.name].get_default()
             if value != absent or field.name not in OPTIONAL_FIELDS:
                 draft.texts[field.name] = format_value(value)
+        for name in SWITCHED_FIELDS:
+            if switch_of(name) in draft.texts:  # what it has when another choice is made
+                draft.texts.setdefault(name, format_value(FIELDS[name].default))
         for name, value in spec.settings.items():
             draft.texts[f"settings.{name}"] = format_value(value)
         draft.rows["volumes"] = [
@@ -198,7 +206,7 @@ class Draft:
         draft = cls.from_spec(spec)
         for name in OPTIONAL_FIELDS:
             # Of a setting that is off, what it has when it is turned on.
-            default = FIELDS[name].default if name in _FIELDS_WHILE_ON else ""
+            default = FIELDS[name].default if name in SWITCHED_FIELDS else ""
             draft.texts.setdefault(name, format_value(default))
         draft.texts["readiness_path"] = spec.effective_readiness_path
         draft.texts["liveness_path"] = spec.effective_liveness_path

@@ -25,6 +25,7 @@ from servedeck.changes.draft_merge import (
     row_key,
     typed_rows,
 )
+from servedeck.changes.form_fields import applies
 from servedeck.changes.plan import new_issues
 from servedeck.changes.saved_edit import changed_texts, mark_omitted_values, with_secrets
 from servedeck.serving.edit.assignments import Assignment, assign
@@ -72,7 +73,9 @@ class EditDraft:
         found += [
             path for path in LIST_FIELDS if typed_rows(before, path) != typed_rows(after, path)
         ]
-        return tuple(path for path in found if self._can_change(path))
+        return tuple(
+            path for path in found if self._can_change(path) and applies(path, after.texts)
+        )
 
     def _can_change(self, path: str) -> bool:
         """Whether the serving has the field; a draft may have settings of another template."""

@@ -5,8 +5,9 @@ They derive from the table of common fields (`servedeck.serving.spec.spec.FIELDS
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Mapping
 
+from servedeck.serving.spec import load_balancing, scaling, temperature_policy
 from servedeck.serving.spec.fields import Field
 from servedeck.serving.spec.spec import FIELDS, Section
 
@@ -31,10 +32,39 @@ OPTIONAL_FIELDS = frozenset(name for name, one in FIELDS.items() if one.only_if_
 """Fields that the form of a new serving shows only if they have a value."""
 
 
-def visible_fields(section: Section, texts: Container[str]) -> tuple[Field, ...]:
-    """Inputs of a section for a draft with these texts."""
+SWITCHED_FIELDS = (
+    *scaling.SCALING_FIELDS,
+    *load_balancing.LOAD_BALANCING_FIELDS,
+    *temperature_policy.TEMPERATURE_FIELDS,
+)
+"""Switches, each before the fields that apply while it is on."""
+
+
+def visible_fields(section: Section, texts: Mapping[str, str]) -> tuple[Field, ...]:
+    """Inputs of a section for a draft with these texts: without those that have no meaning now."""
     return tuple(
         one
         for one in FIELDS_BY_SECTION[section]
-        if one.name not in OPTIONAL_FIELDS or one.name in texts
+        if (one.name not in OPTIONAL_FIELDS or one.name in texts) and applies(one.name, texts)
     )
+
+
+def applies(name: str, texts: Mapping[str, str]) -> bool:
+    """Whether a field has a meaning with these texts of a draft: the limits of an autoscaler have
+    none while auto scaling is off. The text of one that has none is kept, but not read."""
+    if name in scaling.SCALING_FIELDS[1:]:
+        return scaling.applies(name, texts.get("auto_scaling") or scaling.OFF)
+    if name == "load_balancing_header":
+        return texts.get("load_balancing") == load_balancing.HEADER
+    if name in temperature_policy.DEFAULTS:
+        return texts.get("temperature_policy") == temperature_policy.ON
+    return True
+
+
+def switch_of(name: str) -> str:
+    """The field that decides whether a field applies; the field itself if that is none."""
+    if name in scaling.SCALING_FIELDS:
+        return "auto_scaling"
+    if name in load_balancing.LOAD_BALANCING_FIELDS:
+        return "load_balancing"
+    return "temperature_policy" if name in temperature_policy.TEMPERATURE_FIELDS else name

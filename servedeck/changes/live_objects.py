@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.owners import find_controller, scales_deployment
 from servedeck.serving.objects.traffic_policies import is_policy_of
 from servedeck.serving.spec.mapping.engines import Engines
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, mappings
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 
 _ROUTE_RESOURCES = (
     resources.HTTP_ROUTE,
@@ -89,32 +89,11 @@ async def fetch_live_objects(
     if deployment is None:
         return LiveObjects()
     listings = dict(zip((one.kind for one in _LISTED), found, strict=True))
-    services = [one for one in listings["Service"].objects if _selects_pods(one, deployment)]
-    others = _others(listings["Service"], name, services)
-    # Routes to a Service that is to be created again are the serving's.
-    service_names = {_name(one) for one in services} | ({name} if not others else set())
-    routes: list[JsonObject] = []
-    for resource in _ROUTE_RESOURCES:
-        listing = listings[resource.kind]
-        own = [one for one in listing.objects if _routes_to(one, namespace, service_names)]
-        routes += own
-        others += _others(listing, name, own)
-    settings = [
-        *(
-            one
-            for resource in _SCALER_RESOURCES
-            for one in listings[resource.kind].objects
-            # KEDA makes a HorizontalPodAutoscaler of a ScaledObject.
-            if scales_deployment(one, deployment)
-            and find_controller(one) is None
-            and not _is_being_deleted(one)
-        ),
-        *(
-            one
-            for resource in _POLICY_RESOURCES
-            for one in listings[resource.kind].objects
-            if is_policy_of(one, namespace, service_names, routes) and not _is_being_deleted(one)
-        ),
+    own = own_objects(deployment, {kind: one.objects for kind, one in listings.items()})
+    others = [
+        one
+        for resource in (resources.SERVICE, *_ROUTE_RESOURCES)
+        for one in _others(listings[resource.kind].objects, name, own)
     ]
     groups_by_kind = {one.kind: one.group for one in _LISTED}
     unlisted = {
@@ -124,7 +103,7 @@ async def fetch_live_objects(
         if not listing.complete and (groups_by_kind[kind] in groups or not groups_by_kind[kind])
     }
     return LiveObjects(
-        [deployment, *services, *routes, *settings],
+        [deployment, *own],
         RelatedObjects(frozenset(unlisted), tuple(others)),
         Engines(groups, has_async_gateway=gateway),
     )
@@ -135,9 +114,46 @@ def _is_being_deleted(obj: JsonObject) -> bool:
     return bool(as_mapping(obj, "metadata").get("deletionTimestamp"))
 
 
-def _others(listing: _Listing, name: str, own: Collection[JsonObject]) -> list[JsonObject]:
+def own_objects(
+    deployment: JsonObject, listed: Mapping[str, Sequence[JsonObject]]
+) -> list[JsonObject]:
+    """Services, routes, autoscalers and policies of a Deployment, in this order, among the objects
+    of its namespace by kind."""
+    metadata = as_mapping(deployment, "metadata")
+    namespace, name = as_str(metadata.get("namespace")), as_str(metadata.get("name"))
+    services = [one for one in listed.get("Service", ()) if _selects_pods(one, deployment)]
+    others = _others(listed.get("Service", ()), name, services)
+    # Routes to a Service that is to be created again are the serving's.
+    service_names = {_name(one) for one in services} | ({name} if not others else set())
+    routes = [
+        one
+        for resource in _ROUTE_RESOURCES
+        for one in listed.get(resource.kind, ())
+        if _routes_to(one, namespace, service_names)
+    ]
+    scalers = [
+        one
+        for resource in _SCALER_RESOURCES
+        for one in listed.get(resource.kind, ())
+        # KEDA makes a HorizontalPodAutoscaler of a ScaledObject.
+        if scales_deployment(one, deployment)
+        and find_controller(one) is None
+        and not _is_being_deleted(one)
+    ]
+    policies = [
+        one
+        for resource in _POLICY_RESOURCES
+        for one in listed.get(resource.kind, ())
+        if is_policy_of(one, namespace, service_names, routes) and not _is_being_deleted(one)
+    ]
+    return [*services, *routes, *scalers, *policies]
+
+
+def _others(
+    listed: Sequence[JsonObject], name: str, own: Collection[JsonObject]
+) -> list[JsonObject]:
     """The objects of the serving's name that are not its own."""
-    return [one for one in listing.objects if _name(one) == name and one not in own]
+    return [one for one in listed if _name(one) == name and one not in own]
 
 
 async def _find_gateway(connection: Connection, namespace: str, name: str) -> bool:

@@ -34,6 +34,8 @@ class CardRow:
     """The value is in this Secret, and is read only on request."""
     looks_secret: bool = False
     """The value is masked until it is asked for."""
+    is_sentence: bool = False
+    """The value is wrapped instead of cut."""
 
 
 @dataclass(frozen=True, slots=True)

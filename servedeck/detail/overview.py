@@ -139,7 +139,7 @@ def _cards_from_deployment(
     yield Card(
         "transformer",
         CARD_TITLES["transformer"],
-        tuple(_transformer_rows(spec, objects.transformer)),
+        tuple(transformer_rows(spec, objects.transformer)),
         "No transformer.",
     )
 
@@ -405,7 +405,8 @@ def describe_volume(volume: Mapping[str, Any]) -> str:
     return next((key for key in volume if key != "name"), "")
 
 
-def _transformer_rows(spec: ServingSpec, container: Mapping[str, Any]) -> Iterator[CardRow]:
+def transformer_rows(spec: ServingSpec, container: Mapping[str, Any]) -> Iterator[CardRow]:
+    """Its image, port, command and variables; none without one."""
     transformer = spec.transformer
     if transformer is None:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -134,6 +134,12 @@ class ScalerWatch:
         events = newest_first(one for watch in watches for one in watch.records)
         found = (read_rescale(one.reason, one.message) for one in events)
         return next((one for one in found if one is not None), None)
+
+    @property
+    def watches(self) -> Mapping[Resource, ObjectWatch]:
+        """The watches of both kinds, of the whole namespace; none while there is no connection."""
+        both = {SCALED_OBJECT: self._scaled_objects, HORIZONTAL_POD_AUTOSCALER: self._hpas}
+        return {resource: one for resource, one in both.items() if one is not None}
 
     @property
     def _own_scaled_objects(self) -> list[LiveObject]:

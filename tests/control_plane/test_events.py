@@ -29,7 +29,7 @@ async def test_events_of_a_serving_and_its_objects_stay_after_they_are_deleted(
     (pod,) = control_plane.list_pods(namespace, "chat")
     async with running_app(kubeconfig, namespace, (160, 40)) as driver:
         await driver.wait_for_row("chat", "Ready")
-        await driver.pilot.press("enter", "5")
+        await driver.pilot.press("enter", "6")
         await driver.wait_for_screen(
             lambda text: (
                 "following" in text
@@ -82,7 +82,7 @@ async def test_a_foreign_deployment_with_a_pvc_and_match_expressions(
     control_plane.create(f"/apis/apps/v1/namespaces/{namespace}/deployments", body)
     async with running_app(kubeconfig, namespace, (160, 40)) as driver:
         await driver.wait_for_row("foreign", "Pending")
-        await driver.pilot.press("enter", "5")
+        await driver.pilot.press("enter", "6")
         await driver.wait_for_screen(
             lambda text: "SuccessfulCreate" in text and "FailedScheduling" in text,
             "Events of the ReplicaSet and the Pod",

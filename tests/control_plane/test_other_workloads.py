@@ -380,5 +380,5 @@ async def test_the_page_of_a_stateful_set(
         )
         await driver.pilot.press("3")
         await driver.wait_for_screen(lambda text: "Uvicorn running" in text, "its log")
-        await driver.pilot.press("7")
+        await driver.pilot.press("8")
         await driver.wait_for_screen(lambda text: "kind: StatefulSet" in text, "its YAML")

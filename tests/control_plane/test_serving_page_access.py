@@ -80,7 +80,7 @@ async def test_a_secret_is_read_when_it_is_shown_and_forgotten_when_the_tab_is_l
         pane = await open_page(driver, "chat", "Ready")
         masked = f"{MASK}  Secret hf, key token"
         await wait_for_value(driver, pane.cards, ENVIRONMENT, "HF_TOKEN", masked)
-        await driver.pilot.press("7")
+        await driver.pilot.press("8")
         await driver.wait_for_screen(lambda text: "kind: Deployment" in text, "the tab YAML")
         await driver.pilot.press("1")
         await select_value(driver, "HF_TOKEN")

@@ -116,6 +116,7 @@ class FakeChangeService:
         self.inventory = FakeInventory()
         self.is_connected = True
         self.platform = PLATFORM
+        self.api_groups: frozenset[str] = frozenset()
         self.namespace = "team-a"
         self.create_disabled_reason = ""
         self.connection_error = ""
@@ -158,6 +159,11 @@ class FakeChangeService:
         self.command_gate: asyncio.Event | None = None
         """A command ends when it is set."""
         self.commands: list[tuple[CommandTarget, list[str]]] = []
+
+    async def discover_api_groups(self) -> frozenset[str]:
+        if self.connection_error:
+            raise ClusterError(self.connection_error)
+        return self.api_groups
 
     @property
     def draft_store(self) -> DraftStore | None:

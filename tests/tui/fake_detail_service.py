@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.cluster.lease import LEASE
 from servedeck.cluster.resources import RESOURCES_BY_KIND
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget, EndpointTryError
@@ -14,6 +15,7 @@ from servedeck.detail.object_watch import LiveObject, ObjectQuery
 from servedeck.serving.label_selector import LabelSelectorError, parse_label_selector
 from servedeck.serving.objects.records import Event, WholeObject
 
+_RESOURCES = {**RESOURCES_BY_KIND, LEASE.kind: LEASE}
 _decode_object = RecordDecoder(WholeObject).decode
 _decode_event = RecordDecoder(Event).decode
 
@@ -112,7 +114,7 @@ class FakeDetailService:
         """Add objects, or replace those with the same uid."""
         for value in objects:
             record = _decode_object(json.dumps(value).encode()).record
-            one = LiveObject(RESOURCES_BY_KIND[value["kind"]], record)
+            one = LiveObject(_RESOURCES[value["kind"]], record)
             self.live_objects = [
                 known for known in self.live_objects if known.metadata.uid != one.metadata.uid
             ]

@@ -141,7 +141,7 @@ async def test_the_page_says_it_and_has_the_key(driver: EditDriver) -> None:
         "Recovery U lets an old Pod stop first",
         "U unblock rollout",
     )
-    await driver.press("6")
+    await driver.press("7")
     await driver.wait_for_text(f"With rollout='{WAY_OUT}' an old Pod stops first.")
     await open_dialog(driver, "U")
     assert "Unblock the rollout of" in driver.text

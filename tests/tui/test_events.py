@@ -57,7 +57,7 @@ async def open_events(
     async with app.run_test(size=size) as pilot:
         await wait_for_text(pilot, NAME)
         await open_page(pilot, app, "j")
-        await pilot.press("5")
+        await pilot.press("6")
         await wait_for(pilot, lambda: isinstance(app.screen.active_pane, EventsPane), "the pane")
         await pilot.pause()
         yield app, pilot
@@ -112,7 +112,7 @@ async def test_what_the_api_server_dropped_stays_also_when_the_page_is_opened_ag
         assert not service.open_watches
         await pilot.press("enter")
         await wait_for(pilot, lambda: app.screen is not app.servings, "the page")
-        await pilot.press("5")
+        await pilot.press("6")
         await wait_for_text(pilot, "4 Events", "BackOff")
 
 
@@ -336,7 +336,7 @@ async def test_hidden_it_watches_nothing():
         source_views.notify_changed([LLAMA])
         await pilot.pause()
         assert len(pane.table.rows) == 4
-        await pilot.press("5")
+        await pilot.press("6")
         await wait_for_text(pilot, "5 Events")
 
 

@@ -85,9 +85,9 @@ async def test_the_page_of_another_kind(workload: dict[str, Any], text: str):
             pilot, f"{kind} team-a/{name}  ✓ Ready", f"{kind}  shown read-only", text
         )
         assert "other:v1" not in screen
-        await pilot.press("6")
-        await wait_for_text(pilot, f"The revisions of a {kind} are not shown")
         await pilot.press("7")
+        await wait_for_text(pilot, f"The revisions of a {kind} are not shown")
+        await pilot.press("8")
         await wait_for_text(pilot, f"{kind}/{name}", f"kind: {kind}")
         await pilot.press("3")
         await wait_for_text(pilot, "2 Pods  inference-server", "following")
@@ -97,7 +97,7 @@ async def test_the_objects_begin_with_the_workload():
     app = make_app(source(STATEFUL), detail_service=FakeDetailService(stateful_set()))
     async with app.run_test(size=SIZE) as pilot:
         await open_page(pilot, app)
-        await pilot.press("7")
+        await pilot.press("8")
         await wait_for_text(pilot, "kind: StatefulSet")
         await pilot.press("o")
         await wait_for(pilot, lambda: isinstance(app.screen, ObjectPicker), "the picker")

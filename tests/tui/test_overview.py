@@ -163,6 +163,7 @@ async def test_a_passing_second_builds_only_what_shows_an_age(monkeypatch):
         await open_page(pilot, app, "j")
         await select(pilot, app, API_TOKEN)
         monkeypatch.setattr("tui.panes.overview.card_lines", count_card_lines)
+        monkeypatch.setattr("tui.panes.cards_pane.card_lines", count_card_lines)
         pane(app).update_ages()
         assert "status" in built
         assert "env" not in built
@@ -184,7 +185,7 @@ async def test_of_many_pods_a_change_costs_only_where_it_is_shown(monkeypatch):
         updates.append("cards")
         update_cards(self, view)
 
-    update_cards = OverviewPane._update_cards
+    update_cards = OverviewPane._show_cards
     monkeypatch.setattr(overview, "timeline_entries", count_timeline)
     monkeypatch.setattr(overview, "TIMELINE_SECONDS", 600.0)
     monkeypatch.setattr(OverviewPane, "update_ages", lambda _self: None)
@@ -196,7 +197,7 @@ async def test_of_many_pods_a_change_costs_only_where_it_is_shown(monkeypatch):
         await open_page(pilot, app)
         await wait_for_text(pilot, "2 more Pods", "80Gi")
         await wait_for(pilot, lambda: not pane(app).is_loading, "the settings")
-        monkeypatch.setattr(OverviewPane, "_update_cards", count_update)
+        monkeypatch.setattr(OverviewPane, "_show_cards", count_update)
         updates.clear()
 
         pods[-1] = replace(pods[-1], restarts=31)

@@ -107,7 +107,7 @@ async def test_events_while_the_pane_of_a_tab_is_mounted(monkeypatch):
         await open_page(pilot, app, "j")
         page = app.screen
         monkeypatch.setattr(TabPane, "mount", mount_later)
-        post_keys(pilot, "5")
+        post_keys(pilot, "6")
         while not isinstance(page.active_pane, EventsPane):
             await asyncio.sleep(0)
         try:
@@ -359,7 +359,7 @@ async def test_the_next_serving_is_shown_on_the_same_screen_without_what_was_cho
         page = app.screen
         await pilot.press("p")
         await wait_for(pilot, lambda: page.active_pane.table.display, "the Pods at full size")
-        await pilot.press("5")
+        await pilot.press("6")
         await wait_for_text(pilot, "No Events in the last hour.")
         await pilot.press("slash", *"oom", "enter", "9")
         await wait_for_text(pilot, "oom", f"9: there are {len(PANES)} tabs.")
@@ -373,7 +373,7 @@ async def test_the_next_serving_is_shown_on_the_same_screen_without_what_was_cho
         assert "llama-70b-chat" not in lines
         assert "there are" not in lines
         assert not page.active_pane.table.display
-        await pilot.press("5")
+        await pilot.press("6")
         await wait_for_text(pilot, "No Events in the last hour.")
         assert "oom" not in screen_text(app)
         assert page.active_pane is not before
@@ -411,7 +411,7 @@ async def test_the_first_paint_of_the_next_serving_waits_for_its_data_a_moment(
         await wait_until(lambda: page in paints, "the paint")
 
 
-@pytest.mark.parametrize("tab", ["2", "3", "4", "5", "6"])
+@pytest.mark.parametrize("tab", ["2", "3", "4", "5", "6", "7"])
 async def test_a_page_that_was_closed_on_another_tab_starts_with_the_first(tab: str):
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -445,7 +445,7 @@ async def test_a_closed_page_does_nothing(monkeypatch):
         await wait_for(pilot, lambda: not service.open_watches, "the watches to close")
         assert not page._ticker._active.is_set()
         monkeypatch.setattr(page, "update_header", lambda: pytest.fail("it was updated"))
-        monkeypatch.setattr(page._panes[0], "_update", lambda: pytest.fail("it was updated"))
+        monkeypatch.setattr(page._panes[0], "update_cards", lambda: pytest.fail("it was updated"))
         source.notify_changed([LLAMA])
         await pilot.pause()
 
@@ -486,7 +486,7 @@ async def test_esc_and_enter_in_the_same_packet():
         await open_page(pilot, app, "j")
         page = app.screen
         for _ in range(3):
-            post_keys(pilot, "escape", "k", "enter", "5", "escape", "j", "enter")
+            post_keys(pilot, "escape", "k", "enter", "6", "escape", "j", "enter")
         await wait_for(
             pilot,
             lambda: app.screen is page and page.key == LLAMA and page._mounted_pane is not None,

@@ -182,7 +182,7 @@ def test_the_objects_of_a_serving(snap_compare: Compare) -> None:
 @pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=size_id)
 def test_the_events(snap_compare: Compare, size: tuple[int, int]) -> None:
     app = make_app(detail_service=events.make_service())
-    run = press_keys("j", "enter", "5", then=("following", "BackOff"))
+    run = press_keys("j", "enter", "6", then=("following", "BackOff"))
     assert snap_compare(app, terminal_size=size, run_before=run)
 
 
@@ -194,13 +194,13 @@ def test_filtered_events_in_few_colors(
         monkeypatch.setenv("NO_COLOR", "1")
     options = {"theme": theme} if theme == ANSI.name else {}
     app = make_app(detail_service=events.make_service(), **options)
-    run = press_keys("j", "enter", "5", "W", "k", "slash", *"pvc", then=("1 of 4 Events",))
+    run = press_keys("j", "enter", "6", "W", "k", "slash", *"pvc", then=("1 of 4 Events",))
     assert snap_compare(app, terminal_size=SMALL, run_before=run)
 
 
 def test_one_event(snap_compare: Compare) -> None:
     app = make_app(detail_service=events.make_service())
-    run = press_keys("j", "enter", "5", "enter", then=("Event BackOff",))
+    run = press_keys("j", "enter", "6", "enter", then=("Event BackOff",))
     assert snap_compare(app, terminal_size=SMALL, run_before=run)
 
 

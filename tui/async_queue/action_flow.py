@@ -11,7 +11,6 @@ from servedeck.async_queue.errors import UnreachableError
 from servedeck.async_queue.queue_api import QueueApi, TaskQuery
 from servedeck.async_queue.request_text import RequestText, example_request
 from servedeck.async_queue.tasks import QueueStatus, Task, TaskAction, TaskState
-from servedeck.changes.operations.operation import Outcome
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.text import format_count, one_line, sanitize
@@ -22,7 +21,9 @@ from tui.async_queue.action_text import (
     query_paragraphs,
     task_paragraphs,
 )
+from tui.async_queue.change_reason import change_disabled_reason, production_text
 from tui.async_queue.proposed_request import propose_request
+from tui.async_queue.turn_on_flow import open_turn_on
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 from tui.screens.operation_input import TypedName
 from tui.screens.task_action import TaskActionDialog
@@ -30,7 +31,6 @@ from tui.sent_requests import SentRequest, Work
 from widgets.text_view import Paragraph
 
 if TYPE_CHECKING:
-    from servedeck.changes.async_queue.plan import AsyncQueueResult
     from tui.screens.base import ActionScreen
 
 _AT_ONCE = (TaskAction.RETRY, TaskAction.FRONT)
@@ -66,12 +66,7 @@ class TaskActionFlow:
     def disabled_reason(self) -> str:
         """Why nothing can be changed, in a sentence; "" if it can, as far as known without a
         request."""
-        app = self._screen.app_context
-        if app.readonly:
-            return "servedeck runs with --readonly; restart it without that option to make changes."
-        if app.async_queue_service is None:
-            return "Not connected to the API server."
-        return ""
+        return change_disabled_reason(self._screen.app_context)
 
     def _may_start(self, unsuitable: str = "", name: str = "") -> bool:
         """Whether nothing is in the way; what is, is shown: the reason `unsuitable`, or a request
@@ -85,8 +80,7 @@ class TaskActionFlow:
 
     @property
     def _production_text(self) -> str:
-        app = self._screen.app_context
-        return f"{app.source.context} is a production context." if app.is_production else ""
+        return production_text(self._screen.app_context)
 
     # -- tasks ----------------------------------------------------------------------------------
 
@@ -356,24 +350,7 @@ class TaskActionFlow:
 
     def turn_on(self) -> None:
         """Show what turning the queue on, or on again, would do, and do it if that is confirmed."""
-        service = self._screen.app_context.async_queue_service
-        if not self._may_start() or service is None:
-            return
-        from tui.screens.async_queue_on import AsyncQueueOnDialog
-
-        def closed(result: AsyncQueueResult | None) -> None:
-            if result is None:
-                return
-            is_done = result.outcome is Outcome.DONE
-            self._finish(result.message, "ready" if is_done else "error")
-
-        dialog = AsyncQueueOnDialog(
-            self._key,
-            service,
-            context=self._screen.app_context.source.context,
-            warning=self._production_text,
-        )
-        self._screen.app.push_screen(dialog, closed)
+        open_turn_on(self._screen, self._key, self._finish)
 
     # -- background work ------------------------------------------------------------------------
 

@@ -158,6 +158,11 @@ class Pane(Vertical):
         shown either."""
         return (self.SCOPE,)
 
+    @property
+    def edited_field(self) -> str:
+        """Path of the field under the cursor, with which the form begins; "" for none."""
+        return ""
+
     def request_yaml(self) -> None:
         """Request the YAML of what is under the cursor."""
         self.post_message(self.YamlRequested())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
@@ -11,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
-from servedeck.cluster.http.errors import ClusterError
 from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.deployment_watch import DeploymentWatch
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
@@ -19,10 +17,8 @@ from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.status.timeline import StatusStart, TimelineEntry, since_text
 from tui.action_tables.action import Action
 from tui.actions import bindings
-from tui.clipboard import copy_with_message
 from tui.deployment_watch import watch_deployment
-from tui.internals.textual_private import free_drawn_lines
-from tui.panes.base import Pane
+from tui.panes.cards_pane import CardsPane
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails, recovery_text
 from tui.timeline_entries import status_start, timeline_entries
@@ -56,13 +52,12 @@ POD_CARD = "pod"
 """First part of the key of a Pod's line; the second is its uid."""
 
 
-class OverviewPane(Pane):
+class OverviewPane(CardsPane):
     """The cards of a serving; the Pods also at full size."""
 
     TITLE = "Overview"
     SCOPE = "overview"
     BINDINGS: ClassVar[list[BindingType]] = bindings("overview")
-    cards = query_one(CardView)
     table = query_one("#pods", KeyedTable)
 
     def __init__(self, key: NamespacedName) -> None:
@@ -71,7 +66,7 @@ class OverviewPane(Pane):
             lambda: self.app_context,
             start_worker=self.start_worker,
             set_timer=self.set_timer,
-            on_change=self._update,
+            on_change=self.update_cards,
         )
         self._last_view: ServingView | None = None
         """What is shown: the last state of a deleted serving stays."""
@@ -89,16 +84,10 @@ class OverviewPane(Pane):
         self._setting_cards: tuple[Card, ...] = ()
         self._cards_source: tuple[ServingView, LiveObject | None] | None = None
         """What the setting cards were built from."""
-        self._card_lines: dict[str, tuple[tuple[object, ...], list[CardLine]]] = {}
-        """Lines of each setting card, with what they were built from: an update of the ages, once a
-        second, builds only what shows an age."""
         self._shown_state: tuple[object, ...] | None = None
         """What the cards were updated from the last time; None while the table is shown."""
         self._pod_rows = PodRows()
         self._shows_table = False
-        self._revealed: set[ItemKey] = set()
-        self._secret_values: dict[ItemKey, str] = {}
-        """Values read from Secrets; forgotten when the tab is left."""
         self._reset_cursor = True
 
     def compose(self) -> ComposeResult:
@@ -131,7 +120,6 @@ class OverviewPane(Pane):
     def reset(self) -> None:
         super().reset()
         self._show_table(False)
-        self.cards.clear()
 
     def activate(self) -> None:
         super().activate()
@@ -141,23 +129,9 @@ class OverviewPane(Pane):
         self._refresh()
 
     def deactivate(self) -> None:
-        self._mask_values()
         super().deactivate()
         self._details.stop()
         self.workers.cancel_group(self, "tail")
-        self.workers.cancel_group(self, "secret")
-        self._card_lines.clear()
-
-    def _mask_values(self) -> None:
-        """Forget the values that were shown, also as drawn text."""
-        if not self._revealed and not self._secret_values:
-            return
-        self._revealed.clear()
-        self._secret_values.clear()
-        self._card_lines.clear()
-        self.cards.clear()
-        self._update()
-        free_drawn_lines()
 
     def on_changes(self, changes: SourceChanges) -> None:
         if self.key in changes.keys:
@@ -171,7 +145,7 @@ class OverviewPane(Pane):
     def _on_workload_changed(self) -> None:
         if self.is_active:
             self._update_timeline()
-            self._update()
+            self.update_cards()
 
     def _refresh(self) -> None:
         """The serving has changed, or another one is shown."""
@@ -184,7 +158,7 @@ class OverviewPane(Pane):
                 return  # of thousands of Pods, most changes are in those that no card shows
         else:
             self._details.stop()
-        self._update()
+        self.update_cards()
 
     def _state_to_show(self, view: ServingView) -> tuple[object, ...]:
         """What the cards show of the serving, ages aside."""
@@ -212,7 +186,7 @@ class OverviewPane(Pane):
 
     # -- what is shown ------------------------------------------------------------------------
 
-    def _update(self) -> None:
+    def update_cards(self) -> None:
         view = self._last_view
         if view is None or not self.is_active:
             return
@@ -222,10 +196,10 @@ class OverviewPane(Pane):
             self.table.set_placeholder((((f"  {view.no_pods_text}", "muted"),),))
             self.table.set_rows(self._pod_rows.build(view.pods))
         else:
-            self._update_cards(view)
+            self._show_cards(view)
         self.post_message(self.ActionsChanged())
 
-    def _update_cards(self, view: ServingView) -> None:
+    def _show_cards(self, view: ServingView) -> None:
         now = self._now()
         first_pod = (POD_CARD, view.pods[0].uid) if view.pods else None
         blocks = [
@@ -239,32 +213,10 @@ class OverviewPane(Pane):
             ),
         ]
         blocks += [
-            Block(card.key, self._card_builder(card, now)) for card in self._current_cards(view)
+            Block(card.key, self.card_builder(card, now)) for card in self._current_cards(view)
         ]
         self.cards.set_blocks(blocks, initial_item=first_pod, reset=self._reset_cursor)
         self._reset_cursor = False
-
-    def _card_builder(self, card: Card, now: datetime) -> Callable[[int], list[CardLine]]:
-        shows_age = any(row.time is not None for row in card.rows)
-
-        def build(width: int) -> list[CardLine]:
-            source = (
-                card.rows,
-                width,
-                frozenset(self._revealed),
-                tuple(self._secret_values.items()),
-                now if shows_age else None,
-            )
-            known = self._card_lines.get(card.key)
-            if known is not None and known[0] == source:
-                return known[1]
-            lines = card_lines(
-                card, width, now, revealed=self._revealed, secret_values=self._secret_values
-            )
-            self._card_lines[card.key] = (source, lines)
-            return lines
-
-        return build
 
     def _current_cards(self, view: ServingView) -> tuple[Card, ...]:
         """The cards with the settings; built again only if what they show has changed."""
@@ -325,7 +277,7 @@ class OverviewPane(Pane):
         return self._strip[1]
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self._update)
+        self.call_after_refresh(self.update_cards)
 
     def update_ages(self) -> None:
         if self._shows_table:
@@ -333,7 +285,7 @@ class OverviewPane(Pane):
         else:
             if self._last_view is not None and self._is_timeline_due(self._last_view):
                 self._update_timeline()
-            self._update()
+            self.update_cards()
 
     # -- the cursor ---------------------------------------------------------------------------
 
@@ -396,12 +348,10 @@ class OverviewPane(Pane):
                 return view.no_pods_text
             case "open" if self._is_nothing_selected():
                 return "There is nothing under the cursor."
-            case "copy" if self._copyable_text() is None:
+            case "copy" if self.copyable_text() is None:
                 return "There is no value under the cursor."
             case "reveal":
-                selected = self.selected_row
-                if selected is None or not (selected[1].secret or selected[1].looks_secret):
-                    return "The value under the cursor is not masked."
+                return self.reveal_disabled_reason()
         return ""
 
     def _is_nothing_selected(self) -> bool:
@@ -414,7 +364,7 @@ class OverviewPane(Pane):
         elif (pod := self.selected_pod) is not None:
             self.post_message(self.PodRequested(pod.uid))
         elif (selected := self.selected_row) is not None:
-            self.post_message(self.ValueRequested(selected[1].label, self._shown_text(*selected)))
+            self.post_message(self.ValueRequested(selected[1].label, self.shown_text(*selected)))
 
     def do_logs(self) -> None:
         pod = self.selected_pod
@@ -428,7 +378,7 @@ class OverviewPane(Pane):
         pod = self.selected_pod
         self._show_table(not self._shows_table)
         (self.table if self._shows_table else self.cards).focus()
-        self._update()
+        self.update_cards()
         if pod is not None:
             if self._shows_table:
                 self.table.select(pod.uid)
@@ -445,70 +395,9 @@ class OverviewPane(Pane):
             return True
         return False
 
-    async def do_copy(self) -> None:
-        text = self._copyable_text()
-        if text is None:
-            return
-        is_secret = (selected := self.selected_row) is not None and (
-            selected[1].secret is not None or selected[1].looks_secret
-        )
-        # A message stays for a while after the tab was left.
-        shown = "" if is_secret else text
-        self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, shown))
-
-    def _copyable_text(self) -> str | None:
-        if (pod := self.selected_pod) is not None:
-            return pod.name
-        selected = self.selected_row
-        if selected is None or self._is_masked(*selected):
-            return None
-        return self._shown_text(*selected) or None
-
-    def _is_masked(self, key: ItemKey, row: CardRow) -> bool:
-        if row.secret is not None:
-            return key not in self._secret_values
-        return row.looks_secret and key not in self._revealed
-
-    def _shown_text(self, key: ItemKey, row: CardRow) -> str:
-        """The whole value as it may be shown."""
-        if self._is_masked(key, row):
-            reveal = self.app_context.key_display_for("overview.reveal")
-            return f"The value is masked; {reveal} shows it. {row.note}".strip()
-        if row.secret is not None:
-            return self._secret_values[key]
-        if row.time is not None:
-            return f"{row.time:%Y-%m-%dT%H:%M:%SZ}"
-        return row.whole_value or row.value or row.note
-
-    def do_reveal(self) -> None:
-        """Show the masked value under the cursor, or mask it again."""
-        selected = self.selected_row
-        if selected is None:
-            return
-        key, row = selected
-        if row.secret is None:
-            self._revealed ^= {key}
-            self._update()
-        elif key in self._secret_values:
-            del self._secret_values[key]
-            self._update()
-        else:
-            self.start_worker(self._read_secret(key, row), "secret")
-
-    async def _read_secret(self, key: ItemKey, row: CardRow) -> None:
-        if row.secret is None:
-            return
-        serving = self.key
-        try:
-            value = await self.app_context.detail_service.read_secret_value(
-                serving.namespace, row.secret.name, row.secret.key
-            )
-        except ClusterError as error:
-            self.show_message(str(error), "error")
-            return
-        if self.is_active and serving == self.key:
-            self._secret_values[key] = value
-            self._update()
+    def copyable_text(self) -> str | None:
+        pod = self.selected_pod
+        return pod.name if pod is not None else super().copyable_text()
 
     def request_yaml(self) -> None:
         pod = self.selected_pod

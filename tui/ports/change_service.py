@@ -59,6 +59,9 @@ class ChangeService(Protocol):
     def platform(self) -> PlatformSettings:
         """The platform as far as it is known without a request."""
 
+    async def discover_api_groups(self) -> frozenset[str]:
+        """The API groups of the API server, read once for a connection."""
+
     @property
     def draft_store(self) -> DraftStore | None:
         """The saved drafts; None while there is no connection."""

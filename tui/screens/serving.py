@@ -40,6 +40,7 @@ from tui.panes.metrics import MetricsPane
 from tui.panes.overview import OverviewPane
 from tui.panes.queue import QueuePane
 from tui.panes.rollouts import RolloutsPane
+from tui.panes.settings import SettingsPane
 from tui.panes.yaml import YamlPane
 from tui.port_forward_flow import forwards_mark, open_forwards, start_forward
 from tui.ports.serving_source import SourceChanges
@@ -55,6 +56,7 @@ from widgets.text_view import StatusLine
 
 if TYPE_CHECKING:
     from servedeck.async_queue.queue_api import QueueApi
+    from servedeck.serving.scaling.proposal import ScalingProposal
 
 OPENING_SECONDS = 0.04
 """Seconds that the first paint of another serving waits for its data at most. An API server that is
@@ -68,6 +70,7 @@ PANES: tuple[type[Pane], ...] = (
     MetricsPane,
     LogsPane,
     QueuePane,
+    SettingsPane,
     EventsPane,
     RolloutsPane,
     YamlPane,
@@ -308,6 +311,23 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
                 pane.activate()
 
         self.app.push_screen(screen, closed)
+
+    def on_settings_pane_what_if_requested(self, message: SettingsPane.WhatIfRequested) -> None:
+        from tui.scaling_flow import proposal_texts
+        from tui.screens.what_if import WhatIfScreen
+
+        async def closed(proposal: ScalingProposal | None) -> None:
+            if proposal is not None:
+                self.edit_flow.start(self._view, "auto_scaling", proposal_texts(proposal))
+
+        can_use = not self.edit_flow.disabled_reason(self._view)
+        screen = WhatIfScreen(self.key, message.proposal, can_use=can_use)
+        self._push_over_pane(screen, closed)
+
+    def on_settings_pane_queue_requested(self) -> None:
+        from tui.async_queue.turn_on_flow import open_turn_on
+
+        open_turn_on(self, self.key, self.show_message)
 
     def on_rollouts_pane_difference_requested(
         self, message: RolloutsPane.DifferenceRequested
@@ -607,6 +627,11 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
     def selected_serving(self) -> ServingView:
         """The serving of the page, as it was last."""
         return self._view
+
+    @property
+    def edited_field(self) -> str:
+        pane = self._mounted_pane
+        return pane.edited_field if pane is not None else ""
 
     @property
     def _selected_pod(self) -> PodView | None:

@@ -37,6 +37,11 @@ class ServingActionScreen(ActionScreen[Result]):
         """The servings that an operation is done for."""
         return [view] if (view := self.selected_serving) is not None else []
 
+    @property
+    def edited_field(self) -> str:
+        """Path of the field that the form begins with; "" for none in particular."""
+        return ""
+
     def change_disabled_reason(self, action: Action) -> str:
         """Why an action of this class is not possible, in one sentence; "" if it is, and for other
         actions."""
@@ -85,7 +90,7 @@ class ServingActionScreen(ActionScreen[Result]):
 
     def do_edit(self) -> None:
         if (view := self.selected_serving) is not None:
-            self.edit_flow.start(view)
+            self.edit_flow.start(view, self.edited_field)
 
     def do_unblock(self) -> None:
         if (view := self.selected_serving) is not None:

@@ -122,7 +122,8 @@ def hpa(
                 },
             ],
         }
-    owners = [{"kind": "ScaledObject", "name": owner, "uid": f"uid-so-{owner}"}] if owner else []
+    reference = {"kind": "ScaledObject", "name": owner, "uid": f"uid-so-{owner}"}
+    owners = [{**reference, "controller": True}] if owner else []
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",

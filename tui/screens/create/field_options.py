@@ -8,8 +8,11 @@ from servedeck.changes.draft import Draft
 from servedeck.serving.accelerators import ACCELERATORS, accelerator_display_name
 from servedeck.serving.capacity import AcceleratorCapacity
 from servedeck.serving.pvcs import Pvc
+from servedeck.serving.spec.choice_details import RESPONSE_TIME_ADVICE, choice_detail
 from servedeck.serving.spec.fields import InputKind
 from servedeck.serving.spec.rollouts import RECREATE, REPLACE, ROLLOUTS, SURGE
+from servedeck.serving.spec.scaling import RESPONSE_TIME
+from servedeck.serving.spec.spec import FIELDS
 from servedeck.serving.spec.templates import TEMPLATES
 from tui.ports.change_service import Inventory
 from tui.screens.create.steps import fields_by_path
@@ -60,6 +63,8 @@ def field_choices(path: str, draft: Draft, inventory: Inventory | None) -> list[
         return [Choice("false", "No", "read and write"), Choice("true", "Yes", "read-only")]
     if path == "rollout":
         return _rollout_choices(draft)
+    if path in FIELDS:
+        return _setting_choices(path, draft)
     field = fields_by_path(draft)[path]
     none = (
         [Choice("", "None", "the model's own setting")] if allows_custom_value(path, draft) else []
@@ -78,6 +83,15 @@ def _rollout_choices(draft: Draft) -> list[Choice]:
     present = draft.base.texts["rollout"]
     others = [present] if present and present not in ROLLOUTS else []
     return [Choice(one, one, _ROLLOUT_DETAILS.get(one, "as it is")) for one in (*others, *ROLLOUTS)]
+
+
+def _setting_choices(path: str, draft: Draft) -> list[Choice]:
+    """The choices of a common field; of an existing serving also what it has, if it is no choice:
+    somebody else's autoscaler or policy."""
+    present = draft.base.texts.get(path, "") if draft.base is not None else ""
+    choices = FIELDS[path].choices
+    others = [present] if present and present not in choices else []
+    return [Choice(one, one, choice_detail(path, one)) for one in (*others, *choices)]
 
 
 def _template_choices(path: str) -> Sequence[str]:
@@ -144,6 +158,8 @@ def display_value(path: str, text: str) -> tuple[str, str]:
         return (text, _ROLLOUT_DETAILS.get(text, "")) if text else _DEFAULT_ROLLOUT
     if path in ("namespace",) or path.endswith(".pvc"):
         return text or "choose one", ""
+    if path in FIELDS:
+        return text or "None", choice_detail(path, text)
     return text or "None", ""
 
 
@@ -151,6 +167,8 @@ def field_note(path: str, draft: Draft, inventory: Inventory | None) -> Line:
     """What is known about the value in the cluster, shown below the field; () for nothing."""
     if path == "accelerator":
         return _accelerator_note(draft, inventory)
+    if path == "auto_scaling" and draft.texts.get(path) == RESPONSE_TIME:
+        return ((RESPONSE_TIME_ADVICE, "muted"),)
     if inventory is None:
         return ()
     if path.endswith(".pvc"):

@@ -267,6 +267,8 @@ class FormView(Form):
         """Set a value chosen from a list; the errors of the field are shown at once."""
         self.touched.add(path)
         set_text(self.draft, path, text)
+        if self.rows and self._shown != self._layout():
+            self.rebuild(path)  # a switch, whose fields appear or go
         for field in self.fields:
             if field.path == path:
                 self._show_value(field)

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from servedeck.changes.operations.operation import Operation, OperationKind
@@ -21,6 +23,7 @@ FORM_NAME = "edit"
 """Name of the installed screen."""
 PREPARE_SECONDS = 1.0
 """Seconds that a serving is shown until its form is prepared."""
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 PREPARING = "prepare-edit"
 """Group of the workers that read a serving before its form is opened."""
 
@@ -59,6 +62,8 @@ class EditFlow:
         self._prepared: PreparedServing | None = None
         """What was read of it; None until it was read."""
         self._timer: Timer | None = None
+        self._field, self._texts = "", NO_TEXTS
+        """Where the cursor is when the form opens, and what is typed into it then."""
 
     def disabled_reason(self, view: ServingView | None) -> str:
         """Why a serving cannot be edited, in a sentence; "" if it can, as far as known."""
@@ -67,8 +72,12 @@ class EditFlow:
 
     # -- opening ------------------------------------------------------------------------------
 
-    def start(self, view: ServingView) -> None:
-        """Open the form, with a saved draft if the operator chooses it."""
+    def start(
+        self, view: ServingView, field: str = "", texts: Mapping[str, str] = NO_TEXTS
+    ) -> None:
+        """Open the form, with a saved draft if the operator chooses it; the cursor is on the field
+        with the path `field`, "" for where it was. `texts` are typed into it, by path."""
+        self._field, self._texts = field, texts
         prepared = self._prepared
         if prepared is not None and prepared.key == view.key and (read := prepared.take()):
             self._push_form(view, read)
@@ -264,6 +273,7 @@ class EditFlow:
             self._stop_preparing()  # the form follows the serving itself
             if more or not form.shows(read):
                 form.open(view, read, **more)
+            form.begin_at(self._field, self._texts)
             app.push_screen(form, lambda result: self._on_closed(view.key, result))
 
     def _on_closed(self, key: NamespacedName, result: EditResult | None) -> None:

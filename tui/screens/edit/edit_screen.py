@@ -20,6 +20,7 @@ from servedeck.changes.draft_store import DraftFile
 from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.changes.edit.save import SaveResult, UndoPoint
 from servedeck.changes.edit_draft import EditDraft
+from servedeck.changes.form_fields import applies, switch_of
 from servedeck.cluster.apply import ObjectRef
 from servedeck.detail.endpoint_try import (
     EndpointTarget,
@@ -135,6 +136,18 @@ class EditScreen(FormScreen[EditResult | None]):
         if self._inventory_ticker is not None:
             self._reveal = False
             self.clear_message()
+            self._show()
+
+    def begin_at(self, field: str, texts: Mapping[str, str]) -> None:
+        """Type texts into fields, by their paths, and put the cursor on a field, or on the switch
+        on which it depends; "" leaves it where it is. To be called after `open`."""
+        draft = self.edit.draft
+        for path, text in texts.items():
+            draft.texts[path] = text
+            self._edited.record_change(path)
+        if field:
+            draft.focused_field = field if applies(field, draft.texts) else switch_of(field)
+        if (field or texts) and self._inventory_ticker is not None:
             self._show()
 
     def shows(self, read: ImportedServing) -> bool:

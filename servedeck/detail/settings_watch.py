@@ -1,0 +1,255 @@
+"""What sets how a serving is scaled and reached, watched while a part of the page shows it: its
+autoscaler, Services, routes and their policies, its async gateway, and the Lease of the controller
+of the temperature policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from servedeck.changes.live_objects import LiveObjects, own_objects
+from servedeck.changes.traffic_split.state import TrafficState, find_rules
+from servedeck.cluster import resources
+from servedeck.cluster.lease import CONTROLLER_LEASE, LEASE, ControllerLease, decode_lease
+from servedeck.cluster.resources import Resource
+from servedeck.config import PLATFORM_NAMESPACE
+from servedeck.detail.scaler_watch import ScalerWatch
+from servedeck.detail.serving_object_refs import scales
+from servedeck.detail.workloads import as_deployment
+from servedeck.fleet.views import NamespacedName
+from servedeck.serving.conventions import ASYNC_LABEL
+from servedeck.serving.objects.async_routes import async_gateway_name
+from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.objects.missing_objects import RelatedObjects
+from servedeck.serving.objects.owners import find_controller
+from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
+
+if TYPE_CHECKING:
+    from servedeck.detail.detail_service import DetailService, ObjectWatch
+    from servedeck.detail.object_watch import LiveObject
+
+_LISTED = (
+    resources.SERVICE,
+    resources.HTTP_ROUTE,
+    resources.VIRTUAL_SERVICE,
+    resources.INGRESS,
+    resources.DESTINATION_RULE,
+    resources.BACKEND_TRAFFIC_POLICY,
+)
+
+
+@dataclass(frozen=True)
+class ServingSettings:
+    """What is known of the settings of a serving. Texts are sanitized."""
+
+    workload: JsonObject
+    """In the shape of a Deployment."""
+    live: LiveObjects
+    unlisted: Mapping[str, str]
+    """Why objects of a kind may not be listed, in a sentence; by kind."""
+    has_keda: bool | None
+    """None while it is not known."""
+    is_complete: bool
+    """Whether everything is listed that may be."""
+    gateway: JsonObject | None
+    """The Deployment of its async gateway; None without one."""
+    gateway_settings: JsonObject | None
+    """The ConfigMap of it."""
+    lease: ControllerLease | None
+    """None while it is not known who applies temperature policies."""
+
+    @cached_property
+    def imported(self) -> ImportedServing:
+        """The serving as it is read from its objects."""
+        return self.live.import_serving()
+
+    @cached_property
+    def traffic(self) -> TrafficState:
+        """How the requests of its endpoint are divided."""
+        spec = self.imported.spec
+        return find_rules(spec.namespace, spec.name, self.live, None)
+
+    def has_controller(self, now: datetime) -> bool | None:
+        """Whether somebody applies temperature policies; None if that is not known."""
+        return None if self.lease is None else self.lease.is_alive(now)
+
+
+class SettingsWatch:
+    """Open until `close`. What acts on a serving names it in its own spec, so the objects of the
+    whole namespace are watched."""
+
+    def __init__(
+        self, detail_service: DetailService, key: NamespacedName, on_change: Callable[[], None]
+    ) -> None:
+        """Start to watch. `on_change` is called on the event loop after changes."""
+        self._detail_service = detail_service
+        self._key = key
+        self._on_change = on_change
+        self._cached: tuple[tuple[object, ...], ServingSettings] | None = None
+        """What was read last, with what it was made of."""
+        self.scaler = ScalerWatch(detail_service, key, on_change)
+        self._lists = {one: self._watch(one) for one in _LISTED}
+        name = async_gateway_name(key.name)
+        self._gateway = self._watch(resources.DEPLOYMENT, name=name)
+        self._gateway_settings = self._watch(resources.CONFIG_MAP, name=name)
+        self._lease = self._watch(LEASE, namespace=PLATFORM_NAMESPACE, name=CONTROLLER_LEASE)
+
+    def _watch(
+        self, resource: Resource, *, namespace: str = "", name: str = ""
+    ) -> ObjectWatch | None:
+        # Imported late: it loads the client, for which the first frame does not wait.
+        from servedeck.detail.object_watch import ObjectQuery
+
+        query = ObjectQuery(resource, namespace or self._key.namespace, name)
+        return self._detail_service.watch_objects(query, self._on_change)
+
+    # -- a Watch ------------------------------------------------------------------------------
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all are listed, or it is known that they cannot be."""
+        return all(one is None or one.is_settled for one in self._watches)
+
+    @property
+    def missing_permission(self) -> str:
+        """The missing verb and resource in one sentence; "" if there is none."""
+        return next(filter(None, (one.missing_permission for one in self._watches if one)), "")
+
+    @property
+    def _watches(self) -> list[ObjectWatch | None]:
+        own = (self._gateway, self._gateway_settings, self._lease)
+        return [*self._listed.values(), *own]
+
+    @property
+    def _listed(self) -> dict[Resource, ObjectWatch | None]:
+        return {**self._lists, **self.scaler.watches}
+
+    async def close(self) -> None:
+        """Stop all watches; what was read stays."""
+        await self.scaler.close()
+        for watch in (*self._lists.values(), self._gateway, self._gateway_settings, self._lease):
+            if watch is not None:
+                await watch.close()
+
+    # -- what was read ------------------------------------------------------------------------
+
+    def read(self, workload: LiveObject, api_groups: frozenset[str] | None) -> ServingSettings:
+        """The settings as they are now: the same instance as before if nothing has changed.
+        `api_groups` are those that the API server has, None if they are not known."""
+        found = {resource: self._objects(one) for resource, one in self._listed.items()}
+        gateway = self._objects(self._gateway)
+        config = self._objects(self._gateway_settings)
+        lease = self._objects(self._lease)
+        states = tuple(
+            (one.is_settled, one.missing_permission, one.is_kind_missing)
+            for one in self._watches
+            if one is not None
+        )
+        source = (workload, api_groups, states, *found.values(), gateway, config, lease)
+        if self._cached is None or not _is_same(self._cached[0], source):
+            self._cached = source, self._read(workload, api_groups, found)
+        return self._cached[1]
+
+    def _read(
+        self,
+        workload: LiveObject,
+        api_groups: frozenset[str] | None,
+        found: Mapping[Resource, Sequence[LiveObject]],
+    ) -> ServingSettings:
+        deployment = as_deployment(workload.value)
+        listed: dict[str, list[JsonObject]] = {
+            resource.kind: [one.value for one in self._named_first(objects)]
+            for resource, objects in found.items()
+        }
+        own = own_objects(deployment, listed)
+        if not self._key.is_deployment:
+            own += [
+                one
+                for resource in self.scaler.watches
+                for one in listed[resource.kind]
+                if scales(one, self._key) and find_controller(one) is None
+            ]
+        unlisted = {
+            resource.kind: watch.missing_permission
+            for resource, watch in self._listed.items()
+            if watch is not None
+            and watch.missing_permission
+            # The API server also forbids what does not exist.
+            and (not resource.group or api_groups is None or resource.group in api_groups)
+        }
+        gateway = self._own_gateway(self._objects(self._gateway))
+        config = self._own_gateway(self._objects(self._gateway_settings))
+        groups = (api_groups or frozenset()) | {
+            resource.group
+            for resource, watch in self._listed.items()
+            if watch is not None and self._is_installed(watch)
+        }
+        engines = Engines(groups, has_async_gateway=gateway is not None)
+        related = RelatedObjects(frozenset(unlisted), ())
+        return ServingSettings(
+            deployment,
+            LiveObjects([deployment, *own], related, engines),
+            unlisted,
+            self._has_keda(api_groups),
+            self.is_settled,
+            gateway,
+            config,
+            self._read_lease(),
+        )
+
+    @staticmethod
+    def _objects(watch: ObjectWatch | None) -> tuple[LiveObject, ...]:
+        return () if watch is None else tuple(watch.objects)
+
+    def _named_first(self, objects: Sequence[LiveObject]) -> list[LiveObject]:
+        return sorted(objects, key=lambda one: one.metadata.name != self._key.name)
+
+    def _own_gateway(self, objects: Sequence[LiveObject]) -> JsonObject | None:
+        """The object of that name, if it is one of the serving's async gateway."""
+        return next(
+            (
+                one.value
+                for one in objects
+                if as_mapping(one.value, "metadata", "labels").get(ASYNC_LABEL) == self._key.name
+            ),
+            None,
+        )
+
+    @staticmethod
+    def _is_installed(watch: ObjectWatch) -> bool:
+        return watch.is_settled and not (watch.is_kind_missing or watch.missing_permission)
+
+    def _has_keda(self, api_groups: frozenset[str] | None) -> bool | None:
+        watch = self.scaler.watches.get(resources.SCALED_OBJECT)
+        if watch is None or not watch.is_settled:
+            return None
+        if watch.missing_permission:
+            return None if api_groups is None else resources.SCALED_OBJECT.group in api_groups
+        return not watch.is_kind_missing
+
+    def _read_lease(self) -> ControllerLease | None:
+        watch = self._lease
+        if watch is None or not watch.is_settled or watch.missing_permission:
+            return None
+        if (found := watch.newest) is None:
+            return ControllerLease()
+        spec = decode_lease(found.json_text.encode()).spec
+        return ControllerLease(spec.holder_identity, spec.renew_time, spec.lease_duration_seconds)
+
+
+def _is_same(before: Sequence[object], now: Sequence[object]) -> bool:
+    """Whether both have the same objects; those that did not change are the same instances."""
+    return len(before) == len(now) and all(
+        len(one) == len(other) and all(map(_is_identical, one, other))
+        if isinstance(one, tuple) and isinstance(other, tuple)
+        else _is_identical(one, other)
+        for one, other in zip(before, now, strict=True)
+    )
+
+
+def _is_identical(one: object, other: object) -> bool:
+    return one is other or (isinstance(one, tuple | frozenset) and one == other)
