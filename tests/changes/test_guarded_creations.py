@@ -24,6 +24,7 @@ from servedeck.cluster.http.errors import (
     ConnectionLostError,
 )
 from tests.changes.setting_rig import (
+    DEPLOYMENT,
     NAME,
     ON,
     PATH,
@@ -121,6 +122,20 @@ async def test_an_undo_ends_when_somebody_changed_the_scaler(
     await patch(connection, {"spec": {"maxReplicaCount": 9}})
     with pytest.raises(UndoExpiredError):
         await begin_undo(connection, on.undo)
+
+
+async def test_a_step_of_the_autoscaler_does_not_end_the_undo(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    await turn_on(connection, inventory)
+    changed = await save(connection, inventory, max_replicas=6)
+    await patch(connection, {"spec": {"replicas": 3}}, DEPLOYMENT)
+    assert changed.undo is not None
+    undo = await begin_undo(connection, changed.undo)
+    assert (undo.wanted.max_replicas, undo.wanted.replicas) == (4, 3)
+    await patch(connection, {"spec": {"maxReplicaCount": 9}})
+    with pytest.raises(UndoExpiredError):
+        await begin_undo(connection, changed.undo)
 
 
 async def test_a_deletion_is_of_the_object_as_it_was_read(

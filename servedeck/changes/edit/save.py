@@ -33,6 +33,7 @@ from servedeck.serving.objects.update_merge import (
 )
 from servedeck.serving.spec.mapping.auto_scaling import read_prometheus_url
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
+from servedeck.serving.spec.scaling import OFF as AUTO_SCALING_OFF
 from servedeck.serving.spec.spec import ServingSpec
 
 
@@ -261,7 +262,10 @@ async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
         prometheus_url=point.prometheus_url,
     )
     deployment = edit.base.objects.deployment
-    if (object_uid(deployment), _generation(deployment)) != (point.uid, point.generation):
+    # An autoscaler changes the generation with each step.
+    is_scaled = AUTO_SCALING_OFF not in (edit.base.spec.auto_scaling, point.after.auto_scaling)
+    is_other = object_uid(deployment) != point.uid
+    if is_other or (_generation(deployment) != point.generation and not is_scaled):
         raise UndoExpiredError(
             f"Deployment {point.after.namespace}/{point.after.name} was changed since; the change "
             "cannot be undone."
