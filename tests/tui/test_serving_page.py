@@ -114,7 +114,7 @@ async def test_events_while_the_pane_of_a_tab_is_mounted(monkeypatch):
             page._tick()
             page.update_footer()
             await page.on_tabbed_content_tab_activated(
-                TabbedContent.TabActivated(page.tabs, page.tabs.get_tab("tab-4"))
+                TabbedContent.TabActivated(page.tabs, page.tabs.get_tab("tab-5"))
             )
         finally:
             may_mount.set()

@@ -233,8 +233,7 @@ async def test_a_replay_can_be_put_into_the_form(change_service: FakeChangeServi
         assert spec.auto_scaling == "waiting-requests"
         assert (spec.min_replicas, spec.max_replicas, spec.scale_in_delay) == (2, 6, 120)
         assert spec.target_waiting == 3
-        assert form.change_count
-        await driver.wait_for_text("Target Waiting Requests")
+        assert form.change_count >= 5
 
 
 async def test_the_async_queue_is_turned_on_from_here(change_service: FakeChangeService):
