@@ -178,7 +178,12 @@ async def _delete(connection: Connection, ref: ObjectRef, live: JsonObject) -> A
             return ApplyResult((), rejection_from_error(error), ref)
         else:
             break
-        current = await connection.get_json(ref.path)
+        try:
+            current = await connection.get_json(ref.path)
+        except ApiError as error:
+            if error.code == 404:
+                break
+            return ApplyResult((), rejection_from_error(error), ref)
         if find_changes_since(live, current):
             message = f"{ref} was changed by somebody else at the same time; apply the file again."
             return ApplyResult((), Rejection(RejectionReason.CONFLICT, message), ref)

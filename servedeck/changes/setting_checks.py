@@ -22,11 +22,18 @@ from servedeck.serving.accelerators import accelerator_display_name
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.spec import load_balancing, scaling, temperature_policy
 from servedeck.serving.spec.issues import Issue, error, warning
-from servedeck.serving.spec.mapping.auto_scaling import HPA_KIND, can_wake, read_prometheus_url
+from servedeck.serving.spec.mapping.auto_scaling import (
+    HPA_KIND,
+    can_wake,
+    has_other_triggers,
+    read_prometheus_url,
+    restored_replicas,
+)
 from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
-from servedeck.serving.spec.mapping.load_balancing import policy_kind
+from servedeck.serving.spec.mapping.load_balancing import find_policy, policy_kind
 from servedeck.serving.spec.mapping.scaling_queries import (
+    build_activity_query,
     build_scaling_query,
     unknown_metric_text,
 )
@@ -57,6 +64,9 @@ _FIELDS_BY_KIND = {
 _CAPACITY_FIELDS = ("max_replicas", "accelerator", "accelerator_count")
 
 
+_AUTHENTICATED_PORT = ":9091"
+
+
 def setting_of(kind: str) -> str:
     """The field that an object of this kind is made for; "" for none."""
     return _FIELDS_BY_KIND.get(kind, "")
@@ -69,15 +79,17 @@ async def complete_engines(
     that of the present trigger, of the settings, or of a Service that looks like a Prometheus.
     Raises ClusterError if the server cannot be reached."""
     engines = objects.engines
-    if wanted.auto_scaling not in scaling.TRIGGERS or engines.prometheus_url:
+    if wanted.auto_scaling not in scaling.TRIGGERS:
         return engines
-    if url := read_prometheus_url(objects):
+    if url := read_prometheus_url(objects) or engines.prometheus_url:
         return replace(engines, prometheus_url=url)
     try:
         places = await list_prometheus_services(connection)
     except PrometheusLookupError:
         return engines
-    return replace(engines, prometheus_url=service_url(places[0])) if places else engines
+    # That of OpenShift asks for TLS and a token, which KEDA must be given.
+    open_places = [one for one in places if not one.endswith(_AUTHENTICATED_PORT)]
+    return replace(engines, prometheus_url=service_url(open_places[0])) if open_places else engines
 
 
 def check_settings(
@@ -137,7 +149,7 @@ def _check_scaling(
     if kind in scaling.TRIGGERS:
         yield from _check_trigger(objects, before, wanted)
     if wanted.min_replicas == 0:
-        yield from _check_zero(objects, before)
+        yield from _check_zero(objects, before, wanted)
 
 
 def _check_switch(
@@ -158,11 +170,20 @@ def _check_switch(
             f"{kind!r} stands for an autoscaler that somebody else made, and cannot be chosen; "
             f"choose {scaling.OFF}, {scaling.RESPONSE_TIME} or {scaling.WAITING_REQUESTS}.",
         )
-    if kind == scaling.OFF and wanted.replicas != before.replicas:
+    restored = restored_replicas(objects)
+    if kind != scaling.OFF or restored is None:
+        return
+    if wanted.replicas != before.replicas:
         yield error(
             "replicas",
-            "When auto scaling ends, the replicas are put back to what they were before it; "
-            "change them after that.",
+            f"When auto scaling ends, KEDA puts the replicas back to {restored}; change them after "
+            "that.",
+        )
+    elif restored != before.replicas:
+        yield warning(
+            "auto_scaling",
+            f"KEDA puts the replicas back to what they were before it: {before.replicas} → "
+            f"{restored}.",
         )
 
 
@@ -197,19 +218,31 @@ def _check_trigger(
         )
 
 
-def _check_zero(objects: ServingObjects, before: ServingSpec | None) -> Iterator[Issue]:
-    if not can_wake(objects):
+def _check_zero(
+    objects: ServingObjects, before: ServingSpec | None, wanted: ServingSpec
+) -> Iterator[Issue]:
+    is_new = before is None or before.min_replicas != 0
+    if wanted.auto_scaling in scaling.TRIGGERS and not (
+        has_other_triggers(objects)
+        or build_activity_query(wanted.template, wanted.namespace, wanted.name)
+    ):
+        yield error(
+            "min_replicas",
+            "No metric of the requests that run is known for this template, so the serving would "
+            "be stopped while it answers; enter 1.",
+        )
+    elif not can_wake(objects):
         yield error(
             "min_replicas",
             "With 0 replicas nothing would start the serving again, because the metrics end with "
             "its Pods; enter 1, or turn its async queue on, or give its ScaledObject a trigger of "
             "KEDA's HTTP add-on.",
         )
-    elif objects.engines.has_async_gateway and (before is None or before.min_replicas != 0):
+    elif is_new and objects.engines.has_async_gateway:
         yield warning(
             "min_replicas",
             "Only asynchronous requests start the serving again; others fail while it has 0 "
-            "replicas.",
+            "replicas, which may be within seconds if it has no requests now.",
         )
 
 
@@ -248,7 +281,7 @@ async def check_temperature(
         return []
     found: list[Issue] = []
     try:
-        lease = await controller_lease(connection)
+        is_alive = await _has_controller(connection, wanted.namespace)
     except ApiError as failure:
         found.append(
             warning(
@@ -258,7 +291,7 @@ async def check_temperature(
             )
         )
     else:
-        if not lease.is_alive(server_time(connection)):
+        if not is_alive:
             found.append(error("temperature_policy", NO_CONTROLLER))
     if wanted.replicas <= 1 and wanted.auto_scaling == scaling.OFF:
         found.append(
@@ -268,6 +301,20 @@ async def check_temperature(
             )
         )
     return found
+
+
+async def _has_controller(connection: Connection, namespace: str) -> bool:
+    """Whether a controller acts for the namespace: that of all, or one of its own."""
+    lease = await controller_lease(connection)
+    if lease.is_alive(server_time(connection)):
+        return True
+    try:
+        lease = await controller_lease(connection, of=namespace)
+    except ApiError as failure:
+        if failure.code != 403:
+            raise
+        return False
+    return lease.is_alive(server_time(connection))
 
 
 # -- load balancing ---------------------------------------------------------------------------
@@ -305,8 +352,29 @@ def _check_load_balancing(
         )
     elif not kind:
         yield error("load_balancing", NO_LOAD_BALANCER)
+    elif (policy := find_policy(objects)) is not None and _is_shared(policy, objects):
+        yield error(
+            "load_balancing",
+            f"{_name(policy)} is for other routes, too, or for a part of one, and would change "
+            "for all of them; give this serving a policy of its own, or change that one.",
+        )
     elif wanted.replicas <= 1 and wanted.auto_scaling == scaling.OFF:
         yield warning("load_balancing", "With one replica there is nothing to balance.")
+
+
+def _is_shared(policy: JsonObject, objects: ServingObjects) -> bool:
+    """Whether a BackendTrafficPolicy has targets besides the whole routes of the serving."""
+    spec = as_mapping(policy, "spec")
+    own = {
+        as_mapping(one, "metadata").get("name")
+        for one in objects.routes
+        if one.get("kind") == "HTTPRoute"
+    }
+    targets = [*mappings(spec.get("targetRefs")), as_mapping(spec, "targetRef")]
+    is_other = any(
+        one and (one.get("name") not in own or bool(one.get("sectionName"))) for one in targets
+    )
+    return is_other or bool(mappings(spec.get("targetSelectors")))
 
 
 def _inference_pool(objects: ServingObjects) -> str:

@@ -47,12 +47,19 @@ class ControllerLease(NamedTuple):
         return (now - self.renewed).total_seconds() <= self.duration
 
 
+def controller_lease_name(of: str = "") -> str:
+    """Name of the Lease of the controller of all namespaces, or of one namespace alone: they do not
+    act for each other."""
+    return f"{CONTROLLER_LEASE}-{of}" if of else CONTROLLER_LEASE
+
+
 async def controller_lease(
-    connection: Connection, namespace: str = PLATFORM_NAMESPACE
+    connection: Connection, namespace: str = PLATFORM_NAMESPACE, *, of: str = ""
 ) -> ControllerLease:
-    """Read the Lease of the controller; needs `get` on leases in its namespace. `is_alive` is to be
-    asked with `server_time`. Raises ClusterError, but not for a Lease that does not exist."""
-    lease = await read_lease(connection, namespace, CONTROLLER_LEASE)
+    """Read the Lease of the controller of all namespaces, or of the namespace `of` alone; needs
+    `get` on leases in its namespace. `is_alive` is to be asked with `server_time`. Raises
+    ClusterError, but not for a Lease that does not exist."""
+    lease = await read_lease(connection, namespace, controller_lease_name(of))
     if lease is None:
         return ControllerLease()
     spec = lease.spec

@@ -8,6 +8,7 @@ https://github.com/VictoriaMetrics/helm-charts.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -42,6 +43,12 @@ _USUAL_NAMESPACES = (
 
 _PORT_NAMES = ("web", "http-web", "http", "http-query", "query-frontend", "")
 _PORTS = (9090, 80, 8428, 8429, 10902, 9091)
+
+
+_PLACE = re.compile(
+    r"(?P<namespace>[a-z0-9.-]+)/((?P<scheme>https?):)?(?P<name>[a-z0-9.-]+)(:(?P<port>[0-9]+))?",
+    re.ASCII,
+)
 
 
 class _Port(msgspec.Struct, frozen=True):
@@ -82,10 +89,13 @@ async def list_prometheus_services(connection: Connection) -> list[str]:
 
 
 def service_url(place: str) -> str:
-    """Where Pods reach the Service "namespace/name:port"; "" for none."""
-    namespace, _, rest = place.partition("/")
-    name, _, port = rest.partition(":")
-    return f"http://{name}.{namespace}:{port or _PORTS[0]}" if name else ""
+    """Where Pods reach the Service "namespace/name:port", or "namespace/https:name:port"; "" for
+    none, and for a port that has a name alone."""
+    found = _PLACE.fullmatch(place)
+    if found is None:
+        return ""
+    scheme, port = found["scheme"] or "http", found["port"] or _PORTS[0]
+    return f"{scheme}://{found['name']}.{found['namespace']}:{port}"
 
 
 async def _list_services(connection: Connection, path: str) -> list[list[_Service]]:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.lease import CONTROLLER_LEASE
+from servedeck.cluster.lease import controller_lease_name
 from servedeck.cluster.watch.reflector import ReflectorConfig
 from servedeck.controller.condition_writer import ConditionWriter
 from servedeck.controller.election import LeaderElection
@@ -51,7 +51,11 @@ class Controller:
     ) -> None:
         self.metrics = ControllerMetrics()
         self.election = LeaderElection(
-            connection, settings, CONTROLLER_LEASE, _make_identity(), config=config
+            connection,
+            settings,
+            controller_lease_name(namespace or ""),
+            _make_identity(),
+            config=config,
         )
         self.groups = PodGroups(connection, namespace, config=config)
         self.temperatures = Temperatures(client, settings.max_age, namespace)

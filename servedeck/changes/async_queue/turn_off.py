@@ -24,6 +24,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.serving.objects.async_routes import async_gateway_name, remove_async_rules
 from servedeck.serving.objects.owners import find_gitops_owner
+from servedeck.serving.spec.mapping.auto_scaling import has_other_triggers
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str
 from servedeck.serving.text import format_count, one_line, sanitize
 
@@ -52,6 +53,13 @@ async def plan_turning_off(
         if state.unreadable:
             return replace(plan, blocked=next(iter(state.unreadable.values())))
         return replace(plan, unchanged="The async queue is off already.")
+    read = state.live.import_serving()
+    if read.spec.min_replicas == 0 and not has_other_triggers(read.objects):
+        return replace(
+            plan,
+            blocked="Its autoscaler may scale the serving to 0, and only the async queue starts it "
+            f"again; first: servedeck set {state.namespace}/{state.serving} minReplicas=1",
+        )
     routes = [(one, remove_async_rules(one, state.serving)) for one in state.routes_with_rules]
     plan = replace(
         plan,

@@ -8,7 +8,7 @@ default, `AverageValue`, is divided by the replicas.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from servedeck.serving.conventions import (
@@ -25,7 +25,10 @@ from servedeck.serving.spec.mapping.json_values import (
     child_mapping,
     mappings,
 )
-from servedeck.serving.spec.mapping.scaling_queries import build_scaling_query
+from servedeck.serving.spec.mapping.scaling_queries import (
+    build_activity_query,
+    build_scaling_query,
+)
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
 from servedeck.serving.spec.scaling import (
     CUSTOM,
@@ -44,7 +47,10 @@ HPA_KIND = "HorizontalPodAutoscaler"
 
 _BACKLOG_TRIGGER = "async-backlog"
 _RECENT_TRIGGER = "async-recent"
-_OWN_TRIGGERS = (*TRIGGERS, _BACKLOG_TRIGGER, _RECENT_TRIGGER)
+_ACTIVITY_TRIGGER = "requests"
+_WAKING_TRIGGERS = (_ACTIVITY_TRIGGER, _BACKLOG_TRIGGER, _RECENT_TRIGGER)
+"""Those that a serving has while its minimum is 0."""
+_OWN_TRIGGERS = (*TRIGGERS, *_WAKING_TRIGGERS)
 _UNREACHED = "1000000"
 """A target that adds no replica."""
 
@@ -76,13 +82,27 @@ def read_prometheus_url(objects: ServingObjects) -> str:
     return next((as_str(as_mapping(one, "metadata").get("serverAddress")) for one in own), "")
 
 
-def can_wake(objects: ServingObjects) -> bool:
-    """Whether something can start a serving of 0 replicas: the backlog of its async queue, or a
-    trigger of others, such as the HTTP add-on's (external-push). Metrics of Pods cannot."""
-    if objects.engines.has_async_gateway:
-        return True
+def has_other_triggers(objects: ServingObjects) -> bool:
+    """Whether the ScaledObject has triggers of others, such as the HTTP add-on's
+    (external-push)."""
     scaler = find_scaler(objects)
     return any(as_str(one.get("name")) not in _OWN_TRIGGERS for one in _triggers(scaler))
+
+
+def can_wake(objects: ServingObjects) -> bool:
+    """Whether something can start a serving of 0 replicas: the backlog of its async queue, or a
+    trigger of others. Metrics of Pods cannot."""
+    return objects.engines.has_async_gateway or has_other_triggers(objects)
+
+
+def restored_replicas(objects: ServingObjects) -> int | None:
+    """The replicas that KEDA puts back when the ScaledObject is deleted; None if it leaves them as
+    they are, as it does by default (KEDA documentation, restoreToOriginalReplicaCount)."""
+    scaler = find_scaler(objects) or {}
+    advanced = as_mapping(scaler, "spec", "advanced")
+    if advanced.get("restoreToOriginalReplicaCount") is not True:
+        return None
+    return as_int(as_mapping(scaler, "status").get("originalReplicaCount"))
 
 
 # -- reading ----------------------------------------------------------------------------------
@@ -162,6 +182,7 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     if kind == OFF:
         objects.scalers.clear()
         return
+    _start(objects, current, wanted)
     if kind in (HPA, CUSTOM):
         if scaler is not None:
             _write_limits(scaler, current, wanted)
@@ -177,14 +198,14 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
         or current.auto_scaling != kind
         or (current.min_replicas == 0) != (wanted.min_replicas == 0)
     )
-    _write_triggers(objects, scaler, wanted, is_new_query=is_new_query)
+    _write_triggers(objects, scaler, current, wanted, is_new_query=is_new_query)
 
 
 def refresh_triggers(objects: ServingObjects, wanted: SpecLike) -> None:
     """Write the queries again, for another template."""
     scaler = find_scaler(objects)
     if scaler is not None and trigger_name(scaler) == wanted.auto_scaling:
-        _write_triggers(objects, scaler, wanted, is_new_query=True)
+        _write_triggers(objects, scaler, wanted, wanted, is_new_query=True)
 
 
 def _new_scaled_object(wanted: SpecLike) -> JsonObject:
@@ -242,23 +263,46 @@ def _write_limits(scaler: JsonObject, current: SpecLike | None, wanted: SpecLike
 
 
 def _write_triggers(
-    objects: ServingObjects, scaler: JsonObject, wanted: SpecLike, *, is_new_query: bool
+    objects: ServingObjects,
+    scaler: JsonObject,
+    current: SpecLike | None,
+    wanted: SpecLike,
+    *,
+    is_new_query: bool,
 ) -> None:
-    """Ours first; those of others stay."""
+    """Ours first; those of others stay, also one that has the name of another kind of ours."""
     spec = child_mapping(scaler, "spec")
     before = {as_str(one.get("name")): one for one in _triggers(scaler)}
-    others = [one for one in _triggers(scaler) if as_str(one.get("name")) not in _OWN_TRIGGERS]
-    spec["triggers"] = [*_own_triggers(objects, wanted, before, is_new_query), *others]
+    replaced = current.auto_scaling if current is not None else ""
+    dropped = (wanted.auto_scaling, replaced, *_WAKING_TRIGGERS)
+    others = [one for one in _triggers(scaler) if as_str(one.get("name")) not in dropped]
+    # Of the trigger that it replaces, the address and what authenticates.
+    base = before.get(wanted.auto_scaling) or before.get(replaced) or {}
+    spec["triggers"] = [*_own_triggers(objects, wanted, base, before, is_new_query), *others]
+
+
+def _start(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+    """Give a serving of 0 replicas its minimum: without Pods there are no metrics, KEDA fails, and
+    a HorizontalPodAutoscaler leaves it at 0."""
+    spec = child_mapping(objects.deployment, "spec")
+    was_zero = current is not None and (current.auto_scaling == OFF or current.min_replicas == 0)
+    if was_zero and wanted.min_replicas and spec.get("replicas") == 0:
+        spec["replicas"] = wanted.min_replicas
 
 
 def _own_triggers(
-    objects: ServingObjects, wanted: SpecLike, before: dict[str, Any], is_new_query: bool
+    objects: ServingObjects,
+    wanted: SpecLike,
+    base: Mapping[str, Any],
+    before: Mapping[str, Any],
+    is_new_query: bool,
 ) -> Iterator[JsonObject]:
     kind, is_woken = wanted.auto_scaling, wanted.min_replicas == 0
     target = getattr(wanted, TARGET_FIELDS[kind][0])
-    old = as_mapping(before.get(kind), "metadata")
+    old = as_mapping(base, "metadata")
+    is_kept = base.get("name") == kind
     server = as_str(old.get("serverAddress")) or objects.engines.prometheus_url
-    query = as_str(old.get("query"))
+    query = as_str(old.get("query")) if is_kept else ""
     if is_new_query or not query:
         query = build_scaling_query(
             kind,
@@ -268,19 +312,22 @@ def _own_triggers(
             objects.engines,
             is_woken=is_woken,
         )
-    yield {
-        **as_mapping(before.get(kind)),
-        "type": "prometheus",
-        "name": kind,
-        "metricType": _METRIC_TYPES[kind],
-        "metadata": {
-            **old,
-            "serverAddress": server,
-            "query": query,
-            "threshold": str(target),
-            "ignoreNullValues": "false",
-        },
-    }
+    metadata = {**old, "serverAddress": server, "query": query, "threshold": str(target)}
+    if not is_kept:
+        metadata["ignoreNullValues"] = "false"
+    trigger = {**base, "type": "prometheus", "name": kind, "metadata": metadata}
+    yield trigger if is_kept else {**trigger, "metricType": _METRIC_TYPES[kind]}
+    activity = build_activity_query(wanted.template, wanted.namespace, wanted.name)
+    if is_woken and activity:
+        # Those that are processed keep a replica: no other trigger counts them, and KEDA would stop
+        # the serving under them.
+        metadata = {
+            **metadata,
+            "query": activity,
+            "threshold": _UNREACHED,
+            "activationThreshold": "0",
+        }
+        yield {**trigger, "name": _ACTIVITY_TRIGGER, "metadata": metadata}
     if is_woken and objects.engines.has_async_gateway:
         url = f"http://{wanted.name}{ASYNC_SUFFIX}.{wanted.namespace}/-/async/queue"
         # The second keeps a replica while tasks come now and then, which end between two polls.
@@ -288,14 +335,14 @@ def _own_triggers(
             (_BACKLOG_TRIGGER, "backlog", "4"),
             (_RECENT_TRIGGER, "recent", _UNREACHED),
         ):
-            metadata = {
+            asked = {
                 "url": url,
                 "valueLocation": location,
                 "targetValue": limit,
                 "activationTargetValue": "0",
             }
-            metadata |= as_mapping(before.get(name), "metadata")
-            yield {"type": "metrics-api", "name": name, "metadata": metadata}
+            asked |= as_mapping(before.get(name), "metadata")
+            yield {"type": "metrics-api", "name": name, "metadata": asked}
 
 
 AUTO_SCALING = {

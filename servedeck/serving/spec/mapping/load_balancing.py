@@ -16,6 +16,7 @@ from servedeck.serving.spec.load_balancing import (
     RANDOM,
     ROUND_ROBIN,
 )
+from servedeck.serving.spec.mapping.engines import ENVOY_GATEWAY_GROUP
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
@@ -38,6 +39,8 @@ _ISTIO_VALUES = {name: value for value, name in _ISTIO_NAMES.items()} | {
     "LEAST_CONN": LEAST_REQUESTS,  # the deprecated name
     "UNSPECIFIED": OFF,
 }
+_ISTIO_CONTROLLERS = {"istio.io"}
+"""controllerName of its Gateways (istio pkg/config/constants), before the slash."""
 _ENVOY_NAMES = {
     ROUND_ROBIN: "RoundRobin",
     LEAST_REQUESTS: "LeastRequest",
@@ -48,11 +51,25 @@ _ENVOY_VALUES = {name: value for value, name in _ENVOY_NAMES.items()}
 
 
 def policy_kind(objects: ServingObjects) -> str:
-    """The kind that sets the load balancing of a serving in this cluster; "" if there is none."""
+    """The kind that sets the load balancing of a serving in this cluster; "" if there is none. The
+    controller that has accepted an HTTPRoute counts before what is installed."""
     routes = {one.get("kind") for one in objects.routes}
-    if objects.engines.has_envoy_gateway and "HTTPRoute" in routes:
+    controllers = {
+        as_str(parent.get("controllerName")).partition("/")[0]
+        for one in objects.routes
+        if one.get("kind") == "HTTPRoute"
+        for parent in mappings(as_mapping(one, "status").get("parents"))
+    }
+    has_envoy, has_istio = objects.engines.has_envoy_gateway, objects.engines.has_istio
+    if controllers:
+        has_envoy = has_envoy and ENVOY_GATEWAY_GROUP in controllers
+        has_istio = has_istio and bool(
+            controllers & _ISTIO_CONTROLLERS or "VirtualService" in routes
+        )
+    if has_envoy and "HTTPRoute" in routes:
         return BACKEND_TRAFFIC_POLICY_KIND
-    return DESTINATION_RULE_KIND if objects.engines.has_istio else ""
+    # An Ingress is another proxy's.
+    return DESTINATION_RULE_KIND if has_istio and routes != {"Ingress"} else ""
 
 
 def find_policy(objects: ServingObjects) -> JsonObject | None:
@@ -145,7 +162,7 @@ def _remove(objects: ServingObjects, policy: JsonObject) -> None:
         parent.pop("loadBalancer", None)
     labels = as_mapping(policy, "metadata", "labels")
     is_ours = labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
-    if is_ours and set(spec) <= {"host", "targetRefs"}:
+    if is_ours and set(spec) <= {"host", "targetRefs", "mergeType"}:
         objects.policies[:] = [one for one in objects.policies if one is not policy]
 
 
@@ -165,7 +182,9 @@ def _new_policy(objects: ServingObjects, wanted: SpecLike) -> JsonObject:
             "apiVersion": "gateway.envoyproxy.io/v1alpha1",
             "kind": BACKEND_TRAFFIC_POLICY_KIND,
             "metadata": metadata,
-            "spec": {"targetRefs": [target]},
+            # Without it, the policy of the Gateway would not apply to this route any more
+            # (gateway.envoyproxy.io, BackendTrafficPolicy, mergeType).
+            "spec": {"targetRefs": [target], "mergeType": "StrategicMerge"},
         }
     service = wanted.name
     if objects.services:

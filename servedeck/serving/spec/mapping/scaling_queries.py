@@ -16,6 +16,11 @@ from servedeck.serving.spec.scaling import RESPONSE_TIME
 WINDOW = "2m"
 """At least four scrapes at the usual intervals of 15 and 30 s."""
 
+_HASH_LENGTH = 10
+"""Characters that a Deployment adds to the names of its ReplicaSets, at most."""
+_MAX_GENERATED = 58
+"""Characters of the name of a Pod before its suffix."""
+
 _LATENCY = {
     "vllm": "vllm:e2e_request_latency_seconds",
     "furiosa-llm": "furiosa_llm_e2e_request_latency_seconds",
@@ -23,6 +28,10 @@ _LATENCY = {
 _WAITING = {
     "vllm": "vllm:num_requests_waiting",
     "furiosa-llm": "furiosa_llm_num_requests_waiting",
+}
+_RUNNING = {
+    "vllm": "vllm:num_requests_running",
+    "furiosa-llm": "furiosa_llm_num_requests_running",
 }
 _ISTIO_LATENCY = "istio_request_duration_milliseconds"
 _ENVOY_LATENCY = "envoy_cluster_upstream_rq_time"
@@ -41,6 +50,16 @@ def build_scaling_query(
         return ""
     query = f"sum({metric}{{{_pods(namespace, name)}}})"
     return f"{query} or vector(0)" if is_woken else query
+
+
+def build_activity_query(template: str, namespace: str, name: str) -> str:
+    """How many requests the servers have, running and waiting; 0 without a Pod, "" if no metric is
+    known for the template."""
+    running, waiting = _RUNNING.get(template), _WAITING.get(template)
+    if running is None or waiting is None:
+        return ""
+    pods = _pods(namespace, name)
+    return f"sum({running}{{{pods}}} + {waiting}{{{pods}}}) or vector(0)"
 
 
 def unknown_metric_text(trigger: str) -> str:
@@ -81,8 +100,13 @@ def _latency_query(
 
 
 def _pods(namespace: str, name: str) -> str:
-    # As the Deployment names them: those of another serving, name-v2, do not match.
-    return f'namespace="{namespace}",pod=~"{_regex(name)}-[a-z0-9]+-[a-z0-9]{{5}}"'
+    """As the Deployment names them: those of another serving, name-v2, do not match. The API server
+    cuts a long name before the suffix (kubernetes apiserver storage/names)."""
+    pattern = f"{_regex(name)}-[a-z0-9]+-[a-z0-9]{{5}}"
+    if len(name) + len("-") + _HASH_LENGTH + len("-") > _MAX_GENERATED:
+        kept = max(_MAX_GENERATED - len(name) - len("-"), 0)
+        pattern = f"{pattern}|{_regex(name)}-[a-z0-9]{{1,{max(kept, 1)}}}-?[a-z0-9]{{5}}"
+    return f'namespace="{namespace}",pod=~"{pattern}"'
 
 
 def _regex(text: str) -> str:
