@@ -22,6 +22,7 @@ from servedeck.changes.setting_checks import (
 from servedeck.cluster.http.errors import ApiError
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.load_balancing import policy_kind
 from tests.changes.operations.fake_cluster import REFUSED, FakeCluster
 from tests.serving.objects.setting_objects import (
     CRON,
@@ -144,8 +145,14 @@ def test_a_horizontal_pod_autoscaler_goes_before_a_scaled_object_comes(trigger: 
 
 def test_the_replicas_are_not_changed_together_with_the_end_of_auto_scaling() -> None:
     current = make_serving(auto_scaling="response-time")
-    [(severity, field, _)] = check(current, auto_scaling="off", replicas=5)
+    assert check(current, auto_scaling="off", replicas=5) == []
+    current.objects.scalers[0]["status"] = {"originalReplicaCount": 3}
+    [(severity, field, message)] = check(current, auto_scaling="off", replicas=5)
     assert (severity, field) == ("error", "replicas")
+    assert "KEDA puts the replicas back to 3" in message
+    [(severity, field, message)] = check(current, auto_scaling="off")
+    assert (severity, field) == ("warning", "auto_scaling")
+    assert message.endswith(f"{current.spec.replicas} → 3.")
 
 
 # -- scale to zero ------------------------------------------------------------------------------
@@ -235,6 +242,57 @@ def test_an_endpoint_picker_chooses_the_pod_itself() -> None:
     [(severity, field, message)] = check(current, load_balancing="random")
     assert (severity, field) == ("error", "load_balancing")
     assert message.startswith("The route sends to InferencePool llama, whose endpoint picker")
+
+
+ENVOY = Engines(frozenset({"gateway.envoyproxy.io", "networking.istio.io"}))
+
+
+def routed(controller: str, *policies: Any) -> ImportedServing:
+    """A serving with an HTTPRoute that a controller has accepted."""
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "llama", "namespace": "chat"},
+        "spec": {"rules": [{"backendRefs": [{"name": "llama", "port": 80}]}]},
+        "status": {"parents": [{"controllerName": controller}] if controller else []},
+    }
+    return make_serving(route, *policies, engines=ENVOY)
+
+
+@pytest.mark.parametrize(
+    ("controller", "kind"),
+    [
+        ("gateway.envoyproxy.io/gatewayclass-controller", "BackendTrafficPolicy"),
+        ("istio.io/gateway-controller", "DestinationRule"),
+        ("example.com/other", ""),
+        ("", "BackendTrafficPolicy"),
+    ],
+)
+def test_the_controller_of_the_route_says_who_balances(controller: str, kind: str) -> None:
+    current = routed(controller)
+    assert policy_kind(current.objects) == kind
+    found = check(current, replicas=2, load_balancing="random")
+    assert bool(found) == (not kind)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [{"kind": "HTTPRoute", "name": "llama"}, {"kind": "HTTPRoute", "name": "qwen"}],
+        [{"kind": "HTTPRoute", "name": "llama", "sectionName": "r"}],
+    ],
+)
+def test_a_policy_that_others_share_is_not_changed(targets: list[Any]) -> None:
+    policy = {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "BackendTrafficPolicy",
+        "metadata": {"name": "shared", "namespace": "chat"},
+        "spec": {"targetRefs": targets, "loadBalancer": {"type": "RoundRobin"}},
+    }
+    current = routed("gateway.envoyproxy.io/gatewayclass-controller", policy)
+    [(severity, field, message)] = check(current, replicas=2, load_balancing="random")
+    assert (severity, field) == ("error", "load_balancing")
+    assert message.startswith("BackendTrafficPolicy shared is for other routes, too")
 
 
 def test_one_replica_is_not_balanced() -> None:
@@ -335,6 +393,9 @@ async def test_the_address_in_the_trigger_or_the_settings_comes_first() -> None:
     found = await complete_engines(cluster.connection, objects, wanted)
     assert found.prometheus_url == "http://prometheus.monitoring:9090"
     objects = with_engines(current, prometheus_url="http://mine:1").objects
+    found = await complete_engines(cluster.connection, objects, wanted)
+    assert found.prometheus_url == "http://prometheus.monitoring:9090"
+    objects = make_serving(engines=replace(ENGINES, prometheus_url="http://mine:1")).objects
     found = await complete_engines(cluster.connection, objects, wanted)
     assert found.prometheus_url == "http://mine:1"
     assert not cluster.asked

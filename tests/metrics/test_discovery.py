@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from servedeck.cluster import prometheus_services
 from servedeck.cluster.http.connection import Connection
 from servedeck.metrics import discovery
 from servedeck.metrics.discovery import MAX_PROBED, find_prometheus
@@ -219,7 +220,7 @@ async def test_without_the_permission_for_all_the_usual_namespaces_are_searched(
 ):
     forbidden = respond_with_status(403, "Forbidden", "services is forbidden")
     api.add_route("/api/v1/services", forbidden)
-    for one in discovery._USUAL_NAMESPACES:
+    for one in prometheus_services._USUAL_NAMESPACES:
         api.add_route(f"/api/v1/namespaces/{one}/services", forbidden)
     services.allow("observability")
     services.add("hidden", f"{LABELS}=prometheus", "monitoring")
@@ -232,7 +233,7 @@ async def test_without_the_permission_for_all_the_usual_namespaces_are_searched(
 async def test_without_any_permission_nothing_is_found(api: FakeApiServer, connection: Connection):
     forbidden = respond_with_status(403, "Forbidden", "services is forbidden")
     api.add_route("/api/v1/services", forbidden)
-    for one in discovery._USUAL_NAMESPACES:
+    for one in prometheus_services._USUAL_NAMESPACES:
         api.add_route(f"/api/v1/namespaces/{one}/services", forbidden)
     with pytest.raises(MetricsError, match="needs list on services in all"):
         await find_prometheus(connection)
@@ -252,3 +253,18 @@ async def test_an_answer_that_is_no_list(api: FakeApiServer, connection: Connect
     api.add_route("/api/v1/services", answer)
     with pytest.raises(MetricsError, match="no list of Services"):
         await find_prometheus(connection)
+
+
+@pytest.mark.parametrize(
+    ("place", "url"),
+    [
+        ("monitoring/prometheus:9090", "http://prometheus.monitoring:9090"),
+        ("monitoring/https:thanos:9092", "https://thanos.monitoring:9092"),
+        ("monitoring/prometheus", "http://prometheus.monitoring:9090"),
+        ("monitoring/prometheus:web", ""),
+        ("", ""),
+        ("prometheus", ""),
+    ],
+)
+def test_the_address_that_pods_reach(place: str, url: str) -> None:
+    assert prometheus_services.service_url(place) == url

@@ -176,7 +176,8 @@ def specs(draw: st.DrawFn) -> ServingSpec:
     )
     scaling = st.fixed_dictionaries(
         {
-            "auto_scaling": st.sampled_from(CHOICES),
+            # Of a custom server no metric is known without a proxy.
+            "auto_scaling": st.sampled_from(CHOICES if template != "custom" else ["off"]),
             "min_replicas": st.integers(0, 5),
             "max_replicas": st.integers(5, 20),
             "scale_in_delay": st.integers(1, 3600),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from servedeck.serving.objects.change import ObjectKey, change_objects
 from servedeck.serving.objects.diff import find_differences, format_path
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.scaling_queries import build_scaling_query
 from servedeck.serving.spec.scaling import SCALING_FIELDS, TARGET_FIELDS, TRIGGERS
 from tests.serving.objects.setting_objects import (
     CRON,
@@ -142,7 +144,58 @@ def test_triggers_of_others_stay() -> None:
     ):
         triggers = scaler_of(edit(current, **fields))["spec"]["triggers"]
         assert triggers[-2:] == [CRON, NAMED]
-        assert len(triggers) == 3
+        assert len(triggers) == (4 if "min_replicas" in fields else 3)
+
+
+def test_a_second_trigger_with_a_name_of_ours_stays() -> None:
+    current = make_serving(auto_scaling="response-time")
+    second = {"type": "prometheus", "name": "waiting-requests", "metadata": {"threshold": "4"}}
+    current.objects.scalers[0]["spec"]["triggers"].append(second)
+    triggers = scaler_of(edit(current, max_replicas=4))["spec"]["triggers"]
+    assert [one["name"] for one in triggers] == ["response-time", "waiting-requests"]
+    assert triggers[1] == second
+
+
+def test_a_trigger_that_takes_the_place_of_another_asks_and_authenticates_as_that_did() -> None:
+    current = make_serving(auto_scaling="response-time")
+    [trigger] = current.objects.scalers[0]["spec"]["triggers"]
+    trigger["authenticationRef"] = {"name": "thanos"}
+    trigger["metadata"] |= {"serverAddress": "https://thanos:9092", "authModes": "bearer"}
+    change = edit(current, auto_scaling="waiting-requests")
+    [found] = scaler_of(change)["spec"]["triggers"]
+    assert (found["name"], found["metricType"]) == ("waiting-requests", "AverageValue")
+    assert found["authenticationRef"] == {"name": "thanos"}
+    metadata = found["metadata"]
+    assert (metadata["serverAddress"], metadata["authModes"]) == ("https://thanos:9092", "bearer")
+    assert "num_requests_waiting" in metadata["query"]
+
+
+def test_an_edit_of_the_limits_leaves_the_triggers_alone() -> None:
+    current = make_serving(auto_scaling="response-time")
+    [trigger] = current.objects.scalers[0]["spec"]["triggers"]
+    trigger["metadata"]["ignoreNullValues"] = "true"
+    before = [dict(trigger)]
+    assert scaler_of(edit(current, max_replicas=4))["spec"]["triggers"] == before
+
+
+def test_a_serving_of_0_replicas_gets_the_minimum() -> None:
+    stopped = make_serving(replicas=0)
+    change = edit(stopped, auto_scaling="response-time", min_replicas=2)
+    assert change.changed[0]["spec"]["replicas"] == 2
+    woken = make_serving(replicas=0, auto_scaling="response-time", min_replicas=0)
+    assert edit(woken, min_replicas=1).changed[0]["spec"]["replicas"] == 1
+    assert edit(woken, max_replicas=3).changed[0]["spec"]["replicas"] == 0
+
+
+def test_the_metrics_of_a_long_name_are_those_of_its_pods() -> None:
+    name = "a" * 50
+    query = build_scaling_query("waiting-requests", "vllm", "chat", name, ENGINES, is_woken=False)
+    pattern = re.search(r'pod=~"([^"]*)"', query)
+    assert pattern
+    # As the API server cuts the name of the ReplicaSet, and of one with a short hash.
+    for pod in (f"{name}-6d5f8c9" + "abcde", f"{name}-6d5f8c9-abcde"):
+        assert re.fullmatch(pattern[1], pod), pod
+    assert not re.fullmatch(pattern[1], f"{name}-v2-6d5f8c9-abcde")
 
 
 def test_another_trigger_takes_the_place_of_ours() -> None:
@@ -201,7 +254,11 @@ def test_a_scaler_that_the_save_of_another_template_did_not_reach_gets_its_query
 def test_with_an_async_gateway_its_backlog_wakes_the_serving() -> None:
     engines = Engines(ENGINES.api_groups, ENGINES.prometheus_url, has_async_gateway=True)
     change = edit(make_serving(engines=engines), auto_scaling="response-time", min_replicas=0)
-    own, *queue = scaler_of(change)["spec"]["triggers"]
+    own, activity, *queue = scaler_of(change)["spec"]["triggers"]
+    assert (activity["name"], activity["metadata"]["activationThreshold"]) == ("requests", "0")
+    # Running requests keep a replica, and add none.
+    assert "num_requests_running" in activity["metadata"]["query"]
+    assert activity["metadata"]["threshold"] == "1000000"
     assert "vector(0)" in own["metadata"]["query"]  # without Pods there is no series
     assert [(one["type"], one["metadata"]["valueLocation"]) for one in queue] == [
         ("metrics-api", "backlog"),
@@ -224,7 +281,8 @@ def test_a_new_one_waits_before_the_first_scale_to_0() -> None:
 
 def test_without_a_gateway_no_trigger_of_it_is_made() -> None:
     change = edit(make_serving(), auto_scaling="response-time", min_replicas=0)
-    assert len(scaler_of(change)["spec"]["triggers"]) == 1
+    names = [one["name"] for one in scaler_of(change)["spec"]["triggers"]]
+    assert names == ["response-time", "requests"]
 
 
 # -- autoscalers of others ----------------------------------------------------------------------
