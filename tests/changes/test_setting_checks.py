@@ -340,6 +340,15 @@ async def test_the_policy_needs_its_controller(stored: Any, issues: list[tuple[s
         assert [(str(one.severity), one.message) for one in found] == issues
 
 
+@pytest.mark.parametrize(("of", "is_alive"), [("chat", True), ("other", False)])
+async def test_a_controller_of_one_namespace_counts_there_alone(of: str, is_alive: bool) -> None:
+    cluster = FakeCluster({f"{LEASE}-{of}": lease(timedelta(0))})
+    found = await check_temperature(
+        cluster.connection, make_spec(), make_spec(temperature_policy="on")
+    )
+    assert [one.message for one in found] == ([] if is_alive else [NO_CONTROLLER])
+
+
 async def test_a_policy_that_is_on_is_tuned_and_turned_off_without_its_controller() -> None:
     connection = FakeCluster().connection
     on = make_spec(temperature_policy="on")

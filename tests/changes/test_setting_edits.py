@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from servedeck.changes.async_queue.plan import AsyncQueueAction, AsyncQueueOptions
+from servedeck.changes.async_queue.state import read_state
+from servedeck.changes.async_queue.turn_off import plan_turning_off
 from servedeck.changes.edit.edit import Edit, begin_edit, plan_edit
 from servedeck.changes.edit.save import (
     SaveState,
@@ -219,6 +222,26 @@ async def test_set_asks_before_the_autoscaler_may_scale_to_zero(connection: Conn
     assert await set_fields(
         *place, again, SetOptions(), stdout=lines.append, stderr=lines.append
     ), lines
+
+
+async def test_what_alone_wakes_a_serving_is_not_turned_off(connection: Connection) -> None:
+    place = ("npu-lab", "exaone-35-78b")
+    off = AsyncQueueOptions(AsyncQueueAction.OFF, *place)
+    plan = await plan_turning_off(connection, off, await read_state(connection, *place))
+    assert plan.blocked == ""
+    lines: list[str] = []
+    for texts in (["autoScaling=waiting-requests", "minReplicas=0"], ["minReplicas=1"]):
+        assert await set_fields(
+            connection,
+            *place,
+            [parse_assignment(one) for one in texts],
+            SetOptions(assume_yes=True),
+            stdout=lines.append,
+            stderr=lines.append,
+        ), lines
+        plan = await plan_turning_off(connection, off, await read_state(connection, *place))
+        is_blocked = "servedeck set npu-lab/exaone-35-78b minReplicas=1" in plan.blocked
+        assert is_blocked == (texts[-1] == "minReplicas=0")
 
 
 async def test_the_answer_of_set_names_what_it_deletes(connection: Connection) -> None:

@@ -93,7 +93,7 @@ async def read_lease(plane: ControlPlane, namespace: str) -> tuple[ControllerLea
     options = ConnectionOptions(kubeconfig=(plane.write_kubeconfig(),))
     connection = await Connection.open(options)
     try:
-        lease = await controller_lease(connection, namespace)
+        lease = await controller_lease(connection, namespace, of=namespace)
         return lease, lease.is_alive(server_time(connection))
     finally:
         await connection.close()
