@@ -210,16 +210,13 @@ class _Scaler:
         return min(math.ceil(wanted), settings.max_replicas + 1)
 
     def _stabilize(self, now: float, wanted: int) -> int:
-        """The lowest recommendation of the window of scaling up, or the highest of the one of
-        scaling down."""
-        if wanted >= self.replicas:
-            found = self._lowest.best(now)
-            chosen = wanted if found is None else min(wanted, found)
-        else:
-            found = self._highest.best(now)
-            chosen = wanted if found is None else max(wanted, found)
+        """What there is, raised at most to the lowest recommendation of the window of scaling up,
+        or lowered at most to the highest of the one of scaling down."""
+        lowest, highest = self._lowest.best(now), self._highest.best(now)
+        low = wanted if lowest is None else min(wanted, lowest)
+        high = wanted if highest is None else max(wanted, highest)
         self._record(now, wanted)
-        return chosen
+        return min(max(self.replicas, low), high)
 
     def _record(self, now: float, wanted: int) -> None:
         self._lowest.add(now, wanted)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servedeck.serving.scaling.proposal import ScalingProposal
 from servedeck.serving.scaling.replay import Replay, replay
 from servedeck.serving.scaling.replay_settings import (
     HPA_SCALE_DOWN,
@@ -20,7 +21,7 @@ from servedeck.serving.scaling.replay_settings import (
     ReplaySettings,
     ScalingPolicy,
 )
-from servedeck.serving.scaling.scaling_metrics import MetricType
+from servedeck.serving.scaling.scaling_metrics import MetricType, ScaledBy
 
 START = 1_800_000_000.0
 SYNC = 15.0
@@ -132,6 +133,19 @@ def test_the_highest_of_the_scale_in_delay_holds() -> None:
 def test_what_there_is_at_the_begin_counts_as_recommended() -> None:
     settings = replace(AT_ONCE, scale_in_delay=30.0)
     assert counts([20.0] * 4, settings, start=9) == [9, 9, 2, 2]
+
+
+def test_a_peak_that_was_cut_by_a_policy_adds_nothing_when_it_is_over() -> None:
+    """The window of scaling down keeps what there is; only a recommendation raises it."""
+    settings = ScalingProposal(ScaledBy.RESPONSE_TIME, 5000.0, scale_in_delay=300).settings()
+    # 11 are recommended at 0 s, of which the policy adds 2; then 1 is.
+    found = counts([100_000.0] + [500.0] * 24, settings)
+    assert found == [3] * 20 + [2, 2, 2, 2, 1]
+
+
+def test_the_windows_of_both_directions_keep_what_there_is() -> None:
+    settings = replace(AT_ONCE, scale_in_delay=60.0, scale_up_window=60.0)
+    assert counts([80.0, 20.0] * 6, settings, start=4) == [4] * 12
 
 
 def test_the_window_of_scaling_up_waits_for_the_lowest() -> None:
