@@ -107,10 +107,11 @@ class ScalingPast:
         up_window = float((up or {}).get("stabilizationWindowSeconds") or 0)
         given = (down or {}).get("stabilizationWindowSeconds")
         down_window = DOWNSCALE_WINDOW_SECONDS if given is None else float(given)
+        low = min([recommended, *self._recent(now - up_window)])
+        high = max([recommended, *self._recent(now - down_window)])
         rises = up is not None and recommended >= current
-        window = up_window if rises else down_window
-        recent = [one.value for one in self._recommendations if one.time > now - window]
-        found = min([recommended, *recent]) if rises else max([recommended, *recent])
+        # Without a behavior only the window of scaling down is looked at.
+        found = high if up is None else min(max(current, low), high)
         longest = max(up_window, down_window)
         self._recommendations = [
             one for one in self._recommendations if one.time > now - longest
@@ -118,6 +119,9 @@ class ScalingPast:
         if found == recommended:
             return found, READY_TO_SCALE
         return found, STABILIZED_UP if rises else STABILIZED_DOWN
+
+    def _recent(self, since: float) -> list[int]:
+        return [one.value for one in self._recommendations if one.time > since]
 
     def _limit(
         self,
