@@ -121,6 +121,25 @@ def test_each_policy_counts_the_changes_of_its_own_period() -> None:
     assert counts([95.0] * 5, settings) == [4, 4, 6, 6, 8]
 
 
+def test_the_policies_of_each_direction_count_the_changes_of_both() -> None:
+    proposal = ScalingProposal(ScaledBy.WAITING_REQUESTS, 10.0, scale_in_delay=0)
+    settings = proposal.settings()
+    # 2 are added; 1 fewer than the 3 of a minute ago is 2.
+    assert counts([200.0] + [0.0] * 5, settings, start=3) == [5, 2, 2, 2, 2, 1]
+    # 1 is removed; 2 more than the 3 of a minute ago are 5.
+    assert counts([0.0] + [200.0] * 5, settings, start=3) == [2, 5, 5, 5, 5, 7]
+    percent = ScalingPolicy(PolicyType.PERCENT, 100, 60.0)
+    by_percent = replace(settings, scale_up_policies=(percent,))
+    assert counts([0.0, 200.0], by_percent, start=3) == [2, 6]
+
+
+def test_what_keda_does_at_zero_replicas_is_no_change_of_the_policies() -> None:
+    proposal = ScalingProposal(ScaledBy.WAITING_REQUESTS, 10.0, 0, scale_in_delay=30)
+    # From 4 to 0 and to 1 within a minute; the HPA adds 2 to the 1 that it finds.
+    found = counts([40.0, 0.0, 0.0, 200.0, 200.0], proposal.settings(), start=4)
+    assert found == [4, 4, 0, 1, 3]
+
+
 def test_the_highest_of_the_scale_in_delay_holds() -> None:
     settings = replace(AT_ONCE, scale_in_delay=60.0)
     values = [80.0, 20.0, 20.0, 20.0, 20.0, 20.0]
