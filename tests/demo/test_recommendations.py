@@ -60,6 +60,12 @@ def test_without_a_behavior_the_highest_of_five_minutes_is_set() -> None:
     assert counts([20] + [1] * 20, None) == [4, 8] + [10] * 18 + [1]
 
 
+def test_the_policies_of_each_direction_count_the_changes_of_both() -> None:
+    assert counts([20] + [1] * 5, behavior(), start=3) == [5, 2, 2, 2, 2, 1]
+    # 3 at the begin of the minute: up to 5 after a removal, too
+    assert counts([1, 20, 20, 20, 20, 20], behavior(), start=3) == [2, 5, 5, 5, 5, 7]
+
+
 @pytest.mark.parametrize(
     ("recommended", "replicas", "able"),
     [(5, 3, STABILIZED_UP), (1, 3, STABILIZED_DOWN), (3, 3, READY_TO_SCALE)],
