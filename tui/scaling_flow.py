@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from servedeck.serving.scaling.proposal import ScalingProposal
 from servedeck.serving.scaling.scaling_metrics import ScaledBy
@@ -33,6 +34,12 @@ def make_proposal(spec: ServingSpec) -> ScalingProposal:
         _or(spec.max_replicas, DEFAULT_MAX_REPLICAS),
         _or(spec.scale_in_delay, DEFAULT_SCALE_IN_DELAY),
     )
+
+
+def with_known_starts(proposal: ScalingProposal, starts: Sequence[int]) -> ScalingProposal:
+    """The proposal with added replicas that start as long as the longest of `starts`, in seconds;
+    as it is without any."""
+    return replace(proposal, startup_seconds=float(max(starts))) if starts else proposal
 
 
 def proposal_texts(proposal: ScalingProposal) -> Mapping[str, str]:
