@@ -11,6 +11,7 @@ from servedeck.serving.spec.scaling import (
     DEFAULT_MAX_REPLICAS,
     DEFAULT_MIN_REPLICAS,
     DEFAULT_SCALE_IN_DELAY,
+    OFF,
     TARGET_FIELDS,
     TRIGGERS,
 )
@@ -40,6 +41,16 @@ def with_known_starts(proposal: ScalingProposal, starts: Sequence[int]) -> Scali
     """The proposal with added replicas that start as long as the longest of `starts`, in seconds;
     as it is without any."""
     return replace(proposal, startup_seconds=float(max(starts))) if starts else proposal
+
+
+def replay_disabled_reason(spec: ServingSpec) -> str:
+    """Why other settings cannot be replayed; "" if they can."""
+    if spec.auto_scaling == OFF or scaled_by(spec) is not None:
+        return ""
+    return (
+        "Only auto scaling by response-time or waiting-requests can be replayed, not by the "
+        "metrics of this autoscaler."
+    )
 
 
 def proposal_texts(proposal: ScalingProposal) -> Mapping[str, str]:

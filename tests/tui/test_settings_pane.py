@@ -257,6 +257,14 @@ async def test_a_replay_takes_the_longest_known_start(change_service: FakeChange
         assert driver.app.screen._base.startup_seconds == 220.0
 
 
+async def test_the_metrics_of_others_are_not_replayed(change_service: FakeChangeService):
+    metrics = FakeMetricsService()
+    async with open_settings(change_service, cpu_hpa(), metrics_service=metrics) as driver:
+        await driver.press("w")
+        await driver.wait_for_text("Only auto scaling by response-time or waiting-requests can be")
+        assert not isinstance(driver.app.screen, WhatIfScreen)
+
+
 async def test_the_async_queue_is_turned_on_from_here(change_service: FakeChangeService):
     async with open_settings(change_service) as driver:
         await driver.select("traffic", "async_queue")
