@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from servedeck.serving.scaling.proposal import ScalingProposal
 from servedeck.serving.scaling.scaling_metrics import ScaledBy
@@ -10,6 +11,7 @@ from servedeck.serving.spec.scaling import (
     DEFAULT_MAX_REPLICAS,
     DEFAULT_MIN_REPLICAS,
     DEFAULT_SCALE_IN_DELAY,
+    OFF,
     TARGET_FIELDS,
     TRIGGERS,
 )
@@ -32,6 +34,22 @@ def make_proposal(spec: ServingSpec) -> ScalingProposal:
         _or(spec.min_replicas, DEFAULT_MIN_REPLICAS),
         _or(spec.max_replicas, DEFAULT_MAX_REPLICAS),
         _or(spec.scale_in_delay, DEFAULT_SCALE_IN_DELAY),
+    )
+
+
+def with_known_starts(proposal: ScalingProposal, starts: Sequence[int]) -> ScalingProposal:
+    """The proposal with added replicas that start as long as the longest of `starts`, in seconds;
+    as it is without any."""
+    return replace(proposal, startup_seconds=float(max(starts))) if starts else proposal
+
+
+def replay_disabled_reason(spec: ServingSpec) -> str:
+    """Why other settings cannot be replayed; "" if they can."""
+    if spec.auto_scaling == OFF or scaled_by(spec) is not None:
+        return ""
+    return (
+        "Only auto scaling by response-time or waiting-requests can be replayed, not by the "
+        "metrics of this autoscaler."
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from servedeck.changes.operations.operation import OperationKind
 from servedeck.serving.scaling.proposal import ScalingProposal
 from servedeck.serving.scaling.scaling_metrics import ScaledBy
+from servedeck.serving.status.start_times import Start
 from tests.detail.objects import deployment
+from tests.tui import fakes
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.fake_metrics_service import FakeMetricsService
 from tests.tui.helpers import wait_for
@@ -234,6 +236,33 @@ async def test_a_replay_can_be_put_into_the_form(change_service: FakeChangeServi
         assert (spec.min_replicas, spec.max_replicas, spec.scale_in_delay) == (2, 6, 120)
         assert spec.target_waiting == 3
         assert form.change_count >= 5
+
+
+async def test_a_replay_takes_the_longest_known_start(change_service: FakeChangeService):
+    metrics = FakeMetricsService()
+    async with open_settings(change_service, metrics_service=metrics) as driver:
+        metrics.servings = driver.app.source
+        view = driver.app.source.fleet.view(KEY)
+        assert view is not None
+        pods = [
+            fakes.pod(f"pod-{seconds}", containers=(fakes.container("server", start=start),))
+            for seconds in (90, 220, 150)
+            for start in [Start(fakes.NOW, seconds)]
+        ]
+        driver.app.history.starts.record(view.uid, "server", pods)
+        await driver.press("w")
+        await wait_for(
+            driver.pilot, lambda: isinstance(driver.app.screen, WhatIfScreen), "the replay"
+        )
+        assert driver.app.screen._base.startup_seconds == 220.0
+
+
+async def test_the_metrics_of_others_are_not_replayed(change_service: FakeChangeService):
+    metrics = FakeMetricsService()
+    async with open_settings(change_service, cpu_hpa(), metrics_service=metrics) as driver:
+        await driver.press("w")
+        await driver.wait_for_text("Only auto scaling by response-time or waiting-requests can be")
+        assert not isinstance(driver.app.screen, WhatIfScreen)
 
 
 async def test_the_async_queue_is_turned_on_from_here(change_service: FakeChangeService):

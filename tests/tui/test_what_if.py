@@ -73,9 +73,22 @@ async def test_the_assumption_is_said_and_can_be_changed() -> None:
         await driver.wait_for_text("most 6 replicas")
 
 
+async def test_how_long_added_replicas_start_is_said_and_replayed() -> None:
+    service = service_with(p95=6.0, ready=2.0)
+    async with open_what_if(LATENCY, service=service) as driver:
+        await driver.wait_for_text("added replicas are ready at once.")
+        at_once = driver.screen._replayed
+    slow = replace(LATENCY, startup_seconds=220.0)
+    async with open_what_if(slow, service=service) as driver:
+        await driver.wait_for_text("added replicas are ready in 3m40s, the longest start.")
+        later = driver.screen._replayed
+    assert at_once is not None and later is not None
+    assert later.seconds_above_target > at_once.seconds_above_target
+
+
 async def test_without_known_replicas_the_response_time_is_as_it_was() -> None:
     async with open_what_if(LATENCY, service=service_with(p95=6.0, ready=None)) as driver:
-        await driver.wait_for_text("with any number of replicas, as that of the time is not known.")
+        await driver.wait_for_text("with any number of replicas, as that of the time is not known;")
         assert "As it was 100 % of the time above the target" in driver.text
         await driver.press("ctrl+t")
         await driver.wait_for_text("How many replicas there were is not known")

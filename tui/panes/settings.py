@@ -337,6 +337,10 @@ class SettingsPane(CardsPane):
                 return "The settings are not read yet."
             case "what_if" if self.app_context.metrics_service is None:
                 return "Not connected to a cluster."
+            case "what_if" if self._settings is not None:
+                from tui.scaling_flow import replay_disabled_reason
+
+                return replay_disabled_reason(self._settings.imported.spec)
             case "graph" if self._scaled_by is None:
                 return "There is a graph only while servedeck's auto scaling is on."
             case "turn_on":

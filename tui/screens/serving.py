@@ -313,7 +313,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         self.app.push_screen(screen, closed)
 
     def on_settings_pane_what_if_requested(self, message: SettingsPane.WhatIfRequested) -> None:
-        from tui.scaling_flow import proposal_texts
+        from tui.scaling_flow import proposal_texts, with_known_starts
         from tui.screens.what_if import WhatIfScreen
 
         async def closed(proposal: ScalingProposal | None) -> None:
@@ -321,7 +321,9 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
                 self.edit_flow.start(self._view, "auto_scaling", proposal_texts(proposal))
 
         can_use = not self.edit_flow.disabled_reason(self._view)
-        screen = WhatIfScreen(self.key, message.proposal, can_use=can_use)
+        starts = self.app_context.history.starts.durations(self._view.uid)
+        proposal = with_known_starts(message.proposal, starts)
+        screen = WhatIfScreen(self.key, proposal, can_use=can_use)
         self._push_over_pane(screen, closed)
 
     def on_settings_pane_queue_requested(self) -> None:

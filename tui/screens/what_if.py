@@ -218,7 +218,7 @@ class WhatIfScreen(Overlay[ScalingProposal | None]):
                 found.append((("As it was  ", "muted"), (text, "")))
             if text := warning_text(proposal):
                 found.append((("! ", "warning"), (text, "warning")))
-            text = assumption_text(self._base.by, self._shown_assumption, history)
+            text = assumption_text(proposal, self._shown_assumption, history)
             found.append(((text, "muted"),))
         lines: list[Line] = []
         for spans in found:

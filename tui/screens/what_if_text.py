@@ -60,16 +60,21 @@ def warning_text(proposal: ScalingProposal) -> str:
     return ""
 
 
-def assumption_text(by: ScaledBy, assumption: Assumption, history: ScalingHistory) -> str:
+def assumption_text(
+    proposal: ScalingProposal, assumption: Assumption, history: ScalingHistory
+) -> str:
     """What the replay takes for granted, one sentence."""
+    ready = "at once"
+    if proposal.startup_seconds:
+        ready = f"in {format_duration(proposal.startup_seconds)}, the longest start"
+    text = _metric_assumption_text(proposal.by, assumption, history)
+    return f"Assumes that {text}; added replicas are ready {ready}."
+
+
+def _metric_assumption_text(by: ScaledBy, assumption: Assumption, history: ScalingHistory) -> str:
     if by is ScaledBy.WAITING_REQUESTS:
-        return (
-            "Assumes that as many requests would have waited in total with any number of replicas."
-        )
+        return "as many requests would have waited in total with any number of replicas"
     if assumption is Assumption.LOAD_PER_REPLICA:
-        return (
-            "Assumes that the response time follows the load of each replica: with twice the "
-            "replicas half of it, as the autoscaler does."
-        )
-    text = "Assumes that the response time would have been the same with any number of replicas"
-    return text + (", as that of the time is not known." if not history.replicas else ".")
+        return "the response time follows the load of each replica: twice the replicas, half of it"
+    text = "the response time would have been the same with any number of replicas"
+    return text + (", as that of the time is not known" if not history.replicas else "")

@@ -69,7 +69,7 @@ class ScalingProposal:
     max_replicas: int = 10
     scale_in_delay: int = 60
     startup_seconds: float = 0.0
-    """Until an added replica is ready."""
+    """Until an added replica is ready; 0 where it is not known."""
     scale_up_policies: tuple[ScalingPolicy, ...] = SCALE_UP_POLICIES
     scale_down_policies: tuple[ScalingPolicy, ...] = SCALE_DOWN_POLICIES
 

@@ -162,8 +162,7 @@ class _Scaler:
         self._last_active = start
         self._highest = _Recommendations(settings.scale_in_delay, lambda a, b: a >= b)
         self._lowest = _Recommendations(settings.scale_up_window, lambda a, b: a <= b)
-        self._added = _Changes(settings.scale_up_policies)
-        self._removed = _Changes(settings.scale_down_policies)
+        self._changes = _Changes(settings.scale_up_policies, settings.scale_down_policies)
         self._record(start, replicas)
 
     def ready(self, now: float) -> int:
@@ -180,10 +179,10 @@ class _Scaler:
             if value > 0:
                 self._last_active = now
                 if not self.replicas:
-                    self._scale(now, 1)
+                    self._scale(now, 1, is_by_keda=True)
                     return
             elif self.replicas and now - self._last_active >= settings.scale_in_delay:
-                self._scale(now, 0)
+                self._scale(now, 0, is_by_keda=True)
                 return
         least = max(settings.min_replicas, 1)
         if not self.replicas and settings.min_replicas == 0:
@@ -210,16 +209,13 @@ class _Scaler:
         return min(math.ceil(wanted), settings.max_replicas + 1)
 
     def _stabilize(self, now: float, wanted: int) -> int:
-        """The lowest recommendation of the window of scaling up, or the highest of the one of
-        scaling down."""
-        if wanted >= self.replicas:
-            found = self._lowest.best(now)
-            chosen = wanted if found is None else min(wanted, found)
-        else:
-            found = self._highest.best(now)
-            chosen = wanted if found is None else max(wanted, found)
+        """What there is, raised at most to the lowest recommendation of the window of scaling up,
+        or lowered at most to the highest of the one of scaling down."""
+        lowest, highest = self._lowest.best(now), self._highest.best(now)
+        low = wanted if lowest is None else min(wanted, lowest)
+        high = wanted if highest is None else max(wanted, highest)
         self._record(now, wanted)
-        return chosen
+        return min(max(self.replicas, low), high)
 
     def _record(self, now: float, wanted: int) -> None:
         self._lowest.add(now, wanted)
@@ -229,25 +225,26 @@ class _Scaler:
         """Within the policies, Min Replicas and Max Replicas."""
         current, settings = self.replicas, self._settings
         if wanted > current:
-            limit = self._added.limit(now, current, is_up=True)
+            limit = self._changes.limit(now, current, is_up=True)
             return min(wanted, settings.max_replicas, max(limit, current))
         if wanted < current:
-            limit = self._removed.limit(now, current, is_up=False)
+            limit = self._changes.limit(now, current, is_up=False)
             return max(wanted, least, min(limit, current))
         return wanted
 
-    def _scale(self, now: float, replicas: int) -> None:
+    def _scale(self, now: float, replicas: int, *, is_by_keda: bool = False) -> None:
+        """The policies are those of the HPA controller, which counts only its own changes."""
         change = replicas - self.replicas
         if not change:
             return
+        if not is_by_keda:
+            self._changes.add(now, change)
         if change > 0:
             self.scale_ups += 1
-            self._added.add(now, change)
             if self._settings.startup_seconds > 0:
                 self._starting.append((now + self._settings.startup_seconds, change))
         else:
             self.scale_downs += 1
-            self._removed.add(now, -change)
             left = -change
             while left and self._starting:  # Pods that are not ready are deleted first
                 ready_at, count = self._starting.pop()
@@ -278,34 +275,34 @@ class _Recommendations:
 
 
 class _Changes:
-    """Replicas that were added, or removed, lately, and how many more may be."""
+    """Replicas that were added and removed lately, and how many there may be by the policies."""
 
-    def __init__(self, policies: Sequence[ScalingPolicy]) -> None:
-        self._policies = policies
-        self._longest = max((one.period_seconds for one in policies), default=0.0)
+    def __init__(self, up: Sequence[ScalingPolicy], down: Sequence[ScalingPolicy]) -> None:
+        self._up = up
+        self._down = down
+        self._longest = max((one.period_seconds for one in (*up, *down)), default=0.0)
         self._changes: deque[tuple[float, int]] = deque()
 
-    def add(self, time: float, count: int) -> None:
-        self._changes.append((time, count))
+    def add(self, time: float, change: int) -> None:
+        """`change` is less than 0 for replicas that were removed."""
+        self._changes.append((time, change))
 
     def limit(self, now: float, current: int, *, is_up: bool) -> int:
         """The most, or with not `is_up` the fewest, replicas that the policies allow."""
         while self._changes and self._changes[0][0] <= now - self._longest:
             self._changes.popleft()
-        allowed = [self._allowed(one, now, current, is_up=is_up) for one in self._policies]
-        if not allowed:
+        policies = self._up if is_up else self._down
+        if not policies:
             return 2**31 - 1 if is_up else 0
+        allowed = [self._allowed(one, now, current, is_up=is_up) for one in policies]
         return max(allowed) if is_up else min(allowed)
 
     def _allowed(self, policy: ScalingPolicy, now: float, current: int, *, is_up: bool) -> int:
         since = now - policy.period_seconds
-        changed = sum(count for time, count in self._changes if time > since)
-        if is_up:
-            start = current - changed
-            if policy.type is PolicyType.PODS:
-                return start + policy.value
-            return math.ceil(start * (1 + policy.value / 100))
-        start = current + changed
+        # What there was when the period began: changes of both directions count.
+        start = current - sum(change for time, change in self._changes if time > since)
+        sign = 1 if is_up else -1
         if policy.type is PolicyType.PODS:
-            return start - policy.value
-        return int(start * (1 - policy.value / 100))
+            return start + sign * policy.value
+        share = start * (1 + sign * policy.value / 100)
+        return math.ceil(share) if is_up else int(share)

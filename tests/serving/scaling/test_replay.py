@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servedeck.serving.scaling.proposal import ScalingProposal
 from servedeck.serving.scaling.replay import Replay, replay
 from servedeck.serving.scaling.replay_settings import (
     HPA_SCALE_DOWN,
@@ -20,7 +21,7 @@ from servedeck.serving.scaling.replay_settings import (
     ReplaySettings,
     ScalingPolicy,
 )
-from servedeck.serving.scaling.scaling_metrics import MetricType
+from servedeck.serving.scaling.scaling_metrics import MetricType, ScaledBy
 
 START = 1_800_000_000.0
 SYNC = 15.0
@@ -120,6 +121,25 @@ def test_each_policy_counts_the_changes_of_its_own_period() -> None:
     assert counts([95.0] * 5, settings) == [4, 4, 6, 6, 8]
 
 
+def test_the_policies_of_each_direction_count_the_changes_of_both() -> None:
+    proposal = ScalingProposal(ScaledBy.WAITING_REQUESTS, 10.0, scale_in_delay=0)
+    settings = proposal.settings()
+    # 2 are added; 1 fewer than the 3 of a minute ago is 2.
+    assert counts([200.0] + [0.0] * 5, settings, start=3) == [5, 2, 2, 2, 2, 1]
+    # 1 is removed; 2 more than the 3 of a minute ago are 5.
+    assert counts([0.0] + [200.0] * 5, settings, start=3) == [2, 5, 5, 5, 5, 7]
+    percent = ScalingPolicy(PolicyType.PERCENT, 100, 60.0)
+    by_percent = replace(settings, scale_up_policies=(percent,))
+    assert counts([0.0, 200.0], by_percent, start=3) == [2, 6]
+
+
+def test_what_keda_does_at_zero_replicas_is_no_change_of_the_policies() -> None:
+    proposal = ScalingProposal(ScaledBy.WAITING_REQUESTS, 10.0, 0, scale_in_delay=30)
+    # From 4 to 0 and to 1 within a minute; the HPA adds 2 to the 1 that it finds.
+    found = counts([40.0, 0.0, 0.0, 200.0, 200.0], proposal.settings(), start=4)
+    assert found == [4, 4, 0, 1, 3]
+
+
 def test_the_highest_of_the_scale_in_delay_holds() -> None:
     settings = replace(AT_ONCE, scale_in_delay=60.0)
     values = [80.0, 20.0, 20.0, 20.0, 20.0, 20.0]
@@ -132,6 +152,19 @@ def test_the_highest_of_the_scale_in_delay_holds() -> None:
 def test_what_there_is_at_the_begin_counts_as_recommended() -> None:
     settings = replace(AT_ONCE, scale_in_delay=30.0)
     assert counts([20.0] * 4, settings, start=9) == [9, 9, 2, 2]
+
+
+def test_a_peak_that_was_cut_by_a_policy_adds_nothing_when_it_is_over() -> None:
+    """The window of scaling down keeps what there is; only a recommendation raises it."""
+    settings = ScalingProposal(ScaledBy.RESPONSE_TIME, 5000.0, scale_in_delay=300).settings()
+    # 11 are recommended at 0 s, of which the policy adds 2; then 1 is.
+    found = counts([100_000.0] + [500.0] * 24, settings)
+    assert found == [3] * 20 + [2, 2, 2, 2, 1]
+
+
+def test_the_windows_of_both_directions_keep_what_there_is() -> None:
+    settings = replace(AT_ONCE, scale_in_delay=60.0, scale_up_window=60.0)
+    assert counts([80.0, 20.0] * 6, settings, start=4) == [4] * 12
 
 
 def test_the_window_of_scaling_up_waits_for_the_lowest() -> None:

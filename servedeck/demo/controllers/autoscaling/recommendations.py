@@ -72,8 +72,8 @@ class ScalingPast:
 
     def __init__(self) -> None:
         self._recommendations: list[_Past] = []
-        self._ups: list[_Past] = []
-        self._downs: list[_Past] = []
+        self._changes: list[_Past] = []
+        """The value is less than 0 for replicas that were removed."""
 
     def begin(self, current: int, now: float) -> None:
         """The autoscaler sees the replicas for the first time."""
@@ -82,9 +82,8 @@ class ScalingPast:
 
     def changed(self, before: int, after: int, now: float) -> None:
         """The autoscaler has set other replicas."""
-        changes = self._ups if after > before else self._downs
-        changes.append(_Past(now, abs(after - before)))
-        del changes[:-200]
+        self._changes.append(_Past(now, after - before))
+        del self._changes[:-400]
 
     def decide(
         self,
@@ -107,10 +106,11 @@ class ScalingPast:
         up_window = float((up or {}).get("stabilizationWindowSeconds") or 0)
         given = (down or {}).get("stabilizationWindowSeconds")
         down_window = DOWNSCALE_WINDOW_SECONDS if given is None else float(given)
+        low = min([recommended, *self._recent(now - up_window)])
+        high = max([recommended, *self._recent(now - down_window)])
         rises = up is not None and recommended >= current
-        window = up_window if rises else down_window
-        recent = [one.value for one in self._recommendations if one.time > now - window]
-        found = min([recommended, *recent]) if rises else max([recommended, *recent])
+        # Without a behavior only the window of scaling down is looked at.
+        found = high if up is None else min(max(current, low), high)
         longest = max(up_window, down_window)
         self._recommendations = [
             one for one in self._recommendations if one.time > now - longest
@@ -118,6 +118,9 @@ class ScalingPast:
         if found == recommended:
             return found, READY_TO_SCALE
         return found, STABILIZED_UP if rises else STABILIZED_DOWN
+
+    def _recent(self, since: float) -> list[int]:
+        return [one.value for one in self._recommendations if one.time > since]
 
     def _limit(
         self,
@@ -131,14 +134,14 @@ class ScalingPast:
         if up is None or down is None:
             return _limit_without_behavior(current, wanted, limits)
         if wanted > current:
-            allowed = max(current, _up_limit(up, current, self._ups, now))
+            allowed = max(current, _up_limit(up, current, self._changes, now))
             if allowed < limits.most:
                 most, reason = allowed, TOO_FAST_UP
             else:
                 most, reason = limits.most, TOO_MANY
             return (most, reason) if wanted > most else (wanted, IN_RANGE)
         if wanted < current:
-            allowed = min(current, _down_limit(down, current, self._downs, now))
+            allowed = min(current, _down_limit(down, current, self._changes, now))
             if allowed > limits.least:
                 least, reason = allowed, TOO_FAST_DOWN
             else:
@@ -177,7 +180,7 @@ def _down_limit(rules: Json, current: int, changes: Sequence[_Past], now: float)
         return current
     proposals = []
     for policy in _policies(rules):
-        start = current + _changed_within(changes, policy, now)
+        start = current - _changed_within(changes, policy, now)
         value = int(policy.get("value") or 0)
         if policy.get("type") == "Pods":
             proposals.append(start - value)
@@ -192,5 +195,6 @@ def _policies(rules: Json) -> list[Mapping[str, Any]]:
 
 
 def _changed_within(changes: Sequence[_Past], policy: Mapping[str, Any], now: float) -> int:
+    """Replicas that were added, less those that were removed."""
     since = now - float(policy.get("periodSeconds") or 0)
     return sum(one.value for one in changes if one.time > since)
