@@ -87,7 +87,11 @@ async def test_the_status_is_read_at_the_url(
             {"kind": "Deployment", "metadata": {"name": name, "labels": labels}}
         )
 
+    async def no_groups(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"groups": []})
+
     api.add_route(f"{DEPLOYMENTS}/*", deployment)
+    api.add_route("/apis", no_groups)
     await rig.submit(2)
     await wait_until(lambda: server.arrived)
     settings = Settings(

@@ -51,6 +51,8 @@ COMMON_TYPED = {
     "rollout": "recreate",
     "transformer.image": "registry.example.com/transformer:3",
     "transformer.port": "9001",
+    "transformer.cpu": "750m",
+    "transformer.memory": "512Mi",
     "transformer.command": "python -m transform",
 }
 TEMPLATE_TYPED = {
@@ -191,6 +193,8 @@ def typed_everything(template: str) -> dict[str, str]:
 
 def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
     """The expected serving, written independently of the form."""
+    # What is read back of a start-up probe, which follows the endpoints of the template.
+    startup = {"startup_seconds": 1800} if TEMPLATES[template].readiness_path else {}
     if not whole:
         settings = {} if template == "custom" else {"model": "org/model"}
         image = REQUIRED["custom"]["image"] if template == "custom" else TEMPLATES[template].image
@@ -205,6 +209,7 @@ def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
                 "accelerator": TEMPLATES[template].accelerator,
                 "settings": settings,
                 "inference_port": 8000,
+                **startup,
                 "rollout": "replace" if TEMPLATES[template].accelerator else "surge",
             }
             | ({"memory": "100Gi"} if template == "furiosa-llm" else {})
@@ -227,6 +232,7 @@ def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
             "accelerator_count": 2,
             "replicas": 3,
             "inference_port": 9000,
+            **startup,
             "command": ["/opt/server/bin/serve", "--name", "two words"],
             "rollout": COMMON_TYPED["rollout"],
             "settings": own,
@@ -238,6 +244,8 @@ def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
             ],
             "transformer": {
                 "image": COMMON_TYPED["transformer.image"],
+                "cpu": COMMON_TYPED["transformer.cpu"],
+                "memory": COMMON_TYPED["transformer.memory"],
                 "port": 9001,
                 "command": ["python", "-m", "transform"],
                 "env": [{"name": "MODE", "value": "fast"}],
