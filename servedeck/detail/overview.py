@@ -406,13 +406,16 @@ def describe_volume(volume: Mapping[str, Any]) -> str:
 
 
 def transformer_rows(spec: ServingSpec, container: Mapping[str, Any]) -> Iterator[CardRow]:
-    """Its image, port, command and variables; none without one."""
+    """Its image, port, requests, command and variables; none without one."""
     transformer = spec.transformer
     if transformer is None:
         return
     yield CardRow("image", "Image", transformer.image)
     port = "" if transformer.port is None else str(transformer.port)
     yield CardRow("port", "Port", port)
+    for name, label in (("cpu", "CPU"), ("memory", "Memory")):
+        amount = format_value(getattr(transformer, name))
+        yield CardRow(name, label, amount, note="" if amount else "no request")
     yield CardRow("command", "Command", format_value(transformer.command))
     yield from _env_rows(container, "env.")
 

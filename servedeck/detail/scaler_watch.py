@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from servedeck.cluster.resources import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, Resource
+from servedeck.detail.candidates import Candidates, may_name
 from servedeck.detail.serving_object_refs import scales
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.scaling.read_scaler import read_rescale, read_scaler_states
@@ -53,8 +54,11 @@ class ScalerWatch:
         """By the uid of the autoscaler."""
         self._closing: list[EventWatch] = []
         self._is_closed = False
-        self._states: tuple[ScalerState, ...] | None = None
-        """None until they are computed from what was read last."""
+        self._states: tuple[ScalerState, ...] = ()
+        """As computed last."""
+        self._states_source: tuple[object, ...] | None = None
+        """What they were computed from."""
+        self._candidates = {one: Candidates() for one in (SCALED_OBJECT, HORIZONTAL_POD_AUTOSCALER)}
         self._scaled_objects = self._watch(SCALED_OBJECT)
         self._hpas = self._watch(HORIZONTAL_POD_AUTOSCALER)
         self._watch_events()
@@ -92,9 +96,14 @@ class ScalerWatch:
     @property
     def states(self) -> tuple[ScalerState, ...]:
         """The autoscalers of the serving, a ScaledObject together with its HPA; usually one."""
-        if self._states is None:
-            hpas = None if _is_forbidden(self._hpas) else [one.value for one in self._own_hpas]
-            found = read_scaler_states([one.value for one in self._own_scaled_objects], hpas)
+        own, own_hpas = self._own_scaled_objects, self._own_hpas
+        is_forbidden = _is_forbidden(self._hpas)
+        events = [watch.records for watch in self._event_watches.values()]
+        source = (own, own_hpas, is_forbidden, events)
+        if source != self._states_source:
+            self._states_source = source
+            hpas = None if is_forbidden else [one.value for one in own_hpas]
+            found = read_scaler_states([one.value for one in own], hpas)
             self._states = tuple(
                 replace(one, last_rescale=self._last_rescale(one)) for one in found
             )
@@ -141,23 +150,28 @@ class ScalerWatch:
         both = {SCALED_OBJECT: self._scaled_objects, HORIZONTAL_POD_AUTOSCALER: self._hpas}
         return {resource: one for resource, one in both.items() if one is not None}
 
-    @property
-    def _own_scaled_objects(self) -> list[LiveObject]:
-        return self._own(self._scaled_objects)
-
-    @property
-    def _own_hpas(self) -> list[LiveObject]:
-        return self._own(self._hpas)
-
-    def _own(self, watch: ObjectWatch | None) -> list[LiveObject]:
+    def own_objects(self, resource: Resource) -> tuple[LiveObject, ...]:
+        """The objects of one of both kinds that scale the serving, by name."""
+        watch = self.watches.get(resource)
         if watch is None:
-            return []
-        return [one for one in watch.objects if scales(one.value, self._key)]
+            return ()
+        return self._candidates[resource].find(
+            watch.objects,
+            self._key,
+            lambda one: may_name(one, (self._key.name,)) and scales(one.value, self._key),
+        )
+
+    @property
+    def _own_scaled_objects(self) -> tuple[LiveObject, ...]:
+        return self.own_objects(SCALED_OBJECT)
+
+    @property
+    def _own_hpas(self) -> tuple[LiveObject, ...]:
+        return self.own_objects(HORIZONTAL_POD_AUTOSCALER)
 
     # -- changes ------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        self._states = None
         if not self._is_closed:
             self._watch_events()
         self._on_change()
@@ -168,16 +182,12 @@ class ScalerWatch:
         wanted = {one.metadata.uid for one in own if one.metadata.uid}
         for uid in wanted - self._event_watches.keys():
             watch = self._detail_service.watch_events(
-                self._key.namespace, self._update_events, object_uid=uid
+                self._key.namespace, self._on_change, object_uid=uid
             )
             if watch is not None:
                 self._event_watches[uid] = watch
         for uid in self._event_watches.keys() - wanted:
             self._closing.append(self._event_watches.pop(uid))
-
-    def _update_events(self) -> None:
-        self._states = None
-        self._on_change()
 
 
 def _is_forbidden(watch: ObjectWatch | None) -> bool:

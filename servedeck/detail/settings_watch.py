@@ -16,6 +16,7 @@ from servedeck.cluster import resources
 from servedeck.cluster.lease import CONTROLLER_LEASE, LEASE, ControllerLease, decode_lease
 from servedeck.cluster.resources import Resource
 from servedeck.config import PLATFORM_NAMESPACE
+from servedeck.detail.candidates import Candidates, may_name, read_selector
 from servedeck.detail.scaler_watch import ScalerWatch
 from servedeck.detail.serving_object_refs import scales
 from servedeck.detail.workloads import as_deployment
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
     from servedeck.detail.detail_service import DetailService, ObjectWatch
     from servedeck.detail.object_watch import LiveObject
 
-_LISTED = (
-    resources.SERVICE,
+_NAMING_SERVICES = (
     resources.HTTP_ROUTE,
     resources.VIRTUAL_SERVICE,
     resources.INGRESS,
     resources.DESTINATION_RULE,
-    resources.BACKEND_TRAFFIC_POLICY,
 )
+"""Kinds whose objects act on a serving by the names of its Services."""
+_LISTED = (resources.SERVICE, *_NAMING_SERVICES, resources.BACKEND_TRAFFIC_POLICY)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class SettingsWatch:
         """What was read last, with what it was made of."""
         self.scaler = ScalerWatch(detail_service, key, on_change)
         self._lists = {one: self._watch(one) for one in _LISTED}
+        self._candidates = {one: Candidates() for one in _LISTED}
         name = async_gateway_name(key.name)
         self._gateway = self._watch(resources.DEPLOYMENT, name=name)
         self._gateway_settings = self._watch(resources.CONFIG_MAP, name=name)
@@ -140,7 +142,8 @@ class SettingsWatch:
     def read(self, workload: LiveObject, api_groups: frozenset[str] | None) -> ServingSettings:
         """The settings as they are now: the same instance as before if nothing has changed.
         `api_groups` are those that the API server has, None if they are not known."""
-        found = {resource: self._objects(one) for resource, one in self._listed.items()}
+        deployment = as_deployment(workload.value)
+        found = self._find_candidates(deployment)
         gateway = self._objects(self._gateway)
         config = self._objects(self._gateway_settings)
         lease = self._objects(self._lease)
@@ -151,16 +154,49 @@ class SettingsWatch:
         )
         source = (workload, api_groups, states, *found.values(), gateway, config, lease)
         if self._cached is None or not _is_same(self._cached[0], source):
-            self._cached = source, self._read(workload, api_groups, found)
+            self._cached = source, self._read(deployment, api_groups, found)
         return self._cached[1]
+
+    def _find_candidates(self, deployment: JsonObject) -> dict[Resource, tuple[LiveObject, ...]]:
+        """The objects that may be the serving's, among them all that `own_objects` chooses: the
+        others are not parsed, and their changes are none of its settings."""
+        name, labels = (
+            self._key.name,
+            as_mapping(deployment, "spec", "template", "metadata", "labels"),
+        )
+
+        def is_service(one: LiveObject) -> bool:
+            # One of its name that is not its own keeps the routes to it from being the serving's.
+            selector = read_selector(one)
+            return one.metadata.name == name or (
+                bool(selector) and selector.items() <= labels.items()
+            )
+
+        services = self._find(resources.SERVICE, labels, is_service)
+        found = {resources.SERVICE: services}
+        names = {name} | {one.metadata.name for one in services}
+        for resource in _NAMING_SERVICES:
+            found[resource] = self._find(resource, names, lambda one: may_name(one, names))
+        routes = {one.metadata.name for one in found[resources.HTTP_ROUTE]}
+        found[resources.BACKEND_TRAFFIC_POLICY] = self._find(
+            resources.BACKEND_TRAFFIC_POLICY, routes, lambda one: may_name(one, routes)
+        )
+        for resource in self.scaler.watches:
+            found[resource] = self.scaler.own_objects(resource)
+        return found
+
+    def _find(
+        self, resource: Resource, sought: object, is_candidate: Callable[[LiveObject], bool]
+    ) -> tuple[LiveObject, ...]:
+        objects = self._objects(self._lists[resource])
+        return self._candidates[resource].find(objects, sought, is_candidate)
 
     def _read(
         self,
-        workload: LiveObject,
+        deployment: JsonObject,
         api_groups: frozenset[str] | None,
         found: Mapping[Resource, Sequence[LiveObject]],
     ) -> ServingSettings:
-        deployment = as_deployment(workload.value)
         listed: dict[str, list[JsonObject]] = {
             resource.kind: [one.value for one in self._named_first(objects)]
             for resource, objects in found.items()

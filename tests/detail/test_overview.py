@@ -148,6 +148,7 @@ def test_sidecars_init_containers_and_the_transformer():
                     "name": "transformer",
                     "image": "acme/pre:1",
                     "env": [{"name": "A", "value": "b"}],
+                    "resources": {"requests": {"cpu": "250m"}},
                 },
             ],
             "initContainers": [
@@ -163,6 +164,8 @@ def test_sidecars_init_containers_and_the_transformer():
     assert ("Sidecar", "log", "fluent-bit:3") in shown
     assert values(found["transformer"])["Image"] == "acme/pre:1"
     assert values(found["transformer"])["A"] == "b"
+    requests = [(row.label, row.value, row.note) for row in found["transformer"].rows[2:4]]
+    assert requests == [("CPU", "250m", ""), ("Memory", "", "no request")]
 
 
 def test_a_deployment_of_another_tool_says_so_and_what_is_not_shown():

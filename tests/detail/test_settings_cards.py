@@ -294,12 +294,27 @@ def test_names_from_the_cluster_are_one_harmless_line():
             assert "\n" not in row.note
 
 
+def test_the_requests_of_the_transformer():
+    workload = deployment()
+    transformer: Json = {
+        "name": "transformer",
+        "image": "acme/pre:1",
+        "ports": [{"containerPort": 9090}],
+        "resources": {"requests": {"memory": "512Mi"}},
+    }
+    workload["spec"]["template"]["spec"]["containers"].append(transformer)
+    found = rows(read(service(), workload=workload), "transformer")
+    assert list(found) == ["image", "port", "cpu", "memory", "command"]
+    assert (found["cpu"], found["memory"]) == ("no request", "512Mi")
+
+
 @pytest.mark.parametrize(
     ("card", "row", "path"),
     [
         ("scaling", "min_replicas", "min_replicas"),
         ("traffic", "async_queue", ""),
         ("transformer", "image", "transformer.image"),
+        ("transformer", "memory", "transformer.memory"),
         ("transformer", "env.WORKERS", "transformer.env"),
         ("queue", "max_depth", ""),
     ],

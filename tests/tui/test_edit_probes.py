@@ -76,6 +76,53 @@ async def test_an_error_is_one_sentence_and_no_warning(
     assert [one for one in form._issues if one.field == "readiness_path"] == []
 
 
+async def test_two_endpoints_are_tried_at_the_same_time(
+    driver: EditDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = asyncio.Event()
+    ended: list[str] = []
+
+    async def wait(_: object, target: EndpointTarget, path: str) -> EndpointAnswer:
+        try:
+            await gate.wait()
+        finally:
+            ended.append(path)
+        raise ClusterError(f"Nothing answers at {path}.")
+
+    monkeypatch.setattr(ClusterDetailService, "try_endpoint", wait)
+    await driver.open()
+    await driver.retype("readiness_path", "/ready")
+    await driver.press("ctrl+p")
+    await driver.retype("liveness_path", "/alive")
+    await driver.press("ctrl+p")
+    await driver.wait_for_text("GET /ready …", "GET /alive …")
+    assert not ended
+    gate.set()
+    await driver.wait_for_text("Nothing answers at /ready.", "Nothing answers at /alive.")
+
+
+async def test_a_form_that_is_closed_tries_nothing_more(
+    driver: EditDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    async def wait(_: object, target: EndpointTarget, path: str) -> EndpointAnswer:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(path)
+        raise ClusterError("Not reached.")
+
+    monkeypatch.setattr(ClusterDetailService, "try_endpoint", wait)
+    await driver.open()
+    for name in ("readiness_path", "liveness_path"):
+        await driver.focus(name)
+        await driver.press("ctrl+p")
+    await driver.wait_for(lambda: driver.text.count("GET /health …") == 2, "both")
+    await driver.press("escape")
+    await driver.wait_for(lambda: len(ended) == 2, "the end of both")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

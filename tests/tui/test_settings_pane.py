@@ -13,12 +13,14 @@ from tests.tui.fake_metrics_service import FakeMetricsService
 from tests.tui.helpers import wait_for
 from tests.tui.settings_pane import (
     KEY,
+    TAB,
     TRANSFORMER,
     cpu_hpa,
     keda_hpa,
     open_settings,
     scaled_object,
 )
+from tui.metrics.scaling_feed import ScalingFeed
 from tui.screens.async_queue_on import AsyncQueueOnDialog
 from tui.screens.serving import find_pane
 from tui.screens.what_if import WhatIfScreen
@@ -211,6 +213,55 @@ async def test_the_graphs_follow_what_it_is_scaled_by(change_service: FakeChange
         await driver.press("escape")
         await driver.wait_for_text("Inference Server")
         assert not driver.pane.charts.display
+
+
+async def test_the_keys_of_the_pane_work_while_the_graphs_replace_the_cards(
+    change_service: FakeChangeService,
+):
+    metrics = FakeMetricsService()
+    options = {"metrics_service": metrics, "size": (100, 24)}
+    async with open_settings(change_service, scaled_object(), keda_hpa(), **options) as driver:
+        metrics.servings = driver.app.source
+        pane = driver.pane
+        await driver.press("m")
+        await driver.wait_for_text("P95 response time")
+        await driver.press("m")
+        await wait_for(driver.pilot, lambda: pane.cards.display, "the cards")
+        await driver.press("m")
+        await driver.wait_for_text("P95 response time")
+        await driver.press("w")
+        await wait_for(
+            driver.pilot, lambda: isinstance(driver.app.screen, WhatIfScreen), "the replay"
+        )
+        await driver.press("escape")
+        await wait_for(driver.pilot, lambda: driver.app.screen is pane.screen, "the tab")
+        await driver.press("1", TAB)  # the graphs are still in the place of the cards
+        await wait_for(driver.pilot, lambda: pane.is_active, "the tab again")
+        await driver.press("m")
+        await wait_for(driver.pilot, lambda: pane.cards.display, "the cards")
+        await driver.press("m")
+        await wait_for(driver.pilot, lambda: not pane.cards.display, "the graphs")
+        # Without its autoscaler there is no graph, and the cards are back, with the keys.
+        for one in (scaled_object(), keda_hpa()):
+            driver.detail.remove(one["metadata"]["uid"])
+        await wait_for(driver.pilot, lambda: pane.cards.display, "the cards")
+        await driver.select("traffic", "load_balancing")
+        await driver.press("e")
+        await driver.wait_for_form("load_balancing")
+
+
+async def test_only_the_graphs_that_are_shown_are_read(change_service: FakeChangeService):
+    metrics = FakeMetricsService()
+    options = {"metrics_service": metrics, "size": (100, 24)}
+    async with open_settings(change_service, scaled_object(), keda_hpa(), **options) as driver:
+        metrics.servings = driver.app.source
+        for times in range(1, 4):
+            await driver.press("m")
+            await wait_for(driver.pilot, lambda: len(metrics.opened) == times, "the graphs")  # noqa: B023
+            assert len(metrics.open_now) == 1
+            await driver.press("m")
+            await wait_for(driver.pilot, lambda: not metrics.open_now, "the end of the reading")
+        assert not [one for one in driver.pane._open_watches if isinstance(one, ScalingFeed)]
 
 
 async def test_without_auto_scaling_there_is_no_graph(change_service: FakeChangeService):

@@ -194,8 +194,17 @@ class Pane(Vertical):
         """Close the watches that are open."""
         open_watches, self._open_watches = self._open_watches, []
         for watch in open_watches:
-            # A worker of the app: one of the pane would be cancelled when the page closes.
-            self.app.run_worker(_close(watch.close()), group="watches", exit_on_error=False)
+            self._start_closing(watch)
+
+    def close_watch(self, watch: Watch | None) -> None:
+        """Close one of the watches that are open."""
+        if watch is not None and watch in self._open_watches:
+            self._open_watches.remove(watch)
+            self._start_closing(watch)
+
+    def _start_closing(self, watch: Watch) -> None:
+        # A worker of the app: one of the pane would be cancelled when the page closes.
+        self.app.run_worker(_close(watch.close()), group="watches", exit_on_error=False)
 
     # -- workers ------------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ class SettingsPane(CardsPane):
 
     def activate(self) -> None:
         super().activate()
-        self.cards.focus()
+        (self.charts if self._shows_graph else self.cards).focus()
         self._start_watches()
         self._discover()
         self.update_cards()
@@ -240,7 +240,9 @@ class SettingsPane(CardsPane):
             self._shows_graph = False
         is_below = by is not None and self.size.height >= CHARTS_BELOW_HEIGHT
         charts.display = self._shows_graph or is_below
-        self.cards.display = not self._shows_graph
+        if self.cards.display is self._shows_graph:
+            self.cards.display = not self._shows_graph
+            self._focus_shown()
         charts.styles.height = "1fr" if self._shows_graph else CHARTS_HEIGHT
         if by is None or not charts.display:
             self._stop_graph()
@@ -248,6 +250,12 @@ class SettingsPane(CardsPane):
         if by is not self._followed:
             self._follow_graph(by)
         self._show_graph(by, now)
+
+    def _focus_shown(self) -> None:
+        """Focus the cards, or the graphs in their place: without a focus no key reaches the
+        pane."""
+        self.charts.can_focus = self._shows_graph
+        self.screen.set_focus(self.charts if self._shows_graph else self.cards)
 
     def _follow_graph(self, by: ScaledBy) -> None:
         from tui.metrics.scaling_feed import ScalingFeed
@@ -262,6 +270,7 @@ class SettingsPane(CardsPane):
 
     def _stop_graph(self) -> None:
         self.workers.cancel_group(self, "graph")
+        self.close_watch(self._feed)
         self._feed = self._followed = None
 
     def _on_history(self) -> None:
@@ -282,8 +291,6 @@ class SettingsPane(CardsPane):
     def do_graph(self) -> None:
         self._shows_graph = not self._shows_graph
         self.update_cards()
-        if not self._shows_graph:
-            self.cards.focus()
 
     def go_back(self) -> bool:
         if self._shows_graph:

@@ -23,6 +23,7 @@ from servedeck.changes.edit_draft import EditDraft
 from servedeck.changes.form_fields import applies, switch_of
 from servedeck.cluster.apply import ObjectRef
 from servedeck.detail.endpoint_try import (
+    PROBES_BY_FIELD,
     EndpointTarget,
     EndpointTryError,
     find_endpoint_target,
@@ -200,7 +201,7 @@ class EditScreen(FormScreen[EditResult | None]):
             last_starts=lambda: self.app_context.history.starts.durations(
                 self._view.uid if self._view is not None else ""
             ),
-            start_worker=lambda work: self.start_worker(work, "probe"),
+            start_worker=lambda work, name: self.start_worker(work, f"probe {name}"),
             on_change=self._show_probe_field,
         )
         draft = self.edit.draft
@@ -288,7 +289,8 @@ class EditScreen(FormScreen[EditResult | None]):
         if self._inventory_ticker is not None:
             self._inventory_ticker.pause()
         self.workers.cancel_group(self, "read")
-        self.workers.cancel_group(self, "probe")
+        for name in PROBES_BY_FIELD:
+            self.workers.cancel_group(self, f"probe {name}")
         self.autosave.close()
         self.call_later(self.inventory_watch.close)
         self.call_later(self._follower.close)

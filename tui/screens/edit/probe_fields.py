@@ -32,13 +32,15 @@ class ProbeFields:
         find_target: Callable[[str], EndpointTarget],
         try_endpoint: Callable[[EndpointTarget, str], Awaitable[EndpointAnswer]],
         last_starts: Callable[[], Sequence[int]],
-        start_worker: Callable[[Coroutine[None, None, None]], object],
+        start_worker: Callable[[Coroutine[None, None, None], str], object],
         on_change: Callable[[str], None],
     ) -> None:
         """`get_text`, `set_text` and `find_error` are about the field of a name: its text, and the
         message of its error, "" for none. `find_target` raises ClusterError where an endpoint
         cannot be tried, and `try_endpoint` where nothing answers. `last_starts` returns durations
-        in seconds. `on_change` is called with the name of a field about which more is known."""
+        in seconds. `start_worker` runs the trial of the endpoint of a field, in place of the
+        previous one of this field. `on_change` is called with the name of a field about which more
+        is known."""
         self._get_text = get_text
         self._set_text = set_text
         self._find_error = find_error
@@ -85,7 +87,7 @@ class ProbeFields:
         path = self._text(name)
         self._results[name] = (path, None)
         self._on_change(name)
-        self._start_worker(self._try(name, path))
+        self._start_worker(self._try(name, path), name)
 
     async def _try(self, name: str, path: str) -> None:
         result: EndpointAnswer | str
