@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -90,6 +91,15 @@ class Side:
         return one_line(detect_served_model(record))
 
 
+class OtherSide(NamedTuple):
+    """Which other the requests are divided with. Names are as the API server has them."""
+
+    service: str
+    """In the routes."""
+    name: str
+    """Of the serving behind it, else of the Service."""
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointRule:
     """A rule that sends requests of the serving's endpoint."""
@@ -126,6 +136,28 @@ class TrafficState:
     def others(self) -> list[str]:
         """Names of what the requests are divided with, as the API server has them."""
         return list(dict.fromkeys(_other_names(self.rules, self.services)))
+
+    @property
+    def other_side(self) -> OtherSide | None:
+        """Which other the requests are divided with; None while they are not."""
+        if not self.is_split or not self.others:
+            return None
+        service = self.others[0]
+        return OtherSide(service, self.other.name if self.other is not None else service)
+
+    @property
+    def gone(self) -> str:
+        """That the Service that requests are divided with does not exist any more, one sentence; ""
+        if it does. Only of a state that `read_state` has read."""
+        if self.problem or self.is_asked_missing or self.other is not None:
+            return ""
+        if (side := self.other_side) is None:
+            return ""
+        return one_line(
+            f"Service {sanitize(side.service)}, which the requests are divided with, is not in "
+            f"namespace {self.namespace} any more; abort, so that all go to {self.main.label} "
+            "again."
+        )
 
     def main_service(self, rule: EndpointRule) -> str:
         """The Service of the serving that a rule of its endpoint sends to."""
