@@ -74,8 +74,8 @@ def state_lines(state: TrafficState, figures: Mapping[str, SideFigures]) -> Iter
         yield f"  {side.label}: {', '.join(_facts(side, figures.get(side.name)))}"
     for sentence in state.conditions:
         yield f"  {sentence}"
-    if state.rules and state.problem:
-        yield f"  {state.problem}"
+    if state.rules and (problem := state.problem or state.gone):
+        yield f"  {problem}"
 
 
 def _decapitalized(text: str) -> str:

@@ -18,7 +18,7 @@ from servedeck.changes.traffic_split.plan import (
     TrafficResult,
 )
 from servedeck.changes.traffic_split.planning import plan_traffic
-from servedeck.changes.traffic_split.state import read_state
+from servedeck.changes.traffic_split.state import OtherSide, read_state
 from servedeck.cluster.http.connection import Connection
 from servedeck.serving.objects.async_routes import add_async_rules, has_async_rules
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
@@ -413,6 +413,12 @@ async def test_a_share_of_another_one_must_be_given_up_first(endpoint: Endpoint)
     assert plan.blocked.startswith(
         "The requests are divided with llama-2 already; abort that first"
     )
+    # Whoever saw llama-3 there promotes nothing else.
+    shown = (await read_state(endpoint.connection, endpoint.namespace, "llama")).other_side
+    assert shown == OtherSide("llama-2", "llama-2")
+    assert (await endpoint.plan(PROMOTE, shown=shown)).is_possible
+    plan = await endpoint.plan(PROMOTE, shown=OtherSide("llama-3", "llama-3"))
+    assert "are divided with llama-2 (llama-2) now, not with llama-3 (llama-3)" in plan.blocked
 
 
 async def test_an_other_without_ready_replicas_is_a_warning_and_not_promoted(
@@ -450,6 +456,8 @@ async def test_a_service_without_a_serving_gets_a_share(endpoint: Endpoint) -> N
     assert endpoint.rules()[0]["backendRefs"][1]["port"] == 9000
     # It is taken out, too, where it is gone.
     endpoint.plane.request("DELETE", f"{core}/api")
+    state = await read_state(endpoint.connection, endpoint.namespace, "llama")
+    assert "Service api, which the requests are divided with, is not in" in state.gone
     for action in (PROMOTE, SPLIT):
         plan = await endpoint.plan(action, weight=20)
         assert "Service api, which the requests are divided with, is not in" in plan.blocked

@@ -2,84 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
 import pytest
-from textual.pilot import Pilot
 
 from servedeck.changes.operations.operation import Outcome
 from servedeck.changes.traffic_split.plan import TrafficAction, TrafficOptions, TrafficResult
-from servedeck.changes.traffic_split.state import Side
+from servedeck.changes.traffic_split.state import OtherSide
 from servedeck.cluster.apply import ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.errors import ConnectionLostError
 from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.serving.objects.field_changes import FieldConflict
-from tests.tui import fakes
-from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.fake_metrics_service import FakeMetricsService
-from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
-from tests.tui.traffic import KEY, OTHER, FakeTrafficService, deployment, http_route
-from tui.app import ServedeckApp
+from tests.tui.helpers import wait_for
+from tests.tui.traffic import KEY, OTHER, http_route, run_traffic
 from tui.screens.serving import ServingScreen
 from tui.screens.traffic_plan import TrafficPlanDialog
 from tui.screens.traffic_split import TrafficSplitScreen
 from tui.screens.traffic_weight import TrafficWeightDialog
 
 SPLIT, PROMOTE, ABORT = TrafficAction
-TITLE = f"Traffic of {KEY}"
-
-
-class TrafficDriver:
-    """The app on the page of the serving."""
-
-    def __init__(self, pilot: Pilot[Any], service: FakeTrafficService) -> None:
-        self.pilot, self.service = pilot, service
-
-    @property
-    def app(self) -> ServedeckApp:
-        assert isinstance(self.pilot.app, ServedeckApp)
-        return self.pilot.app
-
-    @property
-    def text(self) -> str:
-        return screen_text(self.app)
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
-    async def wait_for_text(self, *texts: str) -> str:
-        return await wait_for_text(self.pilot, *texts)
-
-    async def open(self, *texts: str) -> TrafficSplitScreen:
-        await self.press("K")
-        await self.wait_for_text(TITLE, *texts)
-        assert isinstance(self.app.screen, TrafficSplitScreen)
-        return self.app.screen
-
-    async def wait_for_screen(self, kind: type[Any]) -> None:
-        await wait_for(self.pilot, lambda: isinstance(self.app.screen, kind), kind.__name__)
-
-
-@asynccontextmanager
-async def run_traffic(
-    size: tuple[int, int] = (100, 30), **options: Any
-) -> AsyncIterator[TrafficDriver]:
-    service = options.pop("service", None) or FakeTrafficService()
-    source = fakes.FakeSource().add_views(
-        fakes.serving(KEY.name), fakes.serving(OTHER), fakes.serving("bge", "team-b")
-    )
-    app = make_app(source, traffic_service=service, **options)
-    async with app.run_test(size=size) as pilot:
-        await wait_for_text(pilot, KEY.name)
-        await pilot.press("enter")
-        await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
-        page = app.screen
-        assert isinstance(page, ServingScreen)
-        driver = TrafficDriver(pilot, service)
-        assert page.key == KEY
-        yield driver
 
 
 async def test_a_share_is_sent_after_the_other_and_the_weight_were_chosen() -> None:
@@ -143,7 +83,9 @@ async def test_the_weight_of_a_split_is_proposed_and_stepped() -> None:
         await driver.press("enter")
         await driver.wait_for_text(f"Send 21 % of the requests of {KEY} to {OTHER}")
         await wait_for(driver.pilot, lambda: driver.service.planned, "the plan")
-        assert driver.service.planned[-1] == TrafficOptions(SPLIT, KEY.namespace, KEY.name, "", 21)
+        assert driver.service.planned[-1] == TrafficOptions(
+            SPLIT, KEY.namespace, KEY.name, "", 21, shown=OtherSide(OTHER, OTHER)
+        )
 
 
 @pytest.mark.parametrize(
@@ -210,36 +152,6 @@ async def test_why_there_are_no_figures_is_said() -> None:
     async with run_traffic(metrics_service=metrics) as driver:
         metrics.servings = driver.app.source  # type: ignore[assignment]
         await driver.open(f"{KEY.name}: No Prometheus was found.")
-
-
-async def test_a_route_that_somebody_changes_is_shown_at_once() -> None:
-    details = FakeDetailService()
-    async with run_traffic(detail_service=details) as driver:
-        driver.service.routes = [http_route((KEY.name, 90), (OTHER, 10))]
-        await driver.open("90 %")
-        assert "httproutes.gateway.networking.k8s.io" in " ".join(details.open_watches)
-        driver.service.routes = [http_route((KEY.name, 60), (OTHER, 40))]
-        details.put(driver.service.routes[0])
-        await driver.wait_for_text("60 %", "40 %")
-        await driver.press("escape")
-        await driver.wait_for_screen(ServingScreen)
-        await wait_for(
-            driver.pilot,
-            lambda: not any("httproutes" in one for one in details.open_watches),
-            "the end of the watch",
-        )
-
-
-async def test_a_change_of_either_serving_is_shown() -> None:
-    async with run_traffic() as driver:
-        driver.service.routes = [http_route((KEY.name, 90), (OTHER, 10))]
-        await driver.open("10 %")
-        target = driver.service.sides[OTHER].target
-        driver.service.sides[OTHER] = Side(OTHER, target, deployment(OTHER, ready=0))
-        source = driver.app.source
-        assert isinstance(source, fakes.FakeSource)
-        source.add_views(fakes.serving(OTHER, ready=0))
-        await driver.wait_for_text("0/2 ready")
 
 
 async def test_weights_that_cannot_be_expressed_are_shown_and_not_changed() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+
+from textual.pilot import Pilot
 
 from servedeck.changes.live_objects import LiveObjects
 from servedeck.changes.operations.operation import Outcome
@@ -19,9 +24,15 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.field_changes import FieldChange
 from servedeck.serving.objects.traffic_split import SplitTarget
+from tests.tui import fakes
+from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
+from tui.app import ServedeckApp
+from tui.screens.serving import ServingScreen
+from tui.screens.traffic_split import TrafficSplitScreen
 
 KEY = NamespacedName("team-a", "llama-8b")
 OTHER = "qwen-14b"
+TITLE = f"Traffic of {KEY}"
 
 
 def deployment(name: str, ready: int = 2) -> dict[str, Any]:
@@ -67,6 +78,11 @@ class FakeTrafficService:
         self.error: ClusterError | None = None
         self.reads: list[str] = []
         """The other that each reading asked for."""
+        self.gate = asyncio.Event()
+        """A reading ends when it is set, with what there was when it began."""
+        self.gate.set()
+        self.canceled = 0
+        """Readings that were canceled."""
         self.planned: list[TrafficOptions] = []
         self.changes: dict[str, Any] = {}
         """Of each plan."""
@@ -86,7 +102,13 @@ class FakeTrafficService:
         self.reads.append(other)
         if self.error is not None:
             raise self.error
-        return self.state(other)
+        state = self.state(other)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.canceled += 1
+            raise
+        return state
 
     async def plan(self, options: TrafficOptions) -> TrafficPlan:
         self.planned.append(options)
@@ -112,3 +134,54 @@ class FakeTrafficService:
             backends = backends[:1]
         self.routes = [http_route(*backends)]
         return TrafficResult(plan.options, Outcome.DONE, done_sentence(plan))
+
+
+class TrafficDriver:
+    """The app on the page of the serving."""
+
+    def __init__(self, pilot: Pilot[Any], service: FakeTrafficService) -> None:
+        self.pilot, self.service = pilot, service
+
+    @property
+    def app(self) -> ServedeckApp:
+        assert isinstance(self.pilot.app, ServedeckApp)
+        return self.pilot.app
+
+    @property
+    def text(self) -> str:
+        return screen_text(self.app)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def wait_for_text(self, *texts: str) -> str:
+        return await wait_for_text(self.pilot, *texts)
+
+    async def open(self, *texts: str) -> TrafficSplitScreen:
+        await self.press("K")
+        await self.wait_for_text(TITLE, *texts)
+        assert isinstance(self.app.screen, TrafficSplitScreen)
+        return self.app.screen
+
+    async def wait_for_screen(self, kind: type[Any]) -> None:
+        await wait_for(self.pilot, lambda: isinstance(self.app.screen, kind), kind.__name__)
+
+
+@asynccontextmanager
+async def run_traffic(
+    size: tuple[int, int] = (100, 30), **options: Any
+) -> AsyncIterator[TrafficDriver]:
+    service = options.pop("service", None) or FakeTrafficService()
+    source = fakes.FakeSource().add_views(
+        fakes.serving(KEY.name), fakes.serving(OTHER), fakes.serving("bge", "team-b")
+    )
+    app = make_app(source, traffic_service=service, **options)
+    async with app.run_test(size=size) as pilot:
+        await wait_for_text(pilot, KEY.name)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
+        page = app.screen
+        assert isinstance(page, ServingScreen)
+        driver = TrafficDriver(pilot, service)
+        assert page.key == KEY
+        yield driver

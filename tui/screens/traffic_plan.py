@@ -66,7 +66,12 @@ class TrafficPlanDialog(PlannedChangeDialog[TrafficPlan, TrafficResult]):
         return "the weight needs"
 
     async def make_plan(self, *, force: bool) -> TrafficPlan:
-        return await self._service.plan(replace(self._options, force=force))
+        plan = await self._service.plan(replace(self._options, force=force))
+        if self.is_attached and plan.other_name not in ("", self._other):
+            # The title names what would be changed now.
+            self._other = plan.other_name
+            self.adapt_to_size(self.app.size)
+        return plan
 
     async def run_plan(self, plan: TrafficPlan) -> TrafficResult:
         return await self._service.run(plan)

@@ -3,7 +3,8 @@ metrics say of both sides, and the keys that change it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,19 +12,18 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.geometry import Size
 from textual.getters import query_one
+from textual.timer import Timer
 
 from servedeck.changes.operations.operation import Outcome
 from servedeck.changes.traffic_split.plan import TrafficAction, TrafficOptions
 from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.cluster import resources
 from servedeck.cluster.http.errors import ClusterError, describe_error
-from servedeck.cluster.resources import RESOURCES_BY_KIND
 from servedeck.detail.detail_service import ObjectWatch
 from servedeck.detail.object_watch import ObjectQuery
 from servedeck.fleet.views import NamespacedName
 from servedeck.metrics.units import Unit, format_value
-from servedeck.serving.objects.traffic_split import format_percentage
-from servedeck.serving.spec.mapping.json_values import as_mapping, as_str
-from servedeck.serving.text import cell_width, one_line, sanitize, truncate
+from servedeck.serving.text import one_line, sanitize
 from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.metrics.live_figures import LiveFigures
@@ -34,6 +34,7 @@ from tui.screens.pick import Choice, PickScreen
 from tui.screens.planned_change import marked
 from tui.screens.scrolling import scroll_by_key
 from tui.screens.traffic_plan import TrafficPlanDialog
+from tui.screens.traffic_text import LABEL_WIDTH, make_row, replicas, rule_paragraphs, share
 from tui.screens.traffic_weight import FIRST_WEIGHT, TrafficWeightDialog
 from tui.workers import Worker
 from widgets.styled_line import Line
@@ -42,10 +43,17 @@ from widgets.text_view import Paragraph, StatusLine, TextView
 if TYPE_CHECKING:
     from servedeck.changes.traffic_split.plan import TrafficResult
 
+_WATCHED = (
+    resources.HTTP_ROUTE,
+    resources.VIRTUAL_SERVICE,
+    resources.INGRESS,
+    resources.SERVICE,
+)
+"""Any of the namespace may send to the serving, or be what it sends to."""
 RETRY_SECONDS = 2.0
 """Seconds until a state that the API server did not answer is read again."""
-_LABEL_WIDTH, _MAX_COLUMN_WIDTH = 14, 28
-"""Cells of the names of the rows, and of a serving at most."""
+_MAX_COLUMN_WIDTH = 28
+"""Cells of a serving at most."""
 _READONLY = "servedeck runs with --readonly; restart it without that option to make changes."
 
 
@@ -77,6 +85,12 @@ class TrafficSplitScreen(Overlay[None]):
         """By the name of the serving, while they are followed."""
         self._figure_workers: dict[str, Worker[None]] = {}
         self._watches: dict[ObjectQuery, ObjectWatch] = {}
+        self._reading = asyncio.Lock()
+        """Held while the state is read."""
+        self._read_worker: Worker[None] | None = None
+        self._must_read_again = False
+        """Whether something has changed since the reading that is in progress began."""
+        self._retry_timer: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="title")
@@ -85,6 +99,7 @@ class TrafficSplitScreen(Overlay[None]):
     def on_mount(self) -> None:
         super().on_mount()
         self.text_view.focus()
+        self._watch()
         self._read()
         self._update()
 
@@ -102,7 +117,17 @@ class TrafficSplitScreen(Overlay[None]):
     # -- the state ----------------------------------------------------------------------------
 
     def _read(self) -> None:
-        self.start_worker(self._read_state(), "state")
+        """Read the state. A reading in progress is not canceled, but followed by another one: with
+        changes in quick succession none would ever end."""
+        self._must_read_again = True
+        if self._read_worker is None or self._read_worker.is_finished:
+            self._read_worker = self.start_worker(self._read_while_it_changes(), "state")
+
+    async def _read_while_it_changes(self) -> None:
+        while self._must_read_again:
+            self._must_read_again = False
+            async with self._reading:
+                await self._read_state()
 
     async def _read_state(self) -> None:
         try:
@@ -114,30 +139,40 @@ class TrafficSplitScreen(Overlay[None]):
             self._state, self._error = state, ""
         except ClusterError as error:
             self._error = str(error)
-            self.set_timer(RETRY_SECONDS, self._retry)
+            self._retry_later()
         except Exception as error:  # any error: else the dialog would wait for ever
             self._error = describe_error(error)
+        self._watch()
         self._follow()
         self._update()
+
+    def _retry_later(self) -> None:
+        if self._retry_timer is not None:
+            self._retry_timer.stop()
+        self._retry_timer = self.set_timer(RETRY_SECONDS, self._retry)
 
     def _retry(self) -> None:
         if self.is_attached and self._error:
             self._read()
 
+    def _watch(self) -> None:
+        """Watch what a route, also one that is created later, is found by; without a connection,
+        the next time."""
+        if not self.is_attached:
+            return
+        for resource in _WATCHED:
+            query = ObjectQuery(resource, self._key.namespace)
+            if query in self._watches:
+                continue
+            watch = self.app_context.detail_service.watch_objects(query, self._on_object_change)
+            if watch is not None:
+                self._watches[query] = watch
+
     def _follow(self) -> None:
-        """Watch the routes of the endpoint, and read the metrics of both sides."""
+        """Read the metrics of both sides."""
         state = self._state
         if state is None or not self.is_attached:
             return
-        for rule in state.rules:
-            resource = RESOURCES_BY_KIND[as_str(rule.route.get("kind"))]
-            name = as_str(as_mapping(rule.route, "metadata").get("name"))
-            query = ObjectQuery(resource, state.namespace, name)
-            if query in self._watches:
-                continue
-            watch = self.app_context.detail_service.watch_objects(query, self._on_route_change)
-            if watch is not None:
-                self._watches[query] = watch
         service = self.app_context.metrics_service
         names = {one.name for one in self._sides}
         for name in [one for one in self._figures if one not in names]:
@@ -151,7 +186,7 @@ class TrafficSplitScreen(Overlay[None]):
             worker = self.start_worker(figures.follow(), f"figures {side.name}")
             self._figure_workers[side.name] = worker
 
-    def _on_route_change(self) -> None:
+    def _on_object_change(self) -> None:
         if self.is_attached:
             self._read()
 
@@ -192,7 +227,7 @@ class TrafficSplitScreen(Overlay[None]):
             return
         if state.rules:
             yield from self._table(state)
-            yield from _rule_paragraphs(state)
+            yield from rule_paragraphs(state)
         for sentence in state.conditions:
             yield marked("!", "warning", sentence)
         if state.problem:
@@ -201,6 +236,9 @@ class TrafficSplitScreen(Overlay[None]):
         elif state.is_asked_missing:
             yield Paragraph()
             yield marked("!", "warning", f"There is no serving {one_line(self._chosen)} any more.")
+        elif state.gone:
+            yield Paragraph()
+            yield marked("!", "warning", state.gone)
         elif state.other is None:
             yield Paragraph()
             key = self.app_context.key_display_for("traffic.weight")
@@ -211,12 +249,12 @@ class TrafficSplitScreen(Overlay[None]):
         """The two sides beside each other."""
         sides = self._sides
         # Both sides are on the screen; beside them are the text's edges and its scroll bar.
-        half = (self.app.size.width - _LABEL_WIDTH - 5) // 2
-        row = partial(_make_row, width=max(min(half, _MAX_COLUMN_WIDTH), 4))
+        half = (self.app.size.width - LABEL_WIDTH - 5) // 2
+        row = partial(make_row, width=max(min(half, _MAX_COLUMN_WIDTH), 4))
         yield row("", [(one.label, "strong") for one in sides])
-        shares = [_share(state, is_main=one is state.main) for one in sides]
+        shares = [share(state, is_main=one is state.main) for one in sides]
         yield row("Share", [(text, "title") for text in shares])
-        yield row("Replicas", [_replicas(one) for one in sides])
+        yield row("Replicas", [replicas(one) for one in sides])
         known = [self._figures.get(one.name) for one in sides]
         if not any(known):
             return
@@ -250,6 +288,8 @@ class TrafficSplitScreen(Overlay[None]):
             return state.problem
         if action.name == "other" and state.is_split:
             return "Another serving has a share; abort that first."
+        if action.name in ("weight", "promote") and state.gone:
+            return state.gone
         if action.name in ("promote", "abort") and not state.is_split:
             return "All requests go to the serving itself; send a share to another one first."
         return ""
@@ -287,40 +327,53 @@ class TrafficSplitScreen(Overlay[None]):
             )
             return
 
-        async def closed(name: str | None) -> None:
-            if name is None:
-                return
-            self._chosen = name
-            await self._read_state()
-            state = self._state
-            if then_weight and state is not None and state.other is not None and not self._error:
-                self._ask_weight(state, state.other)
+        def closed(name: str | None) -> None:
+            if name is not None:
+                label = f"Reading {one_line(sanitize(name))}"
+                work = self._choose(name, then_weight=then_weight)
+                self.start_worker(work, "choice", busy_label=label)
 
         self.app.push_screen(PickScreen("Send a share to", choices), closed)
+
+    async def _choose(self, name: str, *, then_weight: bool) -> None:
+        async with self._reading:
+            before, self._chosen = self._chosen, name
+            try:
+                await self._read_state()
+            except asyncio.CancelledError:
+                self._chosen = before
+                raise
+        state = self._state
+        if then_weight and state is not None and state.other is not None and not self._error:
+            self._ask_weight(state, state.other)
 
     def _ask_weight(self, state: TrafficState, other: Side) -> None:
         present = round(state.weights[0]) if state.weights else FIRST_WEIGHT
 
         def closed(weight: int | None) -> None:
             if weight is not None:
-                self._open_plan(TrafficAction.SPLIT, weight)
+                # Of what was shown with the question: it may be divided with another one now.
+                self._open_plan(state, TrafficAction.SPLIT, weight)
 
-        dialog = TrafficWeightDialog(
-            state.main.label, other.label, present, is_split=state.is_split
-        )
-        self.app.push_screen(dialog, closed)
+        names = (state.main.label, other.label)
+        self.app.push_screen(TrafficWeightDialog(*names, present, is_split=state.is_split), closed)
 
     def do_promote(self) -> None:
-        self._open_plan(TrafficAction.PROMOTE)
+        assert self._state is not None
+        self._open_plan(self._state, TrafficAction.PROMOTE)
 
     def do_abort(self) -> None:
-        self._open_plan(TrafficAction.ABORT)
+        assert self._state is not None
+        self._open_plan(self._state, TrafficAction.ABORT)
 
-    def _open_plan(self, action: TrafficAction, weight: int | None = None) -> None:
-        state = self._state
-        other = state.other if state is not None else None
-        asked = self._chosen if action is TrafficAction.SPLIT else ""
-        options = TrafficOptions(action, self._key.namespace, self._key.name, asked, weight)
+    def _open_plan(
+        self, state: TrafficState, action: TrafficAction, weight: int | None = None
+    ) -> None:
+        """Plan a change of what `state` shows."""
+        shown, other = state.other_side, state.other
+        asked = other.name if shown is None and other is not None else ""
+        key = self._key
+        options = TrafficOptions(action, key.namespace, key.name, asked, weight, shown=shown)
 
         def closed(result: TrafficResult | None) -> None:
             if result is not None:
@@ -342,44 +395,3 @@ class TrafficSplitScreen(Overlay[None]):
 
     def do_close(self) -> None:
         self.dismiss(None)
-
-
-# -- text ---------------------------------------------------------------------------------------
-
-
-def _make_row(label: str, cells: Sequence[tuple[str, str]], width: int) -> Paragraph:
-    """A line of the table; each cell is `width` wide."""
-    line: list[tuple[str, str]] = [(f"  {label:<{_LABEL_WIDTH}}", "muted")]
-    for text, style_name in cells:
-        shown = truncate(text, width - 2)
-        line.append((shown + " " * (width - cell_width(shown)), style_name))
-    return Paragraph(tuple(line), no_wrap=True)
-
-
-def _share(state: TrafficState, *, is_main: bool) -> str:
-    """Of the requests, "90 %", or all that there are where rules differ: "90 %, 70 %"."""
-    found: list[str] = []
-    for one in state.rules:
-        main = one.rule.percentage(state.services)
-        value = main if is_main else (100 - main if one.rule.total else 0.0)
-        if (text := format_percentage(value)) not in found:
-            found.append(text)
-    return ", ".join(found)
-
-
-def _replicas(side: Side) -> tuple[str, str]:
-    if not side.is_serving:
-        return "no serving is known", "muted"
-    text = f"{side.ready:,}/{side.desired:,} ready"
-    return text, "" if side.ready >= side.desired > 0 else "warning"
-
-
-def _rule_paragraphs(state: TrafficState) -> Iterator[Paragraph]:
-    yield Paragraph()
-    for one in state.rules:
-        yield Paragraph(((f"  {one.rule.label}  ", "muted"), (one.rule.shares, "")), 4)
-    for rule in state.kept:
-        label = f"  {rule.label}, for certain headers or parameters  "
-        yield Paragraph(((label, "muted"), (rule.shares, "")), 4)
-    for rule in state.received:
-        yield Paragraph(((f"  also gets a share of {rule.label}  ", "muted"), (rule.shares, "")), 4)

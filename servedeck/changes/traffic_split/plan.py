@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from servedeck.changes.object_writes import ObjectWrite
 from servedeck.changes.operations.operation import Outcome
-from servedeck.changes.traffic_split.state import TrafficState
+from servedeck.changes.traffic_split.state import OtherSide, TrafficState
 from servedeck.cluster.apply import Preview
 from servedeck.serving.objects.field_changes import FieldChange
 from servedeck.serving.objects.traffic_split import TOTAL_WEIGHT
@@ -39,6 +39,9 @@ class TrafficOptions:
     """Of SPLIT: percent of the requests for the other, 0 to 100; 1 or more for a new one."""
     force: bool = False
     """Overwrite fields that other managers have set."""
+    shown: OtherSide | None = None
+    """Which other the operator saw a share of; the plan is blocked if it is another one then. None
+    if nobody saw one."""
 
     @property
     def target(self) -> str:

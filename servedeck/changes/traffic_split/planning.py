@@ -84,8 +84,8 @@ def _find_block(options: TrafficOptions, state: TrafficState) -> str:
     """Why it is not possible, one sentence; "" if it is."""
     if state.main.is_deleted:
         return "The serving is being deleted."
-    if state.problem:
-        return state.problem
+    if problem := state.problem or _shown_problem(options, state):
+        return problem
     match options.action:
         case TrafficAction.ABORT:
             return ""
@@ -100,22 +100,37 @@ def _find_block(options: TrafficOptions, state: TrafficState) -> str:
     return problem
 
 
+def _shown_problem(options: TrafficOptions, state: TrafficState) -> str:
+    """That the requests are divided with another one than the operator saw, one sentence; "" if it
+    is the same, or nobody saw one."""
+    shown, now = options.shown, state.other_side
+    if shown is None:
+        return ""
+    if now is None:
+        if options.action is not TrafficAction.SPLIT:
+            return ""
+        return (
+            f"{shown.name} gets no share of the requests of {options.target} any more, so its "
+            "weight is not changed; choose it again to send it a share."
+        )
+    # All goes back to the serving, whichever Pods the Service selects now.
+    is_same_behind = options.action is TrafficAction.ABORT or state.other is None
+    if now == shown or (is_same_behind and now.service == shown.service):
+        return ""
+    return (
+        f"The requests of {options.target} are divided with {now.name} ({now.service}) now, not "
+        f"with {shown.name} ({shown.service}) any more, so nothing is changed; look at the split "
+        "again."
+    )
+
+
 def _promotion_problem(options: TrafficOptions, state: TrafficState) -> str:
     if not state.is_split:
         return (
             f"All requests of {options.target} go to it already, so there is nothing to promote; "
             "send a share to another serving first."
         )
-    if state.other is None:
-        return _gone_text(options, state.others[0])
-    return ""
-
-
-def _gone_text(options: TrafficOptions, service: str) -> str:
-    return (
-        f"Service {service}, which the requests are divided with, is not in namespace "
-        f"{options.namespace} any more; abort, so that all go to {options.serving} again."
-    )
+    return state.gone
 
 
 def _split_problem(options: TrafficOptions, state: TrafficState) -> str:
@@ -127,9 +142,7 @@ def _split_problem(options: TrafficOptions, state: TrafficState) -> str:
             "choose a serving of that namespace."
         )
     if other is None:
-        if others:
-            return _gone_text(options, others[0])
-        return "Say which serving of the namespace gets the share."
+        return state.gone or "Say which serving of the namespace gets the share."
     if other.name == state.serving or (other.target and other.target.service in state.services):
         return f"{other.name} leads to the serving itself; choose another one."
     if other.is_deleted:

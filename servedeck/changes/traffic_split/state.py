@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
 from servedeck.changes.live_objects import LiveObjects, fetch_live_objects
+from servedeck.changes.traffic_split.rule_problem import rule_problem
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.resources import DEPLOYMENT, SERVICE
@@ -89,6 +91,15 @@ class Side:
         return one_line(detect_served_model(record))
 
 
+class OtherSide(NamedTuple):
+    """Which other the requests are divided with. Names are as the API server has them."""
+
+    service: str
+    """In the routes."""
+    name: str
+    """Of the serving behind it, else of the Service."""
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointRule:
     """A rule that sends requests of the serving's endpoint."""
@@ -126,6 +137,28 @@ class TrafficState:
         """Names of what the requests are divided with, as the API server has them."""
         return list(dict.fromkeys(_other_names(self.rules, self.services)))
 
+    @property
+    def other_side(self) -> OtherSide | None:
+        """Which other the requests are divided with; None while they are not."""
+        if not self.is_split or not self.others:
+            return None
+        service = self.others[0]
+        return OtherSide(service, self.other.name if self.other is not None else service)
+
+    @property
+    def gone(self) -> str:
+        """That the Service that requests are divided with does not exist any more, one sentence; ""
+        if it does. Only of a state that `read_state` has read."""
+        if self.problem or self.is_asked_missing or self.other is not None:
+            return ""
+        if (side := self.other_side) is None:
+            return ""
+        return one_line(
+            f"Service {sanitize(side.service)}, which the requests are divided with, is not in "
+            f"namespace {self.namespace} any more; abort, so that all go to {self.main.label} "
+            "again."
+        )
+
     def main_service(self, rule: EndpointRule) -> str:
         """The Service of the serving that a rule of its endpoint sends to."""
         return next(one.name for one in rule.rule.backends if one.name in self.services)
@@ -148,7 +181,7 @@ class TrafficState:
         if not self.rules:
             return self._no_route
         for one in self.rules:
-            if text := _rule_problem(one.rule, self.namespace, self.services):
+            if text := rule_problem(one.rule, self.namespace, self.services):
                 return text
         if len(self.others) > 1:
             names = ", ".join(one_line(sanitize(name)) for name in self.others)
@@ -216,39 +249,6 @@ def _other_names(rules: Sequence[EndpointRule], services: Collection[str]) -> It
                 yield backend.name
 
 
-def _rule_problem(rule: TrafficRule, namespace: str, services: Collection[str]) -> str:
-    """Why the weight of a rule is not changed, one sentence; "" if it can be."""
-    advice = "edit the route to change that"
-    if not rule.total:
-        return (
-            f"{rule.label} sends requests nowhere, as all of its weights are 0, and servedeck does "
-            f"not change that; {advice}."
-        )
-    if len(rule.backends) > 2:
-        return (
-            f"{rule.label} divides requests among {len(rule.backends)} backends ({rule.shares}), "
-            f"which servedeck shows, but does not change; {advice}."
-        )
-    for one in rule.backends:
-        if one.kind != SERVICE_KIND:
-            return (
-                f"{rule.label} sends requests to {one.label}, which is no Service of the "
-                f"namespace, so servedeck does not change its weights; {advice}."
-            )
-        if one.namespace != namespace:
-            where = one_line(sanitize(one.namespace))
-            return (
-                f"{rule.label} sends requests to {one.label} of namespace {where}, so servedeck "
-                f"does not change its weights; {advice}."
-            )
-    if len(rule.backends) == 2 and all(one.name in services for one in rule.backends):
-        return (
-            f"{rule.label} divides requests among Services or subsets of the serving itself "
-            f"({rule.shares}), which servedeck does not change; {advice}."
-        )
-    return ""
-
-
 # -- reading --------------------------------------------------------------------------------------
 
 
@@ -311,15 +311,21 @@ def _is_endpoint(
     route: JsonObject, rule: TrafficRule, serving: str, services: Collection[str]
 ) -> bool:
     """Whether the rule is one of the serving's endpoint, not one of another serving that sends it a
-    share: the label of the route says whose it is, else its name, else its first backend."""
-    if len(rule.backends) == 1:
+    share, or its requests with certain headers: the label of the route says whose it is, else its
+    name, else its first backend."""
+    is_alone = len(rule.backends) == 1
+    if is_alone and not rule.is_conditional:
         return True
     metadata = as_mapping(route, "metadata")
     if label := as_str(as_mapping(metadata, "labels").get(SERVING_LABEL)):
         return label == serving
-    names = [one.name for one in rule.backends if one.kind == SERVICE_KIND]
+    # A single backend says nothing of whose rule it is; those of the other rules do.
+    rules = read_rules(route) if is_alone else [rule]
+    names = [one.name for each in rules for one in each.backends if one.kind == SERVICE_KIND]
     name = as_str(metadata.get("name"))
-    return name in services if name in names else bool(names) and names[0] in services
+    if name in names:
+        return name in services
+    return is_alone or (bool(names) and names[0] in services)
 
 
 def find_target(live: LiveObjects) -> SplitTarget | None:

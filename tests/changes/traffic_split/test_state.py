@@ -88,6 +88,32 @@ def test_a_rule_with_one_backend_is_its_endpoint_whoever_made_the_route() -> Non
     assert shares(read(route(("llama", 1), label="other"))) == ["llama 100 %"]
 
 
+@pytest.mark.parametrize(("name", "label"), [("x", "llama-2"), ("llama-2", "")])
+def test_a_rule_for_certain_headers_is_of_the_endpoint_whose_route_it_is_in(
+    name: str, label: str
+) -> None:
+    """As one that sends the requests of llama-2 with a header to llama."""
+    condition = [{"headers": [{"name": "x-old", "value": "1"}]}]
+    theirs = route(("llama", 1), name=name, label=label, matches=condition)
+    theirs["spec"]["rules"].append({"backendRefs": [{"name": "llama-2", "port": 80}]})
+    state = read(theirs)
+    assert (state.rules, state.kept) == ((), ())
+    assert [one.index for one in state.received] == [0]
+    assert "it gets a share of HTTPRoute" in state.problem
+    state = read(theirs, serving="llama-2")
+    assert [one.rule.index for one in state.rules] == [1]
+    # Beside its own endpoint, it is not one that is kept.
+    state = read(theirs, route(("llama", 1)))
+    assert (shares(state), state.kept, state.problem) == (["llama 100 %"], (), "")
+
+
+def test_a_rule_for_certain_headers_of_a_route_of_nobody_is_its_endpoint() -> None:
+    condition = [{"headers": [{"name": "x-model", "value": "llama"}]}]
+    gateway = route(("llama", 1), name="models", matches=condition)
+    gateway["spec"]["rules"].append({"backendRefs": [{"name": "llama-2", "port": 80}]})
+    assert shares(read(gateway)) == ["llama 100 %"]
+
+
 def test_rules_for_certain_headers_are_kept_beside_others() -> None:
     condition = [{"headers": [{"name": "x-stable", "value": "1"}]}]
     pinned, plain = route(("llama", 1), matches=condition), route(("llama", 1))
