@@ -33,6 +33,7 @@ from servedeck.serving.status.timeline_texts import (
     short_pod_name,
     temperature_text,
 )
+from servedeck.serving.temperature import KEPT_SUFFIX
 
 MAX_ENTRIES = 20_000
 """Entries of all servings together; the oldest are dropped."""
@@ -229,10 +230,11 @@ def _compare_pods(
             observed=True,
             identity=("node", after.uid, "lost"),
         )
-    if bool(after.heat) != bool(before.heat) or (after.heat and after.is_ready != before.is_ready):
-        is_out = bool(after.heat) and not after.is_ready
+    kept = (before.heat.endswith(KEPT_SUFFIX), after.heat.endswith(KEPT_SUFFIX))
+    if bool(after.heat) != bool(before.heat) or kept[0] != kept[1]:
+        is_out = bool(after.heat) and not kept[1]
         yield TimelineEntry(
-            (after.ready_changed_at or now) if is_out else now,
+            now,
             TimelineKind.CONDITION,
             temperature_text(after, serving),
             observed=True,

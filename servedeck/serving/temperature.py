@@ -126,16 +126,18 @@ class GateState(NamedTuple):
     """When the status changed last."""
 
 
+KEPT_SUFFIX = ", last ready"
 _TEMPERATURE_PATTERN = re.compile(r"\d{1,4}(\.\d)? °C", re.ASCII)
 
 
 def heat_text(reason: str, message: str) -> str:
-    """Of a condition, "hot 91 °C" for a Pod that is too hot, whether it is out of traffic or the
-    last ready one; "" for another one."""
+    """Of a condition, "hot 91 °C" for a Pod that is out of traffic, "hot 91 °C, last ready" for one
+    that is kept in it; "" for another one."""
     if reason not in (GateReason.HOT, GateReason.LAST_READY_POD):
         return ""
     found = _TEMPERATURE_PATTERN.match(message)
-    return f"hot {found[0]}" if found else "hot"
+    kept = KEPT_SUFFIX if reason == GateReason.LAST_READY_POD else ""
+    return f"hot {found[0]}{kept}" if found else f"hot{kept}"
 
 
 class Decision(NamedTuple):

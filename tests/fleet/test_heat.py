@@ -24,7 +24,7 @@ from widgets.styled_line import plain_text
     [
         ("Hot", "91 °C, above 85 °C", "hot 91 °C"),
         ("Hot", "90.5 °C, above 85 °C", "hot 90.5 °C"),
-        ("LastReadyPod", "91 °C, above 85 °C, but no other Pod is ready", "hot 91 °C"),
+        ("LastReadyPod", "91 °C, above 85 °C, but no other Pod is ready", "hot 91 °C, last ready"),
         ("Hot", "\x1b[31mwarm", "hot"),
         ("Normal", "61 °C", ""),
         ("Unknown", "no temperature is known", ""),
@@ -84,11 +84,22 @@ def test_the_timeline_has_both_ways() -> None:
     recorded.change(pods=pods("", ""))
     recorded.change(pods=pods("", "hot 91 °C"))
     recorded.change(pods=pods("", "hot 92 °C"))
+    recorded.change(pods=pods("", "hot 92 °C, last ready"))
     recorded.change(pods=pods("", ""))
     assert recorded.texts() == [
         ("condition", "Pod …1-1 is hot 91 °C, out of traffic"),
+        ("condition", "Pod …1-1 is hot 92 °C, the last ready Pod in traffic"),
         ("condition", "Pod …1-1 has cooled down"),
     ]
+
+
+def test_a_pod_whose_readiness_follows_a_moment_later_is_out_once() -> None:
+    recorded = Recorded()
+    recorded.change(pods=pods("", ""))
+    hot = pods("", "hot 91 °C")
+    recorded.change(pods=tuple(replace(one, is_ready=True) for one in hot))
+    recorded.change(pods=hot)
+    assert recorded.texts() == [("condition", "Pod …1-1 is hot 91 °C, out of traffic")]
 
 
 def test_what_the_objects_tell_is_the_same_change_as_what_was_seen() -> None:
@@ -102,6 +113,4 @@ def test_what_the_objects_tell_is_the_same_change_as_what_was_seen() -> None:
         for one in derive_entries({"metadata": {"name": "llama"}}, (), hot)
         if one.identity[:1] == ("heat",)
     ]
-    assert [(one.text, one.identity, one.time) for one in found] == [
-        (seen.text, seen.identity, seen.time)
-    ]
+    assert [(one.text, one.identity) for one in found] == [(seen.text, seen.identity)]

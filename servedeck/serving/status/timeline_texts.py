@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from servedeck.serving.temperature import KEPT_SUFFIX
+
 DISRUPTIONS = {
     "PreemptionByScheduler": "was preempted by a Pod with a higher priority",
     "DeletionByTaintManager": "was deleted because its node{node} has a taint that it does not"
@@ -105,7 +107,9 @@ def temperature_text(pod: PodTimes, serving: str) -> str:
     name = f"Pod {short_pod_name(pod.name, serving)}"
     if not pod.heat:
         return f"{name} has cooled down"
-    return f"{name} is {pod.heat}, {'still in' if pod.is_ready else 'out of'} traffic"
+    if pod.heat.endswith(KEPT_SUFFIX):
+        return f"{name} is {pod.heat.removesuffix(KEPT_SUFFIX)}, the last ready Pod in traffic"
+    return f"{name} is {pod.heat}, out of traffic"
 
 
 def node_lost_text(pod: PodTimes, serving: str) -> str:
