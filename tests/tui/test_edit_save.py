@@ -402,7 +402,7 @@ async def test_undo_is_refused_after_a_change_of_others(driver: EditDriver) -> N
     await save(driver)
     await driver.set_image("theirs:1")
     await driver.press("u")
-    await driver.wait_for_text("was changed since; the change cannot be undone")
+    await driver.wait_for_text("changed since; the change cannot be undone")
     assert image_of(await driver.read()) == "theirs:1"
 
 
