@@ -154,5 +154,5 @@ def test_an_unknown_tab_is_a_usage_error(
     assert (result.returncode, result.stdout) == (2, "")
     assert only_line(result.stderr) == (
         "servedeck: There is no tab nope; "
-        "choose one of overview, metrics, logs, async-queue, events, rollouts, yaml."
+        "choose one of overview, metrics, logs, async-queue, settings, events, rollouts, yaml."
     )
