@@ -197,7 +197,7 @@ _LAYOUTS: dict[Resource, TableLayout] = {
     ),
     INGRESSCLASSES: _make_layout("Name,Controller,Parameters,Age"),
     HORIZONTAL_POD_AUTOSCALERS: _make_layout(
-        "Name,Reference,Targets,MinPods,MaxPods,#Replicas,Age", scalers.autoscaler
+        "Name,Reference,Targets,MinPods,MaxPods,Replicas,Age", scalers.autoscaler
     ),
     BACKEND_TRAFFIC_POLICIES: _make_layout("Name,Age", workloads.name_and_age),
     LEASES: _make_layout("Name,Holder,Age", scalers.lease),
