@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Temperatures:
-    """What the last query has told; too old, it counts as unknown."""
+    """The result of the last query; when it is too old, it counts as unknown."""
 
     def __init__(
         self,

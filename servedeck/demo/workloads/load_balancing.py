@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 REDRAW_SECONDS = 60.0
-"""How often chance spreads the requests anew."""
+"""Seconds after which the random spread of the requests changes."""
 _CALLERS = 12
 """Different values of the header by which requests are spread."""
 

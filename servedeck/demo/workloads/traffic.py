@@ -186,7 +186,7 @@ class Traffic:
         self._redistribute(servings | changed, time)
 
     def redraw(self, endpoints: Iterable[str], time: float) -> None:
-        """Spreads the loads of these endpoints anew, where chance decides."""
+        """Computes the loads of these endpoints again, where the spread is random."""
         self._redistribute({one for name in endpoints for one in self._backends(name)}, time)
 
     def _backends(self, endpoint: str) -> tuple[str, ...]:

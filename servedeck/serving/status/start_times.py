@@ -21,7 +21,7 @@ _PROPOSED_STEP_SECONDS = 60
 
 _READINESS_SECONDS = 60
 """From the success of the start-up probe to that of the readiness probe, at most, as far as a start
-is told from a Pod that stopped to be ready and is ready again."""
+is distinguished from a Pod that stopped being ready and is ready again."""
 
 
 class Start(NamedTuple):
