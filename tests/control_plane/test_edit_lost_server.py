@@ -18,10 +18,18 @@ from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.test_deploy import open_connection
 from tests.control_plane.test_foreign_servings import NAME
 from tests.control_plane.test_set import create_own
-from tests.waiting import with_timeout
+from tests.waiting import wait_until, with_timeout
 
 TRANSFORMER = Transformer(image="example.com/transformer:1", port=8080)
 """What is added: it is written to the Deployment and to the Service."""
+
+
+def is_observed(plane: ControlPlane, namespace: str) -> bool:
+    """Whether the Deployment controller has acted on the new Deployment: a write that it comes
+    before is refused, and sent again."""
+    found = plane.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments/{NAME}")
+    has_revision = "deployment.kubernetes.io/revision" in found["metadata"].get("annotations", {})
+    return has_revision and found.get("status", {}).get("observedGeneration") == 1
 
 
 class Step(NamedTuple):
@@ -134,6 +142,7 @@ async def test_what_is_said_of_a_save_is_true_and_the_rest_is_saved_after_a_lost
     for at in steps:
         async with open_connection(control_plane) as connection:
             await create_own(connection, namespace, accelerator="", replicas=0)
+            await wait_until(lambda: is_observed(control_plane, namespace), interval=0.1)
             edit = await begin_edit(connection, namespace, NAME)
             wanted = edit.base.spec.replace(transformer=TRANSFORMER)
             plan = await make_plan(connection, Edit(edit.base, wanted))
