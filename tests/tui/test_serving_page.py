@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from textual.app import ComposeResult
 from textual.renderables.blank import Blank
-from textual.widgets import TabbedContent, TabPane
+from textual.widgets import TabbedContent, TabPane, Tabs
 
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.status.status import Status
@@ -144,6 +144,27 @@ async def test_a_click_on_a_tab():
         await open_page(pilot, app, "j")
         await pilot.click("Tab#--content-tab-tab-2")
         await wait_for(pilot, lambda: shown_log(app) is not None, "the log")
+
+
+async def test_late_messages_of_a_tab_that_was_left_do_not_show_it_again():
+    """On a busy machine, those of the first tab come after the key of another one."""
+    app = make_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await open_page(pilot, app, "j")
+        page = app.screen
+        await pilot.press("6")
+        await wait_for(pilot, lambda: isinstance(page.active_pane, EventsPane), "the events")
+        activations: list[str] = []
+        page.active_pane.activate = lambda: activations.append("again")
+        first = page.tabs.get_pane("tab-0")
+        bar = page.query_one(Tabs)
+        bar.post_message(Tabs.TabActivated(bar, page.tabs.get_tab(first)))
+        first.post_message(TabPane.Focused(first))
+        page.tabs.post_message(TabbedContent.TabActivated(page.tabs, page.tabs.get_tab(first)))
+        for _ in range(10):
+            await pilot.pause()
+        assert isinstance(page.active_pane, EventsPane) and page.tabs.active == "tab-5"
+        assert not activations
 
 
 async def test_a_hidden_pane_requests_nothing():

@@ -49,6 +49,7 @@ from tui.screens.base import ActionOwner
 from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.serving_actions import WAY_OUT_ORDER, ServingActionScreen
 from tui.traffic_flow import open_traffic, traffic_disabled_reason
+from widgets.page_tabs import PageTabs
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
 from widgets.table import TICK_SECONDS
@@ -102,7 +103,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
     BINDINGS: ClassVar[list[BindingType]] = bindings("serving", "app")
     title_view = query_one("#serving-title", StatusLine)
     banner = query_one("#banner", StatusLine)
-    tabs = query_one(TabbedContent)
+    tabs = query_one(PageTabs)
 
     def __init__(
         self,
@@ -185,7 +186,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
     def compose_body(self) -> ComposeResult:
         yield StatusLine(id="serving-title")
         yield StatusLine(id="banner")
-        with TabbedContent(initial=_tab_id(PANES.index(self._first_pane))):
+        with PageTabs(initial=_tab_id(PANES.index(self._first_pane))):
             for number, pane in enumerate(self._panes):
                 yield TabPane(f"{number + 1} {pane.TITLE}", id=_tab_id(number))
 
@@ -258,7 +259,8 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
 
     async def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         """A click on a tab."""
-        if self._active is not None:
+        # Another one may have been chosen with a key since.
+        if self._active is not None and event.pane.id == self.tabs.active:
             await self._show_pane(int((event.pane.id or "tab-0").removeprefix("tab-")))
 
     async def on_pane_log_requested(self, message: Pane.LogRequested) -> None:
