@@ -625,6 +625,12 @@ class ServedeckApp(TerminalApp):
             ),
         )
 
+    def ignores_error(self, error: Exception) -> bool:
+        """A page that is still being built when the operator quits loses its widgets meanwhile."""
+        if self.exiting:
+            _log.error("while exiting", exc_info=error)
+        return self.exiting
+
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
             self.show_message(describe_error(event.worker.error), "error")

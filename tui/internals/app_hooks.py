@@ -55,7 +55,15 @@ class TerminalApp(App[None]):
         """Log an internal error; returns what is printed once the terminal is restored."""
         return (str(error),)
 
+    def ignores_error(self, error: Exception) -> bool:
+        """Whether the program does not end because of an internal error."""
+        return False
+
     # -- private methods of Textual ---------------------------------------------------------------
+
+    def _handle_exception(self, error: Exception) -> None:
+        if not self.ignores_error(error):
+            super()._handle_exception(error)
 
     async def _on_key(self, event: events.Key) -> None:
         event.prevent_default()
