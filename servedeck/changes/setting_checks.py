@@ -402,8 +402,7 @@ def rejected_settings(previews: Collection[Preview]) -> Iterator[Issue]:
 
 
 def deleted_objects(previews: Collection[Preview]) -> Iterator[Issue]:
-    """Warnings about the objects of settings that are deleted: a deleted one is not undone as it
-    was."""
+    """Warnings about the objects of settings that are deleted."""
     for one in previews:
         if one.action is PreviewAction.DELETE:
             yield warning(setting_of(one.ref.kind), f"{_ref_name(one.ref)} is deleted.")

@@ -214,6 +214,12 @@ def _scales(autoscaler: Mapping[str, Any], kind: OwnerKind, deployment: Mapping[
     )
 
 
+def holds_replicas(autoscaler: Mapping[str, Any]) -> bool:
+    """Whether the autoscaler does not scale, because an annotation pauses it."""
+    annotations = as_mapping(autoscaler, "metadata", "annotations")
+    return _PAUSED_REPLICAS_ANNOTATION in annotations or _is_paused(autoscaler)
+
+
 def _is_paused(autoscaler: Mapping[str, Any]) -> bool:
     """Whether KEDA leaves the replicas alone. With paused-replicas it holds them at a number (KEDA
     documentation, Pause autoscaling)."""

@@ -69,6 +69,11 @@ def find_scaler(objects: ServingObjects) -> JsonObject | None:
     return found[0] if found else None
 
 
+def is_scaler(obj: Mapping[str, object]) -> bool:
+    """Whether an object is an autoscaler."""
+    return obj.get("kind") in (SCALED_OBJECT_KIND, HPA_KIND)
+
+
 def trigger_name(scaled_object: object) -> str:
     """Which of our triggers a ScaledObject has; "" for none."""
     names = {as_str(one.get("name")) for one in _triggers(scaled_object)}
@@ -182,7 +187,7 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     if kind == OFF:
         objects.scalers.clear()
         return
-    _start(objects, current, wanted)
+    start_replicas(objects, current, wanted)
     if kind in (HPA, CUSTOM):
         if scaler is not None:
             _write_limits(scaler, current, wanted)
@@ -281,7 +286,7 @@ def _write_triggers(
     spec["triggers"] = [*_own_triggers(objects, wanted, base, before, is_new_query), *others]
 
 
-def _start(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+def start_replicas(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
     """Give a serving of 0 replicas its minimum: without Pods there are no metrics, KEDA fails, and
     a HorizontalPodAutoscaler leaves it at 0."""
     spec = child_mapping(objects.deployment, "spec")
