@@ -17,7 +17,7 @@ from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
 from tests.serving.foreign_manifests import Json, foreign_objects
-from tests.serving.objects.edits import deployment
+from tests.serving.objects.edits import deployment, service
 from tests.serving.objects.edits import edit as edit_fields
 
 NEW_VARIABLE = {"name": "NEW", "value": "1"}
@@ -253,19 +253,21 @@ def test_variables_that_stay_keep_their_order(objects: list[Json], edit: tuple[s
 
 
 def resolve(objects: ServingObjects, port: int | None) -> Iterator[str]:
-    """What each port of each Service leads to: "server", "transformer" or "other"."""
+    """What each port of each Service leads to: "server", "transformer", or "other" for a port that
+    the server declares beside `port`, on which it serves, and for one that nobody declares."""
     server, transformer = objects.container, objects.transformer
     for service in objects.services:
         for one in service["spec"]["ports"]:
             target = one.get("targetPort", one["port"])
             owners = {"server": server, "transformer": transformer}
             found = [
-                owner
+                (owner, declared["containerPort"])
                 for owner, container in owners.items()
                 for declared in container.get("ports", [])
                 if target in (declared["containerPort"], declared.get("name"))
             ]
-            yield found[0] if found else "server" if target == port else "other"
+            owner, number = found[0] if found else ("server", target)
+            yield "other" if owner == "server" and number != port else owner
 
 
 @given(
@@ -287,6 +289,22 @@ def test_services_keep_their_targets(objects: list[Json], edit: tuple[str, Edit]
     else:
         expected = before
     assert after == expected
+
+
+def test_a_service_of_another_port_of_the_server_does_not_move_to_a_transformer() -> None:
+    container = {
+        "name": "vllm",
+        "image": "lmsysorg/sglang:latest",
+        "args": ["--model-path", "a/b", "--port", "30000"],
+        "ports": [{"containerPort": 8000}, {"containerPort": 30000}],
+    }
+    objects = [deployment(container), service({"port": 80, "targetPort": 30000}, {"port": 8000})]
+    change = edit_fields(*objects, transformer={"image": "transformer:2", "port": 8081})
+    assert errors(change.issues) == []
+    current = import_objects(objects)
+    assert list(resolve(current.objects, current.spec.port)) == ["server", "other"]
+    changed = import_objects(list(change.changed))
+    assert list(resolve(changed.objects, 30000)) == ["transformer", "other"]
 
 
 @given(foreign_objects())
