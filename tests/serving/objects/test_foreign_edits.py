@@ -256,8 +256,8 @@ def resolve(objects: ServingObjects, port: int | None) -> Iterator[str]:
     """What each port of each Service leads to: "server", "transformer", or "other" for a port that
     the server declares beside `port`, on which it serves, and for one that nobody declares."""
     server, transformer = objects.container, objects.transformer
-    for service in objects.services:
-        for one in service["spec"]["ports"]:
+    for found_service in objects.services:
+        for one in found_service["spec"]["ports"]:
             target = one.get("targetPort", one["port"])
             owners = {"server": server, "transformer": transformer}
             found = [
