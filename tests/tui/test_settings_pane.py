@@ -22,7 +22,7 @@ from tests.tui.settings_pane import (
 )
 from tui.metrics.scaling_feed import ScalingFeed
 from tui.screens.async_queue_on import AsyncQueueOnDialog
-from tui.screens.serving import find_pane
+from tui.screens.serving import ServingScreen, find_pane
 from tui.screens.what_if import WhatIfScreen
 
 
@@ -30,6 +30,27 @@ def test_it_is_found_by_its_name():
     pane = find_pane("settings")
     assert pane is not None
     assert pane.TITLE == "Settings"
+
+
+async def test_the_traffic_split_is_in_the_footer(change_service: FakeChangeService):
+    """Behind the actions of the tab Settings, and on the other tabs among those of the page."""
+    async with open_settings(change_service, scaled_object()) as driver:
+        page = driver.app.screen
+        assert isinstance(page, ServingScreen)
+        await wait_for(
+            driver.pilot,
+            lambda: (
+                [one.key for one in page.footer_hints()][:7]
+                == ["esc", "enter", "w", "m", "e", "o", "K"]
+            ),
+            "the keys of the tab",
+        )
+        await driver.press("1")
+        await wait_for(
+            driver.pilot,
+            lambda: "K" in [one.key for one in page.footer_hints()][12:],
+            "the keys of the page",
+        )
 
 
 async def test_the_cards_follow_the_cluster(change_service: FakeChangeService):
