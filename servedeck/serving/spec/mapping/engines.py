@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from servedeck.serving.spec.mapping.json_values import JsonObject
+
 KEDA_GROUP = "keda.sh"
 ISTIO_GROUP = "networking.istio.io"
 ENVOY_GATEWAY_GROUP = "gateway.envoyproxy.io"
@@ -19,6 +21,8 @@ class Engines:
     """Where Pods of the cluster reach Prometheus, "http://prometheus.monitoring:9090"."""
     has_async_gateway: bool = False
     """Whether the serving has an async gateway, whose backlog can wake it."""
+    wildcard_rules: tuple[JsonObject, ...] = ()
+    """The DestinationRules of its namespace whose host is a wildcard; they are never changed."""
 
     @property
     def has_keda(self) -> bool:
