@@ -3,8 +3,9 @@ do."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.load_balancing_checks import check_load_balancing, list_wildcard_rules
@@ -19,7 +20,7 @@ from servedeck.cluster.prometheus_services import (
     service_url,
 )
 from servedeck.cluster.rejection import RejectionReason
-from servedeck.cluster.resources import SCALED_OBJECT
+from servedeck.cluster.resources import NAMESPACE, SCALED_OBJECT
 from servedeck.serving.accelerators import accelerator_display_name
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.spec import load_balancing, scaling, temperature_policy
@@ -32,9 +33,12 @@ from servedeck.serving.spec.mapping.auto_scaling import (
     restored_replicas,
 )
 from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.json_values import as_mapping
+from servedeck.serving.spec.mapping.reporters import find_reporter
 from servedeck.serving.spec.mapping.scaling_queries import (
     build_activity_query,
     build_scaling_query,
+    has_latency_metric,
     unknown_metric_text,
 )
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
@@ -73,8 +77,9 @@ async def complete_engines(
 ) -> Engines:
     """The engines with the address of Prometheus, if a trigger of the wanted serving needs it:
     that of the present trigger, of the settings, or of a Service that looks like a Prometheus; and
-    for a new serving with the DestinationRules of wildcards, if it gets one itself. Raises
-    ClusterError if the server cannot be reached."""
+    for a new serving with the DestinationRules of wildcards, if it gets one itself; with the labels
+    of the namespace, if they decide who reports the response times. Raises ClusterError if the
+    server cannot be reached."""
     engines = objects.engines
     is_new = not objects.deployment
     if is_new and engines.has_istio and wanted.load_balancing != load_balancing.OFF:
@@ -83,6 +88,9 @@ async def complete_engines(
         )
     if wanted.auto_scaling not in scaling.TRIGGERS:
         return engines
+    if engines.has_istio and not has_latency_metric(wanted.template):
+        labels = await _read_namespace_labels(connection, wanted.namespace)
+        engines = replace(engines, namespace_labels=labels)
     if url := read_prometheus_url(objects) or engines.prometheus_url:
         return replace(engines, prometheus_url=url)
     try:
@@ -92,6 +100,19 @@ async def complete_engines(
     # That of OpenShift asks for TLS and a token, which KEDA must be given.
     open_places = [one for one in places if not one.endswith(_AUTHENTICATED_PORT)]
     return replace(engines, prometheus_url=service_url(open_places[0])) if open_places else engines
+
+
+async def _read_namespace_labels(
+    connection: Connection, namespace: str
+) -> Mapping[str, Any] | None:
+    """None if they may not be read."""
+    try:
+        found = await connection.get_json(NAMESPACE.object_path(None, namespace))
+    except ApiError as failure:
+        if failure.code not in (403, 404):
+            raise
+        return None
+    return as_mapping(found, "metadata", "labels")
 
 
 def check_settings(
@@ -207,7 +228,7 @@ def _check_trigger(
         wanted.template,
         wanted.namespace,
         wanted.name,
-        engines,
+        find_reporter(objects, wanted.name),
         is_woken=False,
     )
     if not query:

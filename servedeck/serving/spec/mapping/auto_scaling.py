@@ -25,6 +25,7 @@ from servedeck.serving.spec.mapping.json_values import (
     child_mapping,
     mappings,
 )
+from servedeck.serving.spec.mapping.reporters import find_reporter
 from servedeck.serving.spec.mapping.scaling_queries import (
     build_activity_query,
     build_scaling_query,
@@ -314,7 +315,7 @@ def _own_triggers(
             wanted.template,
             wanted.namespace,
             wanted.name,
-            objects.engines,
+            find_reporter(objects, wanted.name),
             is_woken=is_woken,
         )
     metadata = {**old, "serverAddress": server, "query": query, "threshold": str(target)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
@@ -21,6 +23,8 @@ class Engines:
     """Where Pods of the cluster reach Prometheus, "http://prometheus.monitoring:9090"."""
     has_async_gateway: bool = False
     """Whether the serving has an async gateway, whose backlog can wake it."""
+    namespace_labels: Mapping[str, Any] | None = None
+    """Labels of its namespace; None if they are not known."""
     wildcard_rules: tuple[JsonObject, ...] = ()
     """The DestinationRules of its namespace whose host is a wildcard; they are never changed."""
 

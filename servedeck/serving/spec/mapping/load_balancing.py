@@ -222,11 +222,15 @@ def _created(obj: JsonObject) -> str:
     return as_str(as_mapping(obj, "metadata").get("creationTimestamp"))
 
 
+def service_name(objects: ServingObjects, name: str) -> str:
+    """Of the Service of a serving of that name."""
+    if not objects.services:
+        return name
+    return as_str(as_mapping(objects.services[0], "metadata").get("name"))
+
+
 def _service_host(objects: ServingObjects, namespace: str, name: str) -> str:
-    service = name
-    if objects.services:
-        service = as_str(as_mapping(objects.services[0], "metadata").get("name"))
-    return f"{service}.{namespace}.svc.cluster.local"
+    return f"{service_name(objects, name)}.{namespace}.svc.cluster.local"
 
 
 def _new_policy(objects: ServingObjects, wanted: SpecLike) -> JsonObject:
