@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from servedeck.changes.operations.operation import OperationKind
 from servedeck.serving.scaling.proposal import ScalingProposal
 from servedeck.serving.scaling.scaling_metrics import ScaledBy
@@ -70,6 +72,22 @@ async def test_the_cards_follow_the_cluster(change_service: FakeChangeService):
         await driver.wait_for_text("Auto Scaling off")
         driver.detail.put(deployment(livenessProbe={"httpGet": {"path": "/alive", "port": 8000}}))
         await driver.wait_for_text("/alive")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "state"),
+    [
+        ("autoscaling.keda.sh/paused", "true", "paused"),
+        ("autoscaling.keda.sh/paused-replicas", "4", "paused at 4"),
+    ],
+)
+async def test_a_paused_scaler_says_so_and_by_which_annotation(
+    change_service: FakeChangeService, annotation: str, value: str, state: str
+):
+    made = scaled_object()
+    made["metadata"]["annotations"] = {annotation: value}
+    async with open_settings(change_service, made, keda_hpa()) as driver:
+        await driver.wait_for_text(f"replicas: {state}", f"by {annotation}")
 
 
 async def test_a_hidden_tab_watches_nothing(change_service: FakeChangeService):
