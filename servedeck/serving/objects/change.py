@@ -173,9 +173,11 @@ def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> Servin
         wanted = wanted.replace(inference_port=before.inference_port)
     if not wanted.rollout:
         wanted = wanted.replace(rollout=before.rollout)
-    for names in (SCALING_FIELDS, LOAD_BALANCING_FIELDS, TEMPERATURE_FIELDS):
+    for names in (SCALING_FIELDS, LOAD_BALANCING_FIELDS, TEMPERATURE_FIELDS, ("startup_path",)):
         if not wanted.model_fields_set.intersection(names):
             wanted = wanted.replace(**{one: getattr(before, one) for one in names})
+    if wanted.startup_seconds == 0 and wanted.startup_path:
+        wanted = wanted.replace(startup_path="")  # without the probe nothing asks it
     startup_seconds = resolve_startup_seconds(current.objects, before, wanted)
     if startup_seconds != wanted.startup_seconds:
         wanted = wanted.replace(startup_seconds=startup_seconds)
