@@ -118,8 +118,11 @@ async def test_every_field_that_a_new_serving_lacks_is_a_comment_of_the_file(
             ref = create(control_plane, namespace, make_deployment(case, f"case-{number}"))
             exported = await export_serving(connection, namespace, ref.name)
             assert any(case.comment in line for line in comments(exported)), name
-            assert await apply_in(connection, fresh, exported), name
-            assert [*find_losses(control_plane, ref, fresh, exported)] == [], name
+            is_made = await apply_in(connection, fresh, exported)
+            # One of a TCP port alone has no endpoint that a field says: it is refused, not dropped.
+            assert is_made == (name != "startup probe"), name
+            if is_made:
+                assert [*find_losses(control_plane, ref, fresh, exported)] == [], name
 
 
 async def test_new_servings_made_from_those_of_others_lack_nothing_in_silence(
