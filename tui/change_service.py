@@ -16,7 +16,8 @@ from servedeck.fleet.views import NamespacedName
 if TYPE_CHECKING:
     from servedeck.changes.draft_store import DraftStore
     from servedeck.changes.edit.edit import Edit, EditPlan
-    from servedeck.changes.edit.save import SaveResult, UndoPoint
+    from servedeck.changes.edit.save import SaveResult
+    from servedeck.changes.edit.undo import UndoPoint
     from servedeck.changes.inventory import ClusterInventory
     from servedeck.changes.operations.operation import (
         Operation,
@@ -283,7 +284,7 @@ class ClusterChangeService:
         return await save_edit(self._require_connection(), plan, known, force=takes_over)
 
     async def begin_undo(self, point: UndoPoint) -> Edit:
-        from servedeck.changes.edit.save import begin_undo
+        from servedeck.changes.edit.undo import begin_undo
 
         return await begin_undo(self._require_connection(), point)
 

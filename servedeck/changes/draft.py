@@ -207,7 +207,8 @@ class Draft:
         for name in OPTIONAL_FIELDS:
             # Of a setting that is off, what it has when it is turned on.
             default = FIELDS[name].default if name in SWITCHED_FIELDS else ""
-            draft.texts.setdefault(name, format_value(default))
+            if name != "startup_path":  # that of the other probes
+                draft.texts.setdefault(name, format_value(default))
         draft.texts["readiness_path"] = spec.effective_readiness_path
         draft.texts["liveness_path"] = spec.effective_liveness_path
         draft.texts["startup_seconds"] = format_value(spec.startup_seconds or None)

@@ -20,7 +20,7 @@ from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.owners import find_controller, scales_deployment
-from servedeck.serving.objects.traffic_policies import is_policy_of
+from servedeck.serving.objects.traffic_policies import is_policy_of, wildcard_rules
 from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 
@@ -105,7 +105,11 @@ async def fetch_live_objects(
     return LiveObjects(
         [deployment, *own],
         RelatedObjects(frozenset(unlisted), tuple(others)),
-        Engines(groups, has_async_gateway=gateway),
+        Engines(
+            groups,
+            has_async_gateway=gateway,
+            wildcard_rules=wildcard_rules(listings[resources.DESTINATION_RULE.kind].objects),
+        ),
     )
 
 

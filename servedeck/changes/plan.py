@@ -33,6 +33,7 @@ from servedeck.serving.edit.restart_forecast import RestartForecast, restarts_po
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.change import ObjectChange, change_objects, resolve_open_fields
+from servedeck.serving.objects.earlier_objects import EarlierObject, with_earlier_objects
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.routes import PlatformSettings
@@ -97,14 +98,15 @@ async def make_plan(
     force: bool = False,
     create_missing: bool = True,
     unwritten: Mapping[str, JsonObject] | None = None,
+    earlier: Sequence[EarlierObject] = (),
 ) -> ChangePlan:
     """Run all checks. Without `existing`, the serving is new, and a name that is taken is an error;
     otherwise the objects of `existing` are changed where the spec differs, with what is known
     about `related` objects. `own_objects` are those that a previous attempt created: they are
     changed. With `force`, fields of other managers are overwritten, and Services that others use
     are changed. Without `create_missing`, a Service or route that the serving lacks is not created
-    again. `unwritten` as for `change_objects`. Raises ClusterError only if the API server cannot be
-    reached.
+    again. `unwritten` and `earlier` as for `change_objects`. Raises ClusterError only if the API
+    server cannot be reached.
     """
     unknown = list(inventory.unavailable_reasons)
     overridable: list[Issue] = []
@@ -134,6 +136,7 @@ async def make_plan(
             related_objects,
             create_missing=create_missing,
             unwritten=unwritten,
+            earlier=earlier,
         )
         objects, writes = list(change.changed), plan_writes(change, force=force)
         found = await find_service_issues(
@@ -141,9 +144,9 @@ async def make_plan(
         )
         overridable = errors(found)
         found = [_as_warning(one) for one in found] if force else found
-        settings = check_settings(
-            existing.objects, existing.spec, wanted, related_objects.unlisted_kinds
-        )
+        # What is as it was before needs nothing that a new one does.
+        start = with_earlier_objects(existing, wanted, earlier)
+        settings = check_settings(start.objects, start.spec, wanted, related_objects.unlisted_kinds)
         own_problems = [
             *new_issues(existing.spec, wanted, existing.mounts),
             *settings,

@@ -3,10 +3,13 @@ do."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.load_balancing_checks import check_load_balancing, list_wildcard_rules
+from servedeck.changes.setting_texts import hidden_text, object_name
 from servedeck.cluster.apply import ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
@@ -17,7 +20,7 @@ from servedeck.cluster.prometheus_services import (
     service_url,
 )
 from servedeck.cluster.rejection import RejectionReason
-from servedeck.cluster.resources import RESOURCES_BY_KIND, SCALED_OBJECT
+from servedeck.cluster.resources import NAMESPACE, SCALED_OBJECT
 from servedeck.serving.accelerators import accelerator_display_name
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.spec import load_balancing, scaling, temperature_policy
@@ -30,11 +33,12 @@ from servedeck.serving.spec.mapping.auto_scaling import (
     restored_replicas,
 )
 from servedeck.serving.spec.mapping.engines import Engines
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
-from servedeck.serving.spec.mapping.load_balancing import find_policy, policy_kind
+from servedeck.serving.spec.mapping.json_values import as_mapping
+from servedeck.serving.spec.mapping.reporters import find_reporter
 from servedeck.serving.spec.mapping.scaling_queries import (
     build_activity_query,
     build_scaling_query,
+    has_latency_metric,
     unknown_metric_text,
 )
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
@@ -48,10 +52,6 @@ NO_KEDA = (
 NO_CONTROLLER = (
     "The controller of the temperature policy does not run in this cluster, and without it new "
     "Pods would never become ready; install it from deploy/controller first."
-)
-NO_LOAD_BALANCER = (
-    "Neither Istio nor Envoy Gateway with an HTTPRoute of this serving can spread its requests "
-    "here, so the proxy decides; install one of them, or leave it off."
 )
 _FIELDS_BY_KIND = {
     "ScaledObject": "auto_scaling",
@@ -76,11 +76,21 @@ async def complete_engines(
     connection: Connection, objects: ServingObjects, wanted: ServingSpec
 ) -> Engines:
     """The engines with the address of Prometheus, if a trigger of the wanted serving needs it:
-    that of the present trigger, of the settings, or of a Service that looks like a Prometheus.
-    Raises ClusterError if the server cannot be reached."""
+    that of the present trigger, of the settings, or of a Service that looks like a Prometheus; and
+    for a new serving with the DestinationRules of wildcards, if it gets one itself; with the labels
+    of the namespace, if they decide who reports the response times. Raises ClusterError if the
+    server cannot be reached."""
     engines = objects.engines
+    is_new = not objects.deployment
+    if is_new and engines.has_istio and wanted.load_balancing != load_balancing.OFF:
+        engines = replace(
+            engines, wildcard_rules=await list_wildcard_rules(connection, wanted.namespace)
+        )
     if wanted.auto_scaling not in scaling.TRIGGERS:
         return engines
+    if engines.has_istio and not has_latency_metric(wanted.template):
+        labels = await _read_namespace_labels(connection, wanted.namespace)
+        engines = replace(engines, namespace_labels=labels)
     if url := read_prometheus_url(objects) or engines.prometheus_url:
         return replace(engines, prometheus_url=url)
     try:
@@ -90,6 +100,19 @@ async def complete_engines(
     # That of OpenShift asks for TLS and a token, which KEDA must be given.
     open_places = [one for one in places if not one.endswith(_AUTHENTICATED_PORT)]
     return replace(engines, prometheus_url=service_url(open_places[0])) if open_places else engines
+
+
+async def _read_namespace_labels(
+    connection: Connection, namespace: str
+) -> Mapping[str, Any] | None:
+    """None if they may not be read."""
+    try:
+        found = await connection.get_json(NAMESPACE.object_path(None, namespace))
+    except ApiError as failure:
+        if failure.code not in (403, 404):
+            raise
+        return None
+    return as_mapping(found, "metadata", "labels")
 
 
 def check_settings(
@@ -105,7 +128,7 @@ def check_settings(
     if before is None or _differ(names, before, wanted):
         yield from _check_scaling(objects, before, wanted, unlisted)
     if before is None or _differ(load_balancing.LOAD_BALANCING_FIELDS, before, wanted):
-        yield from _check_load_balancing(objects, before, wanted, unlisted)
+        yield from check_load_balancing(objects, before, wanted, unlisted)
 
 
 def _has_trigger(before: ServingSpec | None, wanted: ServingSpec) -> bool:
@@ -131,10 +154,10 @@ def _check_scaling(
     is_on = kind != scaling.OFF
     hidden = [one for one in (SCALED_OBJECT.kind, HPA_KIND) if one in unlisted]
     if hidden and (is_on or before is not None):
-        yield error("auto_scaling", _hidden_text(hidden[0], "an autoscaler scales it"))
+        yield error("auto_scaling", hidden_text(hidden[0], "an autoscaler scales it"))
         return
     if len(objects.scalers) > 1:
-        names = " and ".join(map(_name, objects.scalers))
+        names = " and ".join(map(object_name, objects.scalers))
         yield error(
             "auto_scaling",
             f"{names} both scale this Deployment and undo each other's work; delete one of them "
@@ -161,8 +184,8 @@ def _check_switch(
         # verifyHpas): only a deletion that is done is known to help.
         yield error(
             "auto_scaling",
-            f"KEDA rejects a ScaledObject while {_name(objects.scalers[0])} scales the Deployment; "
-            f"choose {scaling.OFF} and save, which deletes that, and then {kind}.",
+            f"KEDA rejects a ScaledObject while {object_name(objects.scalers[0])} scales the "
+            f"Deployment; choose {scaling.OFF} and save, which deletes that, and then {kind}.",
         )
     if kind in (scaling.CUSTOM, scaling.HPA):
         yield error(
@@ -205,7 +228,7 @@ def _check_trigger(
         wanted.template,
         wanted.namespace,
         wanted.name,
-        engines,
+        find_reporter(objects, wanted.name),
         is_woken=False,
     )
     if not query:
@@ -317,76 +340,6 @@ async def _has_controller(connection: Connection, namespace: str) -> bool:
     return lease.is_alive(server_time(connection))
 
 
-# -- load balancing ---------------------------------------------------------------------------
-
-
-def _check_load_balancing(
-    objects: ServingObjects,
-    before: ServingSpec | None,
-    wanted: ServingSpec,
-    unlisted: Collection[str],
-) -> Iterator[Issue]:
-    chosen = wanted.load_balancing
-    is_on = chosen != load_balancing.OFF
-    kind = policy_kind(objects)
-    if kind in unlisted and (is_on or before is not None):
-        yield error("load_balancing", _hidden_text(kind, "one sets its load balancing"))
-        return
-    for one in objects.policies if before is not None else ():
-        if (owner := find_gitops_owner(one)) is not None:
-            yield warning("load_balancing", owner.revert_warning)
-    if not is_on:
-        return
-    if chosen == load_balancing.CUSTOM:
-        if before is not None and before.load_balancing != chosen:
-            yield error(
-                "load_balancing",
-                "'custom' stands for settings that somebody else made, and cannot be chosen; "
-                f"choose one of {', '.join(load_balancing.CHOICES)}.",
-            )
-    elif pool := _inference_pool(objects):
-        yield error(
-            "load_balancing",
-            f"The route sends to InferencePool {pool}, whose endpoint picker chooses the Pod for "
-            "each request; leave this off.",
-        )
-    elif not kind:
-        yield error("load_balancing", NO_LOAD_BALANCER)
-    elif (policy := find_policy(objects)) is not None and _is_shared(policy, objects):
-        yield error(
-            "load_balancing",
-            f"{_name(policy)} is for other routes, too, or for a part of one, and would change "
-            "for all of them; give this serving a policy of its own, or change that one.",
-        )
-    elif wanted.replicas <= 1 and wanted.auto_scaling == scaling.OFF:
-        yield warning("load_balancing", "With one replica there is nothing to balance.")
-
-
-def _is_shared(policy: JsonObject, objects: ServingObjects) -> bool:
-    """Whether a BackendTrafficPolicy has targets besides the whole routes of the serving."""
-    spec = as_mapping(policy, "spec")
-    own = {
-        as_mapping(one, "metadata").get("name")
-        for one in objects.routes
-        if one.get("kind") == "HTTPRoute"
-    }
-    targets = [*mappings(spec.get("targetRefs")), as_mapping(spec, "targetRef")]
-    is_other = any(
-        one and (one.get("name") not in own or bool(one.get("sectionName"))) for one in targets
-    )
-    return is_other or bool(mappings(spec.get("targetSelectors")))
-
-
-def _inference_pool(objects: ServingObjects) -> str:
-    """Name of an InferencePool among the backends of its HTTPRoutes; "" for none."""
-    for route in objects.routes:
-        for rule in mappings(as_mapping(route, "spec").get("rules")):
-            for one in mappings(rule.get("backendRefs")):
-                if one.get("kind") == "InferencePool":
-                    return one_line(sanitize(as_str(one.get("name"))))
-    return ""
-
-
 # -- the dry run ------------------------------------------------------------------------------
 
 
@@ -402,24 +355,11 @@ def rejected_settings(previews: Collection[Preview]) -> Iterator[Issue]:
 
 
 def deleted_objects(previews: Collection[Preview]) -> Iterator[Issue]:
-    """Warnings about the objects of settings that are deleted: a deleted one is not undone as it
-    was."""
+    """Warnings about the objects of settings that are deleted."""
     for one in previews:
         if one.action is PreviewAction.DELETE:
             yield warning(setting_of(one.ref.kind), f"{_ref_name(one.ref)} is deleted.")
 
 
-def _hidden_text(kind: str, what: str) -> str:
-    return (
-        f"Without permission to list {RESOURCES_BY_KIND[kind].resource_name}, it is not known "
-        f"whether {what}, so this cannot be changed; ask for the role servedeck-operator."
-    )
-
-
 def _ref_name(ref: ObjectRef) -> str:
     return one_line(sanitize(f"{ref.kind} {ref.name}"))
-
-
-def _name(obj: JsonObject) -> str:
-    name = as_str(as_mapping(obj, "metadata").get("name"))
-    return one_line(sanitize(f"{obj.get('kind')} {name}"))

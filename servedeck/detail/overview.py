@@ -263,6 +263,8 @@ def _container_rows(imported: ImportedServing) -> Iterator[CardRow]:
     yield _field_row(spec, "inference_port")
     yield CardRow("readiness_path", FIELDS["readiness_path"].label, spec.effective_readiness_path)
     yield CardRow("liveness_path", FIELDS["liveness_path"].label, spec.effective_liveness_path)
+    if spec.startup_path:
+        yield _field_row(spec, "startup_path")
     yield CardRow(
         "startup_seconds",
         FIELDS["startup_seconds"].label,

@@ -45,7 +45,14 @@ QUEUE_ROW, SPLIT_ROW = "async_queue", "traffic_split"
 
 _SERVER_FIELDS = tuple(
     name
-    for name in ("replicas", "readiness_path", "liveness_path", "startup_seconds", "rollout")
+    for name in (
+        "replicas",
+        "readiness_path",
+        "liveness_path",
+        "startup_path",
+        "startup_seconds",
+        "rollout",
+    )
     if name in FIELDS
 )
 _QUEUE_LABELS = {
@@ -116,7 +123,7 @@ def _server_rows(settings: ServingSettings) -> Iterator[CardRow]:
             row = replace(row, value=spec.effective_liveness_path or "none")
         elif name == "startup_seconds":
             row = replace(row, value=format_value(getattr(spec, name) or None))
-        if row.value or name != "rollout":
+        if row.value or name not in ("rollout", "startup_path"):
             yield row
 
 

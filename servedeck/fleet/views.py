@@ -335,7 +335,20 @@ class ServingView:
         if self.is_rollout_blocked:
             value = f"rollout={shlex.quote(self.rollout_way_out)}"
             return f"Let an old Pod stop first: servedeck set {self.key} {value}"
+        if hot := self._hot_pods:
+            nodes = ", ".join(dict.fromkeys(filter(None, (pod.node for pod in hot))))
+            where = f" of {nodes}" if nodes else ""
+            return f"Wait until it has cooled down. If it persists, check the cooling{where}."
         return self.status.recovery
+
+    @property
+    def _hot_pods(self) -> list[PodView]:
+        """Those that the temperature policy has taken out of traffic, if no Pod misses for another
+        reason."""
+        if self.status in (Status.READY, Status.SCALED_DOWN):
+            return []
+        missing = [pod for pod in self.pods if not pod.is_ready]
+        return missing if all(pod.heat and pod.reason == pod.heat for pod in missing) else []
 
     @property
     def heat(self) -> str:

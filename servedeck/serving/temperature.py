@@ -195,11 +195,14 @@ def decide(
     if kept is None and not any(one.could_be_ready for one in staying):
         kept = _coolest(one for one in hot if one.could_be_ready)
     if kept is not None:
-        why = decisions[kept.uid].message
+        why = decisions[kept.uid].message.partition(_RETURN)[0]
         decisions[kept.uid] = Decision(
             GateReason.LAST_READY_POD, f"{why}, but no other Pod is ready"
         )
     return decisions
+
+
+_RETURN = "; it gets requests again at "
 
 
 def decide_off(pods: Iterable[PolicyPod], message: str) -> Mapping[str, Decision]:
@@ -219,13 +222,13 @@ def _by_temperature(policy: TemperaturePolicy, pod: PolicyPod, now: datetime) ->
         return Decision(GateReason.UNKNOWN, "no temperature of its accelerators is known")
     text = format_temperature(pod.temperature)
     limit = format_temperature(policy.threshold)
+    returns = f"{_RETURN}{format_temperature(policy.recovery)}"
     if pod.temperature >= policy.threshold:
         above = "above" if text != limit else "not below"
-        return Decision(GateReason.HOT, f"{text}, {above} {limit}")
+        return Decision(GateReason.HOT, f"{text}, {above} {limit}{returns}")
     if pod.state is not None and not pod.state.passes:
         if pod.temperature > policy.recovery:
-            recovery = format_temperature(policy.recovery)
-            return Decision(GateReason.HOT, f"{text}, returns at {recovery}")
+            return Decision(GateReason.HOT, f"{text}, below {limit}{returns}")
         if not _has_passed(policy.seconds, pod.state.since, now):
             return Decision(
                 GateReason.HOT, f"{text}, out of traffic for at least {policy.seconds} s"

@@ -56,15 +56,20 @@ async def begin(connection: Connection, **fields: Any) -> Edit:
     return replace(edit, wanted=edit.wanted.replace(**fields))
 
 
-async def plan_of(connection: Connection, inventory: ClusterInventory, **fields: Any) -> EditPlan:
-    plan = await plan_edit(connection, await begin(connection, **fields), inventory)
+async def plan_of(
+    connection: Connection, inventory: ClusterInventory, *, force: bool = False, **fields: Any
+) -> EditPlan:
+    edit = await begin(connection, **fields)
+    plan = await plan_edit(connection, edit, inventory, force=force)
     assert plan.can_save, plan.issues
     return plan
 
 
-async def save(connection: Connection, inventory: ClusterInventory, **fields: Any) -> SaveResult:
-    plan = await plan_of(connection, inventory, **fields)
-    return await save_edit(connection, plan, inventory)
+async def save(
+    connection: Connection, inventory: ClusterInventory, *, force: bool = False, **fields: Any
+) -> SaveResult:
+    plan = await plan_of(connection, inventory, force=force, **fields)
+    return await save_edit(connection, plan, inventory, force=force)
 
 
 async def turn_on(connection: Connection, inventory: ClusterInventory) -> None:

@@ -17,14 +17,8 @@ from servedeck.changes.edit.edit import (
     begin_edit,
     plan_edit,
 )
-from servedeck.changes.edit.save import (
-    SaveResult,
-    SaveState,
-    UndoExpiredError,
-    begin_undo,
-    resolve_unknown,
-    save_edit,
-)
+from servedeck.changes.edit.save import SaveResult, SaveState, resolve_unknown, save_edit
+from servedeck.changes.edit.undo import UndoExpiredError, begin_undo
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import ServingNotFoundError, fetch_live_objects
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions

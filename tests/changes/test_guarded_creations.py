@@ -9,13 +9,8 @@ import pytest
 
 from servedeck.changes.edit import guarded_writes
 from servedeck.changes.edit.edit import plan_edit
-from servedeck.changes.edit.save import (
-    SaveState,
-    UndoExpiredError,
-    begin_undo,
-    resolve_unknown,
-    save_edit,
-)
+from servedeck.changes.edit.save import SaveState, resolve_unknown, save_edit
+from servedeck.changes.edit.undo import UndoExpiredError, begin_undo
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import (

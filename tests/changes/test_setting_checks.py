@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.load_balancing_checks import NO_LOAD_BALANCER
 from servedeck.changes.setting_checks import (
     NO_CONTROLLER,
     NO_KEDA,
-    NO_LOAD_BALANCER,
     check_capacity,
     check_settings,
     check_temperature,
@@ -83,7 +83,7 @@ def test_without_prometheus_there_is_no_trigger() -> None:
 @pytest.mark.parametrize(
     ("trigger", "message"),
     [
-        ("response-time", "No metric of the response time is known for this template"),
+        ("response-time", "Nothing reports the response time of this serving"),
         ("waiting-requests", "No metric of waiting requests is known for this template"),
     ],
 )
@@ -418,3 +418,37 @@ async def test_services_that_may_not_be_listed_leave_the_address_open() -> None:
         cluster.read_error = error
         found = await complete_engines(cluster.connection, objects, wanted)
         assert found.prometheus_url == ""
+
+
+# -- who reports the response times -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "has_metric"),
+    [({"istio-injection": "enabled"}, True), ({}, False), (None, True)],
+)
+async def test_a_server_without_metrics_needs_a_proxy_that_reports(
+    labels: dict[str, str] | None, has_metric: bool
+) -> None:
+    """Its route is that of another proxy, so that only one beside its Pods can."""
+    current = make_serving(template="custom", settings={})
+    current.objects.routes[:] = [{"kind": "Ingress", "metadata": {"name": "llama"}}]
+    wanted = current.spec.replace(auto_scaling="response-time")
+    cluster = FakeCluster()
+    if labels is not None:
+        cluster.objects["/api/v1/namespaces/chat"] = {"metadata": {"labels": labels}}
+    engines = await complete_engines(cluster.connection, current.objects, wanted)
+    assert engines.namespace_labels == labels
+    found = check(with_engines(current, namespace_labels=labels), auto_scaling="response-time")
+    assert [one[:2] for one in found] == [] if has_metric else [("error", "auto_scaling")]
+
+
+async def test_the_namespace_is_read_only_where_it_matters() -> None:
+    cluster = FakeCluster()
+    cluster.objects["/api/v1/namespaces/chat"] = REFUSED
+    for current, trigger in (
+        (make_serving(), "response-time"),
+        (make_serving(template="custom", settings={}), "off"),
+    ):
+        wanted = current.spec.replace(auto_scaling=trigger)
+        await complete_engines(cluster.connection, current.objects, wanted)

@@ -119,7 +119,7 @@ async def test_every_field_that_a_new_serving_lacks_is_a_comment_of_the_file(
             exported = await export_serving(connection, namespace, ref.name)
             assert any(case.comment in line for line in comments(exported)), name
             is_made = await apply_in(connection, fresh, exported)
-            # A start-up probe alone has no endpoint that a field says: it is refused, not dropped.
+            # One of a TCP port alone has no endpoint that a field says: it is refused, not dropped.
             assert is_made == (name != "startup probe"), name
             if is_made:
                 assert [*find_losses(control_plane, ref, fresh, exported)] == [], name

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from servedeck.changes.edit.edit import begin_edit, plan_edit
-from servedeck.changes.edit.save import SaveState, begin_undo, save_edit
+from servedeck.changes.edit.save import SaveState, save_edit
+from servedeck.changes.edit.undo import begin_undo
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.cluster.http.connection import Connection

@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 import pytest
 
-from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.reporters import Proxy, Reporter
 from servedeck.serving.spec.mapping.scaling_queries import build_scaling_query
 from servedeck.serving.spec.scaling import TRIGGERS
 from tests.control_plane.prometheus import run_past
 from tests.control_plane.test_metrics_truth import ask
 
 RESPONSE_TIME, WAITING = TRIGGERS
-NOTHING = Engines()
-ISTIO = Engines(frozenset({"networking.istio.io"}))
-ENVOY = Engines(frozenset({"gateway.envoyproxy.io"}))
+NOTHING = Proxy.NONE
+ISTIO = Proxy.ISTIO
+ENVOY = Proxy.ENVOY_GATEWAY
 
 INTERVAL = 15
 MINUTES = 30
@@ -55,6 +55,14 @@ def workload(name: str, reporter: str = "destination") -> str:
     )
 
 
+def sent(name: str, reporter: str = "source") -> str:
+    """Of a gateway that does not know the workload."""
+    return (
+        f'reporter="{reporter}",destination_workload="unknown",'
+        f'destination_service="{name}.chat.svc.cluster.local"'
+    )
+
+
 SERVERS = (
     # 40 requests: 38 of 1 to 2.5 s, 2 of 5 to 10 s. The 95 % are exactly those below 2.5 s.
     Server(VLLM, pod("llama-55c7d8f6b-bbbbb"), [2.0] * 19 + [7.0], 3),
@@ -71,6 +79,10 @@ SERVERS = (
     Server(ISTIO_TIME, workload("front"), [4.0] * 10, unit=1000),
     Server(ISTIO_TIME, workload("front", "source"), [60.0] * 10, unit=1000),
     Server(ISTIO_TIME, workload("front-v2"), [60.0] * 10, unit=1000),
+    Server(ISTIO_TIME, sent("edge"), [4.0] * 10, unit=1000),
+    Server(ISTIO_TIME, sent("edge-v2"), [60.0] * 10, unit=1000),
+    Server(ISTIO_TIME, sent("passed", "waypoint"), [4.0] * 10, unit=1000),
+    Server(ISTIO_TIME, sent("quiet"), unit=1000),
     Server(ENVOY_TIME, 'envoy_cluster_name="httproute/chat/gated/rule/0"', [4.0], unit=1000),
     Server(ENVOY_TIME, 'envoy_cluster_name="httproute/chat/gated/rule/1"', [4.0], unit=1000),
     Server(ENVOY_TIME, 'envoy_cluster_name="httproute/chat/gated-v2/rule/0"', [60.0], unit=1000),
@@ -103,12 +115,13 @@ class Past(NamedTuple):
         trigger: str,
         name: str,
         template: str = "vllm",
-        engines: Engines = NOTHING,
+        proxy: Proxy = NOTHING,
         *,
         is_woken: bool = False,
     ) -> list[float]:
         """What KEDA gets: it fails if this is not one value."""
-        query = build_scaling_query(trigger, template, "chat", name, engines, is_woken=is_woken)
+        reporter = Reporter(proxy, name)
+        query = build_scaling_query(trigger, template, "chat", name, reporter, is_woken=is_woken)
         found = ask(self.url, "query", query=query, time=self.present)
         return [float(one["value"][1]) for one in found]
 
@@ -125,19 +138,19 @@ def test_the_response_time_is_the_p95_of_all_pods_in_milliseconds(past: Past) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "template", "engines"),
+    ("name", "template", "proxy"),
     [
         ("half", "vllm", NOTHING),
         ("furi", "furiosa-llm", NOTHING),
         ("front", "custom", ISTIO),
+        ("edge", "custom", ISTIO),  # its Pods have no sidecar
+        ("passed", "custom", ISTIO),
         ("gated", "custom", ENVOY),
     ],
 )
-def test_each_source_has_the_same_unit(
-    past: Past, name: str, template: str, engines: Engines
-) -> None:
+def test_each_source_has_the_same_unit(past: Past, name: str, template: str, proxy: Proxy) -> None:
     # All requests are in the bucket from 2.5 to 5 s, in which Prometheus interpolates.
-    assert past.ask(RESPONSE_TIME, name, template, engines) == [pytest.approx(4875)]
+    assert past.ask(RESPONSE_TIME, name, template, proxy) == [pytest.approx(4875)]
 
 
 def test_what_is_slower_than_every_bucket_is_the_last_one(past: Past) -> None:
@@ -147,6 +160,8 @@ def test_what_is_slower_than_every_bucket_is_the_last_one(past: Past) -> None:
 def test_a_serving_without_requests_has_a_response_time_of_0(past: Past) -> None:
     assert past.ask(RESPONSE_TIME, "idle") == [0]
     assert past.ask(WAITING, "idle") == [0]
+    assert past.ask(RESPONSE_TIME, "quiet", "custom", ISTIO) == [0]
+    assert past.ask(RESPONSE_TIME, "absent", "custom", ISTIO) == []
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)

@@ -119,12 +119,14 @@ async def test_hot_pods_leave_and_return_but_never_the_last_one(
     await kubelet.until(dict.fromkeys(pods, "Normal"))
     accelerators.set({a: 60, b: 91, c: 62})
     await kubelet.until({a: "Normal", b: "Hot", c: "Normal"})
-    assert kubelet.gate(b)["message"] == "91 °C, above 85 °C"
+    assert kubelet.gate(b)["message"] == "91 °C, above 85 °C; it gets requests again at 75 °C"
     left_at = kubelet.gate(b)["lastTransitionTime"]
 
     # between both temperatures it stays where it is
     accelerators.set({a: 80, b: 80, c: 80})
-    await wait_until(lambda: kubelet.gate(b)["message"] == "80 °C, returns at 75 °C")
+    await wait_until(
+        lambda: kubelet.gate(b)["message"] == "80 °C, below 85 °C; it gets requests again at 75 °C"
+    )
     assert kubelet.gate(b)["lastTransitionTime"] == left_at
     assert kubelet.in_traffic() == {a, c}
 
@@ -152,7 +154,12 @@ async def test_hot_pods_leave_and_return_but_never_the_last_one(
         for one in events(control_plane, namespace, a)
     ]
     assert told == [
-        ("Warning", "TemperatureHigh", "Taken out of traffic: 99 °C, above 85 °C.", 1),
+        (
+            "Warning",
+            "TemperatureHigh",
+            "Taken out of traffic: 99 °C, above 85 °C; it gets requests again at 75 °C.",
+            1,
+        ),
         ("Normal", "TemperatureNormal", "Back in traffic: 70 °C, below 85 °C.", 1),
     ]
 
@@ -324,7 +331,9 @@ async def test_a_decision_is_kept_when_the_controller_is_killed(
     accelerators.set({a: 80, b: 80})
     kubelet.was_empty = False
     await controller.start("and acts")
-    await wait_until(lambda: kubelet.gate(a)["message"] == "80 °C, returns at 75 °C")
+    await wait_until(
+        lambda: kubelet.gate(a)["message"] == "80 °C, below 85 °C; it gets requests again at 75 °C"
+    )
     assert kubelet.gate(a)["lastTransitionTime"] == before["lastTransitionTime"]
     assert kubelet.in_traffic() == {b} and not kubelet.was_empty
     assert "Unknown" not in controller.log

@@ -102,6 +102,28 @@ async def test_one_that_somebody_creates_at_the_same_time_is_not_changed(rig: Ri
     assert rig.get("DestinationRule")["spec"]["trafficPolicy"] == balanced
 
 
+async def test_a_new_rule_has_the_settings_of_a_wildcard_until_it_is_off(rig: Rig) -> None:
+    await rig.create(RouteKind.VIRTUAL_SERVICE)
+    wildcard = f"*.{rig.namespace}.svc.cluster.local"
+    tls = {"tls": {"mode": "ISTIO_MUTUAL"}}
+    rig.make(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": {"name": "default"},
+            "spec": {"host": wildcard, "trafficPolicy": tls},
+        }
+    )
+    assert (await rig.read()).load_balancing == "off"
+    assert await rig.set("loadBalancing=random"), rig.err
+    assert any(f"DestinationRule default of {wildcard} does not apply" in line for line in rig.err)
+    found = rig.get("DestinationRule")["spec"]["trafficPolicy"]
+    assert found == {**tls, "loadBalancer": {"simple": "RANDOM"}}
+    assert await rig.set("loadBalancing=off"), rig.err
+    assert rig.get("DestinationRule") is None
+    assert rig.get("DestinationRule", "default")["spec"]["trafficPolicy"] == tls
+
+
 async def test_a_destination_rule_of_others_keeps_what_it_has(rig: Rig) -> None:
     await rig.create(RouteKind.VIRTUAL_SERVICE)
     outliers = {"consecutive5xxErrors": 5}

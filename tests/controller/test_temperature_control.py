@@ -340,7 +340,7 @@ async def test_a_temperature_that_only_changes_is_not_written_again(rig: Rig) ->
     await rig.next_query(a=95, b=65)
     assert len(rig.api.writes("/status")) == written
     await rig.next_query(a=80, b=65)
-    assert rig.gate("a")["message"] == "80 °C, returns at 75 °C"
+    assert rig.gate("a")["message"] == "80 °C, below 85 °C; it gets requests again at 75 °C"
 
 
 async def test_the_time_of_the_change_stays_while_the_status_does(rig: Rig) -> None:
@@ -356,7 +356,7 @@ async def test_the_time_of_the_change_stays_while_the_status_does(rig: Rig) -> N
     rig.pod("a")
     await rig.next_query(a=80, b=60)
     assert rig.gate("a")["lastTransitionTime"] == "2026-01-02T03:04:05Z"
-    assert rig.gate("a")["message"] == "80 °C, returns at 75 °C"
+    assert rig.gate("a")["message"] == "80 °C, below 85 °C; it gets requests again at 75 °C"
 
 
 async def test_answers_are_used_until_they_are_too_old(rig: Rig) -> None:

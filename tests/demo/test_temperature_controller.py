@@ -55,7 +55,10 @@ async def test_a_hot_pod_is_taken_out_of_traffic_and_the_process_ends_with_the_d
         await wait_until(lambda: not condition_is_true(hot()[0], "Ready"), "it to be not Ready")
         condition = find_condition(pod, TEMPERATURE_GATE)
         assert condition is not None
-        assert (condition["status"], condition["message"]) == ("False", "91 °C, above 85 °C")
+        assert (condition["status"], condition["message"]) == (
+            "False",
+            "91 °C, above 85 °C; it gets requests again at 75 °C",
+        )
         address = pod["status"]["podIP"]
 
         def ready_addresses() -> list[str]:

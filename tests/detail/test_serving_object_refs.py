@@ -173,3 +173,31 @@ def test_no_secret_is_watched():
     assert queries[-1].resource == resources.REPLICA_SET
     assert queries[-1].label_selector == "app=llama"
     assert resources.REPLICA_SET not in {query.resource for query in object_queries(KEY, None)}
+
+
+def test_objects_of_other_servings_are_not_parsed():
+    """There are thousands of them in a namespace."""
+    own, others = (
+        [
+            make("Service", name, {"selector": {"app": name, "tier": "gpu"}}),
+            make("HTTPRoute", name, {"rules": [{"backendRefs": [{"name": name}]}]}),
+            make("ScaledObject", name, {"scaleTargetRef": {"name": name}}),
+        ]
+        for name in ("llama", "qwen")
+    )
+    assert titles(*own, *others, deployment=make_deployment()) == [
+        "Deployment/llama",
+        "Service/llama",
+        "HTTPRoute/llama",
+        "ScaledObject/llama",
+    ]
+    assert [one.metadata.name for one in (*own, *others) if "value" in vars(one)] == ["llama"] * 3
+
+
+def test_a_service_of_another_shape_selects_nothing():
+    found = (
+        make("Service", "odd", {"selector": ["llama"]}),
+        make("Service", "null", {"selector": None}),
+        make("Service", "number", {"selector": {"app": 1}}),
+    )
+    assert titles(*found, deployment=make_deployment()) == ["Deployment/llama"]

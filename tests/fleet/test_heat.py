@@ -11,6 +11,7 @@ import pytest
 from servedeck.serving.objects.records import Condition, Pod, ReadinessGate
 from servedeck.serving.status.diagnosis import PodHealth
 from servedeck.serving.status.pod_diagnosis import diagnose
+from servedeck.serving.status.status import Status
 from servedeck.serving.status.timeline_objects import derive_entries
 from servedeck.serving.temperature import TEMPERATURE_GATE, heat_text
 from tests.fleet.factories import START, pod, pod_view, ready_status, serving_view
@@ -46,12 +47,14 @@ def gated(*conditions: Condition) -> Pod:
 
 
 def test_a_hot_pod_is_not_failing_and_says_why_it_gets_no_requests() -> None:
-    hot = Condition(
-        type=TEMPERATURE_GATE, status="False", reason="Hot", message="91 °C, above 85 °C"
-    )
+    message = "91 °C, above 85 °C; it gets requests again at 75 °C"
+    hot = Condition(type=TEMPERATURE_GATE, status="False", reason="Hot", message=message)
     found = diagnose(gated(hot), [], START)
     assert (found.health, found.reason) == (PodHealth.STARTING, "hot 91 °C")
-    assert found.message == "The temperature policy has taken it out of traffic: 91 °C, above 85 °C"
+    assert found.message == (
+        "The temperature policy has taken it out of traffic: accelerator at 91 °C, above 85 °C; "
+        "it gets requests again at 75 °C"
+    )
 
 
 def test_a_gate_that_nobody_sets_names_the_controller() -> None:
@@ -77,6 +80,38 @@ def pods(*heats: str) -> tuple[Any, ...]:
 )
 def test_the_badge_of_a_serving(heats: tuple[str, ...], expected: str) -> None:
     assert plain_text(status_line(serving_view(pods=pods(*heats)))).rstrip().endswith(expected)
+
+
+def out_of_traffic(name: str, **fields: Any) -> Any:
+    heat = "hot 91 °C"
+    defaults = {"uid": name, "is_ready": False, "heat": heat, "reason": heat, "node": "gpu-1"}
+    return pod_view(name, **{**defaults, **fields})
+
+
+def test_the_next_step_of_a_hot_pod_is_its_cooling() -> None:
+    hot = (pod_view("a"), out_of_traffic("b"), out_of_traffic("c"), out_of_traffic("d", node="g2"))
+    view = serving_view(status=Status.DEGRADED, pods=hot)
+    assert view.recovery == (
+        "Wait until it has cooled down. If it persists, check the cooling of gpu-1, g2."
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "more"),
+    [
+        (Status.DEGRADED, [pod_view("c", is_ready=False, reason="CrashLoopBackOff")]),
+        (Status.DEGRADED, [out_of_traffic("c", reason="Starting")]),
+        (Status.STARTING, [pod_view("c", is_ready=False, reason="Starting")]),
+        (Status.READY, []),
+        (Status.SCALED_DOWN, []),
+    ],
+)
+def test_another_pod_that_is_missing_has_the_usual_next_step(
+    status: Status, more: list[Any]
+) -> None:
+    assert (
+        serving_view(status=status, pods=(out_of_traffic("b"), *more)).recovery == status.recovery
+    )
 
 
 def test_the_timeline_has_both_ways() -> None:

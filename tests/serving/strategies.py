@@ -205,6 +205,10 @@ def specs(draw: st.DrawFn) -> ServingSpec:
     has_endpoint = (own.readiness_path if readiness_path is None else readiness_path) or (
         own.liveness_path if liveness_path is None else liveness_path
     )
+    startup_path = draw(st.sampled_from(["", "/startup", "/health"]))
+    seconds = draw(startup_seconds) if has_endpoint or startup_path else None
+    if not (has_endpoint or seconds):
+        seconds = None  # no probe, and none that it could protect
     raw: dict[str, Any] = {
         "name": draw(labels()),
         "namespace": draw(labels()),
@@ -233,7 +237,8 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "transformer": transformer,
         "readiness_path": readiness_path,
         "liveness_path": liveness_path,
-        "startup_seconds": draw(startup_seconds) if has_endpoint else None,
+        "startup_path": startup_path if seconds else "",
+        "startup_seconds": seconds,
         **draw(scaling),
         **draw(balancing),
         **draw(cooling),

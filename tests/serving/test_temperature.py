@@ -26,6 +26,7 @@ from servedeck.serving.temperature import (
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 POLICY = TemperaturePolicy(85, 75, 60)
 LONG_AGO = NOW - timedelta(hours=1)
+RETURN = "; it gets requests again at 75 °C"
 
 policies = st.integers(1, 150).flatmap(
     lambda threshold: st.builds(
@@ -126,8 +127,8 @@ def decided(*pods: PolicyPod, policy: TemperaturePolicy = POLICY) -> dict[str, G
 def test_from_the_threshold_on_a_pod_is_out_of_traffic() -> None:
     found = decide(POLICY, [pod("a", 91), pod("b", 85), pod("c", 84.9)], NOW)
     assert found == {
-        "a": Decision(GateReason.HOT, "91 °C, above 85 °C"),
-        "b": Decision(GateReason.HOT, "85 °C, not below 85 °C"),
+        "a": Decision(GateReason.HOT, f"91 °C, above 85 °C{RETURN}"),
+        "b": Decision(GateReason.HOT, f"85 °C, not below 85 °C{RETURN}"),
         "c": Decision(GateReason.NORMAL, "84.9 °C, below 85 °C"),
     }
     assert [one.passes for one in found.values()] == [False, False, True]

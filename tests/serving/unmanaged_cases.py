@@ -218,6 +218,12 @@ CASES: dict[str, UnmanagedCase] = {
     "startup probe": UnmanagedCase(
         f"{SERVER}.startupProbe", container={"startupProbe": _PROBE_CONNECTION}
     ),
+    "HTTPS startup probe": UnmanagedCase(
+        f"{SERVER}.startupProbe.httpGet.scheme: HTTPS",
+        container={
+            "startupProbe": {"httpGet": {"path": "/startup", "port": 8000, "scheme": "HTTPS"}}
+        },
+    ),
     "further port": UnmanagedCase(
         f"{SERVER}.ports[9090]:",
         container={"ports": [{"containerPort": 8000}, {"containerPort": 9090, "name": "metrics"}]},

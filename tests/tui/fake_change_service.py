@@ -12,7 +12,8 @@ from typing import Any
 
 from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.edit.edit import Edit, EditPlan
-from servedeck.changes.edit.save import SaveResult, SaveState, UndoExpiredError, UndoPoint
+from servedeck.changes.edit.save import SaveResult, SaveState
+from servedeck.changes.edit.undo import UndoExpiredError, UndoPoint
 from servedeck.changes.operations.operation import (
     DISRUPTIVE_KINDS,
     Operation,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from servedeck.changes.operations.operation import OperationKind
 from servedeck.serving.scaling.proposal import ScalingProposal
 from servedeck.serving.scaling.scaling_metrics import ScaledBy
@@ -22,7 +24,7 @@ from tests.tui.settings_pane import (
 )
 from tui.metrics.scaling_feed import ScalingFeed
 from tui.screens.async_queue_on import AsyncQueueOnDialog
-from tui.screens.serving import find_pane
+from tui.screens.serving import ServingScreen, find_pane
 from tui.screens.what_if import WhatIfScreen
 
 
@@ -30,6 +32,27 @@ def test_it_is_found_by_its_name():
     pane = find_pane("settings")
     assert pane is not None
     assert pane.TITLE == "Settings"
+
+
+async def test_the_traffic_split_is_in_the_footer(change_service: FakeChangeService):
+    """Behind the actions of the tab Settings, and on the other tabs among those of the page."""
+    async with open_settings(change_service, scaled_object()) as driver:
+        page = driver.app.screen
+        assert isinstance(page, ServingScreen)
+        await wait_for(
+            driver.pilot,
+            lambda: (
+                [one.key for one in page.footer_hints()][:7]
+                == ["esc", "enter", "w", "m", "e", "o", "K"]
+            ),
+            "the keys of the tab",
+        )
+        await driver.press("1")
+        await wait_for(
+            driver.pilot,
+            lambda: "K" in [one.key for one in page.footer_hints()][12:],
+            "the keys of the page",
+        )
 
 
 async def test_the_cards_follow_the_cluster(change_service: FakeChangeService):
@@ -49,6 +72,22 @@ async def test_the_cards_follow_the_cluster(change_service: FakeChangeService):
         await driver.wait_for_text("Auto Scaling off")
         driver.detail.put(deployment(livenessProbe={"httpGet": {"path": "/alive", "port": 8000}}))
         await driver.wait_for_text("/alive")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "state"),
+    [
+        ("autoscaling.keda.sh/paused", "true", "paused"),
+        ("autoscaling.keda.sh/paused-replicas", "4", "paused at 4"),
+    ],
+)
+async def test_a_paused_scaler_says_so_and_by_which_annotation(
+    change_service: FakeChangeService, annotation: str, value: str, state: str
+):
+    made = scaled_object()
+    made["metadata"]["annotations"] = {annotation: value}
+    async with open_settings(change_service, made, keda_hpa()) as driver:
+        await driver.wait_for_text(f"replicas: {state}", f"by {annotation}")
 
 
 async def test_a_hidden_tab_watches_nothing(change_service: FakeChangeService):

@@ -189,6 +189,7 @@ PAGE_ACTIONS: tuple[Action, ...] = (
         "traffic",
         "Show how the requests of the endpoint are divided, and send a share to another serving "
         "(canary), promote it or abort.",
+        footer_order=14,
         command="traffic",
     ),
     Action(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from textual.worker import Worker
 
-    from servedeck.changes.edit.save import UndoPoint
+    from servedeck.changes.edit.undo import UndoPoint
     from servedeck.changes.operations.operation import OperationResult
     from servedeck.cluster.apply import ObjectRef
     from servedeck.detail.detail_service import DetailService

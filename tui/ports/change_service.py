@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.edit.edit import Edit, EditPlan
-from servedeck.changes.edit.save import SaveResult, UndoPoint
+from servedeck.changes.edit.save import SaveResult
+from servedeck.changes.edit.undo import UndoPoint
 from servedeck.changes.operations.operation import Operation, OperationPlan, OperationResult
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef

@@ -63,6 +63,9 @@ OPENING_SECONDS = 0.04
 """Seconds that the first paint of another serving waits for its data at most. An API server that is
 near responds within 15 ms: the first picture is the whole one, and half as much is painted."""
 
+TRAFFIC_ORDER = 6
+"""Place of the traffic split in the footer of the tab Settings, behind the tab's own actions."""
+
 Shown = TypeVar("Shown")
 """Result of a screen over the page."""
 
@@ -614,6 +617,8 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
     def footer_order(self, action: Action) -> int:
         if action.name == "rollback" and isinstance(self._mounted_pane, RolloutsPane):
             return WAY_OUT_ORDER
+        if action.id == "serving.traffic" and isinstance(self._mounted_pane, SettingsPane):
+            return TRAFFIC_ORDER
         return super().footer_order(action)
 
     def in_footer(self, action: Action) -> bool:

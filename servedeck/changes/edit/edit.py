@@ -27,6 +27,7 @@ from servedeck.serving.edit.restart_forecast import (
     RestartForecast,
 )
 from servedeck.serving.objects.change import ObjectChange, object_uid
+from servedeck.serving.objects.earlier_objects import EarlierObject
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.owners import (
@@ -60,6 +61,8 @@ class Edit:
     unwritten: Mapping[str, JsonObject] = field(default_factory=dict)
     """The objects that a save of this edit was to write after the Deployment and did not, by uid,
     each with the Deployment before that save, which it fits."""
+    earlier: tuple[EarlierObject, ...] = ()
+    """Of an undo: the autoscalers and policies that are to be as they were."""
     warnings: tuple[Issue, ...] = ()
     """What the form has found out about wanted values that no plan does, such as how an endpoint
     answers."""
@@ -233,6 +236,7 @@ async def plan_edit(
         create_missing=False,
         # what fitted a Deployment that was replaced since is not known to fit this one
         unwritten={key: one for key, one in edit.unwritten.items() if object_uid(one) == uid},
+        earlier=edit.earlier,
     )
     change = change_plan.change
     assert change is not None  # the serving exists

@@ -1,4 +1,4 @@
-"""Saving a planned edit once, and putting the fields back."""
+"""Saving a planned edit once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import dropwhile
 from typing import NamedTuple
 
-from servedeck.changes.edit.edit import Edit, EditPlan, begin_edit, plan_edit
+from servedeck.changes.edit.edit import EditPlan, plan_edit
 from servedeck.changes.edit.guarded_writes import (
     WriteOutcome,
     WriteState,
@@ -15,6 +15,7 @@ from servedeck.changes.edit.guarded_writes import (
     delete_guarded,
     write_guarded,
 )
+from servedeck.changes.edit.undo import UndoPoint, make_undo_point
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.object_writes import ObjectWrite
@@ -22,7 +23,6 @@ from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.rejection import Rejection
-from servedeck.serving.edit.merge import merge_fields
 from servedeck.serving.objects.change import object_uid
 from servedeck.serving.objects.update_merge import (
     LostWriteState,
@@ -31,10 +31,7 @@ from servedeck.serving.objects.update_merge import (
     has_change,
     move_to_version,
 )
-from servedeck.serving.spec.mapping.auto_scaling import read_prometheus_url
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
-from servedeck.serving.spec.scaling import OFF as AUTO_SCALING_OFF
-from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 
 
 class SaveState(StrEnum):
@@ -51,23 +48,6 @@ class SaveState(StrEnum):
     UNKNOWN = "unknown"
     """The answer was lost, and what became of it cannot be read, or the server may still execute
     it."""
-
-
-class UndoExpiredError(ClusterError):
-    """The Deployment was changed since the edit was saved."""
-
-
-@dataclass(frozen=True, slots=True)
-class UndoPoint:
-    """A saved edit that can be taken back while nobody else changed the Deployment."""
-
-    before: ServingSpec
-    after: ServingSpec
-    uid: str
-    generation: int
-    """metadata.generation of the Deployment that the write left."""
-    prometheus_url: str = ""
-    """Where Pods reach Prometheus, as the edit knew it, for an autoscaler that is created again."""
 
 
 class LostWrite(NamedTuple):
@@ -125,7 +105,8 @@ async def save_edit(
     if current is None:
         return await _plan_again(connection, plan, inventory, (), force=force)
     applied: list[ObjectRef] = []
-    deployment, lost = current[0], ""
+    saved = {ObjectRef.from_manifest(one): one for one in current}
+    lost = ""
     for at, (write, changed) in enumerate(
         zip(plan.change_plan.writes, plan.change.changed, strict=True)
     ):
@@ -145,15 +126,16 @@ async def save_edit(
             return _failed(plan, write, outcome, tuple(applied))
         applied.append(write.ref)
         lost = outcome.error or lost
-        if write.ref.kind == "Deployment" and outcome.stored is not None:
-            deployment = outcome.stored
+        saved.pop(write.ref, None)
+        if outcome.stored is not None:
+            saved[write.ref] = outcome.stored
     message = f"{lost} The change was saved." if lost else "The change was saved."
     return SaveResult(
         SaveState.SAVED,
         plan,
         message,
         tuple(applied),
-        undo=_undo_point(plan, deployment),
+        undo=make_undo_point(plan, saved),
     )
 
 
@@ -174,7 +156,7 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
                 state=SaveState.SAVED,
                 message=f"{answers} the change was saved.",
                 applied=applied,
-                undo=_undo_point(result.plan, again.current.objects.deployment),
+                undo=make_undo_point(result.plan, _current_objects(again)),
                 lost=None,
             )
         message = f"{answers} {_done_text(result.plan, applied)}, {_names(unsent)} was not."
@@ -249,34 +231,11 @@ def _find_unsent(result: SaveResult, again: EditPlan) -> tuple[ObjectRef, ...]:
 
 def _find_current(plan: EditPlan, ref: ObjectRef) -> JsonObject | None:
     """An object as the plan read it; None if it is not there."""
-    return next((one for one in plan.change.live if ObjectRef.from_manifest(one) == ref), None)
+    return _current_objects(plan).get(ref)
 
 
-async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
-    """The edit that puts the fields back. Raises UndoExpiredError if the Deployment was changed
-    since, and other ClusterErrors."""
-    edit = await begin_edit(
-        connection,
-        point.after.namespace,
-        point.after.name,
-        prometheus_url=point.prometheus_url,
-    )
-    deployment = edit.base.objects.deployment
-    # An autoscaler changes the generation with each step.
-    is_scaled = AUTO_SCALING_OFF not in (edit.base.spec.auto_scaling, point.after.auto_scaling)
-    is_other = object_uid(deployment) != point.uid
-    if is_other or (_generation(deployment) != point.generation and not is_scaled):
-        raise UndoExpiredError(
-            f"Deployment {point.after.namespace}/{point.after.name} was changed since; the change "
-            "cannot be undone."
-        )
-    merge = merge_fields(point.after, point.before, edit.base.spec)
-    if merge.conflicts:
-        raise UndoExpiredError(
-            f"The changed fields of {point.after.namespace}/{point.after.name} were changed since; "
-            "the change cannot be undone."
-        )
-    return replace(edit, wanted=merge.spec)
+def _current_objects(plan: EditPlan) -> dict[ObjectRef, JsonObject]:
+    return {ObjectRef.from_manifest(one): one for one in plan.change.live}
 
 
 async def _find_current_objects(connection: Connection, plan: EditPlan) -> list[JsonObject] | None:
@@ -375,17 +334,3 @@ def _done_text(plan: EditPlan, refs: tuple[ObjectRef, ...]) -> str:
 
 def _names(refs: tuple[ObjectRef, ...]) -> str:
     return " and ".join(map(str, refs))
-
-
-def _undo_point(plan: EditPlan, deployment: JsonObject) -> UndoPoint | None:
-    """None where no field changes: the plan wrote the rest of an earlier save."""
-    if not plan.fields:
-        return None
-    uid, generation = object_uid(deployment), _generation(deployment)
-    objects = plan.current.objects
-    url = read_prometheus_url(objects) or objects.engines.prometheus_url
-    return UndoPoint(plan.current.spec, plan.spec, uid, generation, url)
-
-
-def _generation(obj: JsonObject) -> int:
-    return as_int(as_mapping(obj, "metadata").get("generation")) or 0

@@ -10,7 +10,7 @@ from servedeck.demo.scenario.serving_objects import mark_applied, serving_spec
 from servedeck.demo.scenario.servings import DemoServing
 from servedeck.demo.store.objects import Json, Key
 from servedeck.serving.objects import manifests
-from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.reporters import Reporter
 from servedeck.serving.spec.mapping.scaling_queries import build_scaling_query
 from servedeck.serving.spec.scaling import RESPONSE_TIME
 
@@ -55,7 +55,7 @@ def _spec(serving: DemoServing, scaling: Scaling) -> Json:
         serving.template,
         serving.namespace,
         serving.name,
-        Engines(),
+        Reporter(),
         is_woken=False,
     )
     return {

@@ -3,12 +3,13 @@ shape."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from servedeck.serving.conventions import TEMPLATE_LABEL
 from servedeck.serving.objects.change_checks import check_change
+from servedeck.serving.objects.earlier_objects import EarlierObject, with_earlier_objects
 from servedeck.serving.objects.import_objects import (
     ImportedServing,
     import_objects,
@@ -72,22 +73,26 @@ def change_objects(
     *,
     create_missing: bool = True,
     unwritten: Mapping[str, JsonObject] | None = None,
+    earlier: Sequence[EarlierObject] = (),
 ) -> ObjectChange:
     """The objects of `current` with the fields of `wanted` that differ. Without a difference they
     are unchanged, whoever made them; but the objects of `unwritten` (by uid), which an earlier save
-    did not write, get all that differs from the Deployment given with each. `platform`
-    is for the parts that a serving of servedeck lacks (a Service, a route): with `create_missing`
-    they are created again unless `related` says why not."""
+    did not write, get all that differs from the Deployment given with each, and those of `earlier`
+    are as they were before, save for what the fields of `wanted` say of them. `platform` is for the
+    parts that a serving of servedeck lacks (a Service, a route): with `create_missing` they are
+    created again unless `related` says why not."""
     before = _spec_with_template(current, wanted.template)
     wanted = resolve_open_fields(current, wanted)
     changed_fields = tuple(name for name in FIELDS if _differs(name, before, wanted))
-    objects = current.objects.copy()
+    start = with_earlier_objects(current, wanted, earlier)
+    objects = start.objects.copy()
+    start_spec = _spec_with_template(start, wanted.template) if earlier else before
     written = set()
     for name in changed_fields:
         write = FIELDS[name].access.write
-        if write not in written:
+        if write not in written and _differs(name, start_spec, wanted):
             written.add(write)
-            write(objects, before, wanted)
+            write(objects, start_spec, wanted)
     _finish_objects(objects, current, wanted, unwritten or {})
     if "replicas" in changed_fields:
         note_stopped_replicas(objects.deployment, before.replicas, wanted.replicas)
@@ -168,9 +173,11 @@ def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> Servin
         wanted = wanted.replace(inference_port=before.inference_port)
     if not wanted.rollout:
         wanted = wanted.replace(rollout=before.rollout)
-    for names in (SCALING_FIELDS, LOAD_BALANCING_FIELDS, TEMPERATURE_FIELDS):
+    for names in (SCALING_FIELDS, LOAD_BALANCING_FIELDS, TEMPERATURE_FIELDS, ("startup_path",)):
         if not wanted.model_fields_set.intersection(names):
             wanted = wanted.replace(**{one: getattr(before, one) for one in names})
+    if wanted.startup_seconds == 0 and wanted.startup_path:
+        wanted = wanted.replace(startup_path="")  # without the probe nothing asks it
     startup_seconds = resolve_startup_seconds(current.objects, before, wanted)
     if startup_seconds != wanted.startup_seconds:
         wanted = wanted.replace(startup_seconds=startup_seconds)

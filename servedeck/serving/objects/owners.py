@@ -102,6 +102,9 @@ _MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 _HELM_ANNOTATION = "meta.helm.sh/release-name"
 _PAUSED_ANNOTATION = "autoscaling.keda.sh/paused"
 _PAUSED_REPLICAS_ANNOTATION = "autoscaling.keda.sh/paused-replicas"
+NOT_PAUSED = ("0", "f", "F", "false", "FALSE", "False")
+"""Values of an annotation that pause nothing: what Go's ParseBool reads as false. KEDA takes any
+other one as true (keda apis/keda/v1alpha1/scaledobject_types.go, getBoolAnnotation)."""
 
 _OWNERS_BY_MANAGER = {
     "argocd-controller": (OwnerKind.ARGO_CD, "Argo CD"),
@@ -214,13 +217,19 @@ def _scales(autoscaler: Mapping[str, Any], kind: OwnerKind, deployment: Mapping[
     )
 
 
+def holds_replicas(autoscaler: Mapping[str, Any]) -> bool:
+    """Whether the autoscaler does not scale, because an annotation pauses it."""
+    annotations = as_mapping(autoscaler, "metadata", "annotations")
+    return _PAUSED_REPLICAS_ANNOTATION in annotations or _is_paused(autoscaler)
+
+
 def _is_paused(autoscaler: Mapping[str, Any]) -> bool:
     """Whether KEDA leaves the replicas alone. With paused-replicas it holds them at a number (KEDA
     documentation, Pause autoscaling)."""
     annotations = as_mapping(autoscaler, "metadata", "annotations")
-    if _PAUSED_REPLICAS_ANNOTATION in annotations:
+    if _PAUSED_REPLICAS_ANNOTATION in annotations or _PAUSED_ANNOTATION not in annotations:
         return False
-    return as_str(annotations.get(_PAUSED_ANNOTATION)).lower() == "true"
+    return annotations[_PAUSED_ANNOTATION] not in NOT_PAUSED
 
 
 def _name(obj: Mapping[str, Any]) -> str:

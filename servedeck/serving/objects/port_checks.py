@@ -127,7 +127,8 @@ def _check_unknown(written: WrittenChange) -> Iterator[Issue]:
         before is not None and wanted is None and ports_targeting(written.live, before.port)
     ):
         found.append("transformer")
-    fields = ("startup_seconds", "readiness_path", "liveness_path")
+    startup = "startup_path" if "startup_path" in written.fields else "startup_seconds"
+    fields = (startup, "readiness_path", "liveness_path")
     for probe, field in zip(PROBES, fields, strict=True):
         live, changed = written.live.container, written.changed.container
         if as_mapping(changed, probe, "httpGet") and not as_mapping(live, probe, "httpGet"):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from servedeck.serving.objects.routes import parse_istio_host
-from servedeck.serving.spec.mapping.json_values import as_mapping, as_str, mappings
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 from servedeck.serving.spec.mapping.load_balancing import DESTINATION_RULE_KIND
 
 
@@ -27,6 +27,16 @@ def is_policy_of(
     spec = as_mapping(policy, "spec")
     targets = [*mappings(spec.get("targetRefs")), as_mapping(spec, "targetRef")]
     return any(one.get("kind") == "HTTPRoute" and one.get("name") in names for one in targets)
+
+
+def wildcard_rules(rules: Iterable[JsonObject]) -> tuple[JsonObject, ...]:
+    """The DestinationRules whose host is a wildcard, without those that are being deleted."""
+    return tuple(
+        one
+        for one in rules
+        if as_str(as_mapping(one, "spec").get("host")).startswith("*")
+        and not as_mapping(one, "metadata").get("deletionTimestamp")
+    )
 
 
 def _is_http_route(route: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from servedeck.serving.objects.owners import NOT_PAUSED
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.scaling.scaler_state import (
     HPA_KIND,
@@ -181,7 +182,7 @@ def _pause(
 def _is_set(annotations: Mapping[str, Any], key: str) -> bool:
     """KEDA takes any value as true but those that Go's ParseBool reads as false."""
     value = annotations.get(key)
-    return value is not None and value not in ("0", "f", "F", "false", "FALSE", "False")
+    return value is not None and value not in NOT_PAUSED
 
 
 def _triggers(scaled_object: Mapping[str, Any]) -> Iterator[ScalerMetric]:

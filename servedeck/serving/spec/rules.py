@@ -240,6 +240,16 @@ def _validate_http_path(field: str, path: str) -> Iterable[Issue]:
         yield error(field, f"An endpoint is a path from the root; enter /{path}.")
 
 
+def validate_startup_path(spec: SpecLike) -> Iterable[Issue]:
+    yield from _validate_http_path("startup_path", spec.startup_path)
+    if spec.startup_path and spec.startup_seconds == 0:
+        yield error(
+            "startup_path",
+            "Without a Start-up Time there is no start-up probe that could ask this; enter a time "
+            "such as 1800, or clear the Start-up Endpoint.",
+        )
+
+
 def validate_startup_seconds(spec: SpecLike) -> Iterable[Issue]:
     seconds = spec.startup_seconds
     if seconds == 0 and spec.effective_liveness_path:
@@ -256,7 +266,7 @@ def validate_startup_seconds(spec: SpecLike) -> Iterable[Issue]:
             f"A start-up time is from {MIN_STARTUP_SECONDS} to {MAX_STARTUP_SECONDS} seconds, a "
             f"multiple of {STARTUP_STEP_SECONDS}; enter a value such as 1800.",
         )
-    elif not (spec.effective_liveness_path or spec.effective_readiness_path):
+    elif not (spec.startup_path or spec.effective_liveness_path or spec.effective_readiness_path):
         yield error(
             "startup_seconds",
             "The start-up probe needs an endpoint; enter a Readiness Endpoint or a Liveness "

@@ -42,6 +42,7 @@ from servedeck.serving.spec.mapping.ports import INFERENCE_PORT
 from servedeck.serving.spec.mapping.probes import (
     LIVENESS_PATH,
     READINESS_PATH,
+    STARTUP_PATH,
     STARTUP_SECONDS,
 )
 from servedeck.serving.spec.mapping.resources import (
@@ -391,6 +392,20 @@ class ServingSpec(SpecModel):
             validate=rules.validate_liveness_path,
         ),
     ] = None
+    startup_path: Annotated[
+        Str,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Start-up Endpoint",
+            help="HTTP path that the start-up probe asks; empty for that of the liveness probe, "
+            "else of the readiness probe",
+            only_if_set=True,
+            access=STARTUP_PATH,
+            validate=rules.validate_startup_path,
+        ),
+    ] = ""
+    """HTTP path of the start-up probe; "" for that of the liveness probe, else of the readiness
+    probe. Not given, it leaves that of an existing serving as it is."""
     startup_seconds: Annotated[
         OptionalInt,
         CommonField(
@@ -670,6 +685,19 @@ class ServingSpec(SpecModel):
             else template.liveness_path
         )
         return None if path == own else path
+
+    @field_validator("startup_path")
+    @classmethod
+    def _normalize_startup_path(cls, path: str, info: ValidationInfo) -> str:
+        """None of its own where it is that of the other probes."""
+        template = find_template(info.data.get("template", ""))
+        for name in ("liveness_path", "readiness_path"):
+            other = info.data.get(name)
+            if other is None:
+                other = getattr(template, name, "")
+            if other:
+                return "" if other == path else path
+        return path
 
     @field_validator(*scaling.SCALING_FIELDS[1:])
     @classmethod

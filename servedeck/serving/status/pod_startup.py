@@ -107,7 +107,8 @@ def _diagnose_temperature(condition: Condition | None) -> Diagnosis:
         )
         return Diagnosis(PodHealth.STARTING, "ReadinessGate", message)
     heat = heat_text(condition.reason, condition.message)
-    message = f"The temperature policy has taken it out of traffic: {condition.message}"
+    why = f"accelerator at {condition.message}" if heat else condition.message
+    message = f"The temperature policy has taken it out of traffic: {why}"
     return Diagnosis(
         PodHealth.STARTING,
         heat or "ReadinessGate",

@@ -29,6 +29,7 @@ ASSIGNMENTS: list[tuple[str, tuple[str, ...]]] = [
     ("rollout=recreate", ("strategy",)),
     ("readinessPath=/ready", PROBES[:2]),
     ("livenessPath=/live", PROBES[1:]),
+    ("startupPath=/startup", ("startupProbe",)),
     ("startupSeconds=645", ("startupProbe", "progressDeadlineSeconds")),
     ("env.NEW=1", ("env",)),
     ("env.NEW.secret=hf/token", ("env",)),

@@ -14,6 +14,7 @@ from servedeck.serving.objects.change import ObjectKey, change_objects
 from servedeck.serving.objects.diff import find_differences, format_path
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.reporters import Reporter
 from servedeck.serving.spec.mapping.scaling_queries import build_scaling_query
 from servedeck.serving.spec.scaling import SCALING_FIELDS, TARGET_FIELDS, TRIGGERS
 from tests.serving.objects.setting_objects import (
@@ -192,7 +193,9 @@ def test_a_serving_of_0_replicas_gets_the_minimum() -> None:
 
 def test_the_metrics_of_a_long_name_are_those_of_its_pods() -> None:
     name = "a" * 50
-    query = build_scaling_query("waiting-requests", "vllm", "chat", name, ENGINES, is_woken=False)
+    query = build_scaling_query(
+        "waiting-requests", "vllm", "chat", name, Reporter(), is_woken=False
+    )
     pattern = re.search(r'pod=~"([^"]*)"', query)
     assert pattern
     # As the API server cuts the name of the ReplicaSet, and of one with a short hash.

@@ -14,10 +14,11 @@ from servedeck.serving.objects.diff import find_differences, format_path
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.document import to_yaml
 from servedeck.serving.spec.issues import errors
+from servedeck.serving.spec.mapping.probes import startup_probe_path
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
 from tests.serving.foreign_manifests import Json, foreign_objects
-from tests.serving.objects.edits import deployment
+from tests.serving.objects.edits import deployment, service
 from tests.serving.objects.edits import edit as edit_fields
 
 NEW_VARIABLE = {"name": "NEW", "value": "1"}
@@ -89,6 +90,7 @@ EDITS: list[tuple[str, Edit]] = [
     ("readiness_path", lambda spec: "/ready"),
     ("readiness_path", lambda spec: ""),
     ("liveness_path", lambda spec: "/live"),
+    ("startup_path", lambda spec: "/startup" if spec.startup_seconds else spec.startup_path),
     ("startup_seconds", lambda spec: 645),
     ("startup_seconds", lambda spec: 0),
     ("transformer", lambda spec: {"image": "transformer:2", "port": 8081}),
@@ -114,6 +116,7 @@ TOUCHED = {
     "inference_port": ("command", "args", "ports", "Probe", "lifecycle", "PREDICTOR_URL"),
     "readiness_path": ("readinessProbe", "startupProbe"),
     "liveness_path": ("livenessProbe", "startupProbe"),
+    "startup_path": ("startupProbe",),
     "startup_seconds": ("startupProbe",),
     "transformer": ("containers", "ports"),
     "settings": ("command", "args", "sizeLimit"),
@@ -134,9 +137,11 @@ def edited(objects: list[Json], edit: tuple[str, Edit]) -> tuple[ServingSpec, Ob
 def test_an_edit_changes_its_field_and_nothing_else(
     objects: list[Json], edit: tuple[str, Edit]
 ) -> None:
-    _, change = edited(objects, edit)
+    wanted, change = edited(objects, edit)
     # a port in a script cannot be changed, or comes from a variable that the edit removes
     found = [one for one in errors(change.issues) if one.field != "inference_port"]
+    if not startup_probe_path(wanted):  # the first start-up probe needs an endpoint
+        found = [one for one in found if one.field != "startup_seconds"]
     if import_objects(objects).spec.inference_port is None:
         found = [one for one in found if "enter the Inference Port first" not in one.message]
     assert found == []
@@ -253,19 +258,21 @@ def test_variables_that_stay_keep_their_order(objects: list[Json], edit: tuple[s
 
 
 def resolve(objects: ServingObjects, port: int | None) -> Iterator[str]:
-    """What each port of each Service leads to: "server", "transformer" or "other"."""
+    """What each port of each Service leads to: "server", "transformer", or "other" for a port that
+    the server declares beside `port`, on which it serves, and for one that nobody declares."""
     server, transformer = objects.container, objects.transformer
-    for service in objects.services:
-        for one in service["spec"]["ports"]:
+    for found_service in objects.services:
+        for one in found_service["spec"]["ports"]:
             target = one.get("targetPort", one["port"])
             owners = {"server": server, "transformer": transformer}
             found = [
-                owner
+                (owner, declared["containerPort"])
                 for owner, container in owners.items()
                 for declared in container.get("ports", [])
                 if target in (declared["containerPort"], declared.get("name"))
             ]
-            yield found[0] if found else "server" if target == port else "other"
+            owner, number = found[0] if found else ("server", target)
+            yield "other" if owner == "server" and number != port else owner
 
 
 @given(
@@ -287,6 +294,22 @@ def test_services_keep_their_targets(objects: list[Json], edit: tuple[str, Edit]
     else:
         expected = before
     assert after == expected
+
+
+def test_a_service_of_another_port_of_the_server_does_not_move_to_a_transformer() -> None:
+    container = {
+        "name": "vllm",
+        "image": "lmsysorg/sglang:latest",
+        "args": ["--model-path", "a/b", "--port", "30000"],
+        "ports": [{"containerPort": 8000}, {"containerPort": 30000}],
+    }
+    objects = [deployment(container), service({"port": 80, "targetPort": 30000}, {"port": 8000})]
+    change = edit_fields(*objects, transformer={"image": "transformer:2", "port": 8081})
+    assert errors(change.issues) == []
+    current = import_objects(objects)
+    assert list(resolve(current.objects, current.spec.port)) == ["server", "other"]
+    changed = import_objects(list(change.changed))
+    assert list(resolve(changed.objects, 30000)) == ["transformer", "other"]
 
 
 @given(foreign_objects())

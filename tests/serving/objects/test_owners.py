@@ -12,6 +12,7 @@ from servedeck.serving.objects.owners import (
     find_controller,
     find_gitops_owner,
     find_replicas_owner,
+    holds_replicas,
 )
 
 Json = dict[str, Any]
@@ -164,6 +165,16 @@ def test_entries_of_a_list_have_no_kind() -> None:
     entries = [{key: one[key] for key in ("metadata", "spec")} for one in (hpa(), scaled_object())]
     names = [getattr(find_replicas_owner(deployment(), [one]), "name", None) for one in entries]
     assert names == ["HorizontalPodAutoscaler chat", "ScaledObject chat"]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_paused"),
+    [("true", True), ("1", True), ("yes", True), ("", True), ("false", False), ("0", False)],
+)
+def test_what_is_not_false_pauses(value: str, is_paused: bool) -> None:
+    found = scaled_object({"autoscaling.keda.sh/paused": value})
+    assert (find_replicas_owner(deployment(), [found]) is None) is is_paused
+    assert holds_replicas(found) is is_paused
 
 
 def test_a_paused_scaled_object_sets_no_replicas() -> None:

@@ -10,21 +10,21 @@ import pytest
 from servedeck.metrics.families import SERVER_METRICS, Metric
 from servedeck.promql.parser import parse_expression
 from servedeck.serving.spec.mapping import scaling_queries
-from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.reporters import Proxy, Reporter
 from servedeck.serving.spec.mapping.scaling_queries import build_scaling_query
 from servedeck.serving.spec.scaling import TRIGGERS
 from servedeck.serving.spec.templates import TEMPLATES
 
-NOTHING = Engines()
-ISTIO = Engines(frozenset({"networking.istio.io"}))
-ENVOY = Engines(frozenset({"gateway.envoyproxy.io"}))
+NOTHING = Reporter()
+ISTIO = Reporter(Proxy.ISTIO, "llama")
+ENVOY = Reporter(Proxy.ENVOY_GATEWAY, "llama")
 RESPONSE_TIME, WAITING = TRIGGERS
 
 
-def query(trigger: str, template: str = "vllm", engines: Engines = NOTHING, **how: Any) -> str:
+def query(trigger: str, template: str = "vllm", reporter: Reporter = NOTHING, **how: Any) -> str:
     name = how.pop("name", "llama")
     return build_scaling_query(
-        trigger, template, "chat", name, engines, is_woken=how.pop("is_woken", False)
+        trigger, template, "chat", name, reporter, is_woken=how.pop("is_woken", False)
     )
 
 
@@ -41,16 +41,16 @@ def test_the_metrics_are_those_that_servedeck_shows(template: str) -> None:
 
 
 @pytest.mark.parametrize("is_woken", [False, True])
-@pytest.mark.parametrize("engines", [NOTHING, ISTIO, ENVOY])
+@pytest.mark.parametrize("reporter", [NOTHING, ISTIO, ENVOY])
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_every_query_is_promql(
-    trigger: str, template: str, engines: Engines, is_woken: bool
+    trigger: str, template: str, reporter: Reporter, is_woken: bool
 ) -> None:
-    found = query(trigger, template, engines, is_woken=is_woken)
+    found = query(trigger, template, reporter, is_woken=is_woken)
     if template in ("vllm", "furiosa-llm"):
         assert found
-    elif trigger == WAITING or engines is NOTHING:
+    elif trigger == WAITING or reporter is NOTHING:
         assert found == ""
         return
     parse_expression(found)
@@ -91,3 +91,19 @@ def test_envoy_clusters_are_those_of_the_route_alone() -> None:
 def test_the_gateway_counts_only_where_the_server_has_no_histogram() -> None:
     assert "vllm:" in query(RESPONSE_TIME, "vllm", ISTIO)
     assert "istio_request_duration_milliseconds" in query(RESPONSE_TIME, "custom", ISTIO)
+
+
+def test_who_sends_the_requests_counts_where_no_sidecar_receives_them() -> None:
+    text = query(RESPONSE_TIME, "custom", Reporter(Proxy.ISTIO, "llama-3.3"))
+    received, sent = (
+        text.index(one) for one in ('reporter="destination"', 'reporter=~"source|waypoint"')
+    )
+    assert received < sent
+    pattern = re.search(r'destination_service=~"([^"]*)"', text)
+    assert pattern is not None
+    host = pattern[1].replace("\\\\", "\\")
+    assert re.fullmatch(host, "llama-3.3.chat.svc.cluster.local")
+    assert re.fullmatch(host, "llama-3.3.chat.svc.corp.example")
+    assert not re.fullmatch(host, "llama-3.3.chat-2.svc.cluster.local")
+    assert not re.fullmatch(host, "my-llama-3.3.chat.svc.cluster.local")
+    assert not re.fullmatch(host, "llama-353.chat.svc.cluster.local")

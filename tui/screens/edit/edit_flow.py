@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from servedeck.changes.draft_store import SavedDraft
     from servedeck.changes.edit.edit import Edit, EditPlan
-    from servedeck.changes.edit.save import SaveResult, UndoPoint
+    from servedeck.changes.edit.save import SaveResult
+    from servedeck.changes.edit.undo import UndoPoint
     from servedeck.fleet.views import NamespacedName
     from servedeck.serving.objects.import_objects import ImportedServing
     from tui.ports.change_service import ChangeService
@@ -301,7 +302,7 @@ class EditFlow:
         self._screen.start_worker(self._undo(), "edit", busy_label="Reading the serving")
 
     async def _undo(self) -> None:
-        from servedeck.changes.edit.save import UndoExpiredError
+        from servedeck.changes.edit.undo import UndoExpiredError
         from servedeck.changes.live_objects import ServingNotFoundError
         from servedeck.fleet.views import NamespacedName
 

@@ -18,7 +18,8 @@ from textual.timer import Timer
 from servedeck.changes.draft_merge import moved_path, rebase_version
 from servedeck.changes.draft_store import DraftFile
 from servedeck.changes.edit.edit import Edit, EditPlan
-from servedeck.changes.edit.save import SaveResult, UndoPoint
+from servedeck.changes.edit.save import SaveResult
+from servedeck.changes.edit.undo import UndoPoint
 from servedeck.changes.edit_draft import EditDraft
 from servedeck.changes.form_fields import applies, switch_of
 from servedeck.cluster.apply import ObjectRef

@@ -25,6 +25,7 @@ from servedeck.serving.spec.mapping.json_values import (
     child_mapping,
     mappings,
 )
+from servedeck.serving.spec.mapping.reporters import find_reporter
 from servedeck.serving.spec.mapping.scaling_queries import (
     build_activity_query,
     build_scaling_query,
@@ -67,6 +68,11 @@ def find_scaler(objects: ServingObjects) -> JsonObject | None:
     """The autoscaler that counts: a ScaledObject before a HorizontalPodAutoscaler."""
     found = sorted(objects.scalers, key=lambda one: one.get("kind") != SCALED_OBJECT_KIND)
     return found[0] if found else None
+
+
+def is_scaler(obj: Mapping[str, object]) -> bool:
+    """Whether an object is an autoscaler."""
+    return obj.get("kind") in (SCALED_OBJECT_KIND, HPA_KIND)
 
 
 def trigger_name(scaled_object: object) -> str:
@@ -182,7 +188,7 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     if kind == OFF:
         objects.scalers.clear()
         return
-    _start(objects, current, wanted)
+    start_replicas(objects, current, wanted)
     if kind in (HPA, CUSTOM):
         if scaler is not None:
             _write_limits(scaler, current, wanted)
@@ -281,7 +287,7 @@ def _write_triggers(
     spec["triggers"] = [*_own_triggers(objects, wanted, base, before, is_new_query), *others]
 
 
-def _start(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+def start_replicas(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
     """Give a serving of 0 replicas its minimum: without Pods there are no metrics, KEDA fails, and
     a HorizontalPodAutoscaler leaves it at 0."""
     spec = child_mapping(objects.deployment, "spec")
@@ -309,7 +315,7 @@ def _own_triggers(
             wanted.template,
             wanted.namespace,
             wanted.name,
-            objects.engines,
+            find_reporter(objects, wanted.name),
             is_woken=is_woken,
         )
     metadata = {**old, "serverAddress": server, "query": query, "threshold": str(target)}

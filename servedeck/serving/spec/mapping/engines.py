@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from servedeck.serving.spec.mapping.json_values import JsonObject
 
 KEDA_GROUP = "keda.sh"
 ISTIO_GROUP = "networking.istio.io"
@@ -19,6 +23,10 @@ class Engines:
     """Where Pods of the cluster reach Prometheus, "http://prometheus.monitoring:9090"."""
     has_async_gateway: bool = False
     """Whether the serving has an async gateway, whose backlog can wake it."""
+    namespace_labels: Mapping[str, Any] | None = None
+    """Labels of its namespace; None if they are not known."""
+    wildcard_rules: tuple[JsonObject, ...] = ()
+    """The DestinationRules of its namespace whose host is a wildcard; they are never changed."""
 
     @property
     def has_keda(self) -> bool:

@@ -2,12 +2,18 @@
 of the HTTPRoute.
 
 Sources: istio.io, DestinationRule, LoadBalancerSettings; gateway.envoyproxy.io, API extensions,
-LoadBalancer and ConsistentHash.
+LoadBalancer and ConsistentHash. A proxy applies one DestinationRule to a host, that of the most
+specific host in the first namespace that has one: its own, that of the Service, the root namespace
+(istio pilot/pkg/model/push_context.go, destinationRule). So a rule of one serving takes the place
+of one with a wildcard, whose settings it must have itself.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, SERVING_LABEL
+from servedeck.serving.json_copy import copy_json
 from servedeck.serving.spec.load_balancing import (
     CUSTOM,
     HEADER,
@@ -19,6 +25,7 @@ from servedeck.serving.spec.load_balancing import (
 from servedeck.serving.spec.mapping.engines import ENVOY_GATEWAY_GROUP
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
+    as_list,
     as_mapping,
     as_str,
     child_mapping,
@@ -122,7 +129,7 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     policy = find_policy(objects)
     if wanted.load_balancing == OFF:
         if policy is not None:
-            _remove(objects, policy)
+            _remove(objects, policy, wanted)
         return
     if policy is None:
         policy = _new_policy(objects, wanted)
@@ -145,8 +152,9 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
         balancer["consistentHash"] = {"type": "Header", "header": header}
 
 
-def _remove(objects: ServingObjects, policy: JsonObject) -> None:
-    """Remove what sets the algorithm; the whole object if servedeck made it for that alone."""
+def _remove(objects: ServingObjects, policy: JsonObject, wanted: SpecLike) -> None:
+    """Remove what sets the algorithm; the whole object if servedeck made it for that alone, and
+    what it has besides is that of the rule with a wildcard, which applies again then."""
     spec = child_mapping(policy, "spec")
     parent = spec
     if policy.get("kind") == DESTINATION_RULE_KIND:
@@ -162,8 +170,67 @@ def _remove(objects: ServingObjects, policy: JsonObject) -> None:
         parent.pop("loadBalancer", None)
     labels = as_mapping(policy, "metadata", "labels")
     is_ours = labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
-    if is_ours and set(spec) <= {"host", "targetRefs", "mergeType"}:
+    replaced = find_replaced_rule(objects, wanted.namespace, wanted.name)
+    own = {"host", "targetRefs", "mergeType"}
+    if replaced is not None and spec.get("trafficPolicy") == replaced.copied:
+        own |= {"trafficPolicy"}
+    if is_ours and set(spec) <= own:
         objects.policies[:] = [one for one in objects.policies if one is not policy]
+
+
+class ReplacedRule(NamedTuple):
+    """A DestinationRule of a wildcard whose place a rule of the serving takes."""
+
+    rule: JsonObject
+    host: str
+    copied: JsonObject
+    """The part of its trafficPolicy that the rule of the serving gets."""
+    lost: tuple[str, ...]
+    """Names of its settings that the rule of the serving does not get."""
+
+
+def find_replaced_rule(objects: ServingObjects, namespace: str, name: str) -> ReplacedRule | None:
+    """The DestinationRule of a wildcard in the namespace that applies to the Service of a serving
+    of that name now; None if there is none with settings. Not copied are what is for a part of the
+    clients (exportTo, workloadSelector) or of the Pods (subsets), and portLevelSettings, which
+    would replace the algorithm."""
+    host = _service_host(objects, namespace, name)
+    found = [
+        (wildcard, one)
+        for one in objects.engines.wildcard_rules
+        if (wildcard := as_str(as_mapping(one, "spec").get("host"))).startswith("*")
+        and host.endswith(wildcard[1:])
+    ]
+    if not found:
+        return None
+    # Of several of the same host, the first one's trafficPolicy is that of all.
+    wildcard, rule = min(found, key=lambda one: (-len(one[0]), _created(one[1])))
+    spec = as_mapping(rule, "spec")
+    policy = dict(as_mapping(spec, "trafficPolicy"))
+    locality = as_mapping(policy.pop("loadBalancer", None)).get("localityLbSetting")
+    if locality:
+        policy["loadBalancer"] = {"localityLbSetting": locality}
+    exports = as_list(spec.get("exportTo"))
+    is_for_all = not spec.get("workloadSelector") and (not exports or "*" in exports)
+    lost = [one for one in ("subsets",) if spec.get(one)]
+    lost += [one for one in policy if one == "portLevelSettings" or not is_for_all]
+    copied = {key: value for key, value in policy.items() if key not in lost}
+    return ReplacedRule(rule, wildcard, copied, tuple(lost)) if copied or lost else None
+
+
+def _created(obj: JsonObject) -> str:
+    return as_str(as_mapping(obj, "metadata").get("creationTimestamp"))
+
+
+def service_name(objects: ServingObjects, name: str) -> str:
+    """Of the Service of a serving of that name."""
+    if not objects.services:
+        return name
+    return as_str(as_mapping(objects.services[0], "metadata").get("name"))
+
+
+def _service_host(objects: ServingObjects, namespace: str, name: str) -> str:
+    return f"{service_name(objects, name)}.{namespace}.svc.cluster.local"
 
 
 def _new_policy(objects: ServingObjects, wanted: SpecLike) -> JsonObject:
@@ -186,14 +253,15 @@ def _new_policy(objects: ServingObjects, wanted: SpecLike) -> JsonObject:
             # (gateway.envoyproxy.io, BackendTrafficPolicy, mergeType).
             "spec": {"targetRefs": [target], "mergeType": "StrategicMerge"},
         }
-    service = wanted.name
-    if objects.services:
-        service = as_str(as_mapping(objects.services[0], "metadata").get("name"))
+    spec: JsonObject = {"host": _service_host(objects, wanted.namespace, wanted.name)}
+    replaced = find_replaced_rule(objects, wanted.namespace, wanted.name)
+    if replaced is not None and replaced.copied:
+        spec["trafficPolicy"] = copy_json(replaced.copied)
     return {
         "apiVersion": "networking.istio.io/v1",
         "kind": DESTINATION_RULE_KIND,
         "metadata": metadata,
-        "spec": {"host": f"{service}.{wanted.namespace}.svc.cluster.local"},
+        "spec": spec,
     }
 
 

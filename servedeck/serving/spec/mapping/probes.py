@@ -39,8 +39,9 @@ def _is_other_kind(objects: ServingObjects, probe: str) -> bool:
 
 
 def startup_probe_path(spec: SpecLike) -> str:
-    """The startup probe protects the liveness probe, or the readiness probe if there is none."""
-    return spec.effective_liveness_path or spec.effective_readiness_path
+    """The startup probe protects the liveness probe, or the readiness probe if there is none; it
+    asks the endpoint of that one if it has none of its own."""
+    return spec.startup_path or spec.effective_liveness_path or spec.effective_readiness_path
 
 
 def _write_readiness(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
@@ -66,6 +67,28 @@ def _write_startup_path(
     present = as_mapping(objects.container, "startupProbe", "httpGet").get("path")
     if current is None or not present or present != startup_probe_path(current):
         return
+    _write(
+        objects,
+        "startupProbe",
+        startup_probe_path(wanted),
+        wanted,
+        period=STARTUP_PERIOD_SECONDS,
+        failures=STARTUP_FAILURE_THRESHOLD,
+    )
+
+
+def _read_startup_path(objects: ServingObjects) -> str:
+    """The path, also if it is that of another probe; "" without a probe or for one of another
+    kind."""
+    return _read(objects, "startupProbe") or ""
+
+
+def _write_own_startup_path(
+    objects: ServingObjects, current: SpecLike | None, wanted: SpecLike
+) -> None:
+    present = as_mapping(objects.container, "startupProbe")
+    if not present or (_is_other_kind(objects, "startupProbe") and not wanted.startup_path):
+        return  # the start-up time makes one
     _write(
         objects,
         "startupProbe",
@@ -205,4 +228,5 @@ def build_http_probe(path: str, port: str | int, period: int, failures: int) -> 
 
 READINESS_PATH = FieldAccess(lambda objects: _read(objects, "readinessProbe"), _write_readiness)
 LIVENESS_PATH = FieldAccess(lambda objects: _read(objects, "livenessProbe"), _write_liveness)
+STARTUP_PATH = FieldAccess(_read_startup_path, _write_own_startup_path)
 STARTUP_SECONDS = FieldAccess(_read_startup_seconds, _write_startup_seconds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.reporters import Proxy, Reporter
 from servedeck.serving.spec.scaling import RESPONSE_TIME
 
 WINDOW = "2m"
@@ -39,12 +39,13 @@ _ENVOY_LATENCY = "envoy_cluster_upstream_rq_time"
 
 
 def build_scaling_query(
-    trigger: str, template: str, namespace: str, name: str, engines: Engines, *, is_woken: bool
+    trigger: str, template: str, namespace: str, name: str, reporter: Reporter, *, is_woken: bool
 ) -> str:
     """The query of a trigger in the unit of its target: ms, or requests; "" if no metric is known
-    for the template. With `is_woken` the serving may have no Pod, and no series is 0, too."""
+    for the template. `reporter` counts where the server has no histogram of its response times.
+    With `is_woken` the serving may have no Pod, and no series is 0, too."""
     if trigger == RESPONSE_TIME:
-        return _latency_query(template, namespace, name, engines, is_woken=is_woken)
+        return _latency_query(template, namespace, name, reporter, is_woken=is_woken)
     metric = _WAITING.get(template)
     if metric is None:
         return ""
@@ -62,12 +63,18 @@ def build_activity_query(template: str, namespace: str, name: str) -> str:
     return f"sum({running}{{{pods}}} + {waiting}{{{pods}}}) or vector(0)"
 
 
+def has_latency_metric(template: str) -> bool:
+    """Whether the servers of a template report their response times themselves."""
+    return template in _LATENCY
+
+
 def unknown_metric_text(trigger: str) -> str:
     """Why there is no query, in one sentence."""
     if trigger == RESPONSE_TIME:
         return (
-            "No metric of the response time is known for this template without Istio or Envoy "
-            "Gateway; write a trigger of your own in the ScaledObject."
+            "Nothing reports the response time of this serving: its server has no metric of it, "
+            "its route is none of Istio or Envoy Gateway, and its Pods have no sidecar or waypoint "
+            "of Istio; give it one of them, or write a trigger of your own in the ScaledObject."
         )
     return (
         "No metric of waiting requests is known for this template; choose response-time, or write "
@@ -76,27 +83,34 @@ def unknown_metric_text(trigger: str) -> str:
 
 
 def _latency_query(
-    template: str, namespace: str, name: str, engines: Engines, *, is_woken: bool
+    template: str, namespace: str, name: str, reporter: Reporter, *, is_woken: bool
 ) -> str:
+    factor = ""
     if metric := _LATENCY.get(template):
-        labels, factor = _pods(namespace, name), "1000 * "
-    elif engines.has_istio:
-        metric, factor = _ISTIO_LATENCY, ""
-        labels = (
+        factor, series = "1000 * ", [_pods(namespace, name)]
+    elif reporter.proxy is Proxy.ISTIO:
+        metric = _ISTIO_LATENCY
+        host = f"{_regex(reporter.service)}\\\\.{_regex(namespace)}\\\\.svc\\\\..+"
+        # Who sends the requests counts where no sidecar receives them: it may not know the
+        # workload then, but the Service (https://github.com/istio/istio/issues/20538).
+        series = [
             f'reporter="destination",destination_workload="{name}",'
-            f'destination_workload_namespace="{namespace}"'
-        )
-    elif engines.has_envoy_gateway:
-        metric, factor = _ENVOY_LATENCY, ""
-        labels = f'envoy_cluster_name=~"httproute/{_regex(namespace)}/{_regex(name)}/rule/[0-9]+"'
+            f'destination_workload_namespace="{namespace}"',
+            f'reporter=~"source|waypoint",destination_service=~"{host}"',
+        ]
+    elif reporter.proxy is Proxy.ENVOY_GATEWAY:
+        metric = _ENVOY_LATENCY
+        series = [f'envoy_cluster_name=~"httproute/{_regex(namespace)}/{_regex(name)}/rule/[0-9]+"']
     else:
         return ""
-    quantile = (
-        f"histogram_quantile(0.95, sum by (le) (rate({metric}_bucket{{{labels}}}[{WINDOW}])))"
+    buckets = " or ".join(
+        f"sum by (le) (rate({metric}_bucket{{{one}}}[{WINDOW}]))" for one in series
     )
-    idle = "vector(0)" if is_woken else f"0 * sum(rate({metric}_count{{{labels}}}[{WINDOW}]))"
+    counts = " or ".join(f"sum(rate({metric}_count{{{one}}}[{WINDOW}]))" for one in series)
+    counts = f"({counts})" if len(series) > 1 else counts
+    idle = "vector(0)" if is_woken else f"0 * {counts}"
     # Without requests the quantile is NaN, which is greater than nothing.
-    return f"({factor}{quantile} > 0) or ({idle})"
+    return f"({factor}histogram_quantile(0.95, {buckets}) > 0) or ({idle})"
 
 
 def _pods(namespace: str, name: str) -> str:
