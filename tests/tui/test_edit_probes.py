@@ -25,6 +25,17 @@ async def test_an_endpoint_is_tried_on_a_running_pod(driver: EditDriver) -> None
     assert "No changes" in driver.text
 
 
+async def test_the_keys_of_the_probes_are_in_the_footer_of_a_narrow_terminal(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    await driver.pilot.resize_terminal(80, 24)
+    await driver.focus("liveness_path")
+    await driver.wait_for_text("ctrl+p try endpoint", "f1 help")
+    await driver.focus(STARTUP)
+    await driver.wait_for_text("ctrl+p enter proposed time", "f1 help")
+
+
 async def test_an_endpoint_that_fails_is_warned_about_at_the_field_and_in_the_plan(
     driver: EditDriver,
 ) -> None:
