@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from servedeck.serving.conventions import INFERENCE_CONTAINER
 from servedeck.serving.objects.import_objects import find_container_index
 from servedeck.serving.objects.port_checks import WrittenChange, check_ports
+from servedeck.serving.objects.probe_text import PROBES_BY_FIELD, other_probe_text
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import as_str, mappings
@@ -30,10 +31,21 @@ def check_change(written: WrittenChange) -> Iterator[Issue]:
     """Errors and warnings that the change brings, at its fields."""
     yield from _check_server(written)
     yield from _check_variables(written)
+    yield from _check_probes(written)
     found = list(check_ports(written))
     yield from found
     named = {one.field for one in errors(found)}
     yield from (one for one in _check_written(written) if one.field not in named)
+
+
+def _check_probes(written: WrittenChange) -> Iterator[Issue]:
+    """A probe that no field expresses, and that the change replaces."""
+    for field in PROBES_BY_FIELD:
+        text = other_probe_text(written.live.container, field)
+        if text and text != other_probe_text(written.changed.container, field):
+            yield warning(
+                field, f"It replaces the probe that is there, {text}; undo cannot bring that back."
+            )
 
 
 def _check_server(written: WrittenChange) -> Iterator[Issue]:

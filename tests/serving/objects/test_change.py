@@ -237,8 +237,11 @@ def test_a_port_that_stays_in_the_command_line_is_a_warning() -> None:
 def test_a_probe_of_another_kind_keeps_its_delays(handler: dict[str, Any]) -> None:
     probe = {**handler, "initialDelaySeconds": 600, "periodSeconds": 2}
     current = import_objects([deployment({"image": "x", "readinessProbe": probe})])
-    changed = change_objects(current, current.spec.replace(readiness_path="/ready")).changed
-    got = container_of(changed)["readinessProbe"]
+    change = change_objects(current, current.spec.replace(readiness_path="/ready"))
+    [issue] = [one for one in change.issues if not one.is_error]
+    assert issue.field == "readiness_path"
+    assert "undo cannot bring that back" in issue.message
+    got = container_of(change.changed)["readinessProbe"]
     assert (got["initialDelaySeconds"], got["periodSeconds"]) == (600, 2)
     assert got["httpGet"]["path"] == "/ready"
     assert not handler.keys() & got.keys()
