@@ -150,11 +150,12 @@ async def test_the_api_server_is_lost_before_anything_is_sent(driver: EditDriver
     await driver.plan()
     driver.changes.save_error = driver.changes.plan_error = LOST
     await driver.press("y")
-    await driver.wait_for_text(f"{LOST} The form is kept.")
+    await driver.wait_for_text("Nothing was saved.", f"{LOST} The form is kept.")
     await driver.press("y")
     assert driver.changes.save_count == 1
     driver.changes.plan_error = None
     await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan, without a key")
+    assert "Nothing was saved." in driver.text
     assert driver.changes.save_count == 1
 
 
