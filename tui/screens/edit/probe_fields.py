@@ -113,7 +113,7 @@ class ProbeFields:
             )
         path, result = self._results.get(name, ("", None))
         if not path or path != self._text(name):
-            return ()
+            return self._other_probe_note(name)
         if result is None:
             return ((f"GET {path} …", "muted"),)
         if isinstance(result, str):
