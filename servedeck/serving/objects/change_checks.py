@@ -11,9 +11,12 @@ from servedeck.serving.objects.port_checks import WrittenChange, check_ports
 from servedeck.serving.objects.probe_text import PROBES_BY_FIELD, other_probe_text
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, errors, warning
+from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
 from servedeck.serving.spec.mapping.json_values import as_str, mappings
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
-from servedeck.serving.spec.spec import FIELDS
+from servedeck.serving.spec.scaling import SCALING_FIELDS
+from servedeck.serving.spec.spec import FIELDS, ServingSpec
+from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
 
 _DETECTED_FIELDS = (
     "template",
@@ -83,8 +86,12 @@ def _count_variables(objects: ServingObjects) -> Counter[str]:
 
 def _check_written(written: WrittenChange) -> Iterator[Issue]:
     """Fields whose value is not the wanted one after writing. One that was to change is an error;
-    another one (a port that a script takes from a variable) is a warning."""
+    another one (a port that a script takes from a variable) is a warning. Of a setting with an
+    invalid value nothing is said: that value has its own error, and cannot be read back."""
+    invalid = set(_invalid_settings(written.wanted))
     for name in FIELDS:
+        if name in invalid:
+            continue
         value, wanted = getattr(written.read, name), getattr(written.wanted, name)
         if value == wanted or not (value or wanted):  # no start-up probe: 0 or None
             continue
@@ -97,3 +104,10 @@ def _check_written(written: WrittenChange) -> Iterator[Issue]:
             )
         else:
             yield warning(name, f"Another change to this serving makes it {shown}.")
+
+
+def _invalid_settings(wanted: ServingSpec) -> Iterator[str]:
+    """The fields of each setting that is on or off and has an invalid value."""
+    for group in (SCALING_FIELDS, LOAD_BALANCING_FIELDS, TEMPERATURE_FIELDS):
+        if any(one.is_error for name in group for one in FIELDS[name].validate(wanted)):
+            yield from group
