@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.geometry import Size
 from textual.getters import query_one
 
 from tui.action_tables.action import Action
@@ -102,7 +103,8 @@ class PlanDialog(Overlay[Result]):
         """Whether the text is longer than the screen."""
         return self.is_attached and self.text_view.max_scroll_y > 0
 
-    def on_resize(self) -> None:
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
         self.call_after_refresh(self.update_footer)
 
     # -- keys ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from servedeck.serving.conventions import INFERENCE_CONTAINER
 from servedeck.serving.objects.import_objects import find_container_index
 from servedeck.serving.objects.port_checks import WrittenChange, check_ports
 from servedeck.serving.objects.probe_text import PROBES_BY_FIELD, other_probe_text
+from servedeck.serving.spec import load_balancing, scaling
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import Issue, error, errors, warning
 from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
@@ -28,6 +29,8 @@ _DETECTED_FIELDS = (
     "transformer",
 )
 """Fields by which the inference server is found among the containers."""
+_STAND_INS = frozenset({scaling.CUSTOM, scaling.HPA, load_balancing.CUSTOM})
+"""Values of settings that cannot be chosen; `servedeck.changes.setting_checks` says so."""
 
 
 def check_change(written: WrittenChange) -> Iterator[Issue]:
@@ -88,7 +91,7 @@ def _check_written(written: WrittenChange) -> Iterator[Issue]:
     """Fields whose value is not the wanted one after writing. One that was to change is an error;
     another one (a port that a script takes from a variable) is a warning. Of a setting with an
     invalid value nothing is said: that value has its own error, and cannot be read back."""
-    invalid = set(_invalid_settings(written.wanted))
+    invalid = set(_invalid_settings(written.before, written.wanted))
     for name in FIELDS:
         if name in invalid:
             continue
@@ -106,8 +109,12 @@ def _check_written(written: WrittenChange) -> Iterator[Issue]:
             yield warning(name, f"Another change to this serving makes it {shown}.")
 
 
-def _invalid_settings(wanted: ServingSpec) -> Iterator[str]:
-    """The fields of each setting that is on or off and has an invalid value."""
+def _invalid_settings(before: ServingSpec, wanted: ServingSpec) -> Iterator[str]:
+    """The fields of each setting that is on or off and has an invalid value, or is to become one
+    that only stands for what somebody else made."""
     for group in (SCALING_FIELDS, LOAD_BALANCING_FIELDS, TEMPERATURE_FIELDS):
-        if any(one.is_error for name in group for one in FIELDS[name].validate(wanted)):
+        was, kind = (getattr(one, group[0]) for one in (before, wanted))
+        is_stand_in = kind != was and kind in _STAND_INS
+        wrong = (one for name in group for one in FIELDS[name].validate(wanted))
+        if is_stand_in or any(one.is_error for one in wrong):
             yield from group
