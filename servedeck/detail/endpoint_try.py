@@ -13,6 +13,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import POD
 from servedeck.fleet.views import PodView, ServingView
+from servedeck.serving.objects.probe_text import PROBES_BY_FIELD
 from servedeck.serving.spec.issues import Issue, warning
 from servedeck.serving.spec.mapping.container_ports import resolve_target
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str
@@ -27,9 +28,6 @@ _MAX_BODY_BYTES = 1 << 20
 _MAX_PATH_LENGTH = 80
 _NO_CONNECTION = "error trying to reach service: "
 """How the API server begins to say why it has no connection to the Pod."""
-
-PROBES_BY_FIELD = {"readiness_path": "readinessProbe", "liveness_path": "livenessProbe"}
-"""The fields whose value can be tried, with the probe that asks there."""
 
 _CONSEQUENCES = {
     "readiness_path": "Pods would receive no traffic",

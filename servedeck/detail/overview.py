@@ -15,6 +15,7 @@ from servedeck.serving.conventions import TRANSFORMER_CONTAINER
 from servedeck.serving.objects.detection import CUSTOM_TEMPLATE
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.manifests import system_volumes
+from servedeck.serving.objects.probe_text import PROBES_BY_FIELD, other_probe_text
 from servedeck.serving.spec.env_file import contains_secret, looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
@@ -256,13 +257,23 @@ def _basic_rows(
         )
 
 
+def endpoint_text(imported: ImportedServing, field: str) -> str:
+    """The path that a probe asks, or what it does in place of that; "" without a probe."""
+    spec = imported.spec
+    paths = {
+        "readiness_path": spec.effective_readiness_path,
+        "liveness_path": spec.effective_liveness_path,
+    }
+    return other_probe_text(imported.objects.container, field) or paths[field]
+
+
 def _container_rows(imported: ImportedServing) -> Iterator[CardRow]:
     spec, objects = imported.spec, imported.objects
     yield CardRow("container", "Container", as_str(objects.container.get("name")))
     yield _field_row(spec, "image")
     yield _field_row(spec, "inference_port")
-    yield CardRow("readiness_path", FIELDS["readiness_path"].label, spec.effective_readiness_path)
-    yield CardRow("liveness_path", FIELDS["liveness_path"].label, spec.effective_liveness_path)
+    for name in PROBES_BY_FIELD:
+        yield CardRow(name, FIELDS[name].label, endpoint_text(imported, name))
     if spec.startup_path:
         yield _field_row(spec, "startup_path")
     yield CardRow(

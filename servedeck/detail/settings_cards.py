@@ -10,11 +10,13 @@ from servedeck.changes.async_queue.state import why_not_available
 from servedeck.changes.form_fields import applies
 from servedeck.changes.setting_checks import NO_CONTROLLER, check_settings
 from servedeck.detail.cards import Card, CardRow
-from servedeck.detail.overview import transformer_rows
+from servedeck.detail.overview import endpoint_text, transformer_rows
 from servedeck.detail.settings_watch import ServingSettings
+from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.async_gateway import AsyncQueueSettings, read_async_settings
 from servedeck.serving.objects.owners import find_gitops_owner
+from servedeck.serving.objects.probe_text import PROBES_BY_FIELD
 from servedeck.serving.objects.traffic_split import TrafficRule
 from servedeck.serving.spec import load_balancing, scaling, temperature_policy
 from servedeck.serving.spec.choice_details import choice_detail
@@ -66,6 +68,8 @@ _QUEUE_LABELS = {
     "keep_completed": "Results Kept",
     "keep_failed": "Failed Tasks Kept",
 }
+_TARGET_FIELDS = frozenset({"f:scaleTargetRef", "f:host", "f:targetRef", "f:targetRefs"})
+"""Fields of autoscalers and policies that say what they are for, in managedFields."""
 _QUEUE_DURATIONS = ("lifetime", "attempt_timeout", "keep_completed", "keep_failed")
 
 
@@ -117,10 +121,8 @@ def _server_rows(settings: ServingSettings) -> Iterator[CardRow]:
         row = _field_row(spec, name)
         if name == "replicas" and scaler is not None:
             row = replace(row, note=f"set by {_title(scaler)}")
-        elif name == "readiness_path":
-            row = replace(row, value=spec.effective_readiness_path or "none")
-        elif name == "liveness_path":
-            row = replace(row, value=spec.effective_liveness_path or "none")
+        elif name in PROBES_BY_FIELD:
+            row = replace(row, value=endpoint_text(settings.imported, name) or "none")
         elif name == "startup_seconds":
             row = replace(row, value=format_value(getattr(spec, name) or None))
         if row.value or name not in ("rollout", "startup_path"):
@@ -144,8 +146,8 @@ def _scaling_rows(settings: ServingSettings) -> Iterator[CardRow]:
         yield CardRow(
             "kept_metrics",
             "Metrics",
-            "Those of its owner, shown below and kept: Min Replicas, Max Replicas and Scale-in "
-            "Delay can be changed here.",
+            "Shown below, and kept. Only Min Replicas, Max Replicas and Scale-in Delay can be "
+            "changed here.",
             style_name="muted",
             is_sentence=True,
         )
@@ -343,15 +345,22 @@ def _owner_rows(key: str, obj: JsonObject) -> Iterator[CardRow]:
 
 
 def _made_by(obj: JsonObject) -> str:
-    """ "made by kubectl-client-side-apply"; "" if nobody has left a name."""
+    """ "made by kubectl-client-side-apply"; "" if nobody has left a name. That is the manager of
+    what the object is for: the first entry is not the oldest one, as the API server sorts those of
+    apply before all others (apimachinery pkg/util/managedfields, sortEncodedManagedFields)."""
     if (owner := find_gitops_owner(obj)) is not None:
         return f"made by {owner.name}"
-    managers = [
-        as_str(one.get("manager"))
+    entries = [
+        one
         for one in mappings(as_mapping(obj, "metadata").get("managedFields"))
-        if not one.get("subresource")
+        if not one.get("subresource") and one.get("manager")
     ]
-    return one_line(sanitize(f"made by {managers[0]}")) if managers and managers[0] else ""
+    makers = [
+        one for one in entries if _TARGET_FIELDS & as_mapping(one, "fieldsV1", "f:spec").keys()
+    ]
+    names = [as_str(one.get("manager")) for one in makers or entries]
+    found = next((one for one in names if one != FIELD_MANAGER), next(iter(names), ""))
+    return one_line(sanitize(f"made by {found}")) if found else ""
 
 
 def _title(obj: JsonObject) -> str:

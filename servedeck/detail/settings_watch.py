@@ -219,11 +219,11 @@ class SettingsWatch:
         }
         gateway = self._own_gateway(self._objects(self._gateway))
         config = self._own_gateway(self._objects(self._gateway_settings))
-        groups = (api_groups or frozenset()) | {
-            resource.group
-            for resource, watch in self._listed.items()
-            if watch is not None and self._is_installed(watch)
-        }
+        watched = [(one.group, watch) for one, watch in self._listed.items() if watch is not None]
+        # The groups are read once; a definition may have been deleted since.
+        deleted = {group for group, watch in watched if watch.is_kind_missing}
+        installed = {group for group, watch in watched if self._is_installed(watch)}
+        groups = ((api_groups or frozenset()) - deleted) | installed
         engines = Engines(groups, has_async_gateway=gateway is not None)
         related = RelatedObjects(frozenset(unlisted), ())
         return ServingSettings(

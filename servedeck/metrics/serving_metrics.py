@@ -270,7 +270,7 @@ class ServingMetrics:
         if not self._known and self.source.since is not None and not self.target.ready_pods:
             return NO_READY_POD  # none is read, however long it takes
         if not self._known and self._is_first_reading:
-            return "Its Pods were not read twice yet, which a rate takes."
+            return "A rate is known from the second reading of its Pods on."
         if not self._known and self.source.since is not None:
             return f"Nothing was read from its Pods that tells {absent}."
         if self._known is not None and any(one in self._known for one in names):

@@ -204,6 +204,16 @@ async def test_a_field_that_both_changed_must_be_decided(
         assert plan.spec.image == image
 
 
+async def test_an_endpoint_in_a_conflict_has_the_path_that_the_template_sets(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    edit = await begin(connection, readiness_path="/v1/models")
+    await patch(connection, server(readinessProbe={"httpGet": {"path": "/healthz"}}))
+    [conflict] = (await plan_edit(connection, edit, inventory)).conflicts
+    found = (conflict.base, conflict.theirs, conflict.mine)
+    assert found == ("/health", "/healthz", "/v1/models")
+
+
 async def test_a_secret_in_a_conflict_is_masked(
     connection: Connection, inventory: ClusterInventory
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from servedeck.detail.cards import Card
+from servedeck.detail.overview import endpoint_text
 from servedeck.detail.settings_cards import KeyHints, edited_path, settings_cards
 from servedeck.detail.settings_watch import ServingSettings, SettingsWatch
 from servedeck.fleet.views import NamespacedName
@@ -17,8 +18,10 @@ from servedeck.serving.objects.async_gateway import (
     AsyncQueueSettings,
     build_async_gateway,
 )
+from servedeck.serving.objects.probe_text import PROBES_BY_FIELD
 from servedeck.serving.spec.spec import FIELDS, Section
 from servedeck.serving.temperature import TEMPERATURE_GATE
+from servedeck.serving.text import MASK
 from tests.detail.objects import deployment, live
 from tests.tui.fake_detail_service import FakeDetailService
 
@@ -170,6 +173,11 @@ def test_what_is_off_has_one_row():
     ("options", "text"),
     [
         ({"missing_kinds": ("scaledobjects.keda.sh",)}, "KEDA is not installed in this cluster"),
+        # Its definition was deleted after the groups were read.
+        (
+            {"missing_kinds": ("scaledobjects.keda.sh",), "groups": frozenset({"keda.sh"})},
+            "KEDA is not installed in this cluster",
+        ),
         # The API server also forbids what does not exist.
         ({"forbidden": ("scaledobjects.keda.sh",)}, "KEDA is not installed in this cluster"),
         (
@@ -212,6 +220,42 @@ def test_an_autoscaler_of_somebody_else_is_named_with_who_made_it():
     found = rows(read(service(), flux), "scaling")
     assert found["auto_scaling"].endswith("made by Flux Kustomization apps")
     assert "reverts the change" in found["scaler_owner"]
+
+
+def test_who_changed_an_autoscaler_here_has_not_made_it():
+    fields = {"f:spec": {"f:maxReplicas": {}, "f:scaleTargetRef": {}}}
+    made = hpa(
+        managedFields=[
+            # The API server puts the entries of apply first.
+            {"manager": "servedeck", "fieldsV1": {"f:spec": {"f:maxReplicas": {}}}},
+            {"manager": "patcher", "fieldsV1": {"f:spec": {"f:minReplicas": {}}}},
+            {"manager": "kubectl-create", "fieldsV1": fields},
+        ]
+    )
+    found = rows(read(service(), made), "scaling")
+    assert found["auto_scaling"].endswith("made by kubectl-create")
+
+
+@pytest.mark.parametrize(
+    ("probe", "text"),
+    [
+        ({"exec": {"command": ["cat", "/tmp/is ready"]}}, "command cat '/tmp/is ready'"),
+        ({"exec": {"command": ["ask", "--api-key=hunter2"]}}, f"command ask '--api-key={MASK}'"),
+        ({"tcpSocket": {"port": "http"}}, "TCP port http"),
+        ({"grpc": {"port": 8001}}, "gRPC port 8001"),
+        ({"httpGet": {"path": "/ready", "port": 8000}}, "/ready"),
+    ],
+)
+def test_a_probe_that_is_no_http_request_is_not_shown_as_the_path_of_the_template(
+    probe: Json, text: str
+):
+    made = deployment()
+    container = made["spec"]["template"]["spec"]["containers"][0]
+    container |= {"readinessProbe": probe, "livenessProbe": probe}
+    settings = read(service(), workload=made)
+    found = rows(settings, "server")
+    assert (found["readiness_path"], found["liveness_path"]) == (text, text)
+    assert {endpoint_text(settings.imported, one) for one in PROBES_BY_FIELD} == {text}
 
 
 def test_a_scaled_object_with_other_triggers_is_somebody_elses():

@@ -46,7 +46,7 @@ async def test_names_of_other_servings_are_not_known():
     assert await metrics.source.known_names(target()) is None
     graph = await metrics.graph(GraphKey.REQUESTS, GRID)
     assert graph.lines == ()
-    assert graph.reason == "Its Pods were not read twice yet, which a rate takes."
+    assert graph.reason == "A rate is known from the second reading of its Pods on."
 
 
 async def test_an_unknown_server_is_shown_as_soon_as_it_is_read():

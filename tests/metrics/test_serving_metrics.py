@@ -218,7 +218,7 @@ async def test_before_the_second_reading_nothing_is_said_to_be_absent():
     source.since, source.names = 900.0, ()
     metrics = ServingMetrics(source, target())
     first = await metrics.graph(GraphKey.REQUESTS, GRID)
-    assert first.reason == "Its Pods were not read twice yet, which a rate takes."
+    assert first.reason == "A rate is known from the second reading of its Pods on."
     TimeSkipper(asyncio.get_running_loop())(FIRST_READINGS_SECONDS + 1)
     later = await metrics.graph(GraphKey.REQUESTS, GRID)
     assert later.reason == "Nothing was read from its Pods that tells finished requests."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from servedeck.cluster.http.errors import ConnectionLostError
+from servedeck.serving.spec.spec import FIELDS
 from servedeck.serving.text import MASK
 from tests.tui.edit_form import (
     KEY,
@@ -244,6 +245,21 @@ async def test_the_form_and_its_dialogs_fit_any_terminal(
     await driver.wait_for(lambda: isinstance(driver.app.screen, ConfirmDialog), "the question")
     await driver.press("k")
     await driver.wait_for(lambda: isinstance(driver.app.screen, EditScreen), "the form")
+
+
+@pytest.mark.parametrize("path", ["rollout", "temperature_policy", "auto_scaling"])
+async def test_the_help_of_a_field_is_shown_whole_at_80_columns(
+    driver: EditDriver, path: str
+) -> None:
+    await driver.open()
+    await driver.pilot.resize_terminal(80, 24)
+    await driver.focus(path)
+    await driver.wait_for_text(f"{FIELDS[path].help} (space lists, left and right choose)")
+    focused = driver.form.focused
+    assert focused is not None
+    assert driver.form.form.region.contains_region(focused.region)
+    await driver.focus("image")
+    await driver.wait_for_text(f"{FIELDS['image'].help} ")
 
 
 async def test_the_help_lists_the_keys_of_the_form(driver: EditDriver) -> None:

@@ -64,6 +64,21 @@ async def test_the_same_field_is_asked_about_with_base_theirs_mine_and_who(
     assert image_of(await driver.read()) == THEIRS
 
 
+async def test_the_question_about_an_endpoint_has_the_path_that_the_template_set(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    await driver.retype("readiness_path", "/v1/models")
+
+    def change(deployment: dict[str, Any]) -> None:
+        container_of(deployment)["readinessProbe"]["httpGet"]["path"] = "/healthz"
+
+    await driver.change(change)
+    await driver.wait_for_text("Readiness Endpoint was /health, is /healthz now")
+    await driver.press("ctrl+s")
+    await driver.wait_for_text("When you began: /health Now: /healthz", "Yours: /v1/models")
+
+
 async def test_escape_in_the_question_decides_nothing(driver: EditDriver) -> None:
     form = await driver.open()
     await driver.retype("image", "mine:1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,17 @@ async def test_an_endpoint_is_tried_on_a_running_pod(driver: EditDriver) -> None
     await driver.press("ctrl+p")
     await driver.wait_for_text("GET /health → 200 in", "Pod llama-31-8b-")
     assert "No changes" in driver.text
+
+
+async def test_the_keys_of_the_probes_are_in_the_footer_of_a_narrow_terminal(
+    driver: EditDriver,
+) -> None:
+    await driver.open()
+    await driver.pilot.resize_terminal(80, 24)
+    await driver.focus("liveness_path")
+    await driver.wait_for_text("ctrl+p try endpoint", "f1 help")
+    await driver.focus(STARTUP)
+    await driver.wait_for_text("ctrl+p enter proposed time", "f1 help")
 
 
 async def test_an_endpoint_that_fails_is_warned_about_at_the_field_and_in_the_plan(
@@ -135,6 +147,25 @@ async def test_what_cannot_be_tried(driver: EditDriver, text: str, message: str)
     await driver.retype("readiness_path", text)
     await driver.press("ctrl+p")
     await driver.wait_for_text(message)
+
+
+async def test_a_probe_of_another_kind_is_named_and_kept(driver: EditDriver) -> None:
+    probe = {"exec": {"command": ["cat", "/tmp/ready"]}}
+
+    def change(deployment: dict[str, Any]) -> None:
+        container_of(deployment)["readinessProbe"] = probe
+
+    await driver.change(change)
+    await driver.open()
+    await driver.focus("readiness_path")
+    await driver.wait_for_text(
+        "Now: command cat /tmp/ready, which stays unless the field is changed."
+    )
+    await driver.retype("liveness_path", "/live")
+    await driver.plan()
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved")
+    assert container_of(await driver.read())["readinessProbe"]["exec"] == probe["exec"]
 
 
 async def test_the_key_says_where_it_works(driver: EditDriver) -> None:

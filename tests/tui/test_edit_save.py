@@ -101,6 +101,18 @@ async def test_a_key_that_was_read_before_the_plan_was_shown_moves_and_saves_not
     assert driver.changes.save_count == 0
 
 
+async def test_the_key_that_scrolls_a_long_plan_is_in_the_footer(driver: EditDriver) -> None:
+    await start(driver)
+    await driver.plan()
+    await driver.wait_for_text("choose esc")
+    await driver.pilot.resize_terminal(80, 8)
+    await driver.wait_for_text("choose, pgdn scroll")
+    await driver.press("pagedown")
+    await driver.wait_for(lambda: driver.dialog.text_view.scroll_y > 0, "the rest of the plan")
+    await driver.pilot.resize_terminal(80, 24)
+    await driver.wait_for_text("choose esc")
+
+
 async def test_any_error_of_the_plan_is_told(driver: EditDriver) -> None:
     driver.changes.plan_error = ValueError("no such thing")
     await start(driver)
@@ -150,11 +162,12 @@ async def test_the_api_server_is_lost_before_anything_is_sent(driver: EditDriver
     await driver.plan()
     driver.changes.save_error = driver.changes.plan_error = LOST
     await driver.press("y")
-    await driver.wait_for_text(f"{LOST} The form is kept.")
+    await driver.wait_for_text("Nothing was saved.", f"{LOST} The form is kept.")
     await driver.press("y")
     assert driver.changes.save_count == 1
     driver.changes.plan_error = None
     await driver.wait_for(lambda: driver.dialog.is_plan_shown, "the plan, without a key")
+    assert "Nothing was saved." in driver.text
     assert driver.changes.save_count == 1
 
 

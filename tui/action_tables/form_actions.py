@@ -156,7 +156,7 @@ FORM_ACTIONS: tuple[Action, ...] = (
         "ctrl+o",
         "reset field",
         "Give the field the value that the serving has.",
-        footer_order=3,
+        footer_order=4,
     ),
     Action(
         "edit.probe",
@@ -164,7 +164,7 @@ FORM_ACTIONS: tuple[Action, ...] = (
         "try endpoint",
         "Try the endpoint under the cursor on a running Pod; at Start-up Time, enter the time that "
         "is proposed from the last starts.",
-        footer_order=4,
+        footer_order=3,
     ),
     Action(
         "edit.reveal",

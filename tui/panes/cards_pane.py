@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import ClassVar
 
 from textual.getters import query_one
 
@@ -21,6 +22,9 @@ class CardsPane(Pane):
     """Shows cards in a `CardView`. Values that are secret are masked until they are asked for, and
     forgotten when the tab is left. A subclass has `update_cards` and `selected_row`, and binds its
     actions `copy` and `reveal`."""
+
+    MAX_VALUE_LINES: ClassVar[int] = 1
+    """Lines of a value; a longer one is cut."""
 
     cards = query_one(CardView)
 
@@ -75,7 +79,12 @@ class CardsPane(Pane):
             if known is not None and known[0] == source:
                 return known[1]
             lines = card_lines(
-                card, width, now, revealed=self._revealed, secret_values=self._secret_values
+                card,
+                width,
+                now,
+                revealed=self._revealed,
+                secret_values=self._secret_values,
+                max_value_lines=self.MAX_VALUE_LINES,
             )
             self._card_lines[card.key] = (source, lines)
             return lines

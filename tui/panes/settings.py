@@ -49,6 +49,7 @@ class SettingsPane(CardsPane):
 
     TITLE = "Settings"
     SCOPE = "settings"
+    MAX_VALUE_LINES = 3
     BINDINGS: ClassVar[list[BindingType]] = bindings("settings")
 
     @dataclass

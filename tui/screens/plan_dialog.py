@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.geometry import Size
 from textual.getters import query_one
 
+from tui.action_tables.action import Action
 from tui.screens.base import Overlay
 from widgets.text_view import StatusLine, TextView
 
@@ -79,6 +81,7 @@ class PlanDialog(Overlay[Result]):
         if self._waits_for_plan:
             self._waits_for_plan = False
             self.clear_message()
+        self.update_footer()
 
     def set_options(self, *options: tuple[str, bool]) -> None:
         """Show options, each with whether the cursor is on it."""
@@ -89,6 +92,20 @@ class PlanDialog(Overlay[Result]):
                 for text, here in options
             )
         )
+
+    def label_for(self, action: Action) -> str:
+        """The footer names the key that scrolls where there is more than is shown."""
+        label = super().label_for(action)
+        return f"{label}, pgdn scroll" if self._has_more and action.name == "move" else label
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether the text is longer than the screen."""
+        return self.is_attached and self.text_view.max_scroll_y > 0
+
+    def adapt_to_size(self, size: Size) -> None:
+        super().adapt_to_size(size)
+        self.call_after_refresh(self.update_footer)
 
     # -- keys ---------------------------------------------------------------------------------
 

@@ -18,8 +18,8 @@ from servedeck.serving.edit.changed_by import find_changed_by
 from servedeck.serving.edit.differences import (
     FieldDifference,
     entry_label,
-    format_entry,
     format_path,
+    format_shown,
 )
 from servedeck.serving.edit.edited_fields import find_edited_fields
 from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
@@ -280,7 +280,8 @@ def _describe(
 ) -> EditConflict:
     path = conflict.path
     base_text, theirs, mine = (
-        format_entry(path, value) for value in (conflict.base, conflict.theirs, conflict.mine)
+        format_shown(current.spec, path, value)
+        for value in (conflict.base, conflict.theirs, conflict.mine)
     )
     return EditConflict(
         conflict,

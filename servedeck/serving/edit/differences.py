@@ -88,9 +88,9 @@ def _with_default(spec: ServingSpec, path: Path, value: Any) -> Any:
     not."""
     match path:
         case ("readiness_path",) if value is None:
-            return spec.effective_readiness_path
+            return spec.template_definition.readiness_path
         case ("liveness_path",) if value is None:
-            return spec.effective_liveness_path
+            return spec.template_definition.liveness_path
         case ("startup_seconds",) if value == 0:
             return None  # no start-up probe
     return value
@@ -166,6 +166,12 @@ def format_entry(path: Path, value: Any) -> str:
     if value is ABSENT or value is None or value in ("", ()):
         return NONE
     return _line(_format(path, value))
+
+
+def format_shown(spec: ServingSpec, path: Path, value: Any) -> str:
+    """A value of the spec as text, on one line: of an endpoint that the spec leaves to its
+    template, what the template sets."""
+    return format_entry(path, _with_default(spec, path, value))
 
 
 def _format(path: Path, value: Any) -> str:

@@ -331,7 +331,13 @@ def validate_transformer(spec: SpecLike) -> Iterable[Issue]:
             f"Port {transformer.port} is the inference server's, and both share the Pod's address; "
             "choose another.",
         )
-    if message := validate_image(transformer.image, "The transformer's image"):
+    if not transformer.image:
+        yield error(
+            "transformer.image",
+            "The transformer's image is missing; enter it, or remove the command and the variables "
+            "as well for no transformer.",
+        )
+    elif message := validate_image(transformer.image, "The transformer's image"):
         yield error("transformer.image", message)
     if transformer.cpu is not None and transformer.cpu.value <= 0:
         yield error(

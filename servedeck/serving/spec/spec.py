@@ -508,7 +508,7 @@ class ServingSpec(SpecModel):
         CommonField(
             section=Section.AUTO_SCALING,
             label="Target Response Time (ms)",
-            help="P95 of the response time above which replicas are added; of response-time",
+            help="P95 of the response time above which replicas are added",
             kind=InputKind.INTEGER,
             default=scaling.DEFAULT_TARGET_RESPONSE_TIME,
             only_if_set=True,
@@ -522,7 +522,7 @@ class ServingSpec(SpecModel):
         CommonField(
             section=Section.AUTO_SCALING,
             label="Target Waiting Requests",
-            help="Waiting requests per replica above which replicas are added; of waiting-requests",
+            help="Waiting requests per replica above which replicas are added",
             kind=InputKind.INTEGER,
             default=scaling.DEFAULT_TARGET_WAITING,
             only_if_set=True,
@@ -553,7 +553,7 @@ class ServingSpec(SpecModel):
         CommonField(
             section=Section.TRAFFIC,
             label="Session Header",
-            help="Header whose value chooses the Pod, such as X-Session-Id; of header",
+            help="Header whose value chooses the Pod, such as X-Session-Id",
             only_if_set=True,
             access=LOAD_BALANCING_HEADER,
             restarts=False,

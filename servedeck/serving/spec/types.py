@@ -167,7 +167,8 @@ class Transformer(SpecModel):
         Field(
             "image",
             "Transformer Image",
-            "Image of a container that gets requests before the inference server; empty for none",
+            "Image of a container that gets requests before the inference server; empty, with its "
+            "command and variables, for none",
             advanced=True,
         ),
     ]

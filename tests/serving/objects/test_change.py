@@ -237,8 +237,11 @@ def test_a_port_that_stays_in_the_command_line_is_a_warning() -> None:
 def test_a_probe_of_another_kind_keeps_its_delays(handler: dict[str, Any]) -> None:
     probe = {**handler, "initialDelaySeconds": 600, "periodSeconds": 2}
     current = import_objects([deployment({"image": "x", "readinessProbe": probe})])
-    changed = change_objects(current, current.spec.replace(readiness_path="/ready")).changed
-    got = container_of(changed)["readinessProbe"]
+    change = change_objects(current, current.spec.replace(readiness_path="/ready"))
+    [issue] = [one for one in change.issues if not one.is_error]
+    assert issue.field == "readiness_path"
+    assert "undo cannot bring that back" in issue.message
+    got = container_of(change.changed)["readinessProbe"]
     assert (got["initialDelaySeconds"], got["periodSeconds"]) == (600, 2)
     assert got["httpGet"]["path"] == "/ready"
     assert not handler.keys() & got.keys()
@@ -395,3 +398,19 @@ def test_a_variable_that_is_there_twice_already_does_not_prevent_a_change() -> N
     again = current.spec.replace(env=[*current.spec.env, {"name": "A", "value": "3"}])
     [issue] = change_objects(current, again).issues
     assert (issue.field, issue.is_error) == ("env", True)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"auto_scaling": "hpa", "min_replicas": 2},
+        {"auto_scaling": "custom"},
+        {"load_balancing": "custom"},
+    ],
+)
+def test_what_only_stands_for_the_work_of_others_is_not_said_to_be_in_the_objects(
+    wanted: dict[str, Any],
+) -> None:
+    """`check_settings` refuses it, with what to choose instead."""
+    current = import_objects(manifests.build_manifests(vllm_spec(inference_port=8000)))
+    assert not errors(list(change_objects(current, current.spec.replace(**wanted)).issues))

@@ -11,6 +11,8 @@ from hypothesis import given
 from servedeck.serving.edit.edited_fields import find_edited_fields
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.import_objects import import_objects
+from servedeck.serving.spec.issues import errors
+from servedeck.serving.spec.validation import validate
 from servedeck.serving.temperature import (
     TEMPERATURE_ANNOTATION,
     TEMPERATURE_GATE,
@@ -95,6 +97,15 @@ def test_turning_on_says_that_pods_restart() -> None:
         ("temperatureRecovery", "75", False),
         ("temperatureSeconds", "60", False),
     ]
+
+
+def test_an_invalid_number_brings_no_error_besides_its_own() -> None:
+    wrong = {"temperature_policy": "on", "temperature_threshold": 200}
+    [issue] = errors(validate(make_spec(**wrong)))
+    assert issue.field == "temperature_threshold"
+    current = make_serving()
+    change = change_objects(current, current.spec.replace(**wrong))
+    assert not errors(list(change.issues))
 
 
 def test_gates_of_others_stay() -> None:

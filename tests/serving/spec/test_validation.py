@@ -264,7 +264,7 @@ def test_environment(where: str, variables: list[Any], field: str, words: str) -
 @pytest.mark.parametrize(
     ("transformer", "field", "words"),
     [
-        ({"image": ""}, "transformer.image", "missing"),
+        ({"image": ""}, "transformer.image", "for no transformer"),
         ({"image": "t", "port": 8000}, "transformer.port", "Port 8000 is the inference server's"),
         ({"image": "t", "port": 0}, "transformer.port", "1 to 65535"),
         (

@@ -22,6 +22,11 @@ from widgets.text_view import StatusLine
 
 INVENTORY_UPDATE_SECONDS = 0.25
 """Seconds between two updates of nodes, PVCs and namespaces."""
+TALL_HEIGHT = 16
+"""Lines of the screen from which the help of a field has more than one line."""
+HELP_HEIGHT = 2
+"""Lines of the help of a field, so that the form does not move; up to twice as many for a long
+one."""
 
 Result = TypeVar("Result")
 
@@ -56,7 +61,7 @@ class FormScreen(Overlay[Result]):
 
     def adapt_to_size(self, size: Size) -> None:
         super().adapt_to_size(size)
-        self.help_bar.styles.height = 2 if size.height >= 16 else 1
+        self.help_bar.styles.height = HELP_HEIGHT if size.height >= TALL_HEIGHT else 1
         self.help_bar.display = size.height >= 10
         self.update_field_help(self._focused_path())
 
@@ -72,8 +77,11 @@ class FormScreen(Overlay[Result]):
         )
 
     def show_help_text(self, text: str) -> None:
-        """Show a text in place of the help of a field."""
-        self.help_bar.set_lines(*wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1))
+        """Show a text in place of the help of a field, with more lines where it needs them."""
+        lines = wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1)
+        if self.size.height >= TALL_HEIGHT:
+            self.help_bar.styles.height = min(max(len(lines), HELP_HEIGHT), 2 * HELP_HEIGHT)
+        self.help_bar.set_lines(*lines)
 
     # -- the form -----------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from widgets.text_view import StatusLine
 
 _log = logging.getLogger(__name__)
 
+NOTHING_SAVED = "Nothing was saved."
 RETRY_SECONDS = 2.0
 """Seconds until a plan that the API server did not answer is made again."""
 
@@ -333,10 +334,14 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
     async def _save(self, plan: EditPlan) -> None:
         earlier, result = self._result, None
         is_lost = earlier is not None and earlier.state is SaveState.UNKNOWN
+        unsent: SaveResult | None = None
         try:
             result = await self._change_service.save_edit(
                 plan, self._inventory, takes_over=self._takes_over
             )
+        except ClusterError as error:  # it is raised before anything is sent
+            self._error = describe_error(error)
+            unsent = SaveResult(SaveState.NOT_SAVED, plan, NOTHING_SAVED)
         except Exception as error:  # any error: it must be known what was done
             self._error = describe_error(error)
         else:
@@ -345,7 +350,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         self._choice = None
         # A plan made again tells what became of an earlier save whose answer was lost.
         is_replanned = result is not None and result.state is SaveState.REPLANNED
-        self._result = earlier if is_lost and (result is None or is_replanned) else result
+        self._result = earlier if is_lost and (result is None or is_replanned) else result or unsent
         if result is not None and result.state is SaveState.SAVED:
             self.dismiss(result)
             return

@@ -12,7 +12,7 @@ from servedeck.serving.edit.differences import (
     FieldDifference,
     entry_label,
     find_field_differences,
-    format_entry,
+    format_shown,
 )
 from servedeck.serving.edit.merge import MergeConflict
 from servedeck.serving.objects.import_objects import ImportedServing
@@ -61,7 +61,7 @@ def banner_line(
 def _describe_conflict(draft: EditDraft, conflict: MergeConflict) -> str:
     label = entry_label(draft.base, conflict.path)
     before, now = (
-        truncate(format_entry(conflict.path, one), MAX_VALUE_LENGTH)
+        truncate(format_shown(draft.base, conflict.path, one), MAX_VALUE_LENGTH)
         for one in (draft.first_base(conflict), conflict.theirs)
     )
     return f"{label} was {before}, is {now} now"
@@ -177,7 +177,7 @@ def conflict_dialog(
     """The question about a value that both changed: base, theirs with who changed it, and mine. Its
     answer is "m" for mine or "t" for theirs."""
     base, theirs, mine = (
-        format_entry(conflict.path, one)
+        format_shown(draft.base, conflict.path, one)
         for one in (draft.first_base(conflict), conflict.theirs, conflict.mine)
     )
     who = f", changed by {describe_manager(managers[0], now)}" if managers else ""

@@ -24,7 +24,6 @@ from servedeck.changes.edit_draft import EditDraft
 from servedeck.changes.form_fields import applies, switch_of
 from servedeck.cluster.apply import ObjectRef
 from servedeck.detail.endpoint_try import (
-    PROBES_BY_FIELD,
     EndpointTarget,
     EndpointTryError,
     find_endpoint_target,
@@ -36,6 +35,7 @@ from servedeck.serving.edit.merge import MergeConflict, Side
 from servedeck.serving.objects.change import object_uid
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.owners import find_controller, find_gitops_owner
+from servedeck.serving.objects.probe_text import PROBES_BY_FIELD, other_probe_text
 from servedeck.serving.spec.issues import Issue, errors
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
@@ -201,6 +201,9 @@ class EditScreen(FormScreen[EditResult | None]):
             ),
             last_starts=lambda: self.app_context.history.starts.durations(
                 self._view.uid if self._view is not None else ""
+            ),
+            find_other_probe=lambda name: other_probe_text(
+                self._follower.read.objects.container, name
             ),
             start_worker=lambda work, name: self.start_worker(work, f"probe {name}"),
             on_change=self._show_probe_field,

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.detail.endpoint_try import PROBES_BY_FIELD, EndpointAnswer, EndpointTarget
+from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget
+from servedeck.serving.objects.probe_text import PROBES_BY_FIELD
 from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
 from servedeck.serving.status.start_times import (
@@ -32,21 +33,24 @@ class ProbeFields:
         find_target: Callable[[str], EndpointTarget],
         try_endpoint: Callable[[EndpointTarget, str], Awaitable[EndpointAnswer]],
         last_starts: Callable[[], Sequence[int]],
+        find_other_probe: Callable[[str], str],
         start_worker: Callable[[Coroutine[None, None, None], str], object],
         on_change: Callable[[str], None],
     ) -> None:
         """`get_text`, `set_text` and `find_error` are about the field of a name: its text, and the
         message of its error, "" for none. `find_target` raises ClusterError where an endpoint
         cannot be tried, and `try_endpoint` where nothing answers. `last_starts` returns durations
-        in seconds. `start_worker` runs the trial of the endpoint of a field, in place of the
-        previous one of this field. `on_change` is called with the name of a field about which more
-        is known."""
+        in seconds. `find_other_probe` returns what the probe of a field does in place of an HTTP
+        request, "" if it makes one. `start_worker` runs the trial of the endpoint of a field, in
+        place of the previous one of this field. `on_change` is called with the name of a field
+        about which more is known."""
         self._get_text = get_text
         self._set_text = set_text
         self._find_error = find_error
         self._find_target = find_target
         self._try_endpoint = try_endpoint
         self._last_starts = last_starts
+        self._find_other_probe = find_other_probe
         self._start_worker = start_worker
         self._on_change = on_change
         self._results: dict[str, tuple[str, EndpointAnswer | str | None]] = {}
@@ -109,12 +113,18 @@ class ProbeFields:
             )
         path, result = self._results.get(name, ("", None))
         if not path or path != self._text(name):
-            return ()
+            return self._other_probe_note(name)
         if result is None:
             return ((f"GET {path} …", "muted"),)
         if isinstance(result, str):
             return ((result, "warning"),)
         return ((result.text, "ready" if result.is_success else "warning"),)
+
+    def _other_probe_note(self, name: str) -> Line:
+        """That the Pods have another probe than the field can say."""
+        if name not in PROBES_BY_FIELD or not (other := self._find_other_probe(name)):
+            return ()
+        return ((f"Now: {other}, which stays unless the field is changed.", "warning"),)
 
     def issues(self, spec: ServingSpec | None) -> list[Issue]:
         """Warnings about the values in the form: endpoints that were tried and would fail a probe,
