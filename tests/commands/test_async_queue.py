@@ -26,7 +26,8 @@ from servedeck.commands import async_queue
 from servedeck.commands.async_queue import AsyncQueueRunner, print_outcome
 from servedeck.commands.async_queue_text import operation_json
 from servedeck.demo.process import spawn
-from servedeck.serving.objects.field_changes import FieldChange, FieldConflict
+from servedeck.serving.async_limits import LimitChange
+from servedeck.serving.objects.field_changes import FieldConflict
 
 OPTIONS = AsyncQueueOptions(AsyncQueueAction.OFF, "chat", "llama")
 PLAN = AsyncQueuePlan(
@@ -34,7 +35,7 @@ PLAN = AsyncQueuePlan(
     effects=("No task is pending or processing.",),
     kept=("Secret llama-async",),
     warnings=("Argo CD may revert it.",),
-    differences=(FieldChange("max_depth", "1000", "50"),),
+    limit_changes=(LimitChange("max_depth", 1000, 50),),
 )
 SERVING = "chat/exaone-40-32b"
 """Of the demo."""
@@ -138,7 +139,7 @@ async def test_on_a_terminal_the_plan_is_shown_and_asked(
         "  No task is pending or processing.",
         "  stays: Secret llama-async",
         "  warning: Argo CD may revert it.",
-        "  max_depth: 1000 -> 50",
+        "  Max Queue Depth: 1000 -> 50",
     ]
 
 
@@ -271,7 +272,7 @@ def test_the_queues_that_the_demo_starts_with_are_as_servedeck_makes_them(
         (("on", "a/b/c"), "is not NAME or NAMESPACE/NAME"),
         (("on", "chat/x", "--lifetime", "soon"), "--lifetime: "),
         (("on", "chat/x", "--max-body", "big"), "--max-body: "),
-        (("on", "chat/x", "--pod-concurrency", "x"), "invalid int value"),
+        (("on", "chat/x", "--pod-concurrency", "x"), "is not a whole number"),
         (("off", "chat/x", "--pod-concurrency", "1"), "unrecognized arguments"),
     ],
 )

@@ -14,7 +14,7 @@ from servedeck.async_queue.errors import UnreachableError
 from servedeck.async_queue.queue_api import Side, TaskQuery
 from servedeck.async_queue.tasks import RequestView, TaskAction, TaskState
 from servedeck.changes.async_queue.plan import AsyncQueuePlan
-from servedeck.serving.objects.field_changes import FieldChange
+from servedeck.serving.async_limits import AsyncQueueSettings, limit_changes
 from tests.tui.helpers import wait_for_text
 from tests.tui.queue_actions import OPTIONS, PLAN, ActionDriver, make_queue_app
 from tests.tui.test_async_queue_on import CONFLICT, ROUTE
@@ -141,10 +141,7 @@ def test_turning_it_on(snap_compare: Compare, size: tuple[int, int]) -> None:
             replace(
                 PLAN,
                 warnings=("Argo CD owns HTTPRoute llama-8b and may revert the change.",),
-                differences=(
-                    FieldChange("pod_concurrency", "none", "4"),
-                    FieldChange("max_depth", "none", "1000"),
-                ),
+                limit_changes=limit_changes(None, AsyncQueueSettings()),
             )
         ]
         driver.flow.turn_on()
