@@ -61,6 +61,13 @@ class LimitKind(StrEnum):
     SIZE = "SIZE"
 
 
+_EXAMPLES = {
+    LimitKind.COUNT: "",
+    LimitKind.DURATION: "90s, 15m, 6h or 7d",
+    LimitKind.SIZE: "512Ki, 8Mi or 1Gi",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """One field of AsyncQueueSettings."""
@@ -83,6 +90,11 @@ class Limit:
     def option(self) -> str:
         """Of `servedeck async-queue on`."""
         return f"--{self.name.removesuffix('_bytes').replace('_', '-')}"
+
+    @property
+    def example(self) -> str:
+        """How it is typed, "90s, 15m, 6h or 7d"; "" for a plain number."""
+        return _EXAMPLES[self.kind]
 
     @property
     def range_text(self) -> str:
@@ -108,7 +120,7 @@ class Limit:
         elif self.kind is LimitKind.SIZE:
             from servedeck.serving.quantity import parse_quantity
 
-            found = int(parse_quantity(text, "512Ki, 8Mi or 1Gi"))
+            found = int(parse_quantity(text, self.example))
         elif re.fullmatch(r"-?\d{1,18}", text.strip(), re.ASCII):
             found = int(text)
         else:
@@ -144,13 +156,11 @@ def _limits() -> Iterator[Limit]:
         "Max Queue Depth",
         "Max depth",
         count,
-        "tasks that may wait; more are answered with 429",
+        "tasks that wait; more are answered with 429",
         1,
         100_000_000,
     )
-    yield Limit(
-        "max_attempts", "Max Attempts", "Attempts", count, "attempts of a task at most", 1, 100
-    )
+    yield Limit("max_attempts", "Max Attempts", "Attempts", count, "attempts of a task", 1, 100)
     yield Limit(
         "attempt_timeout",
         "Attempt Timeout",
@@ -165,7 +175,7 @@ def _limits() -> Iterator[Limit]:
         "Task Lifetime",
         "Lifetime",
         duration,
-        "from being accepted to the deadline of a task",
+        "from being accepted to the deadline",
         1,
         _YEAR,
     )
@@ -174,7 +184,7 @@ def _limits() -> Iterator[Limit]:
         "Results Kept",
         "Kept",
         duration,
-        "for how long results of completed tasks are kept",
+        "for how long results are kept",
         1,
         _YEAR,
     )
@@ -183,7 +193,7 @@ def _limits() -> Iterator[Limit]:
         "Failed Tasks Kept",
         "Failed kept",
         duration,
-        "for how long failed tasks are kept, and can be retried",
+        "for how long failed tasks are kept",
         1,
         _YEAR,
     )
@@ -192,7 +202,7 @@ def _limits() -> Iterator[Limit]:
         "Max Request Size",
         "Request",
         size,
-        "of the body of a request; more is answered with 413",
+        "of a request; more is answered with 413",
         1,
         GIB,
     )
@@ -201,7 +211,7 @@ def _limits() -> Iterator[Limit]:
         "Max Response Size",
         "Response",
         size,
-        "of the body of a response; a task with more fails",
+        "of a response; with more, the task fails",
         1,
         GIB,
     )

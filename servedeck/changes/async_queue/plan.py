@@ -24,6 +24,11 @@ class AsyncQueueAction(StrEnum):
     OFF = "off"
 
 
+CHANGE_PERMISSIONS = (("patch", "configmaps"), ("patch", "deployments.apps"))
+"""Verb and resource, as in kubectl, that turning it on or changing its limits needs in any case;
+the names are the gateway's. deploy/rbac/async.yaml has all."""
+
+
 @dataclass(frozen=True, slots=True)
 class AsyncQueueOptions:
     """What somebody wants of an async queue."""

@@ -20,7 +20,7 @@ OTHER = FieldConflict(".metadata.labels.app", "helm", "a", "b")
 
 
 def config_map(text: Any) -> dict[str, Any]:
-    shown = text if isinstance(text, str) else yaml.safe_dump(text)
+    shown = text if isinstance(text, str) else yaml.safe_dump(text, sort_keys=False)
     return {"kind": "ConfigMap", "data": {"gateway.yaml": shown}}
 
 
