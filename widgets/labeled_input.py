@@ -76,3 +76,5 @@ class LabeledInput(Widget):
         if message := self._problem:
             self._problem = ""
             self.show_error(message, self._style_name)
+        if self.input.has_focus:
+            self.scroll_visible(animate=False)  # what is wrong is below it

@@ -284,15 +284,15 @@ def check_limits(
 ) -> list[Issue]:
     """What is wrong with the limits, each at the name of one of them; errors come first.
 
-    What was so before is no error: of two limits that do not go together one must be among
-    `changed`, or it is a warning. None: all are. With `has_objects` large bodies are not in the
+    What was so before is only warned of: of limits that do not go together one must be among
+    `changed`. None: all are. With `has_objects` large bodies are not in the
     Valkey (`objects` of the gateway's settings).
     """
-    from servedeck.serving.spec.issues import error
+    from servedeck.serving.spec.issues import error, warning
 
     names = frozenset(LIMITS if changed is None else changed)
     found = [
-        error(one.name, f"{problem}.")
+        (error if one.name in names else warning)(one.name, f"{problem}.")
         for one in LIMITS.values()
         if (problem := one.range_problem(value_of(settings, one.name)))
     ]

@@ -143,10 +143,12 @@ def test_the_defaults_are_right() -> None:
 def test_a_value_out_of_range_is_an_error(name: str) -> None:
     limit = LIMITS[name]
     for value in (limit.least - 1, limit.most + 1):
-        found = messages(settings(**{name: value}), "max_depth")
-        shown = limit.format(value)
-        expected = f"{limit.label} must be from {limit.range_text}, not {shown}."
-        assert found == [(name, True, expected)]
+        found = settings(**{name: value})
+        text = f"{limit.label} must be from {limit.range_text}, not {limit.format(value)}."
+        assert messages(found, name) == [(name, True, text)]
+        assert messages(found) == [(name, True, text)]
+        other = "max_depth" if name != "max_depth" else "lifetime"
+        assert messages(found, other) == [(name, False, text)]
 
 
 def test_a_lifetime_shorter_than_an_attempt() -> None:

@@ -226,7 +226,11 @@ class TaskActionPane(Pane):
             return "The async queue is on." if on else "It is not known whether the queue is on."
         if view is None:
             return "The serving was deleted."
-        return view.readonly_reason or turn_on_disabled_reason(self.app_context, self.key)
+        return (
+            view.readonly_reason
+            or self._actions.disabled_reason()
+            or turn_on_disabled_reason(self.app_context, self.key)
+        )
 
     def _limits_disabled_reason(self) -> str:
         view = self.view

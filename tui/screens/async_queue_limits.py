@@ -39,7 +39,7 @@ _LOW, _NOTED = 12, 14
 """Rows of a terminal from which the title, and from which the note on the field is shown."""
 _NARROW, _HINTED = 44, 64
 """Cells from which labels are whole, and from which what they mean is beside the fields."""
-_LABEL_WIDTH, _SHORT_LABEL_WIDTH, _INPUT_WIDTH = 22, 13, 12
+_LABEL_WIDTH, _SHORT_LABEL_WIDTH, _INPUT_WIDTH = 22, 13, 14
 
 
 class LimitsForm(Overlay[LimitValues | AsyncQueueResult | None]):
@@ -95,7 +95,8 @@ class LimitsForm(Overlay[LimitValues | AsyncQueueResult | None]):
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one("#limits-notice").display = False
-        for name in LIMITS:
+        for name, limit in LIMITS.items():
+            self.field(name).input.placeholder = f"default {limit.format(limit.default)}"
             self._shown[name] = shown = format_limit(name, value_of(self._base, name))
             wanted = self._chosen.get(name)
             self.field(name).show_text(shown if wanted is None else format_limit(name, wanted))
