@@ -49,9 +49,11 @@ class QueueSettingsPane(CardsPane):
         """The keys that its row names, and that of the traffic split."""
         from servedeck.detail.settings_cards import KeyHints
 
-        key = self.app_context.key_display_for
+        app, view = self.app_context, self.view
+        key, service = app.key_display_for, app.async_queue_service
         split = key("serving.traffic")
-        if self.queue_disabled_reason():
+        denied = service.disabled_reason(self.key) if service is not None else ""
+        if app.readonly or denied or (view is not None and view.readonly_reason):
             return KeyHints(split=split)
         return KeyHints(key("settings.turn_on"), split, key("settings.limits"))
 
