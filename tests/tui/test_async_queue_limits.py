@@ -377,6 +377,19 @@ async def test_a_queue_that_is_on_by_then_is_changed_only_as_it_was_seen() -> No
         )
 
 
+async def test_what_was_chosen_can_be_corrected_where_the_plan_is_refused() -> None:
+    async with run_actions() as driver:
+        await open_on(driver)
+        form = await open_limits_of_new(driver)
+        await enter(driver, form, "max_depth", "50")
+        blocked = "Somebody else changed Max Queue Depth meanwhile."
+        driver.service.plans = [AsyncQueuePlan(OPTIONS, blocked=blocked)]
+        await driver.press("enter")
+        await driver.wait_for_text(blocked, "L limits")
+        form = await open_limits_of_new(driver)
+        assert texts(form)["max_depth"] == "50"
+
+
 async def test_the_limits_need_a_plan() -> None:
     async with run_actions() as driver:
         blocked = "No Valkey is named that keeps the tasks."

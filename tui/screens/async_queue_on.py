@@ -99,7 +99,8 @@ class AsyncQueueOnDialog(PlannedChangeDialog[AsyncQueuePlan, AsyncQueueResult]):
             return f"{self.busy_sentence}."
         if self._plan is None:
             return WAITING
-        return self._plan.blocked if self._plan.settings is None else ""
+        # What was chosen can be corrected, whatever is wrong with it.
+        return self._plan.blocked if self._plan.settings is None and not self._changes else ""
 
     def do_limits(self) -> None:
         """Show the fields of the limits; the plan is made again with what is typed."""
