@@ -10,6 +10,7 @@ from servedeck import __version__
 from servedeck.cli_controller_parser import add_controller_command
 from servedeck.cli_tasks_parser import add_tasks_command
 from servedeck.cli_traffic_parser import add_traffic_command
+from servedeck.serving.async_limits import LIMITS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -450,24 +451,12 @@ def _add_async_queue_command(commands: Any) -> None:
         "Creates or changes the gateway, and sends asynchronous requests of the serving's routes to"
         " it once it is available. Settings that are not given stay as they are.",
     )
-    for option, kind, help_text in (
-        ("--pod-concurrency", int, "tasks that one Pod processes at once; first: 4"),
-        ("--max-depth", int, "tasks that may wait; first: 1000"),
-        ("--max-attempts", int, "attempts of a task; first: 3"),
-        ("--attempt-timeout", str, "of one attempt, such as 90s or 15m; first: 15m"),
-        ("--lifetime", str, "from being accepted to the deadline; first: 6h"),
-        ("--keep-completed", str, "for how long results are kept; first: 24h"),
-        ("--keep-failed", str, "for how long failed tasks are kept; first: 168h"),
-        ("--max-body", str, "of a request, such as 8Mi; first: 8Mi"),
-        ("--max-result", str, "of a response; first: 16Mi"),
-    ):
-        is_size = option in ("--max-body", "--max-result")
+    for one in LIMITS.values():
         on.add_argument(
-            option,
-            dest=option[2:].replace("-", "_") + ("_bytes" if is_size else ""),
-            metavar="N" if kind is int else "SIZE" if is_size else "TIME",
-            type=kind,
-            help=help_text,
+            one.option,
+            dest=one.name,
+            metavar=one.kind.value,
+            help=f"{one.label}: {one.meaning}; {one.range_text}; first: {one.format(one.default)}",
         )
     on.add_argument(
         "--timeout",

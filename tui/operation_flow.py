@@ -222,11 +222,15 @@ class OperationFlow:
     def undo_disabled_reason(self) -> str:
         """Why nothing can be undone, in a sentence; "" if something can."""
         app = self._screen.app_context
-        context, results, edit = app.undoable
-        if not results and edit is None:
+        context, results, edit, limits = app.undoable
+        if not results and edit is None and limits is None:
             return "Nothing was changed here that can be undone."
         if context != app.source.context:
             return f"The last change was made in context {context}; switch to it to undo it."
+        if limits is not None:
+            from tui.async_queue.change_reason import turn_on_disabled_reason
+
+            return turn_on_disabled_reason(app, limits.key)
         if edit is not None:
             return self.disabled_reason(
                 Operation(OperationKind.RESTART, edit.after.namespace, edit.after.name)

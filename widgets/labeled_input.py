@@ -1,4 +1,4 @@
-"""A label and an input on one line, and an error below it."""
+"""A label and an input on one line, with a hint beside them, and an error below."""
 
 from __future__ import annotations
 
@@ -21,21 +21,25 @@ class LabeledInput(Widget):
         height: auto;
         & > Horizontal { height: 1; }
         & PlainInput { width: 1fr; }
+        & Horizontal > #hint { width: 1fr; display: none; }
         & > #problem { display: none; }
     }
     """
     input = query_one(PlainInput)
 
-    def __init__(self, label: str, short_label: str, id: str | None = None) -> None:
+    def __init__(self, label: str, short_label: str, hint: str = "", id: str | None = None) -> None:
         super().__init__(id=id)
+        self._hint = hint
         self._labels = (label, short_label)
         self._label_line = StatusLine()
         self._problem = ""
+        self._style_name = "warning"
 
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield self._label_line
             yield PlainInput()
+            yield StatusLine(id="hint")
         yield StatusLine(id="problem")
 
     @property
@@ -52,16 +56,25 @@ class LabeledInput(Widget):
         self._label_line.styles.width = width
         self._label_line.set_lines(((" ", ""), (self._labels[is_short], "strong")))
 
-    def show_error(self, message: str) -> None:
+    def show_hint(self, input_width: int) -> None:
+        """Show the hint beside an input of so many cells; 0 hides it."""
+        hint = self.query_one("#hint", StatusLine)
+        hint.display = bool(input_width)
+        self.input.styles.width = input_width or "1fr"
+        hint.set_lines(((" ", ""), (self._hint, "muted")))
+
+    def show_error(self, message: str, style_name: str = "warning") -> None:
         """Show the sentence under the input; "" shows none."""
-        if message == self._problem:
+        if (message, style_name) == (self._problem, self._style_name):
             return
-        self._problem = message
-        line = ((" ! ", "warning"), (message, "warning")) if message else ()
+        self._problem, self._style_name = message, style_name
+        line = ((" ! ", style_name), (message, style_name)) if message else ()
         problem = self.query_one("#problem", StatusLine)
         problem.set_text(line, max_lines=MAX_PROBLEM_LINES, indent=3)
 
     def on_resize(self) -> None:
         if message := self._problem:
             self._problem = ""
-            self.show_error(message)
+            self.show_error(message, self._style_name)
+        if self.input.has_focus:
+            self.scroll_visible(animate=False)  # what is wrong is below it

@@ -7,11 +7,8 @@ from pathlib import Path
 import yaml
 
 from servedeck import __version__
-from servedeck.serving.objects.async_gateway import (
-    AsyncPlatform,
-    AsyncQueueSettings,
-    build_async_gateway,
-)
+from servedeck.serving.async_limits import AsyncQueueSettings
+from servedeck.serving.objects.async_gateway import AsyncPlatform, build_async_gateway
 
 HEADER = """\
 # The async gateway of one serving, as servedeck makes it (`make manifests`). To use it by hand see

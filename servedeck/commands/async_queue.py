@@ -7,8 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from servedeck.changes.async_queue.execution import (
     AVAILABLE_SECONDS,
@@ -52,13 +51,12 @@ from servedeck.commands.output import write_lines
 from servedeck.commands.plan_text import is_conflict, write_conflicts
 from servedeck.commands.prompt import TerminalPrompt
 from servedeck.config import Settings
+from servedeck.serving.async_limits import LIMITS
 from servedeck.serving.duration import parse_duration
-from servedeck.serving.objects.async_gateway import AsyncQueueSettings
-from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.text import format_count
 
-_DURATIONS = ("lifetime", "attempt_timeout", "keep_completed", "keep_failed")
-_SIZES = ("max_body_bytes", "max_result_bytes")
+Number = TypeVar("Number", int, float)
+
 _CONFLICT_HINT = "  To overwrite them, use --force-conflicts."
 
 
@@ -165,7 +163,7 @@ def run_change(args: argparse.Namespace) -> int:
     changes = _read_changes(args)
     if settings.readonly and not args.dry_run:
         raise ReadOnlyError
-    seconds = _read(parse_duration, getattr(args, "timeout", "5m"), "timeout")
+    seconds = _read(parse_duration, getattr(args, "timeout", "5m"), "--timeout")
 
     async def change(connection: Connection, namespace: str, name: str, known: Settings) -> int:
         options = AsyncQueueOptions(
@@ -259,29 +257,18 @@ def _with_serving(args: argparse.Namespace, settings: Settings, action: Action) 
 def _read_changes(args: argparse.Namespace) -> tuple[tuple[str, Any], ...]:
     """The settings that are given, by name. Raises CommandError."""
     found = []
-    for one in fields(AsyncQueueSettings):
+    for one in LIMITS.values():
         text = getattr(args, one.name, None)
-        if text is None:
-            continue
-        if one.name in _DURATIONS:
-            found.append((one.name, float(_read(parse_duration, text, one.name))))
-        elif one.name in _SIZES:
-            found.append((one.name, _read(_parse_size, text, one.name)))
-        else:
-            found.append((one.name, text))
+        if text is not None:
+            found.append((one.name, _read(one.parse, text, one.option)))
     return tuple(found)
 
 
-def _read(parse: Callable[[str], int], text: str, name: str) -> int:
+def _read(parse: Callable[[str], Number], text: str, option: str) -> Number:
     try:
         return parse(text)
     except ValueError as error:
-        option = name.removesuffix("_bytes").replace("_", "-")
-        raise CommandError(f"--{option}: {error}", USAGE_ERROR) from error
-
-
-def _parse_size(text: str) -> int:
-    return int(parse_quantity(text, "512Ki, 8Mi or 1Gi"))
+        raise CommandError(f"{option}: {error}", USAGE_ERROR) from error
 
 
 def _write_line(line: str) -> None:

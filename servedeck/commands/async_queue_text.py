@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -14,12 +14,12 @@ from servedeck.async_queue.errors import AsyncQueueError
 from servedeck.async_queue.tasks import QueueStatus
 from servedeck.changes.async_queue.plan import AsyncQueuePlan
 from servedeck.changes.async_queue.state import AsyncQueueState, describe_ref, read_state
-from servedeck.changes.async_queue.turn_on import format_setting, settings_json
 from servedeck.changes.live_objects import find_other_kind
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.errors import CommandError
 from servedeck.config import Settings
 from servedeck.fleet.view_json import API_VERSION
+from servedeck.serving.async_limits import LIMITS, value_of
 from servedeck.serving.duration import format_duration
 from servedeck.serving.objects.async_routes import has_async_rules
 from servedeck.serving.text import one_line, sanitize, truncate
@@ -60,10 +60,22 @@ def operation_json(plan: AsyncQueuePlan, outcome: str, message: str) -> dict[str
         "effects": list(plan.effects),
         "kept": list(plan.kept),
         "warnings": list(plan.warnings),
-        "differences": [one._asdict() for one in plan.differences],
+        "differences": [
+            {
+                "path": one.name,
+                "old": "none" if one.old is None else _number_text(one.old),
+                "new": _number_text(one.new),
+            }
+            for one in plan.limit_changes
+        ],
         "conflicts": conflicts,
         "unfinishedTasks": plan.unfinished,
     }
+
+
+def _number_text(value: float) -> str:
+    """In seconds or bytes, without the fraction that a whole number does not have."""
+    return str(int(value) if value == int(value) else value)
 
 
 # -- the state ----------------------------------------------------------------------------------
@@ -140,8 +152,8 @@ def report_lines(report: StatusReport) -> Iterator[str]:
         if queue.blocked_by:
             yield f"  {queue.blocked_by}"
     if (settings := state.settings) is not None:
-        for one in fields(settings):
-            yield f"  {one.name}: {format_setting(getattr(settings, one.name))}"
+        for limit in LIMITS.values():
+            yield f"  {limit.label}: {limit.format(value_of(settings, limit.name))}"
 
 
 def report_json(report: StatusReport) -> dict[str, Any]:
@@ -154,7 +166,7 @@ def report_json(report: StatusReport) -> dict[str, Any]:
         "state": report.word,
         "available": state.gateway is not None and not state.not_available,
         "message": state.not_available,
-        "settings": settings_json(state.settings),
+        "settings": None if state.settings is None else asdict(state.settings),
         "routes": [
             {
                 "kind": one["kind"],

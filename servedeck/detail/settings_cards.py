@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from servedeck.changes.async_queue.state import why_not_available
@@ -12,9 +12,9 @@ from servedeck.changes.setting_checks import NO_CONTROLLER, check_settings
 from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.overview import endpoint_text, transformer_rows
 from servedeck.detail.settings_watch import ServingSettings
+from servedeck.serving.async_limits import LIMITS, summarize_limits, value_of
 from servedeck.serving.conventions import FIELD_MANAGER
-from servedeck.serving.duration import format_duration
-from servedeck.serving.objects.async_gateway import AsyncQueueSettings, read_async_settings
+from servedeck.serving.objects.async_gateway import read_async_settings
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.objects.probe_text import PROBES_BY_FIELD
 from servedeck.serving.objects.traffic_split import TrafficRule
@@ -32,7 +32,7 @@ from servedeck.serving.temperature import (
     TemperaturePolicyError,
     parse_policy,
 )
-from servedeck.serving.text import format_size, one_line, sanitize
+from servedeck.serving.text import one_line, sanitize
 
 CARD_TITLES = {
     "server": "Inference Server",
@@ -57,20 +57,8 @@ _SERVER_FIELDS = tuple(
     )
     if name in FIELDS
 )
-_QUEUE_LABELS = {
-    "pod_concurrency": "Concurrency per Pod",
-    "max_depth": "Queue Depth",
-    "max_body_bytes": "Request Size",
-    "max_result_bytes": "Response Size",
-    "lifetime": "Task Lifetime",
-    "attempt_timeout": "Attempt Timeout",
-    "max_attempts": "Attempts",
-    "keep_completed": "Results Kept",
-    "keep_failed": "Failed Tasks Kept",
-}
 _TARGET_FIELDS = frozenset({"f:scaleTargetRef", "f:host", "f:targetRef", "f:targetRefs"})
 """Fields of autoscalers and policies that say what they are for, in managedFields."""
-_QUEUE_DURATIONS = ("lifetime", "attempt_timeout", "keep_completed", "keep_failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +69,8 @@ class KeyHints:
     """Turns the async queue on."""
     split: str = ""
     """Shows the division of the requests."""
+    limits: str = ""
+    """Changes the limits of the async queue."""
 
 
 def settings_cards(
@@ -249,7 +239,12 @@ def _queue_switch_rows(settings: ServingSettings, hints: KeyHints) -> Iterator[C
         note = f"{hints.queue} turns it on" if hints.queue else ""
         yield CardRow(QUEUE_ROW, "Async Queue", "off", note=note)
         return
-    yield CardRow(QUEUE_ROW, "Async Queue", "on", note=_title(gateway))
+    limits, note = "on", _title(gateway)
+    if settings.gateway_settings is not None:
+        limits = f"on: {summarize_limits(read_async_settings(settings.gateway_settings))}"
+    if hints.limits:
+        note = f"{note}, {hints.limits} changes the limits"
+    yield CardRow(QUEUE_ROW, "Async Queue", limits, note=note, is_sentence=True)
     if problem := why_not_available(gateway):
         yield _warning_row("gateway", "Gateway", problem)
 
@@ -262,15 +257,8 @@ def _queue_rows(settings: ServingSettings) -> Iterator[CardRow]:
         yield _warning_row("queue_settings", "Settings", "Its ConfigMap is missing or hidden.")
         return
     read = read_async_settings(settings.gateway_settings)
-    for one in fields(AsyncQueueSettings):
-        yield CardRow(one.name, _QUEUE_LABELS[one.name], _queue_value(one.name, read))
-
-
-def _queue_value(name: str, read: AsyncQueueSettings) -> str:
-    value = getattr(read, name)
-    if name.endswith("_bytes"):
-        return format_size(int(value))
-    return format_duration(value) if name in _QUEUE_DURATIONS else f"{value:,}"
+    for one in LIMITS.values():
+        yield CardRow(one.name, one.label, one.format(value_of(read, one.name)), note=one.meaning)
 
 
 def _split_rows(settings: ServingSettings, hints: KeyHints) -> Iterator[CardRow]:

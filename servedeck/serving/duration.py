@@ -11,20 +11,38 @@ _SECONDS_PER_YEAR = 365 * _SECONDS_PER_DAY
 _MAX_AGE_WIDTH = 6
 
 
-_DURATION_PATTERN = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+_DURATION_PATTERN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
 
 
 def parse_duration(text: str) -> int:
-    """Seconds of a duration such as "90s", "2m", "1h30m" or "120" (seconds). Raises ValueError with
-    a sentence for the user."""
+    """Seconds of a duration such as "90s", "2m", "1h30m", "7d" or "120" (seconds). Raises
+    ValueError with a sentence for the user."""
     match = _DURATION_PATTERN.fullmatch(text.strip())
     seconds = 0
     if match is not None:
-        hours, minutes, rest = (int(part or 0) for part in match.groups())
-        seconds = hours * _SECONDS_PER_HOUR + minutes * _SECONDS_PER_MINUTE + rest
+        days, hours, minutes, rest = (int(part or 0) for part in match.groups())
+        seconds = days * _SECONDS_PER_DAY + hours * _SECONDS_PER_HOUR
+        seconds += minutes * _SECONDS_PER_MINUTE + rest
     if not seconds:
         raise ValueError(f'"{text[:40]}" is not a duration: enter one such as 90s, 10m or 1h30m')
     return seconds
+
+
+def format_exact_duration(seconds: float) -> str:
+    """All of a duration, as `parse_duration` reads it: "90s", "1h30m", "24h", "7d". A fraction of a
+    second, which that does not read, is kept."""
+    if seconds != int(seconds):
+        return f"{seconds:g}s"
+    rest, parts = int(seconds), ""
+    if rest < 2 * _SECONDS_PER_MINUTE:
+        return f"{rest}s"
+    units = [("h", _SECONDS_PER_HOUR), ("m", _SECONDS_PER_MINUTE), ("s", 1)]
+    if rest >= 2 * _SECONDS_PER_DAY:
+        units.insert(0, ("d", _SECONDS_PER_DAY))
+    for unit, length in units:
+        count, rest = divmod(rest, length)
+        parts += f"{count}{unit}" if count else ""
+    return parts
 
 
 def format_duration(seconds: float) -> str:

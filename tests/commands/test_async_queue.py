@@ -26,7 +26,8 @@ from servedeck.commands import async_queue
 from servedeck.commands.async_queue import AsyncQueueRunner, print_outcome
 from servedeck.commands.async_queue_text import operation_json
 from servedeck.demo.process import spawn
-from servedeck.serving.objects.field_changes import FieldChange, FieldConflict
+from servedeck.serving.async_limits import LIMITS, LimitChange
+from servedeck.serving.objects.field_changes import FieldConflict
 
 OPTIONS = AsyncQueueOptions(AsyncQueueAction.OFF, "chat", "llama")
 PLAN = AsyncQueuePlan(
@@ -34,7 +35,7 @@ PLAN = AsyncQueuePlan(
     effects=("No task is pending or processing.",),
     kept=("Secret llama-async",),
     warnings=("Argo CD may revert it.",),
-    differences=(FieldChange("max_depth", "1000", "50"),),
+    limit_changes=(LimitChange("max_depth", 1000, 50),),
 )
 SERVING = "chat/exaone-40-32b"
 """Of the demo."""
@@ -138,7 +139,7 @@ async def test_on_a_terminal_the_plan_is_shown_and_asked(
         "  No task is pending or processing.",
         "  stays: Secret llama-async",
         "  warning: Argo CD may revert it.",
-        "  max_depth: 1000 -> 50",
+        "  Max Queue Depth: 1000 -> 50",
     ]
 
 
@@ -271,13 +272,40 @@ def test_the_queues_that_the_demo_starts_with_are_as_servedeck_makes_them(
         (("on", "a/b/c"), "is not NAME or NAMESPACE/NAME"),
         (("on", "chat/x", "--lifetime", "soon"), "--lifetime: "),
         (("on", "chat/x", "--max-body", "big"), "--max-body: "),
-        (("on", "chat/x", "--pod-concurrency", "x"), "invalid int value"),
+        (("on", "chat/x", "--pod-concurrency", "x"), "is not a whole number"),
+        (("on", "chat/x", "--max-attempts", "0"), "--max-attempts: Max Attempts must be from 1 to"),
+        (("on", "chat/x", "--keep-failed", "400d"), "--keep-failed: Failed Tasks Kept must be"),
         (("off", "chat/x", "--pod-concurrency", "1"), "unrecognized arguments"),
     ],
 )
 def test_wrong_usage_exits_with_2(command: Command, words: tuple[str, ...], message: str) -> None:
     code, out, err = command(*words)
     assert code == 2 and message in err and not out
+
+
+def test_limits_that_do_not_go_together_are_refused(command: Command) -> None:
+    code, out, err = command("on", SERVING, "-y", "--lifetime", "5m")
+    assert code == 1 and not out
+    assert "Task Lifetime (5m) is shorter than Attempt Timeout (15m)" in err
+    code, out, err = command("on", SERVING, "--dry-run", "--max-attempts", "50")
+    assert code == 0, err
+    assert "  Max Attempts: none -> 50\n" in out and "  Task Lifetime: none -> 6h\n" in out
+    assert "  warning: 50 attempts of Attempt Timeout (15m) do not fit into Task Lifetime" in out
+    code, out, err = command("on", SERVING, "--dry-run", "--lifetime", "2h", "-o", "json")
+    found = {one["path"]: (one["old"], one["new"]) for one in json.loads(out)["differences"]}
+    assert found["lifetime"] == ("none", "7200") and found["max_depth"] == ("none", "1000")
+    assert command("status", SERVING)[1] == f"{SERVING}: the async queue is off\n"
+
+
+def test_the_state_and_the_help_have_the_labels_of_the_form(command: Command) -> None:
+    code, out, err = command("status", "npu-lab/exaone-35-78b")
+    assert code == 0, err
+    code, help_text, _ = command("on", "--help")
+    assert code == 0
+    flowing = " ".join(help_text.split())
+    for limit in LIMITS.values():
+        assert f"  {limit.label}: {limit.format(limit.default)}\n" in out
+        assert f"{limit.option} {limit.kind.value} {limit.label}: {limit.meaning};" in flowing
 
 
 def test_readonly_allows_a_dry_run_only(command: Command) -> None:

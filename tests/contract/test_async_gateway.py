@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from servedeck.demo.resources import BY_KIND
-from servedeck.serving.objects.async_gateway import (
-    AsyncPlatform,
-    AsyncQueueSettings,
-    build_async_gateway,
-)
+from servedeck.serving.async_limits import AsyncQueueSettings
+from servedeck.serving.objects.async_gateway import AsyncPlatform, build_async_gateway
 from tests.contract.target import APPLY, TABLE, Target
 
 Json = dict[str, Any]

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from servedeck.async_queue.tasks import QueueStatus, StateCounts
+from servedeck.async_queue.tasks import ControlState, QueueStatus, StateCounts
 from tests.control_plane import objects, pod_statuses
 from tests.control_plane.control_plane import ControlPlane, wait_for
 from tests.control_plane.prometheus import own_address
@@ -50,6 +50,8 @@ class GatewayStub:
     """Of its answers, if it has the right key."""
     body: bytes | None = None
     """In place of its answers."""
+    control: ControlState | None = None
+    """What operators have set, if that is asked for."""
     _port: int = 0
 
     @contextmanager
@@ -109,6 +111,8 @@ class GatewayStub:
             changed = getattr(self, state)
             setattr(self, state, 0)
             answer = {"changed": changed, "refused": 0, "message": "", "next": ""}
+        elif what == "control" and self.control is not None:
+            answer = self.control
         else:
             answer = self._queue()
         return self._send(handler, 200, msgspec.json.encode(answer))

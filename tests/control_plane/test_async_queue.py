@@ -23,8 +23,8 @@ from servedeck.changes.async_queue.state import gateway_refs, read_state
 from servedeck.changes.async_queue.turn_on import AsyncQueueDefaults
 from servedeck.changes.operations.operation import Outcome
 from servedeck.cluster.http.connection import Connection
+from servedeck.serving.async_limits import AsyncQueueSettings
 from servedeck.serving.conventions import ASYNC_LABEL
-from servedeck.serving.objects.async_gateway import AsyncQueueSettings
 from servedeck.serving.objects.async_routes import has_async_rules
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from tests.control_plane.control_plane import ControlPlane, RequestError
@@ -130,7 +130,7 @@ async def test_on_and_off_leave_the_serving_as_it_was(queue: Queue, kind: RouteK
     plan = await queue.plan(ON)
     assert queue.existing() == [] and not has_async_rules(queue.route(kind), "llama")
     assert "Restarts no Pods of the serving." in plan.effects
-    assert {one.path: one.new for one in plan.differences}["pod_concurrency"] == "4"
+    assert {one.name: one.new for one in plan.limit_changes}["pod_concurrency"] == 4
     result = await queue.run(plan)
     assert (result.outcome, result.message) == (
         Outcome.DONE,
@@ -246,7 +246,7 @@ async def test_settings_are_changed_and_kept(queue: Queue) -> None:
     await queue.turn_on(pod_concurrency=2, lifetime=3600.0)
     before = queue.plane.request("GET", f"{queue.deployments}/llama-async")
     plan = await queue.plan(ON, changes=(("max_depth", 50),))
-    assert [tuple(one) for one in plan.differences] == [("max_depth", "1000", "50")]
+    assert plan.limit_changes == (("max_depth", 1000, 50),)
     assert [one.ref.kind for one in plan.writes] == ["ConfigMap", "Deployment"]
     assert plan.route_writes == () and not plan.creates_secret
     assert (await queue.run(plan)).outcome is Outcome.DONE

@@ -12,12 +12,9 @@ from servedeck.detail.overview import endpoint_text
 from servedeck.detail.settings_cards import KeyHints, edited_path, settings_cards
 from servedeck.detail.settings_watch import ServingSettings, SettingsWatch
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.async_limits import AsyncQueueSettings, summarize_limits
 from servedeck.serving.conventions import ASYNC_LABEL
-from servedeck.serving.objects.async_gateway import (
-    AsyncPlatform,
-    AsyncQueueSettings,
-    build_async_gateway,
-)
+from servedeck.serving.objects.async_gateway import AsyncPlatform, build_async_gateway
 from servedeck.serving.objects.probe_text import PROBES_BY_FIELD
 from servedeck.serving.spec.spec import FIELDS, Section
 from servedeck.serving.temperature import TEMPERATURE_GATE
@@ -300,10 +297,15 @@ def test_the_async_queue_has_a_card_with_its_settings():
     settings = read(service(), *kept)
     found = rows(settings, "queue")
     assert len(found) == 9
-    assert found["pod_concurrency"] == "6"
-    assert found["keep_failed"] == "60m"
-    assert found["max_body_bytes"] == "3.0 MiB"
-    assert rows(settings, "traffic")["async_queue"] == f"on  Deployment {NAME}-async"
+    assert found["pod_concurrency"] == "6  tasks that one Pod processes at once"
+    assert found["keep_failed"].startswith("1h  ")
+    assert found["max_body_bytes"].startswith("3Mi  ")
+    summary = f"on: {summarize_limits(made)}  Deployment {NAME}-async"
+    assert rows(settings, "traffic")["async_queue"] == summary
+    hinted = rows(settings, "traffic", hints=KeyHints("o", "K", "L"))["async_queue"]
+    assert hinted == f"{summary}, L changes the limits"
+    hidden = [one for one in kept if one["kind"] == "Deployment"]
+    assert rows(read(service(), *hidden), "traffic")["async_queue"].startswith("on  Deployment")
     assert rows(settings, "traffic")["gateway"].endswith("has no available Pod yet.")
 
     kept[1]["metadata"]["labels"][ASYNC_LABEL] = "another"

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servedeck.serving.duration import format_duration, format_signed_duration
+from servedeck.serving.duration import (
+    format_duration,
+    format_exact_duration,
+    format_signed_duration,
+    parse_duration,
+)
 
 MINUTE, HOUR, DAY, YEAR = 60, 3600, 86400, 365 * 86400
 
@@ -65,3 +70,23 @@ def test_an_age_in_the_future_is_reported_as_far_ahead(seconds: float, text: str
 @given(st.integers(-8000 * YEAR, 8000 * YEAR))
 def test_a_signed_age_fits_its_column(seconds: int) -> None:
     assert len(format_signed_duration(seconds)) <= 6
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("2m", 120), ("1h30m", 5400), ("7d", 7 * DAY), ("1d2h", 26 * HOUR)],
+)
+def test_durations_that_are_typed(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1w", "h", "1h1d", "1.5h"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
+
+
+@given(st.integers(1, 10 * YEAR))
+def test_an_exact_duration_is_read_back(seconds: int) -> None:
+    assert parse_duration(format_exact_duration(seconds)) == seconds
+    assert format_exact_duration(float(seconds)) == format_exact_duration(seconds)

@@ -16,13 +16,16 @@ from servedeck.changes.async_queue.plan import (
     AsyncQueuePlan,
     AsyncQueueResult,
 )
+from servedeck.changes.async_queue.state import CurrentLimits
 from servedeck.changes.operations.operation import Outcome
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.async_limits import AsyncQueueSettings
 from tests.async_queue.fake_queue import FakeQueue, FakeQueueApi
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tui.app import ServedeckApp
 from tui.async_queue.action_flow import TaskActionFlow
+from tui.ports.async_queue_service import LimitValues
 
 KEY = NamespacedName("team-a", "llama-8b")
 OPTIONS = AsyncQueueOptions(AsyncQueueAction.ON, KEY.namespace, KEY.name)
@@ -45,6 +48,17 @@ class FakeAsyncQueueService:
         """Those that are made one after the other; the last one again and again."""
         self.forced: list[bool] = []
         """Whether each plan was to overwrite fields of others."""
+        self.planned: list[tuple[LimitValues, AsyncQueueSettings | None]] = []
+        """The limits that each plan was to change, and what they were when they were read."""
+        self.limits: CurrentLimits | None = None
+        """Those that are read."""
+        self.read_error: ClusterError | None = None
+        self.reason = ""
+        """Which permission is missing."""
+        self.next_reason = ""
+        """The same, once it was asked."""
+        self.refreshed: list[NamespacedName] = []
+        """The servings whose permissions were asked."""
         self.results: list[AsyncQueueResult] = [
             AsyncQueueResult(OPTIONS, Outcome.DONE, f"The async queue of {KEY} is on.")
         ]
@@ -60,8 +74,28 @@ class FakeAsyncQueueService:
     async def close(self) -> None:
         pass
 
-    async def plan_on(self, key: NamespacedName, *, force: bool = False) -> AsyncQueuePlan:
+    def disabled_reason(self, key: NamespacedName) -> str:
+        return self.reason
+
+    async def refresh_permissions(self, key: NamespacedName) -> None:
+        self.refreshed.append(key)
+        self.reason = self.next_reason
+
+    async def read_limits(self, key: NamespacedName) -> CurrentLimits | None:
+        if self.read_error is not None:
+            raise self.read_error
+        return self.limits
+
+    async def plan_on(
+        self,
+        key: NamespacedName,
+        *,
+        force: bool = False,
+        changes: LimitValues = (),
+        seen: AsyncQueueSettings | None = None,
+    ) -> AsyncQueuePlan:
         self.forced.append(force)
+        self.planned.append((changes, seen))
         found = self.plans.pop(0) if len(self.plans) > 1 else self.plans[0]
         if isinstance(found, ClusterError):
             raise found

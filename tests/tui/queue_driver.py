@@ -32,6 +32,10 @@ class FakeQueueService:
     def __init__(self, api: QueueApi) -> None:
         self.api = api
         self.error: ClusterError | None = None
+        self.reason = ""
+        """Which permission to change the queue is missing."""
+        self.next_reason = ""
+        """The same, once it was asked."""
         self.keys: list[NamespacedName] = []
         """The servings that were asked for."""
 
@@ -40,6 +44,12 @@ class FakeQueueService:
         if self.error is not None:
             raise self.error
         return self.api
+
+    def disabled_reason(self, key: NamespacedName) -> str:
+        return self.reason
+
+    async def refresh_permissions(self, key: NamespacedName) -> None:
+        self.reason = self.next_reason
 
     async def close(self) -> None:
         pass
@@ -104,6 +114,9 @@ class RecordedActions:
 
     def turn_on(self) -> None:
         self.calls.append(("turn_on",))
+
+    def change_limits(self) -> None:
+        self.calls.append(("change_limits",))
 
 
 class QueueDriver:

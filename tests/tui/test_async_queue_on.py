@@ -13,7 +13,8 @@ from servedeck.changes.operations.operation import Outcome
 from servedeck.cluster.apply import ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.errors import ClusterError, ConnectionLostError
 from servedeck.cluster.rejection import Rejection, RejectionReason
-from servedeck.serving.objects.field_changes import FieldChange, FieldConflict
+from servedeck.serving.async_limits import LimitChange
+from servedeck.serving.objects.field_changes import FieldConflict
 from tests.tui.queue_actions import KEY, OPTIONS, PLAN, ActionDriver, run_actions
 from tui.screens.async_queue_on import AsyncQueueOnDialog
 
@@ -41,9 +42,9 @@ async def open_dialog(driver: ActionDriver, *texts: str) -> AsyncQueueOnDialog:
 
 async def test_the_plan_is_shown_and_done_after_enter() -> None:
     async with run_actions() as driver:
-        difference = FieldChange("pod_concurrency", "none", "4")
-        driver.service.plans = [replace(PLAN, differences=(difference,))]
-        await open_dialog(driver, *PLAN.effects, "pod_concurrency none → 4", "y Turn on")
+        difference = LimitChange("pod_concurrency", None, 4)
+        driver.service.plans = [replace(PLAN, limit_changes=(difference,))]
+        await open_dialog(driver, *PLAN.effects, "Concurrency per Pod none → 4", "y Turn on")
         assert driver.service.run_count == 0
         await driver.press("enter")
         await driver.wait_until_done(ON)

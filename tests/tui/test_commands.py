@@ -76,7 +76,7 @@ def test_the_help_of_a_pane_without_keys_of_its_own():
 
 async def test_the_help_lists_every_action():
     app = make_app()
-    async with app.run_test(size=(100, 500)) as pilot:
+    async with app.run_test(size=(100, 600)) as pilot:
         await pilot.press("question_mark")
         await wait_for(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
         words = " ".join(screen_text(app).split())

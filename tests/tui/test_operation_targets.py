@@ -15,6 +15,7 @@ from servedeck.changes.operations.operation import (
     Outcome,
 )
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.async_limits import AsyncQueueSettings
 from servedeck.serving.status.status import Status
 from tests.tui import fakes
 from tests.tui.fake_change_service import FakeChangeService
@@ -32,7 +33,7 @@ from tests.tui.operations import (
 )
 from tui.actions import ACTIONS_BY_ID
 from tui.operation_flow import PERMISSION_MAX_AGE
-from tui.ports.app_context import Undoable
+from tui.ports.app_context import LimitsUndo, Undoable
 
 KEYS = {
     "s": OperationKind.SCALE,
@@ -503,3 +504,17 @@ async def test_rollback_on_the_list_is_for_the_serving_under_the_cursor(service)
 def test_the_list_and_the_page_have_the_same_keys(action_id):
     page = ACTIONS_BY_ID[action_id.replace("servings", "serving")]
     assert page.keys == ACTIONS_BY_ID[action_id].keys
+
+
+def test_a_change_of_limits_is_undone_until_its_serving_is_deleted():
+    key = NamespacedName("chat", "llama")
+    limits = LimitsUndo(key, (("max_depth", 1000),), AsyncQueueSettings(max_depth=50))
+    before = Undoable("a", limits=limits)
+    assert not before.is_empty
+    assert before.after("a", [restart_result(3)]) == before
+    deletion = Operation(OperationKind.DELETE, key.namespace, key.name)
+    deleted = OperationResult(deletion, Outcome.DONE, "Deleted.")
+    assert before.after("a", [deleted]) == Undoable("a", (deleted,))
+    other = OperationResult(replace(deletion, name="other"), Outcome.DONE, "Deleted.")
+    assert before.after("a", [other]) == before
+    assert before.after("b", [restart_result(3)]) == Undoable("b", (restart_result(3),))

@@ -14,7 +14,8 @@ from servedeck.async_queue.errors import UnreachableError
 from servedeck.async_queue.queue_api import Side, TaskQuery
 from servedeck.async_queue.tasks import RequestView, TaskAction, TaskState
 from servedeck.changes.async_queue.plan import AsyncQueuePlan
-from servedeck.serving.objects.field_changes import FieldChange
+from servedeck.changes.async_queue.state import CurrentLimits
+from servedeck.serving.async_limits import AsyncQueueSettings, limit_changes
 from tests.tui.helpers import wait_for_text
 from tests.tui.queue_actions import OPTIONS, PLAN, ActionDriver, make_queue_app
 from tests.tui.test_async_queue_on import CONFLICT, ROUTE
@@ -141,15 +142,26 @@ def test_turning_it_on(snap_compare: Compare, size: tuple[int, int]) -> None:
             replace(
                 PLAN,
                 warnings=("Argo CD owns HTTPRoute llama-8b and may revert the change.",),
-                differences=(
-                    FieldChange("pod_concurrency", "none", "4"),
-                    FieldChange("max_depth", "none", "1000"),
-                ),
+                limit_changes=limit_changes(None, AsyncQueueSettings()),
             )
         ]
         driver.flow.turn_on()
         await driver.wait_for_text("y Turn on")
         await driver.wait_for(lambda: driver.app.screen._is_plan_shown, "the plan")  # type: ignore[attr-defined]
+
+    assert compare(snap_compare, size, run)
+
+
+@ALL_SIZES
+def test_the_limits(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def run(driver: ActionDriver) -> None:
+        driver.service.limits = CurrentLimits(AsyncQueueSettings(max_depth=50), False)
+        driver.flow.change_limits()
+        await driver.wait_for_text("Per Pod" if size == (20, 10) else "Concurrency per Pod")
+        await driver.press("down", "down", "ctrl+u", "0")
+        await driver.wait_for_text("Max Attempts")
+        await driver.press("down", "down", "ctrl+u")
+        await driver.wait_for_text("defau")
 
     assert compare(snap_compare, size, run)
 

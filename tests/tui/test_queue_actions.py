@@ -208,7 +208,7 @@ async def test_readonly_changes_nothing(driver, monkeypatch):
     one_of_each(driver.queue)
     driver.actions.reason = "servedeck runs with --readonly."
     async with driver.open(monkeypatch):
-        for key in ("X", "T", "N", "D", "p", "equals_sign", "a"):
+        for key in ("X", "T", "N", "D", "p", "equals_sign", "a", "L"):
             await driver.press(key)
             await driver.wait_for_text("servedeck runs with --readonly.")
             await driver.press("j", "k")

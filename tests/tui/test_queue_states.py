@@ -81,6 +81,29 @@ async def test_turning_on_needs_a_serving_that_may_be_changed(monkeypatch):
         assert not driver.actions.calls
 
 
+async def test_the_limits_of_a_queue_that_is_on(driver, monkeypatch):
+    async with driver.open(monkeypatch, size=(240, 40)):
+        await driver.wait_for_text("No task is stored.", "L limits")
+        await driver.press("L")
+        assert driver.actions.calls == [("change_limits",)]
+        driver.service.reason = "Needs patch on configmaps in namespace team-a."
+        await driver.press("L")
+        await driver.wait_for_text(driver.service.reason)
+        assert len(driver.actions.calls) == 1
+
+
+async def test_limits_need_a_queue_and_the_right_to_change_them(driver, monkeypatch):
+    driver.api.failure = NotInstalledError("The serving has no async gateway.")
+    driver.service.next_reason = "Needs patch on configmaps in namespace team-a."
+    async with driver.open(monkeypatch):
+        await driver.press("L")
+        await driver.wait_for_text("The async queue is off; O turns it on.")
+        await driver.wait_for(lambda: driver.service.reason, "the permissions")
+        await driver.press("O")
+        await driver.wait_for_text(driver.service.reason)
+        assert not driver.actions.calls
+
+
 async def test_a_gateway_that_is_too_old_is_updated_with_the_same_key(driver, monkeypatch):
     driver.api.failure = TooOldError("The gateway is of version 1.0, which has no feed.")
     async with driver.open(monkeypatch):

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from servedeck.changes.async_queue.state import CurrentLimits
 from servedeck.changes.operations.operation import OperationKind
+from servedeck.serving.async_limits import DEFAULTS
+from servedeck.serving.objects.async_gateway import AsyncPlatform, build_async_gateway
 from servedeck.serving.scaling.proposal import ScalingProposal
 from servedeck.serving.scaling.scaling_metrics import ScaledBy
 from servedeck.serving.status.start_times import Start
+from tests.async_queue.fake_queue import FakeQueue, FakeQueueApi
 from tests.detail.objects import deployment
 from tests.tui import fakes
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.fake_metrics_service import FakeMetricsService
 from tests.tui.helpers import wait_for
+from tests.tui.queue_actions import FakeAsyncQueueService
 from tests.tui.settings_pane import (
     KEY,
     TAB,
     TRANSFORMER,
+    Driver,
     cpu_hpa,
+    is_shown,
     keda_hpa,
     open_settings,
     scaled_object,
 )
 from tui.metrics.scaling_feed import ScalingFeed
+from tui.screens.async_queue_limits import LimitsEditor
 from tui.screens.async_queue_on import AsyncQueueOnDialog
 from tui.screens.serving import ServingScreen, find_pane
 from tui.screens.what_if import WhatIfScreen
@@ -361,6 +372,78 @@ async def test_the_async_queue_is_turned_on_from_here(change_service: FakeChange
         await driver.press("enter")
         await driver.wait_for_text("Not connected to the API server.")
         assert not isinstance(driver.app.screen, AsyncQueueOnDialog)
+
+
+def gateway_objects(**limits: Any) -> list[dict[str, Any]]:
+    """Those of an async queue that are watched."""
+    platform = AsyncPlatform(image="servedeck:1", store="valkey://valkey:6379")
+    made = build_async_gateway(KEY.namespace, KEY.name, platform, replace(DEFAULTS, **limits))
+    kept = [one for one in made if one["kind"] in ("ConfigMap", "Deployment")]
+    for one in kept:
+        one["metadata"]["uid"] = f"uid-{one['kind']}-async"
+    return kept
+
+
+async def test_the_limits_of_the_async_queue_are_changed_from_here(
+    change_service: FakeChangeService,
+):
+    service = FakeAsyncQueueService(FakeQueueApi(FakeQueue()))
+    service.limits = CurrentLimits(replace(DEFAULTS, max_depth=7), False)
+    objects = gateway_objects(max_depth=7)
+    async with open_settings(change_service, *objects, async_queue_service=service) as driver:
+        await driver.wait_for_text(
+            "on: 4 per Pod, 7 waiting,", "L changes the limits", "L queue limits"
+        )
+        assert "async queue" not in driver.text.rpartition("esc close")[2]
+        await driver.select("traffic", "async_queue")
+        await driver.press("enter")
+        form = await wait_for_limits(driver)
+        assert form.field("max_depth").text == "7"
+        await driver.wait_for_text("Concurrency per Pod: tasks that one Pod")
+        await driver.press("escape")
+        await driver.select("queue", "keep_failed")
+        for key in ("enter", "L"):
+            await driver.press(key)
+            form = await wait_for_limits(driver)
+            assert form.field("keep_failed").input.has_focus
+            await driver.press("escape")
+            await wait_for(driver.pilot, lambda: is_shown(driver.app), "the settings")
+
+
+async def wait_for_limits(driver: Driver) -> LimitsEditor:
+    def is_there() -> bool:
+        form = driver.app.screen
+        return isinstance(form, LimitsEditor) and form.focused is not None
+
+    await wait_for(driver.pilot, is_there, "the limits")
+    assert isinstance(driver.app.screen, LimitsEditor)
+    return driver.app.screen
+
+
+async def test_limits_without_a_queue_or_the_right_to_change_them(
+    change_service: FakeChangeService,
+):
+    service = FakeAsyncQueueService(FakeQueueApi(FakeQueue()))
+    async with open_settings(change_service, async_queue_service=service) as driver:
+        await driver.wait_for_text("o turns it on", "o async queue")
+        await driver.press("L")
+        await driver.wait_for_text("The async queue is off; o turns it on.")
+        await wait_for(driver.pilot, lambda: service.refreshed == [KEY], "the permissions")
+    service.next_reason = "Needs patch on configmaps in namespace team-a."
+    objects = gateway_objects()
+    async with open_settings(change_service, *objects, async_queue_service=service) as driver:
+        await driver.wait_for_text("on: 4 per Pod")
+        await wait_for(driver.pilot, lambda: service.reason, "the permissions")
+        await driver.press("L")
+        await driver.wait_for_text(service.next_reason)
+        await wait_for(
+            driver.pilot,
+            lambda: any(
+                one.action == "settings.limits" and one.disabled
+                for one in driver.app.screen.footer_hints()  # type: ignore[attr-defined]
+            ),
+            "the key to be off",
+        )
 
 
 async def test_the_yaml_of_the_autoscaler_is_one_key_away(change_service: FakeChangeService):

@@ -196,6 +196,13 @@ PANE_ACTIONS: tuple[Action, ...] = (
         "Turn the async queue on, or show what turning it on again would change.",
         footer_order=5,
     ),
+    Action(
+        "settings.limits",
+        "L",
+        "queue limits",
+        "Change the limits of the async queue, at the one under the cursor.",
+        footer_order=5,
+    ),
     Action("settings.copy", "C", "copy", "Copy the value under the cursor.", footer_order=16),
     Action(
         "settings.reveal",

@@ -105,6 +105,13 @@ QUEUE_ACTIONS: tuple[Action, ...] = (
         footer_order=11,
     ),
     Action(
+        "queue.limits",
+        "L",
+        "limits",
+        "Change the limits of the queue: depth, attempts, times and sizes; shows the plan first.",
+        footer_order=11,
+    ),
+    Action(
         "queue.submit",
         "a",
         "test request",

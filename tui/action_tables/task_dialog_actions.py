@@ -1,5 +1,5 @@
 """Actions of the dialogs of an async queue: what is done to tasks, the concurrency, a test request,
-and turning the queue on."""
+turning the queue on, and its limits."""
 
 from __future__ import annotations
 
@@ -73,5 +73,41 @@ TASK_DIALOG_ACTIONS: tuple[Action, ...] = (
         "Plan to overwrite the fields that other managers have set.",
         footer_order=3,
     ),
-    Action("queue_on.close", "escape", "back", "Change nothing.", footer_order=4),
+    Action(
+        "queue_on.limits",
+        "L",
+        "limits",
+        "Change the limits of the queue before it is turned on.",
+        footer_order=4,
+    ),
+    Action("queue_on.close", "escape", "back", "Change nothing.", footer_order=5),
+    Action(
+        "queue_limits.save",
+        "enter,ctrl+s",
+        "save",
+        "Use the limits: the plan is shown, and confirmed, before anything is changed.",
+        footer_order=1,
+    ),
+    Action(
+        "queue_limits.move",
+        "down,up,tab,shift+tab,pagedown,pageup",
+        "field",
+        "Go to the next or the previous field; page keys go further.",
+        footer_order=2,
+        passes_key=True,
+    ),
+    Action(
+        "queue_limits.default",
+        "ctrl+o",
+        "default",
+        "Put the default into the field; an empty field means it, too.",
+        footer_order=3,
+    ),
+    Action(
+        "queue_limits.close",
+        "escape",
+        "back",
+        "Change nothing; what was typed is discarded if it is pressed twice.",
+        footer_order=4,
+    ),
 )

@@ -22,6 +22,7 @@ from tui.async_queue.action_text import (
     task_paragraphs,
 )
 from tui.async_queue.change_reason import change_disabled_reason, production_text
+from tui.async_queue.limits_flow import open_limits
 from tui.async_queue.proposed_request import propose_request
 from tui.async_queue.turn_on_flow import open_turn_on
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
@@ -351,6 +352,10 @@ class TaskActionFlow:
     def turn_on(self) -> None:
         """Show what turning the queue on, or on again, would do, and do it if that is confirmed."""
         open_turn_on(self._screen, self._key, self._finish)
+
+    def change_limits(self) -> None:
+        """Show the limits of the queue, and change them after the plan is confirmed."""
+        open_limits(self._screen, self._key, self._finish)
 
     # -- background work ------------------------------------------------------------------------
 

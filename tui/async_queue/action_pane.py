@@ -19,6 +19,7 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.serving.text import one_line
 from tui.action_tables.action import Action
 from tui.async_queue.action_text import NO_TASK, known_states
+from tui.async_queue.change_reason import refresh_permissions, turn_on_disabled_reason
 from tui.async_queue.task_texts import queue_disabled_reason
 from tui.clipboard import copy_with_message
 from tui.panes.base import Pane
@@ -91,6 +92,11 @@ class TaskActionPane(Pane):
         self._actions_on_marks = self._create_actions(live, self._api, self._on_marks_done)
         live.start()
         self.add_watch(LiveWatch(live))
+        self.start_worker(self._refresh_permissions(), "queue permissions")
+
+    async def _refresh_permissions(self) -> None:
+        await refresh_permissions(self.app_context, self.key)
+        self.post_message(self.ActionsChanged())
 
     def _create_actions(
         self, live: LiveQueue, api: QueueApi, on_done: Callable[[LiveQueue, str, str], None]
@@ -189,6 +195,8 @@ class TaskActionPane(Pane):
                 return "" if self._live is not None else self._problem
             case "turn_on":
                 return self._turn_on_disabled_reason()
+            case "limits":
+                return self._limits_disabled_reason()
             case "cancel" | "retry" | "front":
                 return self._change_disabled_reason() or self._targets_disabled_reason(
                     TaskAction(action.name)
@@ -218,7 +226,19 @@ class TaskActionPane(Pane):
             return "The async queue is on." if on else "It is not known whether the queue is on."
         if view is None:
             return "The serving was deleted."
-        return view.readonly_reason or self._actions.disabled_reason()
+        return (
+            view.readonly_reason
+            or self._actions.disabled_reason()
+            or turn_on_disabled_reason(self.app_context, self.key)
+        )
+
+    def _limits_disabled_reason(self) -> str:
+        view = self.view
+        if reason := self._change_disabled_reason():
+            return reason
+        if view is None:
+            return "The serving was deleted."
+        return view.readonly_reason or turn_on_disabled_reason(self.app_context, self.key)
 
     def _targets_disabled_reason(self, action: TaskAction) -> str:
         if self._has_marked_all:
@@ -334,6 +354,10 @@ class TaskActionPane(Pane):
     def do_turn_on(self) -> None:
         if self._actions is not None:
             self._actions.turn_on()
+
+    def do_limits(self) -> None:
+        if self._actions is not None:
+            self._actions.change_limits()
 
     def do_reconnect(self) -> None:
         live = self._live

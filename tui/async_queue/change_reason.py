@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from servedeck.cluster.http.errors import ClusterError
+from servedeck.fleet.views import NamespacedName
 from tui.ports.app_context import AppContext
 
 
@@ -13,6 +17,21 @@ def change_disabled_reason(app: AppContext) -> str:
     if app.async_queue_service is None:
         return "Not connected to the API server."
     return ""
+
+
+def turn_on_disabled_reason(app: AppContext, key: NamespacedName) -> str:
+    """Why the queue of a serving cannot be turned on, nor its limits be changed, in a sentence; ""
+    if that can be done, as far as known without a request."""
+    if (reason := change_disabled_reason(app)) or app.async_queue_service is None:
+        return reason
+    return app.async_queue_service.disabled_reason(key)
+
+
+async def refresh_permissions(app: AppContext, key: NamespacedName) -> None:
+    """Fetch the permissions that `turn_on_disabled_reason` reports on, as far as they can be."""
+    if app.async_queue_service is not None:
+        with suppress(ClusterError):  # then the dry run reports it
+            await app.async_queue_service.refresh_permissions(key)
 
 
 def production_text(app: AppContext) -> str:

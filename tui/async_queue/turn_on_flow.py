@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from servedeck.changes.operations.operation import Outcome
 from servedeck.fleet.views import NamespacedName
-from tui.async_queue.change_reason import change_disabled_reason, production_text
+from tui.async_queue.change_reason import production_text, turn_on_disabled_reason
 
 if TYPE_CHECKING:
     from servedeck.changes.async_queue.plan import AsyncQueueResult
@@ -21,7 +21,7 @@ def open_turn_on(
     `on_done` takes a message and its style name."""
     app = screen.app_context
     service = app.async_queue_service
-    if reason := change_disabled_reason(app):
+    if reason := turn_on_disabled_reason(app, key):
         screen.show_message(reason, "warning")
     if service is None or reason:
         return

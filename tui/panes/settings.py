@@ -19,9 +19,8 @@ from servedeck.metrics.period import PERIODS
 from servedeck.serving.scaling.proposal import ScalingProposal
 from tui.action_tables.action import Action
 from tui.actions import bindings
-from tui.async_queue.change_reason import change_disabled_reason
+from tui.async_queue.settings_pane import QueueSettingsPane
 from tui.deployment_watch import watch_deployment
-from tui.panes.cards_pane import CardsPane
 from tui.ports.serving_source import SourceChanges
 from widgets.card_lines import ItemKey
 from widgets.card_view import Block, CardLine, CardView
@@ -30,7 +29,6 @@ from widgets.scaling_charts import ScalingCharts
 
 if TYPE_CHECKING:
     from servedeck.detail.object_watch import LiveObject
-    from servedeck.detail.settings_cards import KeyHints
     from servedeck.detail.settings_watch import ServingSettings, SettingsWatch
     from servedeck.serving.scaling.scaling_metrics import ScaledBy
     from tui.metrics.scaling_feed import ScalingFeed
@@ -43,7 +41,7 @@ SCALER = "scaler"
 """First part of the key of what an autoscaler does; the second is its name."""
 
 
-class SettingsPane(CardsPane):
+class SettingsPane(QueueSettingsPane):
     """The settings as cards; each opens the form at its field. Below them, or in their place, the
     graphs of the autoscaler."""
 
@@ -58,9 +56,6 @@ class SettingsPane(CardsPane):
 
         proposal: ScalingProposal
 
-    class QueueRequested(Message):
-        """Turning the async queue on was requested."""
-
     def __init__(self, key: NamespacedName) -> None:
         super().__init__(key)
         self._watch: DeploymentWatch | None = None
@@ -68,7 +63,6 @@ class SettingsPane(CardsPane):
         self._workload: LiveObject | None = None
         """The last one that was read: that of a deleted serving stays."""
         self._settings: ServingSettings | None = None
-        """What is shown."""
         self._api_groups: frozenset[str] | None = None
         self._cards: tuple[Card, ...] = ()
         self._cards_source: tuple[object, ...] = ()
@@ -184,20 +178,12 @@ class SettingsPane(CardsPane):
             text = "" if missing else "Reading the settings."
             rows = (CardRow("permission", "Settings", missing, style_name="warning"),)
             return (Card("settings", "Settings", rows if missing else (), text),)
-        hints = self._key_hints()
+        hints = self.queue_hints()
         source = (id(settings), settings.has_controller(now), hints)
         if source != self._cards_source:
             self._cards_source = source
             self._cards = settings_cards(settings, now, hints)
         return self._cards
-
-    def _key_hints(self) -> KeyHints:
-        from servedeck.detail.settings_cards import KeyHints
-
-        key = self.app_context.key_display_for
-        view = self.view
-        is_readonly = self.app_context.readonly or (view is not None and view.readonly_reason)
-        return KeyHints("" if is_readonly else key("settings.turn_on"), key("serving.traffic"))
 
     def _builder(self, card: Card, now: datetime) -> Callable[[int], list[CardLine]]:
         build_card = self.card_builder(card, now)
@@ -351,14 +337,9 @@ class SettingsPane(CardsPane):
                 return replay_disabled_reason(self._settings.imported.spec)
             case "graph" if self._scaled_by is None:
                 return "There is a graph only while servedeck's auto scaling is on."
-            case "turn_on":
-                return self._turn_on_disabled_reason()
+            case "turn_on" | "limits":
+                return self.queue_disabled_reason(action.name)
         return ""
-
-    def _turn_on_disabled_reason(self) -> str:
-        if (view := self.view) is None:
-            return "The serving was deleted."
-        return view.readonly_reason or change_disabled_reason(self.app_context)
 
     async def do_open(self) -> None:
         """Change what is under the cursor, where that is done."""
@@ -366,12 +347,11 @@ class SettingsPane(CardsPane):
 
         match self.cards.cursor_key:
             case ("traffic", row) if row == QUEUE_ROW:
-                await self.action_do("settings.turn_on")
+                await self.open_queue()
             case ("traffic", row) if str(row).startswith(SPLIT_ROW):
                 await self.action_do("serving.traffic")
             case ("queue", _):
-                command = f"servedeck async-queue on {self.key.namespace}/{self.key.name}"
-                self.show_message(f"{command} changes it; its --help lists the options.")
+                await self.action_do("settings.limits")
             case _:
                 await self.action_do("serving.edit")
 
@@ -381,9 +361,6 @@ class SettingsPane(CardsPane):
         if self._settings is not None:
             proposal = make_proposal(self._settings.imported.spec)
             self.post_message(self.WhatIfRequested(proposal))
-
-    def do_turn_on(self) -> None:
-        self.post_message(self.QueueRequested())
 
     def request_yaml(self) -> None:
         """That of the autoscaler or the policy, where its setting is under the cursor."""

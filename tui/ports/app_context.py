@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from servedeck.cluster.apply import ObjectRef
     from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
+    from servedeck.fleet.views import NamespacedName
     from servedeck.forwarding.forwards import PortForwards
+    from servedeck.serving.async_limits import AsyncQueueSettings
     from servedeck.serving.spec.mapping.json_values import JsonObject
-    from tui.ports.async_queue_service import AsyncQueueService
+    from tui.ports.async_queue_service import AsyncQueueService, LimitValues
     from tui.ports.bundle_service import BundleService
     from tui.ports.change_service import ChangeService
     from tui.ports.log_service import LogService
@@ -34,6 +36,16 @@ if TYPE_CHECKING:
     from widgets.status_paragraphs import CrashedContainer, LogTail
 
 
+class LimitsUndo(NamedTuple):
+    """What puts back a change of the limits of an async queue."""
+
+    key: NamespacedName
+    changes: LimitValues
+    """The values of before."""
+    seen: AsyncQueueSettings
+    """The limits as the change left them."""
+
+
 class Undoable(NamedTuple):
     """What was done last and can be undone: operations that were done together, or an edit."""
 
@@ -42,11 +54,15 @@ class Undoable(NamedTuple):
     results: tuple[OperationResult, ...] = ()
     edit: UndoPoint | None = None
     """A saved edit, in place of operations."""
+    limits: LimitsUndo | None = None
+    """A change of the limits of an async queue, in place of operations."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing of it can be undone."""
-        return self.edit is None and all(one.undo is None for one in self.results)
+        if self.edit is not None or self.limits is not None:
+            return False
+        return all(one.undo is None for one in self.results)
 
     def after(self, context: str, done: Sequence[OperationResult]) -> Undoable:
         """What can be undone after these operations, which were done together: they, or if none of
@@ -71,6 +87,10 @@ class Undoable(NamedTuple):
             path = DEPLOYMENT.object_path(edit.after.namespace, edit.after.name)
             edit = replace(edit, generation=generation_now(path, edit.generation))
             edit = None if path in deleted else edit
+        limits = self.limits
+        if limits is not None:
+            path = DEPLOYMENT.object_path(limits.key.namespace, limits.key.name)
+            limits = None if path in deleted else limits
         results = tuple(
             one
             if one.generation is None
@@ -78,7 +98,7 @@ class Undoable(NamedTuple):
             for one in self.results
             if one.operation.path not in deleted
         )
-        kept = Undoable(context, results, edit)
+        kept = Undoable(context, results, edit, limits)
         return latest if kept.is_empty else kept
 
 

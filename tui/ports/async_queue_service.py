@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from servedeck.async_queue.queue_api import QueueApi
     from servedeck.changes.async_queue.plan import AsyncQueuePlan, AsyncQueueResult
+    from servedeck.changes.async_queue.state import CurrentLimits
     from servedeck.fleet.views import NamespacedName
+    from servedeck.serving.async_limits import AsyncQueueSettings
+
+LimitValues = tuple[tuple[str, Any], ...]
+"""Names of AsyncQueueSettings and their values."""
 
 
 class AsyncQueueService(Protocol):
@@ -16,8 +21,26 @@ class AsyncQueueService(Protocol):
         """What the async queue of a serving can be asked, through the present connection. Raises
         ClusterError without one, and for settings that cannot be used."""
 
-    async def plan_on(self, key: NamespacedName, *, force: bool = False) -> AsyncQueuePlan:
-        """What turning it on, or on again, would do now. `force` overwrites fields that other
+    def disabled_reason(self, key: NamespacedName) -> str:
+        """Which permission to turn it on, or to change its limits, is missing, in a sentence; "" if
+        none is, as far as known without a request."""
+
+    async def refresh_permissions(self, key: NamespacedName) -> None:
+        """Fetch the permissions that `disabled_reason` reports on. Raises ClusterError."""
+
+    async def read_limits(self, key: NamespacedName) -> CurrentLimits | None:
+        """The limits now; None while it is off. Raises ClusterError."""
+
+    async def plan_on(
+        self,
+        key: NamespacedName,
+        *,
+        force: bool = False,
+        changes: LimitValues = (),
+        seen: AsyncQueueSettings | None = None,
+    ) -> AsyncQueuePlan:
+        """What turning it on, or on again, would do now, with `changes` of its limits; with `seen`
+        it is a change of these limits (AsyncQueueOptions). `force` overwrites fields that other
         managers have set. Raises ClusterError."""
 
     async def run_on(

@@ -44,6 +44,9 @@ class TaskActions(Protocol):
     def turn_on(self) -> None:
         """Turn the queue on, or update its gateway."""
 
+    def change_limits(self) -> None:
+        """Change the limits of a queue that is on."""
+
 
 class TaskActionsFactory(Protocol):
     def __call__(

@@ -331,10 +331,17 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         screen = WhatIfScreen(self.key, proposal, can_use=can_use)
         self._push_over_pane(screen, closed)
 
-    def on_settings_pane_queue_requested(self) -> None:
+    def on_queue_settings_pane_queue_requested(self) -> None:
         from tui.async_queue.turn_on_flow import open_turn_on
 
         open_turn_on(self, self.key, self.show_message)
+
+    def on_queue_settings_pane_limits_requested(
+        self, message: SettingsPane.LimitsRequested
+    ) -> None:
+        from tui.async_queue.limits_flow import open_limits
+
+        open_limits(self, self.key, self.show_message, focused=message.focused)
 
     def on_rollouts_pane_difference_requested(
         self, message: RolloutsPane.DifferenceRequested

@@ -108,8 +108,12 @@ class ServingActionScreen(ActionScreen[Result]):
         open_forwards(self)
 
     def do_undo(self) -> None:
-        """Put back what was changed last: operations, or an edit."""
-        if self.app_context.undoable.edit is None:
+        """Put back what was changed last: operations, an edit, or limits of an async queue."""
+        if self.app_context.undoable.limits is not None:
+            from tui.async_queue.limits_flow import undo_limits
+
+            undo_limits(self)
+        elif self.app_context.undoable.edit is None:
             self.operation_flow.undo()
         else:
             self.edit_flow.undo()

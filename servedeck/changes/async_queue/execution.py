@@ -40,6 +40,7 @@ from servedeck.changes.operations.operation import ObjectDeletion, Outcome
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.serving.async_limits import LIMITS, format_limit
 from servedeck.serving.objects.async_gateway import VIEW_KEY
 from servedeck.serving.objects.async_routes import async_gateway_name
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
@@ -117,6 +118,11 @@ async def run_async_queue(
 
 
 def done_sentence(options: AsyncQueueOptions) -> str:
+    if options.seen is not None:
+        found = (f"{LIMITS[name].label} {format_limit(name, one)}" for name, one in options.changes)
+        return one_line(
+            sanitize(f"The limits of the async queue of {options.target}: {', '.join(found)}.")
+        )
     return one_line(sanitize(f"The async queue of {options.target} is {options.action}."))
 
 
@@ -153,6 +159,8 @@ def _concerns(plan: AsyncQueuePlan, ref: ObjectRef) -> bool:
 
 
 def _again(options: AsyncQueueOptions) -> str:
+    if options.seen is not None:
+        return "Change the limits again for the rest."
     return f"Turn it {options.action} again for the rest."
 
 

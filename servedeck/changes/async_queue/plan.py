@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from servedeck.changes.async_queue.settings_conflicts import with_settings_conflicts
 from servedeck.changes.object_writes import ObjectWrite, preview_writes
 from servedeck.changes.operations.operation import ObjectDeletion, Outcome
 from servedeck.cluster.apply import ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.rejection import RejectionReason
-from servedeck.serving.objects.async_gateway import AsyncQueueSettings
+from servedeck.serving.async_limits import LIMITS, AsyncQueueSettings, LimitChange, format_limit
 from servedeck.serving.objects.field_changes import FieldChange
 
 
@@ -21,6 +22,11 @@ class AsyncQueueAction(StrEnum):
 
     ON = "on"
     OFF = "off"
+
+
+CHANGE_PERMISSIONS = (("patch", "configmaps"), ("patch", "deployments.apps"))
+"""Verb and resource, as in kubectl, that turning it on or changing its limits needs in any case;
+the names are the gateway's. deploy/rbac/async.yaml has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class AsyncQueueOptions:
     """Of ON: names of AsyncQueueSettings and their values; others stay as they are."""
     force: bool = False
     """Overwrite fields that other managers have set."""
+    seen: AsyncQueueSettings | None = None
+    """Of a change of the limits of a queue that is on: those that somebody saw who chose `changes`.
+    The change is refused if others have changed the same ones since, or turned the queue off. None:
+    it does not matter."""
 
     @property
     def target(self) -> str:
@@ -71,14 +81,26 @@ class AsyncQueuePlan:
     kept: tuple[str, ...] = ()
     """What stays when it is turned off, "Secret llama-async"."""
     warnings: tuple[str, ...] = ()
-    differences: tuple[FieldChange, ...] = ()
-    """Settings that change."""
+    limit_changes: tuple[LimitChange, ...] = ()
+    """Of ON: limits that change; all where the queue is off."""
     settings: AsyncQueueSettings | None = None
     """Of ON: as they would be."""
     closed: bool | None = False
     """Of ON: whether the queue accepts no task, so that it is opened; None if it is not known."""
     unfinished: int | None = 0
     """Of OFF: tasks that have not ended; None if it is not known."""
+
+    @property
+    def differences(self) -> tuple[FieldChange, ...]:
+        """The limits that change, as text."""
+        return tuple(
+            FieldChange(
+                LIMITS[one.name].label,
+                "none" if one.old is None else format_limit(one.name, one.old),
+                format_limit(one.name, one.new),
+            )
+            for one in self.limit_changes
+        )
 
     @property
     def is_possible(self) -> bool:
@@ -107,6 +129,7 @@ async def with_previews(connection: Connection, plan: AsyncQueuePlan) -> AsyncQu
     previews = await preview_writes(connection, sent, force=plan.options.force)
     created = {(one.ref.kind, one.ref.name) for one in previews if _is_created(one)}
     previews = tuple(_with_role(one, created) for one in previews)
+    previews = tuple(map(with_settings_conflicts, previews, sent))
     rejections = tuple(one for one in previews if one.rejection is not None)
     changing = {one.ref for one in previews if one.action is not PreviewAction.UNCHANGED}
     warnings = dict.fromkeys(text for one in previews for text in one.warnings)

@@ -52,7 +52,8 @@ async def _with_secret(
     source: PasswordSource | None,
 ) -> AsyncQueuePlan:
     if (secret := state.secret) is not None:
-        return replace(plan, warnings=await _secret_warnings(connection, secret, source))
+        warnings = await _secret_warnings(connection, secret, source)
+        return replace(plan, warnings=(*plan.warnings, *warnings))
     if source is not None:
         await read_password(connection, source)
     sample = secret_manifest(state.namespace, state.serving, dict.fromkeys(SECRET_KEYS, _SAMPLE))

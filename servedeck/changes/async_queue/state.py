@@ -13,12 +13,13 @@ from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.cluster.resources import DEPLOYMENT, SECRET, SERVICE
+from servedeck.serving.async_limits import AsyncQueueSettings
 from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL
 from servedeck.serving.objects.async_gateway import (
     AsyncPlatform,
-    AsyncQueueSettings,
     build_async_gateway,
     read_async_settings,
+    read_other_settings,
 )
 from servedeck.serving.objects.async_routes import (
     async_gateway_name,
@@ -85,6 +86,12 @@ class AsyncQueueState:
         return read_async_settings(found) if found is not None and self.is_own(found) else None
 
     @property
+    def other_settings(self) -> JsonObject:
+        """Those in the ConfigMap of the gateway that somebody has added."""
+        found = self.find("ConfigMap")
+        return read_other_settings(found) if found is not None and self.is_own(found) else {}
+
+    @property
     def own(self) -> list[ObjectRef]:
         """The objects that are there and are the gateway's; a Secret that somebody else has made is
         not."""
@@ -141,9 +148,41 @@ class AsyncQueueState:
         return has_view_key(obj, self.secret)
 
     def is_own(self, obj: Mapping[str, Any]) -> bool:
-        labels = as_mapping(obj, "metadata", "labels")
-        is_ours = labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
-        return is_ours and labels.get(ASYNC_LABEL) == self.serving
+        return is_part_of_queue(obj, self.serving)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentLimits:
+    """The limits of an async queue that is on."""
+
+    settings: AsyncQueueSettings
+    has_objects: bool
+    """Whether large bodies are not in the Valkey."""
+
+
+async def read_current_limits(
+    connection: Connection, namespace: str, serving: str
+) -> CurrentLimits | None:
+    """The limits now; None while the queue is off. Raises ClusterError."""
+    name = async_gateway_name(serving)
+    try:
+        found = await connection.get_json(ObjectRef("v1", "ConfigMap", namespace, name).path)
+    except ApiError as error:
+        if error.code == 404:
+            return None
+        raise
+    if not is_part_of_queue(found, serving):
+        return None
+    return CurrentLimits(
+        read_async_settings(found), bool(read_other_settings(found).get("objects"))
+    )
+
+
+def is_part_of_queue(obj: Mapping[str, Any], serving: str) -> bool:
+    """Whether it is an object of the gateway of that serving."""
+    labels = as_mapping(obj, "metadata", "labels")
+    is_ours = labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER
+    return is_ours and labels.get(ASYNC_LABEL) == serving
 
 
 _ADDRESS_KINDS = (DEPLOYMENT.kind, SERVICE.kind)

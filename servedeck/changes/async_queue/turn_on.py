@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from servedeck import __version__
 from servedeck.async_queue.client import AsyncQueueClient
@@ -28,13 +27,19 @@ from servedeck.changes.object_writes import ObjectWrite, plan_writes
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
+from servedeck.serving.async_limits import (
+    LIMITS,
+    AsyncQueueSettings,
+    check_limits,
+    format_limit,
+    limit_changes,
+    value_of,
+)
 from servedeck.serving.conventions import ASYNC_SUFFIX
 from servedeck.serving.objects.async_gateway import (
     VALKEY_PASSWORD_KEY,
     AsyncPlatform,
-    AsyncQueueSettings,
     build_async_gateway,
-    read_other_settings,
 )
 from servedeck.serving.objects.async_routes import (
     add_async_rules,
@@ -43,12 +48,11 @@ from servedeck.serving.objects.async_routes import (
     keeps_path,
 )
 from servedeck.serving.objects.change import ObjectChange
-from servedeck.serving.objects.field_changes import FieldChange
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.spec.names import MAX_LABEL_LENGTH
 from servedeck.serving.status.rollout_status import desired_replicas
-from servedeck.serving.text import one_line, sanitize
+from servedeck.serving.text import format_size, one_line, sanitize
 
 _PUBLIC_PATH = r"(/[A-Za-z0-9._~-]+)+"
 """As in the settings of the gateway."""
@@ -108,10 +112,16 @@ async def plan_turning_on(
     if blocked := _find_block(state, defaults):
         return replace(plan, blocked=one_line(sanitize(blocked)))
     before = state.settings
-    settings = replace(before or AsyncQueueSettings(), **dict(options.changes))
-    if problem := settings_problem(settings):
+    if problem := _find_change_since(options, before):
         return replace(plan, blocked=problem)
-    plan = replace(plan, settings=settings, differences=tuple(_changes(before, settings)))
+    settings = replace(before or AsyncQueueSettings(), **dict(options.changes))
+    changes = limit_changes(before, settings)
+    has_objects = bool(state.other_settings.get("objects"))
+    issues = check_limits(settings, [one.name for one in changes], has_objects=has_objects)
+    if issues and issues[0].is_error:
+        return replace(plan, blocked=issues[0].message)
+    plan = replace(plan, settings=settings, limit_changes=changes)
+    plan = replace(plan, warnings=tuple(one.message for one in issues))
     plan = await with_secrets(connection, plan, state, PasswordSource.parse(defaults.store_secret))
     if plan.blocked:
         return plan
@@ -125,6 +135,8 @@ async def plan_turning_on(
     if plan.blocked:
         return plan
     plan = replace(plan, closed=await _is_closed(connection, plan, state))
+    if warning := await _override_warning(connection, plan, state):
+        plan = replace(plan, warnings=(*plan.warnings, warning))
     makes_secrets = plan.creates_secret or plan.creates_view_secret
     if not (makes_secrets or plan.writes or plan.route_writes or plan.closed):
         text = "The async queue is on with these settings already."
@@ -147,30 +159,42 @@ async def _is_closed(
         return None
 
 
-def settings_problem(settings: AsyncQueueSettings) -> str:
-    """Why a gateway would not take the settings, in a sentence; "" if it does."""
-    for one in fields(AsyncQueueSettings):
-        least, most = _RANGES[one.name]
-        value = getattr(settings, one.name)
-        if not least <= value <= most:
-            return f"{one.name} must be from {least:g} to {most:,}, not {value:,}."
+def _find_change_since(options: AsyncQueueOptions, now: AsyncQueueSettings | None) -> str:
+    """Why the change is not of what somebody saw, in a sentence; "" if it is."""
+    seen = options.seen
+    if seen is None:
+        return ""
+    if now is None:
+        return "The async queue was turned off meanwhile."
+    for name, wanted in options.changes:
+        old, new = value_of(seen, name), value_of(now, name)
+        if new not in (old, wanted):
+            return (
+                f"Somebody else changed {LIMITS[name].label} meanwhile, from "
+                f"{format_limit(name, old)} to {format_limit(name, new)}; look at the limits again."
+            )
     return ""
 
 
-_YEAR = 366 * 24 * 3600
-_RANGES: dict[str, tuple[float, int]] = {
-    "pod_concurrency": (1, 10_000),
-    "max_depth": (1, 100_000_000),
-    "max_body_bytes": (1, 1 << 30),
-    "max_result_bytes": (1, 1 << 30),
-    "lifetime": (1, _YEAR),
-    "attempt_timeout": (1, _YEAR),
-    "max_attempts": (1, 100),
-    "keep_completed": (1, _YEAR),
-    "keep_failed": (1, _YEAR),
-}
-"""Those of the gateway (servedeck.gateway.settings), which is not imported here; a test compares
-them."""
+async def _override_warning(
+    connection: Connection, plan: AsyncQueuePlan, state: AsyncQueueState
+) -> str:
+    """That the concurrency of each Pod was set at run time, which stays in force, in a sentence; ""
+    if it was not, or that is not known."""
+    wanted = dict(plan.options.changes).get("pod_concurrency")
+    if wanted is None or plan.creates_secret or state.gateway is None or state.not_available:
+        return ""
+    try:
+        client = AsyncQueueClient(connection, state.namespace, state.serving)
+        set_now = (await client.control()).pod_concurrency
+    except AsyncQueueError:
+        return ""
+    if set_now in (None, wanted):
+        return ""
+    return (
+        f"Somebody set the concurrency of each Pod to {set_now} at run time, which stays in force; "
+        "empty it in the dialog of the concurrency, on the tab Async Queue."
+    )
 
 
 def _find_block(state: AsyncQueueState, defaults: AsyncQueueDefaults) -> str:
@@ -223,13 +247,12 @@ def _gateway_writes(
     if (gateway := state.gateway) is not None:
         # Whoever scaled the gateway meant it.
         platform = replace(platform, replicas=desired_replicas(gateway))
-    settings = state.find("ConfigMap")
     for manifest in build_async_gateway(
         state.namespace,
         state.serving,
         platform,
         plan.settings,
-        other_settings=read_other_settings(settings) if settings is not None else None,
+        other_settings=state.other_settings,
     ):
         ref = ObjectRef.from_manifest(manifest)
         live = state.objects[ref]
@@ -292,9 +315,11 @@ def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
         yield f"Changed: {join(changed)}."
     if any(one.kind == "Deployment" for one in changed):
         yield (
-            "The Pods of the gateway are replaced one after the other; what they process is handed "
-            "back and delivered again."
+            "The Pods of the gateway are replaced one after the other. Tasks stay: what is being "
+            "processed is handed back and delivered again."
         )
+    if {"max_depth", "max_body_bytes"} & dict(plan.options.changes).keys():
+        yield _store_sentence(plan)
     if plan.closed:
         yield "Its queue is closed; it is opened, so that it accepts tasks again."
     if plan.route_writes and (state.gateway is None or state.not_available):
@@ -319,25 +344,11 @@ def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
     yield "Restarts no Pods of the serving."
 
 
-def _changes(
-    before: AsyncQueueSettings | None, settings: AsyncQueueSettings
-) -> Iterator[FieldChange]:
-    for one in fields(AsyncQueueSettings):
-        old = None if before is None else getattr(before, one.name)
-        new = getattr(settings, one.name)
-        if old != new:
-            yield FieldChange(
-                one.name, "none" if old is None else format_setting(old), format_setting(new)
-            )
-
-
-def format_setting(value: float) -> str:
-    """Without the fraction that a whole number of seconds does not have."""
-    return str(int(value) if value == int(value) else value)
-
-
-def settings_json(settings: AsyncQueueSettings | None) -> Mapping[str, Any] | None:
-    """By name."""
-    if settings is None:
-        return None
-    return {one.name: getattr(settings, one.name) for one in fields(settings)}
+def _store_sentence(plan: AsyncQueuePlan) -> str:
+    """How much the requests that wait may take."""
+    assert plan.settings is not None
+    depth, size = plan.settings.max_depth, plan.settings.max_body_bytes
+    return (
+        f"Requests that wait may take {format_size(depth * size)} ({depth:,} of "
+        f"{format_limit('max_body_bytes', size)}); a store that is full answers new ones with 503."
+    )

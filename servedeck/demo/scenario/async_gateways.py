@@ -24,6 +24,7 @@ from servedeck.demo.scenario.cluster_objects import ResourceObject
 from servedeck.demo.scenario.serving_objects import mark_applied, with_defaults
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.async_limits import AsyncQueueSettings
 from servedeck.serving.objects import async_gateway, async_routes
 
 ASYNC_SERVINGS: tuple[Key, ...] = (("npu-lab", "exaone-35-78b"), ("chat", "llama-33-70b"))
@@ -36,7 +37,7 @@ HOURS_AGO = 5.0
 PLATFORM = async_gateway.AsyncPlatform(
     image=cluster_objects.ASYNC_IMAGE, store=cluster_objects.ASYNC_STORE, replicas=1
 )
-_SETTINGS = {ASYNC_SERVINGS[1]: async_gateway.AsyncQueueSettings(pod_concurrency=1)}
+_SETTINGS = {ASYNC_SERVINGS[1]: AsyncQueueSettings(pod_concurrency=1)}
 """With two Pods, two tasks at once: the others wait."""
 _RESOURCES = {
     one.kind: one
@@ -77,7 +78,7 @@ def viewer_rules() -> Iterator[AccessRule]:
 
 def _objects(store: ObjectStore, key: Key) -> Iterator[ResourceObject]:
     namespace, name = key
-    settings = _SETTINGS.get(key, async_gateway.AsyncQueueSettings())
+    settings = _SETTINGS.get(key, AsyncQueueSettings())
     built = async_gateway.build_async_gateway(namespace, name, PLATFORM, settings)
     password = store.get(SECRETS, *cluster_objects.ASYNC_STORE_SECRET)["data"]["password"]
     labels = built[0]["metadata"]["labels"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 import yaml
 
+from servedeck.serving.async_limits import GATEWAY_MEMORY, MIB, AsyncQueueSettings
 from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL
 from servedeck.serving.objects.async_routes import GATEWAY_PORT, async_gateway_name
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
@@ -28,25 +30,6 @@ USER_ID = 65532
 
 _SETTINGS_PATH = "/etc/servedeck/gateway"
 _SECRET_PATH = "/etc/servedeck/secret"  # noqa: S105
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncQueueSettings:
-    """What an operator sets of the async queue of a serving; the names and defaults are those of
-    `servedeck gateway`. Durations are in seconds."""
-
-    pod_concurrency: int = 4
-    """Tasks that one Pod processes at once."""
-    max_depth: int = 1000
-    """Tasks that wait."""
-    max_body_bytes: int = 8 << 20
-    max_result_bytes: int = 16 << 20
-    lifetime: float = 6 * 3600
-    """From being accepted to the deadline."""
-    attempt_timeout: float = 900
-    max_attempts: int = 3
-    keep_completed: float = 24 * 3600
-    keep_failed: float = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +101,11 @@ def build_async_gateway(
 def read_async_settings(config_map: Mapping[str, Any]) -> AsyncQueueSettings:
     """The settings in a gateway's ConfigMap, whoever wrote them. What is missing, or is no number,
     has its default, as the gateway has it."""
-    loaded = _load_settings(config_map)
+    loaded = load_settings(config_map)
     known: dict[str, Any] = {}
     for one in fields(AsyncQueueSettings):
         value = loaded.get(one.name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
             known[one.name] = value
     return AsyncQueueSettings(**known)
 
@@ -132,10 +115,11 @@ def read_other_settings(config_map: Mapping[str, Any]) -> JsonObject:
     hosts of callbacks."""
     platform = AsyncPlatform(image="", store="")
     ours = _gateway_settings("", "", platform, AsyncQueueSettings())
-    return {key: value for key, value in _load_settings(config_map).items() if key not in ours}
+    return {key: value for key, value in load_settings(config_map).items() if key not in ours}
 
 
-def _load_settings(config_map: Mapping[str, Any]) -> Mapping[str, Any]:
+def load_settings(config_map: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All settings in a gateway's ConfigMap; {} if they cannot be read."""
     text = as_str(as_mapping(config_map, "data").get(SETTINGS_KEY))
     try:
         return as_mapping(yaml.safe_load(text))
@@ -246,7 +230,7 @@ def _container(role: str, image: str, admin_port: int, *, serves_callers: bool) 
         "livenessProbe": probe("/healthz", 10, 6),
         "resources": {
             "requests": {"cpu": "100m", "memory": "96Mi"},
-            "limits": {"memory": "256Mi"},
+            "limits": {"memory": f"{GATEWAY_MEMORY // MIB}Mi"},
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,

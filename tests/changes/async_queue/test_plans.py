@@ -6,8 +6,6 @@ from dataclasses import fields, replace
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from servedeck import __version__
 from servedeck.async_queue.tasks import StateCounts
@@ -22,15 +20,14 @@ from servedeck.changes.async_queue.state import AsyncQueueState, gateway_refs, w
 from servedeck.changes.async_queue.turn_off import list_deletions, tasks_sentences
 from servedeck.changes.async_queue.turn_on import (
     AsyncQueueDefaults,
-    format_setting,
-    settings_problem,
 )
 from servedeck.changes.live_objects import LiveObjects
 from servedeck.cluster.apply import ObjectRef
 from servedeck.config import Settings
 from servedeck.gateway.settings import GatewaySettings
+from servedeck.serving.async_limits import LIMITS, AsyncQueueSettings
 from servedeck.serving.conventions import ASYNC_LABEL, MANAGED_BY_LABEL
-from servedeck.serving.objects.async_gateway import SECRET_KEYS, AsyncQueueSettings
+from servedeck.serving.objects.async_gateway import SECRET_KEYS
 
 STORE = "valkey://valkey.servedeck-system:6379"
 OWN = {MANAGED_BY_LABEL: "servedeck", ASYNC_LABEL: "llama"}
@@ -89,19 +86,9 @@ def bounds(name: str) -> tuple[float, float]:
 def test_the_ranges_are_those_of_the_gateway(name: str) -> None:
     least, most = bounds(name)
 
-    def problem(value: float) -> str:
-        changed: dict[str, Any] = {name: value}
-        return settings_problem(replace(AsyncQueueSettings(), **changed))
-
-    assert not problem(least)
-    assert not problem(most)
-    assert name in problem(least - 1)
-    assert name in problem(most + 1)
-
-
-@given(st.integers(-(10**12), 10**12))
-def test_a_whole_number_of_seconds_has_no_fraction(value: int) -> None:
-    assert format_setting(float(value)) == format_setting(value) == str(value)
+    limit = LIMITS[name]
+    assert (limit.least, limit.most) == (least, most)
+    assert limit.default == getattr(GatewaySettings(serving="a/b"), name)
 
 
 # -- state ----------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from servedeck import __version__
 from servedeck.gateway.settings import GatewaySettings, load_settings
+from servedeck.serving.async_limits import AsyncQueueSettings
 from servedeck.serving.conventions import ASYNC_LABEL, SERVING_LABEL
 from servedeck.serving.objects.async_gateway import (
     AsyncPlatform,
-    AsyncQueueSettings,
     build_async_gateway,
     read_async_settings,
 )

@@ -1,0 +1,61 @@
+"""A conflict about the settings of a gateway, which are one text of its ConfigMap: setting by
+setting, so that it can be seen what would be overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from servedeck.changes.object_writes import ObjectWrite
+from servedeck.cluster.apply import Preview
+from servedeck.serving.async_limits import LIMITS
+from servedeck.serving.objects.async_gateway import SETTINGS_KEY, load_settings
+from servedeck.serving.objects.field_changes import FieldConflict
+from servedeck.serving.objects.secret_values import mask_at
+from servedeck.serving.text import MASK, one_line, sanitize
+
+_PATH = f".data.{SETTINGS_KEY}"
+_MAX_LENGTH = 200
+"""Characters of a value."""
+
+
+def with_settings_conflicts(preview: Preview, write: ObjectWrite) -> Preview:
+    """The preview with a conflict for each setting that differs, in place of one for the text."""
+    rejection = preview.rejection
+    if rejection is None or preview.ref.kind != "ConfigMap" or write.live is None:
+        return preview
+    found: list[FieldConflict] = []
+    for one in rejection.conflicts:
+        by_setting = one.path == _PATH and _by_setting(one, write.live, write.body or {})
+        found += by_setting or [one]
+    return replace(preview, rejection=replace(rejection, conflicts=tuple(found)))
+
+
+def _by_setting(
+    conflict: FieldConflict, live: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> list[FieldConflict]:
+    """[] if the texts do not differ in a setting, or cannot be read."""
+    return list(_conflicts(conflict.manager, load_settings(live), load_settings(wanted)))
+
+
+def _conflicts(
+    manager: str, current: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> Iterator[FieldConflict]:
+    if not current:
+        return
+    for name in dict.fromkeys((*wanted, *current)):
+        if current.get(name) != wanted.get(name):
+            label = LIMITS[name].label if name in LIMITS else one_line(sanitize(str(name)))
+            texts = (_text(name, one.get(name)) for one in (current, wanted))
+            yield FieldConflict(label, manager, *texts)
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in LIMITS and is_number:
+        return LIMITS[name].format(value)
+    shown = str(mask_at((name,), value))
+    return MASK if "@" in shown else one_line(sanitize(shown))[:_MAX_LENGTH]
