@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from servedeck.changes.balancing_checks import check_load_balancing
 from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.setting_texts import hidden_text, object_label
 from servedeck.cluster.apply import ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
@@ -17,7 +19,7 @@ from servedeck.cluster.prometheus_services import (
     service_url,
 )
 from servedeck.cluster.rejection import RejectionReason
-from servedeck.cluster.resources import RESOURCES_BY_KIND, SCALED_OBJECT
+from servedeck.cluster.resources import SCALED_OBJECT
 from servedeck.serving.accelerators import accelerator_display_name
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.spec import load_balancing, scaling, temperature_policy
@@ -30,8 +32,7 @@ from servedeck.serving.spec.mapping.auto_scaling import (
     restored_replicas,
 )
 from servedeck.serving.spec.mapping.engines import Engines
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
-from servedeck.serving.spec.mapping.load_balancing import find_policy, policy_kind
+from servedeck.serving.spec.mapping.request_ports import entry_port
 from servedeck.serving.spec.mapping.scaling_queries import (
     build_activity_query,
     build_scaling_query,
@@ -48,10 +49,6 @@ NO_KEDA = (
 NO_CONTROLLER = (
     "The controller of the temperature policy does not run in this cluster, and without it new "
     "Pods would never become ready; install it from deploy/controller first."
-)
-NO_LOAD_BALANCER = (
-    "Neither Istio nor Envoy Gateway with an HTTPRoute of this serving can spread its requests "
-    "here, so the proxy decides; install one of them, or leave it off."
 )
 _FIELDS_BY_KIND = {
     "ScaledObject": "auto_scaling",
@@ -104,8 +101,12 @@ def check_settings(
     names = (*scaling.SCALING_FIELDS, *(("template",) if _has_trigger(before, wanted) else ()))
     if before is None or _differ(names, before, wanted):
         yield from _check_scaling(objects, before, wanted, unlisted)
-    if before is None or _differ(load_balancing.LOAD_BALANCING_FIELDS, before, wanted):
-        yield from _check_load_balancing(objects, before, wanted, unlisted)
+    if (
+        before is None
+        or _differ(load_balancing.LOAD_BALANCING_FIELDS, before, wanted)
+        or entry_port(before) != entry_port(wanted)
+    ):
+        yield from check_load_balancing(objects, before, wanted, unlisted)
 
 
 def _has_trigger(before: ServingSpec | None, wanted: ServingSpec) -> bool:
@@ -131,10 +132,10 @@ def _check_scaling(
     is_on = kind != scaling.OFF
     hidden = [one for one in (SCALED_OBJECT.kind, HPA_KIND) if one in unlisted]
     if hidden and (is_on or before is not None):
-        yield error("auto_scaling", _hidden_text(hidden[0], "an autoscaler scales it"))
+        yield error("auto_scaling", hidden_text(hidden[0], "an autoscaler scales it"))
         return
     if len(objects.scalers) > 1:
-        names = " and ".join(map(_name, objects.scalers))
+        names = " and ".join(map(object_label, objects.scalers))
         yield error(
             "auto_scaling",
             f"{names} both scale this Deployment and undo each other's work; delete one of them "
@@ -161,8 +162,8 @@ def _check_switch(
         # verifyHpas): only a deletion that is done is known to help.
         yield error(
             "auto_scaling",
-            f"KEDA rejects a ScaledObject while {_name(objects.scalers[0])} scales the Deployment; "
-            f"choose {scaling.OFF} and save, which deletes that, and then {kind}.",
+            f"KEDA rejects a ScaledObject while {object_label(objects.scalers[0])} scales the "
+            f"Deployment; choose {scaling.OFF} and save, which deletes that, and then {kind}.",
         )
     if kind in (scaling.CUSTOM, scaling.HPA):
         yield error(
@@ -317,76 +318,6 @@ async def _has_controller(connection: Connection, namespace: str) -> bool:
     return lease.is_alive(server_time(connection))
 
 
-# -- load balancing ---------------------------------------------------------------------------
-
-
-def _check_load_balancing(
-    objects: ServingObjects,
-    before: ServingSpec | None,
-    wanted: ServingSpec,
-    unlisted: Collection[str],
-) -> Iterator[Issue]:
-    chosen = wanted.load_balancing
-    is_on = chosen != load_balancing.OFF
-    kind = policy_kind(objects)
-    if kind in unlisted and (is_on or before is not None):
-        yield error("load_balancing", _hidden_text(kind, "one sets its load balancing"))
-        return
-    for one in objects.policies if before is not None else ():
-        if (owner := find_gitops_owner(one)) is not None:
-            yield warning("load_balancing", owner.revert_warning)
-    if not is_on:
-        return
-    if chosen == load_balancing.CUSTOM:
-        if before is not None and before.load_balancing != chosen:
-            yield error(
-                "load_balancing",
-                "'custom' stands for settings that somebody else made, and cannot be chosen; "
-                f"choose one of {', '.join(load_balancing.CHOICES)}.",
-            )
-    elif pool := _inference_pool(objects):
-        yield error(
-            "load_balancing",
-            f"The route sends to InferencePool {pool}, whose endpoint picker chooses the Pod for "
-            "each request; leave this off.",
-        )
-    elif not kind:
-        yield error("load_balancing", NO_LOAD_BALANCER)
-    elif (policy := find_policy(objects)) is not None and _is_shared(policy, objects):
-        yield error(
-            "load_balancing",
-            f"{_name(policy)} is for other routes, too, or for a part of one, and would change "
-            "for all of them; give this serving a policy of its own, or change that one.",
-        )
-    elif wanted.replicas <= 1 and wanted.auto_scaling == scaling.OFF:
-        yield warning("load_balancing", "With one replica there is nothing to balance.")
-
-
-def _is_shared(policy: JsonObject, objects: ServingObjects) -> bool:
-    """Whether a BackendTrafficPolicy has targets besides the whole routes of the serving."""
-    spec = as_mapping(policy, "spec")
-    own = {
-        as_mapping(one, "metadata").get("name")
-        for one in objects.routes
-        if one.get("kind") == "HTTPRoute"
-    }
-    targets = [*mappings(spec.get("targetRefs")), as_mapping(spec, "targetRef")]
-    is_other = any(
-        one and (one.get("name") not in own or bool(one.get("sectionName"))) for one in targets
-    )
-    return is_other or bool(mappings(spec.get("targetSelectors")))
-
-
-def _inference_pool(objects: ServingObjects) -> str:
-    """Name of an InferencePool among the backends of its HTTPRoutes; "" for none."""
-    for route in objects.routes:
-        for rule in mappings(as_mapping(route, "spec").get("rules")):
-            for one in mappings(rule.get("backendRefs")):
-                if one.get("kind") == "InferencePool":
-                    return one_line(sanitize(as_str(one.get("name"))))
-    return ""
-
-
 # -- the dry run ------------------------------------------------------------------------------
 
 
@@ -409,17 +340,5 @@ def deleted_objects(previews: Collection[Preview]) -> Iterator[Issue]:
             yield warning(setting_of(one.ref.kind), f"{_ref_name(one.ref)} is deleted.")
 
 
-def _hidden_text(kind: str, what: str) -> str:
-    return (
-        f"Without permission to list {RESOURCES_BY_KIND[kind].resource_name}, it is not known "
-        f"whether {what}, so this cannot be changed; ask for the role servedeck-operator."
-    )
-
-
 def _ref_name(ref: ObjectRef) -> str:
     return one_line(sanitize(f"{ref.kind} {ref.name}"))
-
-
-def _name(obj: JsonObject) -> str:
-    name = as_str(as_mapping(obj, "metadata").get("name"))
-    return one_line(sanitize(f"{obj.get('kind')} {name}"))

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
+from servedeck.changes.balancing_checks import NO_LOAD_BALANCER
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.setting_checks import (
     NO_CONTROLLER,
     NO_KEDA,
-    NO_LOAD_BALANCER,
     check_capacity,
     check_settings,
     check_temperature,

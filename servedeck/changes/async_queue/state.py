@@ -26,7 +26,6 @@ from servedeck.serving.objects.async_routes import (
     has_async_rules,
 )
 from servedeck.serving.objects.backends import route_backends
-from servedeck.serving.objects.missing_objects import request_ports
 from servedeck.serving.objects.routes import RouteKind
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
@@ -36,6 +35,7 @@ from servedeck.serving.spec.mapping.json_values import (
     as_str,
     mappings,
 )
+from servedeck.serving.spec.mapping.request_ports import request_ports
 from servedeck.serving.status.rollout_status import desired_replicas
 from servedeck.serving.text import one_line, sanitize
 

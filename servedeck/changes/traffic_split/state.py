@@ -19,7 +19,6 @@ from servedeck.serving.conventions import ASYNC_LABEL, SERVING_LABEL
 from servedeck.serving.objects.async_routes import has_async_rules
 from servedeck.serving.objects.detection import detect_served_model
 from servedeck.serving.objects.import_objects import import_objects
-from servedeck.serving.objects.missing_objects import request_ports, route_port
 from servedeck.serving.objects.records import Deployment
 from servedeck.serving.objects.traffic_split import (
     SERVICE_KIND,
@@ -37,6 +36,7 @@ from servedeck.serving.spec.mapping.json_values import (
     as_str,
     mappings,
 )
+from servedeck.serving.spec.mapping.request_ports import request_ports, route_port
 from servedeck.serving.status.rollout_status import desired_replicas
 from servedeck.serving.text import one_line, sanitize
 

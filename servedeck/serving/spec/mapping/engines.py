@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 KEDA_GROUP = "keda.sh"
 ISTIO_GROUP = "networking.istio.io"
 ENVOY_GATEWAY_GROUP = "gateway.envoyproxy.io"
+POOL_GROUPS = ("inference.networking.k8s.io", "inference.networking.x-k8s.io")
+"""Of InferencePools: v1 of the Gateway API Inference Extension, and v1alpha2 before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,9 @@ class Engines:
     """Where Pods of the cluster reach Prometheus, "http://prometheus.monitoring:9090"."""
     has_async_gateway: bool = False
     """Whether the serving has an async gateway, whose backlog can wake it."""
+    pools: tuple[Mapping[str, Any], ...] = ()
+    """InferencePools of the serving's namespace as decoded JSON, at least those that select its
+    Pods."""
 
     @property
     def has_keda(self) -> bool:
@@ -31,3 +38,7 @@ class Engines:
     @property
     def has_envoy_gateway(self) -> bool:
         return ENVOY_GATEWAY_GROUP in self.api_groups
+
+    @property
+    def has_inference_pools(self) -> bool:
+        return any(one in self.api_groups for one in POOL_GROUPS)
