@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -52,10 +54,8 @@ HORIZONTAL_POD_AUTOSCALER = Resource(
     "HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"
 )
 HTTP_ROUTE = Resource("HTTPRoute", "httproutes", "gateway.networking.k8s.io", "v1")
-INFERENCE_POOL = Resource("InferencePool", "inferencepools", "inference.networking.k8s.io", "v1")
-ALPHA_INFERENCE_POOL = Resource(
-    "InferencePool", "inferencepools", "inference.networking.x-k8s.io", "v1alpha2"
-)
+INFERENCE_POOL = Resource("InferencePool", "inferencepools", POOL_GROUP, "v1")
+ALPHA_INFERENCE_POOL = Resource("InferencePool", "inferencepools", ALPHA_POOL_GROUP, "v1alpha2")
 """Before v1 of the Gateway API Inference Extension; a cluster may have both."""
 INFERENCE_SERVICE = Resource(
     "InferenceService", "inferenceservices", "serving.kserve.io", "v1beta1"

@@ -4,7 +4,7 @@ the objects found are the serving's."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from servedeck.cluster import resources
 from servedeck.cluster.resources import Resource
@@ -16,6 +16,12 @@ from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.pod_references import pod_references
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from servedeck.serving.objects.workload_records import GROUP_LABEL
+from servedeck.serving.spec.mapping.inference_pools import (
+    INFERENCE_POOL_KIND,
+    picker_text,
+    pool_backends,
+    pools_of,
+)
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -48,7 +54,7 @@ def object_queries(key: NamespacedName, deployment: JsonObject | None) -> list[O
     the selector of a Deployment."""
     queries = [
         ObjectQuery(resource, key.namespace)
-        for resource in (resources.SERVICE, *_ROUTES, *_AUTOSCALERS)
+        for resource in (resources.SERVICE, resources.INFERENCE_POOL, *_ROUTES, *_AUTOSCALERS)
     ]
     if key.kind == "LeaderWorkerSet":
         selector = f"{GROUP_LABEL}={key.name}"
@@ -66,8 +72,8 @@ def list_object_refs(
     deployment: JsonObject | None,
     found: Mapping[Resource, Sequence[LiveObject]],
 ) -> list[ServingObjectRef]:
-    """The objects of a serving: its workload, Services, routes, autoscalers, ReplicaSets with the
-    newest revision first, Pods, and what the Pods name.
+    """The objects of a serving: its workload, Services, InferencePools, routes, autoscalers,
+    ReplicaSets with the newest revision first, Pods, and what the Pods name.
 
     `deployment` is None if it may not be read; `found` are the objects of `object_queries`.
     """
@@ -82,6 +88,9 @@ def list_object_refs(
         ServingObjectRef("Service", _name(one), as_str(as_mapping(one, "spec").get("type")))
         for one in services
     ]
+    listed = (one.value for one in found.get(resources.INFERENCE_POOL, ()))
+    pools = pools_of(deployment or {}, listed)
+    refs += [ServingObjectRef(INFERENCE_POOL_KIND, _name(one), picker_text(one)) for one in pools]
     for resource in _ROUTES:
         refs += [
             ServingObjectRef(resource.kind, one.metadata.name)
@@ -90,6 +99,7 @@ def list_object_refs(
                 backend.namespace == key.namespace and backend.service in names
                 for backend in route_backends(one.value)
             )
+            or pool_backends([one.value], pools)
         ]
     for resource in _AUTOSCALERS:
         refs += [
@@ -142,7 +152,7 @@ def _replica_set_refs(
     return [ref for _revision, ref in sorted(revisions, key=lambda one: -one[0])]
 
 
-def _name(obj: JsonObject) -> str:
+def _name(obj: Mapping[str, Any]) -> str:
     return as_str(as_mapping(obj, "metadata").get("name"))
 
 

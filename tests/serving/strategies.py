@@ -7,11 +7,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from servedeck.serving.conventions import PREDICTOR_URL_ENV, SERVING_LABEL
+from servedeck.serving.conventions import POOL_GROUP, PREDICTOR_URL_ENV, SERVING_LABEL
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec import load_balancing, validation
 from servedeck.serving.spec.issues import errors
-from servedeck.serving.spec.mapping.engines import POOL_GROUPS, Engines
+from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.mapping.request_ports import entry_port
 from servedeck.serving.spec.mapping.volumes import normalize_path
 from servedeck.serving.spec.rollouts import ROLLOUTS
@@ -270,7 +270,7 @@ def platform_with_pool(platform: PlatformSettings, *specs: ServingSpec) -> Platf
     InferencePool of the serving."""
     if all(one.load_balancing != load_balancing.PREFIX_AWARE for one in specs):
         return platform
-    engines = Engines(frozenset({POOL_GROUPS[0]}), pools=(inference_pool(*specs),))
+    engines = Engines(frozenset({POOL_GROUP}), pools=(inference_pool(*specs),))
     return replace(platform, host="serve.example.com", route=RouteKind.HTTP_ROUTE, engines=engines)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
+
 KEDA_GROUP = "keda.sh"
 ISTIO_GROUP = "networking.istio.io"
 ENVOY_GATEWAY_GROUP = "gateway.envoyproxy.io"
-POOL_GROUPS = ("inference.networking.k8s.io", "inference.networking.x-k8s.io")
-"""Of InferencePools: v1 of the Gateway API Inference Extension, and v1alpha2 before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +41,4 @@ class Engines:
 
     @property
     def has_inference_pools(self) -> bool:
-        return any(one in self.api_groups for one in POOL_GROUPS)
+        return any(one in self.api_groups for one in (POOL_GROUP, ALPHA_POOL_GROUP))

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from servedeck.serving.spec.mapping.engines import POOL_GROUPS
+from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
+from servedeck.serving.json_copy import copy_json
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -22,6 +23,7 @@ from servedeck.serving.spec.mapping.json_values import (
 from servedeck.serving.spec.mapping.request_ports import entry_port, request_ports, route_port
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
+from servedeck.serving.text import one_line, sanitize
 
 INFERENCE_POOL_KIND = "InferencePool"
 HTTP_ROUTE_KIND = "HTTPRoute"
@@ -78,6 +80,15 @@ def pool_ports(pool: Mapping[str, Any]) -> list[int]:
     return [number for one in numbers if (number := as_int(one))]
 
 
+def picker_text(pool: Mapping[str, Any]) -> str:
+    """Which Service chooses the Pod for each request of an InferencePool, "endpoint picker
+    llama-epp", sanitized; "" if it names none."""
+    spec = as_mapping(pool, "spec")
+    ref = as_mapping(spec, "extensionRef" if _is_alpha(pool) else "endpointPickerRef")
+    name = one_line(sanitize(as_str(ref.get("name"))))
+    return f"endpoint picker {name}" if name else ""
+
+
 def selects_pods(pool: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
     """Whether an InferencePool selects the Pods with these labels."""
     selector = pool_selector(pool)
@@ -87,16 +98,23 @@ def selects_pods(pool: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
 def own_pools(objects: ServingObjects) -> list[Mapping[str, Any]]:
     """The InferencePools that select the Pods of a serving: that of its name first, those of v1
     before older ones, then by name."""
-    namespace, name = (as_str(objects.metadata.get(one)) for one in ("namespace", "name"))
+    return pools_of(objects.deployment, objects.engines.pools)
+
+
+def pools_of(
+    deployment: Mapping[str, Any], pools: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The same among the pools for the Deployment of a serving."""
+    metadata = as_mapping(deployment, "metadata")
+    namespace, name = (as_str(metadata.get(one)) for one in ("namespace", "name"))
+    labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
     found = [
-        one
-        for one in objects.engines.pools
-        if pool_key(one).namespace == namespace and selects_pods(one, objects.pod_labels)
+        one for one in pools if pool_key(one).namespace == namespace and selects_pods(one, labels)
     ]
 
     def rank(pool: Mapping[str, Any]) -> tuple[bool, bool, str]:
         key = pool_key(pool)
-        return key.name != name, key.group != POOL_GROUPS[0], key.name
+        return key.name != name, key.group != POOL_GROUP, key.name
 
     return sorted(found, key=rank)
 
@@ -108,7 +126,7 @@ def fitting_pools(objects: ServingObjects, spec: SpecLike) -> list[Mapping[str, 
 
 
 def _is_alpha(pool: Mapping[str, Any]) -> bool:
-    return pool_key(pool).group == POOL_GROUPS[1]
+    return pool_key(pool).group == ALPHA_POOL_GROUP
 
 
 # -- backends -----------------------------------------------------------------------------------
@@ -127,7 +145,7 @@ def http_route_backends(routes: Iterable[JsonObject]) -> Iterator[RuleBackend]:
 def referenced_pool(route: Mapping[str, Any], ref: Mapping[str, Any]) -> PoolKey | None:
     """The InferencePool that a backend of a route is; None if it is none."""
     group = as_str(ref.get("group"))
-    if ref.get("kind") != INFERENCE_POOL_KIND or group not in POOL_GROUPS:
+    if ref.get("kind") != INFERENCE_POOL_KIND or group not in (POOL_GROUP, ALPHA_POOL_GROUP):
         return None
     namespace = as_str(ref.get("namespace")) or as_str(
         as_mapping(route, "metadata").get("namespace")
@@ -143,6 +161,16 @@ def pool_backends(
     return [
         one for one in http_route_backends(routes) if referenced_pool(one.route, one.ref) in keys
     ]
+
+
+def read_as_service(
+    route: JsonObject, pools: Iterable[Mapping[str, Any]], service: str
+) -> JsonObject:
+    """The route as it reads with Service `service` in the place of each of the pools."""
+    found: JsonObject = copy_json(route)
+    for one in pool_backends([found], pools):
+        one.ref.update(group="", kind="Service", name=service)
+    return found
 
 
 def service_backends(objects: ServingObjects, spec: SpecLike) -> list[RuleBackend]:
