@@ -166,7 +166,7 @@ def _check_prefix_aware(
     elif not pools:
         message = _no_pool_text(objects, wanted)
     elif not fitting:
-        message = _other_port_text(pools[0], wanted)
+        message = _other_port_text(pools[0], wanted, "make another one")
     elif before is not None:
         message = _rules_text(objects, before) or _shared_policy_text(objects)
     elif not sends_to_pool(objects):
@@ -193,11 +193,11 @@ def _no_pool_text(objects: ServingObjects, wanted: ServingSpec) -> str:
     )
 
 
-def _other_port_text(pool: Mapping[str, Any], wanted: ServingSpec) -> str:
+def _other_port_text(pool: Mapping[str, Any], wanted: ServingSpec, alternative: str) -> str:
     ports = ", ".join(map(str, pool_ports(pool))) or "no known port"
     return (
         f"{object_label(pool)} sends to port {ports} of the Pods, and requests to this serving go "
-        f"to port {entry_port(wanted)}; give the pool that target port, or use another one."
+        f"to port {entry_port(wanted)}; give the pool that target port, or {alternative}."
     )
 
 
@@ -217,7 +217,7 @@ def _check_ports_of_pools(
             field = "transformer" if is_transformer else "inference_port"
             yield error(
                 field,
-                f"{_other_port_text(pool, wanted)[:-1]}, or choose another load balancing first.",
+                _other_port_text(pool, wanted, "choose another load balancing first"),
             )
 
 

@@ -145,14 +145,15 @@ async def make_plan(
         )
         overridable = errors(found)
         found = [_as_warning(one) for one in found] if force else found
-        settings = check_settings(
-            existing.objects, existing.spec, wanted, related_objects.unlisted_kinds
+        settings = list(
+            check_settings(existing.objects, existing.spec, wanted, related_objects.unlisted_kinds)
         )
+        refused = {one.field for one in errors(settings)}
         own_problems = [
             *new_issues(existing.spec, wanted, existing.mounts),
             *settings,
             *await check_temperature(connection, existing.spec, wanted),
-            *change.issues,
+            *(one for one in change.issues if one.field not in refused),
             *found,
         ]
         unknown += change.unchecked
