@@ -173,3 +173,33 @@ def test_no_secret_is_watched():
     assert queries[-1].resource == resources.REPLICA_SET
     assert queries[-1].label_selector == "app=llama"
     assert resources.REPLICA_SET not in {query.resource for query in object_queries(KEY, None)}
+
+
+def test_the_pool_that_selects_the_pods_and_the_routes_to_it():
+    def pool(name: str, labels: dict[str, str]) -> LiveObject:
+        picker = {"name": f"{name}-epp"}
+        return make(
+            "InferencePool",
+            name,
+            {"selector": {"matchLabels": labels}, "endpointPickerRef": picker},
+        )
+
+    def route(name: str, to: str) -> LiveObject:
+        ref = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": to}
+        return make("HTTPRoute", name, {"rules": [{"backendRefs": [ref]}]})
+
+    deployment = make_deployment()
+    deployment["metadata"]["namespace"] = "team-a"
+    found = (
+        pool("own", {"app": "llama"}),
+        pool("other", {"app": "other"}),
+        route("to-own", "own"),
+        route("to-other", "other"),
+    )
+    refs = list_object_refs(KEY, None, deployment, group(*found))
+    assert [(one.title, one.detail) for one in refs[1:]] == [
+        ("InferencePool/own", "endpoint picker own-epp"),
+        ("HTTPRoute/to-own", ""),
+    ]
+    watched = [one.resource for one in object_queries(KEY, deployment)]
+    assert resources.INFERENCE_POOL in watched

@@ -103,12 +103,11 @@ def test_a_pool_that_comes_and_goes_says_what_was_not_known() -> None:
     assert UNKNOWN in llama_view(fleet).endpoint.issue
 
 
-def test_a_pool_without_a_route_concerns_the_servings_that_it_selects() -> None:
+def test_a_pool_without_a_route_changes_nothing() -> None:
     fleet = start(route("other"))
     fleet.apply(change(pool("qwen"), "ADDED"))
-    assert fleet.flush(NOW) == {QWEN}
-    fleet.apply(change(pool("qwen"), "MODIFIED"))
     assert fleet.flush(NOW) == set()
+    assert "InferencePool other" in llama_view(fleet).endpoint.issue
 
 
 def test_another_selector_moves_the_endpoint() -> None:
@@ -126,6 +125,7 @@ def test_another_port_concerns_the_servings_that_it_selects() -> None:
     fleet = start(route(), pool())
     fleet.apply(change(pool(port=9)))
     assert fleet.flush(NOW) == {LLAMA}
+    assert "InferencePool team-a/pool sends to port 9" in llama_view(fleet).endpoint.issue
 
 
 def test_a_pool_that_was_created_again_stays_when_the_old_one_is_deleted() -> None:

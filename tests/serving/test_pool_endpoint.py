@@ -80,9 +80,7 @@ def test_a_serving_without_a_service() -> None:
     got = resolve(pool(), routes=[route()], services=[])
     assert (got.url, got.issue, got.cluster_url, got.service_name) == (URL, "", "", "")
     assert got.pod_port == 8
-    assert got.port_forward_command == (
-        "kubectl --namespace team-a port-forward deployment/llama 8"
-    )
+    assert got.port_forward_command == ("kubectl port-forward -n team-a deployment/llama 8080:8")
 
 
 @pytest.mark.parametrize(
@@ -128,11 +126,7 @@ def test_why_requests_may_fail() -> None:
         http_route_rule(kind="InferencePool", group=GROUP, backend="pool"),
         status={
             "parents": [
-                {
-                    "conditions": [
-                        {"type": "ResolvedRefs", "status": "False", "reason": "InvalidKind"}
-                    ]
-                }
+                {"conditions": [{"type": "ResolvedRefs", "status": "False", "reason": "NoKind"}]}
             ]
         },
     )
