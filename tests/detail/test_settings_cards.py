@@ -361,12 +361,11 @@ def test_the_pool_that_the_route_sends_to_is_shown(group: str):
     backend = {"group": group, "kind": "InferencePool", "name": "pool"}
     found = read(service(), route(backend), inference_pool(group), lease(NOW))
     shown = rows(found, "traffic")
-    assert shown["load_balancing"].startswith("prefix-aware  by an InferencePool")
+    assert shown["load_balancing"].startswith("prefix-aware  the Pod whose cache has the prompt")
     assert shown["pool"] == "InferencePool pool  endpoint picker epp"
     assert shown["traffic_split"] == (
         f"not available: HTTPRoute {NAME} sends to InferencePool pool, whose endpoint picker "
-        "chooses the Pod of each request, so its requests are not divided by weights; choose "
-        "another load balancing first."
+        "chooses the Pods; choose another load balancing to split the traffic."
     )
     other = inference_pool(group, app="other")
     shown = rows(read(service(), route(backend), other, lease(NOW)), "traffic")

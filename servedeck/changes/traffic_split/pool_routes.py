@@ -24,8 +24,8 @@ def pool_problem(live: LiveObjects) -> str:
         return one_line(
             sanitize(
                 f"HTTPRoute {route} sends to InferencePool {as_str(one.ref.get('name'))}, whose "
-                "endpoint picker chooses the Pod of each request, so its requests are not divided "
-                "by weights; choose another load balancing first."
+                "endpoint picker chooses the Pods; choose another load balancing to split the "
+                "traffic."
             )
         )
     return ""

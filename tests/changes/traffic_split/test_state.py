@@ -234,10 +234,9 @@ def test_behind_an_endpoint_picker_weights_are_not_changed(is_alone: bool) -> No
     live = LiveObjects([deployment(), service(), sent], engines=Engines(pools=(pool,)))
     state = find_rules("chat", "llama", live, None)
     assert state.problem == (
-        "HTTPRoute llama sends to InferencePool pool, whose endpoint picker chooses the Pod of "
-        "each request, so its requests are not divided by weights; choose another load balancing "
-        "first."
-    ).replace("pool,", f"{sanitize(ref['name'])},")
+        f"HTTPRoute llama sends to InferencePool {sanitize(ref['name'])}, whose endpoint picker "
+        "chooses the Pods; choose another load balancing to split the traffic."
+    )
     assert state.conditions == ["Its Gateway cannot resolve all of HTTPRoute llama: no pools here."]
     pool["spec"] = {"selector": {"matchLabels": {"app": "other"}}}
     found = find_rules("chat", "llama", live, None)
