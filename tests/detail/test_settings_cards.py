@@ -367,6 +367,10 @@ def test_the_pool_that_the_route_sends_to_is_shown(group: str):
         f"not available: HTTPRoute {NAME} sends to InferencePool pool, whose endpoint picker "
         "chooses the Pods; choose another load balancing to split the traffic."
     )
+    # A route of any name is found by that of the pool.
+    front = route(backend)
+    front["metadata"]["name"] = "front"
+    assert "pool" in rows(read(service(), front, inference_pool(group)), "traffic")
     other = inference_pool(group, app="other")
     shown = rows(read(service(), route(backend), other, lease(NOW)), "traffic")
     assert "pool" not in shown

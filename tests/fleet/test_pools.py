@@ -103,6 +103,14 @@ def test_a_pool_that_comes_and_goes_says_what_was_not_known() -> None:
     assert UNKNOWN in llama_view(fleet).endpoint.issue
 
 
+def test_a_known_pool_that_is_deleted_is_not_known_any_more() -> None:
+    fleet = start(pool("qwen"), route())
+    assert UNKNOWN not in llama_view(fleet).endpoint.issue
+    fleet.apply(change(pool("qwen"), "DELETED"))
+    fleet.flush(NOW)
+    assert UNKNOWN in llama_view(fleet).endpoint.issue
+
+
 def test_a_pool_without_a_route_changes_nothing() -> None:
     fleet = start(route("other"))
     fleet.apply(change(pool("qwen"), "ADDED"))

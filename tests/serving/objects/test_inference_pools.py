@@ -187,7 +187,13 @@ def test_a_changed_port_of_the_serving_is_no_reason_to_lose_the_service() -> Non
 )
 def test_a_pool_that_is_not_the_serving_s_is_not_read(found: Json) -> None:
     assert serving(found, backends=[POOL_REF]).spec.load_balancing == "off"
-    assert [*own_pools(serving(found).objects)] in ([], [alpha_pool("pool")])
+
+
+def test_a_pool_of_another_namespace_is_not_chosen() -> None:
+    current = serving(pool(namespace="search"), pool("other", {SERVING_LABEL: "other"}))
+    assert own_pools(current.objects) == []
+    change = edit(current, load_balancing="prefix-aware")
+    assert change.changed == change.live
 
 
 def test_the_pool_of_the_serving_s_name_is_chosen_and_v1_before_the_older_one() -> None:
