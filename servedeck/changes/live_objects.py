@@ -21,8 +21,15 @@ from servedeck.serving.objects.import_objects import ImportedServing, import_obj
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.owners import find_controller, scales_deployment
 from servedeck.serving.objects.traffic_policies import is_policy_of, wildcard_rules
+from servedeck.serving.spec.load_balancing import PREFIX_AWARE
 from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.inference_pools import (
+    INFERENCE_POOL_KIND,
+    pool_backends,
+    selects_pods,
+)
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
+from servedeck.serving.spec.spec import ServingSpec
 
 _ROUTE_RESOURCES = (
     resources.HTTP_ROUTE,
@@ -45,12 +52,21 @@ class LiveObjects:
     Deployment. Of each kind, that of the serving's name is first."""
     related: RelatedObjects = field(default_factory=RelatedObjects)
     engines: Engines = field(default_factory=Engines)
-    """What the cluster has that acts on settings; the address of Prometheus is not looked up."""
+    """What the cluster has that acts on settings, among it the InferencePools of the namespace; the
+    address of Prometheus is not looked up."""
 
     def import_serving(self, prometheus_url: str = "") -> ImportedServing:
         """The serving that they are. `prometheus_url` is where Pods reach Prometheus, if that is
         known."""
         return import_objects(self.objects, replace(self.engines, prometheus_url=prometheus_url))
+
+
+class InferencePools(NamedTuple):
+    """Those of a namespace."""
+
+    objects: tuple[JsonObject, ...]
+    has_hidden: bool
+    """Whether there may be others, which may not be listed."""
 
 
 class _Listing(NamedTuple):
@@ -65,9 +81,9 @@ async def fetch_live_objects(
     connection: Connection, namespace: str, name: str, *, from_cache: bool = False
 ) -> LiveObjects:
     """The Deployment, the Services that select its Pods, and the routes of its namespace to
-    these Services, or to a Service of the serving's name that does not exist; its autoscalers, and
-    the policies of its Services and routes, without those that are being deleted. All are requested
-    at the same time.
+    these Services, to an InferencePool that selects its Pods, or to a Service of the serving's name
+    that does not exist; its autoscalers, and the policies of its Services and routes, without those
+    that are being deleted. All are requested at the same time.
 
     With `from_cache`, all but the Deployment are those of the API server's watch cache, which may
     be a moment behind: for a caller that watches them from then on. Without it, each list waits
@@ -80,16 +96,21 @@ async def fetch_live_objects(
     lists = (
         _list_objects(connection, one, namespace, name, from_cache=from_cache) for one in _LISTED
     )
-    deployment, gateway, groups, *found = await asyncio.gather(
+    deployment, gateway, groups, pools, *found = await asyncio.gather(
         _get_object(connection, _ref(resources.DEPLOYMENT, namespace, name)),
         _find_gateway(connection, namespace, name),
         discover_api_groups(connection),
+        _list_pools(connection, namespace, name, from_cache=from_cache),
         *lists,
     )
     if deployment is None:
         return LiveObjects()
     listings = dict(zip((one.kind for one in _LISTED), found, strict=True))
-    own = own_objects(deployment, {kind: one.objects for kind, one in listings.items()})
+    found_pools = [one for listing in pools.values() for one in listing.objects]
+    own = own_objects(
+        deployment,
+        {kind: one.objects for kind, one in listings.items()} | {INFERENCE_POOL_KIND: found_pools},
+    )
     others = [
         one
         for resource in (resources.SERVICE, *_ROUTE_RESOURCES)
@@ -102,6 +123,8 @@ async def fetch_live_objects(
         # The API server also forbids what does not exist.
         if not listing.complete and (groups_by_kind[kind] in groups or not groups_by_kind[kind])
     }
+    if _has_hidden_pools(pools, groups):
+        unlisted.add(INFERENCE_POOL_KIND)
     return LiveObjects(
         [deployment, *own],
         RelatedObjects(frozenset(unlisted), tuple(others)),
@@ -109,8 +132,40 @@ async def fetch_live_objects(
             groups,
             has_async_gateway=gateway,
             wildcard_rules=wildcard_rules(listings[resources.DESTINATION_RULE.kind].objects),
+            pools=tuple(found_pools),
         ),
     )
+
+
+async def find_pools(connection: Connection, engines: Engines, spec: ServingSpec) -> InferencePools:
+    """The InferencePools of the namespace of a new serving, if its load balancing needs one. Raises
+    ClusterError if the server cannot be reached."""
+    if spec.load_balancing != PREFIX_AWARE:
+        return InferencePools((), has_hidden=False)
+    found = await _list_pools(connection, spec.namespace, "", from_cache=False)
+    return InferencePools(
+        tuple(one for listing in found.values() for one in listing.objects),
+        _has_hidden_pools(found, engines.api_groups),
+    )
+
+
+async def _list_pools(
+    connection: Connection, namespace: str, name: str, *, from_cache: bool
+) -> dict[str, _Listing]:
+    """The InferencePools of both groups, by group."""
+    found = await asyncio.gather(
+        *(
+            _list_objects(connection, one, namespace, name, from_cache=from_cache)
+            for one in resources.POOL_RESOURCES
+        )
+    )
+    return dict(zip((one.group for one in resources.POOL_RESOURCES), found, strict=True))
+
+
+def _has_hidden_pools(pools: Mapping[str, _Listing], groups: Collection[str]) -> bool:
+    """Whether there may be InferencePools that may not be listed; the API server also forbids what
+    does not exist."""
+    return any(not listing.complete and group in groups for group, listing in pools.items())
 
 
 def _is_being_deleted(obj: JsonObject) -> bool:
@@ -122,18 +177,21 @@ def own_objects(
     deployment: JsonObject, listed: Mapping[str, Sequence[JsonObject]]
 ) -> list[JsonObject]:
     """Services, routes, autoscalers and policies of a Deployment, in this order, among the objects
-    of its namespace by kind."""
+    of its namespace by kind. InferencePools are none of its own: others make them, and several
+    servings may share one."""
     metadata = as_mapping(deployment, "metadata")
     namespace, name = as_str(metadata.get("namespace")), as_str(metadata.get("name"))
     services = [one for one in listed.get("Service", ()) if _selects_pods(one, deployment)]
     others = _others(listed.get("Service", ()), name, services)
     # Routes to a Service that is to be created again are the serving's.
     service_names = {_name(one) for one in services} | ({name} if not others else set())
+    labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
+    pools = [one for one in listed.get(INFERENCE_POOL_KIND, ()) if selects_pods(one, labels)]
     routes = [
         one
         for resource in _ROUTE_RESOURCES
         for one in listed.get(resource.kind, ())
-        if _routes_to(one, namespace, service_names)
+        if _routes_to(one, namespace, service_names) or pool_backends([one], pools)
     ]
     scalers = [
         one
@@ -206,6 +264,8 @@ async def _list_objects(
             return _Listing([], True)
         if error.code != 403:
             raise
+        if not name:
+            return _Listing([], False)
     else:
         # The entries of a list have no kind.
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}

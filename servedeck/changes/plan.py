@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from servedeck.changes.inventory import ClusterInventory
+from servedeck.changes.live_objects import find_pools
 from servedeck.changes.object_writes import ObjectWrite, plan_writes, preview_writes
 from servedeck.changes.pod_admission import check_pod_admission
 from servedeck.changes.rollout_forecast import forecast_rollout
@@ -39,6 +40,7 @@ from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, Severity, error, errors, warning
+from servedeck.serving.spec.mapping.inference_pools import INFERENCE_POOL_KIND
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.volumes import OtherMounts
@@ -115,13 +117,15 @@ async def make_plan(
         engines = await complete_engines(
             connection, ServingObjects({}, engines=platform.engines), spec
         )
+        pools = await find_pools(connection, engines, spec)
+        engines = replace(engines, pools=pools.objects)
         platform = replace(platform, engines=engines)
         objects = manifests.build_manifests(spec, platform)
         writes = [ObjectWrite(ObjectRef.from_manifest(one), one) for one in objects]
         built = import_objects(objects, engines).objects
         own_problems = [
             *validation.validate(spec),
-            *check_settings(built, None, spec),
+            *check_settings(built, None, spec, (INFERENCE_POOL_KIND,) if pools.has_hidden else ()),
             *await check_temperature(connection, None, spec),
         ]
     else:
@@ -146,12 +150,15 @@ async def make_plan(
         found = [_as_warning(one) for one in found] if force else found
         # What is as it was before needs nothing that a new one does.
         start = with_earlier_objects(existing, wanted, earlier)
-        settings = check_settings(start.objects, start.spec, wanted, related_objects.unlisted_kinds)
+        settings = list(
+            check_settings(start.objects, start.spec, wanted, related_objects.unlisted_kinds)
+        )
+        refused = {one.field for one in errors(settings)}
         own_problems = [
             *new_issues(existing.spec, wanted, existing.mounts),
             *settings,
             *await check_temperature(connection, existing.spec, wanted),
-            *change.issues,
+            *(one for one in change.issues if one.field not in refused),
             *found,
         ]
         unknown += change.unchecked

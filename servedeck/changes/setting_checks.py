@@ -9,7 +9,7 @@ from typing import Any
 
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.load_balancing_checks import check_load_balancing, list_wildcard_rules
-from servedeck.changes.setting_texts import hidden_text, object_name
+from servedeck.changes.setting_texts import hidden_text, object_label
 from servedeck.cluster.apply import ObjectRef, Preview, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
@@ -35,6 +35,7 @@ from servedeck.serving.spec.mapping.auto_scaling import (
 from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.spec.mapping.reporters import find_reporter
+from servedeck.serving.spec.mapping.request_ports import entry_port
 from servedeck.serving.spec.mapping.scaling_queries import (
     build_activity_query,
     build_scaling_query,
@@ -127,7 +128,11 @@ def check_settings(
     names = (*scaling.SCALING_FIELDS, *(("template",) if _has_trigger(before, wanted) else ()))
     if before is None or _differ(names, before, wanted):
         yield from _check_scaling(objects, before, wanted, unlisted)
-    if before is None or _differ(load_balancing.LOAD_BALANCING_FIELDS, before, wanted):
+    if (
+        before is None
+        or _differ(load_balancing.LOAD_BALANCING_FIELDS, before, wanted)
+        or entry_port(before) != entry_port(wanted)
+    ):
         yield from check_load_balancing(objects, before, wanted, unlisted)
 
 
@@ -157,7 +162,7 @@ def _check_scaling(
         yield error("auto_scaling", hidden_text(hidden[0], "an autoscaler scales it"))
         return
     if len(objects.scalers) > 1:
-        names = " and ".join(map(object_name, objects.scalers))
+        names = " and ".join(map(object_label, objects.scalers))
         yield error(
             "auto_scaling",
             f"{names} both scale this Deployment and undo each other's work; delete one of them "
@@ -184,7 +189,7 @@ def _check_switch(
         # verifyHpas): only a deletion that is done is known to help.
         yield error(
             "auto_scaling",
-            f"KEDA rejects a ScaledObject while {object_name(objects.scalers[0])} scales the "
+            f"KEDA rejects a ScaledObject while {object_label(objects.scalers[0])} scales the "
             f"Deployment; choose {scaling.OFF} and save, which deletes that, and then {kind}.",
         )
     if kind in (scaling.CUSTOM, scaling.HPA):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -52,6 +54,9 @@ HORIZONTAL_POD_AUTOSCALER = Resource(
     "HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"
 )
 HTTP_ROUTE = Resource("HTTPRoute", "httproutes", "gateway.networking.k8s.io", "v1")
+INFERENCE_POOL = Resource("InferencePool", "inferencepools", POOL_GROUP, "v1")
+ALPHA_INFERENCE_POOL = Resource("InferencePool", "inferencepools", ALPHA_POOL_GROUP, "v1alpha2")
+"""Before v1 of the Gateway API Inference Extension; a cluster may have both."""
 INFERENCE_SERVICE = Resource(
     "InferenceService", "inferenceservices", "serving.kserve.io", "v1beta1"
 )
@@ -76,6 +81,8 @@ SERVICE_ACCOUNT = Resource("ServiceAccount", "serviceaccounts", "", "v1")
 STATEFUL_SET = Resource("StatefulSet", "statefulsets", "apps", "v1")
 VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", "networking.istio.io", "v1")
 
+POOL_RESOURCES = (INFERENCE_POOL, ALPHA_INFERENCE_POOL)
+
 READONLY_WORKLOADS = (STATEFUL_SET, LEADER_WORKER_SET, INFERENCE_SERVICE, POD)
 """Workloads other than Deployments that can be servings; they are shown, never changed."""
 
@@ -89,6 +96,7 @@ RESOURCES_BY_KIND = {
         EVENT,
         HORIZONTAL_POD_AUTOSCALER,
         HTTP_ROUTE,
+        INFERENCE_POOL,
         INFERENCE_SERVICE,
         INGRESS,
         LEADER_WORKER_SET,

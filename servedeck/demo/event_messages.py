@@ -260,7 +260,7 @@ REFS_RESOLVED = ("ResolvedRefs", "Resolved all the Object references for the Rou
 NO_PARENT = ("NoMatchingParent", "No matching Gateway or listener for this Route")
 BACKEND_MISSING = (
     "BackendNotFound",
-    "Failed to process route rule {rule} backendRef {index}: service {namespace}/{name} not found.",
+    "Failed to process route rule {rule} backendRef {index}: {kind} {namespace}/{name} not found.",
 )
 
 POLICY_ACCEPTED = ("Accepted", "Policy has been accepted.")

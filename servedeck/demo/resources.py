@@ -306,6 +306,16 @@ BACKEND_TRAFFIC_POLICIES = Resource(
     generation=True,
     builtin=False,
 )
+INFERENCE_POOLS = Resource(
+    "inference.networking.k8s.io",
+    "v1",
+    "inferencepools",
+    "InferencePool",
+    short_names=("infpool",),
+    subresources=("status",),
+    generation=True,
+    builtin=False,
+)
 SCALED_OBJECTS = Resource(
     "keda.sh",
     "v1alpha1",
@@ -365,6 +375,7 @@ RESOURCES: tuple[Resource, ...] = (
     BACKEND_TRAFFIC_POLICIES,
     GATEWAYS,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
     SCALED_OBJECTS,
     POD_METRICS,
 )

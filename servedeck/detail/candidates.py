@@ -61,8 +61,8 @@ def may_name(obj: LiveObject, names: Collection[str]) -> bool:
 
 
 def read_selector(service: LiveObject) -> Mapping[str, Any]:
-    """`spec.selector` of a Service, {} without one. Its keys and values are as the API server sent
-    them, which allows only ASCII in them."""
+    """`spec.selector` of a Service or an InferencePool, {} without one. Its keys and values are as
+    the API server sent them, which allows only ASCII in them."""
     try:
         spec = _decode_selector(service.json_text).spec
     except (msgspec.DecodeError, ValueError, RecursionError):

@@ -18,6 +18,12 @@ from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.pod_references import pod_references
 from servedeck.serving.objects.records import REVISION_ANNOTATION
 from servedeck.serving.objects.workload_records import GROUP_LABEL
+from servedeck.serving.spec.mapping.inference_pools import (
+    INFERENCE_POOL_KIND,
+    picker_text,
+    pool_backends,
+    pools_of,
+)
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -50,7 +56,7 @@ def object_queries(key: NamespacedName, deployment: JsonObject | None) -> list[O
     the selector of a Deployment."""
     queries = [
         ObjectQuery(resource, key.namespace)
-        for resource in (resources.SERVICE, *_ROUTES, *_AUTOSCALERS)
+        for resource in (resources.SERVICE, resources.INFERENCE_POOL, *_ROUTES, *_AUTOSCALERS)
     ]
     if key.kind == "LeaderWorkerSet":
         selector = f"{GROUP_LABEL}={key.name}"
@@ -68,8 +74,8 @@ def list_object_refs(
     deployment: JsonObject | None,
     found: Mapping[Resource, Sequence[LiveObject]],
 ) -> list[ServingObjectRef]:
-    """The objects of a serving: its workload, Services, routes, autoscalers, ReplicaSets with the
-    newest revision first, Pods, and what the Pods name.
+    """The objects of a serving: its workload, Services, InferencePools, routes, autoscalers,
+    ReplicaSets with the newest revision first, Pods, and what the Pods name.
 
     `deployment` is None if it may not be read; `found` are the objects of `object_queries`, of
     which only those are parsed that may be the serving's: parsing those of a namespace with 500
@@ -87,14 +93,21 @@ def list_object_refs(
         ServingObjectRef("Service", _name(one), as_str(as_mapping(one, "spec").get("type")))
         for one in services
     ]
+    listed = (one.value for one in found.get(resources.INFERENCE_POOL, ()))
+    pools = pools_of(deployment or {}, listed)
+    refs += [ServingObjectRef(INFERENCE_POOL_KIND, _name(one), picker_text(one)) for one in pools]
+    backend_names = names | {_name(one) for one in pools}
     for resource in _ROUTES:
         refs += [
             ServingObjectRef(resource.kind, one.metadata.name)
             for one in found.get(resource, ())
-            if _may_name(one, names)
-            and any(
-                backend.namespace == key.namespace and backend.service in names
-                for backend in route_backends(one.value)
+            if _may_name(one, backend_names)
+            and (
+                any(
+                    backend.namespace == key.namespace and backend.service in names
+                    for backend in route_backends(one.value)
+                )
+                or pool_backends([one.value], pools)
             )
         ]
     for resource in _AUTOSCALERS:
@@ -148,7 +161,7 @@ def _replica_set_refs(
     return [ref for _revision, ref in sorted(revisions, key=lambda one: -one[0])]
 
 
-def _name(obj: JsonObject) -> str:
+def _name(obj: Mapping[str, Any]) -> str:
     return as_str(as_mapping(obj, "metadata").get("name"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from servedeck.changes.async_queue.state import why_not_available
 from servedeck.changes.form_fields import applies
@@ -23,6 +24,7 @@ from servedeck.serving.spec.choice_details import choice_detail
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.mapping.auto_scaling import HPA_KIND, SCALED_OBJECT_KIND, find_scaler
+from servedeck.serving.spec.mapping.inference_pools import own_pools, picker_text, pool_backends
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 from servedeck.serving.spec.mapping.load_balancing import find_policy
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
@@ -191,6 +193,11 @@ def _load_balancing_rows(settings: ServingSettings) -> Iterator[CardRow]:
         yield replace(_field_row(spec, "load_balancing"), note=note)
     if applies("load_balancing_header", _switches(spec)):
         yield _field_row(spec, "load_balancing_header")
+    for pool in own_pools(objects):
+        if backends := pool_backends(objects.routes, [pool]):
+            yield CardRow("pool", "Pool", _title(pool), note=picker_text(pool))
+            yield from _owner_rows("route_owner", backends[0].route)
+            break
     if policy is not None:
         yield from _owner_rows("policy_owner", policy)
 
@@ -199,8 +206,17 @@ def _balancing_obstacle(settings: ServingSettings) -> str:
     if not settings.is_complete:
         return ""
     objects, spec = settings.imported.objects, settings.imported.spec
-    wanted = spec.replace(load_balancing=load_balancing.ROUND_ROBIN)
-    return _first_error(objects, spec, wanted, "load_balancing", settings.unlisted)
+    first, *found = (
+        _first_error(
+            objects,
+            spec,
+            spec.replace(load_balancing=one),
+            "load_balancing",
+            settings.unlisted,
+        )
+        for one in (load_balancing.ROUND_ROBIN, load_balancing.PREFIX_AWARE)
+    )
+    return first if all(found) else ""
 
 
 def _temperature_rows(settings: ServingSettings, now: datetime) -> Iterator[CardRow]:
@@ -351,7 +367,7 @@ def _made_by(obj: JsonObject) -> str:
     return one_line(sanitize(f"made by {found}")) if found else ""
 
 
-def _title(obj: JsonObject) -> str:
+def _title(obj: Mapping[str, Any]) -> str:
     name = as_str(as_mapping(obj, "metadata").get("name"))
     return one_line(sanitize(f"{as_str(obj.get('kind'))} {name}"))
 

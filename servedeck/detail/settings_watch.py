@@ -1,6 +1,6 @@
 """What sets how a serving is scaled and reached, watched while a part of the page shows it: its
-autoscaler, Services, routes and their policies, its async gateway, and the Lease of the controller
-of the temperature policies."""
+autoscaler, Services, routes and their policies, the InferencePools that select its Pods, its async
+gateway, and the Lease of the controller of the temperature policies."""
 
 from __future__ import annotations
 
@@ -39,8 +39,14 @@ _NAMING_SERVICES = (
     resources.INGRESS,
     resources.DESTINATION_RULE,
 )
-"""Kinds whose objects act on a serving by the names of its Services."""
-_LISTED = (resources.SERVICE, *_NAMING_SERVICES, resources.BACKEND_TRAFFIC_POLICY)
+"""Kinds whose objects act on a serving by the names of its Services, or of the InferencePools that
+select its Pods."""
+_LISTED = (
+    resources.SERVICE,
+    *resources.POOL_RESOURCES,
+    *_NAMING_SERVICES,
+    resources.BACKEND_TRAFFIC_POLICY,
+)
 
 
 @dataclass(frozen=True)
@@ -172,9 +178,18 @@ class SettingsWatch:
                 bool(selector) and selector.items() <= labels.items()
             )
 
+        def is_pool(one: LiveObject) -> bool:
+            selector = read_selector(one)
+            # That of v1 has its labels one level below.
+            labels_of = as_mapping(selector, "matchLabels") or selector
+            return bool(labels_of) and labels_of.items() <= labels.items()
+
         services = self._find(resources.SERVICE, labels, is_service)
         found = {resources.SERVICE: services}
         names = {name} | {one.metadata.name for one in services}
+        for resource in resources.POOL_RESOURCES:
+            found[resource] = self._find(resource, labels, is_pool)
+            names |= {one.metadata.name for one in found[resource]}
         for resource in _NAMING_SERVICES:
             found[resource] = self._find(resource, names, lambda one: may_name(one, names))
         routes = {one.metadata.name for one in found[resources.HTTP_ROUTE]}
@@ -197,10 +212,10 @@ class SettingsWatch:
         api_groups: frozenset[str] | None,
         found: Mapping[Resource, Sequence[LiveObject]],
     ) -> ServingSettings:
-        listed: dict[str, list[JsonObject]] = {
-            resource.kind: [one.value for one in self._named_first(objects)]
-            for resource, objects in found.items()
-        }
+        listed: dict[str, list[JsonObject]] = {}
+        for resource, objects in found.items():  # two resources are InferencePools
+            values = [one.value for one in self._named_first(objects)]
+            listed.setdefault(resource.kind, []).extend(values)
         own = own_objects(deployment, listed)
         if not self._key.is_deployment:
             own += [
@@ -224,7 +239,8 @@ class SettingsWatch:
         deleted = {group for group, watch in watched if watch.is_kind_missing}
         installed = {group for group, watch in watched if self._is_installed(watch)}
         groups = ((api_groups or frozenset()) - deleted) | installed
-        engines = Engines(groups, has_async_gateway=gateway is not None)
+        pools = tuple(listed[resources.INFERENCE_POOL.kind])
+        engines = Engines(groups, has_async_gateway=gateway is not None, pools=pools)
         related = RelatedObjects(frozenset(unlisted), ())
         return ServingSettings(
             deployment,

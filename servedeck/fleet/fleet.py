@@ -30,10 +30,12 @@ from servedeck.fleet.index import (
     event_object_uids,
     http_route_backends,
     ingress_backends,
+    pool_name,
     record_uid,
     virtual_service_backends,
 )
 from servedeck.fleet.other_workloads import OtherWorkloads
+from servedeck.fleet.pool_index import PoolIndex
 from servedeck.fleet.serving_pods import OwnedPods, ServingPods
 from servedeck.fleet.view_builder import WorkloadFacts
 from servedeck.fleet.views import NamespacedName, ServingView
@@ -41,6 +43,7 @@ from servedeck.serving import endpoint
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects import detection
+from servedeck.serving.objects.pool_records import AlphaInferencePool, InferencePool, Pool
 from servedeck.serving.objects.records import (
     Deployment,
     Event,
@@ -55,6 +58,7 @@ from servedeck.serving.objects.records import (
     VirtualService,
     Workload,
 )
+from servedeck.serving.route_candidates import pool_key
 from servedeck.serving.status import rollout, status
 from servedeck.serving.status.blocked_rollout import BlockedRollout, find_blocked_rollout
 from servedeck.serving.status.ended_instances import EndedInstance, LogFinding
@@ -99,6 +103,7 @@ class Fleet:
         self._events: RecordIndex[Event, str] = RecordIndex(event_object_uids)
         self._services = ServiceIndex()
         self._http_routes: RecordIndex[HTTPRoute, NamespacedName] = RecordIndex(http_route_backends)
+        self._pools = PoolIndex(self._http_routes)
         self._virtual_services: RecordIndex[VirtualService, NamespacedName] = RecordIndex(
             virtual_service_backends
         )
@@ -128,6 +133,8 @@ class Fleet:
             Event: self._apply_event,
             Service: self._apply_service,
             HTTPRoute: self._apply_http_route,
+            InferencePool: self._apply_pool,
+            AlphaInferencePool: self._apply_pool,
             VirtualService: self._apply_virtual_service,
             Ingress: self._apply_ingress,
             ScaledObject: self._apply_scaled_object,
@@ -161,9 +168,12 @@ class Fleet:
         LeaderWorkerSet."""
         services = self._services.services_of(key)
         names = [key, *(NamespacedName(key.namespace, each.metadata.name) for each in services)]
+        workload = self._current_workload(key)
+        labels = workload.spec.template.metadata.labels if workload is not None else {}
+        pool_names = self._pools.names_for(key.namespace, labels)
         found: list[HasMetadata] = [
             *services,
-            *_routes_to_services(self._http_routes, names),
+            *_routes_to_services(self._http_routes, [*names, *pool_names]),
             *_routes_to_services(self._virtual_services, names),
             *_routes_to_services(self._ingresses, names),
             *self._scaled_objects.lookup(key),
@@ -405,9 +415,36 @@ class Fleet:
         backends = self._http_routes.update(route, deleted=deleted)
         self._invalidate_endpoints_of_services(backends)
         namespaces = {one.namespace for one in backends if one == any_pool(one.namespace)}
-        if namespaces:
-            known = (*self._deployments.keys(), *self._others.keys())
-            self._invalidate_endpoints([key for key in known if key.namespace in namespaces])
+        self._pools.note_routes(namespaces)
+        for namespace in namespaces:
+            known = {
+                pool_name(key): pool for key, pool in self._pools.in_namespace(namespace).items()
+            }
+            for name in backends:
+                if name.namespace != namespace or "/" not in name.name:
+                    continue
+                if name in known:
+                    selector = known[name].selector
+                    self._invalidate_endpoints(self._services.selected(namespace, selector))
+                else:
+                    self._invalidate_namespace(namespace)
+
+    def _apply_pool(self, pool: Pool, deleted: bool, _: bool) -> None:
+        found = self._pools.update(pool, deleted=deleted)
+        if found.is_same:
+            return
+        namespace = pool.metadata.namespace
+        states = (pool,) if found.before is None else (found.before, pool)
+        for one in states:
+            self._invalidate_endpoints(self._services.selected(namespace, one.selector))
+        is_new = (found.before is not None) != found.is_known
+        if is_new and self._http_routes.has_key(pool_name(pool_key(pool))):
+            # Whether it selects their Pods was not known, or is not any more.
+            self._invalidate_namespace(namespace)
+
+    def _invalidate_namespace(self, namespace: str) -> None:
+        known = (*self._deployments.keys(), *self._others.keys())
+        self._invalidate_endpoints([key for key in known if key.namespace == namespace])
 
     def _apply_virtual_service(self, route: VirtualService, deleted: bool, _: bool) -> None:
         self._invalidate_endpoints_of_services(
@@ -664,14 +701,19 @@ class Fleet:
                 NamespacedName(key.namespace, name)
                 for name in (key.name, *(each.metadata.name for each in services))
             ]
+            labels = deployment.spec.template.metadata.labels
+            pool_names = self._pools.names_for(key.namespace, labels)
+            http_routes = _routes_to_services(self._http_routes, [*names, *pool_names])
+            unknown = self._pools.routes_to_unknown(key.namespace)
             found = endpoint.resolve_endpoint(
                 deployment,
                 services,
-                _routes_to_services(self._http_routes, [*names, any_pool(key.namespace)]),
+                [*http_routes, *(one for one in unknown if one not in http_routes)],
                 _routes_to_services(self._virtual_services, names),
                 _routes_to_services(self._ingresses, names),
                 self._default_host,
                 kind=key.kind,
+                pools=self._pools.in_namespace(key.namespace),
             )
             if found.source.startswith(("HTTPRoute ", "VirtualService ")):
                 # A gateway, not the route, defines whether it serves https, so the scheme comes

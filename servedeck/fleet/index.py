@@ -20,6 +20,7 @@ from servedeck.serving.objects.records import (
     VirtualService,
     Workload,
 )
+from servedeck.serving.route_candidates import PoolKey
 
 
 class HasMetadata(Protocol):
@@ -174,8 +175,8 @@ def event_object_uids(event: Event) -> Iterable[str]:
 
 
 def http_route_backends(route: HTTPRoute) -> Iterator[NamespacedName]:
-    """Backend Services of the route, possibly in other namespaces, and `any_pool` of the namespace
-    of an InferencePool."""
+    """Backend Services of the route, possibly in other namespaces; of an InferencePool `pool_name`,
+    and `any_pool` of its namespace."""
     for rule in route.spec.rules:
         for backend in rule.backend_refs:
             namespace = backend.namespace or route.metadata.namespace
@@ -183,12 +184,18 @@ def http_route_backends(route: HTTPRoute) -> Iterator[NamespacedName]:
                 yield NamespacedName(namespace, backend.name)
             elif backend.kind == "InferencePool":
                 yield any_pool(namespace)
+                yield pool_name(PoolKey(namespace, backend.group, backend.name))
 
 
 def any_pool(namespace: str) -> NamespacedName:
-    """Key of the routes to the InferencePools of a namespace: which Pods a pool selects is not
-    known, so they concern all servings there. No Service has an empty name."""
+    """Key of the routes to the InferencePools of a namespace: those to a pool that is not known
+    concern all servings there. No Service has an empty name."""
     return NamespacedName(namespace, "")
+
+
+def pool_name(pool: PoolKey) -> NamespacedName:
+    """Key of the routes to an InferencePool. No Service has such a name."""
+    return NamespacedName(pool.namespace, f"{pool.group}/{pool.name}")
 
 
 def virtual_service_backends(route: VirtualService) -> Iterator[NamespacedName]:
@@ -252,10 +259,13 @@ class ServiceIndex:
 
     def _selected_servings(self, service: Service) -> set[NamespacedName]:
         """Servings whose Pods the Service selects; none without a selector."""
-        namespace = service.metadata.namespace
+        return self.selected(service.metadata.namespace, service.spec.selector)
+
+    def selected(self, namespace: str, selector: Mapping[str, str]) -> set[NamespacedName]:
+        """Servings whose Pods have these labels; none without any."""
         pairs = [
             self._servings_by_label.get((namespace, label, value), set())
-            for label, value in service.spec.selector.items()
+            for label, value in selector.items()
         ]
         return set.intersection(*sorted(pairs, key=len)) if pairs else set()
 

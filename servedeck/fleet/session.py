@@ -21,10 +21,12 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.cluster.watch.debounce import Debouncer
 from servedeck.cluster.watch.kinds import (
+    ALPHA_INFERENCE_POOLS,
     DEPLOYMENTS,
     EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
     INFERENCE_SERVICES,
     INGRESSES,
     LEADER_WORKER_SETS,
@@ -80,6 +82,8 @@ OPTIONAL = (
     EVENTS,
     SERVICES,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
+    ALPHA_INFERENCE_POOLS,
     VIRTUAL_SERVICES,
     INGRESSES,
     SCALED_OBJECTS,

@@ -41,3 +41,6 @@ PREDICTOR_URL_ENV = "PREDICTOR_URL"
 """Variable with the inference server's URL, for a transformer."""
 MAX_STARTUP_SECONDS = 24 * 3600
 """Longest time that servedeck lets a start-up probe allow."""
+
+POOL_GROUP, ALPHA_POOL_GROUP = "inference.networking.k8s.io", "inference.networking.x-k8s.io"
+"""API groups of InferencePools: v1 of the Gateway API Inference Extension, v1alpha2 before it."""

@@ -155,6 +155,34 @@ _POLICY_TARGET = {
 """charts/gateway-crds-helm, gateway.envoyproxy.io_backendtrafficpolicies.yaml of Envoy Gateway."""
 
 
+_LABELS_SCHEMA = {"type": "object", "additionalProperties": _STRING_SCHEMA}
+_POOL_PORT = _closed_schema("number", number={**_INTEGER_SCHEMA, "minimum": 1, "maximum": 65535})
+_POOL_SPEC = _closed_schema(
+    "endpointPickerRef",
+    "selector",
+    "targetPorts",
+    selector=_closed_schema("matchLabels", matchLabels=_LABELS_SCHEMA),
+    targetPorts={"type": "array", "minItems": 1, "maxItems": 8, "items": _POOL_PORT},
+    endpointPickerRef=_closed_schema(
+        "name",
+        group={"type": "string", "default": ""},
+        kind={"type": "string", "default": "Service"},
+        name=_STRING_SCHEMA,
+        port=_POOL_PORT,
+        failureMode={**_choice("FailOpen", "FailClose"), "default": "FailClose"},
+    ),
+)
+_ALPHA_POOL_SPEC = _closed_schema(
+    "extensionRef",
+    "selector",
+    "targetPortNumber",
+    selector=_LABELS_SCHEMA,
+    targetPortNumber=_INTEGER_SCHEMA,
+    extensionRef=_object_schema(name=_STRING_SCHEMA),
+)
+"""config/crd/bases of the Gateway API Inference Extension 1.0."""
+
+
 def _make_crd(
     group: str, version: str, kind: str, spec: JsonObject, status: JsonObject, plural: str = ""
 ) -> JsonObject:
@@ -268,6 +296,20 @@ CUSTOM_RESOURCE_DEFINITIONS = (
         ),
         _object_schema(conditions=_CONDITIONS_SCHEMA),
         "backendtrafficpolicies",
+    ),
+    _make_crd(
+        "inference.networking.k8s.io",
+        "v1",
+        "InferencePool",
+        _POOL_SPEC,
+        _object_schema(parents=_list_schema(conditions=_CONDITIONS_SCHEMA)),
+    ),
+    _make_crd(
+        "inference.networking.x-k8s.io",
+        "v1alpha2",
+        "InferencePool",
+        _ALPHA_POOL_SPEC,
+        _object_schema(),
     ),
     _make_crd(
         "leaderworkerset.x-k8s.io",

@@ -26,6 +26,8 @@ PATHS = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "ScaledObject": "/apis/keda.sh/v1alpha1/namespaces/{}/scaledobjects",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
+    "InferencePool": "/apis/inference.networking.k8s.io/v1/namespaces/{}/inferencepools",
     "DestinationRule": "/apis/networking.istio.io/v1/namespaces/{}/destinationrules",
     "BackendTrafficPolicy": (
         "/apis/gateway.envoyproxy.io/v1alpha1/namespaces/{}/backendtrafficpolicies"

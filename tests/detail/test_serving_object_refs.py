@@ -201,3 +201,33 @@ def test_a_service_of_another_shape_selects_nothing():
         make("Service", "number", {"selector": {"app": 1}}),
     )
     assert titles(*found, deployment=make_deployment()) == ["Deployment/llama"]
+
+
+def test_the_pool_that_selects_the_pods_and_the_routes_to_it():
+    def pool(name: str, labels: dict[str, str]) -> LiveObject:
+        picker = {"name": f"{name}-epp"}
+        return make(
+            "InferencePool",
+            name,
+            {"selector": {"matchLabels": labels}, "endpointPickerRef": picker},
+        )
+
+    def route(name: str, to: str) -> LiveObject:
+        ref = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": to}
+        return make("HTTPRoute", name, {"rules": [{"backendRefs": [ref]}]})
+
+    deployment = make_deployment()
+    deployment["metadata"]["namespace"] = "team-a"
+    found = (
+        pool("own", {"app": "llama"}),
+        pool("other", {"app": "other"}),
+        route("to-own", "own"),
+        route("to-other", "other"),
+    )
+    refs = list_object_refs(KEY, None, deployment, group(*found))
+    assert [(one.title, one.detail) for one in refs[1:]] == [
+        ("InferencePool/own", "endpoint picker own-epp"),
+        ("HTTPRoute/to-own", ""),
+    ]
+    watched = [one.resource for one in object_queries(KEY, deployment)]
+    assert resources.INFERENCE_POOL in watched

@@ -13,7 +13,7 @@ from servedeck.detail.settings_cards import KeyHints, edited_path, settings_card
 from servedeck.detail.settings_watch import ServingSettings, SettingsWatch
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.async_limits import AsyncQueueSettings, summarize_limits
-from servedeck.serving.conventions import ASYNC_LABEL
+from servedeck.serving.conventions import ALPHA_POOL_GROUP, ASYNC_LABEL, POOL_GROUP
 from servedeck.serving.objects.async_gateway import AsyncPlatform, build_async_gateway
 from servedeck.serving.objects.probe_text import PROBES_BY_FIELD
 from servedeck.serving.spec.spec import FIELDS, Section
@@ -387,3 +387,71 @@ async def test_close_ends_every_watch():
     assert len(service_.open_watches) >= 11
     await watch.close()
     assert service_.open_watches == []
+
+
+def inference_pool(group: str, **selector: str) -> Json:
+    version = "v1" if group == POOL_GROUP else "v1alpha2"
+    labels = selector or {"servedeck.dev/serving": NAME}
+    spec = {"targetPorts": [{"number": 8000}], "endpointPickerRef": {"name": "epp"}}
+    alpha = {"targetPortNumber": 8000, "extensionRef": {"name": "epp"}, "selector": labels}
+    return {
+        "apiVersion": f"{group}/{version}",
+        "kind": "InferencePool",
+        "metadata": metadata("InferencePool", "pool"),
+        "spec": alpha if version != "v1" else {**spec, "selector": {"matchLabels": labels}},
+    }
+
+
+@pytest.mark.parametrize("group", [POOL_GROUP, ALPHA_POOL_GROUP])
+def test_the_pool_that_the_route_sends_to_is_shown(group: str):
+    backend = {"group": group, "kind": "InferencePool", "name": "pool"}
+    found = read(service(), route(backend), inference_pool(group), lease(NOW))
+    shown = rows(found, "traffic")
+    assert shown["load_balancing"].startswith("prefix-aware  the Pod whose cache has the prompt")
+    assert shown["pool"] == "InferencePool pool  endpoint picker epp"
+    assert shown["traffic_split"] == (
+        f"not available: HTTPRoute {NAME} sends to InferencePool pool, whose endpoint picker "
+        "chooses the Pods; choose another load balancing to split the traffic."
+    )
+    # A route of any name is found by that of the pool.
+    front = route(backend)
+    front["metadata"]["name"] = "front"
+    assert "pool" in rows(read(service(), front, inference_pool(group)), "traffic")
+    other = inference_pool(group, app="other")
+    shown = rows(read(service(), route(backend), other, lease(NOW)), "traffic")
+    assert "pool" not in shown
+    assert shown["load_balancing"] == "off"
+
+
+def test_what_a_gateway_says_against_a_route_to_a_pool_is_shown():
+    backend = {"group": POOL_GROUP, "kind": "InferencePool", "name": "pool"}
+    sent = route(backend)
+    condition = {"type": "ResolvedRefs", "status": "False", "message": "Unsupported kind."}
+    parent = {"parentRef": {"name": "main"}, "conditions": [condition]}
+    sent["status"] = {"parents": [parent]}
+    found = rows(read(service(), sent, inference_pool(POOL_GROUP)), "traffic")
+    assert found["route0"] == (
+        f"Gateway main cannot resolve all of HTTPRoute {NAME}: Unsupported kind."
+    )
+
+
+def test_load_balancing_is_available_where_only_a_pool_is():
+    plain = route({"name": NAME, "port": 80})
+    kinds = (
+        "destinationrules.networking.istio.io",
+        "virtualservices.networking.istio.io",
+        "backendtrafficpolicies.gateway.envoyproxy.io",
+    )
+    found = read(service(), plain, inference_pool(POOL_GROUP), missing_kinds=kinds)
+    assert rows(found, "traffic")["load_balancing"] == "off"
+    found = read(service(), plain, missing_kinds=kinds)
+    assert rows(found, "traffic")["load_balancing"].startswith("not available: Neither Istio")
+
+
+def test_pools_that_may_not_be_listed_are_said():
+    name = "inferencepools.inference.networking.k8s.io"
+    found = read(service(), forbidden=(name,), groups=frozenset({POOL_GROUP}))
+    assert found.live.related.unlisted_kinds == {"InferencePool"}
+    assert rows(found, "traffic")["unlisted.InferencePool"] == f"Listing {name} is not allowed."
+    # The API server also forbids what does not exist.
+    assert not read(service(), forbidden=(name,)).unlisted

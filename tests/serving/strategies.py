@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from servedeck.serving.conventions import PREDICTOR_URL_ENV
+from servedeck.serving.conventions import POOL_GROUP, PREDICTOR_URL_ENV, SERVING_LABEL
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec import load_balancing, validation
 from servedeck.serving.spec.issues import errors
+from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.request_ports import entry_port
 from servedeck.serving.spec.mapping.volumes import normalize_path
 from servedeck.serving.spec.rollouts import ROLLOUTS
 from servedeck.serving.spec.scaling import CHOICES
@@ -248,6 +251,32 @@ def specs(draw: st.DrawFn) -> ServingSpec:
 
 def valid_specs() -> st.SearchStrategy[ServingSpec]:
     return specs().filter(lambda spec: not errors(validation.validate(spec)))
+
+
+def inference_pool(*specs: ServingSpec, **metadata: str) -> dict[str, Any]:
+    """An InferencePool that selects the Pods of the first serving, with the ports of all; without
+    the name of a serving."""
+    ports = dict.fromkeys(entry_port(one) or one.port for one in specs)
+    named = {"name": f"{specs[0].name}-pool", "namespace": specs[0].namespace, **metadata}
+    return {
+        "apiVersion": "inference.networking.k8s.io/v1",
+        "kind": "InferencePool",
+        "metadata": named,
+        "spec": {
+            "selector": {"matchLabels": {SERVING_LABEL: specs[0].name}},
+            "targetPorts": [{"number": one} for one in ports],
+            "endpointPickerRef": {"name": f"{named['name']}-epp", "port": {"number": 9002}},
+        },
+    }
+
+
+def platform_with_pool(platform: PlatformSettings, *specs: ServingSpec) -> PlatformSettings:
+    """The platform; if one of these specs of a serving needs it, with an HTTPRoute, and with an
+    InferencePool of the serving."""
+    if all(one.load_balancing != load_balancing.PREFIX_AWARE for one in specs):
+        return platform
+    engines = Engines(frozenset({POOL_GROUP}), pools=(inference_pool(*specs),))
+    return replace(platform, host="serve.example.com", route=RouteKind.HTTP_ROUTE, engines=engines)
 
 
 platforms = st.builds(

@@ -47,6 +47,7 @@ from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.pvcs import Pvc
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, error
+from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.spec import ServingSpec
 
 GPU = "nvidia.com/gpu"
@@ -130,6 +131,7 @@ class FakeChangeService:
         self.applied_objects: dict[ObjectRef, Mapping[str, Any]] = {}
         self.planned_specs: list[ServingSpec] = []
         self.deleted_objects: list[ObjectRef] = []
+        self.engines = Engines()
         self.objects: dict[NamespacedName, list[Mapping[str, Any]]] = {}
         self.live_objects: dict[ObjectRef, dict[str, Any]] = {}
         self.dry_run_gate: asyncio.Event | None = None
@@ -246,7 +248,7 @@ class FakeChangeService:
             raise ClusterError(self.connection_error)
         if key not in self.objects:  # the form is prepared for each serving that is selected
             raise ClusterError(f"There is no Deployment {key.name} in namespace {key.namespace}.")
-        return import_objects.import_objects(self.objects[key])
+        return import_objects.import_objects(self.objects[key], self.engines)
 
     # -- edits --------------------------------------------------------------------------------
 

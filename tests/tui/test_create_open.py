@@ -10,6 +10,7 @@ from servedeck.changes.draft import EMPTY_VARIABLE, Draft
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects import manifests
 from servedeck.serving.spec.spec import ServingSpec
+from tests.serving.strategies import platform_with_pool
 from tests.tui import fakes
 from tests.tui.create_form import (
     MODEL,
@@ -70,6 +71,31 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("C")
         await wait_for_text(pilot, "cannot be cloned: The API server is away.")
+
+
+async def test_a_clone_does_not_get_the_pool_of_the_original(
+    change_service: FakeChangeService,
+) -> None:
+    spec = ServingSpec(
+        name="llama-8b",
+        namespace="team-a",
+        template="vllm",
+        image="vllm/vllm-openai:v0.11.0",
+        accelerator="nvidia.com/gpu",
+        settings={"model": MODEL},
+        load_balancing="prefix-aware",
+    )
+    platform = platform_with_pool(PLATFORM, spec)
+    key = NamespacedName("team-a", "llama-8b")
+    change_service.objects[key] = manifests.build_manifests(spec, platform)
+    change_service.engines = platform.engines
+    source = fakes.FakeSource().add_views(fakes.serving("llama-8b"))
+    async with run_app(change_service, source=source) as pilot:
+        await pilot.press("C")
+        await wait_for_text(pilot, "are not copied", "Load Balancing prefix-aware")
+        await pilot.press("enter")
+        await wait_for_text(pilot, "llama-8b-copy")
+        assert form_of(pilot).draft.texts.get("load_balancing", "off") == "off"
 
 
 @pytest.mark.parametrize("key", ["c", "enter", "x"])

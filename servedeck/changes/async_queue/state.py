@@ -27,8 +27,8 @@ from servedeck.serving.objects.async_routes import (
     has_async_rules,
 )
 from servedeck.serving.objects.backends import route_backends
-from servedeck.serving.objects.missing_objects import request_ports
 from servedeck.serving.objects.routes import RouteKind
+from servedeck.serving.spec.mapping.inference_pools import pools_of, read_as_service
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -37,6 +37,7 @@ from servedeck.serving.spec.mapping.json_values import (
     as_str,
     mappings,
 )
+from servedeck.serving.spec.mapping.request_ports import request_ports
 from servedeck.serving.status.rollout_status import desired_replicas
 from servedeck.serving.text import one_line, sanitize
 
@@ -62,6 +63,16 @@ class AsyncQueueState:
     def routes(self) -> list[JsonObject]:
         """The routes that lead to the serving."""
         return [one for one in self.live.objects if one.get("kind") in tuple(RouteKind)]
+
+    @property
+    def pools(self) -> list[Mapping[str, Any]]:
+        """The InferencePools that select the Pods of the serving: a route to one leads to it."""
+        deployment = next(iter(self.live.objects), {})
+        return pools_of(deployment, self.live.engines.pools)
+
+    def routes_as_to(self, service: str) -> list[JsonObject]:
+        """The routes as they read if those to a pool sent to the Service."""
+        return [read_as_service(one, self.pools, service) for one in self.routes]
 
     @property
     def secret(self) -> JsonObject | None:

@@ -265,15 +265,21 @@ def _gateway_writes(
 
 def _public_path(state: AsyncQueueState) -> str:
     """The path that the routes remove; "" for one that a gateway does not take."""
-    path = find_public_path(state.routes, state.serving, target_name(find_target(state)))
+    service = target_name(find_target(state))
+    path = find_public_path(state.routes_as_to(service), state.serving, service)
     return path if re.fullmatch(_PUBLIC_PATH, path) else ""
 
 
 def _route_writes(state: AsyncQueueState, *, force: bool) -> list[ObjectWrite]:
-    service = target_name(find_target(state))
-    wanted = [(one, add_async_rules(one, state.serving, service)) for one in state.routes]
+    wanted = [(one, _with_rules(one, state)) for one in state.routes]
     changed = [(live, one) for live, one in wanted if live != one]
     return write_routes(changed, force=force)
+
+
+def _with_rules(route: JsonObject, state: AsyncQueueState) -> JsonObject:
+    """The route with the rules of the gateway."""
+    service = target_name(find_target(state))
+    return add_async_rules(route, state.serving, service, state.pools)
 
 
 def write_routes(
@@ -286,16 +292,16 @@ def write_routes(
 
 def _route_warnings(state: AsyncQueueState) -> Iterator[str]:
     service = target_name(find_target(state))
-    for route in state.routes:
+    for route, read in zip(state.routes, state.routes_as_to(service), strict=True):
         name = one_line(sanitize(f"{route['kind']} {route['metadata']['name']}"))
-        if not has_async_rules(add_async_rules(route, state.serving, service), state.serving):
+        if not has_async_rules(_with_rules(route, state), state.serving):
             yield (
                 f"{name} has no rule that sends to Service {service} alone, so it stays as it is: "
                 "asynchronous requests through it are not stored."
             )
             continue
-        if keeps_path(route, state.serving, service) or (
-            find_public_path([route], state.serving, service) not in ("", _public_path(state))
+        if keeps_path(read, state.serving, service) or (
+            find_public_path([read], state.serving, service) not in ("", _public_path(state))
         ):
             yield (
                 f"{name} does not remove its path, or another one than that of the endpoint: the "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,13 @@ from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, SERVI
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.owners import find_controller
 from servedeck.serving.objects.traffic_split import format_percentage, read_rules
+from servedeck.serving.spec.mapping.inference_pools import (
+    INFERENCE_POOL_KIND,
+    http_route_backends,
+    pool_key,
+    pools_of,
+    referenced_pool,
+)
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_mapping,
@@ -35,10 +42,11 @@ def plan_serving_deletion(
     objects: Sequence[JsonObject],
     *,
     gateway: str = "",
+    pools: Iterable[Mapping[str, Any]] = (),
 ) -> OperationPlan:
     """Delete the Deployment, the first of `objects`, and those of its Services, routes,
     autoscalers and policies that servedeck made for it alone; all others stay. `gateway` is the
-    Service of its async gateway, if it has one."""
+    Service of its async gateway, if it has one, `pools` are the InferencePools of its namespace."""
     deployment, others = objects[0], objects[1:]
     plan = OperationPlan(operation, replicas=desired_replicas(deployment))
     if as_mapping(deployment, "metadata").get("deletionTimestamp"):
@@ -48,15 +56,17 @@ def plan_serving_deletion(
     owned, kept = [], []
     services = {operation.name} | {_name(one) for one in others if one.get("kind") == SERVICE.kind}
     services |= {gateway} if gateway else set()
+    own_pools = pools_of(deployment, pools)
     for one in others:
         is_own = _is_of_serving(one, operation.name)
-        if is_own and (elsewhere := _other_backends(one, deployment, services)):
+        if is_own and (elsewhere := _other_backends(one, deployment, services, own_pools)):
             text = f"{_describe(one)}, which also leads to {', '.join(elsewhere)}"
             kept.append(one_line(sanitize(text)))
         elif is_own:
             owned.append(one)
         else:
             kept.append(_describe(one))
+    kept += [_describe(one) for one in own_pools]
     kept += [f"PersistentVolumeClaim {name}" for name in _claims(deployment)]
     # Routes and Services first, so that no request is sent to Pods that are gone.
     deletions = [*(_deletion(one) for one in reversed(owned)), _deletion(deployment)]
@@ -101,16 +111,26 @@ def _share_warnings(
                 )
 
 
-def _other_backends(route: JsonObject, serving: JsonObject, services: set[str]) -> list[str]:
-    """The Services that a route leads to besides `services`, those of the serving."""
+def _other_backends(
+    route: JsonObject,
+    serving: JsonObject,
+    services: set[str],
+    pools: Iterable[Mapping[str, Any]],
+) -> list[str]:
+    """The Services and InferencePools that a route leads to besides `services` and `pools`, those
+    of the serving."""
     namespace = as_mapping(serving, "metadata").get("namespace")
-    return sorted(
-        {
-            one.service
-            for one in route_backends(route)
-            if one.namespace != namespace or one.service not in services
-        }
-    )
+    found = {
+        one.service
+        for one in route_backends(route)
+        if one.namespace != namespace or one.service not in services
+    }
+    own = {pool_key(one) for one in pools}
+    for backend in http_route_backends([route]):
+        pool = referenced_pool(route, backend.ref)
+        if pool is not None and pool not in own:
+            found.add(f"{INFERENCE_POOL_KIND} {pool.name}")
+    return sorted(found)
 
 
 def plan_pod_deletion(operation: Operation, pod: JsonObject) -> OperationPlan:

@@ -164,7 +164,7 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
         *await read_gateway_objects(connection, operation.namespace, operation.name),
     )
     gateway = async_gateway_name(operation.name) if queue.own else ""
-    plan = plan_serving_deletion(operation, live.objects, gateway=gateway)
+    plan = plan_serving_deletion(operation, live.objects, gateway=gateway, pools=live.engines.pools)
     if not plan.is_possible:
         return plan
     plan = await with_async_queue_deletion(connection, plan, queue)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from servedeck.changes.live_objects import LiveObjects, fetch_live_objects
+from servedeck.changes.traffic_split.pool_routes import pool_problem, pool_routes
 from servedeck.changes.traffic_split.rule_problem import rule_problem
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
@@ -19,7 +20,6 @@ from servedeck.serving.conventions import ASYNC_LABEL, SERVING_LABEL
 from servedeck.serving.objects.async_routes import has_async_rules
 from servedeck.serving.objects.detection import detect_served_model
 from servedeck.serving.objects.import_objects import import_objects
-from servedeck.serving.objects.missing_objects import request_ports, route_port
 from servedeck.serving.objects.records import Deployment
 from servedeck.serving.objects.traffic_split import (
     SERVICE_KIND,
@@ -37,6 +37,7 @@ from servedeck.serving.spec.mapping.json_values import (
     as_str,
     mappings,
 )
+from servedeck.serving.spec.mapping.request_ports import request_ports, route_port
 from servedeck.serving.status.rollout_status import desired_replicas
 from servedeck.serving.text import one_line, sanitize
 
@@ -124,6 +125,8 @@ class TrafficState:
     received: tuple[TrafficRule, ...] = ()
     """Those of other endpoints, of which the serving gets a share."""
     has_ingress: bool = False
+    pool_problem: str = ""
+    """Why an InferencePool of the serving keeps the weights from being changed; "" without one."""
     is_asked_missing: bool = False
     """Whether there is neither a serving nor a Service of the name that was asked for."""
 
@@ -178,6 +181,8 @@ class TrafficState:
     def problem(self) -> str:
         """Why servedeck does not change the weights, one sentence; "" if it does. Different weights
         of the same two are no such problem."""
+        if self.pool_problem:
+            return self.pool_problem
         if not self.rules:
             return self._no_route
         for one in self.rules:
@@ -221,8 +226,8 @@ class TrafficState:
     @property
     def conditions(self) -> list[str]:
         """What Gateways say against its HTTPRoutes, in sentences."""
-        routes = {id(one.route): one.route for one in self.rules}
-        found = (text for route in routes.values() for text in rejected_conditions(route))
+        leading = [*(one.route for one in self.rules), *pool_routes(self.live)]
+        found = (text for route in leading for text in rejected_conditions(route))
         return list(dict.fromkeys(found))
 
     @property
@@ -299,6 +304,7 @@ def find_rules(namespace: str, serving: str, live: LiveObjects, other: Side | No
         tuple(kept),
         tuple(received),
         any(one.get("kind") == "Ingress" for one in live.objects),
+        pool_problem(live),
     )
 
 

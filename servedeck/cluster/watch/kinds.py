@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from servedeck.cluster import resources
 from servedeck.cluster.resources import Resource
-from servedeck.serving.objects import detection, records, workload_records
+from servedeck.serving.objects import detection, pool_records, records, workload_records
 from servedeck.serving.objects.records import Record
 
 
@@ -98,6 +98,10 @@ EVENTS = ResourceKind(
 SERVICES = ResourceKind(resources.SERVICE, records.Service)
 HTTP_ROUTES = ResourceKind(
     resources.HTTP_ROUTE, records.HTTPRoute, optional=True, fallback_versions=("v1beta1",)
+)
+INFERENCE_POOLS = ResourceKind(resources.INFERENCE_POOL, pool_records.InferencePool, optional=True)
+ALPHA_INFERENCE_POOLS = ResourceKind(
+    resources.ALPHA_INFERENCE_POOL, pool_records.AlphaInferencePool, optional=True
 )
 VIRTUAL_SERVICES = ResourceKind(
     resources.VIRTUAL_SERVICE,

@@ -77,6 +77,10 @@ _CUSTOM_NAMES = {
         "gateway.envoyproxy.io",
         "BackendTrafficPolicy",
     ): "io.envoyproxy.gateway.v1alpha1.BackendTrafficPolicy",
+    (
+        "inference.networking.k8s.io",
+        "InferencePool",
+    ): "io.k8s.networking.inference.v1.InferencePool",
     ("keda.sh", "ScaledObject"): "sh.keda.v1alpha1.ScaledObject",
     ("metrics.k8s.io", "PodMetrics"): "io.k8s.metrics.v1beta1.PodMetrics",
 }

@@ -1,4 +1,5 @@
-"""The statuses that Envoy Gateway writes to HTTPRoutes and BackendTrafficPolicies.
+"""The statuses that Envoy Gateway writes to HTTPRoutes and BackendTrafficPolicies. Routes may send
+to InferencePools, as with Envoy AI Gateway.
 
 Sources: Gateway API v1.4 (HTTPRoute status, PolicyStatus), envoyproxy/gateway
 internal/gatewayapi/backendtrafficpolicy.go and status/policy.go.
@@ -8,12 +9,21 @@ from __future__ import annotations
 
 from servedeck.demo import event_messages
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue, find_condition
-from servedeck.demo.resources import BACKEND_TRAFFIC_POLICIES, GATEWAYS, HTTP_ROUTES, SERVICES
+from servedeck.demo.resources import (
+    BACKEND_TRAFFIC_POLICIES,
+    GATEWAYS,
+    HTTP_ROUTES,
+    INFERENCE_POOLS,
+    SERVICES,
+)
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.store.store import ObjectStore
 
 CONTROLLER_NAME = "gateway.envoyproxy.io/gatewayclass-controller"
+
+_BACKENDS = {one.kind: one for one in (SERVICES, INFERENCE_POOLS)}
+"""What a rule can send to, by kind."""
 
 
 class HTTPRouteController:
@@ -24,7 +34,8 @@ class HTTPRouteController:
         self._clock = context.clock
         self._queue = WorkQueue(context.clock, self._sync)
         context.store.subscribe(self._route_changed, HTTP_ROUTES)
-        context.store.subscribe(self._service_changed, SERVICES)
+        for resource in _BACKENDS.values():
+            context.store.subscribe(self._backend_changed, resource)
         context.store.subscribe(self._gateway_changed, GATEWAYS)
 
     def resync(self) -> None:
@@ -35,7 +46,7 @@ class HTTPRouteController:
         if change.type != "DELETED":
             self._queue.add(key_of(change.object), 0.2)
 
-    def _service_changed(self, change: StoreChange) -> None:
+    def _backend_changed(self, change: StoreChange) -> None:
         if change.type != "MODIFIED":
             for route in self._store.list(HTTP_ROUTES, change.object["metadata"]["namespace"]):
                 self._queue.add(key_of(route), 0.2)
@@ -86,16 +97,21 @@ class HTTPRouteController:
         namespace = route["metadata"]["namespace"]
         for number, rule in enumerate(route["spec"].get("rules") or ()):
             for index, backend in enumerate(rule.get("backendRefs") or ()):
-                if backend.get("kind", "Service") != "Service":
+                resource = _BACKENDS.get(backend.get("kind", "Service"))
+                if resource is None:
                     continue
                 place = backend.get("namespace") or namespace
-                if self._store.find(SERVICES, place, backend.get("name", "")) is None:
+                if self._store.find(resource, place, backend.get("name", "")) is None:
                     reason, text = event_messages.BACKEND_MISSING
                     return (
                         False,
                         reason,
                         text.format(
-                            rule=number, index=index, namespace=place, name=backend.get("name", "")
+                            rule=number,
+                            index=index,
+                            kind=resource.kind.lower(),
+                            namespace=place,
+                            name=backend.get("name", ""),
                         ),
                     )
         return (True, *event_messages.REFS_RESOLVED)

@@ -1,5 +1,6 @@
 """Where the simulated requests of each endpoint go: to the backends of its HTTPRoute by their
-weights, spread over Pods as its BackendTrafficPolicy says."""
+weights, spread over Pods as its BackendTrafficPolicy says. The endpoint picker of an InferencePool
+chooses by the requests that a Pod has, as well, so it spreads them as the default does."""
 
 from __future__ import annotations
 
@@ -7,7 +8,12 @@ from collections.abc import Iterator
 
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue
 from servedeck.demo.controllers.gateway import attached_policy
-from servedeck.demo.resources import BACKEND_TRAFFIC_POLICIES, HTTP_ROUTES, SERVICES
+from servedeck.demo.resources import (
+    BACKEND_TRAFFIC_POLICIES,
+    HTTP_ROUTES,
+    INFERENCE_POOLS,
+    SERVICES,
+)
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.workloads.load_balancing import LEAST_REQUEST, REDRAW_SECONDS, Balancing
@@ -31,7 +37,7 @@ class TrafficRouting:
         """Endpoints whose requests are spread by chance."""
         self._queue = WorkQueue(context.clock, self._sync)
         self._draws = WorkQueue(context.clock, self._draw)
-        for resource in (HTTP_ROUTES, SERVICES, BACKEND_TRAFFIC_POLICIES):
+        for resource in (HTTP_ROUTES, SERVICES, INFERENCE_POOLS, BACKEND_TRAFFIC_POLICIES):
             context.store.subscribe(self._changed, resource)
 
     def resync(self) -> None:
@@ -44,9 +50,7 @@ class TrafficRouting:
 
     def _sync(self, _: Key) -> None:
         routes = {
-            "/".join(key_of(route)): Route(
-                tuple(self._backends(route)), self._balancing(key_of(route))
-            )
+            "/".join(key_of(route)): Route(tuple(self._backends(route)), self._balancing(route))
             for route in self._store.list(HTTP_ROUTES)
         }
         self._traffic.set_routes(routes, self._clock.time())
@@ -72,13 +76,20 @@ class TrafficRouting:
     def _serving_of(self, route: Json, reference: Json) -> str:
         """The serving behind a backendRef, "" for none."""
         namespace = reference.get("namespace") or route["metadata"]["namespace"]
-        service = self._store.find(SERVICES, namespace, reference.get("name", ""))
-        selector = ((service or {}).get("spec") or {}).get("selector") or {}
+        is_pool = reference.get("kind") == INFERENCE_POOLS.kind
+        resource = INFERENCE_POOLS if is_pool else SERVICES
+        backend = self._store.find(resource, namespace, reference.get("name", ""))
+        selector = ((backend or {}).get("spec") or {}).get("selector") or {}
+        if is_pool:
+            selector = selector.get("matchLabels") or {}
         name = selector.get(SERVING_LABEL) or selector.get("app")
         return f"{namespace}/{name}" if name else ""
 
-    def _balancing(self, key: Key) -> Balancing:
-        policy = attached_policy(self._store, *key)
+    def _balancing(self, route: Json) -> Balancing:
+        references = (_rule_of_requests(route) or {}).get("backendRefs") or ()
+        if any(one.get("kind") == INFERENCE_POOLS.kind for one in references):
+            return LEAST_REQUEST
+        policy = attached_policy(self._store, *key_of(route))
         found = ((policy or {}).get("spec") or {}).get("loadBalancer") or {}
         if not found.get("type"):
             return LEAST_REQUEST

@@ -25,6 +25,7 @@ from servedeck.demo.scenario import (
     temperature,
 )
 from servedeck.demo.scenario.cluster_objects import TOKEN_SECRET
+from servedeck.demo.scenario.inference_pool import pool_objects
 from servedeck.demo.scenario.servings import OLDER_VLLM_IMAGE, SERVINGS, VLLM_IMAGE, DemoServing
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
@@ -84,7 +85,7 @@ class Scenario:
         clock, create = self._clock, self._store.create
         for resource, obj in cluster_objects.base_objects():
             create(resource, obj)
-        for resource, obj in cluster_objects.prometheus_objects():
+        for resource, obj in (*cluster_objects.prometheus_objects(), *pool_objects()):
             set_defaults(resource, obj)
             create(resource, obj)
         self._past_controller = temperature.PastTemperatureController(self._store, clock)

@@ -57,7 +57,8 @@ def _field_places(
         return []
     wanted = join_values(base.spec, {**old, **{one: new[one] for one in wholes}})
     change = change_objects(base, wanted, create_missing=False)
-    now = {ObjectKey.of(one): one for one in (current.objects.deployment, *_settings(current))}
+    others = (*current.objects.routes, *_settings(current))
+    now = {ObjectKey.of(one): one for one in (current.objects.deployment, *others)}
     places: list[tuple[JsonObject, list[FieldPath]]] = []
     for live, changed in zip(change.live, change.changed, strict=False):
         found = [one.path for one in find_differences(live, changed)]

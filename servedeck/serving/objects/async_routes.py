@@ -16,6 +16,7 @@ from typing import Any
 from servedeck.serving.conventions import ASYNC_SERVICE_LABEL, ASYNC_SUFFIX
 from servedeck.serving.objects.backends import replaced_service, route_backends
 from servedeck.serving.objects.routes import parse_istio_host
+from servedeck.serving.spec.mapping.inference_pools import read_as_service
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_list,
@@ -50,17 +51,23 @@ def has_async_rules(route: Mapping[str, Any], serving: str) -> bool:
     return any(one.service == async_gateway_name(serving) for one in route_backends(route))
 
 
-def add_async_rules(route: JsonObject, serving: str, service: str = "") -> JsonObject:
+def add_async_rules(
+    route: JsonObject,
+    serving: str,
+    service: str = "",
+    pools: Collection[Mapping[str, Any]] = (),
+) -> JsonObject:
     """The route with the rules of the gateway before each rule that sends to `service` alone, by
-    default the Service of the serving's name. Rules that are there already are replaced, so that
-    they follow a changed rule of the serving; also those of a rule that has sent a share of its
-    requests to another Service since."""
-    divided = _divided_rules(route, serving)
-    route, service = remove_async_rules(route, serving), service or serving
+    default the Service of the serving's name, or to one of `pools`, its InferencePools. Rules that
+    are there already are replaced, so that they follow a changed rule of the serving; also those of
+    a rule that has sent a share of its requests to another Service since."""
+    service = service or serving
+    divided = _divided_rules(read_as_service(route, pools, service), serving)
+    route = remove_async_rules(route, serving)
     spec = child_mapping(route, "spec")
     match route.get("kind"):
         case "HTTPRoute" if isinstance(spec.get("rules"), list):
-            spec["rules"] = list(_with_http_route_rules(route, serving, service, divided))
+            spec["rules"] = list(_with_http_route_rules(route, serving, service, divided, pools))
         case "VirtualService" if isinstance(spec.get("http"), list):
             spec["http"] = list(_with_virtual_service_rules(route, serving, service, divided))
         case "Ingress":
@@ -193,10 +200,15 @@ def _ordered_services(route: Mapping[str, Any], rule: object) -> list[str]:
 
 
 def _with_http_route_rules(
-    route: JsonObject, serving: str, service: str, divided: Collection[int]
+    route: JsonObject,
+    serving: str,
+    service: str,
+    divided: Collection[int],
+    pools: Collection[Mapping[str, Any]],
 ) -> Iterator[JsonObject]:
+    read = as_list(as_mapping(read_as_service(route, pools, service), "spec").get("rules"))
     for position, rule in enumerate(as_list(as_mapping(route, "spec").get("rules"))):
-        if _sends_to(route, rule, service, is_divided=position in divided):
+        if _sends_to(route, read[position], service, is_divided=position in divided):
             yield _http_route_rule(rule, serving, _http_task_matches(rule), TASKS_PATH)
             yield _http_route_rule(rule, serving, _http_async_matches(rule))
         yield rule

@@ -3,7 +3,7 @@ for a serving of servedeck again, for example because they were deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +12,9 @@ from servedeck.serving.objects.backends import Backend, route_backends
 from servedeck.serving.objects.manifests import build_route, build_service
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec.issues import Issue, warning
-from servedeck.serving.spec.mapping.container_ports import (
-    ServicePort,
-    is_for_metrics,
-    resolve_target,
-    tcp_ports,
-)
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping, as_str
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.spec.mapping.ports import port_target
+from servedeck.serving.spec.mapping.request_ports import entry_port, request_ports, route_port
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.names import service_name
 from servedeck.serving.spec.spec import ServingSpec
@@ -93,28 +88,6 @@ def _name(obj: Mapping[str, Any]) -> str:
     return as_str(as_mapping(obj, "metadata").get("name"))
 
 
-def _entry_port(spec: ServingSpec) -> int | None:
-    """The port that requests go to first: the transformer's, if there is one, else the inference
-    server's; None if it is unknown."""
-    return spec.inference_port if spec.transformer is None else spec.transformer.port
-
-
-def request_ports(
-    objects: ServingObjects, spec: ServingSpec, service: JsonObject
-) -> list[ServicePort]:
-    """The ports of a Service that requests to the model can go to: none for a Service that is
-    headless, only for metrics or UDP, or that bypasses the transformer."""
-    entry = _entry_port(spec)
-    return [
-        one
-        for one in tcp_ports(service)
-        if as_int(one.port.get("port"))
-        and not one.is_headless
-        and not is_for_metrics(objects, one)
-        and (entry is None or resolve_target(objects, one.target) == entry)
-    ]
-
-
 def _own_backends(objects: ServingObjects, spec: ServingSpec) -> Iterator[Backend]:
     """The backends of the serving's routes that are a Service of its name."""
     for route in objects.routes:
@@ -152,7 +125,7 @@ def _build_missing_service(
     if not pods:
         _skip(missing, "The Pods have no labels, so no Service can select them; give them labels.")
         return []
-    entry = _entry_port(spec)
+    entry = entry_port(spec)
     if entry is None:
         who, field = ("inference server", "inferencePort")
         if spec.transformer is not None:
@@ -211,13 +184,3 @@ def _build_missing_route(
         )
         return None
     return route
-
-
-def route_port(ports: Sequence[ServicePort]) -> int | None:
-    """Number of the port that a route sends to: of those for requests the usual one for HTTP, else
-    the first; None without any."""
-
-    def rank(one: ServicePort) -> tuple[bool, bool]:
-        return one.port["port"] != SERVICE_PORT, not as_str(one.port.get("name")).startswith("http")
-
-    return as_int(min(ports, key=rank).port["port"]) if ports else None

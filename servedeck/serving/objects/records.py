@@ -481,6 +481,7 @@ class HTTPRouteMatch(Record):
 
 
 class BackendRef(Record):
+    group: str = ""
     kind: str = "Service"
     name: str = ""
     namespace: str = ""

@@ -25,6 +25,7 @@ CHOICE_DETAILS: Mapping[str, Mapping[str, str]] = {
         load_balancing.LEAST_REQUESTS: "the Pod with fewer requests; for answers of any length",
         load_balancing.RANDOM: "any Pod",
         load_balancing.HEADER: "the same value of a header, the same Pod: keeps its cache warm",
+        load_balancing.PREFIX_AWARE: "the Pod whose cache has the prompt; needs an InferencePool",
         load_balancing.CUSTOM: "settings of others, which are kept",
     },
     "temperature_policy": {

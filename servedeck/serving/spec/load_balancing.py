@@ -16,11 +16,15 @@ LEAST_REQUESTS = "least-requests"
 RANDOM = "random"
 HEADER = "header"
 """Requests with the same value of a header go to the same Pod: session affinity."""
+PREFIX_AWARE = "prefix-aware"
+"""The endpoint picker of an InferencePool chooses the Pod, by what its prefix cache holds."""
 CUSTOM = "custom"
 """Something else that is set in the objects: read, never chosen."""
 
-CHOICES = (OFF, ROUND_ROBIN, LEAST_REQUESTS, RANDOM, HEADER)
+CHOICES = (OFF, ROUND_ROBIN, LEAST_REQUESTS, RANDOM, HEADER, PREFIX_AWARE)
 LOAD_BALANCING_FIELDS = ("load_balancing", "load_balancing_header")
+
+_CHOICES_TEXT = f"{', '.join(CHOICES[:-1])} or {CHOICES[-1]}"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 """RFC 9110, section 5.6.2: what the name of a header may have."""
@@ -38,10 +42,7 @@ def parse_load_balancing(raw: object) -> str:
         return OFF
     if text in (*CHOICES, CUSTOM):
         return text
-    raise ValueError(
-        f"{text[:40]!r} is no load balancing; choose {OFF}, {ROUND_ROBIN}, {LEAST_REQUESTS}, "
-        f"{RANDOM} or {HEADER}."
-    )
+    raise ValueError(f"{text[:40]!r} is no load balancing; choose {_CHOICES_TEXT}.")
 
 
 def validate_new(spec: SpecLike) -> Iterable[Issue]:
@@ -50,7 +51,7 @@ def validate_new(spec: SpecLike) -> Iterable[Issue]:
         yield error(
             "load_balancing",
             "A new serving cannot have the load balancing 'custom', which servedeck does not know; "
-            f"choose {OFF}, {ROUND_ROBIN}, {LEAST_REQUESTS}, {RANDOM} or {HEADER}.",
+            f"choose {_CHOICES_TEXT}.",
         )
 
 

@@ -538,7 +538,8 @@ class ServingSpec(SpecModel):
             section=Section.TRAFFIC,
             label="Load Balancing",
             help="How requests are spread over the Pods: off leaves it to the proxy; header sends "
-            "those with the same value of a header to the same Pod",
+            "those with the same value of a header to the same Pod; prefix-aware sends each to the "
+            "Pod whose cache has its prompt",
             kind=InputKind.CHOICE,
             default=balancing.OFF,
             choices=balancing.CHOICES,

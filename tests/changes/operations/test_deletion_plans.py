@@ -166,3 +166,29 @@ def test_cordoning_and_uncordoning_a_node() -> None:
     assert back.patch is not None
     assert apply_merge_patch(cordoned, back.patch.patch) == live
     assert plan_cordon(found.undo, live).unchanged == "It is not cordoned."
+
+
+def test_a_route_to_its_pool_goes_and_the_pool_of_others_stays() -> None:
+    def to_pools(*names: str) -> Any:
+        found = http_route("llama")
+        ref = {"group": "inference.networking.k8s.io", "kind": "InferencePool"}
+        found["spec"]["rules"] = [{"backendRefs": [{**ref, "name": one}]} for one in names]
+        return found
+
+    live = deployment(3, ready=2)
+    namespace = live["metadata"]["namespace"]
+    pool = {
+        "apiVersion": "inference.networking.k8s.io/v1",
+        "kind": "InferencePool",
+        "metadata": {"name": "own", "namespace": namespace},
+        "spec": {"selector": {"matchLabels": live["spec"]["template"]["metadata"]["labels"]}},
+    }
+    found = plan_serving_deletion(OPERATION, [live, to_pools("own")], pools=[pool])
+    assert targets(found) == ["HTTPRoute llama", "Deployment llama"]
+    assert found.kept == ("InferencePool own",)
+    found = plan_serving_deletion(OPERATION, [live, to_pools("own", "other")], pools=[pool])
+    assert targets(found) == ["Deployment llama"]
+    assert found.kept == (
+        "HTTPRoute llama, which also leads to InferencePool other",
+        "InferencePool own",
+    )

@@ -11,9 +11,11 @@ import pytest
 from servedeck.changes.live_objects import LiveObjects
 from servedeck.changes.traffic_split.plan import first_weight_problem, weight_problem
 from servedeck.changes.traffic_split.state import Side, TrafficState, find_rules, find_target
-from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.conventions import POOL_GROUP, SERVING_LABEL
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.traffic_split import SplitTarget
+from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.text import sanitize
 
 
 def deployment(name: str = "llama", **metadata: Any) -> dict[str, Any]:
@@ -211,3 +213,31 @@ def test_the_state_leaves_the_objects_as_they_are() -> None:
     state = find_rules("chat", "llama", LiveObjects(objects), None)
     assert state.problem == "" and state.conditions == []
     assert objects == before
+
+
+# -- InferencePools -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_behind_an_endpoint_picker_weights_are_not_changed(is_alone: bool) -> None:
+    ref = {"group": POOL_GROUP, "kind": "InferencePool", "name": "po\x1b[2Jol"}
+    sent = route(("llama", 1)) if not is_alone else route()
+    sent["spec"]["rules"].append({"backendRefs": [ref]})
+    rejected = {"type": "ResolvedRefs", "status": "False", "message": "no pools here"}
+    sent["status"] = {"parents": [{"conditions": [rejected]}]}
+    pool = {
+        "apiVersion": f"{POOL_GROUP}/v1",
+        "kind": "InferencePool",
+        "metadata": {"name": ref["name"], "namespace": "chat"},
+        "spec": {"selector": {"matchLabels": {"app": "llama"}}},
+    }
+    live = LiveObjects([deployment(), service(), sent], engines=Engines(pools=(pool,)))
+    state = find_rules("chat", "llama", live, None)
+    assert state.problem == (
+        f"HTTPRoute llama sends to InferencePool {sanitize(ref['name'])}, whose endpoint picker "
+        "chooses the Pods; choose another load balancing to split the traffic."
+    )
+    assert state.conditions == ["Its Gateway cannot resolve all of HTTPRoute llama: no pools here."]
+    pool["spec"] = {"selector": {"matchLabels": {"app": "other"}}}
+    found = find_rules("chat", "llama", live, None)
+    assert "endpoint picker" not in found.problem

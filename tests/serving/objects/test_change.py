@@ -22,7 +22,7 @@ from servedeck.serving.spec.validation import validate
 from tests.serving.foreign_manifests import foreign_objects
 from tests.serving.objects.test_import_objects import deployment
 from tests.serving.spec.test_validation import furiosa_spec, vllm_spec
-from tests.serving.strategies import platforms, valid_specs
+from tests.serving.strategies import platform_with_pool, platforms, valid_specs
 
 PLATFORM = PlatformSettings(host="ai.example.com", gateway="gateways/main")
 
@@ -44,8 +44,9 @@ def test_exporting_and_applying_unchanged_changes_nothing(objects: list[dict[str
 def test_applying_our_own_unchanged_changes_nothing(
     spec: ServingSpec, platform: PlatformSettings
 ) -> None:
+    platform = platform_with_pool(platform, spec)
     objects = manifests.build_manifests(spec, platform)
-    change = change_objects(import_objects(objects), spec, platform)
+    change = change_objects(import_objects(objects, platform.engines), spec, platform)
     assert list(change.changed) == objects
     assert change.issues == ()
 
@@ -64,10 +65,11 @@ def test_one_changed_field_of_our_own_is_read_back_alone(
     assume(not errors(validate(wanted)))
     # A stopped serving is started by its autoscaler's minimum, which is another test.
     assume(name not in ("auto_scaling", "min_replicas") or wanted.replicas)
-    current = import_objects(manifests.build_manifests(spec))
+    platform = platform_with_pool(PlatformSettings(gateway="gateways/main"), spec, wanted)
+    current = import_objects(manifests.build_manifests(spec, platform), platform.engines)
     change = change_objects(current, wanted)
     left = [dict(one) for one in change.changed if ObjectKey.of(one) not in change.removed]
-    got = import_objects(left).spec
+    got = import_objects(left, platform.engines).spec
     assert got == resolve_open_fields(current, wanted)
     # a server or a transformer may need its port in a flag or a variable
     is_port = name in ("inference_port", "transformer")

@@ -11,14 +11,16 @@ from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.spec import ServingSpec
-from tests.serving.strategies import platforms, specs, valid_specs
+from tests.serving.strategies import platform_with_pool, platforms, specs, valid_specs
 
 
 @given(valid_specs(), platforms)
 def test_a_serving_is_read_back_from_its_own_objects(
     spec: ServingSpec, platform: PlatformSettings
 ) -> None:
-    got = import_objects.import_objects(manifests.build_manifests(spec, platform))
+    platform = platform_with_pool(platform, spec)
+    built = manifests.build_manifests(spec, platform)
+    got = import_objects.import_objects(built, platform.engines)
     assert got.spec == spec
     assert got.unmanaged_fields == ()
 

@@ -191,13 +191,14 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (
         {"load_balancing": "sticky"},
         "load_balancing",
-        "'sticky' is no load balancing; choose off, round-robin, least-requests, random or header.",
+        "'sticky' is no load balancing; choose off, round-robin, least-requests, random, header or "
+        "prefix-aware.",
     ),
     (
         {"load_balancing": "custom"},
         "load_balancing",
         "A new serving cannot have the load balancing 'custom', which servedeck does not know; "
-        "choose off, round-robin, least-requests, random or header.",
+        "choose off, round-robin, least-requests, random, header or prefix-aware.",
     ),
     (
         {"load_balancing": "header"},

@@ -199,7 +199,9 @@ class CreateFlow:
 
     async def clone(self, key: NamespacedName) -> None:
         """Open the form with the settings of another serving."""
-        from servedeck.changes.draft import Draft  # the first frame does not wait for it
+        # The first frame does not wait for them.
+        from servedeck.changes.draft import Draft
+        from servedeck.serving.spec import load_balancing
 
         change_service = self._screen.app_context.change_service
         if change_service is None or await self._permission_denied():
@@ -209,9 +211,16 @@ class CreateFlow:
         except ClusterError as error:
             self._screen.show_message(f"{key} cannot be cloned: {error}", "error", 20)
             return
-        draft = Draft.from_spec(read.spec)
+        spec, left = read.spec, []
+        if spec.load_balancing == load_balancing.PREFIX_AWARE:
+            spec = spec.replace(load_balancing=load_balancing.OFF)
+            left.append(
+                f"Load Balancing {load_balancing.PREFIX_AWARE}: the InferencePool has the Pods of "
+                f"{key}; give the copy a pool of its own, and choose it then"
+            )
+        draft = Draft.from_spec(spec)
         draft.texts["name"] = f"{key.name[: MAX_NAME_LENGTH - 5].rstrip('-.')}-copy"
-        left = [
+        left += [
             one.describe(MAX_VALUE_LENGTH) for one in read.unmanaged_fields[:MAX_UNMANAGED_FIELDS]
         ]
         if not left:

@@ -26,6 +26,7 @@ from servedeck.demo.resources import (
     GATEWAYS,
     HORIZONTAL_POD_AUTOSCALERS,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
     INGRESSCLASSES,
     INGRESSES,
     JOBS,
@@ -202,6 +203,7 @@ _LAYOUTS: dict[Resource, TableLayout] = {
     BACKEND_TRAFFIC_POLICIES: _make_layout("Name,Age", workloads.name_and_age),
     LEASES: _make_layout("Name,Holder,Age", scalers.lease),
     HTTP_ROUTES: _make_layout("Name,Hostnames,Age", others.httproute),
+    INFERENCE_POOLS: _make_layout("Name,Age", workloads.name_and_age),
     GATEWAYS: _make_layout("Name,Class,Address,Programmed,Age", others.gateway),
     SCALED_OBJECTS: _make_layout(
         "Name,ScaleTargetKind,ScaleTargetName,Min,Max,Ready,Active,Age", others.scaledobject

@@ -19,6 +19,7 @@ from servedeck.demo.api.validation.field_errors import (
     unsupported,
 )
 from servedeck.demo.api.validation.pod_validation import validate_pod_spec
+from servedeck.demo.api.validation.pool_validation import validate_pool
 from servedeck.demo.api.validation.scaling_validation import (
     validate_autoscaler,
     validate_scaled_object,
@@ -30,6 +31,7 @@ from servedeck.demo.resources import (
     CONFIGMAPS,
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
+    INFERENCE_POOLS,
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
@@ -112,6 +114,8 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from validate_scaled_object(obj)
     elif resource is BACKEND_TRAFFIC_POLICIES:
         yield from validate_traffic_policy(obj)
+    elif resource is INFERENCE_POOLS:
+        yield from validate_pool(obj)
 
 
 _POD_UPDATES = (

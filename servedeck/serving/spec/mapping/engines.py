@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
 KEDA_GROUP = "keda.sh"
@@ -27,6 +28,9 @@ class Engines:
     """Labels of its namespace; None if they are not known."""
     wildcard_rules: tuple[JsonObject, ...] = ()
     """The DestinationRules of its namespace whose host is a wildcard; they are never changed."""
+    pools: tuple[Mapping[str, Any], ...] = ()
+    """InferencePools of the serving's namespace as decoded JSON, at least those that select its
+    Pods."""
 
     @property
     def has_keda(self) -> bool:
@@ -39,3 +43,7 @@ class Engines:
     @property
     def has_envoy_gateway(self) -> bool:
         return ENVOY_GATEWAY_GROUP in self.api_groups
+
+    @property
+    def has_inference_pools(self) -> bool:
+        return any(one in self.api_groups for one in (POOL_GROUP, ALPHA_POOL_GROUP))

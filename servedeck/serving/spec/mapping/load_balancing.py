@@ -1,5 +1,5 @@
-"""Load balancing: Istio's DestinationRule of the Service, or Envoy Gateway's BackendTrafficPolicy
-of the HTTPRoute.
+"""Load balancing: Istio's DestinationRule of the Service, Envoy Gateway's BackendTrafficPolicy of
+the HTTPRoute, or an InferencePool that the HTTPRoute sends to.
 
 Sources: istio.io, DestinationRule, LoadBalancerSettings; gateway.envoyproxy.io, API extensions,
 LoadBalancer and ConsistentHash. A proxy applies one DestinationRule to a host, that of the most
@@ -19,10 +19,17 @@ from servedeck.serving.spec.load_balancing import (
     HEADER,
     LEAST_REQUESTS,
     OFF,
+    PREFIX_AWARE,
     RANDOM,
     ROUND_ROBIN,
 )
 from servedeck.serving.spec.mapping.engines import ENVOY_GATEWAY_GROUP
+from servedeck.serving.spec.mapping.inference_pools import (
+    own_pools,
+    send_to_pool,
+    send_to_service,
+    sends_to_pool,
+)
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_list,
@@ -92,6 +99,8 @@ def _settings(policy: object) -> object:
 
 
 def _read(objects: ServingObjects) -> str:
+    if sends_to_pool(objects):
+        return PREFIX_AWARE
     policy = find_policy(objects)
     found = as_mapping(_settings(policy)) if policy is not None else {}
     if policy is None or not found:
@@ -126,8 +135,13 @@ def _read_header(objects: ServingObjects) -> str:
 def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
     if wanted.load_balancing == CUSTOM:
         return
+    if wanted.load_balancing == PREFIX_AWARE:
+        send_to_pool(objects, wanted)
+    else:
+        send_to_service(objects, wanted, own_pools(objects))
     policy = find_policy(objects)
-    if wanted.load_balancing == OFF:
+    if wanted.load_balancing in (OFF, PREFIX_AWARE):
+        # A policy beside the endpoint picker would take over when that is turned off.
         if policy is not None:
             _remove(objects, policy, wanted)
         return

@@ -1,0 +1,48 @@
+"""The ports of Services that requests to the model can go to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from servedeck.serving.conventions import SERVICE_PORT
+from servedeck.serving.spec.mapping.container_ports import (
+    ServicePort,
+    is_for_metrics,
+    resolve_target,
+    tcp_ports,
+)
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_str
+from servedeck.serving.spec.mapping.serving_objects import ServingObjects
+from servedeck.serving.spec.templates.base import SpecLike
+
+
+def entry_port(spec: SpecLike) -> int | None:
+    """The port of the Pods that requests go to first: the transformer's, if there is one, else the
+    inference server's; None if it is unknown."""
+    return spec.inference_port if spec.transformer is None else spec.transformer.port
+
+
+def request_ports(
+    objects: ServingObjects, spec: SpecLike, service: JsonObject
+) -> list[ServicePort]:
+    """The ports of a Service that requests to the model can go to: none for a Service that is
+    headless, only for metrics or UDP, or that bypasses the transformer."""
+    entry = entry_port(spec)
+    return [
+        one
+        for one in tcp_ports(service)
+        if as_int(one.port.get("port"))
+        and not one.is_headless
+        and not is_for_metrics(objects, one)
+        and (entry is None or resolve_target(objects, one.target) == entry)
+    ]
+
+
+def route_port(ports: Sequence[ServicePort]) -> int | None:
+    """Number of the port that a route sends to: of those for requests the usual one for HTTP, else
+    the first; None without any."""
+
+    def rank(one: ServicePort) -> tuple[bool, bool]:
+        return one.port["port"] != SERVICE_PORT, not as_str(one.port.get("name")).startswith("http")
+
+    return as_int(min(ports, key=rank).port["port"]) if ports else None

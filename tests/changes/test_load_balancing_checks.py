@@ -1,0 +1,212 @@
+"""What keeps prefix-aware load balancing from being chosen, at its field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from servedeck.changes.live_objects import find_pools
+from servedeck.changes.load_balancing_checks import NO_HTTP_ROUTE, NO_INFERENCE_POOLS
+from servedeck.changes.setting_checks import check_settings
+from servedeck.cluster.http.errors import ApiError
+from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.spec.mapping.engines import Engines
+from tests.changes.operations.fake_cluster import FakeCluster
+from tests.serving.objects.setting_objects import ENVOY, Json, make_serving, make_spec
+from tests.serving.objects.test_inference_pools import (
+    GROUP,
+    GROUPS,
+    POOL_REF,
+    alpha_pool,
+    pool,
+    serving,
+)
+
+POOLS = "/apis/inference.networking.k8s.io/v1/namespaces/chat/inferencepools"
+ALPHA_POOLS = "/apis/inference.networking.x-k8s.io/v1alpha2/namespaces/chat/inferencepools"
+LABELS = "servedeck.dev/serving=llama"
+
+
+def check(current: ImportedServing, *unlisted: str, **fields: Any) -> list[tuple[str, str, str]]:
+    """Severity, field and message of what an edit meets that chooses prefix-aware."""
+    wanted = current.spec.replace(**({"load_balancing": "prefix-aware"} | fields))
+    found = check_settings(current.objects, current.spec, wanted, unlisted)
+    return [(str(one.severity), one.field, one.message) for one in found]
+
+
+def only_error(current: ImportedServing, *unlisted: str, **fields: Any) -> str:
+    [(severity, field, message)] = check(current, *unlisted, **fields)
+    assert (severity, field) == ("error", "load_balancing")
+    return message
+
+
+def test_what_works_has_no_issue() -> None:
+    assert check(serving(pool())) == []
+    assert check(serving(alpha_pool())) == []
+    on = serving(pool(), backends=[POOL_REF])
+    assert check(on, replicas=3) == []
+    for value in ("off", "random"):
+        assert check(on, load_balancing=value) == []
+
+
+def test_the_extension_is_missing() -> None:
+    assert only_error(make_serving(engines=ENVOY)) == NO_INFERENCE_POOLS
+
+
+def test_no_pool_selects_the_pods() -> None:
+    message = only_error(serving(pool("other", {"app": "other"})))
+    assert message == (
+        "No InferencePool of namespace chat selects the Pods of this serving; install the chart "
+        "inferencepool of the Gateway API Inference Extension with "
+        f"inferencePool.modelServers.matchLabels {LABELS}."
+    )
+
+
+def test_the_pool_is_for_another_port() -> None:
+    assert only_error(serving(pool("pool", None, 9000, 9001))) == (
+        "InferencePool pool sends to port 9000, 9001 of the Pods, and requests to this serving go "
+        "to port 8000; give the pool that target port, or make another one."
+    )
+
+
+def test_only_an_http_route_can_send_to_a_pool() -> None:
+    current = serving(pool())
+    current.objects.routes.clear()
+    assert only_error(current) == NO_HTTP_ROUTE
+    current.objects.routes.append({"kind": "VirtualService", "metadata": {"name": "llama"}})
+    assert only_error(current) == NO_HTTP_ROUTE
+
+
+@pytest.mark.parametrize(
+    ("first", "wanted"),
+    [({"name": "llama", "port": 80}, "prefix-aware"), (POOL_REF, "off")],
+    ids=["to the pool", "from the pool"],
+)
+def test_a_rule_that_divides_requests_is_refused(first: Json, wanted: str) -> None:
+    backends = [{**first, "weight": 9}, {"name": "next", "port": 80, "weight": 1}]
+    message = only_error(serving(pool(), backends=backends), load_balancing=wanted)
+    own = "llama" if first is not POOL_REF else "InferencePool pool"
+    assert message == (
+        f"HTTPRoute llama, /chat/llama divides requests ({own} 90 %, next 10 %), and what each "
+        "share goes to is not changed here; end that traffic split first."
+    )
+
+
+def test_no_rule_is_for_requests() -> None:
+    backends = [{"name": "llama-metrics", "port": 80}]
+    assert only_error(serving(pool(), backends=backends)).startswith(
+        "No rule of its HTTPRoutes sends to a Service of this serving at a port for requests"
+    )
+
+
+def test_without_a_service_the_route_cannot_go_back() -> None:
+    current = serving(pool(), backends=[POOL_REF])
+    current.objects.services.clear()
+    assert only_error(current, load_balancing="off").startswith(
+        "No Service of this serving has a port for requests"
+    )
+
+
+@pytest.mark.parametrize("backends", [None, [POOL_REF]], ids=["on", "off"])
+def test_pools_that_may_not_be_listed(backends: list[Json] | None) -> None:
+    current = serving(pool(), backends=backends)
+    wanted = "off" if backends else "prefix-aware"
+    message = only_error(current, "InferencePool", load_balancing=wanted)
+    assert message.startswith(
+        "Without permission to list inferencepools.inference.networking.k8s.io, it is not known "
+        "whether one selects the Pods of this"
+    )
+    # The policies of a proxy need no pools.
+    assert check(serving(), "InferencePool", load_balancing="random") == []
+
+
+def test_a_pool_that_follows_another_port_of_the_serving() -> None:
+    current = serving(pool(), backends=[POOL_REF])
+    [(severity, field, message)] = check(current, inference_port=8001)
+    assert (severity, field) == ("error", "inference_port")
+    assert message == (
+        "InferencePool pool sends to port 8000 of the Pods, and requests to this serving go to "
+        "port 8001; give the pool that target port, or choose another load balancing first."
+    )
+    [(_, field, _)] = check(current, transformer={"image": "t:1", "port": 8081})
+    assert field == "transformer"
+    both = serving(pool("pool", None, 8000, 8001), backends=[POOL_REF])
+    assert check(both, inference_port=8001) == []
+    assert check(serving(pool()), load_balancing="off", inference_port=8001) == []
+
+
+def test_another_pool_than_its_own_keeps_the_algorithms_away() -> None:
+    other = {**POOL_REF, "name": "other"}
+    message = only_error(serving(pool(), backends=[other]), load_balancing="random")
+    assert message.startswith("The route sends to InferencePool other, whose endpoint picker")
+
+
+def test_a_policy_of_several_routes_is_not_taken_away() -> None:
+    targets = [{"kind": "HTTPRoute", "name": name} for name in ("llama", "other")]
+    policy = {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "BackendTrafficPolicy",
+        "metadata": {"name": "theirs", "namespace": "chat"},
+        "spec": {"targetRefs": targets, "loadBalancer": {"type": "Random"}},
+    }
+    message = only_error(serving(pool(), others=(policy,)))
+    assert message.startswith("BackendTrafficPolicy theirs is for other routes, too")
+
+
+def test_warnings() -> None:
+    current = serving(pool())
+    assert [(kind, text) for kind, _, text in check(current, replicas=1)] == [
+        ("warning", "With one replica there is nothing to balance.")
+    ]
+    engines = replace(current.objects.engines, has_async_gateway=True)
+    queued = replace(current, objects=replace(current.objects, engines=engines))
+    [(severity, _, message)] = check(queued)
+    assert (severity, message) == (
+        "warning",
+        "The async gateway delivers its tasks to the Service, past the endpoint picker.",
+    )
+    [(severity, _, message)] = check(serving(pool("p", {"servedeck.dev/template": "vllm"})))
+    assert severity == "warning"
+    assert message.startswith("InferencePool p selects Pods by servedeck.dev/template=vllm alone")
+    owned = serving(pool())
+    owned.objects.routes[0]["metadata"]["labels"]["argocd.argoproj.io/instance"] = "prod"
+    owned.objects.routes[0]["metadata"]["annotations"] = {
+        "argocd.argoproj.io/tracking-id": "prod:gateway.networking.k8s.io/HTTPRoute:chat/llama"
+    }
+    [(severity, _, message)] = check(owned)
+    assert severity == "warning"
+    assert "Argo CD" in message
+
+
+# -- a new serving ------------------------------------------------------------------------------
+
+
+async def test_the_pools_of_a_new_serving_are_read_where_it_needs_them() -> None:
+    entry = {key: value for key, value in pool().items() if key not in ("apiVersion", "kind")}
+    cluster = FakeCluster({POOLS: {"items": [entry]}})
+    engines = Engines(GROUPS)
+    cluster.read_error = ApiError(500, "InternalError", "not asked for")
+    assert await find_pools(cluster.connection, engines, make_spec()) == ((), False)
+    cluster.read_error = None
+    wanted = make_spec(load_balancing="prefix-aware")
+    found = await find_pools(cluster.connection, engines, wanted)
+    assert found == ((pool(),), False)
+    cluster.objects[ALPHA_POOLS] = ApiError(403, "Forbidden", "forbidden")
+    assert (await find_pools(cluster.connection, engines, wanted)).has_hidden
+    # The API server also forbids what does not exist.
+    known = Engines(frozenset({GROUP}))
+    assert not (await find_pools(cluster.connection, known, wanted)).has_hidden
+
+
+def test_a_new_serving_says_what_it_lacks() -> None:
+    for engines, text in (
+        (ENVOY, NO_INFERENCE_POOLS),
+        (Engines(GROUPS), "No InferencePool of namespace chat"),
+        (Engines(GROUPS, pools=(pool("p", None, 9),)), "InferencePool p sends to port 9"),
+    ):
+        current = make_serving(engines=engines, load_balancing="prefix-aware")
+        wanted = make_spec(load_balancing="prefix-aware")
+        [issue] = check_settings(current.objects, None, wanted)
+        assert issue.message.startswith(text)
