@@ -7,7 +7,8 @@ from typing import Any
 
 from servedeck.changes.traffic_split.execution import describe_action
 from servedeck.changes.traffic_split.plan import TrafficPlan
-from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import TrafficState
 from servedeck.commands.traffic_figures import SideFigures
 from servedeck.fleet.view_json import API_VERSION
 from servedeck.metrics.units import Unit, finite, format_value

@@ -210,6 +210,7 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "namespace": draw(labels()),
         "description": draw(texts),
         "objectives": draw(st.sampled_from(["", "p95=2s", "ttft=500ms errors=1%"])),
+        "revision_of": draw(st.one_of(st.just(""), labels())),
         "template": template,
         "image": draw(images),
         **draw(amounts),

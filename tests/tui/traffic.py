@@ -19,7 +19,8 @@ from servedeck.changes.traffic_split.plan import (
     TrafficPlan,
     TrafficResult,
 )
-from servedeck.changes.traffic_split.state import Side, TrafficState, find_rules
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import TrafficState, find_rules
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.field_changes import FieldChange

@@ -16,7 +16,8 @@ from textual.timer import Timer
 
 from servedeck.changes.operations.operation import Outcome
 from servedeck.changes.traffic_split.plan import TrafficAction, TrafficOptions
-from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import TrafficState
 from servedeck.cluster import resources
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.detail.detail_service import ObjectWatch

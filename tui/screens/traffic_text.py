@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import TrafficState
 from servedeck.serving.objects.traffic_split import format_percentage
 from servedeck.serving.text import cell_width, truncate
 from widgets.text_view import Paragraph

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from servedeck.changes.traffic_split.plan import TrafficAction, TrafficPlan
-from servedeck.changes.traffic_split.state import EndpointRule, Side
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import EndpointRule
 from servedeck.serving.objects.field_changes import FieldChange
 from servedeck.serving.objects.owners import find_controller, find_gitops_owner
 from servedeck.serving.objects.traffic_split import TOTAL_WEIGHT, own_filters
