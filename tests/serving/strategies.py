@@ -205,12 +205,13 @@ def specs(draw: st.DrawFn) -> ServingSpec:
     has_endpoint = (own.readiness_path if readiness_path is None else readiness_path) or (
         own.liveness_path if liveness_path is None else liveness_path
     )
+    name = draw(labels())
     raw: dict[str, Any] = {
-        "name": draw(labels()),
+        "name": name,
         "namespace": draw(labels()),
         "description": draw(texts),
         "objectives": draw(st.sampled_from(["", "p95=2s", "ttft=500ms errors=1%"])),
-        "revision_of": draw(st.one_of(st.just(""), labels())),
+        "revision_of": draw(st.sampled_from(["", "a" if name != "a" else "b"])),
         "template": template,
         "image": draw(images),
         **draw(amounts),

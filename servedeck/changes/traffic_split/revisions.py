@@ -37,7 +37,7 @@ class RevisionStart:
     model: str
     """The served model of the serving, sanitized; "" if it is not known."""
     unmanaged_fields: tuple[UnmanagedField, ...]
-    """Fields of the serving that the second revision will not have."""
+    """Fields of the Deployment that the second revision will not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,20 @@ async def start_revision(
     state = await read_state(connection, namespace, serving)
     if problem := await _find_start_problem(connection, state):
         raise RevisionError(one_line(sanitize(problem)))
-    name = name or free_name(serving, await _list_names(connection, namespace))
+    taken = await _list_names(connection, namespace)
+    if name in taken:
+        where = f"namespace {namespace} has a Deployment or a Service of that name"
+        raise RevisionError(one_line(sanitize(f"{name} is taken: {where}; choose another name.")))
+    name = name or free_name(serving, taken)
     source = state.live.import_serving()
     main = source.spec
     if number:
         deployment = await _read_earlier(connection, state.live.objects[0], number)
         source = replace(state.live, objects=[deployment, *state.live.objects[1:]]).import_serving()
     spec = begin_revision(source, name, state.main.model)
-    return RevisionStart(main, spec, state.main.model, source.unmanaged_fields)
+    # Its other objects are those of its own settings, not copies.
+    left = [one for one in source.unmanaged_fields if one.object.startswith(DEPLOYMENT.kind)]
+    return RevisionStart(main, spec, state.main.model, tuple(left))
 
 
 async def _find_start_problem(connection: Connection, state: TrafficState) -> str:
