@@ -72,7 +72,8 @@ def _before_split(state: TrafficState) -> Iterator[NextStep]:
             f"{name}, a revision of {main}, has the same settings and gets no requests: edit it "
             "to try something, or delete it.",
         )
-    elif not revision.side.ready:
+        return
+    if not revision.side.ready:
         yield NextStep(
             Step.OTHER,
             f"{name}, a revision of {main}, has no ready replica yet: wait until it is Ready "
@@ -137,8 +138,6 @@ def _after_promotion(state: TrafficState, revision: RevisionState) -> NextStep:
 def _list_differences(revision: RevisionState) -> str:
     """ "image, env.A", "5 settings"."""
     names = [one_line(one.name) for one in revision.differences]
-    if not names:
-        return "the same settings"
     if len(names) > _SHOWN_DIFFERENCES:
         return f"{len(names)} settings"
     return ", ".join(names)

@@ -13,6 +13,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.resources import DEPLOYMENT, SERVICE
 from servedeck.serving.edit.differences import FieldDifference
+from servedeck.serving.edit.merge import Side, merge_fields
 from servedeck.serving.edit.second_revision import begin_revision, free_name, take_over
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
@@ -51,6 +52,13 @@ class Takeover:
     """What changes; () if the first serving has all of it already."""
     gets_others: bool
     """Whether the first serving still gets requests that the split does not divide."""
+
+    def merged_with(self, current: ServingSpec) -> ServingSpec:
+        """The wanted serving on top of it as it is read again; what others changed too meanwhile
+        has the value of the second revision."""
+        base, wanted = self.edit.base.spec, self.edit.wanted
+        conflicts = merge_fields(base, wanted, current).conflicts
+        return merge_fields(base, wanted, current, dict.fromkeys(conflicts, Side.MINE)).spec
 
     @property
     def safe_sentence(self) -> str:

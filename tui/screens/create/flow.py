@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
     from servedeck.changes.draft_store import DraftFile, SavedDraft
+    from servedeck.changes.traffic_split.revisions import RevisionStart
+    from servedeck.serving.objects.unmanaged_fields import UnmanagedField
     from tui.screens.base import ActionScreen
 
 MAX_NAME_LENGTH = 63
@@ -210,12 +212,45 @@ class CreateFlow:
             self._screen.show_message(f"{key} cannot be cloned: {error}", "error", 20)
             return
         draft = Draft.from_spec(read.spec)
+        draft.texts.pop("revision_of", None)  # the copy gets an endpoint of its own
         draft.texts["name"] = f"{key.name[: MAX_NAME_LENGTH - 5].rstrip('-.')}-copy"
-        left = [
-            one.describe(MAX_VALUE_LENGTH) for one in read.unmanaged_fields[:MAX_UNMANAGED_FIELDS]
-        ]
+        message = f"A copy of {key}; deploying it creates a new serving."
+        self._open_copy(f"Clone {key}", key, draft, read.unmanaged_fields, message)
+
+    async def create_revision(
+        self, key: NamespacedName, read: Callable[[], Awaitable[RevisionStart]]
+    ) -> None:
+        """Open the form of a second revision of a serving, which `read` reads."""
+        from servedeck.changes.draft import Draft
+
+        if await self._permission_denied():
+            return
+        try:
+            start = await read()
+        except ClusterError as error:
+            self._screen.show_message(str(error), "error", 20)
+            return
+        message = f"A revision of {key}, without an endpoint: it gets requests by a traffic split."
+        self._open_copy(
+            f"New revision of {key}",
+            key,
+            Draft.from_spec(start.spec),
+            start.unmanaged_fields,
+            message,
+        )
+
+    def _open_copy(
+        self,
+        title: str,
+        key: NamespacedName,
+        draft: Draft,
+        unmanaged: Sequence[UnmanagedField],
+        message: str,
+    ) -> None:
+        """Open the form with a draft of a serving, after saying what of it is not in the draft."""
+        left = [one.describe(MAX_VALUE_LENGTH) for one in unmanaged[:MAX_UNMANAGED_FIELDS]]
         if not left:
-            self.open_form(draft, message=f"A copy of {key}; deploying it creates a new serving.")
+            self.open_form(draft, message=message)
             return
         lines = [f"The form has no fields for all of {key}. These are not copied:", *left]
 
@@ -224,7 +259,7 @@ class CreateFlow:
                 self.open_form(draft, left)
 
         ask = ConfirmDialog(
-            f"Clone {key}",
+            title,
             lines,
             [
                 DialogOption("c", "Continue", "without them; the review lists them"),
