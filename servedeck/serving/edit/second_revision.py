@@ -77,7 +77,8 @@ def begin_revision(source: ImportedServing, name: str, model: str) -> ServingSpe
     elif spec.min_replicas == 0:
         changes["min_replicas"] = 1
     policy = find_policy(source.objects)
-    if policy is not None and policy.get("kind") != DESTINATION_RULE_KIND:
+    is_of_route = policy is not None and policy.get("kind") != DESTINATION_RULE_KIND
+    if is_of_route or spec.load_balancing not in load_balancing.CHOICES:
         changes |= {"load_balancing": load_balancing.OFF, "load_balancing_header": ""}
     return _with_served_model(spec.replace(**changes), model)
 

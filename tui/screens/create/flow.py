@@ -256,7 +256,7 @@ class CreateFlow:
 
         def on_answer(answer: str | None) -> None:
             if answer == "c":
-                self.open_form(draft, left)
+                self.open_form(draft, left, message)
 
         ask = ConfirmDialog(
             title,
