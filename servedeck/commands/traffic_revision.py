@@ -329,8 +329,9 @@ def run_finish(args: argparse.Namespace) -> int:
         )
         if saved and not args.dry_run and args.output != "json":
             write_line(
-                f"{target} has the settings of {takeover.other}. When it is Ready, give it the "
-                f"requests back: servedeck traffic {target} abort"
+                f"{target} has the settings of {takeover.other}. When its rollout is complete "
+                f"(servedeck wait {target} --for=rollout), give it the requests back: servedeck "
+                f"traffic {target} abort"
             )
         return 0 if saved else 1
 

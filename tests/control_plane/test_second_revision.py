@@ -17,6 +17,7 @@ from servedeck.serving.objects.traffic_split import read_rules
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.test_deploy import make_spec, open_connection
 from tests.control_plane.test_roles import run_apply
+from tests.waiting import wait_until_sync
 
 ROUTES = {
     RouteKind.HTTP_ROUTE: "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
@@ -157,7 +158,7 @@ def test_a_canary_from_its_start_to_its_end(cluster: Cluster, kind: RouteKind) -
     assert "has the same settings and gets no requests" in cluster.next_step()
     code, out, err = cluster("delete", f"{namespace}/llama-canary", "-y")
     assert code == 0, err
-    plane.wait_for_pods(namespace, "llama-canary", 0)
+    wait_until_sync(lambda: not plane.list_pods(namespace, "llama-canary"), "the end of its Pods")
     assert cluster.routes() == ["llama"]
 
 
