@@ -230,17 +230,17 @@ PANE_ACTIONS: tuple[Action, ...] = (
     Action(
         "rollouts.canary",
         "n",
-        "new serving from it",
+        "new serving",
         "Create a second revision of the serving with the Pods of the revision under the cursor, "
         "to send it a share of the requests.",
-        footer_order=4,
+        footer_order=18,
     ),
     Action(
         "rollouts.copy",
         "C",
         "copy",
         "Copy the details of the revision under the cursor.",
-        footer_order=5,
+        footer_order=4,
     ),
     Action("difference.close", "escape,q,enter", "close", "Close the overlay.", footer_order=1),
     Action("difference.copy", "C", "copy", "Copy the difference.", footer_order=2),
