@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+_RUN_CHANGE = "servedeck.commands.traffic:run_change"
+
 
 def add_traffic_command(commands: Any, add_common_flags: Callable[..., None]) -> None:
     traffic = commands.add_parser(
@@ -13,8 +15,8 @@ def add_traffic_command(commands: Any, add_common_flags: Callable[..., None]) ->
         help="send a share of a serving's requests to another serving",
         description="Shows how the requests of a serving's endpoint are divided, and divides them"
         " with another serving of the namespace, by the weights of its routes. Restarts no Pods."
-        " Without a command, shows the weights, and of both sides the requests per second, errors"
-        " and P95.",
+        " Without a command, shows the weights, of both sides the requests per second, errors and"
+        " P95, and the next step.",
         allow_abbrev=False,
     )
     traffic.add_argument(
@@ -27,7 +29,7 @@ def add_traffic_command(commands: Any, add_common_flags: Callable[..., None]) ->
     traffic.set_defaults(run="servedeck.commands.traffic:run_show")
     actions = traffic.add_subparsers(title="commands", metavar="COMMAND")
 
-    def add(name: str, help_text: str, description: str) -> Any:
+    def add(name: str, help_text: str, description: str, run: str = _RUN_CHANGE) -> Any:
         parser = actions.add_parser(
             name, help=help_text, description=description, allow_abbrev=False
         )
@@ -41,9 +43,33 @@ def add_traffic_command(commands: Any, add_common_flags: Callable[..., None]) ->
         # Absent here, it is what stands before the command.
         parser.add_argument("-o", "--output", choices=("text", "json"), default=argparse.SUPPRESS)
         add_common_flags(parser, single_namespace=True)
-        parser.set_defaults(run="servedeck.commands.traffic:run_change", action=name)
+        parser.set_defaults(run=run, action=name)
         return parser
 
+    canary = add(
+        "canary",
+        "create a second revision of the serving, to send it a share then",
+        "Creates a second revision of the serving, with changed fields: a serving of its own beside"
+        " it, with one replica, that has no endpoint and gets no requests until it is sent a"
+        " share.",
+        "servedeck.commands.traffic_revision:run_canary",
+    )
+    canary.add_argument(
+        "assignments",
+        metavar="FIELD=VALUE",
+        nargs="*",
+        help="image=NAME, settings.maxModelLen=8k, env.NAME=VALUE; FIELD- removes an entry, as for"
+        " set",
+    )
+    canary.add_argument(
+        "--name", dest="new_name", default="", help="its name; default: NAME-canary, or the next"
+    )
+    canary.add_argument(
+        "--revision",
+        metavar="NUMBER",
+        type=int,
+        help="begin with the Pods of this earlier revision of the serving",
+    )
     split = add(
         "split",
         "send a percentage of the requests to another serving",
@@ -62,6 +88,13 @@ def add_traffic_command(commands: Any, add_common_flags: Callable[..., None]) ->
         "send all requests to the other serving",
         "Sends all requests of the endpoint to the other serving. The endpoint stays; the serving"
         " keeps its Pods, and can be scaled down then.",
+    )
+    add(
+        "finish",
+        "take the settings of the promoted revision over into the serving",
+        "Changes the serving as set does, to the settings of its second revision, which answers all"
+        " requests while its Pods restart. Then abort gives it the requests back.",
+        "servedeck.commands.traffic_revision:run_finish",
     )
     add(
         "abort",

@@ -29,3 +29,17 @@ def open_traffic(screen: ActionScreen[Any], view: ServingView) -> None:
     context = app.source.context
     warning = f"{context} is a production context." if app.is_production else ""
     screen.app.push_screen(TrafficSplitScreen(view.key, service, context=context, warning=warning))
+
+
+def start_revision(screen: ActionScreen[Any], view: ServingView, number: int) -> None:
+    """Open the form of a second revision of the serving, with the Pods of one of its revisions."""
+    from tui.revision_flow import RevisionFlow
+
+    app = screen.app_context
+    if (service := app.traffic_service) is None:
+        return
+    flow = RevisionFlow(screen, view.key, service)
+    if reason := flow.start_disabled_reason():
+        screen.show_message(reason, "warning")
+    else:
+        flow.start(number)

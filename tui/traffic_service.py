@@ -12,6 +12,7 @@ from servedeck.cluster.http.errors import ConnectionLostError
 
 if TYPE_CHECKING:
     from servedeck.changes.traffic_split.plan import TrafficOptions, TrafficPlan, TrafficResult
+    from servedeck.changes.traffic_split.revisions import RevisionStart, Takeover
     from servedeck.changes.traffic_split.state import TrafficState
     from servedeck.cluster.http.connection import Connection
     from servedeck.fleet.views import NamespacedName
@@ -44,3 +45,14 @@ class ClusterTrafficService:
         from servedeck.changes.traffic_split.execution import run_traffic
 
         return await run_traffic(self._require_connection(), plan)
+
+    async def start_revision(self, key: NamespacedName, number: int = 0) -> RevisionStart:
+        from servedeck.changes.traffic_split.revisions import start_revision
+
+        connection = self._require_connection()
+        return await start_revision(connection, key.namespace, key.name, number=number)
+
+    async def start_takeover(self, key: NamespacedName) -> Takeover:
+        from servedeck.changes.traffic_split.revisions import start_takeover
+
+        return await start_takeover(self._require_connection(), key.namespace, key.name)

@@ -66,7 +66,7 @@ def reason_text(view: ServingView) -> str:
 
 
 def status_line(view: ServingView) -> Line:
-    """Status, reason and rollout of a serving."""
+    """Status, reason and rollout of a serving, and whose revision it is."""
     spans: list[Span] = [status_span(view.status)]
     # Of a blocked rollout, the badge says why its new Pods are not scheduled.
     if (reason := reason_text(view)) and not view.is_rollout_blocked:
@@ -75,6 +75,8 @@ def status_line(view: ServingView) -> Line:
         spans += [("  ", ""), (view.rollout, rollout_style(view))]
     if (heat := view.heat) and heat != reason:
         spans += [("  ", ""), (heat, "warning")]
+    if view.revision_of:
+        spans += [("  ", ""), (view.revision_text, "muted")]
     return tuple(spans)
 
 

@@ -222,6 +222,9 @@ def title_line(view: ServingView) -> Line:
     if view.rollout:
         text = truncate(sanitized(view.rollout), MAX_NAME_LENGTH)
         spans += [("  ", ""), (text, rollout_style(view))]
+    if view.revision_of:
+        text = truncate(sanitized(view.revision_text), MAX_NAME_LENGTH)
+        spans += [("  ", ""), (text, "muted")]
     return tuple(spans)
 
 

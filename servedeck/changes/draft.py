@@ -204,7 +204,7 @@ class Draft:
         empty, as is the start-up time without a start-up probe, and an endpoint that the template
         sets is what it sets."""
         draft = cls.from_spec(spec)
-        for name in OPTIONAL_FIELDS:
+        for name in OPTIONAL_FIELDS - {"revision_of"}:  # only a revision shows whose it is
             # Of a setting that is off, what it has when it is turned on.
             default = FIELDS[name].default if name in SWITCHED_FIELDS else ""
             if name != "startup_path":  # that of the other probes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TextIO
 
 
@@ -15,3 +16,13 @@ def write_lines(stream: TextIO | None, *lines: str) -> None:
         indent = " " * (len(line) - len(line.lstrip(" ")))
         stream.write(f"{indent}{one_line(sanitize(line))}\n")
     stream.flush()
+
+
+def write_line(line: str) -> None:
+    """Write a line to the standard output, as `write_lines` does."""
+    write_lines(sys.stdout, line)
+
+
+def write_error_line(line: str) -> None:
+    """Write a line to the standard error, as `write_lines` does."""
+    write_lines(sys.stderr, line)

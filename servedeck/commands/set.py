@@ -82,8 +82,6 @@ async def set_fields(
     it; `prometheus_url` is where Pods reach Prometheus, "" to look for it. Raises CommandError if
     an assignment is wrong or it is not confirmed, and ClusterError if
     the serving cannot be read or the server not be reached."""
-    paths = [one.path for one in assignments]
-    command = _Set(connection, options, paths, stdout, stderr, loads)
     edit = await begin_edit(connection, namespace, name, prometheus_url=prometheus_url)
     try:
         wanted, issues = assign(edit.base.spec, assignments)
@@ -96,7 +94,30 @@ async def set_fields(
             ),
             USAGE_ERROR,
         )
-    return await command.run(replace(edit, wanted=wanted))
+    return await save_change(
+        connection,
+        replace(edit, wanted=wanted),
+        options,
+        paths=[one.path for one in assignments],
+        stdout=stdout,
+        stderr=stderr,
+        loads=loads,
+    )
+
+
+async def save_change(
+    connection: Connection,
+    edit: Edit,
+    options: SetOptions,
+    *,
+    paths: Sequence[str] = (),
+    stdout: LineWriter,
+    stderr: LineWriter,
+    loads: LoadSource | None = None,
+) -> bool:
+    """As `set_fields`, of an edit that says what is wanted. `paths` are those of the assignments
+    that it was made of."""
+    return await _Set(connection, options, paths, stdout, stderr, loads).run(edit)
 
 
 class _Set:
@@ -285,7 +306,7 @@ def _serving(plan: EditPlan) -> str:
     return f"{plan.spec.namespace}/{plan.spec.name}"
 
 
-def _make_loads(
+def make_loads(
     connection: Connection, settings: Settings, options: SetOptions
 ) -> LoadSource | None:
     """What reads the load of the serving; None where nobody is asked with the plan."""
@@ -321,7 +342,7 @@ def run(args: argparse.Namespace) -> int:
                 options,
                 stdout=lambda line: write_lines(sys.stdout, line),
                 stderr=lambda line: write_lines(sys.stderr, line),
-                loads=_make_loads(connection, settings, options),
+                loads=make_loads(connection, settings, options),
                 prometheus_url=service_url(known.prometheus_service),
             )
             return 0 if saved else 1

@@ -31,7 +31,7 @@ from servedeck.commands.arguments import (
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.operations import LineWriter, Prompt
-from servedeck.commands.output import write_lines
+from servedeck.commands.output import write_error_line, write_line
 from servedeck.commands.plan_text import is_conflict, write_conflicts
 from servedeck.commands.prompt import TerminalPrompt
 from servedeck.commands.traffic_figures import read_figures
@@ -116,7 +116,7 @@ def run_change(args: argparse.Namespace) -> int:
         runner = TrafficRunner(
             connection,
             TerminalPrompt(),
-            stderr=_write_error_line,
+            stderr=write_error_line,
             dry_run=args.dry_run,
             assume_yes=args.yes,
         )
@@ -125,10 +125,10 @@ def run_change(args: argparse.Namespace) -> int:
             text = json.dumps(operation_json(plan, outcome, message), indent=2)
             sys.stdout.write(f"{text}\n")
         else:
-            print_outcome(plan, outcome, message, _write_line, _write_error_line)
+            print_outcome(plan, outcome, message, write_line, write_error_line)
         return 0 if outcome in (Outcome.DONE, Outcome.UNCHANGED, "planned") else 1
 
-    return _with_serving(args, settings, change)
+    return with_serving(args, settings, change)
 
 
 def print_outcome(
@@ -171,16 +171,16 @@ def run_show(args: argparse.Namespace) -> int:
             sys.stdout.write(json.dumps(state_json(state, figures), indent=2) + "\n")
         else:
             for line in state_lines(state, figures):
-                _write_line(line)
+                write_line(line)
         return 0
 
-    return _with_serving(args, settings, show)
+    return with_serving(args, settings, show)
 
 
 Action = Callable[[Connection, str, str, Settings], Coroutine[Any, Any, int]]
 
 
-def _with_serving(args: argparse.Namespace, settings: Settings, action: Action) -> int:
+def with_serving(args: argparse.Namespace, settings: Settings, action: Action) -> int:
     """Call the action with a connection, namespace and name of the serving, and the settings with
     those of the cluster."""
     where, name = split_serving_name(args.name, args.namespace)
@@ -197,11 +197,3 @@ def _with_serving(args: argparse.Namespace, settings: Settings, action: Action) 
 
     with connection_options(args, settings) as target:
         return asyncio.run(run(target))
-
-
-def _write_line(line: str) -> None:
-    write_lines(sys.stdout, line)
-
-
-def _write_error_line(line: str) -> None:
-    write_lines(sys.stderr, line)

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from servedeck.changes.traffic_split.execution import describe_action
+from servedeck.changes.traffic_split.next_step import NextStep, Step, next_steps
 from servedeck.changes.traffic_split.plan import TrafficPlan
-from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import RevisionState, TrafficState
 from servedeck.commands.traffic_figures import SideFigures
 from servedeck.fleet.view_json import API_VERSION
 from servedeck.metrics.units import Unit, finite, format_value
@@ -71,11 +73,28 @@ def state_lines(state: TrafficState, figures: Mapping[str, SideFigures]) -> Iter
     for rule in state.received:
         yield f"  also gets a share of {rule.label}: {rule.shares}"
     for side in sides(state):
-        yield f"  {side.label}: {', '.join(_facts(side, figures.get(side.name)))}"
+        yield f"  {side.label}: {', '.join(_facts(side, state, figures.get(side.name)))}"
     for sentence in state.conditions:
         yield f"  {sentence}"
     if state.rules and (problem := state.problem or state.gone):
         yield f"  {problem}"
+    for step in next_steps(state):
+        yield f"  next: {_describe_step(state, step)}"
+
+
+def _describe_step(state: TrafficState, step: NextStep) -> str:
+    """The command of a step, and what it does."""
+    target = one_line(sanitize(f"{state.namespace}/{state.serving}"))
+    match step.step:
+        case Step.OTHER:
+            return step.text
+        case Step.SPLIT:
+            words = f"split {step.other or 'OTHER'} --weight PERCENT"
+        case Step.CANARY:
+            words = "canary FIELD=VALUE"
+        case _:
+            words = step.step.value
+    return f"servedeck traffic {target} {words}: {step.text}"
 
 
 def _decapitalized(text: str) -> str:
@@ -90,7 +109,9 @@ def sides(state: TrafficState) -> list[Side]:
     return [state.main, *([state.other] if state.other is not None else [])]
 
 
-def _facts(side: Side, found: SideFigures | None) -> Iterator[str]:
+def _facts(side: Side, state: TrafficState, found: SideFigures | None) -> Iterator[str]:
+    if side.revision_of and side.revision_of == state.main.label:
+        yield f"a revision of {side.revision_of}"
     yield side.replicas or "no serving is known behind this Service"
     if found is None:
         return
@@ -114,9 +135,22 @@ def state_json(state: TrafficState, figures: Mapping[str, SideFigures]) -> dict[
         "rules": [_rule_json(one.rule) for one in state.rules],
         "keptRules": [_rule_json(one) for one in state.kept],
         "receivedRules": [_rule_json(one) for one in state.received],
+        "revision": _revision_json(state.revision),
         "servings": [_side_json(one, figures.get(one.name)) for one in sides(state)],
         "conditions": state.conditions,
         "problem": state.problem,
+        "nextStep": next((_describe_step(state, one) for one in next_steps(state)), ""),
+    }
+
+
+def _revision_json(revision: RevisionState | None) -> dict[str, Any] | None:
+    if revision is None:
+        return None
+    return {
+        "name": revision.side.label,
+        "differences": [
+            {"path": one.name, "old": one.old, "new": one.new} for one in revision.differences
+        ],
     }
 
 

@@ -240,8 +240,9 @@ def _basic_rows(
     yield from _kind_rows(view)
     for name in ("name", "namespace", "description"):
         yield _field_row(spec, name)
-    if spec.objectives:
-        yield _field_row(spec, "objectives")
+    for name in ("objectives", "revision_of"):
+        if getattr(spec, name):
+            yield _field_row(spec, name)
     yield CardRow("template", FIELDS["template"].label, view.template)
     yield from _origin_rows(view, workload, origin_note)
     if imported.unmanaged_fields:

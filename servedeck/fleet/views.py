@@ -14,7 +14,7 @@ from operator import is_
 from typing import NamedTuple
 
 from servedeck.serving.capacity import InsufficientResource
-from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.conventions import REVISION_LABEL, SERVING_LABEL
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.status.diagnosis import PodHealth
@@ -317,6 +317,16 @@ class ServingView:
         return not self.managed and SERVING_LABEL in self.labels
 
     @property
+    def revision_of(self) -> str:
+        """Name of the serving of its namespace that it is a second revision of, "" for none."""
+        return self.labels.get(REVISION_LABEL, "")
+
+    @property
+    def revision_text(self) -> str:
+        """ "revision of llama"; "" if it is none."""
+        return f"revision of {self.revision_of}" if self.revision_of else ""
+
+    @property
     def readonly_reason(self) -> str:
         """Why servedeck does not change it, one sentence; "" if it does."""
         if self.key.is_deployment:
@@ -428,6 +438,7 @@ def _build_search_text(view: ServingView) -> str:
         view.owner: None,
         view.accelerator: None,
         view.image: None,
+        view.revision_text: None,
         view.endpoint.url or view.endpoint.cluster_url: None,
     }
     own = _SEPARATOR.join(text for text in texts if text).casefold()

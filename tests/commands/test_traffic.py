@@ -19,7 +19,8 @@ from servedeck.changes.traffic_split.plan import (
     TrafficPlan,
     TrafficResult,
 )
-from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import TrafficState
 from servedeck.cluster.apply import ObjectRef, Preview
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.rejection import Rejection, RejectionReason

@@ -212,11 +212,13 @@ def specs(draw: st.DrawFn) -> ServingSpec:
     seconds = draw(startup_seconds) if has_endpoint or startup_path else None
     if not (has_endpoint or seconds):
         seconds = None  # no probe, and none that it could protect
+    name = draw(labels())
     raw: dict[str, Any] = {
-        "name": draw(labels()),
+        "name": name,
         "namespace": draw(labels()),
         "description": draw(texts),
         "objectives": draw(st.sampled_from(["", "p95=2s", "ttft=500ms errors=1%"])),
+        "revision_of": draw(st.sampled_from(["", "a" if name != "a" else "b"])),
         "template": template,
         "image": draw(images),
         **draw(amounts),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from servedeck.changes.traffic_split.plan import TrafficAction, TrafficOptions
-from servedeck.changes.traffic_split.state import OtherSide, Side
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import OtherSide
 from servedeck.serving.objects.traffic_split import SplitTarget
 from tests.tui import fakes
 from tests.tui.fake_detail_service import FakeDetailService

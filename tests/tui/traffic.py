@@ -19,7 +19,9 @@ from servedeck.changes.traffic_split.plan import (
     TrafficPlan,
     TrafficResult,
 )
-from servedeck.changes.traffic_split.state import Side, TrafficState, find_rules
+from servedeck.changes.traffic_split.revisions import RevisionStart, Takeover
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import RevisionState, TrafficState, find_rules
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.field_changes import FieldChange
@@ -89,13 +91,32 @@ class FakeTrafficService:
         self.results: list[TrafficResult] = []
         """Of the next changes; then they are done."""
         self.done: list[TrafficOptions] = []
+        self.revision: RevisionState | None = None
+        self.start: RevisionStart | ClusterError | None = None
+        """What a second revision is made of, or why it is not."""
+        self.started: list[int] = []
+        """The revision that each was asked for."""
+        self.takeover: Takeover | ClusterError | None = None
 
     def state(self, other: str = "") -> TrafficState:
         objects = [deployment(KEY.name), service(KEY.name), *copy.deepcopy(self.routes)]
         state = find_rules(KEY.namespace, KEY.name, LiveObjects(objects), None)
         name = other or next(iter(state.others), "")
-        found = self.sides.get(name)
-        return find_rules(KEY.namespace, KEY.name, LiveObjects(objects), found)
+        state = find_rules(KEY.namespace, KEY.name, LiveObjects(objects), self.sides.get(name))
+        return replace(state, revision=self.revision)
+
+    async def start_revision(self, key: NamespacedName, number: int = 0) -> RevisionStart:
+        assert key == KEY and self.start is not None
+        self.started.append(number)
+        if isinstance(self.start, ClusterError):
+            raise self.start
+        return self.start
+
+    async def start_takeover(self, key: NamespacedName) -> Takeover:
+        assert key == KEY and self.takeover is not None
+        if isinstance(self.takeover, ClusterError):
+            raise self.takeover
+        return self.takeover
 
     async def read(self, key: NamespacedName, other: str = "") -> TrafficState:
         assert key == KEY
@@ -172,8 +193,9 @@ async def run_traffic(
     size: tuple[int, int] = (100, 30), **options: Any
 ) -> AsyncIterator[TrafficDriver]:
     service = options.pop("service", None) or FakeTrafficService()
+    more = options.pop("views", ())
     source = fakes.FakeSource().add_views(
-        fakes.serving(KEY.name), fakes.serving(OTHER), fakes.serving("bge", "team-b")
+        fakes.serving(KEY.name), fakes.serving(OTHER), fakes.serving("bge", "team-b"), *more
     )
     app = make_app(source, traffic_service=service, **options)
     async with app.run_test(size=size) as pilot:

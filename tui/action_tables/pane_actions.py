@@ -235,6 +235,14 @@ PANE_ACTIONS: tuple[Action, ...] = (
         footer_order=3,
     ),
     Action(
+        "rollouts.canary",
+        "n",
+        "new serving",
+        "Create a second revision of the serving with the Pods of the revision under the cursor, "
+        "to send it a share of the requests.",
+        footer_order=18,
+    ),
+    Action(
         "rollouts.copy",
         "C",
         "copy",

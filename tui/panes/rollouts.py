@@ -62,6 +62,12 @@ class RolloutsPane(Pane):
         title: str
         changes: tuple[FieldChange, ...]
 
+    @dataclass
+    class CanaryRequested(Message):
+        """A second revision of the serving was requested, with the Pods of this one."""
+
+        number: int
+
     def __init__(self, key: NamespacedName) -> None:
         super().__init__(key)
         self._deployments: ObjectWatch | None = None
@@ -281,7 +287,21 @@ class RolloutsPane(Pane):
             return "There is no revision under the cursor."
         if action.name == "compare" and self._compared_revisions() is None:
             return "There is no revision before it."
+        if action.name == "canary":
+            return self._canary_disabled_reason()
         return ""
+
+    def _canary_disabled_reason(self) -> str:
+        view, revision = self.view, self.selected_revision
+        if view is None:
+            return "The serving was deleted."
+        if view.revision_of:
+            return f"It is itself a revision of {view.revision_of}; begin one of that instead."
+        if revision is None or not revision.number or not revision.uid:
+            return "That revision has no ReplicaSet, so its Pods are not known."
+        if view.readonly_reason:
+            return view.readonly_reason
+        return "" if self.app_context.traffic_service else "Not connected to a cluster."
 
     def rollback_disabled_reason(self) -> str:
         """Why the serving cannot go back to the revision under the cursor; "" if it can."""
@@ -313,6 +333,10 @@ class RolloutsPane(Pane):
         title = f"From {old.name} to {new.name} of {self.key}"
         changes = find_template_changes(old.template, new.template)
         self.post_message(self.DifferenceRequested(title, tuple(changes)))
+
+    def do_canary(self) -> None:
+        if (revision := self.selected_revision) is not None:
+            self.post_message(self.CanaryRequested(revision.number))
 
     async def do_copy(self) -> None:
         if (revision := self.selected_revision) is None:

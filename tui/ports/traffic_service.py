@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from servedeck.changes.traffic_split.plan import TrafficOptions, TrafficPlan, TrafficResult
+    from servedeck.changes.traffic_split.revisions import RevisionStart, Takeover
     from servedeck.changes.traffic_split.state import TrafficState
     from servedeck.fleet.views import NamespacedName
 
@@ -20,3 +21,12 @@ class TrafficService(Protocol):
 
     async def run(self, plan: TrafficPlan) -> TrafficResult:
         """Do what the plan says. Raises ClusterError if there is no connection to do it with."""
+
+    async def start_revision(self, key: NamespacedName, number: int = 0) -> RevisionStart:
+        """What a second revision of a serving is made of; `number` is the revision of the
+        Deployment whose Pod template it gets, 0 for the current one. Raises RevisionError and other
+        ClusterErrors."""
+
+    async def start_takeover(self, key: NamespacedName) -> Takeover:
+        """The edit that takes the settings of the second revision over. Raises RevisionError and
+        other ClusterErrors."""

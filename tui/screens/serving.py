@@ -48,7 +48,7 @@ from tui.ports.task_actions import TaskActions
 from tui.screens.base import ActionOwner
 from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.serving_actions import WAY_OUT_ORDER, ServingActionScreen
-from tui.traffic_flow import open_traffic, traffic_disabled_reason
+from tui.traffic_flow import open_traffic, start_revision, traffic_disabled_reason
 from widgets.page_tabs import PageTabs
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, sanitized
@@ -349,6 +349,9 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         from tui.screens.revision_diff import RevisionDiffScreen
 
         self.app.push_screen(RevisionDiffScreen(message.title, message.changes))
+
+    def on_rollouts_pane_canary_requested(self, message: RolloutsPane.CanaryRequested) -> None:
+        start_revision(self, self._view, message.number)
 
     def on_metrics_pane_queries_requested(self, message: MetricsPane.QueriesRequested) -> None:
         from tui.screens.metric_queries import MetricQueriesScreen

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -16,25 +15,33 @@ from textual.timer import Timer
 
 from servedeck.changes.operations.operation import Outcome
 from servedeck.changes.traffic_split.plan import TrafficAction, TrafficOptions
-from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.changes.traffic_split.revisions import find_takeover_problem
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import TrafficState
 from servedeck.cluster import resources
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.detail.detail_service import ObjectWatch
 from servedeck.detail.object_watch import ObjectQuery
 from servedeck.fleet.views import NamespacedName
-from servedeck.metrics.units import Unit, format_value
 from servedeck.serving.text import one_line, sanitize
 from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.metrics.live_figures import LiveFigures
 from tui.ports.serving_source import SourceChanges
 from tui.ports.traffic_service import TrafficService
+from tui.revision_flow import RevisionFlow
 from tui.screens.base import Overlay
-from tui.screens.pick import Choice, PickScreen
+from tui.screens.pick import PickScreen
 from tui.screens.planned_change import marked
 from tui.screens.scrolling import scroll_by_key
 from tui.screens.traffic_plan import TrafficPlanDialog
-from tui.screens.traffic_text import LABEL_WIDTH, make_row, replicas, rule_paragraphs, share
+from tui.screens.traffic_text import (
+    LABEL_WIDTH,
+    list_choices,
+    rule_paragraphs,
+    step_paragraphs,
+    table_paragraphs,
+)
 from tui.screens.traffic_weight import FIRST_WEIGHT, TrafficWeightDialog
 from tui.workers import Worker
 from widgets.styled_line import Line
@@ -52,8 +59,6 @@ _WATCHED = (
 """Any of the namespace may send to the serving, or be what it sends to."""
 RETRY_SECONDS = 2.0
 """Seconds until a state that the API server did not answer is read again."""
-_MAX_COLUMN_WIDTH = 28
-"""Cells of a serving at most."""
 _READONLY = "servedeck runs with --readonly; restart it without that option to make changes."
 
 
@@ -71,6 +76,7 @@ class TrafficSplitScreen(Overlay[None]):
         super().__init__()
         self._key = key
         self._service = service
+        self._revision_flow = RevisionFlow(self, key, service, on_created=self._on_revision_created)
         self._context_name = context
         self._warning = warning
         self._state: TrafficState | None = None
@@ -239,43 +245,19 @@ class TrafficSplitScreen(Overlay[None]):
         elif state.gone:
             yield Paragraph()
             yield marked("!", "warning", state.gone)
-        elif state.other is None:
-            yield Paragraph()
-            key = self.app_context.key_display_for("traffic.weight")
-            text = "  sends a share of the requests to another serving of the namespace."
-            yield Paragraph(((f"  {key}", "key"), (text, "muted")), 2)
+        yield from step_paragraphs(state, self.app_context.key_display_for)
 
     def _table(self, state: TrafficState) -> Iterator[Paragraph]:
         """The two sides beside each other."""
-        sides = self._sides
         # Both sides are on the screen; beside them are the text's edges and its scroll bar.
         half = (self.app.size.width - LABEL_WIDTH - 5) // 2
-        row = partial(make_row, width=max(min(half, _MAX_COLUMN_WIDTH), 4))
-        yield row("", [(one.label, "strong") for one in sides])
-        shares = [share(state, is_main=one is state.main) for one in sides]
-        yield row("Share", [(text, "title") for text in shares])
-        yield row("Replicas", [replicas(one) for one in sides])
-        known = [self._figures.get(one.name) for one in sides]
-        if not any(known):
-            return
-        figures = [one.figures if one is not None else None for one in known]
-        rates = [one.request_rate if one is not None else None for one in figures]
-        errors = [one.error_share if one is not None else None for one in figures]
-        p95 = [one.quantiles[1] if one is not None else None for one in figures]
-        yield row("Requests/s", [(format_value(one, Unit.PER_SECOND), "") for one in rates])
-        yield row(
-            "Errors 5xx",
-            [(format_value(one, Unit.PERCENT), "error" if one else "") for one in errors],
-        )
-        yield row("P95", [(format_value(one, Unit.SECONDS), "") for one in p95])
-        for side, one in zip(sides, known, strict=True):
-            if one is not None and one.problem:
-                yield Paragraph(((f"  {side.label}: {one.problem}", "muted"),), 4)
+        known = [self._figures.get(one.name) for one in self._sides]
+        yield from table_paragraphs(state, self._sides, known, half)
 
     # -- actions ------------------------------------------------------------------------------
 
     def disabled_reason(self, action: Action) -> str:
-        if action.name not in ("weight", "promote", "abort", "other"):
+        if action.name not in ("weight", "promote", "finish", "abort", "new", "other"):
             return ""
         state = self._state
         if self.app_context.readonly:
@@ -286,6 +268,13 @@ class TrafficSplitScreen(Overlay[None]):
             return "The serving was deleted."
         if state.problem:
             return state.problem
+        match action.name:
+            case "new":
+                if first := state.main.revision_of:
+                    return f"This is itself a revision of {first}; begin one of {first} instead."
+                return self._revision_flow.start_disabled_reason()
+            case "finish":
+                return find_takeover_problem(state) or self._revision_flow.finish_disabled_reason()
         if action.name == "other" and state.is_split:
             return "Another serving has a share; abort that first."
         if action.name in ("weight", "promote") and state.gone:
@@ -306,20 +295,7 @@ class TrafficSplitScreen(Overlay[None]):
         self._pick(then_weight=False)
 
     def _pick(self, *, then_weight: bool) -> None:
-        views = [
-            one
-            for one in self.app_context.source.fleet.views()
-            if one.key.namespace == self._key.namespace and one.key != self._key
-        ]
-        choices = [
-            Choice(
-                one.key.name,
-                one_line(sanitize(one.key.name)),
-                f"{one.status.value}  {one.ready}/{one.desired}  {one.model}",
-                disabled_reason=one.readonly_reason if not one.key.is_deployment else "",
-            )
-            for one in sorted(views, key=lambda one: one.key)
-        ]
+        choices = list_choices(self.app_context.source.fleet.views(), self._key)
         if not choices:
             self.show_message(
                 f"Namespace {self._key.namespace} has no other serving; create one first.",
@@ -361,6 +337,17 @@ class TrafficSplitScreen(Overlay[None]):
     def do_promote(self) -> None:
         assert self._state is not None
         self._open_plan(self._state, TrafficAction.PROMOTE)
+
+    def do_new(self) -> None:
+        self._revision_flow.start()
+
+    def _on_revision_created(self, key: NamespacedName) -> None:
+        if self._state is None or not self._state.is_split:
+            self._chosen = key.name
+        self._read()
+
+    def do_finish(self) -> None:
+        self._revision_flow.finish()
 
     def do_abort(self) -> None:
         assert self._state is not None

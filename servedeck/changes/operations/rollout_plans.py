@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from servedeck.changes.operations.kubectl import kubectl_command
-from servedeck.changes.operations.operation import Operation, OperationKind, OperationPlan
+from servedeck.changes.operations.operation import OperationKind, OperationPlan
 from servedeck.changes.operations.patched_plan import patched
 from servedeck.serving.objects.template_changes import (
     POD_TEMPLATE_HASH_LABEL,
@@ -61,7 +61,7 @@ def plan_rollback(
     if _is_paused(deployment):
         return replace(plan, blocked=_IS_PAUSED)
     revisions = read_revisions(deployment, replicasets)
-    target, problem = _find_revision(plan.operation, revisions)
+    target, problem = find_revision(plan.operation.revision, revisions)
     if target is None:
         return replace(plan, blocked=problem)
     current = revisions[0]
@@ -70,7 +70,7 @@ def plan_rollback(
     source = next(
         one for one in replicasets if as_mapping(one, "metadata").get("uid") == target.uid
     )
-    changed = _with_template_of(deployment, source)
+    changed = with_template_of(deployment, source)
     operation = replace(plan.operation, revision=target.number)
     template = as_mapping(changed, "spec", "template")
     plan = replace(
@@ -84,7 +84,7 @@ def plan_rollback(
     return with_replacement(plan, deployment)
 
 
-def _with_template_of(deployment: JsonObject, replicaset: JsonObject) -> JsonObject:
+def with_template_of(deployment: JsonObject, replicaset: JsonObject) -> JsonObject:
     """The Deployment with the Pod template and the change cause of a ReplicaSet."""
     changed = copy.deepcopy(deployment)
     template = copy.deepcopy(dict(as_mapping(replicaset, "spec", "template")))
@@ -102,19 +102,17 @@ def _with_template_of(deployment: JsonObject, replicaset: JsonObject) -> JsonObj
     return changed
 
 
-def _find_revision(
-    operation: Operation, revisions: Sequence[Revision]
-) -> tuple[Revision | None, str]:
-    """The wanted revision, or why there is none."""
+def find_revision(number: int, revisions: Sequence[Revision]) -> tuple[Revision | None, str]:
+    """The revision of that number, 0 for the one before the current one, or why there is none."""
     stored = [one for one in revisions if one.uid]
-    if not operation.revision:
+    if not number:
         earlier = [one for one in stored if not one.is_current]
         return (earlier[0], "") if earlier else (None, "There is no earlier revision.")
-    wanted = [one for one in stored if one.number == operation.revision]
+    wanted = [one for one in stored if one.number == number]
     if wanted:
         return wanted[0], ""
     known = ", ".join(str(one.number) for one in stored if one.number)
-    text = f"There is no revision {operation.revision}"
+    text = f"There is no revision {number}"
     return None, f"{text}; choose from {known}." if known else f"{text}, and no other one."
 
 

@@ -21,7 +21,8 @@ from servedeck.changes.traffic_split.sentences import (
     list_warnings,
     unchanged_sentence,
 )
-from servedeck.changes.traffic_split.state import EndpointRule, Side, TrafficState, read_state
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import EndpointRule, TrafficState, read_state
 from servedeck.cluster.apply import PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.serving.objects.change import ObjectChange

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from servedeck.changes.traffic_split.plan import TrafficAction, TrafficPlan
-from servedeck.changes.traffic_split.state import EndpointRule, Side
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import EndpointRule
 from servedeck.serving.objects.field_changes import FieldChange
 from servedeck.serving.objects.owners import find_controller, find_gitops_owner
 from servedeck.serving.objects.traffic_split import TOTAL_WEIGHT, own_filters
@@ -48,17 +49,21 @@ def list_effects(plan: TrafficPlan, other: Side) -> Iterator[str]:
     routes = ", ".join(f"{one.write.ref.kind} {one.write.ref.name}" for one in plan.changes)
     if options.action is TrafficAction.ABORT:
         yield f"{routes}: all requests go to {main} again ({state.main.replicas})."
-        yield f"{name} is taken out of the route; its Pods and its own endpoint stay as they are."
+        kept = "its Pods stay" if other.revision_of else "its Pods and its own endpoint stay"
+        yield f"{name} is taken out of the route; {kept} as they are."
     elif weight == TOTAL_WEIGHT:
         yield f"{routes}: all requests go to {name}{ready}."
+        then = "when you no longer need that, scale it down"
+        if state.revision is not None:
+            then = f"the next step, finish, takes the settings of {name} over into {main}"
         yield (
             f"The endpoint stays that of {main}, so clients change nothing. {main} gets no "
             "requests, keeps its Pods, and stays in the route with weight 0, so that abort gives "
-            "them back; when you no longer need that, scale it down."
+            f"them back; {then}."
         )
     else:
         yield f"{routes}: {weight} % of the requests go to {name}{ready}, the others to {main}."
-        if not state.is_split:
+        if not state.is_split and not other.revision_of:
             yield f"The own endpoint of {name} stays as it is."
     if _copies_filters(plan, other):
         yield f"What the route does with requests to {main} alone is done for {name}, too."
@@ -102,6 +107,16 @@ def list_warnings(plan: TrafficPlan, other: Side) -> Iterator[str]:
         yield f"An Ingress leads to {state.main.name}, too: its requests are not divided."
 
 
+def model_warnings(name: str, model: str, main: str, main_model: str) -> Iterator[str]:
+    """That requests of the endpoint name another model than the other serving answers to; a served
+    model is "" if it is not known."""
+    if model and main_model and model != main_model:
+        yield (
+            f"{name} serves the model {model}, {main} serves {main_model}: {name} may refuse "
+            f"requests that name {main_model}; give both the same served model name."
+        )
+
+
 def _other_warnings(plan: TrafficPlan, other: Side) -> Iterator[str]:
     state, weight = plan.state, plan.options.wanted_weight
     name, main = other.name, state.main
@@ -120,11 +135,7 @@ def _other_warnings(plan: TrafficPlan, other: Side) -> Iterator[str]:
             f"{name} has {format_count(other.ready, 'ready replica')}, {main.name} has "
             f"{main.ready:,}: scale {name} up first if it cannot take all requests."
         )
-    if other.model and main.model and other.model != main.model:
-        yield (
-            f"{name} serves the model {other.model}, {main.name} serves {main.model}: {name} may "
-            f"refuse requests that name {main.model}; give both the same served model name."
-        )
+    yield from model_warnings(name, other.model, main.name, main.model)
     if weight == TOTAL_WEIGHT and state.has_async_queue:
         yield (
             f"The async queue of {main.name} still delivers to {main.name}: keep it running, or "

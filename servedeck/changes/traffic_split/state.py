@@ -7,24 +7,19 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import msgspec
-
 from servedeck.changes.live_objects import LiveObjects, fetch_live_objects
 from servedeck.changes.traffic_split.pool_routes import pool_problem, pool_routes
 from servedeck.changes.traffic_split.rule_problem import rule_problem
+from servedeck.changes.traffic_split.side import Side, find_target, list_revisions, read_side
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.resources import DEPLOYMENT, SERVICE
-from servedeck.cluster.watch.decode import RecordDecoder
-from servedeck.serving.conventions import ASYNC_LABEL, SERVING_LABEL
+from servedeck.cluster.resources import SERVICE
+from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.edit.differences import FieldDifference, find_field_differences
+from servedeck.serving.edit.second_revision import take_over
 from servedeck.serving.objects.async_routes import has_async_rules
-from servedeck.serving.objects.detection import detect_served_model
-from servedeck.serving.objects.import_objects import import_objects
-from servedeck.serving.objects.records import Deployment
 from servedeck.serving.objects.traffic_split import (
     SERVICE_KIND,
     WEIGHTED_KINDS,
-    SplitTarget,
     TrafficRule,
     WeightedBackend,
     read_rules,
@@ -32,64 +27,21 @@ from servedeck.serving.objects.traffic_split import (
 )
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
-    as_int,
     as_mapping,
     as_str,
-    mappings,
 )
-from servedeck.serving.spec.mapping.request_ports import request_ports, route_port
-from servedeck.serving.status.rollout_status import desired_replicas
+from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import one_line, sanitize
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """A serving that gets a share, or a Service without a Deployment that is known."""
+class RevisionState:
+    """The second revision of a serving."""
 
-    name: str
-    """Of the serving, else of the Service; as the API server has it."""
-    target: SplitTarget | None
-    """Service and port for its requests; None if it has none."""
-    deployment: JsonObject
-    """{} without one."""
-
-    @property
-    def label(self) -> str:
-        """Its name, sanitized."""
-        return one_line(sanitize(self.name))
-
-    @property
-    def is_serving(self) -> bool:
-        return bool(self.deployment)
-
-    @property
-    def ready(self) -> int:
-        return as_int(as_mapping(self.deployment, "status").get("readyReplicas")) or 0
-
-    @property
-    def desired(self) -> int:
-        return desired_replicas(self.deployment) if self.deployment else 0
-
-    @property
-    def replicas(self) -> str:
-        """ "1 of 2 replicas ready"; "" if it is not known."""
-        return f"{self.ready:,} of {self.desired:,} replicas ready" if self.is_serving else ""
-
-    @property
-    def is_deleted(self) -> bool:
-        return bool(as_mapping(self.deployment, "metadata").get("deletionTimestamp"))
-
-    @property
-    def is_async_gateway(self) -> bool:
-        return ASYNC_LABEL in as_mapping(self.deployment, "metadata", "labels")
-
-    @property
-    def model(self) -> str:
-        """The name of its model in requests, sanitized; "" if it is not known."""
-        if not self.deployment:
-            return ""
-        record = RecordDecoder(Deployment).decode(msgspec.json.encode(self.deployment)).record
-        return one_line(detect_served_model(record))
+    side: Side
+    spec: ServingSpec
+    differences: tuple[FieldDifference, ...]
+    """Its settings that the first serving does not have."""
 
 
 class OtherSide(NamedTuple):
@@ -127,6 +79,9 @@ class TrafficState:
     has_ingress: bool = False
     pool_problem: str = ""
     """Why an InferencePool of the serving keeps the weights from being changed; "" without one."""
+    revision: RevisionState | None = None
+    """Of the serving: the one that the requests are divided with, else the one that was asked for,
+    else the newest one. None for none, and where the other one is no revision of it."""
     is_asked_missing: bool = False
     """Whether there is neither a serving nor a Service of the name that was asked for."""
 
@@ -178,6 +133,15 @@ class TrafficState:
         return any(len(one.rule.backends) > 1 for one in self.rules)
 
     @property
+    def is_promoted(self) -> bool:
+        """Whether another serving gets all requests."""
+        rules = [one.rule for one in self.rules]
+        return bool(rules) and all(
+            len(one.backends) > 1 and one.total and not one.percentage(self.services)
+            for one in rules
+        )
+
+    @property
     def problem(self) -> str:
         """Why servedeck does not change the weights, one sentence; "" if it does. Different weights
         of the same two are no such problem."""
@@ -216,6 +180,11 @@ class TrafficState:
             return (
                 f"{name} has no endpoint of its own: it gets a share of {shared.label} "
                 f"({shared.shares}); change that of the serving whose endpoint it is."
+            )
+        if first := self.main.revision_of:
+            return (
+                f"{name} is a revision of {first} and has no endpoint of its own; send it a share "
+                f"in the traffic of {first}."
             )
         return one_line(
             f"No HTTPRoute or VirtualService of namespace {self.namespace} sends to a Service of "
@@ -262,6 +231,13 @@ async def read_state(
 ) -> TrafficState:
     """The state now. `other` is a serving or a Service that is asked for; without it, the other is
     the one that requests are divided with. Raises ClusterError."""
+    state = await _read_split(connection, namespace, serving, other)
+    return replace(state, revision=await _read_revision(connection, state))
+
+
+async def _read_split(
+    connection: Connection, namespace: str, serving: str, other: str
+) -> TrafficState:
     if other:
         live, asked = await asyncio.gather(
             fetch_live_objects(connection, namespace, serving),
@@ -275,6 +251,28 @@ async def read_state(
         return state
     found = await read_side(connection, namespace, state.others[0], is_service=True)
     return find_rules(namespace, serving, live, found)
+
+
+async def _read_revision(connection: Connection, state: TrafficState) -> RevisionState | None:
+    if not state.live.objects or state.main.revision_of:
+        return None
+    side = state.other
+    if not state.is_split and side is None:
+        found = await list_revisions(connection, state.namespace, state.serving)
+        side = found[0] if found else None
+    if side is None or side.revision_of != state.main.label:
+        return None
+    live = await fetch_live_objects(connection, state.namespace, side.name)
+    if not live.objects:  # deleted meanwhile
+        return None
+    return compare_revision(state, Side(side.name, find_target(live), live.objects[0]), live)
+
+
+def compare_revision(state: TrafficState, side: Side, live: LiveObjects) -> RevisionState:
+    """The second revision of a serving, which has the objects `live`."""
+    main, spec = state.live.import_serving(), live.import_serving().spec
+    wanted = take_over(main, spec, state.main.model)
+    return RevisionState(side, spec, find_field_differences(main.spec, wanted))
 
 
 def find_rules(namespace: str, serving: str, live: LiveObjects, other: Side | None) -> TrafficState:
@@ -332,70 +330,3 @@ def _is_endpoint(
     if name in names:
         return name in services
     return is_alone or (bool(names) and names[0] in services)
-
-
-def find_target(live: LiveObjects) -> SplitTarget | None:
-    """The Service and port for requests of a serving, that of its name first; None if it has none
-    that leads to its inference server or transformer."""
-    imported = import_objects(live.objects)
-    for service in imported.objects.services:
-        if port := route_port(request_ports(imported.objects, imported.spec, service)):
-            return SplitTarget(as_str(as_mapping(service, "metadata").get("name")), port)
-    return None
-
-
-async def read_side(
-    connection: Connection, namespace: str, name: str, *, is_service: bool = False
-) -> Side | None:
-    """The serving of a name, else the Service of that name with the serving whose Pods it selects;
-    with `is_service` the Service first. None if there is neither. Raises ClusterError."""
-    if not is_service:
-        live = await fetch_live_objects(connection, namespace, name)
-        if live.objects:
-            return Side(name, find_target(live), live.objects[0])
-    service = await _get(connection, SERVICE.object_path(namespace, name))
-    if service is None:
-        return None
-    ports = [
-        as_int(one.get("port")) or 0 for one in mappings(as_mapping(service, "spec").get("ports"))
-    ]
-    deployment = await _find_deployment(connection, namespace, name, service)
-    target = SplitTarget(name, ports[0]) if ports and ports[0] else None
-    if not deployment:
-        return Side(name, target, {})
-    serving = as_str(as_mapping(deployment, "metadata").get("name"))
-    return Side(serving, find_target(LiveObjects([deployment, service])) or target, deployment)
-
-
-async def _find_deployment(
-    connection: Connection, namespace: str, name: str, service: JsonObject
-) -> JsonObject:
-    """The Deployment whose Pods a Service selects, that of its name first; {} for none, and where
-    Deployments may not be listed."""
-    selector = as_mapping(service, "spec", "selector")
-    if not selector:
-        return {}
-    try:
-        response = await connection.get_json(DEPLOYMENT.collection_path(namespace))
-    except ApiError as error:
-        if error.code == 403:
-            return {}
-        raise
-    found = [
-        one
-        for one in mappings(response.get("items"))
-        if selector.items() <= as_mapping(one, "spec", "template", "metadata", "labels").items()
-    ]
-    found.sort(key=lambda one: as_str(as_mapping(one, "metadata").get("name")) != name)
-    kind = {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.kind}
-    return {**kind, **found[0]} if found else {}
-
-
-async def _get(connection: Connection, path: str) -> JsonObject | None:
-    try:
-        found: JsonObject = await connection.get_json(path)
-    except ApiError as error:
-        if error.code == 404:
-            return None
-        raise
-    return found

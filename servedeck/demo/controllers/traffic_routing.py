@@ -10,6 +10,7 @@ from servedeck.demo.controllers.base import ControllerContext, WorkQueue
 from servedeck.demo.controllers.gateway import attached_policy
 from servedeck.demo.resources import (
     BACKEND_TRAFFIC_POLICIES,
+    DEPLOYMENTS,
     HTTP_ROUTES,
     INFERENCE_POOLS,
     SERVICES,
@@ -18,7 +19,7 @@ from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.workloads.load_balancing import LEAST_REQUEST, REDRAW_SECONDS, Balancing
 from servedeck.demo.workloads.traffic import Route, Traffic
-from servedeck.serving.conventions import SERVING_LABEL
+from servedeck.serving.conventions import REVISION_LABEL, SERVING_LABEL
 
 _DELAY_SECONDS = 0.2
 _ALL: Key = ("", "")
@@ -39,6 +40,7 @@ class TrafficRouting:
         self._draws = WorkQueue(context.clock, self._draw)
         for resource in (HTTP_ROUTES, SERVICES, INFERENCE_POOLS, BACKEND_TRAFFIC_POLICIES):
             context.store.subscribe(self._changed, resource)
+        context.store.subscribe(self._deployment_changed, DEPLOYMENTS)
 
     def resync(self) -> None:
         self._queue.add(_ALL)
@@ -48,8 +50,18 @@ class TrafficRouting:
         if change.type == "DELETED" or old is None or old.get("spec") != new.get("spec"):
             self._queue.add(_ALL, _DELAY_SECONDS)
 
+    def _deployment_changed(self, change: StoreChange) -> None:
+        is_new = change.type == "DELETED" or change.old is None
+        if is_new and _is_revision(change.object):
+            self._queue.add(_ALL)
+
     def _sync(self, _: Key) -> None:
+        # A second revision has no endpoint, and so no requests of its own.
         routes = {
+            "/".join(key_of(one)): Route(())
+            for one in self._store.list(DEPLOYMENTS)
+            if _is_revision(one)
+        } | {
             "/".join(key_of(route)): Route(tuple(self._backends(route)), self._balancing(route))
             for route in self._store.list(HTTP_ROUTES)
         }
@@ -97,6 +109,10 @@ class TrafficRouting:
         named = [hashing.get("header") or {}, *(hashing.get("headers") or ())]
         header = ",".join(one["name"] for one in named if one.get("name"))
         return Balancing(found["type"], header if found["type"] == "ConsistentHash" else "")
+
+
+def _is_revision(deployment: Json) -> bool:
+    return REVISION_LABEL in (deployment["metadata"].get("labels") or {})
 
 
 def _rule_of_requests(route: Json) -> Json | None:

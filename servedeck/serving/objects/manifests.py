@@ -70,9 +70,9 @@ def build_manifests(
     spec: ServingSpec, platform: PlatformSettings | None = None
 ) -> list[JsonObject]:
     """Objects of a new serving, in the order to apply them. Each has a namespace if the spec has
-    one. The route is omitted if the platform has no host."""
+    one. The route is omitted if the platform has no host, and of a revision of another serving."""
     platform = platform or PlatformSettings()
-    route = build_route(spec, platform)
+    route = None if spec.revision_of else build_route(spec, platform)
     objects = ServingObjects(
         _build_deployment(spec, platform),
         [build_service(spec)],

@@ -61,8 +61,8 @@ def find_missing_objects(
     related: RelatedObjects,
 ) -> MissingObjects:
     """The Service if none is for requests, or if a route of the serving routes to a Service of its
-    name that does not exist; and the route if no route goes to a Service of the Pods. Nothing of a
-    kind that may not be listed."""
+    name that does not exist; and the route if no route goes to a Service of the Pods, unless it is
+    a revision of another serving. Nothing of a kind that may not be listed."""
     missing = MissingObjects()
     services = [one for one in objects.services if request_ports(objects, spec, one)]
     own = next((one for one in objects.services if _name(one) == spec.name), None)
@@ -70,7 +70,7 @@ def find_missing_objects(
         missing.objects.extend(_build_missing_service(objects, spec, related, missing))
         services += missing.objects
     target = services[0] if services else own
-    if target is not None and not objects.routes:
+    if target is not None and not objects.routes and not spec.revision_of:
         route = _build_missing_route(objects, spec, platform, target, related, missing)
         if route is not None:
             missing.objects.append(route)

@@ -81,6 +81,20 @@ def validate_objectives(spec: SpecLike) -> Iterable[Issue]:
             yield error("objectives", problem)
 
 
+def validate_revision_of(spec: SpecLike) -> Iterable[Issue]:
+    name = spec.revision_of
+    if not name:
+        return
+    if message := validate_label(name, "The name of the serving"):
+        yield error("revision_of", message)
+    elif name == spec.name:
+        yield error(
+            "revision_of",
+            "A serving cannot be a revision of itself; enter the serving whose endpoint sends it "
+            "requests, or leave it empty.",
+        )
+
+
 def validate_image_field(spec: SpecLike) -> Iterable[Issue]:
     if message := validate_image(spec.image):
         yield error("image", message)

@@ -23,6 +23,7 @@ from servedeck.serving.conventions import (
     DEFAULT_INFERENCE_PORT,
     DESCRIPTION_ANNOTATION,
     OBJECTIVES_ANNOTATION,
+    REVISION_LABEL,
     SYSTEM_ENV,
 )
 from servedeck.serving.spec import fields, rules, scaling
@@ -59,6 +60,7 @@ from servedeck.serving.spec.mapping.serving_objects import (
     container_field,
     deployment_annotation,
     deployment_field,
+    deployment_label,
     read_only_field,
 )
 from servedeck.serving.spec.mapping.temperature import TEMPERATURE
@@ -194,6 +196,19 @@ class ServingSpec(SpecModel):
         ),
     ] = ""
     """See `servedeck.serving.objectives`."""
+    revision_of: Annotated[
+        Str,
+        CommonField(
+            section=Section.BASIC,
+            label="Revision Of",
+            help="Serving of the namespace that this is another revision of: it has no endpoint of "
+            "its own, and gets requests by a traffic split",
+            only_if_set=True,
+            access=deployment_label(REVISION_LABEL, "revision_of"),
+            restarts=False,
+            validate=rules.validate_revision_of,
+        ),
+    ] = ""
     template: Annotated[
         Str,
         CommonField(

@@ -18,7 +18,8 @@ from servedeck.changes.traffic_split.plan import (
     TrafficOptions,
     TrafficPlan,
 )
-from servedeck.changes.traffic_split.state import Side, TrafficState
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import TrafficState
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.rejection import Rejection, RejectionReason

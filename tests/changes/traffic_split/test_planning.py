@@ -9,7 +9,8 @@ import pytest
 from servedeck.changes.live_objects import LiveObjects
 from servedeck.changes.traffic_split import planning
 from servedeck.changes.traffic_split.plan import TrafficAction, TrafficOptions, TrafficPlan
-from servedeck.changes.traffic_split.state import OtherSide, Side, TrafficState, find_rules
+from servedeck.changes.traffic_split.side import Side
+from servedeck.changes.traffic_split.state import OtherSide, TrafficState, find_rules
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands.traffic_text import state_lines
 from servedeck.serving.objects.traffic_split import SplitTarget

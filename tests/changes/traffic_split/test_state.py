@@ -10,7 +10,8 @@ import pytest
 
 from servedeck.changes.live_objects import LiveObjects
 from servedeck.changes.traffic_split.plan import first_weight_problem, weight_problem
-from servedeck.changes.traffic_split.state import Side, TrafficState, find_rules, find_target
+from servedeck.changes.traffic_split.side import Side, find_target
+from servedeck.changes.traffic_split.state import TrafficState, find_rules
 from servedeck.serving.conventions import POOL_GROUP, SERVING_LABEL
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.traffic_split import SplitTarget

@@ -10,6 +10,7 @@ PORT = ("command", "args", "ports", "Probe", "lifecycle", "PREDICTOR_URL")
 ASSIGNMENTS: list[tuple[str, tuple[str, ...]]] = [
     ("description=changed", ("metadata.annotations",)),
     ("objectives=p95=2s errors=1%", ("metadata.annotations",)),
+    ("revisionOf=llama", ("metadata.labels",)),
     ("image=registry.example.com/mirror/llm:2", ("image",)),
     ("cpu=3", ("requests[cpu]", "resources")),
     ("cpuLimit=300", ("resources",)),

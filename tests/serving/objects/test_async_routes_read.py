@@ -149,6 +149,7 @@ def test_a_route_of_servedeck_does_not_keep_its_path(kind: RouteKind) -> None:
 
 @given(specs())
 def test_the_spec_is_read_the_same_and_a_change_keeps_the_rules(spec: ServingSpec) -> None:
+    spec = spec.replace(revision_of="")  # a second revision has no route
     for kind in KINDS:
         plain = make_objects(kind, spec)
         added = with_rules(plain)

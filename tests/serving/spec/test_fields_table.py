@@ -82,6 +82,7 @@ def test_only_what_leaves_the_pods_alone_does_not_restart_them() -> None:
         "namespace",
         "description",
         "objectives",
+        "revision_of",
         "replicas",
         "rollout",
         *SCALING_FIELDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 if TYPE_CHECKING:
     from servedeck.changes.draft import Draft
     from servedeck.changes.draft_store import DraftFile, SavedDraft
+    from servedeck.changes.traffic_split.revisions import RevisionStart
+    from servedeck.serving.objects.unmanaged_fields import UnmanagedField
     from tui.screens.base import ActionScreen
 
 MAX_NAME_LENGTH = 63
@@ -219,21 +221,49 @@ class CreateFlow:
                 f"{key}; give the copy a pool of its own, and choose it then"
             )
         draft = Draft.from_spec(spec)
+        draft.texts.pop("revision_of", None)  # the copy gets an endpoint of its own
         draft.texts["name"] = f"{key.name[: MAX_NAME_LENGTH - 5].rstrip('-.')}-copy"
-        left += [
-            one.describe(MAX_VALUE_LENGTH) for one in read.unmanaged_fields[:MAX_UNMANAGED_FIELDS]
-        ]
+        message = f"A copy of {key}; deploying it creates a new serving."
+        left += _describe_fields(read.unmanaged_fields)
+        self._open_copy(f"Clone {key}", key, draft, left, message)
+
+    async def create_revision(
+        self, key: NamespacedName, read: Callable[[], Awaitable[RevisionStart]]
+    ) -> None:
+        """Open the form of a second revision of a serving, which `read` reads."""
+        from servedeck.changes.draft import Draft
+
+        if await self._permission_denied():
+            return
+        try:
+            start = await read()
+        except ClusterError as error:
+            self._screen.show_message(str(error), "error", 20)
+            return
+        message = f"A revision of {key}, without an endpoint: it gets requests by a traffic split."
+        self._open_copy(
+            f"New revision of {key}",
+            key,
+            Draft.from_spec(start.spec),
+            _describe_fields(start.unmanaged_fields),
+            message,
+        )
+
+    def _open_copy(
+        self, title: str, key: NamespacedName, draft: Draft, left: Sequence[str], message: str
+    ) -> None:
+        """Open the form with a draft of a serving, after saying what of it is not in the draft."""
         if not left:
-            self.open_form(draft, message=f"A copy of {key}; deploying it creates a new serving.")
+            self.open_form(draft, message=message)
             return
         lines = [f"The form has no fields for all of {key}. These are not copied:", *left]
 
         def on_answer(answer: str | None) -> None:
             if answer == "c":
-                self.open_form(draft, left)
+                self.open_form(draft, left, message)
 
         ask = ConfirmDialog(
-            f"Clone {key}",
+            title,
             lines,
             [
                 DialogOption("c", "Continue", "without them; the review lists them"),
@@ -246,6 +276,10 @@ class CreateFlow:
         if key is not None and not self._screen.app_context.exiting:
             self._on_created(key)
             self._screen.show_message(f"{key} was created.", "ready")
+
+
+def _describe_fields(fields: Sequence[UnmanagedField]) -> list[str]:
+    return [one.describe(MAX_VALUE_LENGTH) for one in fields[:MAX_UNMANAGED_FIELDS]]
 
 
 def _describe_saved_draft(saved_draft: SavedDraft, now: float) -> tuple[str, str]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from servedeck.changes.edit.undo import UndoPoint
     from servedeck.fleet.views import NamespacedName
     from servedeck.serving.objects.import_objects import ImportedServing
+    from servedeck.serving.spec.spec import ServingSpec
     from tui.ports.change_service import ChangeService
     from tui.screens.base import ActionScreen
     from tui.screens.edit.edit_screen import EditResult, EditScreen
@@ -84,6 +85,14 @@ class EditFlow:
             self._push_form(view, read)
             return
         self._screen.start_worker(self._open(view), "edit", busy_label=f"Reading {view.key}")
+
+    def start_with(self, view: ServingView, read: ImportedServing, wanted: ServingSpec) -> bool:
+        """Open the form of a serving, as it was just read, with unsaved changes; False if a form is
+        open already."""
+        from servedeck.changes.proposed_edit import propose_edit
+
+        self._field, self._texts = "", NO_TEXTS
+        return self._push_form(view, read, edit=propose_edit(read.spec, wanted, read.mounts))
 
     async def _open(self, view: ServingView) -> None:
         change_service = self._screen.app_context.change_service
@@ -268,14 +277,17 @@ class EditFlow:
             app.install_screen(EditScreen(change_service), FORM_NAME)
         return app.get_screen(FORM_NAME, EditScreen)
 
-    def _push_form(self, view: ServingView, read: ImportedServing, **more: Any) -> None:
+    def _push_form(self, view: ServingView, read: ImportedServing, **more: Any) -> bool:
+        """Show the form; False if there is none, or it is open already."""
         form, app = self._form(), self._screen.app
-        if form is not None and form not in app.screen_stack:
-            self._stop_preparing()  # the form follows the serving itself
-            if more or not form.shows(read):
-                form.open(view, read, **more)
-            form.begin_at(self._field, self._texts)
-            app.push_screen(form, lambda result: self._on_closed(view.key, result))
+        if form is None or form in app.screen_stack:
+            return False
+        self._stop_preparing()  # the form follows the serving itself
+        if more or not form.shows(read):
+            form.open(view, read, **more)
+        form.begin_at(self._field, self._texts)
+        app.push_screen(form, lambda result: self._on_closed(view.key, result))
+        return True
 
     def _on_closed(self, key: NamespacedName, result: EditResult | None) -> None:
         if self._followed is not None:

@@ -146,6 +146,20 @@ def deployment_annotation(name: str, attribute: str) -> FieldAccess:
     )
 
 
+def deployment_label(name: str, attribute: str) -> FieldAccess:
+    """A field that is a label of the Deployment, and none of its Pods."""
+
+    def write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
+        metadata = child_mapping(objects.deployment, "metadata")
+        labels = child_mapping(metadata, "labels")
+        set_or_remove(labels, name, getattr(wanted, attribute))
+        set_or_remove(metadata, "labels", labels)
+
+    return FieldAccess(
+        lambda objects: as_str(as_mapping(objects.metadata, "labels").get(name)), write
+    )
+
+
 def deployment_field(key: str, attribute: str, parse: Callable[[object], Any]) -> FieldAccess:
     """A field of the Deployment's spec. `parse` converts the JSON value, to None if it is none."""
 

@@ -49,6 +49,9 @@ class SpecLike(Protocol):
 
     @property
     def objectives(self) -> str: ...
+
+    @property
+    def revision_of(self) -> str: ...
     @property
     def template(self) -> str: ...
     @property
