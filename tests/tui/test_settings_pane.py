@@ -199,7 +199,7 @@ async def test_the_picker_says_what_each_choice_means(change_service: FakeChange
         await driver.wait_for_form("auto_scaling")
         await driver.press("space")
         await driver.wait_for_text(
-            "response-time", "longer answers raise it, too", "full before users feel it"
+            "response-time", "longer answers raise it, too", "rise before users notice the load"
         )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from servedeck.serving.duration import format_signed_duration
 from servedeck.serving.scaling.scaling_metrics import MetricType, format_amount, metric_label
+from servedeck.serving.spec.scaling import UNREACHED_TARGET
 
 SCALED_OBJECT_KIND = "ScaledObject"
 HPA_KIND = "HorizontalPodAutoscaler"
@@ -31,15 +32,22 @@ class ScalerMetric:
 
     @property
     def share(self) -> float | None:
-        """Of the target; None if one of both is not known."""
-        if self.current is None or not self.target:
+        """Of the target; None if one of both is not known, or the target is none."""
+        if self.current is None or not self.target or self._adds_no_replica:
             return None
         return self.current / self.target
+
+    @property
+    def _adds_no_replica(self) -> bool:
+        """Whether it is there only for the step between 0 replicas and 1."""
+        return self.target == UNREACHED_TARGET
 
     @property
     def values_text(self) -> str:
         """ "6200 ms against 5000 ms", "2.5 against 10 per replica"."""
         current = format_amount(self.current, "" if self.unit == "per replica" else self.unit)
+        if self._adds_no_replica:
+            return f"{current}; above 0 it keeps one replica"
         return f"{current} against {format_amount(self.target, self.unit)}"
 
     @property

@@ -15,7 +15,7 @@ CHOICE_DETAILS: Mapping[str, Mapping[str, str]] = {
     "auto_scaling": {
         scaling.OFF: "Replicas stays as it is set",
         scaling.RESPONSE_TIME: "P95 of all requests; longer answers raise it, too",
-        scaling.WAITING_REQUESTS: "per replica; they say that it is full before users feel it",
+        scaling.WAITING_REQUESTS: "per replica; they rise before users notice the load",
         scaling.CUSTOM: "a ScaledObject with other triggers, which are kept",
         scaling.HPA: "a HorizontalPodAutoscaler, whose metrics are kept",
     },

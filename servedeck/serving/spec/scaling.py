@@ -24,6 +24,8 @@ HPA = "hpa"
 TRIGGERS = (RESPONSE_TIME, WAITING_REQUESTS)
 CHOICES = (OFF, *TRIGGERS)
 
+UNREACHED_TARGET = 1_000_000
+"""Target of a trigger that adds no replica, and keeps one while its value is above 0."""
 DEFAULT_MIN_REPLICAS = 1
 DEFAULT_MAX_REPLICAS = 10
 DEFAULT_SCALE_IN_DELAY = 60

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.serving.scaling.read_scaler import read_rescale, read_scaler_states
-from servedeck.serving.scaling.scaler_state import Rescale, ScalerState
+from servedeck.serving.scaling.scaler_state import Rescale, ScalerMetric, ScalerState
 from servedeck.serving.scaling.scaling_metrics import MetricType, format_amount
 from tests.serving.scaling.autoscalers import (
     ABLE,
@@ -329,3 +329,10 @@ def test_other_events_say_nothing_of_it() -> None:
 )
 def test_amounts(value: float | None, unit: str, text: str) -> None:
     assert format_amount(value, unit) == text
+
+
+def test_a_trigger_that_only_keeps_one_replica_has_no_share_of_a_target() -> None:
+    name = "requests-in-flight"
+    metric = ScalerMetric(name, "s1", MetricType.AVERAGE_VALUE, 7.0, 1_000_000.0, "per replica")
+    assert metric.values_text == "7; above 0 it keeps one replica"
+    assert metric.share is None

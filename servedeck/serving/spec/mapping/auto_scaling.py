@@ -39,6 +39,7 @@ from servedeck.serving.spec.scaling import (
     SCALING_FIELDS,
     TARGET_FIELDS,
     TRIGGERS,
+    UNREACHED_TARGET,
     WAITING_REQUESTS,
 )
 from servedeck.serving.spec.templates.base import SpecLike
@@ -52,8 +53,7 @@ _ACTIVITY_TRIGGER = "requests-in-flight"
 _WAKING_TRIGGERS = (_ACTIVITY_TRIGGER, _BACKLOG_TRIGGER, _RECENT_TRIGGER)
 """Those that a serving has while its minimum is 0."""
 _OWN_TRIGGERS = (*TRIGGERS, *_WAKING_TRIGGERS)
-_UNREACHED = "1000000"
-"""A target that adds no replica."""
+_UNREACHED = str(UNREACHED_TARGET)
 
 _KEDA_DEFAULTS = {"minReplicaCount": 0, "maxReplicaCount": 100}
 _DEFAULT_COOLDOWN = 300
