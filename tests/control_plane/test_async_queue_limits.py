@@ -25,7 +25,7 @@ from tests.control_plane.test_deploy import grant_role, open_connection
 from tests.tui.helpers import make_app, wait_for, wait_for_text
 from tui.async_queue.action_flow import TaskActionFlow
 from tui.async_queue_service import ClusterAsyncQueueService
-from tui.screens.async_queue_limits import LimitsEditor
+from tui.screens.async_queue_limits_editor import LimitsEditor
 
 
 @pytest.fixture

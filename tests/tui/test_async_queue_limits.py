@@ -13,7 +13,8 @@ from servedeck.changes.operations.operation import Outcome
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.serving.async_limits import DEFAULTS, GIB, LIMITS, LimitChange, format_limit
 from tests.tui.queue_actions import KEY, OPTIONS, PLAN, ActionDriver, run_actions
-from tui.screens.async_queue_limits import LimitsEditor, LimitsForm
+from tui.screens.async_queue_limits import LimitsForm
+from tui.screens.async_queue_limits_editor import LimitsEditor
 from tui.screens.async_queue_on import AsyncQueueLimitsPlan, AsyncQueueOnDialog
 
 TITLE = f"Limits of the async queue of {KEY}"

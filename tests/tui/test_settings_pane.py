@@ -33,7 +33,7 @@ from tests.tui.settings_pane import (
     scaled_object,
 )
 from tui.metrics.scaling_feed import ScalingFeed
-from tui.screens.async_queue_limits import LimitsEditor
+from tui.screens.async_queue_limits_editor import LimitsEditor
 from tui.screens.async_queue_on import AsyncQueueOnDialog
 from tui.screens.serving import ServingScreen, find_pane
 from tui.screens.what_if import WhatIfScreen

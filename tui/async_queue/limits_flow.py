@@ -51,7 +51,7 @@ async def _open_limits(
     on_done: Callable[[str, str], object],
     focused: str,
 ) -> None:
-    from tui.screens.async_queue_limits import LimitsEditor
+    from tui.screens.async_queue_limits_editor import LimitsEditor
 
     app = screen.app_context
     if (service := await _permitted_service(screen, key)) is None:
