@@ -11,6 +11,7 @@ from servedeck.demo.api.status import StatusError
 from servedeck.demo.api.validation.object_validation import validate_object
 from servedeck.demo.resources import (
     BACKEND_TRAFFIC_POLICIES,
+    DEPLOYMENTS,
     GATEWAYS,
     HTTP_ROUTES,
     NAMESPACES,
@@ -25,7 +26,8 @@ from servedeck.demo.workloads.request_load import (
     RequestLoad,
 )
 from servedeck.demo.workloads.traffic import Route, Traffic
-from tests.demo.cluster_fixture import ClusterFixture, running_instance
+from servedeck.serving.conventions import REVISION_LABEL
+from tests.demo.cluster_fixture import ClusterFixture, deployment, running_instance
 from tests.demo.prometheus_fixture import PrometheusFixture
 
 Json = dict[str, Any]
@@ -215,7 +217,8 @@ def rates(cluster: ClusterFixture) -> dict[str, float]:
     query = 'sum by (pod)(rate(http_requests_total{namespace="lab",status="2xx"}[2m]))'
     found: dict[str, float] = {"one": 0.0, "two": 0.0}
     for labels, value in prometheus.vector(query):
-        found[labels["pod"].partition("-")[0]] += value
+        name = labels["pod"].partition("-")[0]
+        found[name] = found.get(name, 0.0) + value
     return found
 
 
@@ -240,6 +243,18 @@ def test_the_metrics_of_servings_follow_the_weights_of_the_route(split: ClusterF
     assert after["two"] == pytest.approx(two + 3 * one / 4, rel=0.15)
     set_weights(split, one=0, two=1)
     assert rates(split)["one"] == 0
+
+
+def test_a_second_revision_gets_requests_by_the_route_alone(split: ClusterFixture) -> None:
+    split.create(SERVICES, service("canary", "canary"))
+    new = deployment("canary", annotations={failure_simulation.REQUEST_RATE_ANNOTATION: "3"})
+    new["metadata"].setdefault("labels", {})[REVISION_LABEL] = "one"
+    split.create(DEPLOYMENTS, new)
+    split.until(lambda: split.ready("canary"))
+    split.advance(180)
+    assert rates(split).get("canary", 0.0) == 0
+    set_weights(split, one=1, canary=1)
+    assert rates(split)["canary"] > 0
 
 
 def test_a_policy_spreads_the_requests_of_its_route_over_pods(split: ClusterFixture) -> None:
