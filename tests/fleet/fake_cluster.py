@@ -142,7 +142,12 @@ class FakeConnection:
         names = cluster.context_namespaces
         self.context_name = options.context or next(iter(names))
         self.server = f"https://{self.context_name}"
+        self.server_revision = 1
         self.supports_watch_list = False
+        self.login_notice = ""
+        self.renewed_logins = 0
+        """How often `try_login_again` finds another login."""
+        self._on_login_notice: Callable[[str], None] = lambda _notice: None
         self.clock = ServerClock(cluster.local_time)
         self.closed = False
         self.requested_paths: list[str] = []
@@ -159,6 +164,18 @@ class FakeConnection:
             },
         )
         self.namespace = self.kubeconfig.context_namespaces[self.context_name]
+
+    def on_login_notice(self, callback: Callable[[str], None]) -> None:
+        self._on_login_notice = callback
+
+    def set_login_notice(self, notice: str) -> None:
+        """What a plugin that runs for long does, or "" when it has ended."""
+        self.login_notice = notice
+        self._on_login_notice(notice)
+
+    async def try_login_again(self) -> bool:
+        self.renewed_logins -= 1
+        return self.renewed_logins >= 0
 
     def reset_backoff(self) -> None:
         """No-op: this connection has no backoff."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from servedeck.cluster.http.errors import ConfigError, describe_error
 from servedeck.paths import expand_home
@@ -31,6 +32,9 @@ class ConnectionOptions:
     all_namespaces: bool = False
     readonly: bool = False
     """Reject all requests that could change something."""
+    report_login: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    """Called with what a credential plugin that runs for long does and says, one sanitized
+    sentence, and with "" when it has ended."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class KubeconfigUser:
         """Content of `key`-data or of the file `key`; the former has precedence, as in kubectl. b""
         if neither is set."""
         return _get_pem(self.entry, key, self.file, f"user {self.name!r}")
+
+    def get_pem_path(self, key: str) -> Path | None:
+        """The file that `get_pem` reads, if it does."""
+        return None if self.get_str(f"{key}-data") else self.get_path(key)
 
     @property
     def impersonate_extra(self) -> dict[str, tuple[str, ...]]:
@@ -82,6 +90,8 @@ class KubeconfigCluster:
     compression_enabled: bool = True
     exec_config: Any = None
     """Configuration for the exec plugin, passed on unchanged."""
+    certificate_authority_file: Path | None = None
+    """File that `certificate_authority` was read from, if it was."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +184,7 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
             or entry.get("certificate-authority-data")
             else f"http://{server}"
         )
+    _check_server(server, where)
     insecure = _get_bool(entry, "insecure-skip-tls-verify", where)
     ca = _get_pem(entry, "certificate-authority", file, where)
     if insecure and ca:
@@ -191,7 +202,30 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
         get_str(entry, "proxy-url", where),
         not _get_bool(entry, "disable-compression", where),
         _exec_extension(entry),
+        None
+        if entry.get("certificate-authority-data")
+        else _resolve_path(get_str(entry, "certificate-authority", where), file),
     )
+
+
+def _check_server(server: str, where: str) -> None:
+    """Raises ConfigError unless it is the address of a web server. The address may have a token in
+    it, so that it is not quoted."""
+    try:
+        parts = urlsplit(server)
+        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid, scheme = False, ""
+    else:
+        scheme = parts.scheme
+    if scheme and scheme not in ("http", "https"):
+        raise ConfigError(
+            f"The server of the {where} begins with {scheme[:20]}://; use https://, or http://."
+        )
+    if not valid:
+        raise ConfigError(
+            f"The server of the {where} is not an address such as https://host:6443; correct it."
+        )
 
 
 def _exec_extension(entry: Mapping[str, Any]) -> Any:
@@ -215,6 +249,7 @@ def _in_cluster_context(folder: Path, environ: Mapping[str, str]) -> KubeconfigC
         f"https://{host}:{port}",
         folder / "ca.crt",
         _read_bytes(folder / "ca.crt", "the Pod's service account"),
+        certificate_authority_file=folder / "ca.crt",
     )
     user = KubeconfigUser("the Pod's service account", {"tokenFile": "token"}, folder / "token")
     return KubeconfigContext(IN_CLUSTER_NAME, cluster, user, service_account_namespace(folder))
