@@ -146,7 +146,7 @@ async def test_a_plugin_that_waited_in_vain_is_run_again_only_when_asked(tmp_pat
     task = asyncio.create_task(manager.current())
     await wait_until(lambda: manager.notice)
     give_up.touch()
-    with pytest.raises(CredentialsError, match="nobody came.*not run again until you retry"):
+    with pytest.raises(CredentialsError, match=r"nobody came.*not run again until you retry"):
         await with_timeout(task)
     for _ in range(3):
         clock.now += 3600
