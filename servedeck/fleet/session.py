@@ -47,6 +47,7 @@ from servedeck.cluster.watch.reflector import (
 from servedeck.config import PLATFORM_NAMESPACE, Settings
 from servedeck.fleet.crash_logs import CrashLogReader
 from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
+from servedeck.fleet.liveness import LivenessCheck
 from servedeck.fleet.login_watch import LoginWatch
 from servedeck.fleet.platform_config import PLATFORM_CONFIGMAP_KIND, PlatformConfigMap
 from servedeck.fleet.state import (
@@ -410,6 +411,22 @@ class ClusterSession:
         self._contexts = self.connection.kubeconfig.context_names
         self._start_reflectors(self._select_namespace(self.connection))
 
+    def _last_watch_contact(self) -> float | None:
+        """Time of the last data of an open watch that is needed; None if none is open."""
+        return max(
+            (
+                each.last_contact
+                for kind, each in self._reflectors.items()
+                if each.phase is ReflectorPhase.LIVE and not kind.optional
+            ),
+            default=None,
+        )
+
+    def _end_watches(self, error: ClusterError) -> None:
+        """The server has fallen silent."""
+        for reflector in self._reflectors.values():
+            reflector.end_watch(error)
+
     def _report_login(self, notice: str) -> None:
         if self.connection_options.report_login is not None:
             self.connection_options.report_login(notice)
@@ -431,7 +448,10 @@ class ClusterSession:
 
     def _start_reflectors(self, namespace: str | None) -> None:
         """Start all reflectors in a namespace, or in all of them."""
+        assert self.connection is not None
         self.namespace = namespace or ""
+        check = LivenessCheck(self._last_watch_contact, self.connection.probe, self._end_watches)
+        self._run_in_background(check.run())
         for kind in (*REQUIRED, *OPTIONAL):
             self._start_reflector(
                 kind, PLATFORM_NAMESPACE if kind is PLATFORM_CONFIGMAP_KIND else namespace

@@ -265,6 +265,12 @@ class Connection:
                 if opened is not None:
                     await opened.close()
 
+    async def probe(self, answer_seconds: float) -> None:
+        """Ask the server for anything. Raises ClusterError if it does not answer in time; an error
+        of the API is an answer."""
+        with contextlib.suppress(ApiError):
+            await self.request("GET", "/version", timeout=answer_seconds)
+
     @property
     def known_version(self) -> tuple[int, int] | None:
         """Major and minor version of the server, as far as `server_version` has read it."""

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from time import monotonic, perf_counter
 
 from servedeck.cluster.http.connection import Connection
@@ -96,6 +96,8 @@ class Reflector:
         self._watch_open = False
         self._watch_brought_events = False
         self._watch_started_at = 0.0
+        self._watch_timeout: asyncio.Timeout | None = None
+        self._silence: ClusterError | None = None
         self._streaming_list = False
         self._needs_version_check = False
         self._read_timeouts = 0
@@ -136,6 +138,13 @@ class Reflector:
         """Skip the current delay and reset the backoff."""
         self._backoff.reset()
         self._retry_event.set()
+
+    def end_watch(self, error: ClusterError) -> None:
+        """End the open watch, if there is one: the server has fallen silent. It is continued where
+        it was as soon as the server answers."""
+        if self._watch_open and self._watch_timeout is not None:
+            self._silence = error
+            self._watch_timeout.reschedule(0.0)
 
     async def run(self) -> None:
         """Keep the store in sync until canceled."""
@@ -253,6 +262,20 @@ class Reflector:
             self._needs_version_check = False
         await self._run_watch(pending_list=None)
 
+    @contextlib.asynccontextmanager
+    async def _ended_by_silence(self) -> AsyncIterator[None]:
+        """Raises the error of `end_watch` when that is called within the context."""
+        self._silence = None
+        try:
+            async with asyncio.timeout(None) as self._watch_timeout:
+                yield
+        except TimeoutError:
+            if self._silence is None:
+                raise
+            raise ReadTimeoutError(str(self._silence)) from None
+        finally:
+            self._watch_timeout = None
+
     async def _run_watch(self, pending_list: Records | None) -> None:
         """Run one watch until it ends. `pending_list` receives a streamed list until it is
         complete."""
@@ -282,7 +305,10 @@ class Reflector:
         )
         started_at, event_count = self._clock(), 0
         self._watch_started_at = started_at
-        async with self.connection.stream(self._list_path, params, read_timeout) as stream:
+        async with (
+            self._ended_by_silence(),
+            self.connection.stream(self._list_path, params, read_timeout) as stream,
+        ):
             self._record_contact()
             self._watch_open = True
             if pending_list is None:
