@@ -280,6 +280,8 @@ async def test_another_server_is_listed_anew(tmp_path: Path) -> None:
             await watched.wait_until_equal(old)
             await watched.wait_until_watching(old)
             write_kubeconfig(file, new.url)
+            for kind in old.faults:
+                old.faults[kind] = [respond_with_status(401)] * 99
             await old.reset_watches()
             await watched.wait_until_equal(new)
             names = [record.metadata.name for record in watched.reflector.records.values()]
