@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from servedeck.cluster.http.errors import ConfigError, describe_error
 from servedeck.paths import expand_home
+from servedeck.serving.text import one_line, truncate
 
 IN_CLUSTER_NAME = "in-cluster"
 
@@ -150,6 +152,8 @@ class Kubeconfig:
                 f"The {where} points to the user {user!r}, which {self._label} does not"
                 f" have; it has {_format_names(tuple(self._users))}."
             )
+        if problem := namespace_problem(self.context_namespaces[context_name]):
+            raise ConfigError(f"The namespace of the {where} is wrong: {problem}")
         return KubeconfigContext(
             context_name,
             _parse_cluster(cluster, *self._clusters[cluster]),
@@ -164,6 +168,19 @@ class Kubeconfig:
         entry, _ = self._contexts[name]
         return bool(entry.get("namespace"))
 
+    def cluster_namespaces(self, name: str) -> tuple[str, ...]:
+        """Namespaces that the contexts of the same cluster name, and that of the context itself."""
+        own = self.context_namespaces.get(name, "default")
+        if self.service_account_dir or name not in self._contexts:
+            return (own,)
+        cluster = self._contexts[name][0].get("cluster")
+        others = (
+            self.context_namespaces[other]
+            for other, (entry, _) in self._contexts.items()
+            if entry.get("cluster") == cluster and entry.get("namespace")
+        )
+        return tuple(dict.fromkeys((own, *others)))
+
     @property
     def _label(self) -> str:
         return f"The kubeconfig {':'.join(map(str, self.files))}"
@@ -174,7 +191,10 @@ class Kubeconfig:
 
 def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> KubeconfigCluster:
     where = f"cluster {name!r} in {file}"
-    server = get_str(entry, "server", where).rstrip("/")
+    server = get_str(entry, "server", where)
+    if server.endswith("://"):
+        _check_server(server, where)
+    server = server.rstrip("/")
     if not server:
         raise ConfigError(f"The {where} has no server; give its address, https://host:6443.")
     if "://" not in server:  # kubectl also infers the scheme
@@ -213,7 +233,7 @@ def _check_server(server: str, where: str) -> None:
     it, so that it is not quoted."""
     try:
         parts = urlsplit(server)
-        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = bool(parts.hostname) and parts.port != 0 and " " not in one_line(server)
     except ValueError:
         valid, scheme = False, ""
     else:
@@ -226,6 +246,24 @@ def _check_server(server: str, where: str) -> None:
         raise ConfigError(
             f"The server of the {where} is not an address such as https://host:6443; correct it."
         )
+
+
+_NAMESPACE_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def is_namespace_name(name: str) -> bool:
+    """Whether a namespace can have this name (RFC 1123 label)."""
+    return _NAMESPACE_PATTERN.fullmatch(name) is not None
+
+
+def namespace_problem(name: str) -> str:
+    """A sentence on a name that no namespace can have; "" for others."""
+    if is_namespace_name(name):
+        return ""
+    return (
+        f"{truncate(name, 80)!r} is not the name of a namespace: these have lower-case letters,"
+        " digits and hyphens, 63 at most; correct it."
+    )
 
 
 def _exec_extension(entry: Mapping[str, Any]) -> Any:

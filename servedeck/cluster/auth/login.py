@@ -53,6 +53,7 @@ class Login:
         self._loaded = loaded
         self._lock = asyncio.Lock()
         self._checks = 0
+        self._last_problem = ""
         loaded.credentials.on_notice = self._pass_on
 
     @classmethod
@@ -118,7 +119,9 @@ class Login:
             try:
                 found = await asyncio.to_thread(self._load_if_changed)
             except ConfigError as error:
-                _log.warning("the kubeconfig changed and cannot be used: %s", error)
+                if str(error) != self._last_problem:
+                    _log.warning("the kubeconfig changed and cannot be used: %s", error)
+                self._last_problem = str(error)
                 return False
             return found is not None and await self._replace(found)
 
