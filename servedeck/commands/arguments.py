@@ -79,7 +79,7 @@ def connection_options(
         namespace=None if settings.all_namespaces else settings.namespace or None,
         all_namespaces=settings.all_namespaces,
         readonly=settings.readonly,
-        report_login=_report_login,
+        report_wait=_report_wait,
     )
     if not args.demo:
         yield target
@@ -96,8 +96,8 @@ def connection_options(
         raise CommandError(str(error)) from error
 
 
-def _report_login(notice: str) -> None:
-    """Pass on what a credential plugin that waits for a person says."""
+def _report_wait(notice: str) -> None:
+    """Pass on what a request waits for."""
     from servedeck.commands.output import write_lines
 
     if notice:

@@ -428,8 +428,8 @@ class ClusterSession:
             reflector.end_watch(error)
 
     def _report_login(self, notice: str) -> None:
-        if self.connection_options.report_login is not None:
-            self.connection_options.report_login(notice)
+        if self.connection_options.report_wait is not None:
+            self.connection_options.report_wait(notice)
         self._login_watch.check()
         self._request_flush(urgent=True)
 

@@ -71,7 +71,7 @@ async def test_the_same_context_again_retries_at_once(cluster: FakeCluster) -> N
 
 async def test_what_a_plugin_says_is_the_message_of_the_state(cluster: FakeCluster) -> None:
     said: list[str] = []
-    options = ConnectionOptions(all_namespaces=True, report_login=said.append)
+    options = ConnectionOptions(all_namespaces=True, report_wait=said.append)
     async with recorded_session(cluster, options) as watched:
         await watched.wait_until_live()
         fake_connection(watched).set_login_notice("open https://example.com/device")

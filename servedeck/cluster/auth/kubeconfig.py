@@ -34,9 +34,9 @@ class ConnectionOptions:
     all_namespaces: bool = False
     readonly: bool = False
     """Reject all requests that could change something."""
-    report_login: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
-    """Called with what a credential plugin that runs for long does and says, one sanitized
-    sentence, and with "" when it has ended."""
+    report_wait: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    """Called with what requests wait for, one sanitized sentence: what a credential plugin that
+    runs for long does and says, with "" when it has ended, or that the server limits the rate."""
 
 
 @dataclass(frozen=True)

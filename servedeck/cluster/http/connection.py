@@ -47,6 +47,11 @@ _RESPONSE_HEADERS_TIMEOUT = 30.0
 _MAX_BODY_BYTES = 64 << 20
 _MAX_ERROR_BYTES = 1 << 16
 
+_RATE_LIMIT_RETRIES = 4
+_MAX_RATE_LIMIT_WAIT = 10.0
+"""How often a write is sent again that the server refused because of its rate, and the seconds
+between at most, whatever the server asks."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEW_API_PATHS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
 
@@ -97,8 +102,8 @@ class Connection:
         self._closed = False
         self._server_version: tuple[int, int] | None = None
         make_headers(login.context)  # raises early for impersonation that is not complete
-        if options.report_login is not None:
-            self.on_login_notice(options.report_login)
+        if options.report_wait is not None:
+            self.on_login_notice(options.report_wait)
 
     @classmethod
     async def open(
@@ -189,7 +194,8 @@ class Connection:
         timeout: float = 30.0,  # noqa: ASYNC109 - limits silence, not the request
         max_bytes: int = _MAX_BODY_BYTES,
     ) -> ApiResponse:
-        """Send one request and read the complete response.
+        """Send one request and read the complete response. A write that the server refuses because
+        of its rate (429) is sent again when the server says, a few times.
 
         `body`: bytes are sent unchanged, anything else as JSON. `timeout`: seconds without data.
         Raises ApiError for a status of 300 or more, and other ClusterErrors if there is no
@@ -202,11 +208,29 @@ class Connection:
         if body is not None:
             payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
             request_headers["Content-Type"] = content_type
-        async with self._open_response(
-            method, path, param_pairs, request_headers, payload, timeout
-        ) as response:
-            response_body = await self._read_body(response, max_bytes, timeout)
-            return ApiResponse(response.status, response.headers, response_body)
+        for is_last in (False,) * _RATE_LIMIT_RETRIES + (True,):
+            try:
+                async with self._open_response(
+                    method, path, param_pairs, request_headers, payload, timeout
+                ) as response:
+                    content = await self._read_body(response, max_bytes, timeout)
+                    return ApiResponse(response.status, response.headers, content)
+            except ApiError as error:
+                # The server has not executed it (apiserver, pkg/server/filters,
+                # priority-and-fairness.go); lists and watches have their own pauses.
+                waits = error.code == 429 and error.retry_after and method not in _SAFE_METHODS
+                if is_last or not waits:
+                    raise
+                await self._wait_for_rate_limit(error.retry_after or 0.0)
+        raise AssertionError("unreachable")
+
+    async def _wait_for_rate_limit(self, asked: float) -> None:
+        seconds = min(max(asked, 1.0), _MAX_RATE_LIMIT_WAIT)
+        if self.options.report_wait is not None:
+            self.options.report_wait(
+                f"The server limits the request rate (429); sending again in {seconds:.0f} s."
+            )
+        await asyncio.sleep(seconds)
 
     @asynccontextmanager
     async def stream(
