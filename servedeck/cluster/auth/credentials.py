@@ -74,6 +74,11 @@ class CredentialManager:
         return self._credential is not None and self._is_fresh(self._credential)
 
     @property
+    def latest(self) -> Credential | None:
+        """The newest credential, which may have expired; None before the first."""
+        return self._credential
+
+    @property
     def is_new(self) -> bool:
         """Whether no credential has been asked for yet."""
         return self._credential is None and self._last_failure is None and self._fetching is None

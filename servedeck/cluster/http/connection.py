@@ -290,10 +290,30 @@ class Connection:
                     await opened.close()
 
     async def probe(self, answer_seconds: float) -> None:
-        """Ask the server for anything. Raises ClusterError if it does not answer in time; an error
-        of the API is an answer."""
-        with contextlib.suppress(ApiError):
-            await self.request("GET", "/version", timeout=answer_seconds)
+        """Ask the server for anything. Raises ClusterError if it does not answer in time.
+
+        Any answer will do, also to a credential that has expired: nobody is asked to log in.
+        """
+        credential = self._login.credentials.latest or Credential()
+        transport = await self._transport_for(credential)
+        transport.active_requests += 1
+        try:
+            response = await self._send(
+                transport,
+                "GET",
+                "/version",
+                [],
+                {},
+                None,
+                answer_seconds,
+                credential,
+                is_stream=False,
+                read_buffer_bytes=None,
+            )
+            # Read to its end, which leaves the connection open for the next request.
+            await self._read_body(response, _MAX_ERROR_BYTES, answer_seconds)
+        finally:
+            transport.active_requests -= 1
 
     @property
     def known_version(self) -> tuple[int, int] | None:

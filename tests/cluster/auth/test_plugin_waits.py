@@ -24,7 +24,7 @@ from tests.cluster.auth.credential_fixtures import (
     write_script,
 )
 from tests.cluster.fake_api_server import write_kubeconfig
-from tests.waiting import wait_until, with_timeout
+from tests.waiting import WAIT_SECONDS, wait_until, with_timeout
 
 
 @pytest.fixture
@@ -277,3 +277,19 @@ async def test_half_an_answer_is_a_one_line_error(tmp_path: Path, cut: int) -> N
         await make_manager(tmp_path, plugin, Clock()).current()
     assert "did not write an ExecCredential" in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
+
+
+async def test_a_server_is_probed_without_a_login(
+    token_checking_api: TokenCheckingServer, tmp_path: Path
+) -> None:
+    count = tmp_path / "count"
+    plugin = write_script(tmp_path / "plugin", plugin_script(count, token="t"))
+    token_checking_api.add_route("/version", token_checking_api._check_token)
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
+        await connection.probe(WAIT_SECONDS)  # a rejection is an answer
+        assert token_checking_api.seen_tokens == [""]
+        with pytest.raises(ApiError):
+            await connection.get("/fine")
+        runs = count_runs(count)
+        await connection.probe(WAIT_SECONDS)
+        assert (token_checking_api.seen_tokens[-1], count_runs(count)) == ("t", runs)
