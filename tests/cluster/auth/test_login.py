@@ -282,7 +282,7 @@ async def test_a_renewed_authority_is_trusted(
                 await connection.get("/fine")
             entry = authority_entry(certificates, "ca2", tmp_path, inline=inline)
             write_kubeconfig(file, api.url, None, **entry)
-            await connection.get("/fine")
+            await asyncio.gather(*(connection.get("/fine") for _ in range(6)))
             await connection.get("/fine")
         finally:
             await connection.close()
