@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import stat
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -74,8 +76,14 @@ def disable_logging() -> None:
 
 
 def log_to_file(path: Path) -> None:
-    """Log to `file`, appending. Raises OSError."""
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    """Log to the file `path`, appending; only its owner can read it then. Raises OSError, also for
+    a symbolic link: in a directory of others it may lead to any file."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
+    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)
     _log_to(os.fdopen(descriptor, "a", encoding="utf-8", buffering=1))
 
 

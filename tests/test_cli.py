@@ -279,3 +279,46 @@ def test_help_can_be_printed_where_the_terminal_has_few_characters(run: RunComma
     text = " ".join(result.stdout.split())
     assert "What is not known is ?" in text
     assert text.endswith("2 wrong usage, 130 after ctrl+c.")
+
+
+def test_what_a_credential_plugin_asks_a_person_is_written_without_control_sequences(
+    tmp_path: Path,
+) -> None:
+    asked = tmp_path / "asked"
+    plugin = tmp_path / "plugin"
+    plugin.write_text(
+        "#!/bin/sh\nprintf '\\033]0;x\\007open https://example.com/device and enter ABCD\\n' >&2\n"
+        f"while ! test -e {asked}; do sleep 0.1; done; echo denied >&2; exit 1\n"
+    )
+    plugin.chmod(0o755)
+    api_version = "client.authentication.k8s.io/v1"
+    file = write_kubeconfig(tmp_path, "https://127.0.0.1:9")
+    file.write_text(
+        file.read_text().replace(
+            "user: {token: t}", f"user: {{exec: {{apiVersion: {api_version}, command: {plugin}}}}}"
+        )
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "servedeck", "get", "servings", "--kubeconfig", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == (
+            "servedeck: The credential plugin 'plugin' is running and says: open "
+            "https://example.com/device and enter ABCD\n"
+        )
+        asked.touch()
+        output, errors = process.communicate(timeout=WAIT_SECONDS)
+    assert (process.returncode, output) == (1, "")
+    assert "denied" in errors
+
+
+@pytest.mark.parametrize("namespace", ["..", "%2e%2e", "x?limit=1", "a\x1b[31mb", "A", "a" * 64])
+def test_a_namespace_that_cannot_exist_is_wrong_usage(run: RunCommand, namespace: str) -> None:
+    done = run("get", "servings", "-n", namespace, "--kubeconfig", "none")
+    assert done.returncode == 2
+    assert "is not the name of a namespace" in done.stderr
+    assert "\x1b" not in done.stderr and done.stderr.count("\n") == 1

@@ -126,6 +126,27 @@ def test_the_log_is_the_owners_alone_and_hides_secrets_of_tracebacks_too(tmp_pat
     assert file.stat().st_mode & 0o077 == 0
 
 
+def test_a_log_that_others_could_read_is_the_owners_alone_then(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.touch()
+    file.chmod(0o644)
+    logging_setup.log_to_file(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.touch()
+    link.symlink_to(target)
+    with pytest.raises(OSError, match="it is a symbolic link"):
+        logging_setup.log_to_file(link)
+    with pytest.raises(OSError, match="it is a symbolic link"):
+        link.unlink()
+        link.symlink_to(tmp_path / "gone")
+        logging_setup.log_to_file(link)
+    assert not (tmp_path / "gone").exists()
+
+
 def test_without_a_log_nothing_reaches_standard_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

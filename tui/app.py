@@ -22,6 +22,7 @@ from textual.binding import BindingType
 from textual.worker import Worker, WorkerState
 
 from servedeck import logging_setup
+from servedeck.cluster.auth.kubeconfig import namespace_problem
 from servedeck.cluster.auth.subprocess_runner import kill_subprocesses
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.history import ServingHistory
@@ -45,7 +46,7 @@ from tui.sent_requests import SentRequests
 from tui.unpainted_input import InputPhase, UnpaintedInput
 from tui.workers import run_exclusive
 from widgets.status_paragraphs import CrashedContainer, LogTail
-from widgets.styled_line import STYLE_CLASSES
+from widgets.styled_line import STYLE_CLASSES, sanitized
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,6 +163,8 @@ class ServedeckApp(TerminalApp):
         self.source = source
         self.log_service = log_service
         self.detail_service = detail_service
+        self._shown_namespaces: dict[str, dict[str, None]] = {}
+        """Namespaces that were chosen or typed, in that order, by context."""
         self.history = ServingHistory()
         self.favorites = tuple(favorites)
         self.keymap = dict(keymap or {})
@@ -488,6 +491,11 @@ class ServedeckApp(TerminalApp):
 
     async def show_namespace(self, name: str) -> None:
         """Show one namespace, or all with ""."""
+        if name and (problem := namespace_problem(name)):
+            self.show_message(problem, "warning")
+            return
+        if name:
+            self._shown_namespaces.setdefault(self.source.context, {})[name] = None
         if self.source.namespace:
             self.servings.set_namespace("")
             if name != self.source.namespace:
@@ -524,9 +532,12 @@ class ServedeckApp(TerminalApp):
         self._start_worker(self._add_all_namespaces(screen), "namespaces")
 
     async def _add_all_namespaces(self, screen: PickScreen) -> None:
-        """Add the namespaces without servings, if listing them is allowed."""
+        """Add the namespaces without servings, and those that were chosen before: listing them may
+        not be allowed."""
         from tui.screens.pick import Choice
 
+        chosen = self._shown_namespaces.get(self.source.context, {})
+        screen.add_choices([Choice(name, sanitized(name), "") for name in chosen])
         with contextlib.suppress(ClusterError):  # those with servings are in the list
             names = await self.log_service.list_namespaces()
             screen.add_choices([Choice(name, name, "") for name in names])

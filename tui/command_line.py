@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from servedeck import terminal
@@ -40,6 +41,7 @@ def run_dashboard(
         from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
         from tui.start import run
 
+        target = replace(target, report_wait=None)  # it would write over the screen
         # Errors that the operator must fix first are printed before the screen opens.
         load_kubeconfig(target).get_context(target.context)
         # Drafts of a demo are useless after it, so they are deleted with its files.

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from servedeck.cluster.http.errors import ConnectionLostError, InvalidResponseError
-from servedeck.serving.text import one_line
+from servedeck.serving.text import one_line, sanitize
 
 if TYPE_CHECKING:
     from servedeck.cluster.http.connection import Connection
@@ -50,19 +50,36 @@ class ClusterLogService:
         )
 
     async def list_namespaces(self) -> list[str]:
-        """Names of all namespaces, sorted and sanitized. Raises ClusterError."""
+        """Names of all namespaces, sorted and sanitized; where these may not be listed, those of
+        the user's projects (OpenShift), and without these those that the kubeconfig names for the
+        cluster. Raises ClusterError."""
+        from servedeck.cluster.http.errors import ApiError
+        from servedeck.cluster.resources import NAMESPACE, PROJECT
+
+        connection = self._require_connection()
+        try:
+            return await self._list_names(connection, NAMESPACE.collection_path(None))
+        except ApiError as error:
+            if error.code != 403:
+                raise
+        try:
+            return await self._list_names(connection, PROJECT.collection_path(None))
+        except ApiError as error:
+            if error.code not in (403, 404):
+                raise
+        names = connection.kubeconfig.cluster_namespaces(connection.context_name)
+        return sorted(set(map(one_line, map(sanitize, names))))
+
+    async def _list_names(self, connection: Connection, path: str) -> list[str]:
         from servedeck.cluster.watch.decode import RecordDecoder
         from servedeck.cluster.watch.kinds import NAMESPACES
         from servedeck.cluster.watch.list_watch_types import parse_list_page
 
-        connection, decode = (
-            self._require_connection(),
-            RecordDecoder(NAMESPACES.record_type).decode,
-        )
+        decode = RecordDecoder(NAMESPACES.record_type).decode
         names: set[str] = set()
         params = [_PAGE_LIMIT]
         while True:
-            page = parse_list_page(await connection.get(NAMESPACES.list_path(None), params))
+            page = parse_list_page(await connection.get(path, params))
             for raw in page.items or ():
                 with contextlib.suppress(InvalidResponseError):  # one item must not hide others
                     names.add(one_line(decode(raw).record.metadata.name))

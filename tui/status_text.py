@@ -135,13 +135,21 @@ def placeholder_lines(
             return (
                 (("Connecting", "strong"), (f" to {context}" if context else "", "strong")),
                 (),
-                (("The list appears as soon as the API server answers.", "muted"),),
+                (
+                    (state.message, "pending")
+                    if state.message
+                    else ("The list appears as soon as the API server answers.", "muted"),
+                ),
             )
         case "LISTING":
             return (
                 (("Loading servings  ", "strong"), (list_progress(state), "strong")),
                 (),
-                (("The list appears with the first page.", "muted"),),
+                (
+                    (state.message, "pending")
+                    if state.message
+                    else ("The list appears with the first page.", "muted"),
+                ),
             )
         case "FORBIDDEN":
             return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from servedeck.cluster.http.errors import ClusterError
 from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
 
 
@@ -35,12 +36,20 @@ class Resource:
         `version` overrides the resource's own version.
         """
         root = f"/apis/{self.group}" if self.group else "/api"
-        within = f"/namespaces/{quote(namespace, safe='')}" if namespace and self.namespaced else ""
+        within = f"/namespaces/{_segment(namespace)}" if namespace and self.namespaced else ""
         return f"{root}/{version or self.version}{within}/{self.plural}"
 
     def object_path(self, namespace: str | None, name: str, version: str = "") -> str:
         """Path of one object."""
-        return f"{self.collection_path(namespace, version)}/{quote(name, safe='')}"
+        return f"{self.collection_path(namespace, version)}/{_segment(name)}"
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path. Raises ClusterError for one that no quoting keeps in its
+    place: clients resolve "." and ".." in paths, quoted or not (RFC 3986, section 5.2.4)."""
+    if name in (".", ".."):
+        raise ClusterError(f"{name!r} is not a name that an object can have; correct it.")
+    return quote(name, safe="")
 
 
 BACKEND_TRAFFIC_POLICY = Resource(
@@ -70,6 +79,8 @@ PERSISTENT_VOLUME_CLAIM = Resource("PersistentVolumeClaim", "persistentvolumecla
 NETWORK_POLICY = Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io", "v1")
 POD = Resource("Pod", "pods", "", "v1")
 POD_DISRUPTION_BUDGET = Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy", "v1")
+PROJECT = Resource("Project", "projects", "project.openshift.io", "v1", namespaced=False)
+"""OpenShift's: lists the namespaces that the user may see, without permission to list these."""
 REPLICA_SET = Resource("ReplicaSet", "replicasets", "apps", "v1")
 ROLE = Resource("Role", "roles", "rbac.authorization.k8s.io", "v1")
 ROLE_BINDING = Resource("RoleBinding", "rolebindings", "rbac.authorization.k8s.io", "v1")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from servedeck.serving.spec.document import ServingDocument
     from servedeck.serving.spec.spec import ServingSpec
 
+_MAX_DOCUMENT_LENGTH = 64 << 20
+"""Characters of a file with servings that are read: /dev/zero has no end."""
+
 
 def load_settings(args: argparse.Namespace) -> Settings:
     from servedeck import config
@@ -65,8 +68,10 @@ def connection_options(
 ) -> Iterator[ConnectionOptions]:
     """The connection options; with --demo, those of a demo cluster that runs within the context.
     `while_starting` is called while it starts."""
-    from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+    from servedeck.cluster.auth.kubeconfig import ConnectionOptions, namespace_problem
 
+    if settings.namespace and (problem := namespace_problem(settings.namespace)):
+        raise CommandError(problem, USAGE_ERROR)
     files = (args.kubeconfig,) if args.kubeconfig is not None else None
     target = ConnectionOptions(
         kubeconfig=files,
@@ -74,6 +79,7 @@ def connection_options(
         namespace=None if settings.all_namespaces else settings.namespace or None,
         all_namespaces=settings.all_namespaces,
         readonly=settings.readonly,
+        report_wait=_report_wait,
     )
     if not args.demo:
         yield target
@@ -90,6 +96,14 @@ def connection_options(
         raise CommandError(str(error)) from error
 
 
+def _report_wait(notice: str) -> None:
+    """Pass on what a request waits for."""
+    from servedeck.commands.output import write_lines
+
+    if notice:
+        write_lines(sys.stderr, f"servedeck: {notice}")
+
+
 def read_servings(filename: str) -> list[ServingSpec]:
     """The servings of a file, or of standard input for "-"."""
     return [document.spec for document in read_serving_documents(filename)]
@@ -102,7 +116,7 @@ def read_serving_documents(filename: str) -> list[ServingDocument]:
 
     place = file_description(filename)
     try:
-        text = sys.stdin.read() if filename == "-" else Path(filename).read_text("utf-8")
+        text = _read_text(filename)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise CommandError(f"Cannot read {place}: {why}; name another file.") from error
@@ -110,6 +124,21 @@ def read_serving_documents(filename: str) -> list[ServingDocument]:
         return read_documents(text)
     except DocumentError as error:
         raise CommandError(f"{place}: {error}") from error
+
+
+def _read_text(filename: str) -> str:
+    """Raises OSError, UnicodeDecodeError and CommandError."""
+    if filename == "-":
+        text = sys.stdin.read(_MAX_DOCUMENT_LENGTH + 1)
+    else:
+        with Path(filename).open(encoding="utf-8") as file:
+            text = file.read(_MAX_DOCUMENT_LENGTH + 1)
+    if len(text) > _MAX_DOCUMENT_LENGTH:
+        raise CommandError(
+            f"{file_description(filename)} is longer than {_MAX_DOCUMENT_LENGTH >> 20} MiB; name"
+            " another file."
+        )
+    return text
 
 
 def file_description(filename: str) -> str:

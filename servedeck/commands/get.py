@@ -19,6 +19,7 @@ from servedeck.commands.arguments import (
     require_single_namespace,
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.output import write_lines
 from servedeck.commands.session import (
     wait_for_crash_logs,
     wait_until_loaded,
@@ -214,8 +215,7 @@ class _GetCommand:
 
     def _write_error(self, line: str) -> None:
         self._out.flush()
-        self._err.write(line + "\n")
-        self._err.flush()
+        write_lines(self._err, line)
 
 
 def run(args: argparse.Namespace) -> int:

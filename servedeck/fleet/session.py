@@ -49,6 +49,8 @@ from servedeck.cluster.watch.reflector import (
 from servedeck.config import PLATFORM_NAMESPACE, Settings
 from servedeck.fleet.crash_logs import CrashLogReader
 from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
+from servedeck.fleet.liveness import LivenessCheck
+from servedeck.fleet.login_watch import LoginWatch
 from servedeck.fleet.platform_config import PLATFORM_CONFIGMAP_KIND, PlatformConfigMap
 from servedeck.fleet.state import (
     SessionState,
@@ -182,6 +184,9 @@ class ClusterSession:
         self._debouncer: Debouncer | None = None
         self._priority_debouncer: Debouncer | None = None
         self._priority_key: NamespacedName | None = None
+        self._login_watch = LoginWatch(
+            self._has_login_failed, self._try_login_again, self._retry_reflectors
+        )
         self._is_held: Callable[[], bool] = lambda: False
         self._connect_error = ""
         self._contexts: tuple[str, ...] = ()
@@ -202,7 +207,7 @@ class ClusterSession:
         self._fell_back_to_namespace = False
         self._unreachable_kinds: set[ResourceKind] = (
             set()
-        )  # kinds whose last request got no response
+        )  # kinds whose last request got no response, or was not logged in
         self._last_state: SessionState | None = None
 
     # -- for subscribers ------------------------------------------------------------------------
@@ -239,7 +244,7 @@ class ClusterSession:
         )
         if self._fell_back_to_namespace:
             missing = ("list deployments.apps in all namespaces", *missing)
-        return combine_states(
+        state = combine_states(
             self._reflectors,
             self._synced,
             REQUIRED,
@@ -251,6 +256,8 @@ class ClusterSession:
             monotonic=monotonic(),
             now=self.server_now(),
         )
+        notice = self.connection.login_notice if self.connection is not None else ""
+        return replace(state, message=notice) if notice else state
 
     def server_now(self) -> datetime:
         """The API server's time, to which all times in objects refer; the local time before the
@@ -297,8 +304,26 @@ class ClusterSession:
         self._retry_event.set()
         if self.connection is not None:
             self.connection.reset_backoff()
+        self._retry_reflectors()
+
+    def _retry_reflectors(self) -> None:
         for reflector in self._reflectors.values():
             reflector.retry_now()
+
+    def _has_login_failed(self) -> bool:
+        """Whether a watch failed or waits, and a login or a certificate that was renewed may
+        help."""
+        if self.connection is not None and self.connection.login_notice:
+            return True
+        failed = (ReflectorPhase.UNAUTHORIZED, ReflectorPhase.RETRYING)
+        return any(reflector.phase in failed for reflector in self._reflectors.values())
+
+    async def _try_login_again(self) -> bool:
+        connection = self.connection
+        if connection is None or not await connection.try_login_again():
+            return False
+        self._contexts = connection.kubeconfig.context_names
+        return True
 
     def prioritize(self, key: NamespacedName | None) -> None:
         """Report changes of this serving sooner, as it is read closely: they do not wait for those
@@ -350,6 +375,8 @@ class ClusterSession:
                 self.connection_options = target
                 return
             await self._stop_tasks()
+            if context is not None and self.connection is not None:
+                self.connection.reset_backoff()  # the same context again: as `retry_now`
             if elsewhere:
                 await self._disconnect()
                 self.settings = self._base_settings
@@ -384,8 +411,31 @@ class ClusterSession:
         self._connect_error = ""
         self.connection.is_held = lambda: self._is_held()
         self.connection.clock.on_change = self._apply_clock_change
+        self.connection.on_login_notice(self._report_login)
         self._contexts = self.connection.kubeconfig.context_names
         self._start_reflectors(self._select_namespace(self.connection))
+
+    def _last_watch_contact(self) -> float | None:
+        """Time of the last data of an open watch that is needed; None if none is open."""
+        return max(
+            (
+                each.last_contact
+                for kind, each in self._reflectors.items()
+                if each.phase is ReflectorPhase.LIVE and not kind.optional
+            ),
+            default=None,
+        )
+
+    def _end_watches(self, error: ClusterError) -> None:
+        """The server has fallen silent."""
+        for reflector in self._reflectors.values():
+            reflector.end_watch(error)
+
+    def _report_login(self, notice: str) -> None:
+        if self.connection_options.report_wait is not None:
+            self.connection_options.report_wait(notice)
+        self._login_watch.check()
+        self._request_flush(urgent=True)
 
     def _select_namespace(self, connection: Connection) -> str | None:
         """The namespace to show; None for all."""
@@ -402,7 +452,10 @@ class ClusterSession:
 
     def _start_reflectors(self, namespace: str | None) -> None:
         """Start all reflectors in a namespace, or in all of them."""
+        assert self.connection is not None
         self.namespace = namespace or ""
+        check = LivenessCheck(self._last_watch_contact, self.connection.probe, self._end_watches)
+        self._run_in_background(check.run())
         for kind in (*REQUIRED, *OPTIONAL):
             self._start_reflector(
                 kind, PLATFORM_NAMESPACE if kind is PLATFORM_CONFIGMAP_KIND else namespace
@@ -441,6 +494,7 @@ class ClusterSession:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._login_watch.stop()
         await self._crash_logs.stop()
 
     async def _disconnect(self) -> None:
@@ -467,8 +521,9 @@ class ClusterSession:
                 self._request_flush_after(change)
 
     def _handle_reflector_state(self, reflector: Reflector) -> None:
-        if reflector.phase is ReflectorPhase.RETRYING:
+        if reflector.phase in (ReflectorPhase.RETRYING, ReflectorPhase.UNAUTHORIZED):
             self._unreachable_kinds.add(reflector.kind)
+            self._login_watch.check()
         elif reflector.phase is ReflectorPhase.LIVE and reflector.kind in self._unreachable_kinds:
             # The server responds again: the other reflectors need not wait for a backoff of up to a
             # minute.

@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from servedeck import cli
-from servedeck.commands import export
+from servedeck.commands import arguments, export
 from servedeck.commands.errors import CommandError
 from servedeck.demo.process import spawn
 from servedeck.serving.objects.routes import PlatformSettings
@@ -264,3 +264,9 @@ def test_the_form_takes_one_serving_and_a_terminal(tmp_path: Path) -> None:
     result = run_servedeck("create", "-f", file)
     assert result.returncode == 1
     assert "terminal" in result.stderr
+
+
+def test_a_file_without_an_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "_MAX_DOCUMENT_LENGTH", 1 << 20)
+    with pytest.raises(CommandError, match="/dev/zero is longer than 1 MiB; name another file"):
+        arguments.read_servings("/dev/zero")

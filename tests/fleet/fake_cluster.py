@@ -15,7 +15,12 @@ import msgspec
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig
 from servedeck.cluster.http.connection import ApiResponse, Connection
-from servedeck.cluster.http.errors import ApiError, ConnectionFailedError, ConnectionLostError
+from servedeck.cluster.http.errors import (
+    ApiError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    ReadTimeoutError,
+)
 from servedeck.cluster.http.server_clock import ServerClock
 from servedeck.cluster.watch.kinds import PLAIN_PODS, STATEFUL_SET_PODS
 from servedeck.fleet.fleet import UNLABELED_SELECTOR
@@ -46,6 +51,8 @@ class FakeCluster:
             "inferenceservices",
         }
         self.is_down = False
+        self.is_silent = False
+        """Open watches bring nothing, and no request is answered."""
         self.error_code = 0
         """Status code returned for every request, 0 for none."""
         self.version = 1
@@ -109,6 +116,8 @@ class FakeCluster:
             raise ConnectionFailedError(
                 "Connection refused by https://main; is the server running?"
             )
+        if self.is_silent:
+            raise ReadTimeoutError("https://main does not answer; check the network and the VPN.")
         if self.error_code:
             raise ApiError(self.error_code, "", "so it is")
         match = _PATH_PATTERN.fullmatch(path)
@@ -142,7 +151,13 @@ class FakeConnection:
         names = cluster.context_namespaces
         self.context_name = options.context or next(iter(names))
         self.server = f"https://{self.context_name}"
+        self.server_revision = 1
         self.supports_watch_list = False
+        self.login_notice = ""
+        self.probes = self.backoff_resets = 0
+        self.renewed_logins = 0
+        """How often `try_login_again` finds another login."""
+        self._on_login_notice: Callable[[str], None] = lambda _notice: None
         self.clock = ServerClock(cluster.local_time)
         self.closed = False
         self.requested_paths: list[str] = []
@@ -160,8 +175,27 @@ class FakeConnection:
         )
         self.namespace = self.kubeconfig.context_namespaces[self.context_name]
 
+    def on_login_notice(self, callback: Callable[[str], None]) -> None:
+        self._on_login_notice = callback
+
+    def set_login_notice(self, notice: str) -> None:
+        """What a plugin that runs for long does, or "" when it has ended."""
+        self.login_notice = notice
+        self._on_login_notice(notice)
+
+    async def try_login_again(self) -> bool:
+        self.renewed_logins -= 1
+        return self.renewed_logins >= 0
+
+    async def probe(self, answer_seconds: float) -> None:
+        """Fails like every request to a server that is down or silent."""
+        self.probes += 1
+        await asyncio.sleep(0)
+        if self.cluster.is_down or self.cluster.is_silent:
+            raise ReadTimeoutError(f"{self.server} does not answer; check the network and the VPN.")
+
     def reset_backoff(self) -> None:
-        """No-op: this connection has no backoff."""
+        self.backoff_resets += 1
 
     def sync_clock(self) -> None:
         """What a response with a Date header does."""

@@ -11,6 +11,7 @@ from servedeck.cluster.watch import debounce
 from servedeck.cluster.watch.kinds import DEPLOYMENTS, PLAIN_PODS
 from servedeck.cluster.watch.reflector import ReflectorConfig, ReflectorPhase
 from servedeck.config import Settings
+from servedeck.fleet import liveness
 from servedeck.fleet import session as module
 from servedeck.fleet.platform_config import PlatformConfigMap
 from servedeck.fleet.session import SessionChanges, tune_gc
@@ -159,8 +160,9 @@ async def test_an_error_of_the_prioritized_serving_expires_in_time(cluster: Fake
 
 
 async def test_nothing_is_reported_and_nothing_wakes_while_nothing_happens(
-    cluster: FakeCluster, skip_time: TimeSkipper
+    cluster: FakeCluster, skip_time: TimeSkipper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(liveness, "QUIET_SECONDS", 3600.0)  # the server is asked in between
     loop = asyncio.get_running_loop()
 
     def next_due() -> float:

@@ -183,3 +183,16 @@ def test_a_restart_replaces_pods_as_the_strategy_says(scope):
     [action] = [one for one in ACTIONS if one.id == f"{scope}.restart"]
     assert "strategy" in action.help
     assert "one by one" not in action.help
+
+
+async def test_a_namespace_that_was_typed_is_offered_where_none_may_be_listed():
+    app = make_app(fakes.FakeSource().add_views(*fakes.fleet()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("colon", *"ns typed-one", "enter")
+        await wait_for_text(pilot, "prod-seoul / typed-one")
+        await pilot.press("ctrl+n", *"typed")
+        await wait_for_text(pilot, "Namespace", "typed-one")
+        await pilot.press("escape")
+        app.source.context = "another"
+        await pilot.press("ctrl+n", *"typed")
+        await wait_for_text(pilot, "Nothing matches what was typed")

@@ -329,3 +329,14 @@ async def test_an_update_in_place_equals_a_full_one():
             screen.update_all()
             assert shown == ([*screen.table.rows], screen.header._data, screen._views)
         assert 100 < in_place < 290
+
+
+@pytest.mark.parametrize("phase", [fakes.FakePhase.CONNECTING, fakes.FakePhase.LISTING])
+async def test_what_a_login_asks_is_shown_in_place_of_the_list(phase):
+    source = fakes.FakeSource()
+    app = make_app(source)
+    async with app.run_test(size=(100, 24)) as pilot:
+        source.set_state(phase=phase, message="open https://example.com/device and enter WXYZ")
+        await wait_for_text(pilot, "open https://example.com/device and enter WXYZ")
+        source.set_state(message="")
+        await wait_for_text(pilot, "The list appears")

@@ -34,7 +34,7 @@ class LogService(Protocol):
     """What the screens need of the cluster besides the list."""
 
     async def list_namespaces(self) -> list[str]:
-        """Names of all namespaces. Raises ClusterError."""
+        """Names of all namespaces, or of those that the user may see. Raises ClusterError."""
 
     def open_streams(
         self,

@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
-from servedeck.cluster.auth.exec_plugin import Credential, ExecPlugin
+from servedeck.cluster.auth.exec_plugin import Credential, ExecPlugin, PluginFailedError
 from servedeck.cluster.auth.kubeconfig import KubeconfigContext
-from servedeck.cluster.auth.oidc import make_auth_provider
+from servedeck.cluster.auth.oidc import OidcProvider, make_auth_provider
 from servedeck.cluster.http.errors import ConfigError, CredentialsError, describe_error
 
 _TOKEN_FILE_MAX_AGE = 10.0
@@ -26,62 +27,131 @@ _TOKEN_FILE_MAX_AGE = 10.0
 _EXPIRY_MARGIN = timedelta(seconds=10)
 _FAILURE_BACKOFF = 5.0
 """Seconds before a failed renewal is retried: all watches fail at the same time."""
+_MAX_PLUGIN_BACKOFF, _MAX_REJECTED_BACKOFF = 30.0, 600.0
+"""The same at most for a plugin, whose pause doubles with each failure, and where the server
+rejects what it gives: a plugin may open a page in a browser at once."""
 
 
 class CredentialManager:
     """The credentials of one context, shared by all requests of a connection.
 
     `current()` returns the credential to send. `renew(used)`, after a 401, returns a newer one than
-    `used`, or None if there is none.
+    `used`, or None if there is none. Both share one renewal, which goes on if a request that waits
+    for it is canceled: a plugin may have opened a page in a browser.
+
+    A plugin that asked a person to log in, or ran for so long that it may have, and gave no
+    credential that the server accepts, is run again only after `reset_backoff`.
     """
 
-    def __init__(self, context: KubeconfigContext, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        context: KubeconfigContext,
+        clock: Callable[[], float] = monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.on_notice: Callable[[str], None] = lambda _notice: None
+        """Called with `notice` when it changes."""
+        self.notice = ""
+        """What a plugin that runs for long does and says, one sentence; "" if none does."""
         self._user = context.user
         self._clock = clock
+        self._now = now
         self._client_certificate = self._read_certificate()
-        self._source = _make_source(context)
-        self._lock = asyncio.Lock()
+        self._source = _make_source(context, self._set_notice)
+        self._fetching: asyncio.Task[Credential] | None = None
         self._credential: Credential | None = None
         self._fetched_at = 0.0
+        self._attempts = 0
+        """Consecutive attempts without a credential that the server accepted."""
         self._last_failure: CredentialsError | None = None
         self._failed_at = 0.0
         self._rejected: tuple[Credential, float] | None = None
+        self._waits_for_operator = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `current` needs no renewal."""
+        return self._credential is not None and self._is_fresh(self._credential)
+
+    @property
+    def latest(self) -> Credential | None:
+        """The newest credential, which may have expired; None before the first."""
+        return self._credential
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no credential has been asked for yet."""
+        return self._credential is None and self._last_failure is None and self._fetching is None
+
+    def is_same_login(self, other: CredentialManager) -> bool:
+        """Whether both come from equal entries and client certificates."""
+        return (
+            self._user == other._user
+            and self._client_certificate == other._client_certificate
+            and self._source.settings == other._source.settings
+        )
+
+    @property
+    def client_certificate(self) -> Credential:
+        """The client certificate of the kubeconfig and its key, empty if there is none."""
+        return self._client_certificate
 
     async def current(self) -> Credential:
         """The credential to send. Raises CredentialsError if there is none."""
         if self._credential is not None and self._is_fresh(self._credential):
             return self._credential
-        async with self._lock:
-            if self._credential is not None and self._is_fresh(self._credential):
-                return self._credential
-            return await self._fetch()
+        return await self._fetch()
 
     async def renew(self, used: Credential) -> Credential | None:
         """A newer credential than `used`; None if the server rejected the newest one."""
-        async with self._lock:
-            if self._credential is not None and self._credential != used:
-                return self._credential
-            if (
-                self._rejected
-                and self._rejected[0] == used
-                and self._clock() - self._rejected[1] < _FAILURE_BACKOFF
-            ):
-                return None
-            self._client_certificate = await asyncio.to_thread(self._read_certificate)
-            credential = await self._fetch(renew=True)
-            if credential == used:
-                self._rejected = (used, self._clock())
-                return None
-            return credential
+        if self._credential is not None and self._credential != used:
+            return self._credential
+        if self._rejected and self._rejected[0] == used and self._is_paused(self._rejected[1]):
+            return None
+        if self._attempts and self._source.asked_a_person:
+            # It came from a login that the server does not accept: another one would not help.
+            self._rejected, self._waits_for_operator = (used, self._clock()), True
+            return None
+        credential = await self._fetch(used)
+        return None if credential == used else credential
+
+    async def try_again(self) -> bool:
+        """After a failure or a rejection: whether there is a new credential now. Does nothing
+        before the pause is over."""
+        if self._last_failure is None and self._rejected is None:
+            return False
+        try:
+            if self._rejected is not None and self._credential is not None:
+                return await self.renew(self._credential) is not None
+            await self.current()
+        except CredentialsError:
+            return False
+        return True
+
+    def accept(self, credential: Credential) -> None:
+        """The server accepted this credential."""
+        if self._attempts and credential == self._credential:
+            self._attempts, self._rejected = 0, None
 
     def reset_backoff(self) -> None:
-        """Retry immediately after a failure: the operator may have logged in again."""
+        """Retry immediately after a failure: the operator may have logged in again. A plugin that
+        has waited for a person long enough to be reported is started anew."""
         self._last_failure = self._rejected = None
+        self._waits_for_operator = False
+        self._attempts = 0
+        if self.notice:
+            self._source.restart()
+
+    async def close(self) -> None:
+        """End a plugin that runs; requests that wait for it fail."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
 
     def _is_fresh(self, credential: Credential) -> bool:
         if (
             credential.expires_at is not None
-            and datetime.now(UTC) >= credential.expires_at - _EXPIRY_MARGIN
+            and self._now() >= credential.expires_at - _EXPIRY_MARGIN
         ):
             return False
         return not (
@@ -89,12 +159,39 @@ class CredentialManager:
             and self._clock() - self._fetched_at > _TOKEN_FILE_MAX_AGE
         )
 
-    async def _fetch(self, *, renew: bool = False) -> Credential:
-        now = self._clock()
-        if self._last_failure is not None and now - self._failed_at < _FAILURE_BACKOFF:
+    def _is_paused(self, since: float) -> bool:
+        """Whether to wait before another attempt; the last one ended at `since`."""
+        pause = _FAILURE_BACKOFF
+        if isinstance(self._source, _ExecPluginSource):
+            most = _MAX_PLUGIN_BACKOFF if self._last_failure else _MAX_REJECTED_BACKOFF
+            pause = min(pause * 2 ** min(max(self._attempts - 1, 0), 8), most)
+        return self._waits_for_operator or self._clock() - since < pause
+
+    async def _fetch(self, rejected: Credential | None = None) -> Credential:
+        """The result of the renewal that runs, or of a new one because `rejected` was rejected."""
+        if self._last_failure is not None and self._is_paused(self._failed_at):
             raise self._last_failure
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(
+                self._fetch_once(rejected), name="servedeck credentials"
+            )
+            self._fetching.add_done_callback(self._end_fetch)
+        fetching = self._fetching
         try:
-            credential = await self._source.fetch(renew=renew)
+            return await asyncio.shield(fetching)
+        except asyncio.CancelledError:
+            if not fetching.cancelled() or ((task := asyncio.current_task()) and task.cancelling()):
+                raise
+            raise CredentialsError("The connection was closed.") from None
+
+    def _end_fetch(self, task: asyncio.Task[Credential]) -> None:
+        self._fetching = None
+        if not task.cancelled():
+            task.exception()  # those who wait get it; there may be none left
+
+    async def _fetch_once(self, rejected: Credential | None) -> Credential:
+        try:
+            credential = await self._source.fetch(renew=rejected is not None)
             # otherwise aiohttp would report a lost connection
             if not credential.authorization.isprintable():
                 raise CredentialsError(
@@ -102,18 +199,38 @@ class CredentialManager:
                     f"character that a header cannot contain; log in again, or fix its source."
                 )
         except CredentialsError as error:
+            self._attempts += 1
+            self._waits_for_operator = self._source.asked_a_person
+            if self._waits_for_operator:
+                error = CredentialsError(
+                    f"{str(error).rstrip('.')}. It is not run again until you retry or the"
+                    " kubeconfig changes."
+                )
             self._last_failure, self._failed_at = error, self._clock()
-            raise
+            raise error from None
+        finally:
+            self._set_notice("")
+        self._attempts += 1
         self._last_failure, self._fetched_at = None, self._clock()
         if not credential.certificate and self._client_certificate.certificate:
-            credential = Credential(
-                credential.authorization,
-                self._client_certificate.certificate,
-                self._client_certificate.private_key,
-                credential.expires_at,
+            credential = replace(
+                credential,
+                certificate=self._client_certificate.certificate,
+                private_key=self._client_certificate.private_key,
             )
+        expires = credential.expires_at
+        if expires is not None and expires - _EXPIRY_MARGIN <= self._now():
+            # The clock here is wrong, or the source's: it counts until the server rejects it.
+            credential = replace(credential, expires_at=None)
+        if credential == rejected:
+            self._rejected = (credential, self._clock())
         self._credential = credential
         return credential
+
+    def _set_notice(self, notice: str) -> None:
+        if notice != self.notice:
+            self.notice = notice
+            self.on_notice(notice)
 
     def _read_certificate(self) -> Credential:
         certificate, key = (
@@ -129,12 +246,34 @@ class CredentialManager:
 
 
 class _CredentialSource(Protocol):
-    """Source of a credential. `renew`: the server rejected the last one."""
+    """Source of a credential."""
 
-    async def fetch(self, *, renew: bool) -> Credential: ...
+    @property
+    def settings(self) -> object:
+        """What it was made from besides the user's entry, to be compared."""
+
+    @property
+    def asked_a_person(self) -> bool:
+        """Whether the last `fetch` asked a person to log in, or may have."""
+
+    async def fetch(self, *, renew: bool) -> Credential:
+        """`renew`: the server rejected the last one. Raises CredentialsError."""
+
+    def restart(self) -> None:
+        """Start a `fetch` in progress anew."""
 
 
-class _StaticSource:
+class _SilentSource:
+    """A source that asks nobody."""
+
+    settings: object = None
+    asked_a_person = False
+
+    def restart(self) -> None:
+        """It does not wait for anybody."""
+
+
+class _StaticSource(_SilentSource):
     def __init__(self, header: str) -> None:
         self._credential = Credential(header)
 
@@ -142,7 +281,7 @@ class _StaticSource:
         return self._credential
 
 
-class _TokenFileSource:
+class _TokenFileSource(_SilentSource):
     def __init__(self, path: Path, user: str) -> None:
         self._path = path
         self._user = user
@@ -162,15 +301,53 @@ class _TokenFileSource:
         return Credential(f"Bearer {token}")
 
 
-class _ExecPluginSource:
-    def __init__(self, plugin: ExecPlugin) -> None:
-        self._plugin = plugin
+class _OidcSource(_SilentSource):
+    def __init__(self, provider: OidcProvider) -> None:
+        self._provider = provider
 
     async def fetch(self, *, renew: bool) -> Credential:
-        return await self._plugin.run()
+        return await self._provider.fetch(renew=renew)
 
 
-def _make_source(context: KubeconfigContext) -> _CredentialSource:
+class _ExecPluginSource:
+    def __init__(self, plugin: ExecPlugin, on_notice: Callable[[str], None]) -> None:
+        self.settings: object = plugin
+        self.asked_a_person = False
+        self._plugin = plugin
+        self._on_notice = on_notice
+        self._restart = asyncio.Event()
+
+    async def fetch(self, *, renew: bool) -> Credential:
+        self.asked_a_person = False
+
+        def report(notice: str) -> None:
+            self.asked_a_person = True
+            self._on_notice(notice)
+
+        while True:
+            self._restart.clear()
+            run = asyncio.create_task(self._plugin.run(on_notice=report))
+            restart = asyncio.create_task(self._restart.wait())
+            try:
+                await asyncio.wait({run, restart}, return_when=asyncio.FIRST_COMPLETED)
+                if not run.done():
+                    self._on_notice("")
+                    continue
+                return run.result()
+            except PluginFailedError as error:
+                is_slow = self.asked_a_person and not error.lacked_network
+                self.asked_a_person = is_slow or error.asked_a_person
+                raise
+            finally:
+                for task in (run, restart):
+                    task.cancel()
+                await asyncio.wait({run, restart})
+
+    def restart(self) -> None:
+        self._restart.set()
+
+
+def _make_source(context: KubeconfigContext, on_notice: Callable[[str], None]) -> _CredentialSource:
     user = context.user
     if path := user.get_path("tokenFile"):
         return _TokenFileSource(path, user.name)
@@ -180,7 +357,7 @@ def _make_source(context: KubeconfigContext) -> _CredentialSource:
         pair = f"{name}:{user.get_str('password')}".encode()
         return _StaticSource(f"Basic {base64.b64encode(pair).decode()}")
     if user.entry.get("exec"):
-        return _ExecPluginSource(ExecPlugin.from_user(user, context.cluster))
+        return _ExecPluginSource(ExecPlugin.from_user(user, context.cluster), on_notice)
     if user.entry.get("auth-provider"):
-        return make_auth_provider(user)
+        return _OidcSource(make_auth_provider(user))
     return _StaticSource("")

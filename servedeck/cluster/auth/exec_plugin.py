@@ -6,9 +6,12 @@ plugin/pkg/client/auth/exec/exec.go, and the reference "client authentication (v
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +22,7 @@ from servedeck.cluster.auth.kubeconfig import KubeconfigCluster, KubeconfigUser
 from servedeck.cluster.auth.subprocess_runner import MAX_OUTPUT_BYTES, run_subprocess
 from servedeck.cluster.http.errors import ConfigError, CredentialsError, clean_message
 from servedeck.logging_setup import redact
-from servedeck.serving.text import truncate
+from servedeck.serving.text import one_line, sanitize, truncate
 
 _API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _MAX_ERROR_CHARS, _MAX_ERROR_BYTES = 400, 20_000
@@ -27,6 +30,28 @@ _MAX_ERROR_CHARS, _MAX_ERROR_BYTES = 400, 20_000
 secrets."""
 _MAX_QUOTED_CHARS = 50
 """Maximum number of characters quoted from a plugin's output."""
+MAX_RUN_SECONDS = 900.0
+"""Seconds in which a plugin must end. It may wait for a person; the codes of device logins are
+valid for 10 to 15 minutes."""
+NOTICE_SECONDS = 2.0
+"""Seconds after which a running plugin is reported; it may wait for a person."""
+_NOTICE_INTERVAL = 0.25
+"""Seconds between two reports of what a plugin writes."""
+_MAX_NOTICE_LINES = 6
+"""Last lines of standard error among which the address is looked for that belongs to a code."""
+_INTERACTIVE_MODES = ("", "Never", "IfAvailable", "Always")
+_URL_PATTERN = re.compile(r"https?://\S+")
+_URL_SECRET_PATTERN = re.compile(
+    r"(//)[^/@?#]*(?=@)|([?&#][^=&]*(?:token|secret|passw)[^=&]*=)[^&]*", re.IGNORECASE
+)
+_PERSON_PATTERN = re.compile(r"\b(?:browser|visit|open|navigate|go to|enter|code)\b", re.IGNORECASE)
+_NETWORK_PATTERN = re.compile(
+    r"no such host|dial tcp|i/o timeout|TLS handshake timeout|name resolution|connection refused"
+    r"|network is unreachable|no route to host|could not connect to|connect timeout"
+    r"|failed to establish a new connection|max retries exceeded|connection reset",
+    re.IGNORECASE,
+)
+"""What Go, the AWS CLI, and Python's requests say of a server that they cannot reach."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +108,13 @@ class ExecPlugin:
                 " of the plugin support it)."
             )
         command = entry["command"]
-        if entry.get("interactiveMode") == "Always":
+        mode = entry.get("interactiveMode") or ""
+        if mode not in _INTERACTIVE_MODES:
+            raise ConfigError(
+                f"The {where} has interactiveMode {truncate(str(mode), _MAX_QUOTED_CHARS)!r}; use"
+                " Never, IfAvailable or Always."
+            )
+        if mode == "Always":
             raise ConfigError(
                 f"The plugin {command!r} of user {user.name!r} needs a terminal (interactiveMode: "
                 f"Always), and none is available; log in another way, or set it to IfAvailable."
@@ -101,9 +132,17 @@ class ExecPlugin:
             ),
         )
 
-    async def run(self, limit: float = 30.0) -> Credential:
+    async def run(
+        self,
+        limit: float = MAX_RUN_SECONDS,
+        on_notice: Callable[[str], None] = lambda _notice: None,
+    ) -> Credential:
         """Run the plugin for at most `limit` seconds. Raises CredentialsError if it returns no
-        credential."""
+        credential.
+
+        `on_notice` is called with a sentence on what it does and its last lines once it has run for
+        `NOTICE_SECONDS`, and whenever these change: it may wait for a login in a browser.
+        """
         environ = {**os.environ, **self.env, "KUBERNETES_EXEC_INFO": self.exec_info}
         name = os.path.basename(self.command)  # noqa: PTH119 - a command, not always a path
         if shutil.which(self.command, path=environ.get("PATH")) is None:
@@ -111,13 +150,19 @@ class ExecPlugin:
                 f"The credential plugin {self.command!r} is not installed or cannot be run."
                 f" {self.install_hint or 'Install it, or use another user in the kubeconfig.'}"
             )
-        code, output, errors = await run_subprocess(
-            (self.command, *self.args), environ, limit, f"The credential plugin {name!r}"
-        )
+        async with _reported(name, on_notice) as on_stderr:
+            code, output, errors = await run_subprocess(
+                (self.command, *self.args),
+                environ,
+                limit,
+                f"The credential plugin {name!r}",
+                on_stderr,
+            )
         if code:
-            raise CredentialsError(
+            raise PluginFailedError(
                 f"The credential plugin {name!r} failed with exit code {code}"
-                f"{_format_stderr(errors)}; run it by hand to see more."
+                f"{_format_stderr(errors)}; run it by hand to see more.",
+                errors,
             )
         return self._parse_credential(output, name)
 
@@ -158,6 +203,73 @@ class ExecPlugin:
             (key or "").encode(),
             parse_expiry(status.expiration_timestamp, label),
         )
+
+
+class PluginFailedError(CredentialsError):
+    """A plugin ended with an exit code other than 0, after it wrote `stderr`."""
+
+    def __init__(self, message: str, stderr: bytes) -> None:
+        super().__init__(message)
+        text = stderr[-_MAX_ERROR_BYTES:].decode("utf-8", "replace")
+        words = _URL_PATTERN.sub("", text)
+        self.asked_a_person = words != text and bool(_PERSON_PATTERN.search(words))
+        """Whether it asked to log in at an address, as far as its words tell."""
+        self.lacked_network = bool(_NETWORK_PATTERN.search(text))
+        """Whether it did not reach its server, as far as its words tell: a plugin that asked nobody
+        may take long for that."""
+
+
+@asynccontextmanager
+async def _reported(
+    name: str, on_notice: Callable[[str], None]
+) -> AsyncIterator[Callable[[bytes], None]]:
+    """Report a plugin that runs for long, within the context. Yields what takes the end of its
+    standard error."""
+    tail, changed = b"", asyncio.Event()
+
+    def on_stderr(end: bytes) -> None:
+        nonlocal tail
+        tail = end
+        changed.set()
+
+    async def report() -> None:
+        await asyncio.sleep(NOTICE_SECONDS)
+        last = ""
+        while True:
+            changed.clear()
+            notice = _describe_wait(name, tail)
+            if notice != last:
+                on_notice(notice)
+                last = notice
+            await changed.wait()
+            await asyncio.sleep(_NOTICE_INTERVAL)
+
+    task = asyncio.create_task(report(), name="servedeck plugin notice")
+    try:
+        yield on_stderr
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _describe_wait(name: str, stderr: bytes) -> str:
+    """A sentence on a plugin that runs, with its last line. A code follows the line with the
+    address where it is entered, which is then quoted too."""
+    text = stderr.decode("utf-8", "replace").replace("\r", "\n")
+    lines = [line for each in text.split("\n") if (line := one_line(sanitize(each)).strip())]
+    lines = lines[-_MAX_NOTICE_LINES:]
+    at = max((n for n, line in enumerate(lines) if _URL_PATTERN.search(line)), default=-1)
+    said = " ".join(lines[at:])
+    if not said:
+        return f"The credential plugin {name!r} is running; it may wait for a login in a browser."
+    return clean_message(f"The credential plugin {name!r} is running and says: {_mask(said)}")
+
+
+def _mask(text: str) -> str:
+    """`text` without secrets, but with the whole addresses that are to be opened."""
+    urls = [_URL_SECRET_PATTERN.sub(r"\1\2[hidden]", url) for url in _URL_PATTERN.findall(text)]
+    parts = [redact(part) for part in _URL_PATTERN.split(text)]
+    return "".join(part + url for part, url in zip(parts, [*urls, ""], strict=True))
 
 
 def _format_stderr(stderr: bytes) -> str:

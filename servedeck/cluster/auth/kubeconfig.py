@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from servedeck.cluster.http.errors import ConfigError, describe_error
 from servedeck.paths import expand_home
+from servedeck.serving.text import one_line, truncate
 
 IN_CLUSTER_NAME = "in-cluster"
 
@@ -31,6 +34,9 @@ class ConnectionOptions:
     all_namespaces: bool = False
     readonly: bool = False
     """Reject all requests that could change something."""
+    report_wait: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    """Called with what requests wait for, one sanitized sentence: what a credential plugin that
+    runs for long does and says, with "" when it has ended, or that the server limits the rate."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,10 @@ class KubeconfigUser:
         """Content of `key`-data or of the file `key`; the former has precedence, as in kubectl. b""
         if neither is set."""
         return _get_pem(self.entry, key, self.file, f"user {self.name!r}")
+
+    def get_pem_path(self, key: str) -> Path | None:
+        """The file that `get_pem` reads, if it does."""
+        return None if self.get_str(f"{key}-data") else self.get_path(key)
 
     @property
     def impersonate_extra(self) -> dict[str, tuple[str, ...]]:
@@ -82,6 +92,8 @@ class KubeconfigCluster:
     compression_enabled: bool = True
     exec_config: Any = None
     """Configuration for the exec plugin, passed on unchanged."""
+    certificate_authority_file: Path | None = None
+    """File that `certificate_authority` was read from, if it was."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,8 @@ class Kubeconfig:
                 f"The {where} points to the user {user!r}, which {self._label} does not"
                 f" have; it has {_format_names(tuple(self._users))}."
             )
+        if problem := namespace_problem(self.context_namespaces[context_name]):
+            raise ConfigError(f"The namespace of the {where} is wrong: {problem}")
         return KubeconfigContext(
             context_name,
             _parse_cluster(cluster, *self._clusters[cluster]),
@@ -154,6 +168,19 @@ class Kubeconfig:
         entry, _ = self._contexts[name]
         return bool(entry.get("namespace"))
 
+    def cluster_namespaces(self, name: str) -> tuple[str, ...]:
+        """Namespaces that the contexts of the same cluster name, and that of the context itself."""
+        own = self.context_namespaces.get(name, "default")
+        if self.service_account_dir or name not in self._contexts:
+            return (own,)
+        cluster = self._contexts[name][0].get("cluster")
+        others = (
+            self.context_namespaces[other]
+            for other, (entry, _) in self._contexts.items()
+            if entry.get("cluster") == cluster and entry.get("namespace")
+        )
+        return tuple(dict.fromkeys((own, *others)))
+
     @property
     def _label(self) -> str:
         return f"The kubeconfig {':'.join(map(str, self.files))}"
@@ -164,7 +191,10 @@ class Kubeconfig:
 
 def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> KubeconfigCluster:
     where = f"cluster {name!r} in {file}"
-    server = get_str(entry, "server", where).rstrip("/")
+    server = get_str(entry, "server", where)
+    if server.endswith("://"):
+        _check_server(server, where)
+    server = server.rstrip("/")
     if not server:
         raise ConfigError(f"The {where} has no server; give its address, https://host:6443.")
     if "://" not in server:  # kubectl also infers the scheme
@@ -174,6 +204,7 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
             or entry.get("certificate-authority-data")
             else f"http://{server}"
         )
+    _check_server(server, where)
     insecure = _get_bool(entry, "insecure-skip-tls-verify", where)
     ca = _get_pem(entry, "certificate-authority", file, where)
     if insecure and ca:
@@ -191,6 +222,47 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
         get_str(entry, "proxy-url", where),
         not _get_bool(entry, "disable-compression", where),
         _exec_extension(entry),
+        None
+        if entry.get("certificate-authority-data")
+        else _resolve_path(get_str(entry, "certificate-authority", where), file),
+    )
+
+
+def _check_server(server: str, where: str) -> None:
+    """Raises ConfigError unless it is the address of a web server. The address may have a token in
+    it, so that it is not quoted."""
+    try:
+        parts = urlsplit(server)
+        valid = bool(parts.hostname) and parts.port != 0 and " " not in one_line(server)
+    except ValueError:
+        valid, scheme = False, ""
+    else:
+        scheme = parts.scheme
+    if scheme and scheme not in ("http", "https"):
+        raise ConfigError(
+            f"The server of the {where} begins with {scheme[:20]}://; use https://, or http://."
+        )
+    if not valid:
+        raise ConfigError(
+            f"The server of the {where} is not an address such as https://host:6443; correct it."
+        )
+
+
+_NAMESPACE_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def is_namespace_name(name: str) -> bool:
+    """Whether a namespace can have this name (RFC 1123 label)."""
+    return _NAMESPACE_PATTERN.fullmatch(name) is not None
+
+
+def namespace_problem(name: str) -> str:
+    """A sentence on a name that no namespace can have; "" for others."""
+    if is_namespace_name(name):
+        return ""
+    return (
+        f"{truncate(name, 80)!r} is not the name of a namespace: these have lower-case letters,"
+        " digits and hyphens, 63 at most; correct it."
     )
 
 
@@ -215,6 +287,7 @@ def _in_cluster_context(folder: Path, environ: Mapping[str, str]) -> KubeconfigC
         f"https://{host}:{port}",
         folder / "ca.crt",
         _read_bytes(folder / "ca.crt", "the Pod's service account"),
+        certificate_authority_file=folder / "ca.crt",
     )
     user = KubeconfigUser("the Pod's service account", {"tokenFile": "token"}, folder / "token")
     return KubeconfigContext(IN_CLUSTER_NAME, cluster, user, service_account_namespace(folder))

@@ -6,8 +6,12 @@ Source of the rules: kubernetes client-go tools/clientcmd/loader.go.
 from __future__ import annotations
 
 import os
+import select
+import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import yaml
@@ -24,18 +28,27 @@ from servedeck.paths import expand_home
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
+_MAX_FILE_BYTES = 64 << 20
+_PIPE_TIMEOUT = 30.0
+"""Seconds in which a pipe must bring more, or end."""
+_pipe_contents: dict[Path, bytes] = {}
+"""What was read from pipes: `--kubeconfig <(...)` can be read only once."""
+_pipe_lock = threading.Lock()
+
 
 def load_kubeconfig(
     options: ConnectionOptions,
     environ: Mapping[str, str] = os.environ,
-    service_account_dir: Path = SERVICE_ACCOUNT_DIR,
+    service_account_dir: Path | None = None,
 ) -> Kubeconfig:
     """Load the kubeconfig selected by `options`. Raises ConfigError if there is none or it is
-    invalid.
+    invalid. `service_account_dir`: None for `SERVICE_ACCOUNT_DIR`. A pipe is read once in the
+    process.
 
     Blocks on file I/O: call it in a thread.
     """
     files, explicit = _kubeconfig_files(options, environ)
+    service_account_dir = service_account_dir or SERVICE_ACCOUNT_DIR
     present = [file for file in dict.fromkeys(files) if file.exists()]
     if explicit and (missing := [file for file in files if file not in present]):
         raise ConfigError(f"There is no kubeconfig {missing[0]}; check the path.")
@@ -43,6 +56,11 @@ def load_kubeconfig(
     if not any(document for _, document in documents):
         return _in_cluster_kubeconfig(files, present, environ, service_account_dir)
     return _merge_documents(documents, options.context)
+
+
+def kubeconfig_files(options: ConnectionOptions, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The files that are read as far as they exist."""
+    return _kubeconfig_files(options, environ)[0]
 
 
 def _kubeconfig_files(
@@ -107,7 +125,7 @@ _KubeconfigLoader.yaml_implicit_resolvers = {
 
 def _load_file(file: Path) -> Mapping[str, Any]:
     try:
-        document = yaml.load(file.read_bytes(), _KubeconfigLoader)  # noqa: S506 - a reduced SafeLoader
+        document = yaml.load(_read_file(file), _KubeconfigLoader)  # noqa: S506 - a reduced SafeLoader
     except OSError as error:
         raise ConfigError(
             f"Cannot read the kubeconfig {file}: {error.strerror or error}; check its permissions."
@@ -128,6 +146,48 @@ def _load_file(file: Path) -> Mapping[str, Any]:
             " clusters, users and contexts; is it another file?"
         )
     return document
+
+
+def _read_file(file: Path) -> bytes:
+    """Raises OSError, and ConfigError if the file is too long."""
+    if stat.S_ISREG(file.stat().st_mode) or file.is_dir():
+        with file.open("rb") as opened:
+            content = opened.read(_MAX_FILE_BYTES + 1)
+    else:
+        with _pipe_lock:
+            if file not in _pipe_contents:
+                _pipe_contents[file] = _read_pipe(file)
+            content = _pipe_contents[file]
+    if len(content) > _MAX_FILE_BYTES:
+        raise ConfigError(
+            f"The kubeconfig {file} is longer than {_MAX_FILE_BYTES >> 20} MiB; is it another file?"
+        )
+    return content
+
+
+def _read_pipe(file: Path) -> bytes:
+    """Read to the end. Raises OSError, also if nothing comes: a named pipe may have no writer."""
+    content = bytearray()
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    try:
+        while len(content) <= _MAX_FILE_BYTES:
+            deadline = monotonic() + _PIPE_TIMEOUT
+            chunk = None
+            while chunk is None:
+                if not poll.poll(max(deadline - monotonic(), 0.0) * 1000):
+                    raise TimeoutError(0, "nothing was written to it, and it was not closed")
+                try:
+                    chunk = os.read(descriptor, 1 << 16)
+                except BlockingIOError:
+                    continue
+            if not chunk:
+                break
+            content += chunk
+    finally:
+        os.close(descriptor)
+    return bytes(content)
 
 
 def _merge_documents(

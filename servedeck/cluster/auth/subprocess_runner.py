@@ -7,13 +7,18 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from servedeck.cluster.http.errors import CredentialsError
 
 MAX_OUTPUT_BYTES = 1 << 20
-"""Maximum number of bytes kept of each stream."""
+"""Maximum number of bytes kept of each stream: the first of standard output, the last of standard
+error."""
+_FLOOD_BYTES = 64 << 20
+"""Bytes of one stream after which a program is ended: it would write until the timeout."""
+_TAIL_BYTES = 4096
+"""Bytes of standard error that are reported while the program runs."""
 _DRAIN_TIMEOUT = 1.0
 """Seconds to read remaining output after the program has exited: its background children may keep
 the pipes open."""
@@ -29,13 +34,18 @@ def kill_subprocesses() -> None:
 
 
 async def run_subprocess(
-    argv: Sequence[str], env: Mapping[str, str], max_seconds: float, label: str
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    max_seconds: float,
+    label: str,
+    on_stderr: Callable[[bytes], None] = lambda _tail: None,
 ) -> tuple[int, bytes, bytes]:
     """Run a program until it exits. Returns its exit code, standard output and standard error (1
-    MiB of each).
+    MiB of each). `on_stderr` is called with the end of its standard error whenever it writes there.
 
-    Raises CredentialsError if it cannot be started or runs longer than `max_seconds`; the message
-    starts with `label`. The process group is killed on timeout and on cancellation.
+    Raises CredentialsError if it cannot be started, runs longer than `max_seconds` or writes
+    without end; the message starts with `label`. The process group is then killed, as on
+    cancellation.
     """
     # Not asyncio.create_subprocess_exec: if it is canceled before the pipes are connected, it kills
     # only the program itself and then waits for the pipes, which its children keep open. Popen does
@@ -54,13 +64,36 @@ async def run_subprocess(
         raise CredentialsError(f"{label} cannot be started: {reason}.") from error
     _running_process_groups.add(process.pid)
     output, errors = bytearray(), bytearray()
+
+    def keep_output(chunk: bytes) -> None:
+        output.extend(chunk[: MAX_OUTPUT_BYTES - len(output)])
+
+    def keep_errors(chunk: bytes) -> None:
+        errors.extend(chunk)
+        del errors[:-MAX_OUTPUT_BYTES]
+        on_stderr(bytes(errors[-_TAIL_BYTES:]))
+
+    flooded = False
+
+    def end_flood() -> None:
+        nonlocal flooded
+        flooded = True
+        _kill_group(process)
+
     reading = asyncio.gather(
-        _drain(process.stdout, output), _drain(process.stderr, errors), return_exceptions=True
+        _drain(process.stdout, keep_output, end_flood),
+        _drain(process.stderr, keep_errors, end_flood),
+        return_exceptions=True,
     )
     try:
         async with asyncio.timeout(max_seconds):
             code = await asyncio.to_thread(process.wait)
         await asyncio.wait([reading], timeout=_DRAIN_TIMEOUT)
+        if flooded:
+            raise CredentialsError(
+                f"{label} wrote more than {_FLOOD_BYTES >> 20} MiB and was ended; run it by hand to"
+                " see its output."
+            )
     except TimeoutError as error:
         raise CredentialsError(
             f"{label} did not finish within {max_seconds:.0f} s; run it by hand, "
@@ -70,14 +103,21 @@ async def run_subprocess(
         return code, bytes(output), bytes(errors)
     finally:
         _running_process_groups.discard(process.pid)
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        _kill_group(process)
         reading.cancel()
 
 
-async def _drain(pipe: IO[bytes] | None, buffer: bytearray) -> None:
-    """Read until EOF, so that a full pipe does not block the program; keep the first MiB."""
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill the program, if it still runs, with its children."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _drain(
+    pipe: IO[bytes] | None, keep: Callable[[bytes], None], on_flood: Callable[[], None]
+) -> None:
+    """Read until EOF, so that a full pipe does not block the program."""
     if pipe is None:
         return
     reader = asyncio.StreamReader()
@@ -85,5 +125,10 @@ async def _drain(pipe: IO[bytes] | None, buffer: bytearray) -> None:
         lambda: asyncio.StreamReaderProtocol(reader), pipe
     )
     with contextlib.closing(transport):
+        total = 0
         while chunk := await reader.read(1 << 16):
-            buffer += chunk[: MAX_OUTPUT_BYTES - len(buffer)]
+            keep(chunk)
+            total += len(chunk)
+            if total > _FLOOD_BYTES:
+                on_flood()
+                return

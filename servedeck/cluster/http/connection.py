@@ -13,20 +13,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from servedeck.cluster.auth.credentials import CredentialManager
 from servedeck.cluster.auth.exec_plugin import Credential
-from servedeck.cluster.auth.kubeconfig import (
-    ConnectionOptions,
-    Kubeconfig,
-    KubeconfigContext,
-)
-from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig, KubeconfigCluster
+from servedeck.cluster.auth.login import Login
 from servedeck.cluster.http.errors import (
     ApiError,
     ClusterError,
+    ConfigError,
+    ConnectionFailedError,
     ConnectionLostError,
     InvalidResponseError,
     ReadOnlyError,
+    ReadTimeoutError,
+    is_anonymous,
 )
 from servedeck.cluster.http.request_headers import make_headers
 from servedeck.cluster.http.server_clock import ServerClock
@@ -47,6 +46,11 @@ _RESPONSE_HEADERS_TIMEOUT = 30.0
 """Seconds until the response headers must arrive; the API server sends them immediately."""
 _MAX_BODY_BYTES = 64 << 20
 _MAX_ERROR_BYTES = 1 << 16
+
+_RATE_LIMIT_RETRIES = 4
+_MAX_RATE_LIMIT_WAIT = 10.0
+"""How often a write is sent again that the server refused because of its rate, and the seconds
+between at most, whatever the server asks."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEW_API_PATHS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
@@ -76,22 +80,12 @@ class Connection:
     failure is a ClusterError."""
 
     def __init__(
-        self,
-        options: ConnectionOptions,
-        kubeconfig: Kubeconfig,
-        context: KubeconfigContext,
-        credentials: CredentialManager,
-        environ: Mapping[str, str],
+        self, options: ConnectionOptions, login: Login, environ: Mapping[str, str]
     ) -> None:
         self.options = options
-        self.kubeconfig = kubeconfig
-        self.context_name = context.name
-        self.namespace = options.namespace or context.namespace
+        self.context_name = login.context.name
+        self.namespace = options.namespace or login.context.namespace
         """The selected namespace; not used if `options.all_namespaces`."""
-        self.server = context.cluster.server
-        self.display_address = _origin(self.server)
-        """Server address for display and logs: without path and user, which may contain a token."""
-        self.user_name = context.user.name
         self.readonly = options.readonly
         self.supports_watch_list = True
         """False once this server rejected a streamed list (WatchList)."""
@@ -99,16 +93,17 @@ class Connection:
         """The API server's clock, as far as its responses show it."""
         self.is_held: Callable[[], bool] = lambda: False
         """Whether watches leave the event loop to something else for a moment."""
-        self._context = context
-        self._credentials = credentials
+        self._login = login
         self._environ = environ
         self._transport: Transport | None = None
-        self._client_certificate = (b"", b"")
+        self._transport_identity: _TransportIdentity | None = None
         self._retired_transports: list[Transport] = []
         self._lock = asyncio.Lock()
         self._closed = False
         self._server_version: tuple[int, int] | None = None
-        self._default_headers = make_headers(context)
+        make_headers(login.context)  # raises early for impersonation that is not complete
+        if options.report_wait is not None:
+            self.on_login_notice(options.report_wait)
 
     @classmethod
     async def open(
@@ -119,20 +114,58 @@ class Connection:
         Raises ConfigError if the kubeconfig or the context is invalid.
         """
         environ = os.environ if environ is None else environ
-        kubeconfig = await asyncio.to_thread(load_kubeconfig, options, environ)
-        context = await asyncio.to_thread(kubeconfig.get_context, options.context)
-        credentials = await asyncio.to_thread(CredentialManager, context)
+        login = await Login.open(options, environ)
         transport = await asyncio.to_thread(_import_transport)
-        transport.select_proxy(context.cluster, environ)  # raises early for an unsupported proxy
-        return cls(options, kubeconfig, context, credentials, environ)
+        transport.select_proxy(login.context.cluster, environ)  # raises early if unsupported
+        return cls(options, login, environ)
+
+    @property
+    def kubeconfig(self) -> Kubeconfig:
+        """As it was read last: again where a login failed."""
+        return self._login.kubeconfig
+
+    @property
+    def server(self) -> str:
+        """Address of the API server."""
+        return self._login.context.cluster.server
+
+    @property
+    def server_revision(self) -> int:
+        """Counts the changes of the server's address in the kubeconfig."""
+        return self._login.server_revision
+
+    @property
+    def display_address(self) -> str:
+        """Server address for display and logs: without path and user, which may contain a token."""
+        return _origin(self.server)
+
+    @property
+    def user_name(self) -> str:
+        return self._login.context.user.name
+
+    @property
+    def login_notice(self) -> str:
+        """What a credential plugin that runs for long does and says, one sentence, sanitized; ""
+        if none does."""
+        return self._login.notice
+
+    def on_login_notice(self, callback: Callable[[str], None]) -> None:
+        """Call `callback` with `login_notice` when it changes."""
+        self._login.on_notice = callback
 
     def reset_backoff(self) -> None:
         """Retry credentials immediately after a failure."""
-        self._credentials.reset_backoff()
+        self._login.credentials.reset_backoff()
+
+    async def try_login_again(self) -> bool:
+        """After a failure: whether the login may be good now, as the kubeconfig or a file that it
+        names has changed, or as a plugin gave another credential. Sends nothing."""
+        return await self._login.try_again()
 
     async def close(self) -> None:
         """Close all connections; requests in progress fail."""
         self._closed = True
+        await self._login.close()
         transports = [*self._retired_transports, *filter(None, [self._transport])]
         self._retired_transports, self._transport = [], None
         for transport in transports:
@@ -161,7 +194,8 @@ class Connection:
         timeout: float = 30.0,  # noqa: ASYNC109 - limits silence, not the request
         max_bytes: int = _MAX_BODY_BYTES,
     ) -> ApiResponse:
-        """Send one request and read the complete response.
+        """Send one request and read the complete response. A write that the server refuses because
+        of its rate (429) is sent again when the server says, a few times.
 
         `body`: bytes are sent unchanged, anything else as JSON. `timeout`: seconds without data.
         Raises ApiError for a status of 300 or more, and other ClusterErrors if there is no
@@ -174,11 +208,29 @@ class Connection:
         if body is not None:
             payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
             request_headers["Content-Type"] = content_type
-        async with self._open_response(
-            method, path, param_pairs, request_headers, payload, timeout
-        ) as response:
-            response_body = await self._read_body(response, max_bytes, timeout)
-            return ApiResponse(response.status, response.headers, response_body)
+        for is_last in (False,) * _RATE_LIMIT_RETRIES + (True,):
+            try:
+                async with self._open_response(
+                    method, path, param_pairs, request_headers, payload, timeout
+                ) as response:
+                    content = await self._read_body(response, max_bytes, timeout)
+                    return ApiResponse(response.status, response.headers, content)
+            except ApiError as error:
+                # The server has not executed it (apiserver, pkg/server/filters,
+                # priority-and-fairness.go); lists and watches have their own pauses.
+                waits = error.code == 429 and error.retry_after and method not in _SAFE_METHODS
+                if is_last or not waits:
+                    raise
+                await self._wait_for_rate_limit(error.retry_after or 0.0)
+        raise AssertionError("unreachable")
+
+    async def _wait_for_rate_limit(self, asked: float) -> None:
+        seconds = min(max(asked, 1.0), _MAX_RATE_LIMIT_WAIT)
+        if self.options.report_wait is not None:
+            self.options.report_wait(
+                f"The server limits the request rate (429); sending again in {seconds:.0f} s."
+            )
+        await asyncio.sleep(seconds)
 
     @asynccontextmanager
     async def stream(
@@ -217,24 +269,18 @@ class Connection:
         containers, counts as a write. Raises like `request`, on entering."""
         if self.readonly:
             raise ReadOnlyError
-        credential: Credential | None = await self._credentials.current()
-        last = False
-        while credential is not None:
-            transport = await self._transport_for(credential)
+        attempt = await self._make_attempt()
+        while True:
+            transport = attempt.transport
             transport.active_requests += 1
             opened = None
             try:
                 try:
                     opened = await self._open_websocket(
-                        transport, path, _param_pairs(params), protocols, credential
+                        transport, path, _param_pairs(params), protocols, attempt.credential
                     )
-                except ApiError as error:
-                    if error.code != 401 or last:
-                        raise
-                    last = True
-                    if (renewed := await self._credentials.renew(credential)) is None:
-                        raise
-                    credential = renewed
+                except ClusterError as error:
+                    attempt = await self._attempt_after(attempt, error)
                     continue
                 yield opened
                 return
@@ -242,6 +288,32 @@ class Connection:
                 transport.active_requests -= 1
                 if opened is not None:
                     await opened.close()
+
+    async def probe(self, answer_seconds: float) -> None:
+        """Ask the server for anything. Raises ClusterError if it does not answer in time.
+
+        Any answer will do, also to a credential that has expired: nobody is asked to log in.
+        """
+        credential = self._login.credentials.latest or Credential()
+        transport = await self._transport_for(credential)
+        transport.active_requests += 1
+        try:
+            response = await self._send(
+                transport,
+                "GET",
+                "/version",
+                [],
+                {},
+                None,
+                answer_seconds,
+                credential,
+                is_stream=False,
+                read_buffer_bytes=None,
+            )
+            # Read to its end, which leaves the connection open for the next request.
+            await self._read_body(response, _MAX_ERROR_BYTES, answer_seconds)
+        finally:
+            transport.active_requests -= 1
 
     @property
     def known_version(self) -> tuple[int, int] | None:
@@ -273,38 +345,72 @@ class Connection:
         is_stream: bool = False,
         read_buffer_bytes: int | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        credential: Credential | None = await self._credentials.current()
-        last = False
-        while credential is not None:
-            transport = await self._transport_for(credential)
+        attempt = await self._make_attempt()
+        while True:
+            transport = attempt.transport
             transport.active_requests += 1
             response = None
             try:
-                response = await self._send(
-                    transport,
-                    method,
-                    path,
-                    params,
-                    headers,
-                    body,
-                    read_timeout,
-                    credential,
-                    is_stream=is_stream,
-                    read_buffer_bytes=read_buffer_bytes,
-                )
-                if response.status == 401 and not last:
-                    credential = await self._credentials.renew(credential)
-                    last = True
-                    if credential is not None:
-                        continue
-                if response.status >= 300:
-                    raise await self._read_error(response, read_timeout)
+                try:
+                    response = await self._send(
+                        transport,
+                        method,
+                        path,
+                        params,
+                        headers,
+                        body,
+                        read_timeout,
+                        attempt.credential,
+                        is_stream=is_stream,
+                        read_buffer_bytes=read_buffer_bytes,
+                    )
+                    if response.status >= 300:
+                        raise await self._read_error(response, read_timeout)
+                    self._login.credentials.accept(attempt.credential)
+                except ClusterError as error:
+                    attempt = await self._attempt_after(attempt, error)
+                    continue
                 yield response
                 return
             finally:
                 transport.active_requests -= 1
                 if response is not None:
                     response.close()
+
+    async def _make_attempt(
+        self, renewed: Credential | None = None, *, is_last: bool = False
+    ) -> _Attempt:
+        """An attempt to send a request, with this credential or the current one. Raises
+        ClusterError."""
+        revision = self._login.revision
+        try:
+            credential = renewed or await self._login.current()
+            return _Attempt(revision, credential, await self._transport_for(credential), is_last)
+        except ConfigError:
+            # a certificate and a key that do not belong together: one of them was old
+            if not await self._login.reload(revision):
+                raise
+        credential = await self._login.current()
+        transport = await self._transport_for(credential)
+        return _Attempt(self._login.revision, credential, transport, is_last)
+
+    async def _attempt_after(self, attempt: _Attempt, error: ClusterError) -> _Attempt:
+        """Another attempt after one that failed, as the login has changed since; raises `error` if
+        it has not, or the request may have been executed."""
+        if isinstance(error, ConnectionLostError | ReadTimeoutError):
+            await self._login.reload(attempt.revision)  # for the next request
+            raise error
+        if attempt.is_last:
+            raise error
+        if isinstance(error, ApiError) and error.code == 401:
+            renewed = await self._login.renew(attempt.credential, attempt.revision)
+            if renewed is not None:
+                return await self._make_attempt(renewed, is_last=True)
+        elif (
+            isinstance(error, ConnectionFailedError) or is_anonymous(error)
+        ) and await self._login.reload(attempt.revision):
+            return await self._make_attempt(is_last=True)
+        raise error
 
     async def _send(
         self,
@@ -386,30 +492,36 @@ class Connection:
         return error
 
     async def _transport_for(self, credential: Credential) -> Transport:
-        """The pool for this client certificate; a new one if the certificate changed."""
-        identity = (credential.certificate, credential.private_key)
-        if self._transport is not None and identity == self._client_certificate:
+        """The pool for this cluster and client certificate; a new one if they changed."""
+        context = self._login.context
+        identity = _TransportIdentity(
+            context.cluster,
+            credential.certificate,
+            credential.private_key,
+            tuple(make_headers(context)),
+        )
+        if self._transport is not None and identity == self._transport_identity:
             return self._transport
         async with self._lock:
             if self._closed:
                 raise ConnectionLostError("The connection was closed.")
-            if self._transport is None or identity != self._client_certificate:
+            if self._transport is None or identity != self._transport_identity:
                 module = _import_transport()
-                cluster = self._context.cluster
-                context = await asyncio.to_thread(module.make_ssl_context, cluster, credential)
+                tls = await asyncio.to_thread(module.make_ssl_context, context.cluster, credential)
                 if self._transport is not None:
                     self._retired_transports.append(self._transport)
                 self._transport = module.Transport(
-                    cluster, context, self._default_headers, self._environ
+                    context.cluster, tls, identity.headers, self._environ
                 )
-                self._client_certificate = identity
+                self._transport_identity = identity
             idle = [old for old in self._retired_transports if not old.active_requests]
             self._retired_transports = [
                 old for old in self._retired_transports if old.active_requests
             ]
+            transport = self._transport
             for old in idle:
                 await old.close()
-            return self._transport
+            return transport
 
     def _check_readonly(
         self, method: str, path: str, params: list[tuple[str, str]], body: object
@@ -486,7 +598,7 @@ class Connection:
                 f" {self.user_name!r}; log in again, or check this user of context"
                 f" {self.context_name!r} in the kubeconfig."
             )
-        elif error.code == 403 and "system:anonymous" in error.message:
+        elif is_anonymous(error):
             sentence = (
                 f"{self.display_address} treats the request as anonymous: the user "
                 f"{self.user_name!r} of"
@@ -496,6 +608,25 @@ class Connection:
         else:
             return error
         return error.with_message(sentence)
+
+
+class _TransportIdentity(NamedTuple):
+    """What a pool of connections depends on."""
+
+    cluster: KubeconfigCluster
+    certificate: bytes
+    private_key: bytes
+    headers: tuple[tuple[str, str], ...]
+
+
+class _Attempt(NamedTuple):
+    """One attempt to send a request."""
+
+    revision: int
+    """That of the login."""
+    credential: Credential
+    transport: Transport
+    is_last: bool
 
 
 class _ApiStatus(msgspec.Struct):

@@ -145,6 +145,11 @@ class ApiError(ClusterError):
         )
 
 
+def is_anonymous(error: ClusterError) -> bool:
+    """Whether the API server forbade a request that it took for anonymous: the login is missing."""
+    return isinstance(error, ApiError) and error.code == 403 and "system:anonymous" in error.message
+
+
 def clean_message(text: str) -> str:
     """External text, sanitized and truncated for use in a message."""
     return truncate(one_line(sanitize(text)), _MAX_MESSAGE_CELLS)

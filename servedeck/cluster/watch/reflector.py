@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from time import monotonic, perf_counter
 
 from servedeck.cluster.http.connection import Connection
@@ -23,6 +23,7 @@ from servedeck.cluster.http.errors import (
     InvalidResponseError,
     ReadTimeoutError,
     describe_error,
+    is_anonymous,
 )
 from servedeck.cluster.watch.backoff import Backoff, ReflectorConfig, ReflectorPhase
 from servedeck.cluster.watch.debounce import wait_while_held
@@ -37,6 +38,10 @@ _log = logging.getLogger(__name__)
 
 _WATCH_LIST_MIN_VERSION = (1, 34)
 """First version with the feature gate WatchList enabled by default."""
+_MAX_RETRY_AFTER = 60.0
+"""Seconds that a server may ask to wait."""
+_LASTING_WATCH_SECONDS = 5.0
+"""A watch that was open for so long before it was cut off worked, even without an event."""
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -89,12 +94,17 @@ class Reflector:
         self._resource_version = ""
         self._list_valid = False
         self._watch_open = False
+        self._watch_brought_events = False
+        self._watch_started_at = 0.0
+        self._watch_timeout: asyncio.Timeout | None = None
+        self._silence: ClusterError | None = None
         self._streaming_list = False
         self._needs_version_check = False
         self._read_timeouts = 0
         self._expired_count = 0
         self._list_only = False
         self._backoff = Backoff(config, self._rng, clock)
+        self._server_revision = connection.server_revision
         self._started_at = clock()
         self._retry_event = asyncio.Event()
         self._slice_deadline = 0.0
@@ -129,12 +139,23 @@ class Reflector:
         self._backoff.reset()
         self._retry_event.set()
 
+    def end_watch(self, error: ClusterError) -> None:
+        """End the open watch, if there is one: the server has fallen silent. It is continued where
+        it was as soon as the server answers."""
+        if self._watch_open and self._watch_timeout is not None:
+            self._silence = error
+            self._watch_timeout.reschedule(0.0)
+
     async def run(self) -> None:
         """Keep the store in sync until canceled."""
         while True:
             delay = 0.0
             self._streaming_list = self._watch_open = False
             try:
+                if self._server_revision != self.connection.server_revision:
+                    # Another server may have other objects at the same versions.
+                    self._server_revision = self.connection.server_revision
+                    self._resource_version, self._list_valid = "", False
                 if self._list_valid:
                     await self._watch()
                 else:
@@ -241,11 +262,25 @@ class Reflector:
             self._needs_version_check = False
         await self._run_watch(pending_list=None)
 
+    @contextlib.asynccontextmanager
+    async def _ended_by_silence(self) -> AsyncIterator[None]:
+        """Raises the error of `end_watch` when that is called within the context."""
+        self._silence = None
+        try:
+            async with asyncio.timeout(None) as self._watch_timeout:
+                yield
+        except TimeoutError:
+            if self._silence is None:
+                raise
+            raise ReadTimeoutError(str(self._silence)) from None
+        finally:
+            self._watch_timeout = None
+
     async def _run_watch(self, pending_list: Records | None) -> None:
         """Run one watch until it ends. `pending_list` receives a streamed list until it is
         complete."""
         self.watch_count += 1
-        self._watch_open = False
+        self._watch_open = self._watch_brought_events = False
         has_bookmarks = self.kind.has_bookmarks
         duration = self._rng.uniform(
             *(
@@ -269,7 +304,11 @@ class Reflector:
             else duration + self._config.watch_read_timeout / 9
         )
         started_at, event_count = self._clock(), 0
-        async with self.connection.stream(self._list_path, params, read_timeout) as stream:
+        self._watch_started_at = started_at
+        async with (
+            self._ended_by_silence(),
+            self.connection.stream(self._list_path, params, read_timeout) as stream,
+        ):
             self._record_contact()
             self._watch_open = True
             if pending_list is None:
@@ -283,6 +322,7 @@ class Reflector:
                 for line in batch:
                     if line:
                         event_count += 1
+                        self._watch_brought_events = True
                         if await self._handle_event(line, pending_list):
                             pending_list = None
                         await self._yield_if_due()
@@ -349,9 +389,7 @@ class Reflector:
             self.connection.supports_watch_list = False
             return 0.0
         if isinstance(error, CredentialsError):
-            wait = self._enter_retrying(str(error))
-            self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
-            return wait
+            return self._enter_unauthorized(error)
         if isinstance(error, ConnectionLostError) and error.closed_cleanly and self._watch_open:
             self._record_contact()  # a clean close means that all earlier events have arrived
         was_live = self.phase is ReflectorPhase.LIVE
@@ -366,7 +404,13 @@ class Reflector:
             self._read_timeouts += 1
             self._list_valid = self._list_valid and self._read_timeouts < 2
             return 0.0 if self._read_timeouts == 1 else wait
-        if isinstance(error, ConnectionLostError) and was_live:
+        # A proxy may cut each watch off as soon as it is open: that needs growing delays.
+        lasted = self._clock() - self._watch_started_at >= _LASTING_WATCH_SECONDS
+        if (
+            isinstance(error, ConnectionLostError)
+            and was_live
+            and (self._watch_brought_events or lasted)
+        ):
             return min(wait, self._rng.uniform(*self._config.relist_delay))
         return wait
 
@@ -387,8 +431,7 @@ class Reflector:
                 return uniform(*self._config.relist_delay)
             return self._enter_retrying(str(error))
         if code == 401:
-            self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
-            return uniform(*self._config.unauthorized_delay)
+            return self._enter_unauthorized(error)
         if code == 403:
             return self._handle_forbidden(error)
         if code == 404:
@@ -397,13 +440,12 @@ class Reflector:
             self._list_valid = False
         self._needs_version_check = self._list_valid and code >= 500
         wait = self._enter_retrying(str(error))
-        return error.retry_after or wait
+        return max(wait, min(error.retry_after or 0.0, _MAX_RETRY_AFTER))
 
     def _handle_forbidden(self, error: ApiError) -> float:
         uniform = self._rng.uniform
-        if "system:anonymous" in error.message:
-            self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
-            return uniform(*self._config.unauthorized_delay)
+        if is_anonymous(error):
+            return self._enter_unauthorized(error)
         may_list, self._list_valid = self._list_valid or self._streaming_list, False
         if may_list and not self._list_only:
             # the permission was revoked while the watch was open, or only list is permitted: list
@@ -442,6 +484,12 @@ class Reflector:
         """Set the phase to RETRYING; returns the seconds to wait."""
         self._set_phase(ReflectorPhase.RETRYING, message)
         return self._backoff.next_delay()
+
+    def _enter_unauthorized(self, error: ClusterError) -> float:
+        """Set the phase to UNAUTHORIZED; returns the seconds to wait. An API server that starts may
+        reject every credential for some seconds."""
+        self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
+        return min(self._backoff.next_delay(), self._rng.uniform(*self._config.unauthorized_delay))
 
     def _clear_store(self) -> None:
         self._resource_version, self.synced = "", False

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from servedeck.cluster.auth.credentials import CredentialManager
 from servedeck.cluster.auth.exec_plugin import Credential, ExecPlugin
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
@@ -43,19 +45,39 @@ async def test_plugin_is_run_once_while_its_token_lives(
     assert count_runs(count) == 1
 
 
-async def test_plugin_is_run_again_once_its_token_ran_out(
+async def test_plugin_is_run_again_once_its_token_ran_out(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    expiry = "2030-01-01T00:00:00.123456789+09:00"
+    plugin = write_script(
+        tmp_path / "plugin", plugin_script(count, token="t-RUN", expirationTimestamp=expiry)
+    )
+    file = write_kubeconfig(tmp_path / "config", "http://x", make_exec_user(plugin))
+    now = datetime(2029, 12, 31, 14, tzinfo=UTC)
+    credentials = CredentialManager(
+        load_kubeconfig(ConnectionOptions((file,)), {}).get_context(), now=lambda: now
+    )
+    for _ in range(2):
+        assert (await credentials.current()).authorization == "Bearer t-1"
+    now = datetime(2029, 12, 31, 14, 59, 55, tzinfo=UTC)
+    assert (await credentials.current()).authorization == "Bearer t-2"
+
+
+async def test_an_expiry_in_the_past_counts_as_none_until_a_401(
     token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
     count = tmp_path / "count"
-    past = "2001-01-01T00:00:00.123456789+09:00"
+    past = "2001-01-01T00:00:00Z"
     plugin = write_script(
         tmp_path / "plugin", plugin_script(count, token="t-RUN", expirationTimestamp=past)
     )
     token_checking_api.accepted_tokens = {"t-1", "t-2"}
     async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
+        for _ in range(5):
+            await connection.get("/fine")
+        assert count_runs(count) == 1
+        token_checking_api.accepted_tokens = {"t-2"}
         await connection.get("/fine")
-        await connection.get("/fine")
-    assert token_checking_api.seen_tokens == ["t-1", "t-2"]
+    assert token_checking_api.seen_tokens[-2:] == ["t-1", "t-2"]
 
 
 async def test_plugin_is_run_again_once_after_a_401(
@@ -248,6 +270,10 @@ async def test_missing_plugin_shows_how_to_install_it(
         (
             {"command": "x", "apiVersion": API_VERSION, "interactiveMode": "Always"},
             "needs a terminal",
+        ),
+        (
+            {"command": "x", "apiVersion": API_VERSION, "interactiveMode": "Sometimes"},
+            "use Never, IfAvailable or Always",
         ),
         ({"command": "x", "apiVersion": API_VERSION, "args": "a"}, "not a list"),
         ({"command": "x", "apiVersion": API_VERSION, "env": [{"value": "a"}]}, "without a name"),

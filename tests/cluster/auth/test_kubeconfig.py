@@ -160,6 +160,66 @@ def test_data_wins_over_files(tmp_path: Path) -> None:
             "clusters: [{name: c, cluster: {server: x, certificate-authority-data: abc}}]",
             "not base64",
         ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
+            "clusters: [{name: c, cluster: {server: 'https://[::1'}}]",
+            "is not an address such as",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
+            "clusters: [{name: c, cluster: {server: 'https://'}}]",
+            "is not an address such as",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
+            "clusters: [{name: c, cluster: {server: 'https://host:99999'}}]",
+            "is not an address such as",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
+            "clusters: [{name: c, cluster: {server: 'https://h ost'}}]",
+            "is not an address such as",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
+            "clusters: [{name: c, cluster: {server: 'ftp://u:s3cr3t@x'}}]",
+            "begins with ftp://",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
+            "clusters: [{name: c, cluster: {server: 'file:///s3cr3t'}}]",
+            "begins with file://",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c, "
+            "namespace: '..'}}]\n"
+            "clusters: [{name: c, cluster: {server: x}}]",
+            "is not the name of a namespace",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c, "
+            "namespace: 'a/b'}}]\n"
+            "clusters: [{name: c, cluster: {server: x}}]",
+            "is not the name of a namespace",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c, "
+            "namespace: 'A'}}]\n"
+            "clusters: [{name: c, cluster: {server: x}}]",
+            "is not the name of a namespace",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c, "
+            "namespace: 'x?limit=1'}}]\n"
+            "clusters: [{name: c, cluster: {server: x}}]",
+            "is not the name of a namespace",
+        ),
+        (
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c, "
+            "namespace: '%2e%2e'}}]\n"
+            "clusters: [{name: c, cluster: {server: x}}]",
+            "is not the name of a namespace",
+        ),
     ],
 )
 def test_broken_files_are_one_line_errors(tmp_path: Path, content: str, expected: str) -> None:
@@ -170,6 +230,7 @@ def test_broken_files_are_one_line_errors(tmp_path: Path, content: str, expected
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(file) in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_missing_files_are_reported(tmp_path: Path) -> None:

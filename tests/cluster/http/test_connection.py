@@ -13,6 +13,7 @@ from aiohttp import web
 
 from servedeck import __version__
 from servedeck.cluster.auth.kubeconfig import KubeconfigCluster
+from servedeck.cluster.http import connection as connection_module
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import (
     ApiError,
@@ -25,6 +26,7 @@ from servedeck.cluster.http.errors import (
     ReadTimeoutError,
 )
 from servedeck.cluster.http.transport import select_proxy
+from servedeck.cluster.resources import POD
 from tests.cluster.certificates import create_authority, issue_certificate, make_server_context
 from tests.cluster.fake_api_server import (
     FakeApiServer,
@@ -539,3 +541,42 @@ async def test_closed_connection_says_so(api: FakeApiServer, connection: Connect
     await connection.close()
     with pytest.raises(ClusterError, match="closed"):
         await with_timeout(connection.get("/fine"))
+
+
+# -- the request rate -----------------------------------------------------------------------------
+
+
+async def test_a_write_that_the_server_refuses_for_its_rate_is_sent_again_when_it_says(
+    api: FakeApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_MAX_RATE_LIMIT_WAIT", 0.01)
+    said: list[str] = []
+    api.add_route("/fine", respond_ok)
+    limited = respond_with_status(429, "TooManyRequests", Retry_After="86000")
+    api.faults["other"] = [limited] * 3
+    connection = await open_connection(
+        write_kubeconfig(tmp_path / "config", api.url), report_wait=said.append
+    )
+    try:
+        response = await connection.request("PATCH", "/fine", body={"a": 1})
+        assert response.status == 200
+        assert len(api.requests) == 4
+        assert said == ["The server limits the request rate (429); sending again in 0 s."] * 3
+        api.faults["other"] = [limited] * 9
+        with pytest.raises(ApiError, match="limits the request rate"):
+            await connection.request("PATCH", "/fine", body={"a": 1})
+        assert len(api.requests) == 4 + 5
+        with pytest.raises(ApiError, match="limits the request rate"):
+            await connection.get("/fine")
+        assert len(api.requests) == 4 + 5 + 1, "a list waits by itself"
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_that_leads_to_another_path_is_rejected(name: str) -> None:
+    with pytest.raises(ClusterError, match="is not a name that an object can have"):
+        POD.collection_path(name)
+    with pytest.raises(ClusterError, match="is not a name that an object can have"):
+        POD.object_path("default", name)
+    assert POD.object_path("%2e%2e", "a?b/c") == "/api/v1/namespaces/%252e%252e/pods/a%3Fb%2Fc"

@@ -156,6 +156,7 @@ async def test_410_in_the_stream_lists_again_and_reports_only_the_difference(
         await watched.wait_until_equal(api)
         after = watched.replica.types[watched.replica.types.index("SYNC") + 1 :]
         assert sorted(after) == ["ADDED", "DELETED", "MODIFIED", "SYNC"]
+        assert ReflectorPhase.RETRYING not in watched.phases, "an ordinary relist is no failure"
 
 
 async def test_bad_objects_hide_no_others_and_are_shown_as_far_as_readable(

@@ -6,9 +6,7 @@ import pytest
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.watch.kinds import HTTP_ROUTES
-from servedeck.cluster.watch.reflector import (
-    ReflectorPhase,
-)
+from servedeck.cluster.watch.reflector import ReflectorConfig, ReflectorPhase
 from tests.cluster.fake_api_server import (
     FakeApiServer,
     make_pod,
@@ -27,6 +25,16 @@ async def test_a_401_is_retried_with_renewed_credentials(
     async with run_reflector(connection) as watched:
         await watched.wait_for_phase(ReflectorPhase.UNAUTHORIZED)
         await watched.wait_until_equal(api)
+
+
+async def test_a_401_is_tried_again_within_seconds_at_first(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    api.faults["list"] = [respond_with_status(401, "Unauthorized")] * 9
+    async with run_reflector(connection, timings=ReflectorConfig()) as watched:
+        await watched.wait_until_equal(api)
+    assert [pauses[number] <= 2 * 0.8 * 2**number for number in range(5)] == [True] * 5
+    assert sum(pauses[:4]) < 30 <= pauses[8] <= 60
 
 
 @pytest.mark.parametrize(("where", "verb"), [("list", "list"), ("watch", "watch")])

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.http.errors import ReadTimeoutError
 from servedeck.cluster.watch.reflector import (
     Reflector,
     ReflectorConfig,
@@ -196,6 +197,96 @@ async def test_429_waits_as_long_as_the_server_requests(
         )
         await watched.wait_until_equal(api)
     assert pauses == [17.0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [("0.01", (2.0, 4.0)), ("3", (3.0, 4.0)), ("86000", (60.0, 60.0))]
+)
+async def test_a_server_asks_for_neither_a_shorter_wait_nor_one_of_a_day(
+    api: FakeApiServer,
+    connection: Connection,
+    pauses: list[float],
+    asked: str,
+    waited: tuple[float, float],
+) -> None:
+    api.faults["list"] = [respond_with_status(429, "TooManyRequests", Retry_After=asked)]
+    async with run_reflector(
+        connection, timings=replace(FAST_CONFIG, retry_delay=(2.0, 30.0))
+    ) as watched:
+        await watched.wait_until_equal(api)
+    assert len(pauses) == 1 and waited[0] <= pauses[0] <= waited[1]
+
+
+async def test_watches_that_a_proxy_cuts_off_as_soon_as_they_open_are_retried_with_backoff(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = await stream_chunks(request, encode_event("ADDED", make_pod("ghost"))[:-20])
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    api.faults["watch"] = [cut] * 500
+    timings = replace(FAST_CONFIG, retry_delay=(0.1, 30.0), relist_delay=(0.0, 0.0))
+    async with run_reflector(connection, timings=timings):
+        await wait_until(lambda: len(pauses) > 6)
+        assert_exponential(pauses[:7], 0.1)
+
+
+async def test_a_watch_that_brought_an_event_is_continued_at_once(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        version = int(request.query["resourceVersion"]) + 1
+        response = await stream_chunks(request, encode_bookmark(version))
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    api.faults["watch"] = [cut] * 5
+    timings = replace(FAST_CONFIG, retry_delay=(3600.0, 3600.0), relist_delay=(0.0, 0.0))
+    async with run_reflector(connection, timings=timings) as watched:
+        await wait_until(lambda: not api.faults["watch"])
+        await watched.wait_until_watching(api)
+    assert not any(pauses)
+
+
+async def test_an_open_watch_of_a_server_that_fell_silent_is_continued_where_it_was(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    await add_pods(api)
+    async with run_reflector(connection) as watched:
+        await watched.wait_until_equal(api)
+        await watched.wait_until_watching(api)
+        lists = api.count_requests("list")
+        watched.reflector.end_watch(ReadTimeoutError("It does not answer."))
+        state = await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        assert (state.error, state.record_count) == ("It does not answer.", 3)
+        await api.put(make_pod("meanwhile"))
+        await watched.wait_until_equal(api)
+        assert api.count_requests("list") == lists + 1, "the probe of the version alone"
+        watched.reflector.end_watch(ReadTimeoutError("It does not answer."))
+
+
+async def test_another_server_is_listed_anew(tmp_path: Path) -> None:
+    old, new = FakeApiServer(), FakeApiServer()
+    await add_pods(old)
+    new.version = 10_000
+    await new.put(make_pod("other"))
+    async with serve(new), serve(old):
+        file = write_kubeconfig(tmp_path / "config", old.url)
+        connection = await open_connection(file)
+        async with run_reflector(connection) as watched:
+            await watched.wait_until_equal(old)
+            await watched.wait_until_watching(old)
+            write_kubeconfig(file, new.url)
+            for kind in old.faults:
+                old.faults[kind] = [respond_with_status(401)] * 99
+            await old.reset_watches()
+            await watched.wait_until_equal(new)
+            names = [record.metadata.name for record in watched.reflector.records.values()]
+        await connection.close()
+    assert names == ["other"]
 
 
 @pytest.mark.parametrize("code", [500, 502, 503])

@@ -1,0 +1,206 @@
+"""The login of a connection: cluster, user and credentials of one context, read again where their
+files have changed.
+
+A renewed token, certificate or CA stands in the kubeconfig or in the files that it names, which
+`aws eks update-kubeconfig`, `gcloud container clusters get-credentials`, `kubectl config` and the
+kubelet rewrite. What was read counts until it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from servedeck.cluster.auth.credentials import CredentialManager
+from servedeck.cluster.auth.exec_plugin import Credential
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig, KubeconfigContext
+from servedeck.cluster.auth.kubeconfig_loader import kubeconfig_files, load_kubeconfig
+from servedeck.cluster.http.errors import ConfigError, CredentialsError
+
+_log = logging.getLogger(__name__)
+
+
+class _Loaded(NamedTuple):
+    kubeconfig: Kubeconfig
+    context: KubeconfigContext
+    credentials: CredentialManager
+    digests: tuple[str, ...]
+    """Digest of each kubeconfig file, "" of one that cannot be read."""
+
+
+class Login:
+    """Create it with `Login.open`. Its attributes change with `reload`.
+
+    The context is always the same one: a `current-context` that others set is not followed.
+    """
+
+    def __init__(
+        self, options: ConnectionOptions, environ: Mapping[str, str], loaded: _Loaded
+    ) -> None:
+        self.revision = 1
+        """Counts the changes of the cluster or the user."""
+        self.server_revision = 1
+        """Counts the changes of the server's address: another server may have other objects."""
+        self.on_notice: Callable[[str], None] = lambda _notice: None
+        """Called when `notice` changes."""
+        self._options = options
+        self._environ = environ
+        self._loaded = loaded
+        self._lock = asyncio.Lock()
+        self._checks = 0
+        self._last_problem = ""
+        loaded.credentials.on_notice = self._pass_on
+
+    @classmethod
+    async def open(cls, options: ConnectionOptions, environ: Mapping[str, str]) -> Login:
+        """Read the files. Raises ConfigError if they cannot be used."""
+        loaded = await asyncio.to_thread(_load, options, environ, options.context)
+        return cls(options, environ, loaded)
+
+    @property
+    def kubeconfig(self) -> Kubeconfig:
+        return self._loaded.kubeconfig
+
+    @property
+    def context(self) -> KubeconfigContext:
+        return self._loaded.context
+
+    @property
+    def credentials(self) -> CredentialManager:
+        return self._loaded.credentials
+
+    @property
+    def notice(self) -> str:
+        """What a credential plugin that runs for long does, one sentence; "" if none does."""
+        return self.credentials.notice
+
+    async def current(self) -> Credential:
+        """The credential to send. Raises CredentialsError if there is none."""
+        if not self.credentials.is_ready and not self.credentials.is_new:
+            # Before a plugin asks a person: somebody may have logged in.
+            await self.reload(self.revision)
+        credentials = self.credentials
+        try:
+            return await credentials.current()
+        except CredentialsError:
+            if self.credentials is credentials:
+                raise
+            return await self.credentials.current()  # another login was found meanwhile
+
+    async def renew(self, used: Credential, revision: int) -> Credential | None:
+        """After a 401 for `used` of that revision: another credential, None if there is none.
+        Raises CredentialsError."""
+        if await self.reload(revision):
+            newest = await self.credentials.current()
+            if newest != used:
+                return newest
+        return await self.credentials.renew(used)
+
+    async def try_again(self) -> bool:
+        """After a failure: whether the login may be good now, because a file has changed or a
+        plugin gave another credential."""
+        return await self.reload(self.revision) or await self.credentials.try_again()
+
+    async def reload(self, revision: int) -> bool:
+        """Read the files again if they have changed. Whether the cluster or the user is another one
+        than in `revision`. Files that are half written or cannot be used change nothing."""
+        checks = self._checks
+        async with self._lock:
+            if self.revision != revision:
+                return True
+            if self._checks != checks:
+                return False  # a check that began after this call has found nothing
+            self._checks += 1
+            try:
+                found = await asyncio.to_thread(self._load_if_changed)
+            except ConfigError as error:
+                if str(error) != self._last_problem:
+                    _log.warning("the kubeconfig changed and cannot be used: %s", error)
+                self._last_problem = str(error)
+                return False
+            return found is not None and await self._replace(found)
+
+    async def _replace(self, found: _Loaded) -> bool:
+        before = self._loaded
+        same_login = found.credentials.is_same_login(before.credentials)
+        same_cluster = found.context.cluster == before.context.cluster
+        if same_login:
+            found = found._replace(credentials=before.credentials)
+        self._loaded = found
+        if same_login and same_cluster:
+            return False
+        self.revision += 1
+        if found.context.cluster.server != before.context.cluster.server:
+            self.server_revision += 1
+        if not same_login:
+            found.credentials.on_notice = self._pass_on
+            before.credentials.on_notice = lambda _notice: None
+            await before.credentials.close()
+            self._pass_on("")
+        return True
+
+    async def close(self) -> None:
+        """End a plugin that runs."""
+        self.on_notice = lambda _notice: None
+        await self.credentials.close()
+
+    def _load_if_changed(self) -> _Loaded | None:
+        before = self._loaded
+        if _digests(self._options, self._environ) == before.digests and all(
+            _read(file) == content for file, content in _named_files(before)
+        ):
+            return None
+        found = _load(self._options, self._environ, before.context.name)
+        is_in_cluster = found.kubeconfig.service_account_dir is not None
+        if is_in_cluster != (before.kubeconfig.service_account_dir is not None):
+            raise ConfigError("The kubeconfig is empty.")
+        transport = importlib.import_module("servedeck.cluster.http.transport")
+        transport.make_ssl_context(found.context.cluster, found.credentials.client_certificate)
+        transport.select_proxy(found.context.cluster, self._environ)
+        return found
+
+    def _pass_on(self, notice: str) -> None:
+        self.on_notice(notice)
+
+
+def _load(
+    options: ConnectionOptions, environ: Mapping[str, str], context_name: str | None
+) -> _Loaded:
+    """Raises ConfigError."""
+    digests = _digests(options, environ)  # first: no change in between is missed
+    kubeconfig = load_kubeconfig(options, environ)
+    context = kubeconfig.get_context(context_name)
+    return _Loaded(kubeconfig, context, CredentialManager(context), digests)
+
+
+def _named_files(loaded: _Loaded) -> Iterator[tuple[Path, bytes]]:
+    """The certificates and the key that the kubeconfig names, with what was read. A token file is
+    read again when it is old."""
+    cluster, credential = loaded.context.cluster, loaded.credentials.client_certificate
+    if cluster.certificate_authority_file is not None:
+        yield cluster.certificate_authority_file, cluster.certificate_authority
+    for key, content in (
+        ("client-certificate", credential.certificate),
+        ("client-key", credential.private_key),
+    ):
+        if (path := loaded.context.user.get_pem_path(key)) is not None:
+            yield path, content
+
+
+def _digests(options: ConnectionOptions, environ: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(
+        hashlib.sha256(_read(file)).hexdigest() for file in kubeconfig_files(options, environ)
+    )
+
+
+def _read(file: Path) -> bytes:
+    """Content of a file; b"" if it cannot be read, or is a pipe, which can be read only once."""
+    try:
+        return file.read_bytes() if file.is_file() else b""
+    except OSError:
+        return b""
