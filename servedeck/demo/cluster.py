@@ -19,6 +19,7 @@ from servedeck.demo.async_gateways.gateways import AsyncGateways
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.errors import DemoError
+from servedeck.demo.faults import FaultIsolation
 from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.resources import CONFIGMAPS
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
@@ -104,9 +105,12 @@ class DemoCluster:
 
     async def _start(self) -> None:
         now = time.time()
-        self.clock = Clock(Scenario.start_time(now), speed=self._speed)
-        self.store = ObjectStore(self.clock, seed=self._seed)
-        self.controllers = ControllerManager(self.store, self.clock, self._seed)
+        isolation = FaultIsolation()
+        self.clock = Clock(Scenario.start_time(now), speed=self._speed, isolation=isolation)
+        self.store = ObjectStore(self.clock, seed=self._seed, isolation=isolation)
+        self.controllers = ControllerManager(
+            self.store, self.clock, self._seed, isolation=isolation
+        )
         self.scenario = Scenario(self.store, self.clock, self.controllers, self._seed)
         prometheus = PrometheusApi(self.controllers.query_engine)
         runtime = NodeRuntime(self.controllers.kubelet, self.clock, prometheus)

@@ -4,6 +4,7 @@ weights, spread over Pods as its BackendTrafficPolicy says."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue
 from servedeck.demo.controllers.gateway import attached_policy
@@ -27,6 +28,7 @@ class TrafficRouting:
         self._store = context.store
         self._clock = context.clock
         self._traffic = traffic
+        self._isolation = context.isolation
         self._drawn: tuple[str, ...] = ()
         """Endpoints whose requests are spread by chance."""
         self._queue = WorkQueue(context.clock, self._sync)
@@ -43,12 +45,14 @@ class TrafficRouting:
             self._queue.add(_ALL, _DELAY_SECONDS)
 
     def _sync(self, _: Key) -> None:
-        routes = {
-            "/".join(key_of(route)): Route(
-                tuple(self._backends(route)), self._balancing(key_of(route))
-            )
-            for route in self._store.list(HTTP_ROUTES)
-        }
+        routes: dict[str, Route] = {}
+
+        def read(route: Json) -> None:
+            key = key_of(route)
+            routes["/".join(key)] = Route(tuple(self._backends(route)), self._balancing(key))
+
+        for route in self._store.list(HTTP_ROUTES):
+            self._isolation(partial(read, route))
         self._traffic.set_routes(routes, self._clock.time())
         self._drawn = tuple(
             name for name, route in routes.items() if route.balancing.type == "Random"
