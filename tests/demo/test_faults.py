@@ -85,13 +85,17 @@ def test_work_that_failed_is_tried_again_after_growing_pauses() -> None:
     assert times == pytest.approx([0, 0.005, 0.015, 0.035], abs=1e-4)
 
 
-ODD = [
+INVALID = [
     (HTTP_ROUTES, {"spec": "x"}),
     (HTTP_ROUTES, {"spec": {"rules": [1], "parentRefs": "x"}}),
     (SCALED_OBJECTS, {"spec": "x"}),
     (BACKEND_TRAFFIC_POLICIES, {"spec": ["x"]}),
-    (PODS, {"spec": {"nodeName": 5, "containers": "x"}, "status": {"phase": "Running"}}),
 ]
+UNREADABLE_POD: Json = {
+    "metadata": {"name": "odd", "namespace": "chat"},
+    "spec": {"nodeName": 5, "containers": "x"},
+    "status": {"phase": "Running"},
+}
 
 
 @pytest.fixture
@@ -101,18 +105,23 @@ def odd_state(tmp_path: Path) -> Path:
     store = ObjectStore()
     for name in ("chat", "kube-system"):
         store.create(NAMESPACES, {"metadata": {"name": name}})
-    for number, (resource, body) in enumerate(ODD):
+    for number, (resource, body) in enumerate(INVALID):
         meta = {"name": f"odd-{number}", "namespace": "chat"}
         new: Json = {"metadata": meta, **body}
         store.create(resource, new)
+    store.create(PODS, UNREADABLE_POD)
     store.dump(path)
     return path
 
 
-async def test_a_state_with_odd_objects_is_loaded_and_the_clock_goes_on(odd_state: Path) -> None:
+async def test_a_state_with_odd_objects_is_loaded_and_the_clock_goes_on(
+    odd_state: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     async with DemoCluster(state=odd_state, live=False) as demo:
-        names = [one["metadata"]["name"] for one in demo.store.list(HTTP_ROUTES)]
-        assert names == ["odd-0", "odd-1"]
+        for resource in (HTTP_ROUTES, SCALED_OBJECTS, BACKEND_TRAFFIC_POLICIES):
+            assert not demo.store.list(resource)
+        assert demo.store.find(PODS, "chat", "odd") is not None
+        assert "odd-1 is left out" in capsys.readouterr().err
         pod: Json = {
             "metadata": {"name": "new", "namespace": "chat"},
             "spec": {"containers": [{"name": "a", "image": "b"}]},
@@ -121,3 +130,4 @@ async def test_a_state_with_odd_objects_is_loaded_and_the_clock_goes_on(odd_stat
         demo.clock.advance(60)
         conditions = demo.store.get(PODS, "chat", "new")["status"]["conditions"]
         assert [one["type"] for one in conditions] == ["PodScheduled"]
+    assert "servedeck.demo.faults" in {record.name for record in caplog.records}

@@ -314,17 +314,18 @@ class ObjectStore:
         part.write_text(json.dumps(state), encoding="utf-8")
         part.replace(path)
 
-    def load(self, path: Path) -> None:
-        """Replaces all objects by those in a file that `dump` wrote. OSError; ValueError with a
-        sentence where the file does not hold such a state."""
+    def load(self, path: Path, keep: Callable[[Resource, Json], bool] = lambda *_: True) -> None:
+        """Replaces all objects by those in a file that `dump` wrote, without those that `keep`
+        rejects. OSError; ValueError with a sentence where the file does not hold such a state."""
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
             version = int(state["resourceVersion"])
             objects: dict[Resource, dict[Key, Json]] = {r: {} for r in RESOURCES}
             for key, items in state["objects"].items():
                 for item in items:
-                    objects[BY_KEY[key]][key_of(item)] = item
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    if keep(BY_KEY[key], item):
+                        objects[BY_KEY[key]][key_of(item)] = item
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path} does not hold the state of a demo cluster ({error!r}); delete it or "
                 "choose another file"
