@@ -22,6 +22,7 @@ from servedeck.demo.resources import (
 Json = dict[str, Any]
 
 _TEXT: Json = {"type": "string"}
+_TIME: Json = {"type": "string", "format": "date-time"}
 _NAME: Json = {"type": "string", "minLength": 1, "maxLength": 253}
 _FLAG: Json = {"type": "boolean"}
 _COUNT: Json = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
@@ -46,7 +47,7 @@ _CONDITIONS = _list(
         "reason",
         "status",
         "type",
-        lastTransitionTime=_TEXT,
+        lastTransitionTime=_TIME,
         message=_TEXT,
         observedGeneration={"type": "integer", "minimum": 0},
         reason={"type": "string", "minLength": 1},
@@ -224,26 +225,31 @@ _SCALED_OBJECT_STATUS = _object(
     resourceMetricNames=_list(_TEXT),
     health={"type": "object", "additionalProperties": _ANY_OBJECT},
     hpaName=_TEXT,
-    lastActiveTime=_TEXT,
+    lastActiveTime=_TIME,
     originalReplicaCount=_COUNT,
     pausedReplicaCount=_COUNT,
     scaleTargetKind=_TEXT,
     triggersTypes=_TEXT,
 )
-_TYPES: dict[Resource, tuple[Json, Json]] = {
-    HTTP_ROUTES: (_ROUTE, _ROUTE_STATUS),
-    GATEWAYS: (_GATEWAY, _GATEWAY_STATUS),
-    BACKEND_TRAFFIC_POLICIES: (_POLICY, _POLICY_STATUS),
-    SCALED_OBJECTS: (_SCALED_OBJECT, _SCALED_OBJECT_STATUS),
+_TYPES: dict[Resource, dict[str, Json]] = {
+    HTTP_ROUTES: {"spec": _ROUTE, "status": _ROUTE_STATUS},
+    GATEWAYS: {"spec": _GATEWAY, "status": _GATEWAY_STATUS},
+    BACKEND_TRAFFIC_POLICIES: {"spec": _POLICY, "status": _POLICY_STATUS},
+    SCALED_OBJECTS: {"spec": _SCALED_OBJECT, "status": _SCALED_OBJECT_STATUS},
 }
+
+
+def schema_of_part(resource: Resource, part: str) -> Json | None:
+    """The schema of the spec or the status of a custom resource; None for others."""
+    return _TYPES.get(resource, {}).get(part)
 
 
 def check_custom_types(resource: Resource, obj: Json, *, part: str = "spec") -> Causes:
     """The errors of the spec or the status of a custom resource; none for other resources."""
-    if resource not in _TYPES:
+    schema = schema_of_part(resource, part)
+    if schema is None:
         return
-    spec, status = _TYPES[resource]
     if part in obj:
-        yield from check_structure(spec if part == "spec" else status, obj[part], part)
+        yield from check_structure(schema, obj[part], part)
     elif part == "spec":
         yield required("spec")

@@ -29,6 +29,7 @@ from servedeck.demo.resources import (
     BACKEND_TRAFFIC_POLICIES,
     CONFIGMAPS,
     DEPLOYMENTS,
+    EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
@@ -115,6 +116,8 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from _service(obj, old)
     elif resource in (CONFIGMAPS, SECRETS):
         yield from _data_keys(obj)
+    elif resource is EVENTS:
+        yield from _event(obj)
     elif resource is PERSISTENTVOLUMECLAIMS:
         yield from _pvc(obj, old)
     elif resource is HORIZONTAL_POD_AUTOSCALERS:
@@ -254,6 +257,14 @@ def _data_keys(obj: Json) -> Causes:
                 "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
                 "'[-._a-zA-Z0-9]+')",
             )
+
+
+def _event(obj: Json) -> Causes:
+    """An Event is in the namespace of its object. Source: pkg/apis/core/validation/events.go."""
+    about = (obj.get("involvedObject") or {}).get("namespace", "")
+    own = obj["metadata"].get("namespace", "")
+    if about != own and not (about == "" and own == "default"):
+        yield invalid("involvedObject.namespace", about, "does not match event.namespace")
 
 
 def _pvc(obj: Json, old: Json | None) -> Causes:

@@ -4,10 +4,10 @@ pkg/apiserver/validation/validation.go; kube-openapi pkg/validation/errors/schem
 
 from __future__ import annotations
 
-import re
+import json
 from typing import Any
 
-from servedeck.demo.api.request_bodies import go_json_type
+from servedeck.demo.api.request_bodies import go_json_type, is_rfc3339_time
 from servedeck.demo.api.status import StatusCause
 from servedeck.demo.api.validation.field_errors import Causes, invalid, required, unsupported
 
@@ -90,6 +90,7 @@ def _check_text(schema: Json, value: str, field: str) -> Causes:
     elif most is not None and len(value) > most:
         message = f"Too long: may not be more than {most} bytes"
         yield StatusCause("FieldValueTooLong", message, field)
-    pattern = schema.get("pattern")
-    if pattern is not None and not re.search(pattern, value):
-        yield invalid(field, value, f"{field} in body should match '{pattern}'")
+    if schema.get("format") == "date-time" and not is_rfc3339_time(value):
+        quoted = json.dumps(value, ensure_ascii=False)
+        message = f"{field} in body must be of type date-time: {quoted}"
+        yield StatusCause("FieldValueTypeInvalid", f"Invalid value: {quoted}: {message}", field)
