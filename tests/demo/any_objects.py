@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -145,3 +146,37 @@ def _scalar(form: str, rng: random.Random) -> Any:
     if form == "int-or-string":
         return rng.choice((0, 1, -1, "25%", "http", ""))
     return any_value(rng) if form == "any" else rng.choice(_WORDS)
+
+
+def changed_object(obj: Json, rng: random.Random) -> Json:
+    """A copy of an object with some of its parts removed or replaced by anything."""
+    new: Json = json.loads(json.dumps(obj))
+    for _ in range(rng.randrange(1, 4)):
+        at: Any = new
+        while True:
+            keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+            if at is new:
+                keys = [key for key in keys if key not in ("apiVersion", "kind", "metadata")]
+            if not keys:
+                break
+            key = rng.choice(keys)
+            if isinstance(at[key], (dict, list)) and at[key] and rng.random() < 0.8:
+                at = at[key]
+                continue
+            if rng.random() < 0.3:
+                del at[key]
+            else:
+                at[key] = _like(at[key], rng)
+            break
+    return new
+
+
+def _like(value: Any, rng: random.Random) -> Any:
+    """Another value, mostly of the same type."""
+    if rng.random() < 0.2:
+        return any_value(rng)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return rng.choice(_NUMBERS[:8])
+    return rng.choice(_WORDS) if isinstance(value, str) else type(value)()

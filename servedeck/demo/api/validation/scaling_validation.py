@@ -11,17 +11,41 @@ from __future__ import annotations
 from typing import Any
 
 from servedeck.demo.api.status import StatusError
-from servedeck.demo.api.validation.field_errors import Causes, invalid, required
+from servedeck.demo.api.validation.field_errors import Causes, invalid, required, unsupported
 from servedeck.demo.resources import (
     HORIZONTAL_POD_AUTOSCALERS,
     SCALED_OBJECTS,
     Resource,
 )
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.quantity import parse_quantity
 
 Json = dict[str, Any]
 
 _POSITIVE = "must be greater than 0"
+_METRIC_SOURCES = {
+    "ContainerResource": "containerResource",
+    "External": "external",
+    "Object": "object",
+    "Pods": "pods",
+    "Resource": "resource",
+}
+_TARGET_TYPES = ("Utilization", "Value", "AverageValue")
+_ONE_OF_TWO = "must set either a target raw value or a target utilization"
+_TARGET_VALUES = {
+    "ContainerResource": ("averageUtilization", "averageValue"),
+    "External": ("averageValue", "value"),
+    "Object": ("averageValue", "value"),
+    "Pods": ("averageValue",),
+    "Resource": ("averageUtilization", "averageValue"),
+}
+_TARGET_MESSAGES = {
+    "ContainerResource": _ONE_OF_TWO,
+    "External": "must set either a target value for metric or a per-pod target",
+    "Object": "must set either a target value for metric or a per-pod target",
+    "Pods": "must specify a positive target averageValue",
+    "Resource": _ONE_OF_TWO,
+}
 _HASH_FIELDS = {"Cookie": "cookie", "Header": "header", "Headers": "headers", "SourceIP": ""}
 _TARGET_KINDS = ("Gateway", "HTTPRoute", "GRPCRoute", "UDPRoute", "TCPRoute", "TLSRoute")
 _DEFAULT_TARGET = ("apps/v1", "Deployment")
@@ -40,6 +64,40 @@ def validate_autoscaler(obj: Json) -> Causes:
     for field in ("kind", "name"):
         if not reference.get(field):
             yield required(f"spec.scaleTargetRef.{field}")
+    for index, metric in enumerate(spec.get("metrics") or ()):
+        yield from _metric(metric, f"spec.metrics[{index}]")
+
+
+def _metric(metric: Json, field: str) -> Causes:
+    kind = metric.get("type") or ""
+    if not kind:
+        yield required(f"{field}.type", "must specify a metric source type")
+    elif kind not in _METRIC_SOURCES:
+        yield unsupported(f"{field}.type", kind, tuple(sorted(_METRIC_SOURCES)))
+    elif (source := metric.get(_METRIC_SOURCES[kind])) is None:
+        message = f"must populate the given metric source only, which is {_METRIC_SOURCES[kind]}"
+        yield required(f"{field}.{_METRIC_SOURCES[kind]}", message)
+    else:
+        yield from _metric_source(kind, source, f"{field}.{_METRIC_SOURCES[kind]}")
+
+
+def _metric_source(kind: str, source: Json, field: str) -> Causes:
+    if kind in ("Resource", "ContainerResource"):
+        if not source.get("name"):
+            yield required(f"{field}.name", "must specify a resource name")
+    elif not (source.get("metric") or {}).get("name"):
+        yield required(f"{field}.metric.name", "must specify a metric name")
+    target = source.get("target") or {}
+    if target.get("type") not in _TARGET_TYPES:
+        yield required(f"{field}.target.type", "must be either Utilization, Value, or AverageValue")
+    for name in ("value", "averageValue"):
+        if name in target and parse_quantity(target[name]) <= 0:
+            yield invalid(f"{field}.target.{name}", target[name], "must be positive")
+    share = target.get("averageUtilization")
+    if share is not None and share < 1:
+        yield invalid(f"{field}.target.averageUtilization", share, _POSITIVE)
+    if not any(target.get(name) is not None for name in _TARGET_VALUES[kind]):
+        yield required(f"{field}.target.{_TARGET_VALUES[kind][0]}", _TARGET_MESSAGES[kind])
 
 
 def validate_traffic_policy(obj: Json) -> Causes:
