@@ -55,7 +55,7 @@ def cost_of(replicas: int) -> int:
 
 
 def test_the_work_grows_with_the_number_of_replicas() -> None:
-    assert cost_of(400) < 5.5 * cost_of(100)
+    assert cost_of(400) < 4.5 * cost_of(100)
 
 
 def test_a_controller_creates_and_deletes_at_most_500_pods_at_a_stretch() -> None:
