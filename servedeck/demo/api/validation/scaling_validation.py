@@ -121,7 +121,9 @@ def _load_balancer(balancer: Json) -> Causes:
     if balancer["type"] == "ConsistentHash" and hashing is None:
         message = "If LoadBalancer type is consistentHash, consistentHash field needs to be set."
         yield invalid(field, "object", message)
-    needed = _HASH_FIELDS[hashing["type"]] if hashing is not None else ""
+    if hashing is None:
+        return
+    needed = _HASH_FIELDS[hashing["type"]]
     if needed and not hashing.get(needed):
         message = f"If consistent hash type is {needed}, the {needed} field must be set."
         yield invalid(f"{field}.consistentHash", "object", message)
