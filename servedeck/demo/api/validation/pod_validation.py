@@ -32,6 +32,10 @@ def validate_pod_spec(spec: Json, field: str) -> Causes:
     for index, volume in enumerate(spec.get("volumes") or ()):
         yield from _volume(volume, f"{field}.volumes[{index}]", volumes)
     yield from _node_affinity(spec, f"{field}.affinity.nodeAffinity")
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        condition = gate.get("conditionType") or ""
+        for message in name_validation.qualified_name(condition):
+            yield invalid(f"{field}.readinessGates[{index}].conditionType", condition, message)
     seen: set[str] = set()
     if not spec.get("containers"):
         yield required(f"{field}.containers")
