@@ -10,12 +10,12 @@ class PageTabs(TabbedContent):
     names, however late it is handled: after another tab was chosen, that one was left again for the
     one before it."""
 
-    def _on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
+    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         if event.tab.id != event.tabs.active:
             event.stop()
             event.prevent_default()
 
-    def _on_tab_pane_focused(self, event: TabPane.Focused) -> None:
+    def on_tab_pane_focused(self, event: TabPane.Focused) -> None:
         if not event.tab_pane.has_focus_within:
             event.stop()
             event.prevent_default()

@@ -13,6 +13,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from servedeck.demo.faults import Isolation, call_directly
+
+_SLICE_SECONDS = 0.02
+"""So long run timers at a stretch while the clock follows the wall; then the event loop has a turn,
+so that the API answers also while thousands of timers are due."""
+_MIN_HEAP = 4096
+"""Up to this number of timers, cancelled ones stay until their time."""
+
 
 def _monotonic() -> float:
     """Seconds, time in suspend included, so that the demo's clock keeps up with the wall clock."""
@@ -42,11 +50,16 @@ class Clock:
     """Time in seconds since the epoch, as the demo's objects see it.
 
     A new clock is stopped at `start`. `advance` and `run_until` move it by hand; after `start()`
-    it follows the wall clock on the running asyncio loop, `speed` times as fast.
+    it follows the wall clock on the running asyncio loop, `speed` times as fast. Each timer is
+    called through `isolation`.
     """
 
-    def __init__(self, start: float, *, speed: float = 1.0) -> None:
+    def __init__(
+        self, start: float, *, speed: float = 1.0, isolation: Isolation = call_directly
+    ) -> None:
         self._time = start
+        self._isolation = isolation
+        self._compact_above = _MIN_HEAP
         self._heap: list[tuple[float, int, Timer]] = []
         self._sequence = 0
         self._speed = speed
@@ -97,12 +110,19 @@ class Clock:
         timer = Timer(max(when, self.time()), callback)
         self._sequence += 1
         heapq.heappush(self._heap, (timer.when, self._sequence, timer))
+        if len(self._heap) > self._compact_above:
+            self._drop_cancelled()
         if self._loop is not None and not self._running_timers and self._heap[0][2] is timer:
             self._schedule_next()
         return timer
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         return self.call_at(self.time() + seconds, callback)
+
+    def _drop_cancelled(self) -> None:
+        self._heap = [entry for entry in self._heap if entry[2].active]
+        heapq.heapify(self._heap)
+        self._compact_above = max(_MIN_HEAP, 2 * len(self._heap))
 
     async def sleep(self, seconds: float) -> None:
         """Waits on this clock; while it is stopped, the wait does not end."""
@@ -122,9 +142,14 @@ class Clock:
 
     def run_until(self, when: float) -> None:
         """Runs the timers due up to `when`, in order; the clock is at `when` afterwards."""
+        self._run_timers(when, math.inf)
+
+    def _run_timers(self, when: float, seconds: float) -> bool:
+        """Runs timers due up to `when` for so many seconds, at least one; whether that were all."""
         if self._running_timers:
             raise RuntimeError("a timer must not move the clock that runs it")
         self._running_timers = True
+        end = time.perf_counter() + seconds
         try:
             while (due := self.next_due) is not None and due <= when:
                 _, _, timer = heapq.heappop(self._heap)
@@ -132,8 +157,11 @@ class Clock:
                 timer.cancel()
                 self._time = max(self._time, due)
                 if callback is not None:
-                    callback()
+                    self._isolation(callback)
+                if time.perf_counter() >= end:
+                    return False
             self._time = max(self._time, when)
+            return True
         finally:
             self._running_timers = False
 
@@ -185,7 +213,7 @@ class Clock:
     def _run_due_timers(self) -> None:
         self._handle = None
         try:
-            self.run_until(self._wall_time())
+            self._run_timers(self._wall_time(), _SLICE_SECONDS)
         finally:
             self._schedule_next()
 

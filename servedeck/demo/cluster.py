@@ -15,19 +15,23 @@ from typing import Self
 from servedeck.demo.api import access
 from servedeck.demo.api.access import DemoUser
 from servedeck.demo.api.server import ApiServer
+from servedeck.demo.api.validation.custom_types import check_custom_types
 from servedeck.demo.async_gateways.gateways import AsyncGateways
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
 from servedeck.demo.errors import DemoError
+from servedeck.demo.faults import FaultIsolation
 from servedeck.demo.prometheus.api import PrometheusApi
-from servedeck.demo.resources import CONFIGMAPS
+from servedeck.demo.resources import CONFIGMAPS, Resource
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
 from servedeck.demo.scenario.async_gateways import CALLED_SERVINGS, viewer_rules
 from servedeck.demo.scenario.cluster_objects import PROMETHEUS_SERVICE
 from servedeck.demo.scenario.scenario import Scenario
+from servedeck.demo.store.objects import Json, key_of
 from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.temperature_controller import TemperatureControllerProcess
 from servedeck.demo.workloads.runtime import NodeRuntime
+from servedeck.serving.text import one_line
 
 _SAVE_PERIOD_SECONDS = 0.5
 """Between two checks whether there is something to save; a save takes about 5 ms."""
@@ -104,9 +108,12 @@ class DemoCluster:
 
     async def _start(self) -> None:
         now = time.time()
-        self.clock = Clock(Scenario.start_time(now), speed=self._speed)
-        self.store = ObjectStore(self.clock, seed=self._seed)
-        self.controllers = ControllerManager(self.store, self.clock, self._seed)
+        isolation = FaultIsolation()
+        self.clock = Clock(Scenario.start_time(now), speed=self._speed, isolation=isolation)
+        self.store = ObjectStore(self.clock, seed=self._seed, isolation=isolation)
+        self.controllers = ControllerManager(
+            self.store, self.clock, self._seed, isolation=isolation
+        )
         self.scenario = Scenario(self.store, self.clock, self.controllers, self._seed)
         prometheus = PrometheusApi(self.controllers.query_engine)
         runtime = NodeRuntime(self.controllers.kubelet, self.clock, prometheus)
@@ -184,7 +191,7 @@ class DemoCluster:
 
     def _resume(self, state: Path, now: float) -> None:
         try:
-            self.store.load(state)
+            self.store.load(state, _is_valid)
             info = self.store.find(CONFIGMAPS, *_SAVE_INFO) or {"data": {"time": now}}
             saved = float(info["data"]["time"])
         except (OSError, ValueError, KeyError) as error:
@@ -210,3 +217,14 @@ class DemoCluster:
     def _save_error(self, error: OSError) -> str:
         reason = error.strerror or error
         return f"Cannot save the demo's state to {self._state}: {reason}."
+
+
+def _is_valid(resource: Resource, obj: Json) -> bool:
+    """Whether an object of a saved state fits its type. One that does not is left out, and named on
+    standard error: an older demo accepted some that no controller can read."""
+    cause = next(iter(check_custom_types(resource, obj)), None)
+    if cause is not None:
+        name = one_line("/".join(key_of(obj)))
+        message = one_line(f"{cause.field}: {cause.message}")
+        sys.stderr.write(f"servedeck: {resource.kind} {name} is left out of the state: {message}\n")
+    return cause is None

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from servedeck.demo.api import read_handlers
 from tests.demo.api_fixture import Api, place_pod
 from tests.waiting import wait_until, with_timeout
 
@@ -157,3 +158,19 @@ async def test_a_watch_ends_with_its_client_and_with_the_server(api: Api) -> Non
         await with_timeout(api.server.stop())
         with pytest.raises(aiohttp.ClientError):
             await answer.content.read()
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+async def test_an_unexpected_error_is_logged_without_the_token(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, encoded: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("unexpected")
+
+    monkeypatch.setattr(read_handlers, "list_objects", fail)
+    token = "".join(f"%{ord(char):02x}" for char in api.user.token) if encoded else api.user.token
+    head = f"GET /{token}/api/v1/pods HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert b" 500 " in await raw(api, head.encode())
+    assert "GET /api/v1/pods" in caplog.text
+    assert api.user.token not in caplog.text
+    assert token not in caplog.text

@@ -108,3 +108,19 @@ async def test_a_program_that_does_not_exist_is_an_error(api: Api) -> None:
 async def test_a_container_that_does_not_run_has_no_commands(api: Api) -> None:
     place_pod(api, {"waiting": {"reason": "CrashLoopBackOff"}})
     assert await status_of(api, f"{POD}/exec?command=ls") == 500
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("GET", {"Sec-WebSocket-Protocol": "SPDY/3.1+portforward.k8s.io"}),
+        ("POST", {"Upgrade": "SPDY/3.1"}),
+    ],
+)
+async def test_kubectl_is_told_which_command_forwards_a_port(
+    api: Api, method: str, headers: dict[str, str]
+) -> None:
+    place_pod(api)
+    code, body = await api.send(method, f"{POD}/portforward", **headers)
+    assert code == 400
+    assert b"use `servedeck port-forward`" in body

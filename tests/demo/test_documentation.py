@@ -24,6 +24,11 @@ SECTION = PAGE.partition("## Asynchronous requests\n")[2].partition("\n## ")[0]
 FORWARD, SUBMIT, FETCH, FOLLOW, PROXY = re.findall(r"^```sh\n(.*?)^```$", SECTION, re.M | re.S)
 
 
+(RAW,) = re.findall(
+    r"^```sh\n(kubectl get --raw .*?)^```$", PAGE.partition("\n## Asynch")[0], re.M | re.S
+)
+
+
 class Terminal:
     """Runs blocks of commands one after the other, with a free port in place of 8080."""
 
@@ -92,3 +97,14 @@ async def test_the_proxy_leads_to_both_services(terminal: Terminal) -> None:
     queue, page = re.findall(r"{.*}", (await terminal.run(text)).replace("}{", "}\n{"))
     assert json.loads(queue)["backlog"] == 0
     assert [one["state"] for one in json.loads(page)["items"]] == ["completed"]
+
+
+async def test_kubectl_sends_a_path_as_it_is_written(tmp_path: Path) -> None:
+    kubectl = find_binary("kubectl") or shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    async with DemoCluster(live=False) as demo:
+        text = RAW.replace("kubectl ", f"{shlex.quote(str(kubectl))} ")
+        found = json.loads(await Terminal(tmp_path, demo).run(text))
+        assert found["kind"] == "PodList"
+        assert {one["metadata"]["namespace"] for one in found["items"]} == {"chat"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,6 +13,7 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.serving.status.status import Status
+from servedeck.serving.text import one_line
 from tui.actions import SCOPE_TITLES, action_key_display, actions_in_scope, bindings
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll_by_key
@@ -52,6 +56,19 @@ def build_paragraphs(scopes: Sequence[str], keymap: Mapping[str, str]) -> list[P
     return result
 
 
+def kubeconfig_paragraphs(files: Sequence[Path] | None) -> list[Paragraph]:
+    """How kubectl in another terminal uses the same kubeconfig; none for that of the environment,
+    which it uses anyway."""
+    if not files:
+        return []
+    value = shlex.quote(os.pathsep.join(map(str, files)))
+    return [
+        Paragraph((("kubectl in Another Terminal", "title"),)),
+        Paragraph(((f"  export KUBECONFIG={one_line(value)}", ""),), indent=4),
+        Paragraph(),
+    ]
+
+
 class HelpScreen(Overlay[None]):
     """The help."""
 
@@ -69,7 +86,8 @@ class HelpScreen(Overlay[None]):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.text_view.set_paragraphs(build_paragraphs(self._scopes, self.app_context.keymap))
+        keys = build_paragraphs(self._scopes, self.app_context.keymap)
+        self.text_view.set_paragraphs([*kubeconfig_paragraphs(self.app_context.kubeconfig), *keys])
         self.text_view.focus()
 
     def do_close(self) -> None:

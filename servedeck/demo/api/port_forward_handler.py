@@ -22,6 +22,7 @@ async def forward_port(
     """Forwards one port until the client or the Pod closes the connection."""
     pod = store.get(call.resource, call.namespace, call.name)
     channels.check_node(store, pod)
+    _check_client(request)
     port = _parse_port(request.query.getall("ports", []))
     websocket = await channels.open_channels(request, channels.V4)
     number = port.to_bytes(2, "little")
@@ -41,6 +42,18 @@ async def forward_port(
     except ConnectionError:
         pass  # the client has disconnected
     return websocket
+
+
+def _check_client(request: web.BaseRequest) -> None:
+    """StatusError 400 for kubectl, which names no port in its request but speaks SPDY: over a
+    WebSocket, then over HTTP."""
+    headers = request.headers
+    asked = headers.get("Sec-WebSocket-Protocol", "") + headers.get("Upgrade", "")
+    if "SPDY/" in asked:
+        raise status.bad_request(
+            "the demo cluster does not know the protocol of kubectl port-forward; use "
+            "`servedeck port-forward`"
+        )
 
 
 def _parse_port(given: list[str]) -> int:

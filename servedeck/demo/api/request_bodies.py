@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import yaml
@@ -264,13 +265,24 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 def _time(value: Any) -> str:
-    if isinstance(value, str) and _TIME.fullmatch(value):
+    if isinstance(value, str) and is_rfc3339_time(value):
         return value
     quoted = json.dumps(value)
     raise TypeMismatchError(
         f'parsing time {json.dumps(quoted)} as "2006-01-02T15:04:05Z07:00": cannot parse '
         f'{json.dumps(str(value))} as "2006"'
     )
+
+
+def is_rfc3339_time(text: str) -> bool:
+    """Whether a text has the form of a metav1.Time, and there is such a time."""
+    if not _TIME.fullmatch(text):
+        return False
+    try:
+        datetime.fromisoformat(text[:19] + text[19:].lstrip(".0123456789"))
+    except ValueError:
+        return False
+    return True
 
 
 def _mismatch_error(

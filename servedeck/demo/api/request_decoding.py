@@ -141,6 +141,7 @@ def default_and_validate(
             if field in obj["metadata"]:
                 meta[field] = obj["metadata"][field]
         kept = {name: value for name, value in old.items() if name != "status"}
+        object_validation.validate_status(resource, obj)
         return {**kept, "metadata": meta, "status": obj.get("status") or {}}
     if resource.has_status:
         obj.pop("status", None)

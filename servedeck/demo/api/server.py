@@ -50,6 +50,7 @@ from servedeck.demo.api.status import StatusError, bad_request, method_not_allow
 from servedeck.demo.api.write_handlers import HandlerResult
 from servedeck.demo.resources import POD_METRICS
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.text import one_line
 
 Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
@@ -144,11 +145,18 @@ class ApiServer:
             raise
         except Exception as error:
             # an unexpected error of one request must not end the demo
-            _LOG.exception("%s %s", request.method, request.path)
+            _LOG.exception("%s %s", request.method, self._loggable_path(request))
             return _error_response(status.internal(f"{type(error).__name__}: {error}"))
 
+    def _loggable_path(self, request: web.BaseRequest) -> str:
+        """The path without the token that may be its first segment, on one line."""
+        parts = _path_segments(request)
+        if self._find_user(parts[0]) is not None:
+            del parts[0]
+        return one_line("/" + "/".join(parts))
+
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        parts = [unquote(part) for part in request.rel_url.raw_path.split("/")[1:]]
+        parts = _path_segments(request)
         while parts and not parts[-1]:
             parts.pop()
         if parts and parts[0] in _HEALTH_PATHS:
@@ -286,6 +294,10 @@ class ApiServer:
         if call.name:
             return write_handlers.delete_object(store, call)
         return write_handlers.delete_collection(store, call)
+
+
+def _path_segments(request: web.BaseRequest) -> list[str]:
+    return [unquote(part) for part in request.rel_url.raw_path.split("/")[1:]] or [""]
 
 
 class _ClientConnection(web.RequestHandler):

@@ -22,6 +22,7 @@ from servedeck.demo.controllers.kubelet.kubelet import Kubelet
 from servedeck.demo.controllers.replicaset import ReplicaSetController
 from servedeck.demo.controllers.scheduler import Scheduler
 from servedeck.demo.controllers.traffic_routing import TrafficRouting
+from servedeck.demo.faults import Isolation, call_directly
 from servedeck.demo.prometheus.query_engine import QueryEngine
 from servedeck.demo.prometheus.replica_history import ReplicaHistory
 from servedeck.demo.store.store import ObjectStore
@@ -31,13 +32,23 @@ __all__ = ["ControllerManager"]
 
 
 class ControllerManager:
-    """All controllers of one store. They act when the clock moves."""
+    """All controllers of one store. They act when the clock moves. What they do with a store that
+    was loaded goes through `isolation`, Pod by Pod for the kubelet."""
 
-    def __init__(self, store: ObjectStore, clock: Clock, seed: int = 0) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        clock: Clock,
+        seed: int = 0,
+        *,
+        isolation: Isolation = call_directly,
+    ) -> None:
+        self._isolation = isolation
         self.recorder = EventRecorder(store, clock)
         self.traffic = Traffic(seed)
-        context = ControllerContext(store, clock, self.recorder, seed)
-        store.admission += [quota.admit_pod, admit_scaled_object]
+        context = ControllerContext(store, clock, self.recorder, seed, isolation)
+        quota_usage = quota.QuotaUsage(store)
+        store.admission += [quota_usage.admit_pod, admit_scaled_object]
         self.deployments = DeploymentController(context)
         self.replicasets = ReplicaSetController(context)
         self.scheduler = Scheduler(context)
@@ -49,7 +60,7 @@ class ControllerManager:
         reader = MetricReader(keda.external_metric, self.metric_sources.usage)
         self._others = (
             EndpointsController(context),
-            quota.QuotaController(context),
+            quota.QuotaController(context, quota_usage),
             HTTPRouteController(context),
             BackendTrafficPolicyController(context),
             TrafficRouting(context, self.traffic),
@@ -60,9 +71,13 @@ class ControllerManager:
 
     def resync(self) -> None:
         """Reconciles a store that was loaded from a saved state."""
-        self.recorder.resume()
-        for controller in (self.deployments, self.replicasets, self.scheduler, self.kubelet):
-            controller.resync()
-        self.replica_history.resync()
-        for other in self._others:
-            other.resync()
+        for resync in (
+            self.recorder.resume,
+            self.deployments.resync,
+            self.replicasets.resync,
+            self.scheduler.resync,
+            self.kubelet.resync,
+            self.replica_history.resync,
+            *(other.resync for other in self._others),
+        ):
+            self._isolation(resync)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from servedeck.demo.clock import Clock, Timer
+from servedeck.demo.faults import Isolation, call_directly
 from servedeck.demo.resources import Resource
 from servedeck.demo.store.objects import Json, Key
 from servedeck.demo.store.store import ObjectStore
@@ -17,6 +18,11 @@ from servedeck.serving.quantity import parse_quantity
 
 if TYPE_CHECKING:
     from servedeck.demo.controllers.event_recorder import EventRecorder
+
+
+_RETRY_SECONDS = 0.005
+_RETRY_MAX_SECONDS = 1000.0
+_MAX_DOUBLINGS = 20
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class ControllerContext:
     clock: Clock
     recorder: EventRecorder
     seed: int = 0
+    isolation: Isolation = call_directly
 
     def rng(self, what: object) -> random.Random:
         """A random generator for `what`; the same in every run with this seed."""
@@ -35,12 +42,14 @@ class ControllerContext:
 
 class WorkQueue:
     """Calls `work` for each key that is added. A key that is already queued stays queued once, for
-    the earlier of the two times; `add` itself never calls `work`."""
+    the earlier of the two times; `add` itself never calls `work`. A key whose work failed is tried
+    again, after growing pauses. Source: client-go util/workqueue/default_rate_limiters.go."""
 
     def __init__(self, clock: Clock, work: Callable[[Key], None]) -> None:
         self._clock = clock
         self._work = work
         self._waiting: dict[Key, Timer] = {}
+        self._failures: dict[Key, int] = {}
 
     def add(self, key: Key, after: float = 0.0) -> None:
         when = self._clock.time() + after
@@ -52,7 +61,14 @@ class WorkQueue:
 
         def run() -> None:
             self._waiting.pop(key, None)
-            self._work(key)
+            try:
+                self._work(key)
+            except Exception:
+                tries = self._failures.get(key, 0)
+                self._failures[key] = min(tries + 1, _MAX_DOUBLINGS)
+                self.add(key, min(_RETRY_MAX_SECONDS, _RETRY_SECONDS * 2**tries))
+                raise
+            self._failures.pop(key, None)
 
         self._waiting[key] = self._clock.call_at(when, run)
 

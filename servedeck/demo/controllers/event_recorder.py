@@ -148,7 +148,7 @@ class EventRecorder:
 def _identity(event: Json) -> _EventIdentity:
     """Events with the same identity are counted in one object. As upstream, the message is a part
     of it only in core/v1."""
-    about = event["involvedObject"]
+    about = event.get("involvedObject") or {}
     return (
         event.get("reportingComponent", ""),
         event.get("reportingInstance", ""),

@@ -7,6 +7,7 @@ pkg/controller/namespace/deletion.
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue
 from servedeck.demo.resources import BY_KIND, EVENTS, EVENTS_V1, NAMESPACES, RESOURCES, Resource
@@ -80,9 +81,10 @@ class GarbageCollector:
     # -- in the background ----------------------------------------------------------------------
 
     def _collect_dependents(self, uid: str) -> None:
-        """Deletes the dependents of a deleted owner that have no other owner."""
-        for resource, key in self._dependents_of(uid):
-            self._delete_if_ownerless(resource, key)
+        """Deletes the dependents of a deleted owner that have no other owner, each in a step of
+        its own."""
+        for place in self._dependents_of(uid):
+            self._clock.call_later(0.0, partial(self._delete_if_ownerless, *place))
 
     def _delete_if_ownerless(self, resource: Resource, key: Key) -> None:
         obj = self._store.find(resource, *key)

@@ -23,45 +23,98 @@ _REQUIRED_WHEN_LIMITED = frozenset(
 )
 
 
-def admit_pod(
-    store: ObjectStore, resource: Resource, new: Json, old: Json | None, subresource: str
-) -> None:
-    """Admission hook: StatusError 403 for a new Pod that exceeds a quota of its namespace."""
-    if resource is not PODS or old is not None:
-        return
-    meta = new["metadata"]
-    for quota in store.list(RESOURCEQUOTAS, meta["namespace"]):
-        hard = _parse_amounts((quota.get("spec") or {}).get("hard") or {})
-        asked = _pod_usage(new, hard)
-        missing = sorted(
-            name for name in hard if name in _REQUIRED_WHEN_LIMITED and name not in asked
-        )
-        if missing:
-            what = "; ".join(f"{name} for: {_containers_without(new, name)}" for name in missing)
-            raise _forbidden_error(meta, event_messages.QUOTA_MUST_SPECIFY, quota, what=what)
-        used = used_resources(store, quota)
-        over = sorted(n for n, a in asked.items() if a and used.get(n, Fraction(0)) + a > hard[n])
-        if over:
-            raise _forbidden_error(
-                meta,
-                event_messages.QUOTA_EXCEEDED,
-                quota,
-                requested=_format_amounts(asked, over),
-                used=_format_amounts(used, over),
-                limited=_format_amounts(hard, over),
+class QuotaUsage:
+    """The limited amounts that the Pods of each quota's namespace use, kept as the Pods change."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._totals: dict[str, tuple[Json, ResourceAmounts]] = {}
+        """Of each quota by uid: its limits, and the amounts in use."""
+        store.subscribe(self._pod_changed, PODS)
+        store.subscribe(self._quota_changed, RESOURCEQUOTAS)
+
+    def reset(self) -> None:
+        """Counts anew, after the store was loaded."""
+        self._totals.clear()
+
+    def used(self, quota: Json) -> ResourceAmounts:
+        """The amounts in use, by the names that the quota limits."""
+        uid, limits = quota["metadata"]["uid"], (quota.get("spec") or {}).get("hard") or {}
+        known = self._totals.get(uid)
+        if known is None or known[0] != limits:
+            known = self._totals[uid] = limits, self._count(quota, _parse_amounts(limits))
+        return known[1]
+
+    def _count(self, quota: Json, hard: ResourceAmounts) -> ResourceAmounts:
+        total: ResourceAmounts = dict.fromkeys(hard, Fraction(0))
+        for pod in self._store.list(PODS, quota["metadata"]["namespace"]):
+            if _is_counted(pod):
+                _add_usage(total, pod, 1)
+        return total
+
+    def _pod_changed(self, change: StoreChange) -> None:
+        before = change.old is not None and _is_counted(change.old)
+        after = change.type != "DELETED" and _is_counted(change.object)
+        if before == after:  # what a Pod uses never changes
+            return
+        for quota in self._store.list(RESOURCEQUOTAS, change.object["metadata"]["namespace"]):
+            if known := self._totals.get(quota["metadata"]["uid"]):
+                _add_usage(known[1], change.object, 1 if after else -1)
+
+    def _quota_changed(self, change: StoreChange) -> None:
+        if change.type == "DELETED":
+            self._totals.pop(change.object["metadata"]["uid"], None)
+
+    def admit_pod(
+        self,
+        store: ObjectStore,
+        resource: Resource,
+        new: Json,
+        old: Json | None,
+        subresource: str,
+    ) -> None:
+        """Admission hook: StatusError 403 for a new Pod that exceeds a quota of its namespace."""
+        if resource is not PODS or old is not None:
+            return
+        meta = new["metadata"]
+        for quota in store.list(RESOURCEQUOTAS, meta["namespace"]):
+            hard = _parse_amounts((quota.get("spec") or {}).get("hard") or {})
+            asked = _pod_usage(new, hard)
+            missing = sorted(
+                name for name in hard if name in _REQUIRED_WHEN_LIMITED and name not in asked
             )
+            if missing:
+                what = "; ".join(
+                    f"{name} for: {_containers_without(new, name)}" for name in missing
+                )
+                raise _forbidden_error(meta, event_messages.QUOTA_MUST_SPECIFY, quota, what=what)
+            used = self.used(quota)
+            over = sorted(
+                n for n, a in asked.items() if a and used.get(n, Fraction(0)) + a > hard[n]
+            )
+            if over:
+                raise _forbidden_error(
+                    meta,
+                    event_messages.QUOTA_EXCEEDED,
+                    quota,
+                    requested=_format_amounts(asked, over),
+                    used=_format_amounts(used, over),
+                    limited=_format_amounts(hard, over),
+                )
 
 
 class QuotaController:
     """Keeps `status.used` of every ResourceQuota."""
 
-    def __init__(self, context: ControllerContext) -> None:
+    def __init__(self, context: ControllerContext, usage: QuotaUsage) -> None:
         self._store = context.store
+        self._usage = usage
         self._queue = WorkQueue(context.clock, self._sync)
         context.store.subscribe(self._pod_changed, PODS)
         context.store.subscribe(self._quota_changed, RESOURCEQUOTAS)
 
     def resync(self) -> None:
+        self._usage.reset()
         for quota in self._store.list(RESOURCEQUOTAS):
             self._queue.add(key_of(quota))
 
@@ -80,7 +133,7 @@ class QuotaController:
         if quota is None:
             return
         hard = (quota.get("spec") or {}).get("hard") or {}
-        used = used_resources(self._store, quota)
+        used = self._usage.used(quota)
         status = {
             "hard": dict(hard),
             "used": {
@@ -94,16 +147,13 @@ class QuotaController:
         self._store.mutate(RESOURCEQUOTAS, *key, write, "status")
 
 
-def used_resources(store: ObjectStore, quota: Json) -> ResourceAmounts:
-    """The limited amounts that the Pods of the quota's namespace use."""
-    hard = _parse_amounts((quota.get("spec") or {}).get("hard") or {})
-    total: ResourceAmounts = dict.fromkeys(hard, Fraction(0))
-    for pod in store.list(PODS, quota["metadata"]["namespace"]):
-        if _phase(pod) in ("Succeeded", "Failed"):
-            continue
-        for name, value in _pod_usage(pod, hard).items():
-            total[name] += value
-    return total
+def _is_counted(pod: Json) -> bool:
+    return _phase(pod) not in ("Succeeded", "Failed")
+
+
+def _add_usage(total: ResourceAmounts, pod: Json, sign: int) -> None:
+    for name, value in _pod_usage(pod, total).items():
+        total[name] += sign * value
 
 
 def _pod_usage(pod: Json, hard: ResourceAmounts) -> ResourceAmounts:

@@ -6,6 +6,8 @@ pkg/controller/controller_utils.go.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from servedeck.demo import event_messages
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.clock import parse_timestamp
@@ -26,6 +28,9 @@ from servedeck.serving.json_copy import copy_json
 
 _BACKOFF_INITIAL_SECONDS = 0.005
 _BACKOFF_MAX_SECONDS = 1000.0
+_BURST_REPLICAS = 500
+"""So many Pods are created or deleted in one pass; the next one follows their changes. Source:
+replica_set.go, BurstReplicas."""
 
 
 class ReplicaSetController:
@@ -79,8 +84,12 @@ class ReplicaSetController:
         wanted = replicaset["spec"].get("replicas", 1)
         missing = wanted - len(active)
         if missing > 0:
-            return self._create_pods(replicaset, missing)
-        for pod in sorted(active, key=lambda pod: _deletion_rank(pod, active))[: max(0, -missing)]:
+            return self._create_pods(replicaset, min(missing, _BURST_REPLICAS))
+        if missing == 0:
+            return None
+        by_node = Counter(_node_of(pod) for pod in active)
+        ranked = sorted(active, key=lambda pod: _deletion_rank(pod, by_node[_node_of(pod)]))
+        for pod in ranked[: min(-missing, _BURST_REPLICAS)]:
             self._store.delete(PODS, *key_of(pod))
             self._recorder.record(
                 replicaset, event_messages.DELETED_POD, pod=pod["metadata"]["name"]
@@ -197,15 +206,17 @@ def _pod_from_template(replicaset: Json) -> Json:
     return pod
 
 
-def _deletion_rank(pod: Json, active: list[Json]) -> tuple[object, ...]:
+def _node_of(pod: Json) -> str:
+    return str((pod.get("spec") or {}).get("nodeName", ""))
+
+
+def _deletion_rank(pod: Json, together: int) -> tuple[object, ...]:
     """The sort key of deletion when there are too many Pods: unscheduled first, then pending, not
-    ready, sharing a node with more of them, ready for a shorter time, more restarts, newer.
-    Source: controller_utils.go, ActivePodsWithRanks."""
-    spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    node = spec.get("nodeName", "")
+    ready, sharing a node with more of them (`together`, this one included), ready for a shorter
+    time, more restarts, newer. Source: controller_utils.go, ActivePodsWithRanks."""
+    status = pod.get("status") or {}
     phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(status.get("phase", ""), 0)
     ready = condition_is_true(pod, "Ready")
-    together = sum((other.get("spec") or {}).get("nodeName", "") == node for other in active)
     restarts = sum(c.get("restartCount", 0) for c in status.get("containerStatuses") or ())
     since = (
         parse_timestamp((find_condition(pod, "Ready") or {})["lastTransitionTime"])
@@ -214,4 +225,4 @@ def _deletion_rank(pod: Json, active: list[Json]) -> tuple[object, ...]:
     )
     created = parse_timestamp(pod["metadata"]["creationTimestamp"])
     name = pod["metadata"]["name"]
-    return (bool(node), phase, ready, -together, -since, -restarts, -created, name)
+    return (bool(_node_of(pod)), phase, ready, -together, -since, -restarts, -created, name)

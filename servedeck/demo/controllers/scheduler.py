@@ -30,7 +30,45 @@ _LATENCY_SECONDS = 0.04
 _FLUSH_SECONDS = 300.0
 """After this time an unschedulable Pod is tried again in any case. Source: internal/queue,
 DefaultPodMaxInUnschedulablePodsDuration."""
+_ALL: Key = ("", "")
 _BLOCKING_EFFECTS = frozenset(("NoSchedule", "NoExecute"))
+
+
+class NodeUsage:
+    """What the Pods of each node ask for, kept as they change."""
+
+    def __init__(self) -> None:
+        self._pods: dict[Key, tuple[str, ResourceAmounts]] = {}
+        self._nodes: dict[str, tuple[ResourceAmounts, int]] = {}
+
+    def of(self, node: str) -> tuple[ResourceAmounts, int]:
+        """The sum of the requests of the node's Pods that have not finished, and their number."""
+        return self._nodes.get(node, ({}, 0))
+
+    def update(self, pod: Json) -> None:
+        """A Pod that is new or has changed."""
+        node = (pod.get("spec") or {}).get("nodeName")
+        if not node or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            self.remove(pod)
+            return
+        if key_of(pod) in self._pods:  # the requests of a Pod never change
+            return
+        asked = pod_requests(pod)
+        self._pods[key_of(pod)] = node, asked
+        self._add(node, asked, 1)
+
+    def remove(self, pod: Json) -> None:
+        """A Pod that has finished or was deleted."""
+        if known := self._pods.pop(key_of(pod), None):
+            node, asked = known
+            self._add(node, {name: -value for name, value in asked.items()}, -1)
+
+    def _add(self, node: str, asked: ResourceAmounts, pods: int) -> None:
+        taken, count = self.of(node)
+        _add_amounts(taken, asked)
+        self._nodes[node] = taken, count + pods
+        if count + pods == 0:
+            del self._nodes[node]
 
 
 class NodeRejection(NamedTuple):
@@ -46,24 +84,32 @@ class Scheduler:
         self._clock = context.clock
         self._recorder = context.recorder
         self._queue = WorkQueue(context.clock, self._schedule)
+        self._retries = WorkQueue(context.clock, self._retry_unschedulable)
         self._unschedulable: dict[Key, float] = {}
+        self._usage = NodeUsage()
         context.store.subscribe(self._pod_changed, PODS)
         context.store.subscribe(self._node_changed, NODES)
         context.store.subscribe(self._pvc_changed, PERSISTENTVOLUMECLAIMS)
 
     def resync(self) -> None:
+        self._usage = NodeUsage()
         for pod in self._store.list(PODS):
+            self._usage.update(pod)
             if _needs_scheduling(pod):
                 self._queue.add(key_of(pod), _LATENCY_SECONDS)
 
     def _pod_changed(self, change: StoreChange) -> None:
         pod = change.object
+        if change.type == "DELETED":
+            self._usage.remove(pod)
+        else:
+            self._usage.update(pod)
         if change.type == "ADDED" and _needs_scheduling(pod):
             self._queue.add(key_of(pod), _LATENCY_SECONDS)
         elif change.type == "DELETED":
             self._unschedulable.pop(key_of(pod), None)
             if (pod.get("spec") or {}).get("nodeName"):
-                self._retry_unschedulable()
+                self._retries.add(_ALL)
         elif not is_active_pod(pod) and change.old is not None and is_active_pod(change.old):
             self._unschedulable.pop(key_of(pod), None)
 
@@ -74,12 +120,12 @@ class Scheduler:
             _scheduling_fields(old, f) != _scheduling_fields(change.object, f) for f in fields
         )
         if changed or _allocatable(old) != _allocatable(change.object):
-            self._retry_unschedulable()
+            self._retries.add(_ALL)
 
     def _pvc_changed(self, change: StoreChange) -> None:
-        self._retry_unschedulable()
+        self._retries.add(_ALL)
 
-    def _retry_unschedulable(self) -> None:
+    def _retry_unschedulable(self, _: Key) -> None:
         """Tries unschedulable Pods again after their back-off, because resources became free."""
         for index, key in enumerate(sorted(self._unschedulable, key=self._retry_order)):
             self._queue.add(key, 1.0 + index * 0.01)
@@ -103,12 +149,11 @@ class Scheduler:
             self._mark_unschedulable(pod, event_messages.NO_NODES)
             return
         need = pod_requests(pod)
-        used = self._used_by_node()
         rejections: list[NodeRejection] = []
         fitting: list[tuple[Fraction, str]] = []
         for node in nodes:
             name = node["metadata"]["name"]
-            taken, count = used.get(name, ({}, 0))
+            taken, count = self._usage.of(name)
             rejection = _reject(pod, node, need, taken, count)
             if rejection is None:
                 fitting.append((_score(node, need, taken), name))
@@ -133,17 +178,6 @@ class Scheduler:
             if (found.get("status") or {}).get("phase") == "Pending":
                 return f"{event_messages.PVC_UNBOUND}. not found"
         return ""
-
-    def _used_by_node(self) -> dict[str, tuple[ResourceAmounts, int]]:
-        """For each node, the sum of its Pods' requests and their number."""
-        used: dict[str, tuple[ResourceAmounts, int]] = {}
-        for pod in self._store.list(PODS):
-            node = (pod.get("spec") or {}).get("nodeName")
-            if node and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
-                taken, count = used.get(node, ({}, 0))
-                _add_amounts(taken, pod_requests(pod))
-                used[node] = (taken, count + 1)
-        return used
 
     def _bind(self, pod: Json, node: str) -> None:
         key, stamp = key_of(pod), self._clock.timestamp()

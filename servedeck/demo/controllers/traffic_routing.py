@@ -5,6 +5,7 @@ chooses by the requests that a Pod has, as well, so it spreads them as the defau
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from servedeck.demo.controllers.base import ControllerContext, WorkQueue
 from servedeck.demo.controllers.gateway import attached_policy
@@ -34,6 +35,7 @@ class TrafficRouting:
         self._store = context.store
         self._clock = context.clock
         self._traffic = traffic
+        self._isolation = context.isolation
         self._drawn: tuple[str, ...] = ()
         """Endpoints whose requests are spread by chance."""
         self._queue = WorkQueue(context.clock, self._sync)
@@ -61,10 +63,14 @@ class TrafficRouting:
             "/".join(key_of(one)): Route(())
             for one in self._store.list(DEPLOYMENTS)
             if _is_revision(one)
-        } | {
-            "/".join(key_of(route)): Route(tuple(self._backends(route)), self._balancing(route))
-            for route in self._store.list(HTTP_ROUTES)
         }
+
+        def read(route: Json) -> None:
+            name = "/".join(key_of(route))
+            routes[name] = Route(tuple(self._backends(route)), self._balancing(route))
+
+        for route in self._store.list(HTTP_ROUTES):
+            self._isolation(partial(read, route))
         self._traffic.set_routes(routes, self._clock.time())
         self._drawn = tuple(
             name for name, route in routes.items() if route.balancing.type == "Random"

@@ -185,10 +185,12 @@ class Scenario:
         self, incident: Incident, rng: random.Random, interval: tuple[float, float]
     ) -> None:
         def occur() -> None:
-            if incident.toggle(rng):
-                self.history.append(f"{self._clock.timestamp()} {incident.name}")
-                del self.history[:-500]
-            self._schedule(incident, rng, incident.interval)
+            try:
+                if incident.toggle(rng):
+                    self.history.append(f"{self._clock.timestamp()} {incident.name}")
+                    del self.history[:-500]
+            finally:  # a client can have changed anything that the incident is about
+                self._schedule(incident, rng, incident.interval)
 
         self._clock.call_later(rng.uniform(*interval), occur)
 

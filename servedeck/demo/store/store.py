@@ -9,12 +9,15 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from servedeck.demo.api import status
+from servedeck.demo.faults import Isolation, call_directly
 from servedeck.demo.resources import BY_KEY, NAMESPACES, PODS, RESOURCES, Resource
 from servedeck.demo.store.changes import ChangeLog, Listener, StoreChange, Subscription
+from servedeck.demo.store.key_order import KeyOrder
 from servedeck.demo.store.objects import Json, Key, format_datetime, key_of
 from servedeck.demo.store.preconditions import (
     check_current,
@@ -73,11 +76,17 @@ class ObjectStore:
 
     Objects that `get`, `list` and changes return are shared: never alter them; `mutate` works on a
     copy. Every failure is a `StatusError`. Listeners are called after a write is complete, in the
-    order of the changes. A listener may write; its changes are delivered afterwards.
+    order of the changes, through `isolation`. A listener may write; its changes are delivered
+    afterwards.
     """
 
     def __init__(
-        self, clock: TimeSource | None = None, *, seed: int = 0, history: int = 2000
+        self,
+        clock: TimeSource | None = None,
+        *,
+        seed: int = 0,
+        history: int = 2000,
+        isolation: Isolation = call_directly,
     ) -> None:
         self.clock: TimeSource = clock or SystemClock()
         self.version = 1000
@@ -85,10 +94,12 @@ class ObjectStore:
         self._random = random.Random(seed)  # noqa: S311 - names and uids that tests can replay
         self._history_size = history
         self._objects: dict[Resource, dict[Key, Json]] = {r: {} for r in RESOURCES}
+        self._orders = {r: KeyOrder() for r in RESOURCES}
         self._histories = {r: ChangeLog(history, self.version) for r in RESOURCES}
         self._listeners: list[tuple[Resource | None, Listener]] = []
         self._undelivered: deque[StoreChange] = deque()
         self._delivering = False
+        self._isolation = isolation
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -106,7 +117,7 @@ class ObjectStore:
     def list(self, resource: Resource, namespace: str | None = None) -> list[Json]:
         """Objects of one namespace, or of all (None), ordered by namespace and name."""
         objects = self._objects[resource]
-        return [objects[key] for key in sorted(objects) if namespace in (None, "", key[0])]
+        return [objects[key] for key in self._orders[resource].of(namespace)]
 
     def snapshot(self, resource: Resource, version: int) -> dict[Key, Json]:
         """All objects of a kind as they were at `version`; StatusError 410 where the log no longer
@@ -303,23 +314,25 @@ class ObjectStore:
         part.write_text(json.dumps(state), encoding="utf-8")
         part.replace(path)
 
-    def load(self, path: Path) -> None:
-        """Replaces all objects by those in a file that `dump` wrote. OSError; ValueError with a
-        sentence where the file does not hold such a state."""
+    def load(self, path: Path, keep: Callable[[Resource, Json], bool] = lambda *_: True) -> None:
+        """Replaces all objects by those in a file that `dump` wrote, without those that `keep`
+        rejects. OSError; ValueError with a sentence where the file does not hold such a state."""
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
             version = int(state["resourceVersion"])
             objects: dict[Resource, dict[Key, Json]] = {r: {} for r in RESOURCES}
             for key, items in state["objects"].items():
                 for item in items:
-                    objects[BY_KEY[key]][key_of(item)] = item
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    if keep(BY_KEY[key], item):
+                        objects[BY_KEY[key]][key_of(item)] = item
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path} does not hold the state of a demo cluster ({error!r}); delete it or "
                 "choose another file"
             ) from error
         self.version = max(self.version, version)
         self._objects = objects
+        self._orders = {r: KeyOrder(objects[r]) for r in RESOURCES}
         self._histories = {r: ChangeLog(self._history_size, self.version) for r in RESOURCES}
         # new uids must differ from those in the file
         self._random.seed(f"{self._random.random()} {self.version}")
@@ -332,7 +345,10 @@ class ObjectStore:
         key = key_of(new)
         if type_ == "DELETED":
             del self._objects[resource][key]
+            self._orders[resource].remove(key)
         else:
+            if key not in self._objects[resource]:
+                self._orders[resource].add(key)
             self._objects[resource][key] = new
         change = StoreChange(type_, resource, new, old, self.version)
         self._histories[resource].append(change)
@@ -349,7 +365,7 @@ class ObjectStore:
                 change = self._undelivered.popleft()
                 for resource, listener in self._listeners:
                     if resource is None or resource is change.resource:
-                        listener(change)
+                        self._isolation(partial(listener, change))
         finally:
             self._delivering = False
 

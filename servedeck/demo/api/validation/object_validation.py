@@ -8,6 +8,7 @@ from typing import Any
 
 from servedeck.demo.api import status
 from servedeck.demo.api.status import StatusCause
+from servedeck.demo.api.validation.custom_types import check_custom_types
 from servedeck.demo.api.validation.field_errors import (
     Causes,
     duplicate,
@@ -22,7 +23,6 @@ from servedeck.demo.api.validation.pod_validation import validate_pod_spec
 from servedeck.demo.api.validation.pool_validation import validate_pool
 from servedeck.demo.api.validation.scaling_validation import (
     validate_autoscaler,
-    validate_scaled_object,
     validate_traffic_policy,
 )
 from servedeck.demo.label_selector import matches_selector
@@ -30,13 +30,13 @@ from servedeck.demo.resources import (
     BACKEND_TRAFFIC_POLICIES,
     CONFIGMAPS,
     DEPLOYMENTS,
+    EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     INFERENCE_POOLS,
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
     REPLICA_SETS,
-    SCALED_OBJECTS,
     SECRETS,
     SERVICES,
     Resource,
@@ -50,10 +50,22 @@ _IMMUTABLE = "field is immutable"
 
 def validate_object(resource: Resource, obj: Json, old: Json | None) -> None:
     """StatusError 422 that names all invalid fields."""
-    found = [*_metadata(resource, obj, old), *_body(resource, obj, old)]
-    if found:
+    found = [*_metadata(resource, obj, old), *check_custom_types(resource, obj)]
+    # rules on several fields are for specs of the right types alone
+    if resource.builtin or not found:
+        found += _body(resource, obj, old)
+    _raise_invalid(resource, obj, found)
+
+
+def validate_status(resource: Resource, obj: Json) -> None:
+    """StatusError 422 for a status of a custom resource that does not fit its type."""
+    _raise_invalid(resource, obj, list(check_custom_types(resource, obj, part="status")))
+
+
+def _raise_invalid(resource: Resource, obj: Json, causes: list[StatusCause]) -> None:
+    if causes:
         name = obj["metadata"].get("name", "")
-        raise status.invalid(resource.group, resource.kind, name, found)
+        raise status.invalid(resource.group, resource.kind, name, causes)
 
 
 def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
@@ -106,12 +118,12 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from _service(obj, old)
     elif resource in (CONFIGMAPS, SECRETS):
         yield from _data_keys(obj)
+    elif resource is EVENTS:
+        yield from _event(obj)
     elif resource is PERSISTENTVOLUMECLAIMS:
         yield from _pvc(obj, old)
     elif resource is HORIZONTAL_POD_AUTOSCALERS:
         yield from validate_autoscaler(obj)
-    elif resource is SCALED_OBJECTS:
-        yield from validate_scaled_object(obj)
     elif resource is BACKEND_TRAFFIC_POLICIES:
         yield from validate_traffic_policy(obj)
     elif resource is INFERENCE_POOLS:
@@ -249,6 +261,14 @@ def _data_keys(obj: Json) -> Causes:
                 "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
                 "'[-._a-zA-Z0-9]+')",
             )
+
+
+def _event(obj: Json) -> Causes:
+    """An Event is in the namespace of its object. Source: pkg/apis/core/validation/events.go."""
+    about = (obj.get("involvedObject") or {}).get("namespace", "")
+    own = obj["metadata"].get("namespace", "")
+    if about != own and not (about == "" and own == "default"):
+        yield invalid("involvedObject.namespace", about, "does not match event.namespace")
 
 
 def _pvc(obj: Json, old: Json | None) -> Causes:

@@ -31,12 +31,29 @@ def validate_pod_spec(spec: Json, field: str) -> Causes:
     volumes: set[str] = set()
     for index, volume in enumerate(spec.get("volumes") or ()):
         yield from _volume(volume, f"{field}.volumes[{index}]", volumes)
+    yield from _node_affinity(spec, f"{field}.affinity.nodeAffinity")
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        condition = gate.get("conditionType") or ""
+        for message in name_validation.qualified_name(condition):
+            yield invalid(f"{field}.readinessGates[{index}].conditionType", condition, message)
     seen: set[str] = set()
     if not spec.get("containers"):
         yield required(f"{field}.containers")
     for kind in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(kind) or ()):
             yield from _container(container, f"{field}.{kind}[{index}]", volumes, seen)
+
+
+def _node_affinity(spec: Json, field: str) -> Causes:
+    name = "requiredDuringSchedulingIgnoredDuringExecution"
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = (affinity.get(name) or {}).get("nodeSelectorTerms") or ()
+    for number, term in enumerate(terms):
+        for index, rule in enumerate(term.get("matchExpressions") or ()):
+            key = rule.get("key") or ""
+            where = f"{field}.{name}.nodeSelectorTerms[{number}].matchExpressions[{index}].key"
+            for message in name_validation.qualified_name(key):
+                yield invalid(where, key, message)
 
 
 def _volume(volume: Json, field: str, seen: set[str]) -> Causes:

@@ -1,5 +1,5 @@
-"""Validation of what scales workloads and spreads requests: HorizontalPodAutoscalers,
-ScaledObjects and BackendTrafficPolicies.
+"""Validation of what scales workloads and spreads requests, as far as it goes beyond types:
+HorizontalPodAutoscalers, ScaledObjects and BackendTrafficPolicies.
 
 Sources: kubernetes pkg/apis/autoscaling/validation/validation.go; keda
 apis/keda/v1alpha1/scaledobject_webhook.go and scaledobject_types.go; envoyproxy/gateway
@@ -18,11 +18,34 @@ from servedeck.demo.resources import (
     Resource,
 )
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.quantity import parse_quantity
 
 Json = dict[str, Any]
 
 _POSITIVE = "must be greater than 0"
-_BALANCING_TYPES = ("ConsistentHash", "LeastRequest", "Random", "RoundRobin")
+_METRIC_SOURCES = {
+    "ContainerResource": "containerResource",
+    "External": "external",
+    "Object": "object",
+    "Pods": "pods",
+    "Resource": "resource",
+}
+_TARGET_TYPES = ("Utilization", "Value", "AverageValue")
+_ONE_OF_TWO = "must set either a target raw value or a target utilization"
+_TARGET_VALUES = {
+    "ContainerResource": ("averageUtilization", "averageValue"),
+    "External": ("averageValue", "value"),
+    "Object": ("averageValue", "value"),
+    "Pods": ("averageValue",),
+    "Resource": ("averageUtilization", "averageValue"),
+}
+_TARGET_MESSAGES = {
+    "ContainerResource": _ONE_OF_TWO,
+    "External": "must set either a target value for metric or a per-pod target",
+    "Object": "must set either a target value for metric or a per-pod target",
+    "Pods": "must specify a positive target averageValue",
+    "Resource": _ONE_OF_TWO,
+}
 _HASH_FIELDS = {"Cookie": "cookie", "Header": "header", "Headers": "headers", "SourceIP": ""}
 _TARGET_KINDS = ("Gateway", "HTTPRoute", "GRPCRoute", "UDPRoute", "TCPRoute", "TLSRoute")
 _DEFAULT_TARGET = ("apps/v1", "Deployment")
@@ -41,23 +64,45 @@ def validate_autoscaler(obj: Json) -> Causes:
     for field in ("kind", "name"):
         if not reference.get(field):
             yield required(f"spec.scaleTargetRef.{field}")
+    for index, metric in enumerate(spec.get("metrics") or ()):
+        yield from _metric(metric, f"spec.metrics[{index}]")
 
 
-def validate_scaled_object(obj: Json) -> Causes:
-    spec = obj.get("spec") or {}
-    for field in ("scaleTargetRef", "triggers"):
-        if field not in spec:
-            yield required(f"spec.{field}")
-    if "scaleTargetRef" in spec and not (spec["scaleTargetRef"] or {}).get("name"):
-        yield required("spec.scaleTargetRef.name")
-    for index, trigger in enumerate(spec.get("triggers") or ()):
-        for field in ("metadata", "type"):
-            if field not in trigger:
-                yield required(f"spec.triggers[{index}].{field}")
+def _metric(metric: Json, field: str) -> Causes:
+    kind = metric.get("type") or ""
+    if not kind:
+        yield required(f"{field}.type", "must specify a metric source type")
+    elif kind not in _METRIC_SOURCES:
+        yield unsupported(f"{field}.type", kind, tuple(sorted(_METRIC_SOURCES)))
+    elif (source := metric.get(_METRIC_SOURCES[kind])) is None:
+        message = f"must populate the given metric source only, which is {_METRIC_SOURCES[kind]}"
+        yield required(f"{field}.{_METRIC_SOURCES[kind]}", message)
+    else:
+        yield from _metric_source(kind, source, f"{field}.{_METRIC_SOURCES[kind]}")
+
+
+def _metric_source(kind: str, source: Json, field: str) -> Causes:
+    if kind in ("Resource", "ContainerResource"):
+        if not source.get("name"):
+            yield required(f"{field}.name", "must specify a resource name")
+    elif not (source.get("metric") or {}).get("name"):
+        yield required(f"{field}.metric.name", "must specify a metric name")
+    target = source.get("target") or {}
+    if target.get("type") not in _TARGET_TYPES:
+        yield required(f"{field}.target.type", "must be either Utilization, Value, or AverageValue")
+    for name in ("value", "averageValue"):
+        if name in target and parse_quantity(target[name]) <= 0:
+            yield invalid(f"{field}.target.{name}", target[name], "must be positive")
+    share = target.get("averageUtilization")
+    if share is not None and share < 1:
+        yield invalid(f"{field}.target.averageUtilization", share, _POSITIVE)
+    if not any(target.get(name) is not None for name in _TARGET_VALUES[kind]):
+        yield required(f"{field}.target.{_TARGET_VALUES[kind][0]}", _TARGET_MESSAGES[kind])
 
 
 def validate_traffic_policy(obj: Json) -> Causes:
-    spec = obj.get("spec") or {}
+    """Rules on several fields of a policy of the right types."""
+    spec = obj["spec"]
     targets = [*(spec.get("targetRefs") or ()), *filter(None, [spec.get("targetRef")])]
     if not targets and not spec.get("targetSelectors"):
         yield invalid("spec", "object", "either targetRef or targetRefs must be used")
@@ -72,28 +117,16 @@ def validate_traffic_policy(obj: Json) -> Causes:
 
 
 def _load_balancer(balancer: Json) -> Causes:
-    field, kind = "spec.loadBalancer", balancer.get("type")
-    if kind is None:
-        yield required(f"{field}.type")
-    elif kind not in _BALANCING_TYPES:
-        yield unsupported(f"{field}.type", kind, _BALANCING_TYPES)
-    hashing = balancer.get("consistentHash")
-    if kind == "ConsistentHash" and hashing is None:
+    field, hashing = "spec.loadBalancer", balancer.get("consistentHash")
+    if balancer["type"] == "ConsistentHash" and hashing is None:
         message = "If LoadBalancer type is consistentHash, consistentHash field needs to be set."
         yield invalid(field, "object", message)
     if hashing is None:
         return
-    field, by = f"{field}.consistentHash", hashing.get("type")
-    if by is None:
-        yield required(f"{field}.type")
-    elif by not in _HASH_FIELDS:
-        yield unsupported(f"{field}.type", by, tuple(_HASH_FIELDS))
-    elif (needed := _HASH_FIELDS[by]) and not hashing.get(needed):
+    needed = _HASH_FIELDS[hashing["type"]]
+    if needed and not hashing.get(needed):
         message = f"If consistent hash type is {needed}, the {needed} field must be set."
-        yield invalid(field, "object", message)
-    header = hashing.get("header")
-    if header is not None and not header.get("name"):
-        yield required(f"{field}.header.name")
+        yield invalid(f"{field}.consistentHash", "object", message)
 
 
 def admit_scaled_object(

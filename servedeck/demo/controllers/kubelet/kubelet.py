@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from servedeck.demo.clock import Timer
 from servedeck.demo.controllers.base import ControllerContext
 from servedeck.demo.controllers.kubelet.container_worker import ContainerWorker
@@ -22,6 +24,7 @@ class Kubelet:
     def __init__(self, context: ControllerContext, traffic: Traffic) -> None:
         self._store = context.store
         self._clock = context.clock
+        self._isolation = context.isolation
         self._services = NodeServices(context.store, context.clock, context.recorder, traffic)
         self._workers: dict[str, PodWorker] = {}
         self._pending_writes: dict[str, Timer] = {}
@@ -36,10 +39,13 @@ class Kubelet:
                 continue
             if pod["metadata"]["uid"] in self._workers:
                 continue
-            worker = self._add_worker(pod)
-            worker.resume()
-            if "deletionTimestamp" in pod["metadata"]:
-                worker.stop()
+            self._isolation(partial(self._resume, pod))
+
+    def _resume(self, pod: Json) -> None:
+        worker = self._add_worker(pod)
+        worker.resume()
+        if "deletionTimestamp" in pod["metadata"]:
+            worker.stop()
 
     def _add_worker(self, pod: Json) -> PodWorker:
         uid: str = pod["metadata"]["uid"]
