@@ -12,7 +12,8 @@ from servedeck.changes.async_queue.plan import AsyncQueueAction, AsyncQueueOptio
 from servedeck.changes.async_queue.state import read_state
 from servedeck.changes.async_queue.turn_on import AsyncQueueDefaults, plan_turning_on
 from servedeck.changes.edit.edit import plan_edit
-from servedeck.changes.edit.save import SaveState, begin_undo, save_edit
+from servedeck.changes.edit.save import SaveState, save_edit
+from servedeck.changes.edit.undo import begin_undo
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.changes.operations.planner import plan_operation

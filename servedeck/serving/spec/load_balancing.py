@@ -55,6 +55,15 @@ def validate_new(spec: SpecLike) -> Iterable[Issue]:
         )
 
 
+def validate_prefix_aware(spec: SpecLike) -> Iterable[Issue]:
+    if spec.load_balancing == PREFIX_AWARE and spec.revision_of:
+        yield error(
+            "load_balancing",
+            f"A revision of {spec.revision_of} has no route of its own, and only an HTTPRoute can "
+            "send to an InferencePool; choose another load balancing.",
+        )
+
+
 def validate_header(spec: SpecLike) -> Iterable[Issue]:
     name = spec.load_balancing_header
     if spec.load_balancing != HEADER:

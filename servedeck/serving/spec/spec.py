@@ -561,6 +561,7 @@ class ServingSpec(SpecModel):
             only_if_set=True,
             access=LOAD_BALANCING,
             restarts=False,
+            validate=balancing.validate_prefix_aware,
         ),
     ] = balancing.OFF
     """See `load_balancing`."""
