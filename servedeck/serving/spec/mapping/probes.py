@@ -67,6 +67,10 @@ def _write_startup_path(
     present = as_mapping(objects.container, "startupProbe", "httpGet").get("path")
     if current is None or not present or present != startup_probe_path(current):
         return
+    _write_startup_probe(objects, wanted)
+
+
+def _write_startup_probe(objects: ServingObjects, wanted: SpecLike) -> None:
     _write(
         objects,
         "startupProbe",
@@ -89,14 +93,7 @@ def _write_own_startup_path(
     present = as_mapping(objects.container, "startupProbe")
     if not present or (_is_other_kind(objects, "startupProbe") and not wanted.startup_path):
         return  # the start-up time makes one
-    _write(
-        objects,
-        "startupProbe",
-        startup_probe_path(wanted),
-        wanted,
-        period=STARTUP_PERIOD_SECONDS,
-        failures=STARTUP_FAILURE_THRESHOLD,
-    )
+    _write_startup_probe(objects, wanted)
 
 
 # -- start-up time ------------------------------------------------------------------------------

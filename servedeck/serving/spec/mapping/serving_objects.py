@@ -134,30 +134,22 @@ def read_only_field(read: Reader) -> FieldAccess:
 
 def deployment_annotation(name: str, attribute: str) -> FieldAccess:
     """A field that is an annotation of the Deployment."""
-
-    def write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
-        metadata = child_mapping(objects.deployment, "metadata")
-        annotations = child_mapping(metadata, "annotations")
-        set_or_remove(annotations, name, getattr(wanted, attribute))
-        set_or_remove(metadata, "annotations", annotations)
-
-    return FieldAccess(
-        lambda objects: as_str(as_mapping(objects.metadata, "annotations").get(name)), write
-    )
+    return _metadata_entry("annotations", name, attribute)
 
 
 def deployment_label(name: str, attribute: str) -> FieldAccess:
     """A field that is a label of the Deployment, and none of its Pods."""
+    return _metadata_entry("labels", name, attribute)
 
+
+def _metadata_entry(part: str, name: str, attribute: str) -> FieldAccess:
     def write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
         metadata = child_mapping(objects.deployment, "metadata")
-        labels = child_mapping(metadata, "labels")
-        set_or_remove(labels, name, getattr(wanted, attribute))
-        set_or_remove(metadata, "labels", labels)
+        entries = child_mapping(metadata, part)
+        set_or_remove(entries, name, getattr(wanted, attribute))
+        set_or_remove(metadata, part, entries)
 
-    return FieldAccess(
-        lambda objects: as_str(as_mapping(objects.metadata, "labels").get(name)), write
-    )
+    return FieldAccess(lambda objects: as_str(as_mapping(objects.metadata, part).get(name)), write)
 
 
 def deployment_field(key: str, attribute: str, parse: Callable[[object], Any]) -> FieldAccess:
