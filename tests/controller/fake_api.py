@@ -24,6 +24,7 @@ class FakeApi:
         self.fail: Exception | None = None
         self.log: list[tuple[str, str, Any]] = []
         self._version = 100
+        self.server_revision = 1
         self.clock = SimpleNamespace(offset=timedelta())
 
     @property

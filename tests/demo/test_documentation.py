@@ -99,10 +99,25 @@ async def test_the_proxy_leads_to_both_services(terminal: Terminal) -> None:
     assert [one["state"] for one in json.loads(page)["items"]] == ["completed"]
 
 
+RAW_SENDS_TOKEN = 36
+"""Minor version of a kubectl that does; 1.32 does not."""
+
+
+async def minor_version(kubectl: str) -> int:
+    arguments = ("version", "--client", "--output=json")
+    process = await asyncio.create_subprocess_exec(
+        kubectl, *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await with_timeout(process.communicate())
+    return int(re.sub(r"\D", "", json.loads(output)["clientVersion"]["minor"]))
+
+
 async def test_kubectl_sends_a_path_as_it_is_written(tmp_path: Path) -> None:
     kubectl = find_binary("kubectl") or shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed")
+    if await minor_version(str(kubectl)) < RAW_SENDS_TOKEN:
+        pytest.skip("this kubectl sends no token to an http address with --raw")
     async with DemoCluster(live=False) as demo:
         text = RAW.replace("kubectl ", f"{shlex.quote(str(kubectl))} ")
         found = json.loads(await Terminal(tmp_path, demo).run(text))

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import weakref
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -16,6 +17,8 @@ from servedeck.cluster.watch.backoff import ReflectorPhase
 from servedeck.cluster.watch.decode import RecordDecoder, parse_object
 from servedeck.detail.object_watch import LiveObject, ObjectQuery, ObjectWatch
 from servedeck.serving.objects.records import WholeObject
+
+NOT_CONNECTED = cast(Connection, SimpleNamespace(server_revision=1))
 
 
 def test_a_whole_object_keeps_every_field_and_its_metadata():
@@ -50,7 +53,7 @@ def test_the_begin_of_the_list_does_not_delay_its_records(monkeypatch: pytest.Mo
     follow."""
     requested: list[ReflectorPhase] = []
     query = ObjectQuery(resources.DEPLOYMENT, "team-a", "llama")
-    watch = ObjectWatch(cast(Connection, None), query, lambda: None)
+    watch = ObjectWatch(NOT_CONNECTED, query, lambda: None)
     reflector = watch._reflector
     monkeypatch.setattr(watch, "_request_flush", lambda: requested.append(reflector.phase))
     phases = ReflectorPhase
@@ -66,7 +69,7 @@ def test_the_begin_of_the_list_does_not_delay_its_records(monkeypatch: pytest.Mo
 
 async def test_a_closed_watch_does_not_keep_its_task():
     query = ObjectQuery(resources.DEPLOYMENT, "team-a", "llama")
-    watch = ObjectWatch(cast(Connection, None), query, lambda: None)
+    watch = ObjectWatch(NOT_CONNECTED, query, lambda: None)
     gc.disable()
     try:
         watch.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import pytest
 
@@ -22,12 +21,13 @@ async def test_a_page_that_is_still_being_built(turns: int) -> None:
     assert app.return_code == 0
 
 
-async def test_an_error_meanwhile_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    app = make_app()
+async def test_an_error_meanwhile_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[object] = []
+    monkeypatch.setattr("tui.app._log.error", lambda text, exc_info: logged.append(exc_info))
+    app, error = make_app(), ValueError("no widget")
     async with app.run_test(size=(120, 40)) as pilot:
         await wait_for_text(pilot, "llama-70b-chat")
         app.exit()
-        with caplog.at_level(logging.ERROR):
-            app._handle_exception(ValueError("no widget"))
+        app._handle_exception(error)
     assert app.return_code == 0
-    assert "no widget" in caplog.text
+    assert logged == [error]

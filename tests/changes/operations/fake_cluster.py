@@ -34,6 +34,7 @@ class FakeCluster:
         self.faults: list[Callable[[Callable[[], ApiResponse]], ApiResponse]] = []
         self.before_write: Callable[[], None] = lambda: None
         """Called when a write arrives, before it is looked at: another client."""
+        self.server_revision = 1
         self.read_error: ClusterError | None = None
         """Raised by every GET."""
         self.writes: list[tuple[str, str]] = []
