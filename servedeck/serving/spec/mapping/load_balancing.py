@@ -99,8 +99,11 @@ def _settings(policy: object) -> object:
 
 
 def _read(objects: ServingObjects) -> str:
-    if sends_to_pool(objects):
-        return PREFIX_AWARE
+    return PREFIX_AWARE if sends_to_pool(objects) else read_algorithm(objects)
+
+
+def read_algorithm(objects: ServingObjects) -> str:
+    """The load balancing that its policies set; `OFF` for none."""
     policy = find_policy(objects)
     found = as_mapping(_settings(policy)) if policy is not None else {}
     if policy is None or not found:
@@ -145,6 +148,10 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
         if policy is not None:
             _remove(objects, policy, wanted)
         return
+    if read_algorithm(objects) == wanted.load_balancing and (
+        wanted.load_balancing != HEADER or _read_header(objects) == wanted.load_balancing_header
+    ):
+        return  # what it has besides stays, such as the size of the table of hashes
     if policy is None:
         policy = _new_policy(objects, wanted)
         objects.policies.append(policy)
