@@ -18,6 +18,7 @@ from servedeck.serving.spec.mapping.inference_pools import (
     HTTP_ROUTE_KIND,
     INFERENCE_POOL_KIND,
     RuleBackend,
+    count_rules,
     fitting_pools,
     http_route_backends,
     own_pools,
@@ -85,6 +86,10 @@ def check_load_balancing(
     uses_pool = load_balancing.PREFIX_AWARE in (present, chosen)
     kind = policy_kind(objects)
     is_on = chosen != load_balancing.OFF
+    leaves_pool = present == load_balancing.PREFIX_AWARE or (
+        chosen not in (load_balancing.OFF, load_balancing.CUSTOM, load_balancing.PREFIX_AWARE)
+        and bool(pool_backends(objects.routes, own_pools(objects)))
+    )
     if uses_pool and INFERENCE_POOL_KIND in unlisted:
         yield error(
             "load_balancing", hidden_text(INFERENCE_POOL_KIND, "one selects the Pods of this")
@@ -95,8 +100,8 @@ def check_load_balancing(
         yield error("load_balancing", hidden_text(kind, "one sets its load balancing"))
         return
     if before is not None:
-        yield from _owner_warnings(objects, uses_pool=uses_pool)
-        if present == load_balancing.PREFIX_AWARE:
+        yield from _owner_warnings(objects, changes_routes=uses_pool or leaves_pool)
+        if leaves_pool:
             yield from _check_return(objects, before)
     if not is_on:
         return
@@ -137,9 +142,9 @@ def _check_replicas(wanted: ServingSpec) -> Iterator[Issue]:
         yield warning("load_balancing", "With one replica there is nothing to balance.")
 
 
-def _owner_warnings(objects: ServingObjects, *, uses_pool: bool) -> Iterator[Issue]:
+def _owner_warnings(objects: ServingObjects, *, changes_routes: bool) -> Iterator[Issue]:
     """Who takes a change of the policies back, and one of the routes, if those change."""
-    changed = [*objects.policies, *(_http_routes(objects) if uses_pool else ())]
+    changed = [*objects.policies, *(_http_routes(objects) if changes_routes else ())]
     owners = filter(None, map(find_gitops_owner, changed))
     for text in dict.fromkeys(one.revert_warning for one in owners):
         yield warning("load_balancing", text)
@@ -284,6 +289,18 @@ def _check_return(objects: ServingObjects, before: ServingSpec) -> Iterator[Issu
             "No Service of this serving has a port for requests, so its route cannot lead to one; "
             "create a Service first.",
         )
+    elif before.load_balancing != load_balancing.PREFIX_AWARE:
+        for pool in own_pools(objects):
+            if text := rules_to_pool(objects, pool):
+                yield warning("load_balancing", f"{text}; they will send to the Service.")
+
+
+def rules_to_pool(objects: ServingObjects, pool: Mapping[str, Any]) -> str:
+    """ "1 of 3 rules send to InferencePool llama", sanitized; "" if none or all of them do."""
+    count = count_rules(objects, [pool])
+    if not 0 < count.to_pool < count.total:
+        return ""
+    return f"{count.to_pool} of {count.total} rules send to {object_label(pool)}"
 
 
 def _divided_text(backends: Sequence[RuleBackend]) -> str:

@@ -143,6 +143,21 @@ def test_another_pool_than_its_own_keeps_the_algorithms_away() -> None:
     assert message.startswith("The route sends to InferencePool other, whose endpoint picker")
 
 
+def test_the_rules_that_an_algorithm_takes_from_a_pool() -> None:
+    current = serving(pool())
+    rules = current.objects.routes[0]["spec"]["rules"]
+    rules.append({"backendRefs": [POOL_REF]})
+    assert check(current, load_balancing="random") == [
+        (
+            "warning",
+            "load_balancing",
+            "1 of 2 rules send to InferencePool pool; they will send to the Service.",
+        )
+    ]
+    rules[1]["backendRefs"] = [{**POOL_REF, "weight": 1}, {"name": "next", "weight": 1}]
+    assert "divides requests" in only_error(current, load_balancing="random")
+
+
 def test_a_policy_of_several_routes_is_not_taken_away() -> None:
     targets = [{"kind": "HTTPRoute", "name": name} for name in ("llama", "other")]
     policy = {

@@ -8,7 +8,7 @@ port). Objects are decoded JSON of any shape.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
@@ -20,13 +20,21 @@ from servedeck.serving.spec.mapping.json_values import (
     as_str,
     mappings,
 )
-from servedeck.serving.spec.mapping.request_ports import entry_port, request_ports, route_port
+from servedeck.serving.spec.mapping.request_ports import (
+    entry_port,
+    ports_to,
+    read_entry_port,
+    request_ports,
+    route_port,
+)
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.text import one_line, sanitize
 
 INFERENCE_POOL_KIND = "InferencePool"
 HTTP_ROUTE_KIND = "HTTPRoute"
+HTTP_CONDITIONS = ("headers", "queryParams")
+"""What a match of an HTTPRoute may ask of a request besides its path."""
 
 
 class PoolKey(NamedTuple):
@@ -175,10 +183,14 @@ def read_as_service(
 
 def service_backends(objects: ServingObjects, spec: SpecLike) -> list[RuleBackend]:
     """The backends that are a Service of the serving, at a port for requests to the model."""
+    return _service_backends(objects, entry_port(spec))
+
+
+def _service_backends(objects: ServingObjects, entry: int | None) -> list[RuleBackend]:
     ports = {
         (one.service_name, as_int(one.port.get("port")))
         for service in objects.services
-        for one in request_ports(objects, spec, service)
+        for one in ports_to(objects, entry, service)
     }
     namespace = as_str(objects.metadata.get("namespace"))
     return [
@@ -199,9 +211,46 @@ def _service_of(backend: RuleBackend, namespace: str) -> str:
     return as_str(ref.get("name")) if is_service and where == namespace else ""
 
 
+def are_conditional(matches: Sequence[Mapping[str, Any]], conditions: Collection[str]) -> bool:
+    """Whether the matches of a rule let only requests through that meet one of the conditions."""
+    return bool(matches) and all(any(one.get(key) for key in conditions) for one in matches)
+
+
+class RuleCount(NamedTuple):
+    """How many rules for requests to a serving send to an InferencePool."""
+
+    to_pool: int
+    total: int
+
+
+def count_rules(objects: ServingObjects, pools: Iterable[Mapping[str, Any]]) -> RuleCount:
+    """The rules that send to one of the pools, among those that send to any pool of the serving or
+    to its Service at a port for requests."""
+    found = {id(one.rule) for one in pool_backends(objects.routes, pools)}
+    return RuleCount(len(found), len(_request_rules(objects))) if found else RuleCount(0, 0)
+
+
 def sends_to_pool(objects: ServingObjects) -> bool:
-    """Whether an HTTPRoute sends to an InferencePool that selects the Pods."""
-    return bool(pool_backends(objects.routes, own_pools(objects)))
+    """Whether all rules for requests to the serving send to InferencePools that select its Pods.
+    Rules for requests with certain headers or query parameters count only where there are no
+    others."""
+    to_own = {id(one.rule) for one in pool_backends(objects.routes, own_pools(objects))}
+    if not to_own:
+        return False
+    rules = _request_rules(objects)
+    plain = {
+        key
+        for key, rule in rules.items()
+        if not are_conditional(mappings(rule.get("matches")), HTTP_CONDITIONS)
+    }
+    return to_own >= (plain or rules.keys())
+
+
+def _request_rules(objects: ServingObjects) -> dict[int, JsonObject]:
+    """The rules for requests to the serving, by their identity: others may be equal."""
+    to_own = pool_backends(objects.routes, own_pools(objects))
+    backends = [*to_own, *_service_backends(objects, read_entry_port(objects))]
+    return {id(one.rule): one.rule for one in backends}
 
 
 # -- changing -----------------------------------------------------------------------------------

@@ -140,7 +140,10 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
         return
     if wanted.load_balancing == PREFIX_AWARE:
         send_to_pool(objects, wanted)
-    else:
+    elif wanted.load_balancing != OFF or (
+        current is not None and current.load_balancing == PREFIX_AWARE
+    ):
+        # Where only some rules send to a pool, that is none of what is turned off.
         send_to_service(objects, wanted, own_pools(objects))
     policy = find_policy(objects)
     if wanted.load_balancing in (OFF, PREFIX_AWARE):
