@@ -22,6 +22,7 @@ from servedeck.serving.spec.mapping.inference_pools import (
     INFERENCE_POOL_KIND,
     picker_text,
     pool_backends,
+    pool_key,
     pools_of,
 )
 from servedeck.serving.spec.mapping.json_values import (
@@ -56,7 +57,7 @@ def object_queries(key: NamespacedName, deployment: JsonObject | None) -> list[O
     the selector of a Deployment."""
     queries = [
         ObjectQuery(resource, key.namespace)
-        for resource in (resources.SERVICE, resources.INFERENCE_POOL, *_ROUTES, *_AUTOSCALERS)
+        for resource in (resources.SERVICE, *resources.POOL_RESOURCES, *_ROUTES, *_AUTOSCALERS)
     ]
     if key.kind == "LeaderWorkerSet":
         selector = f"{GROUP_LABEL}={key.name}"
@@ -74,7 +75,7 @@ def list_object_refs(
     deployment: JsonObject | None,
     found: Mapping[Resource, Sequence[LiveObject]],
 ) -> list[ServingObjectRef]:
-    """The objects of a serving: its workload, Services, InferencePools, routes, autoscalers,
+    """The objects of a serving: its workload, Services, InferencePools of v1, routes, autoscalers,
     ReplicaSets with the newest revision first, Pods, and what the Pods name.
 
     `deployment` is None if it may not be read; `found` are the objects of `object_queries`, of
@@ -93,9 +94,14 @@ def list_object_refs(
         ServingObjectRef("Service", _name(one), as_str(as_mapping(one, "spec").get("type")))
         for one in services
     ]
-    listed = (one.value for one in found.get(resources.INFERENCE_POOL, ()))
+    listed = (one.value for group in resources.POOL_RESOURCES for one in found.get(group, ()))
     pools = pools_of(deployment or {}, listed)
-    refs += [ServingObjectRef(INFERENCE_POOL_KIND, _name(one), picker_text(one)) for one in pools]
+    # A reference is a kind and a name: those of the older API group cannot be opened by it.
+    refs += [
+        ServingObjectRef(INFERENCE_POOL_KIND, _name(one), picker_text(one))
+        for one in pools
+        if pool_key(one).group == resources.INFERENCE_POOL.group
+    ]
     backend_names = names | {_name(one) for one in pools}
     for resource in _ROUTES:
         refs += [
