@@ -53,6 +53,8 @@ _ISTIO_VALUES = {name: value for value, name in _ISTIO_NAMES.items()} | {
     "LEAST_CONN": LEAST_REQUESTS,  # the deprecated name
     "UNSPECIFIED": OFF,
 }
+_ISTIO_ALGORITHMS = ("simple", "consistentHash")
+"""The settings of a loadBalancer of which it has one; it may have others beside it."""
 _ISTIO_CONTROLLERS = {"istio.io"}
 """controllerName of its Gateways (istio pkg/config/constants), before the slash."""
 _ENVOY_NAMES = {
@@ -161,7 +163,7 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     spec = child_mapping(policy, "spec")
     if policy.get("kind") == DESTINATION_RULE_KIND:
         balancer = child_mapping(child_mapping(spec, "trafficPolicy"), "loadBalancer")
-        for key in ("simple", "consistentHash"):
+        for key in _ISTIO_ALGORITHMS:
             balancer.pop(key, None)
         if wanted.load_balancing == HEADER:
             balancer["consistentHash"] = {"httpHeaderName": wanted.load_balancing_header}
@@ -184,7 +186,7 @@ def _remove(objects: ServingObjects, policy: JsonObject, wanted: SpecLike) -> No
     if policy.get("kind") == DESTINATION_RULE_KIND:
         parent = child_mapping(spec, "trafficPolicy")
         balancer = child_mapping(parent, "loadBalancer")
-        for key in ("simple", "consistentHash"):
+        for key in _ISTIO_ALGORITHMS:
             balancer.pop(key, None)
         if not balancer:
             parent.pop("loadBalancer")
@@ -231,9 +233,10 @@ def find_replaced_rule(objects: ServingObjects, namespace: str, name: str) -> Re
     wildcard, rule = min(found, key=lambda one: (-len(one[0]), _created(one[1])))
     spec = as_mapping(rule, "spec")
     policy = dict(as_mapping(spec, "trafficPolicy"))
-    locality = as_mapping(policy.pop("loadBalancer", None)).get("localityLbSetting")
-    if locality:
-        policy["loadBalancer"] = {"localityLbSetting": locality}
+    balancer = as_mapping(policy.pop("loadBalancer", None))
+    # Such as the locality and the warm-up of new Pods, which are no algorithm.
+    if rest := {key: one for key, one in balancer.items() if key not in _ISTIO_ALGORITHMS}:
+        policy["loadBalancer"] = rest
     exports = as_list(spec.get("exportTo"))
     is_for_all = not spec.get("workloadSelector") and (not exports or "*" in exports)
     lost = [one for one in ("subsets",) if spec.get(one)]

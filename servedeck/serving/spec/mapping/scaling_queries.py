@@ -21,7 +21,7 @@ _HASH_LENGTH = 10
 _MAX_GENERATED = 58
 """Characters of the name of a Pod before its suffix."""
 _GENERATED = "[b-df-hj-np-tv-xz24-9]"
-"""The letters of hashes and suffixes (kubernetes apimachinery pkg/util/rand), which make no words."""
+"""The letters of hashes and suffixes (kubernetes apimachinery pkg/util/rand), without vowels."""
 
 _LATENCY = {
     "vllm": "vllm:e2e_request_latency_seconds",
