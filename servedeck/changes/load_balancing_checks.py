@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from servedeck.changes.setting_texts import hidden_text, object_label
+from servedeck.changes.setting_texts import (
+    hidden_resources_text,
+    hidden_text,
+    object_label,
+)
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.resources import DESTINATION_RULE
+from servedeck.cluster.resources import DESTINATION_RULE, POOL_RESOURCES
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.objects.traffic_policies import wildcard_rules
 from servedeck.serving.objects.traffic_split import read_rules
@@ -90,10 +94,9 @@ def check_load_balancing(
         chosen not in (load_balancing.OFF, load_balancing.CUSTOM, load_balancing.PREFIX_AWARE)
         and bool(pool_backends(objects.routes, own_pools(objects)))
     )
-    if uses_pool and INFERENCE_POOL_KIND in unlisted:
-        yield error(
-            "load_balancing", hidden_text(INFERENCE_POOL_KIND, "one selects the Pods of this")
-        )
+    hidden = [one for one in POOL_RESOURCES if one.group in objects.engines.hidden_pool_groups]
+    if chosen == load_balancing.PREFIX_AWARE and hidden:
+        yield error("load_balancing", hidden_resources_text(hidden, "one selects the Pods of this"))
         return
     is_policy_used = (is_on or before is not None) and chosen != load_balancing.PREFIX_AWARE
     if kind in unlisted and is_policy_used:

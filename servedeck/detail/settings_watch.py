@@ -240,7 +240,17 @@ class SettingsWatch:
         installed = {group for group, watch in watched if self._is_installed(watch)}
         groups = ((api_groups or frozenset()) - deleted) | installed
         pools = tuple(listed[resources.INFERENCE_POOL.kind])
-        engines = Engines(groups, has_async_gateway=gateway is not None, pools=pools)
+        hidden = {
+            one.group
+            for one in resources.POOL_RESOURCES
+            if (watch := self._listed[one]) is not None and watch.missing_permission
+        }
+        engines = Engines(
+            groups,
+            has_async_gateway=gateway is not None,
+            pools=pools,
+            hidden_pool_groups=groups & hidden,
+        )
         related = RelatedObjects(frozenset(unlisted), ())
         return ServingSettings(
             deployment,

@@ -462,5 +462,9 @@ def test_pools_that_may_not_be_listed_are_said():
     found = read(service(), forbidden=(name,), groups=frozenset({POOL_GROUP}))
     assert found.live.related.unlisted_kinds == {"InferencePool"}
     assert rows(found, "traffic")["unlisted.InferencePool"] == f"Listing {name} is not allowed."
+    assert found.live.engines.hidden_pool_groups == {POOL_GROUP}
     # The API server also forbids what does not exist.
     assert not read(service(), forbidden=(name,)).unlisted
+    older = "inferencepools.inference.networking.x-k8s.io"
+    found = read(service(), forbidden=(older,), groups=frozenset({ALPHA_POOL_GROUP}))
+    assert found.live.engines.hidden_pool_groups == {ALPHA_POOL_GROUP}
