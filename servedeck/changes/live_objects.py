@@ -15,6 +15,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import Resource
 from servedeck.serving.conventions import ASYNC_LABEL
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.objects.async_routes import async_gateway_name
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
@@ -256,7 +257,7 @@ async def find_other_kind(connection: Connection, namespace: str, name: str) -> 
 def _selects_pods(service: JsonObject, deployment: JsonObject) -> bool:
     selector = as_mapping(service, "spec", "selector")
     labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
-    return bool(selector) and selector.items() <= labels.items()
+    return selects_labels(selector, labels)
 
 
 def _routes_to(route: JsonObject, namespace: str, services: Collection[object]) -> bool:

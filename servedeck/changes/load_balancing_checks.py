@@ -33,7 +33,6 @@ from servedeck.serving.spec.mapping.inference_pools import (
     referenced_pool,
     sends_to_pool,
     service_backends,
-    service_target,
 )
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 from servedeck.serving.spec.mapping.load_balancing import (
@@ -41,7 +40,7 @@ from servedeck.serving.spec.mapping.load_balancing import (
     find_replaced_rule,
     policy_kind,
 )
-from servedeck.serving.spec.mapping.request_ports import entry_port
+from servedeck.serving.spec.mapping.request_ports import entry_port, service_target
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import one_line, sanitize

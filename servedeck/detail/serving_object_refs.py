@@ -13,7 +13,7 @@ from servedeck.cluster.resources import Resource
 from servedeck.detail.object_watch import LiveObject, ObjectQuery
 from servedeck.detail.workloads import ORDINAL
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
-from servedeck.serving.label_selector import format_label_selector
+from servedeck.serving.label_selector import format_label_selector, selects_labels
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.pod_references import pod_references
 from servedeck.serving.objects.records import REVISION_ANNOTATION
@@ -187,8 +187,7 @@ def _selects_pods(service: LiveObject, labels: Mapping[str, Any]) -> bool:
         spec = _SERVICES.decode(service.json_text).spec
     except (msgspec.DecodeError, UnicodeError):
         return False
-    selector = spec.selector if spec is not None else None
-    return selector.items() <= labels.items() if selector else False
+    return selects_labels(spec.selector if spec is not None else None, labels)
 
 
 def _may_name(one: LiveObject, names: Iterable[str]) -> bool:

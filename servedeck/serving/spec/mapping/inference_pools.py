@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
 from servedeck.serving.json_copy import copy_json
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -24,8 +25,7 @@ from servedeck.serving.spec.mapping.request_ports import (
     entry_port,
     ports_to,
     read_entry_port,
-    request_ports,
-    route_port,
+    service_target,
 )
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
@@ -40,8 +40,8 @@ HTTP_CONDITIONS = ("headers", "queryParams")
 class PoolKey(NamedTuple):
     """Which InferencePool a backend of a route is."""
 
-    group: str
     namespace: str
+    group: str
     name: str
 
 
@@ -65,8 +65,8 @@ def pool_key(pool: Mapping[str, Any]) -> PoolKey:
     """Of an InferencePool."""
     metadata = as_mapping(pool, "metadata")
     return PoolKey(
-        as_str(pool.get("apiVersion")).partition("/")[0],
         as_str(metadata.get("namespace")),
+        as_str(pool.get("apiVersion")).partition("/")[0],
         as_str(metadata.get("name")),
     )
 
@@ -99,8 +99,7 @@ def picker_text(pool: Mapping[str, Any]) -> str:
 
 def selects_pods(pool: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
     """Whether an InferencePool selects the Pods with these labels."""
-    selector = pool_selector(pool)
-    return bool(selector) and selector.items() <= labels.items()
+    return selects_labels(pool_selector(pool), labels)
 
 
 def own_pools(objects: ServingObjects) -> list[Mapping[str, Any]]:
@@ -152,13 +151,17 @@ def http_route_backends(routes: Iterable[JsonObject]) -> Iterator[RuleBackend]:
 
 def referenced_pool(route: Mapping[str, Any], ref: Mapping[str, Any]) -> PoolKey | None:
     """The InferencePool that a backend of a route is; None if it is none."""
-    group = as_str(ref.get("group"))
-    if ref.get("kind") != INFERENCE_POOL_KIND or group not in (POOL_GROUP, ALPHA_POOL_GROUP):
-        return None
-    namespace = as_str(ref.get("namespace")) or as_str(
-        as_mapping(route, "metadata").get("namespace")
+    kind, group, namespace, name = (
+        as_str(ref.get(one)) for one in ("kind", "group", "namespace", "name")
     )
-    return PoolKey(group, namespace, as_str(ref.get("name")))
+    namespace = namespace or as_str(as_mapping(route, "metadata").get("namespace"))
+    return referenced_key(kind, PoolKey(namespace, group, name))
+
+
+def referenced_key(kind: str, key: PoolKey) -> PoolKey | None:
+    """The key of what a backend of this kind is, if that is an InferencePool; None if not."""
+    is_pool = kind == INFERENCE_POOL_KIND and key.group in (POOL_GROUP, ALPHA_POOL_GROUP)
+    return key if is_pool else None
 
 
 def pool_backends(
@@ -281,12 +284,3 @@ def send_to_service(
         if one.is_alone:
             # Written as the API server completes it, so that no field is removed by it.
             one.ref.update(group="", kind="Service", name=name, port=port)
-
-
-def service_target(objects: ServingObjects, spec: SpecLike) -> tuple[str, int] | None:
-    """Service and port that a route of the serving sends to; None if no Service has a port for
-    requests."""
-    for service in objects.services:
-        if port := route_port(request_ports(objects, spec, service)):
-            return as_str(as_mapping(service, "metadata").get("name")), port
-    return None

@@ -11,7 +11,7 @@ from servedeck.serving.spec.mapping.container_ports import (
     resolve_target,
     tcp_ports,
 )
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_str
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping, as_str
 from servedeck.serving.spec.mapping.ports import INFERENCE_PORT
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import TRANSFORMER
@@ -59,3 +59,12 @@ def route_port(ports: Sequence[ServicePort]) -> int | None:
         return one.port["port"] != SERVICE_PORT, not as_str(one.port.get("name")).startswith("http")
 
     return as_int(min(ports, key=rank).port["port"]) if ports else None
+
+
+def service_target(objects: ServingObjects, spec: SpecLike) -> tuple[str, int] | None:
+    """Service and port that a route of the serving sends to; None if no Service has a port for
+    requests."""
+    for service in objects.services:
+        if port := route_port(request_ports(objects, spec, service)):
+            return as_str(as_mapping(service, "metadata").get("name")), port
+    return None
