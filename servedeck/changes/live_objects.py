@@ -15,6 +15,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError, InvalidResponseError
 from servedeck.cluster.resources import Resource
 from servedeck.serving.conventions import ASYNC_LABEL
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.objects.async_routes import async_gateway_name
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
@@ -61,12 +62,21 @@ class LiveObjects:
         return import_objects(self.objects, replace(self.engines, prometheus_url=prometheus_url))
 
 
+def unlisted_names(live: LiveObjects) -> list[str]:
+    """What may not be listed, as a role names it: "httproutes.gateway.networking.k8s.io"."""
+    kinds = live.related.unlisted_kinds - {INFERENCE_POOL_KIND}
+    found = [resources.RESOURCES_BY_KIND[one].resource_name for one in kinds]
+    hidden = live.engines.hidden_pool_groups
+    found += [one.resource_name for one in resources.POOL_RESOURCES if one.group in hidden]
+    return sorted(found)
+
+
 class InferencePools(NamedTuple):
     """Those of a namespace."""
 
     objects: tuple[JsonObject, ...]
-    has_hidden: bool
-    """Whether there may be others, which may not be listed."""
+    hidden_groups: frozenset[str] = frozenset()
+    """API groups of which there may be others, which may not be listed."""
 
 
 class _Listing(NamedTuple):
@@ -123,7 +133,8 @@ async def fetch_live_objects(
         # The API server also forbids what does not exist.
         if not listing.complete and (groups_by_kind[kind] in groups or not groups_by_kind[kind])
     }
-    if _has_hidden_pools(pools, groups):
+    hidden_groups = _hidden_groups(pools, groups)
+    if hidden_groups:
         unlisted.add(INFERENCE_POOL_KIND)
     return LiveObjects(
         [deployment, *own],
@@ -133,6 +144,7 @@ async def fetch_live_objects(
             has_async_gateway=gateway,
             wildcard_rules=wildcard_rules(listings[resources.DESTINATION_RULE.kind].objects),
             pools=tuple(found_pools),
+            hidden_pool_groups=hidden_groups,
         ),
     )
 
@@ -141,11 +153,11 @@ async def find_pools(connection: Connection, engines: Engines, spec: ServingSpec
     """The InferencePools of the namespace of a new serving, if its load balancing needs one. Raises
     ClusterError if the server cannot be reached."""
     if spec.load_balancing != PREFIX_AWARE:
-        return InferencePools((), has_hidden=False)
+        return InferencePools(())
     found = await _list_pools(connection, spec.namespace, "", from_cache=False)
     return InferencePools(
         tuple(one for listing in found.values() for one in listing.objects),
-        _has_hidden_pools(found, engines.api_groups),
+        _hidden_groups(found, engines.api_groups),
     )
 
 
@@ -162,10 +174,12 @@ async def _list_pools(
     return dict(zip((one.group for one in resources.POOL_RESOURCES), found, strict=True))
 
 
-def _has_hidden_pools(pools: Mapping[str, _Listing], groups: Collection[str]) -> bool:
-    """Whether there may be InferencePools that may not be listed; the API server also forbids what
-    does not exist."""
-    return any(not listing.complete and group in groups for group, listing in pools.items())
+def _hidden_groups(pools: Mapping[str, _Listing], groups: Collection[str]) -> frozenset[str]:
+    """API groups whose InferencePools may not be listed; the API server also forbids what does not
+    exist."""
+    return frozenset(
+        group for group, listing in pools.items() if not listing.complete and group in groups
+    )
 
 
 def _is_being_deleted(obj: JsonObject) -> bool:
@@ -243,7 +257,7 @@ async def find_other_kind(connection: Connection, namespace: str, name: str) -> 
 def _selects_pods(service: JsonObject, deployment: JsonObject) -> bool:
     selector = as_mapping(service, "spec", "selector")
     labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
-    return bool(selector) and selector.items() <= labels.items()
+    return selects_labels(selector, labels)
 
 
 def _routes_to(route: JsonObject, namespace: str, services: Collection[object]) -> bool:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from servedeck.changes.setting_texts import hidden_text, object_label
+from servedeck.changes.setting_texts import (
+    hidden_resources_text,
+    hidden_text,
+    object_label,
+)
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.resources import DESTINATION_RULE
+from servedeck.cluster.resources import DESTINATION_RULE, POOL_RESOURCES
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.objects.traffic_policies import wildcard_rules
 from servedeck.serving.objects.traffic_split import read_rules
@@ -18,6 +22,7 @@ from servedeck.serving.spec.mapping.inference_pools import (
     HTTP_ROUTE_KIND,
     INFERENCE_POOL_KIND,
     RuleBackend,
+    count_rules,
     fitting_pools,
     http_route_backends,
     own_pools,
@@ -28,7 +33,6 @@ from servedeck.serving.spec.mapping.inference_pools import (
     referenced_pool,
     sends_to_pool,
     service_backends,
-    service_target,
 )
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 from servedeck.serving.spec.mapping.load_balancing import (
@@ -36,7 +40,7 @@ from servedeck.serving.spec.mapping.load_balancing import (
     find_replaced_rule,
     policy_kind,
 )
-from servedeck.serving.spec.mapping.request_ports import entry_port
+from servedeck.serving.spec.mapping.request_ports import entry_port, service_target
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import one_line, sanitize
@@ -85,18 +89,21 @@ def check_load_balancing(
     uses_pool = load_balancing.PREFIX_AWARE in (present, chosen)
     kind = policy_kind(objects)
     is_on = chosen != load_balancing.OFF
-    if uses_pool and INFERENCE_POOL_KIND in unlisted:
-        yield error(
-            "load_balancing", hidden_text(INFERENCE_POOL_KIND, "one selects the Pods of this")
-        )
+    leaves_pool = present == load_balancing.PREFIX_AWARE or (
+        chosen not in (load_balancing.OFF, load_balancing.CUSTOM, load_balancing.PREFIX_AWARE)
+        and bool(pool_backends(objects.routes, own_pools(objects)))
+    )
+    hidden = [one for one in POOL_RESOURCES if one.group in objects.engines.hidden_pool_groups]
+    if chosen == load_balancing.PREFIX_AWARE and hidden:
+        yield error("load_balancing", hidden_resources_text(hidden, "one selects the Pods of this"))
         return
     is_policy_used = (is_on or before is not None) and chosen != load_balancing.PREFIX_AWARE
     if kind in unlisted and is_policy_used:
         yield error("load_balancing", hidden_text(kind, "one sets its load balancing"))
         return
     if before is not None:
-        yield from _owner_warnings(objects, uses_pool=uses_pool)
-        if present == load_balancing.PREFIX_AWARE:
+        yield from _owner_warnings(objects, changes_routes=uses_pool or leaves_pool)
+        if leaves_pool:
             yield from _check_return(objects, before)
     if not is_on:
         return
@@ -137,9 +144,9 @@ def _check_replicas(wanted: ServingSpec) -> Iterator[Issue]:
         yield warning("load_balancing", "With one replica there is nothing to balance.")
 
 
-def _owner_warnings(objects: ServingObjects, *, uses_pool: bool) -> Iterator[Issue]:
+def _owner_warnings(objects: ServingObjects, *, changes_routes: bool) -> Iterator[Issue]:
     """Who takes a change of the policies back, and one of the routes, if those change."""
-    changed = [*objects.policies, *(_http_routes(objects) if uses_pool else ())]
+    changed = [*objects.policies, *(_http_routes(objects) if changes_routes else ())]
     owners = filter(None, map(find_gitops_owner, changed))
     for text in dict.fromkeys(one.revert_warning for one in owners):
         yield warning("load_balancing", text)
@@ -284,6 +291,18 @@ def _check_return(objects: ServingObjects, before: ServingSpec) -> Iterator[Issu
             "No Service of this serving has a port for requests, so its route cannot lead to one; "
             "create a Service first.",
         )
+    elif before.load_balancing != load_balancing.PREFIX_AWARE:
+        for pool in own_pools(objects):
+            if text := rules_to_pool(objects, pool):
+                yield warning("load_balancing", f"{text}; they will send to the Service.")
+
+
+def rules_to_pool(objects: ServingObjects, pool: Mapping[str, Any]) -> str:
+    """ "1 of 3 rules send to InferencePool llama", sanitized; "" if none or all of them do."""
+    count = count_rules(objects, [pool])
+    if not 0 < count.to_pool < count.total:
+        return ""
+    return f"{count.to_pool} of {count.total} rules send to {object_label(pool)}"
 
 
 def _divided_text(backends: Sequence[RuleBackend]) -> str:

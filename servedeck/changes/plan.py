@@ -40,7 +40,6 @@ from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec import validation
 from servedeck.serving.spec.issues import Issue, Severity, error, errors, warning
-from servedeck.serving.spec.mapping.inference_pools import INFERENCE_POOL_KIND
 from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.volumes import OtherMounts
@@ -118,14 +117,14 @@ async def make_plan(
             connection, ServingObjects({}, engines=platform.engines), spec
         )
         pools = await find_pools(connection, engines, spec)
-        engines = replace(engines, pools=pools.objects)
+        engines = replace(engines, pools=pools.objects, hidden_pool_groups=pools.hidden_groups)
         platform = replace(platform, engines=engines)
         objects = manifests.build_manifests(spec, platform)
         writes = [ObjectWrite(ObjectRef.from_manifest(one), one) for one in objects]
         built = import_objects(objects, engines).objects
         own_problems = [
             *validation.validate(spec),
-            *check_settings(built, None, spec, (INFERENCE_POOL_KIND,) if pools.has_hidden else ()),
+            *check_settings(built, None, spec),
             *await check_temperature(connection, None, spec),
         ]
     else:

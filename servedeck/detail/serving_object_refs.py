@@ -13,7 +13,7 @@ from servedeck.cluster.resources import Resource
 from servedeck.detail.object_watch import LiveObject, ObjectQuery
 from servedeck.detail.workloads import ORDINAL
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
-from servedeck.serving.label_selector import format_label_selector
+from servedeck.serving.label_selector import format_label_selector, selects_labels
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.pod_references import pod_references
 from servedeck.serving.objects.records import REVISION_ANNOTATION
@@ -22,6 +22,7 @@ from servedeck.serving.spec.mapping.inference_pools import (
     INFERENCE_POOL_KIND,
     picker_text,
     pool_backends,
+    pool_key,
     pools_of,
 )
 from servedeck.serving.spec.mapping.json_values import (
@@ -56,7 +57,7 @@ def object_queries(key: NamespacedName, deployment: JsonObject | None) -> list[O
     the selector of a Deployment."""
     queries = [
         ObjectQuery(resource, key.namespace)
-        for resource in (resources.SERVICE, resources.INFERENCE_POOL, *_ROUTES, *_AUTOSCALERS)
+        for resource in (resources.SERVICE, *resources.POOL_RESOURCES, *_ROUTES, *_AUTOSCALERS)
     ]
     if key.kind == "LeaderWorkerSet":
         selector = f"{GROUP_LABEL}={key.name}"
@@ -74,7 +75,7 @@ def list_object_refs(
     deployment: JsonObject | None,
     found: Mapping[Resource, Sequence[LiveObject]],
 ) -> list[ServingObjectRef]:
-    """The objects of a serving: its workload, Services, InferencePools, routes, autoscalers,
+    """The objects of a serving: its workload, Services, InferencePools of v1, routes, autoscalers,
     ReplicaSets with the newest revision first, Pods, and what the Pods name.
 
     `deployment` is None if it may not be read; `found` are the objects of `object_queries`, of
@@ -93,9 +94,14 @@ def list_object_refs(
         ServingObjectRef("Service", _name(one), as_str(as_mapping(one, "spec").get("type")))
         for one in services
     ]
-    listed = (one.value for one in found.get(resources.INFERENCE_POOL, ()))
+    listed = (one.value for group in resources.POOL_RESOURCES for one in found.get(group, ()))
     pools = pools_of(deployment or {}, listed)
-    refs += [ServingObjectRef(INFERENCE_POOL_KIND, _name(one), picker_text(one)) for one in pools]
+    # A reference is a kind and a name: those of the older API group cannot be opened by it.
+    refs += [
+        ServingObjectRef(INFERENCE_POOL_KIND, _name(one), picker_text(one))
+        for one in pools
+        if pool_key(one).group == resources.INFERENCE_POOL.group
+    ]
     backend_names = names | {_name(one) for one in pools}
     for resource in _ROUTES:
         refs += [
@@ -181,8 +187,7 @@ def _selects_pods(service: LiveObject, labels: Mapping[str, Any]) -> bool:
         spec = _SERVICES.decode(service.json_text).spec
     except (msgspec.DecodeError, UnicodeError):
         return False
-    selector = spec.selector if spec is not None else None
-    return selector.items() <= labels.items() if selector else False
+    return selects_labels(spec.selector if spec is not None else None, labels)
 
 
 def _may_name(one: LiveObject, names: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from servedeck.changes.async_queue.state import why_not_available
 from servedeck.changes.form_fields import applies
+from servedeck.changes.load_balancing_checks import rules_to_pool
 from servedeck.changes.setting_checks import NO_CONTROLLER, check_settings
 from servedeck.detail.cards import Card, CardRow
 from servedeck.detail.overview import endpoint_text, transformer_rows
@@ -195,7 +196,8 @@ def _load_balancing_rows(settings: ServingSettings) -> Iterator[CardRow]:
         yield _field_row(spec, "load_balancing_header")
     for pool in own_pools(objects):
         if backends := pool_backends(objects.routes, [pool]):
-            yield CardRow("pool", "Pool", _title(pool), note=picker_text(pool))
+            value = rules_to_pool(objects, pool) or _title(pool)
+            yield CardRow("pool", "Pool", value, note=picker_text(pool))
             yield from _owner_rows("route_owner", backends[0].route)
             break
     if policy is not None:

@@ -22,6 +22,7 @@ from servedeck.detail.serving_object_refs import scales
 from servedeck.detail.workloads import as_deployment
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import ASYNC_LABEL
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.objects.async_routes import async_gateway_name
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.missing_objects import RelatedObjects
@@ -173,16 +174,13 @@ class SettingsWatch:
 
         def is_service(one: LiveObject) -> bool:
             # One of its name that is not its own keeps the routes to it from being the serving's.
-            selector = read_selector(one)
-            return one.metadata.name == name or (
-                bool(selector) and selector.items() <= labels.items()
-            )
+            return one.metadata.name == name or selects_labels(read_selector(one), labels)
 
         def is_pool(one: LiveObject) -> bool:
             selector = read_selector(one)
             # That of v1 has its labels one level below.
             labels_of = as_mapping(selector, "matchLabels") or selector
-            return bool(labels_of) and labels_of.items() <= labels.items()
+            return selects_labels(labels_of, labels)
 
         services = self._find(resources.SERVICE, labels, is_service)
         found = {resources.SERVICE: services}
@@ -240,7 +238,17 @@ class SettingsWatch:
         installed = {group for group, watch in watched if self._is_installed(watch)}
         groups = ((api_groups or frozenset()) - deleted) | installed
         pools = tuple(listed[resources.INFERENCE_POOL.kind])
-        engines = Engines(groups, has_async_gateway=gateway is not None, pools=pools)
+        hidden = {
+            one.group
+            for one in resources.POOL_RESOURCES
+            if (watch := self._listed[one]) is not None and watch.missing_permission
+        }
+        engines = Engines(
+            groups,
+            has_async_gateway=gateway is not None,
+            pools=pools,
+            hidden_pool_groups=groups & hidden,
+        )
         related = RelatedObjects(frozenset(unlisted), ())
         return ServingSettings(
             deployment,

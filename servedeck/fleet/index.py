@@ -20,7 +20,8 @@ from servedeck.serving.objects.records import (
     VirtualService,
     Workload,
 )
-from servedeck.serving.route_candidates import PoolKey
+from servedeck.serving.route_candidates import referenced_pool
+from servedeck.serving.spec.mapping.inference_pools import PoolKey
 
 
 class HasMetadata(Protocol):
@@ -182,9 +183,9 @@ def http_route_backends(route: HTTPRoute) -> Iterator[NamespacedName]:
             namespace = backend.namespace or route.metadata.namespace
             if backend.kind == "Service":
                 yield NamespacedName(namespace, backend.name)
-            elif backend.kind == "InferencePool":
+            elif (key := referenced_pool(route, backend)) is not None:
                 yield any_pool(namespace)
-                yield pool_name(PoolKey(namespace, backend.group, backend.name))
+                yield pool_name(key)
 
 
 def any_pool(namespace: str) -> NamespacedName:

@@ -9,7 +9,8 @@ from servedeck.fleet.index import RecordIndex, any_pool, http_route_backends, po
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.pool_records import Pool, selects
 from servedeck.serving.objects.records import HTTPRoute
-from servedeck.serving.route_candidates import PoolKey, pool_key
+from servedeck.serving.route_candidates import pool_key
+from servedeck.serving.spec.mapping.inference_pools import PoolKey
 
 
 class PoolChange(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from servedeck.serving.client_examples import port_forward_command
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.objects import detection
 from servedeck.serving.objects.pool_records import Pool
 from servedeck.serving.objects.records import (
@@ -17,7 +18,6 @@ from servedeck.serving.objects.records import (
     Workload,
 )
 from servedeck.serving.route_candidates import (
-    PoolKey,
     RouteCandidate,
     http_route_candidates,
     ingress_candidates,
@@ -31,6 +31,7 @@ from servedeck.serving.service_address import (
     external_address,
     find_service_address,
 )
+from servedeck.serving.spec.mapping.inference_pools import PoolKey
 from servedeck.serving.text import one_line
 
 
@@ -224,13 +225,12 @@ def _matching_services(
     """Services that select the Deployment's Pods: those with a port that leads to the server first,
     then the one with the Deployment's name, then those with the most specific selector."""
     meta, template = deployment.metadata, deployment.spec.template
-    labels = template.metadata.labels.items()
+    labels = template.metadata.labels
     found = [
         service
         for service in services
         if service.metadata.namespace == meta.namespace
-        and service.spec.selector
-        and service.spec.selector.items() <= labels
+        and selects_labels(service.spec.selector, labels)
     ]
     found.sort(
         key=lambda service: (

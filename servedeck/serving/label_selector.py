@@ -81,6 +81,12 @@ class LabelSelector:
         return all(each.matches(labels) for each in self.requirements)
 
 
+def selects_labels(selector: Mapping[str, Any] | None, labels: Mapping[str, Any]) -> bool:
+    """Whether a selector of labels alone, such as that of a Service, selects Pods with these
+    labels; an empty one selects none."""
+    return selector.items() <= labels.items() if selector else False
+
+
 def format_label_selector(selector: Mapping[str, Any]) -> str:
     """The `selector` of a workload (matchLabels, matchExpressions) as text for a list request; ""
     if it is empty or malformed.

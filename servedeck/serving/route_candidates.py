@@ -23,6 +23,7 @@ from servedeck.serving.objects.records import (
     VirtualService,
 )
 from servedeck.serving.objects.routes import parse_istio_host
+from servedeck.serving.spec.mapping.inference_pools import PoolKey, referenced_key
 from servedeck.serving.text import one_line
 
 
@@ -58,14 +59,6 @@ def http_route_candidates(
                 yield from _candidates(route, matches, backend.port or 0, _route_issue(route))
 
 
-class PoolKey(NamedTuple):
-    """Which InferencePool a backend of an HTTPRoute is."""
-
-    namespace: str
-    group: str
-    name: str
-
-
 def pool_key(pool: Pool) -> PoolKey:
     """Of an InferencePool."""
     return PoolKey(pool.metadata.namespace, pool.group, pool.metadata.name)
@@ -73,9 +66,8 @@ def pool_key(pool: Pool) -> PoolKey:
 
 def referenced_pool(route: HTTPRoute, backend: BackendRef) -> PoolKey | None:
     """The InferencePool that a backend is; None for another kind."""
-    if backend.kind != "InferencePool":
-        return None
-    return PoolKey(backend.namespace or route.metadata.namespace, backend.group, backend.name)
+    namespace = backend.namespace or route.metadata.namespace
+    return referenced_key(backend.kind, PoolKey(namespace, backend.group, backend.name))
 
 
 def pool_candidates(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from servedeck.changes.live_objects import find_pools
+from servedeck.changes.live_objects import fetch_live_objects, find_pools, unlisted_names
 from servedeck.changes.load_balancing_checks import NO_HTTP_ROUTE, NO_INFERENCE_POOLS
 from servedeck.changes.setting_checks import check_settings
 from servedeck.cluster.http.errors import ApiError
@@ -16,6 +16,7 @@ from servedeck.serving.spec.mapping.engines import Engines
 from tests.changes.operations.fake_cluster import FakeCluster
 from tests.serving.objects.setting_objects import ENVOY, Json, make_serving, make_spec
 from tests.serving.objects.test_inference_pools import (
+    ALPHA,
     GROUP,
     GROUPS,
     POOL_REF,
@@ -109,17 +110,26 @@ def test_without_a_service_the_route_cannot_go_back() -> None:
     )
 
 
-@pytest.mark.parametrize("backends", [None, [POOL_REF]], ids=["on", "off"])
-def test_pools_that_may_not_be_listed(backends: list[Json] | None) -> None:
-    current = serving(pool(), backends=backends)
-    wanted = "off" if backends else "prefix-aware"
-    message = only_error(current, "InferencePool", load_balancing=wanted)
-    assert message.startswith(
-        "Without permission to list inferencepools.inference.networking.k8s.io, it is not known "
-        "whether one selects the Pods of this"
+@pytest.mark.parametrize(
+    ("groups", "names"),
+    [
+        ({GROUP}, f"inferencepools.{GROUP}"),
+        ({ALPHA}, f"inferencepools.{ALPHA}"),
+        ({GROUP, ALPHA}, f"inferencepools.{GROUP} and inferencepools.{ALPHA}"),
+    ],
+)
+def test_pools_that_may_not_be_listed(groups: set[str], names: str) -> None:
+    def hide(current: ImportedServing) -> ImportedServing:
+        engines = replace(current.objects.engines, hidden_pool_groups=frozenset(groups))
+        return replace(current, objects=replace(current.objects, engines=engines))
+
+    assert only_error(hide(serving(pool()))).startswith(
+        f"Without permission to list {names}, it is not known whether one selects the Pods of this"
     )
+    # Where the pool in use is known, the rules can leave it.
+    assert check(hide(serving(pool(), backends=[POOL_REF])), load_balancing="off") == []
     # The policies of a proxy need no pools.
-    assert check(serving(), "InferencePool", load_balancing="random") == []
+    assert check(hide(serving()), load_balancing="random") == []
 
 
 def test_a_pool_that_follows_another_port_of_the_serving() -> None:
@@ -141,6 +151,21 @@ def test_another_pool_than_its_own_keeps_the_algorithms_away() -> None:
     other = {**POOL_REF, "name": "other"}
     message = only_error(serving(pool(), backends=[other]), load_balancing="random")
     assert message.startswith("The route sends to InferencePool other, whose endpoint picker")
+
+
+def test_the_rules_that_an_algorithm_takes_from_a_pool() -> None:
+    current = serving(pool())
+    rules = current.objects.routes[0]["spec"]["rules"]
+    rules.append({"backendRefs": [POOL_REF]})
+    assert check(current, load_balancing="random") == [
+        (
+            "warning",
+            "load_balancing",
+            "1 of 2 rules send to InferencePool pool; they will send to the Service.",
+        )
+    ]
+    rules[1]["backendRefs"] = [{**POOL_REF, "weight": 1}, {"name": "next", "weight": 1}]
+    assert "divides requests" in only_error(current, load_balancing="random")
 
 
 def test_a_policy_of_several_routes_is_not_taken_away() -> None:
@@ -180,6 +205,19 @@ def test_warnings() -> None:
     assert "Argo CD" in message
 
 
+async def test_the_groups_that_may_not_be_listed_are_known_and_named() -> None:
+    answers: Json = {
+        "/apis/apps/v1/namespaces/chat/deployments/llama": serving().objects.deployment,
+        POOLS: {"items": []},
+        "/apis": {"groups": [{"name": GROUP}, {"name": ALPHA}]},
+    }
+    cluster = FakeCluster(answers)
+    cluster.objects[ALPHA_POOLS] = ApiError(403, "Forbidden", "forbidden")
+    live = await fetch_live_objects(cluster.connection, "chat", "llama")
+    assert live.engines.hidden_pool_groups == {ALPHA}
+    assert unlisted_names(live) == [f"inferencepools.{ALPHA}"]
+
+
 # -- a new serving ------------------------------------------------------------------------------
 
 
@@ -188,16 +226,16 @@ async def test_the_pools_of_a_new_serving_are_read_where_it_needs_them() -> None
     cluster = FakeCluster({POOLS: {"items": [entry]}})
     engines = Engines(GROUPS)
     cluster.read_error = ApiError(500, "InternalError", "not asked for")
-    assert await find_pools(cluster.connection, engines, make_spec()) == ((), False)
+    assert await find_pools(cluster.connection, engines, make_spec()) == ((), frozenset())
     cluster.read_error = None
     wanted = make_spec(load_balancing="prefix-aware")
     found = await find_pools(cluster.connection, engines, wanted)
-    assert found == ((pool(),), False)
+    assert found == ((pool(),), frozenset())
     cluster.objects[ALPHA_POOLS] = ApiError(403, "Forbidden", "forbidden")
-    assert (await find_pools(cluster.connection, engines, wanted)).has_hidden
+    assert (await find_pools(cluster.connection, engines, wanted)).hidden_groups == {ALPHA}
     # The API server also forbids what does not exist.
     known = Engines(frozenset({GROUP}))
-    assert not (await find_pools(cluster.connection, known, wanted)).has_hidden
+    assert not (await find_pools(cluster.connection, known, wanted)).hidden_groups
 
 
 def test_a_new_serving_says_what_it_lacks() -> None:

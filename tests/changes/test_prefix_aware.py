@@ -13,16 +13,25 @@ from servedeck.changes.async_queue.state import read_state
 from servedeck.changes.async_queue.turn_on import AsyncQueueDefaults, plan_turning_on
 from servedeck.changes.edit.edit import plan_edit
 from servedeck.changes.edit.save import SaveState, save_edit
-from servedeck.changes.edit.undo import begin_undo
+from servedeck.changes.edit.undo import UndoExpiredError, begin_undo
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.changes.operations.planner import plan_operation
 from servedeck.changes.traffic_split.state import read_state as read_traffic
 from servedeck.cluster.http.connection import Connection
 from servedeck.config import Settings
-from tests.changes.setting_rig import NAME, open_demo, open_inventory, plan_of, read_spec, save
+from tests.changes.setting_rig import (
+    NAME,
+    open_demo,
+    open_inventory,
+    patch,
+    plan_of,
+    read_spec,
+    save,
+)
 
 ROUTE = f"/apis/gateway.networking.k8s.io/v1/namespaces/chat/httproutes/{NAME}"
+SERVICE = f"/api/v1/namespaces/chat/services/{NAME}"
 
 
 @pytest.fixture
@@ -59,7 +68,35 @@ async def test_it_is_saved_and_undone(connection: Connection, inventory: Cluster
     undone = await save_edit(connection, await plan_edit(connection, undo, inventory), inventory)
     assert undone.state is SaveState.SAVED
     assert (await read_spec(connection)).load_balancing == "off"
-    assert (await rules(connection))[-1]["backendRefs"][0]["name"] == NAME
+    assert await rules(connection) == before
+
+
+async def test_the_undo_has_the_service_and_the_port_of_each_rule(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    service = await connection.get_json(SERVICE)
+    metadata = {"name": "internal", "namespace": "chat"}
+    spec = {"selector": service["spec"]["selector"], "ports": [{"port": 9000, "targetPort": 8000}]}
+    body = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    await connection.request("POST", SERVICE.rpartition("/")[0], body=body)
+    changed = await rules(connection)
+    changed[-1]["backendRefs"] = [{"name": "internal", "port": 9000}]
+    await patch(connection, {"spec": {"rules": changed}}, ROUTE)
+    before = await rules(connection)
+    result = await save(connection, inventory, force=True, load_balancing="prefix-aware")
+    assert result.state is SaveState.SAVED, result.message
+    assert result.undo is not None
+    left = await rules(connection)
+    others = [*left[:-1], {**left[-1], "timeouts": {"request": "9s"}}]
+    await patch(connection, {"spec": {"rules": others}}, ROUTE)
+    with pytest.raises(UndoExpiredError, match=f"HTTPRoute {NAME} were changed since"):
+        await begin_undo(connection, result.undo)
+    await patch(connection, {"spec": {"rules": left}}, ROUTE)
+    undo = await begin_undo(connection, result.undo)
+    plan = await plan_edit(connection, undo, inventory, force=True)
+    undone = await save_edit(connection, plan, inventory, force=True)
+    assert undone.state is SaveState.SAVED, undone.message
+    assert await rules(connection) == before
 
 
 async def test_what_else_depends_on_the_route(

@@ -277,9 +277,10 @@ async def test_one_that_waits_for_its_finalizers_is_created_when_it_is_gone(
 # -- policies -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("wanted", ["off", "prefix-aware"])
 @pytest.mark.parametrize("manager", ["servedeck", "helm"])
 async def test_an_undo_of_load_balancing_off_has_the_policy_as_it_was(
-    connection: Connection, inventory: ClusterInventory, manager: str
+    connection: Connection, inventory: ClusterInventory, manager: str, wanted: str
 ) -> None:
     """That of servedeck is deleted, of that of others only the algorithm is removed."""
     header = {"type": "Header", "header": {"name": "x-session"}, "tableSize": 4099}
@@ -302,7 +303,7 @@ async def test_an_undo_of_load_balancing_off_has_the_policy_as_it_was(
     params = [("fieldManager", "servedeck")]
     await connection.request("POST", POLICIES, params=params, body=policy)
     before = await connection.get_json(f"{POLICIES}/{NAME}")
-    off = await save(connection, inventory, force=True, load_balancing="off")
+    off = await save(connection, inventory, force=True, load_balancing=wanted)
     assert off.state is SaveState.SAVED, off.message
     assert bool(off.plan.deleted_objects) is (manager == "servedeck")
     await undo(connection, inventory, off)

@@ -91,10 +91,23 @@ def test_the_most_specific_one_applies_and_of_equal_ones_the_first() -> None:
     }
 
 
-def test_the_locality_stays_beside_the_algorithm() -> None:
-    locality = {"localityLbSetting": {"enabled": False}}
-    wide = rule("*.local", {"loadBalancer": {"simple": "RANDOM", **locality}})
-    assert made_of(wide) == {"loadBalancer": {"simple": "RANDOM", **locality}}
+@pytest.mark.parametrize("algorithm", [{"simple": "ROUND_ROBIN"}, {"consistentHash": {}}, {}])
+@pytest.mark.parametrize(
+    "beside_it",
+    [
+        {"localityLbSetting": {"enabled": False}},
+        {"warmupDurationSecs": "30s"},
+        {"warmup": {"duration": "30s", "aggression": 1}, "localityLbSetting": {"enabled": True}},
+    ],
+    ids=["locality", "old warm-up", "warm-up and locality"],
+)
+def test_what_is_beside_the_algorithm_stays(beside_it: Json, algorithm: Json) -> None:
+    wide = rule("*.local", {"loadBalancer": {**algorithm, **beside_it}})
+    assert made_of(wide) == {"loadBalancer": {"simple": "RANDOM", **beside_it}}
+    on = edit(beside(wide), load_balancing="random")
+    engines = replace(ENGINES, wildcard_rules=(wide,))
+    off = edit(import_objects(after(on), engines), load_balancing="off")
+    assert "DestinationRule" not in {one["kind"] for one in after(off)}
 
 
 @pytest.mark.parametrize(

@@ -231,3 +231,17 @@ def test_the_pool_that_selects_the_pods_and_the_routes_to_it():
     ]
     watched = [one.resource for one in object_queries(KEY, deployment)]
     assert resources.INFERENCE_POOL in watched
+
+
+def test_a_route_to_a_pool_of_the_older_group_is_found():
+    """The pool itself has the kind of the newer group, by which it cannot be opened."""
+    pool = make("InferencePool", "own", {"selector": {"app": "llama"}})
+    pool = LiveObject(resources.ALPHA_INFERENCE_POOL, pool.record)
+    ref = {"group": "inference.networking.x-k8s.io", "kind": "InferencePool", "name": "own"}
+    route = make("HTTPRoute", "to-own", {"rules": [{"backendRefs": [ref]}]})
+    deployment = make_deployment()
+    deployment["metadata"]["namespace"] = "team-a"
+    refs = list_object_refs(KEY, None, deployment, group(pool, route))
+    assert [one.title for one in refs[1:]] == ["HTTPRoute/to-own"]
+    watched = [one.resource for one in object_queries(KEY, deployment)]
+    assert resources.ALPHA_INFERENCE_POOL in watched

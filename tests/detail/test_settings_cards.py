@@ -423,6 +423,15 @@ def test_the_pool_that_the_route_sends_to_is_shown(group: str):
     assert shown["load_balancing"] == "off"
 
 
+def test_a_pool_of_some_rules_is_shown_and_the_others_can_be_changed():
+    backend = {"group": POOL_GROUP, "kind": "InferencePool", "name": "pool"}
+    sent = route(backend)
+    sent["spec"]["rules"].append({"backendRefs": [{"name": NAME, "port": 80}]})
+    shown = rows(read(service(), sent, inference_pool(POOL_GROUP), lease(NOW)), "traffic")
+    assert shown["load_balancing"] == "off"
+    assert shown["pool"] == "1 of 2 rules send to InferencePool pool  endpoint picker epp"
+
+
 def test_what_a_gateway_says_against_a_route_to_a_pool_is_shown():
     backend = {"group": POOL_GROUP, "kind": "InferencePool", "name": "pool"}
     sent = route(backend)
@@ -453,5 +462,9 @@ def test_pools_that_may_not_be_listed_are_said():
     found = read(service(), forbidden=(name,), groups=frozenset({POOL_GROUP}))
     assert found.live.related.unlisted_kinds == {"InferencePool"}
     assert rows(found, "traffic")["unlisted.InferencePool"] == f"Listing {name} is not allowed."
+    assert found.live.engines.hidden_pool_groups == {POOL_GROUP}
     # The API server also forbids what does not exist.
     assert not read(service(), forbidden=(name,)).unlisted
+    older = "inferencepools.inference.networking.x-k8s.io"
+    found = read(service(), forbidden=(older,), groups=frozenset({ALPHA_POOL_GROUP}))
+    assert found.live.engines.hidden_pool_groups == {ALPHA_POOL_GROUP}

@@ -11,6 +11,7 @@ from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet import serving_pods
 from servedeck.fleet.fleet import Completeness, Fleet
 from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.serving.conventions import POOL_GROUP
 from servedeck.serving.objects.records import (
     BackendRef,
     Container,
@@ -258,7 +259,7 @@ def test_a_service_and_a_route_reach_the_servings_that_they_lead_to() -> None:
 
 def test_a_route_to_an_inference_pool_reaches_the_servings_of_its_namespace() -> None:
     fleet = make_two_servings()
-    backend = BackendRef(kind="InferencePool", name="llama-pool")
+    backend = BackendRef(group=POOL_GROUP, kind="InferencePool", name="llama-pool")
     route = HTTPRoute(
         metadata=LabeledMeta(name="llm", namespace="team-a", uid="r-pool"),
         spec=HTTPRouteSpec(rules=(HTTPRouteRule(backend_refs=(backend,)),)),

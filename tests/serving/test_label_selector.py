@@ -13,6 +13,7 @@ from servedeck.serving.label_selector import (
     format_label_selector,
     parse_label_selector,
     parse_label_selector_prefix,
+    selects_labels,
 )
 
 LABEL_SETS = {
@@ -196,3 +197,20 @@ def test_a_prefix_without_rest_is_the_same_selector(text: str) -> None:
 def test_the_selector_of_a_workload_as_text(selector: dict[str, Any], text: str) -> None:
     assert format_label_selector(selector) == text
     parse_label_selector(text)
+
+
+@pytest.mark.parametrize(
+    ("selector", "is_selected"),
+    [
+        ({"app": "a"}, True),
+        ({"app": "a", "team": "b"}, True),
+        ({"app": "b"}, False),
+        ({"app": "a", "tier": "x"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_the_labels_that_a_service_selects(
+    selector: dict[str, str] | None, is_selected: bool
+) -> None:
+    assert selects_labels(selector, {"app": "a", "team": "b"}) is is_selected

@@ -9,8 +9,9 @@ import pytest
 
 from servedeck.serving.endpoint import Endpoint, resolve_endpoint
 from servedeck.serving.objects.pool_records import AlphaInferencePool, InferencePool, Pool
-from servedeck.serving.objects.records import HTTPRoute, Service
-from servedeck.serving.route_candidates import pool_key
+from servedeck.serving.objects.records import BackendRef, HTTPRoute, LabeledMeta, Service
+from servedeck.serving.route_candidates import pool_key, referenced_pool
+from servedeck.serving.spec.mapping import inference_pools
 from tests.serving.factories import deployment, http_route, http_route_rule, service
 
 GROUP, ALPHA = "inference.networking.k8s.io", "inference.networking.x-k8s.io"
@@ -138,3 +139,14 @@ def test_why_requests_may_fail() -> None:
 def test_a_route_without_an_issue_to_the_service_comes_first() -> None:
     plain = http_route(http_route_rule(), name="plain")
     assert resolve(pool(port=9), routes=[route(), plain]).source == "HTTPRoute team-a/plain"
+
+
+@pytest.mark.parametrize("group", [GROUP, ALPHA, "", "example.com"])
+def test_the_pool_of_a_backend_is_the_same_in_json_and_as_a_record(group: str) -> None:
+    route = {"metadata": {"name": "llama", "namespace": "chat"}}
+    ref = {"group": group, "kind": "InferencePool", "name": "pool"}
+    record = HTTPRoute(metadata=LabeledMeta(name="llama", namespace="chat"))
+    backend = BackendRef(group=group, kind="InferencePool", name="pool")
+    found = referenced_pool(record, backend)
+    assert found == inference_pools.referenced_pool(route, ref)
+    assert (found is not None) is (group in (GROUP, ALPHA))

@@ -57,9 +57,12 @@ class ObjectPicker(PickScreen):
         view = self.app_context.source.fleet.view(self._key)
         refs = list_object_refs(self._key, view, deployment, found)
         choices = [_choice(ref) for ref in refs]
+        # InferencePools are of two API groups.
+        notes: dict[str, Choice] = {}
         for query, watch in self._watches.items():
             if reason := watch.missing_permission:
-                choices.append(_note(query.resource, reason))
+                notes.setdefault(query.resource.kind, _note(query.resource, reason))
+        choices += notes.values()
         if not self._is_settled:
             choices.append(Choice("loading", "Loading…", disabled_reason="Not all are listed yet."))
         self.set_choices(choices)

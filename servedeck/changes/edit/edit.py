@@ -62,7 +62,7 @@ class Edit:
     """The objects that a save of this edit was to write after the Deployment and did not, by uid,
     each with the Deployment before that save, which it fits."""
     earlier: tuple[EarlierObject, ...] = ()
-    """Of an undo: the autoscalers and policies that are to be as they were."""
+    """Of an undo: the autoscalers, policies and HTTPRoutes that are to be as they were."""
     warnings: tuple[Issue, ...] = ()
     """What the form has found out about wanted values that no plan does, such as how an endpoint
     answers."""

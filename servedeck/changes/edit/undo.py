@@ -1,4 +1,5 @@
-"""Taking a saved edit back: its fields, and the autoscalers and policies as they were."""
+"""Taking a saved edit back: its fields, and the autoscalers, policies and rules of HTTPRoutes as
+they were."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.serving.edit.merge import merge_fields
 from servedeck.serving.objects.change import object_uid
-from servedeck.serving.objects.earlier_objects import EarlierObject
+from servedeck.serving.objects.earlier_objects import EarlierObject, find_lost_rules
 from servedeck.serving.spec.mapping.auto_scaling import is_scaler, read_prometheus_url
+from servedeck.serving.spec.mapping.inference_pools import HTTP_ROUTE_KIND
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
 from servedeck.serving.spec.scaling import OFF as AUTO_SCALING_OFF
 from servedeck.serving.spec.spec import ServingSpec
@@ -35,7 +37,7 @@ class UndoPoint:
     prometheus_url: str = ""
     """Where Pods reach Prometheus, as the edit knew it, for an autoscaler that is created again."""
     earlier: tuple[EarlierObject, ...] = ()
-    """The autoscalers and policies that the edit changed or deleted."""
+    """The autoscalers, policies and HTTPRoutes that the edit changed or deleted."""
 
 
 def make_undo_point(plan: EditPlan, saved: Mapping[ObjectRef, JsonObject]) -> UndoPoint | None:
@@ -58,7 +60,8 @@ def make_undo_point(plan: EditPlan, saved: Mapping[ObjectRef, JsonObject]) -> Un
 
 def _find_earlier(plan: EditPlan, saved: Mapping[ObjectRef, JsonObject]) -> Iterator[EarlierObject]:
     for write in plan.change_plan.writes:
-        if write.live is None or not write.is_sent or not setting_of(write.ref.kind):
+        is_setting = setting_of(write.ref.kind) or write.ref.kind == HTTP_ROUTE_KIND
+        if write.live is None or not write.is_sent or not is_setting:
             continue
         after = None if write.deletes else saved.get(write.ref)
         if write.deletes or after is not None:
@@ -91,6 +94,8 @@ async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
             f"The changed fields of {point.after.namespace}/{point.after.name} were changed since; "
             "the change cannot be undone."
         )
+    if lost := find_lost_rules(edit.base.objects, point.earlier):
+        raise UndoExpiredError(lost[0])
     return replace(edit, wanted=merge.spec, earlier=point.earlier)
 
 

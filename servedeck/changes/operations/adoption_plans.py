@@ -24,6 +24,7 @@ from servedeck.serving.conventions import (
     SERVING_LABEL,
 )
 from servedeck.serving.edit.restart_forecast import restarts_pods
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.objects.adoption import AdoptionParts, adopted_name, find_adoption_parts
 from servedeck.serving.objects.diff import find_differences
 from servedeck.serving.objects.field_changes import format_differences
@@ -168,7 +169,7 @@ def with_shared_service_warnings(
         for one in deployments
         if _name(one) != plan.operation.name
         and desired_replicas(one)
-        and selector.items() <= as_mapping(one, "spec", "template", "metadata", "labels").items()
+        and selects_labels(selector, as_mapping(one, "spec", "template", "metadata", "labels"))
     ]
     return replace(plan, warnings=(*plan.warnings, *warnings))
 

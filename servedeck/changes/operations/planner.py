@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from servedeck.changes.async_queue.deletion import with_async_queue_deletion
 from servedeck.changes.async_queue.state import AsyncQueueState, read_gateway_objects
-from servedeck.changes.live_objects import fetch_live_objects, find_other_kind
+from servedeck.changes.live_objects import fetch_live_objects, find_other_kind, unlisted_names
 from servedeck.changes.object_lists import (
     list_autoscalers,
     list_replicasets,
@@ -179,8 +179,10 @@ async def _plan_serving_deletion(connection: Connection, operation: Operation) -
             reason = f"{decision.reason[:1].lower()}{decision.reason[1:]}"
             return replace(plan, blocked=f"{one.target} cannot be deleted: {reason}")
     # Of these kinds, the object of the serving's own name is known if it may be read.
-    names = sorted(RESOURCES_BY_KIND[one].resource_name for one in live.related.unlisted_kinds)
-    warnings = [unlisted_text(one, "those of the serving under another name stay") for one in names]
+    warnings = [
+        unlisted_text(one, "those of the serving under another name stay")
+        for one in unlisted_names(live)
+    ]
     return replace(plan, warnings=(*plan.warnings, *warnings))
 
 

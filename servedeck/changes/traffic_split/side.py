@@ -13,6 +13,7 @@ from servedeck.cluster.resources import DEPLOYMENT, SERVICE
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.serving.conventions import ASYNC_LABEL, REVISION_LABEL
 from servedeck.serving.edit.second_revision import revision_of
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.name_validation import label_value
 from servedeck.serving.objects.detection import detect_served_model
 from servedeck.serving.objects.import_objects import import_objects
@@ -25,7 +26,7 @@ from servedeck.serving.spec.mapping.json_values import (
     as_str,
     mappings,
 )
-from servedeck.serving.spec.mapping.request_ports import request_ports, route_port
+from servedeck.serving.spec.mapping.request_ports import service_target
 from servedeck.serving.status.rollout_status import (
     RolloutPhase,
     desired_replicas,
@@ -105,10 +106,8 @@ def find_target(live: LiveObjects) -> SplitTarget | None:
     """The Service and port for requests of a serving, that of its name first; None if it has none
     that leads to its inference server or transformer."""
     imported = import_objects(live.objects)
-    for service in imported.objects.services:
-        if port := route_port(request_ports(imported.objects, imported.spec, service)):
-            return SplitTarget(as_str(as_mapping(service, "metadata").get("name")), port)
-    return None
+    target = service_target(imported.objects, imported.spec)
+    return SplitTarget(*target) if target is not None else None
 
 
 async def read_side(
@@ -171,7 +170,7 @@ async def _find_deployment(
     found = [
         one
         for one in mappings(response.get("items"))
-        if selector.items() <= as_mapping(one, "spec", "template", "metadata", "labels").items()
+        if selects_labels(selector, as_mapping(one, "spec", "template", "metadata", "labels"))
     ]
     found.sort(key=lambda one: as_str(as_mapping(one, "metadata").get("name")) != name)
     return {**_KIND, **found[0]} if found else {}

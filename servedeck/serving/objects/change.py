@@ -9,7 +9,12 @@ from typing import NamedTuple
 
 from servedeck.serving.conventions import TEMPLATE_LABEL
 from servedeck.serving.objects.change_checks import check_change
-from servedeck.serving.objects.earlier_objects import EarlierObject, with_earlier_objects
+from servedeck.serving.objects.earlier_objects import (
+    EarlierObject,
+    find_lost_rules,
+    restore_rules,
+    with_earlier_objects,
+)
 from servedeck.serving.objects.import_objects import (
     ImportedServing,
     import_objects,
@@ -19,7 +24,7 @@ from servedeck.serving.objects.missing_objects import RelatedObjects, build_miss
 from servedeck.serving.objects.port_checks import WrittenChange
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.stopped_replicas import note_stopped_replicas
-from servedeck.serving.spec.issues import Issue
+from servedeck.serving.spec.issues import Issue, error
 from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
 from servedeck.serving.spec.mapping.auto_scaling import refresh_triggers
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
@@ -93,6 +98,7 @@ def change_objects(
         if write not in written and _differs(name, start_spec, wanted):
             written.add(write)
             write(objects, start_spec, wanted)
+    restore_rules(objects, current.objects, earlier)
     _finish_objects(objects, current, wanted, unwritten or {})
     if "replicas" in changed_fields:
         note_stopped_replicas(objects.deployment, before.replicas, wanted.replicas)
@@ -105,6 +111,8 @@ def change_objects(
         read = read_spec(replace(objects, template=wanted.template))
         change = WrittenChange(current.objects, objects, before, wanted, changed_fields, read)
         issues = tuple(check_change(change))
+    lost = find_lost_rules(current.objects, earlier)
+    issues = (*issues, *(error("load_balancing", one) for one in lost))
     live = tuple(current.objects.all)
     after = {ObjectKey.of(one): one for one in objects.all}
     kept = {ObjectKey.of(one) for one in live}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.objects.records import HTTPRouteStatus, LabeledMeta, Record
 
 
@@ -87,5 +88,4 @@ Pool = InferencePool | AlphaInferencePool
 
 def selects(pool: Pool, labels: Mapping[str, str]) -> bool:
     """Whether a pool selects the Pods with these labels in its namespace."""
-    selector = pool.selector
-    return bool(selector) and selector.items() <= labels.items()
+    return selects_labels(pool.selector, labels)

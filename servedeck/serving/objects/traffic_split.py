@@ -19,6 +19,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from servedeck.serving.objects.routes import parse_istio_host
+from servedeck.serving.spec.mapping.inference_pools import (
+    HTTP_CONDITIONS,
+    HTTP_ROUTE_KIND,
+    are_conditional,
+)
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -29,7 +34,7 @@ from servedeck.serving.spec.mapping.json_values import (
 )
 from servedeck.serving.text import one_line, sanitize
 
-HTTP_ROUTE, VIRTUAL_SERVICE = "HTTPRoute", "VirtualService"
+HTTP_ROUTE, VIRTUAL_SERVICE = HTTP_ROUTE_KIND, "VirtualService"
 WEIGHTED_KINDS = (HTTP_ROUTE, VIRTUAL_SERVICE)
 """Kinds of routes that have weights."""
 TOTAL_WEIGHT = 100
@@ -39,7 +44,7 @@ SERVICE_KIND = "Service"
 _RULES = {HTTP_ROUTE: "rules", VIRTUAL_SERVICE: "http"}
 _BACKENDS = {HTTP_ROUTE: "backendRefs", VIRTUAL_SERVICE: "route"}
 _CONDITIONS = {
-    HTTP_ROUTE: ("headers", "queryParams"),
+    HTTP_ROUTE: HTTP_CONDITIONS,
     VIRTUAL_SERVICE: ("headers", "withoutHeaders", "queryParams"),
 }
 _OWN_FILTERS = {HTTP_ROUTE: "filters", VIRTUAL_SERVICE: "headers"}
@@ -186,7 +191,7 @@ def _paths(kind: str, rule: Mapping[str, Any]) -> Iterator[str]:
 
 def _is_conditional(kind: str, rule: Mapping[str, Any]) -> bool:
     found = mappings(rule.get("matches" if kind == HTTP_ROUTE else "match"))
-    return bool(found) and all(any(one.get(key) for key in _CONDITIONS[kind]) for one in found)
+    return are_conditional(found, _CONDITIONS[kind])
 
 
 def _mirrors(kind: str, rule: Mapping[str, Any], namespace: str) -> Iterator[str]:

@@ -191,17 +191,24 @@ def test_a_serving_of_0_replicas_gets_the_minimum() -> None:
     assert edit(woken, max_replicas=3).changed[0]["spec"]["replicas"] == 0
 
 
-def test_the_metrics_of_a_long_name_are_those_of_its_pods() -> None:
-    name = "a" * 50
+@pytest.mark.parametrize("length", range(44, 64))
+def test_the_metrics_of_a_long_name_are_those_of_its_pods(length: int) -> None:
+    name = "a" * length
     query = build_scaling_query(
         "waiting-requests", "vllm", "chat", name, Reporter(), is_woken=False
     )
     pattern = re.search(r'pod=~"([^"]*)"', query)
     assert pattern
-    # As the API server cuts the name of the ReplicaSet, and of one with a short hash.
-    for pod in (f"{name}-6d5f8c9" + "abcde", f"{name}-6d5f8c9-abcde"):
-        assert re.fullmatch(pattern[1], pod), pod
-    assert not re.fullmatch(pattern[1], f"{name}-v2-6d5f8c9-abcde")
+
+    def pod(serving: str, template_hash: str) -> str:
+        """As the API server cuts the name of the ReplicaSet."""
+        return f"{serving}-{template_hash}-"[:58] + "x2k4z"
+
+    for template_hash in ("6d5f8", "6d5f8c", "6d5f8c9", "6d5f8c9bb", "6d5f8c9bb4"):
+        assert re.fullmatch(pattern[1], pod(name, template_hash)), template_hash
+    # Up to the length at which it is left whole, and does not look like a hash itself.
+    for other in ("-canary", "-canary-2", "-v2") if length <= 53 else ():
+        assert not re.fullmatch(pattern[1], pod(name + other, "6d5f8c9bb4")), other
 
 
 def test_another_trigger_takes_the_place_of_ours() -> None:

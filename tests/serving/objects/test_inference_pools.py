@@ -164,6 +164,59 @@ def test_a_rule_that_divides_requests_is_left_alone() -> None:
     assert refs(only(edit(current, load_balancing="off"), "HTTPRoute")) == [divided]
 
 
+def plain_and(**matches: Any) -> list[Json]:
+    """The rule of requests with these properties, and that of all others."""
+    path = {"path": {"type": "PathPrefix", "value": "/"}}
+    return [{"matches": [{**path, **matches}]}, {"matches": [path]}]
+
+
+@pytest.mark.parametrize(
+    ("matches", "to_pool", "value"),
+    [
+        ({}, [0], "off"),
+        ({}, [0, 1], "prefix-aware"),
+        ({"headers": [{"name": "x-pool", "value": "1"}]}, [0], "off"),
+        ({"headers": [{"name": "x-pool", "value": "1"}]}, [1], "prefix-aware"),
+        ({"queryParams": [{"name": "pool", "value": "1"}]}, [0], "off"),
+    ],
+)
+def test_prefix_aware_is_what_all_plain_rules_are(
+    matches: Json, to_pool: list[int], value: str
+) -> None:
+    current = serving(pool())
+    rules = plain_and(**matches)
+    for at, one in enumerate(rules):
+        one["backendRefs"] = [POOL_REF if at in to_pool else {"name": "llama", "port": 80}]
+    current.objects.routes[0]["spec"]["rules"] = rules
+    engines = current.objects.engines
+    read = import_objects(current.objects.all, engines)
+    assert read.spec.load_balancing == value
+    if value == "off":  # the others can be changed
+        change = edit(read, load_balancing="prefix-aware")
+        assert refs(only(change, "HTTPRoute")) == [[POOL_REF], [POOL_REF]]
+        assert read_again(change, engines).load_balancing == "prefix-aware"
+
+
+def test_where_all_rules_are_conditional_they_count() -> None:
+    current = serving(pool(), backends=[POOL_REF])
+    header = {"headers": [{"name": "x-user", "value": "1"}]}
+    current.objects.routes[0]["spec"]["rules"][0]["matches"] = [header]
+    read = import_objects(current.objects.all, current.objects.engines)
+    assert read.spec.load_balancing == "prefix-aware"
+
+
+def test_an_algorithm_takes_all_rules_back_and_its_end_none() -> None:
+    current = serving(pool(), load_balancing="random")
+    rules = current.objects.routes[0]["spec"]["rules"]
+    rules += [{**copy.deepcopy(rules[0]), "backendRefs": [POOL_REF]}]
+    read = import_objects(current.objects.all, current.objects.engines)
+    assert read.spec.load_balancing == "random"
+    change = edit(read, load_balancing="off")
+    assert refs(only(change, "HTTPRoute"))[1] == [POOL_REF]
+    change = edit(read, load_balancing="round-robin")
+    assert [one[0]["name"] for one in refs(only(change, "HTTPRoute"))] == ["llama", "llama"]
+
+
 def test_a_changed_port_of_the_serving_is_no_reason_to_lose_the_service() -> None:
     current = serving(pool(), backends=[POOL_REF])
     change = edit(current, load_balancing="off", inference_port=8001)

@@ -31,6 +31,8 @@ class Engines:
     pools: tuple[Mapping[str, Any], ...] = ()
     """InferencePools of the serving's namespace as decoded JSON, at least those that select its
     Pods."""
+    hidden_pool_groups: frozenset[str] = frozenset()
+    """Those of the API groups whose InferencePools may not be listed."""
 
     @property
     def has_keda(self) -> bool:

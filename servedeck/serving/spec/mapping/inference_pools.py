@@ -8,11 +8,12 @@ port). Objects are decoded JSON of any shape.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
 from servedeck.serving.json_copy import copy_json
+from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_int,
@@ -20,20 +21,27 @@ from servedeck.serving.spec.mapping.json_values import (
     as_str,
     mappings,
 )
-from servedeck.serving.spec.mapping.request_ports import entry_port, request_ports, route_port
+from servedeck.serving.spec.mapping.request_ports import (
+    entry_port,
+    ports_to,
+    read_entry_port,
+    service_target,
+)
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.text import one_line, sanitize
 
 INFERENCE_POOL_KIND = "InferencePool"
 HTTP_ROUTE_KIND = "HTTPRoute"
+HTTP_CONDITIONS = ("headers", "queryParams")
+"""What a match of an HTTPRoute may ask of a request besides its path."""
 
 
 class PoolKey(NamedTuple):
     """Which InferencePool a backend of a route is."""
 
-    group: str
     namespace: str
+    group: str
     name: str
 
 
@@ -57,8 +65,8 @@ def pool_key(pool: Mapping[str, Any]) -> PoolKey:
     """Of an InferencePool."""
     metadata = as_mapping(pool, "metadata")
     return PoolKey(
-        as_str(pool.get("apiVersion")).partition("/")[0],
         as_str(metadata.get("namespace")),
+        as_str(pool.get("apiVersion")).partition("/")[0],
         as_str(metadata.get("name")),
     )
 
@@ -91,8 +99,7 @@ def picker_text(pool: Mapping[str, Any]) -> str:
 
 def selects_pods(pool: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
     """Whether an InferencePool selects the Pods with these labels."""
-    selector = pool_selector(pool)
-    return bool(selector) and selector.items() <= labels.items()
+    return selects_labels(pool_selector(pool), labels)
 
 
 def own_pools(objects: ServingObjects) -> list[Mapping[str, Any]]:
@@ -144,13 +151,17 @@ def http_route_backends(routes: Iterable[JsonObject]) -> Iterator[RuleBackend]:
 
 def referenced_pool(route: Mapping[str, Any], ref: Mapping[str, Any]) -> PoolKey | None:
     """The InferencePool that a backend of a route is; None if it is none."""
-    group = as_str(ref.get("group"))
-    if ref.get("kind") != INFERENCE_POOL_KIND or group not in (POOL_GROUP, ALPHA_POOL_GROUP):
-        return None
-    namespace = as_str(ref.get("namespace")) or as_str(
-        as_mapping(route, "metadata").get("namespace")
+    kind, group, namespace, name = (
+        as_str(ref.get(one)) for one in ("kind", "group", "namespace", "name")
     )
-    return PoolKey(group, namespace, as_str(ref.get("name")))
+    namespace = namespace or as_str(as_mapping(route, "metadata").get("namespace"))
+    return referenced_key(kind, PoolKey(namespace, group, name))
+
+
+def referenced_key(kind: str, key: PoolKey) -> PoolKey | None:
+    """The key of what a backend of this kind is, if that is an InferencePool; None if not."""
+    is_pool = kind == INFERENCE_POOL_KIND and key.group in (POOL_GROUP, ALPHA_POOL_GROUP)
+    return key if is_pool else None
 
 
 def pool_backends(
@@ -175,10 +186,14 @@ def read_as_service(
 
 def service_backends(objects: ServingObjects, spec: SpecLike) -> list[RuleBackend]:
     """The backends that are a Service of the serving, at a port for requests to the model."""
+    return _service_backends(objects, entry_port(spec))
+
+
+def _service_backends(objects: ServingObjects, entry: int | None) -> list[RuleBackend]:
     ports = {
         (one.service_name, as_int(one.port.get("port")))
         for service in objects.services
-        for one in request_ports(objects, spec, service)
+        for one in ports_to(objects, entry, service)
     }
     namespace = as_str(objects.metadata.get("namespace"))
     return [
@@ -199,9 +214,46 @@ def _service_of(backend: RuleBackend, namespace: str) -> str:
     return as_str(ref.get("name")) if is_service and where == namespace else ""
 
 
+def are_conditional(matches: Sequence[Mapping[str, Any]], conditions: Collection[str]) -> bool:
+    """Whether the matches of a rule let only requests through that meet one of the conditions."""
+    return bool(matches) and all(any(one.get(key) for key in conditions) for one in matches)
+
+
+class RuleCount(NamedTuple):
+    """How many rules for requests to a serving send to an InferencePool."""
+
+    to_pool: int
+    total: int
+
+
+def count_rules(objects: ServingObjects, pools: Iterable[Mapping[str, Any]]) -> RuleCount:
+    """The rules that send to one of the pools, among those that send to any pool of the serving or
+    to its Service at a port for requests."""
+    found = {id(one.rule) for one in pool_backends(objects.routes, pools)}
+    return RuleCount(len(found), len(_request_rules(objects))) if found else RuleCount(0, 0)
+
+
 def sends_to_pool(objects: ServingObjects) -> bool:
-    """Whether an HTTPRoute sends to an InferencePool that selects the Pods."""
-    return bool(pool_backends(objects.routes, own_pools(objects)))
+    """Whether all rules for requests to the serving send to InferencePools that select its Pods.
+    Rules for requests with certain headers or query parameters count only where there are no
+    others."""
+    to_own = {id(one.rule) for one in pool_backends(objects.routes, own_pools(objects))}
+    if not to_own:
+        return False
+    rules = _request_rules(objects)
+    plain = {
+        key
+        for key, rule in rules.items()
+        if not are_conditional(mappings(rule.get("matches")), HTTP_CONDITIONS)
+    }
+    return to_own >= (plain or rules.keys())
+
+
+def _request_rules(objects: ServingObjects) -> dict[int, JsonObject]:
+    """The rules for requests to the serving, by their identity: others may be equal."""
+    to_own = pool_backends(objects.routes, own_pools(objects))
+    backends = [*to_own, *_service_backends(objects, read_entry_port(objects))]
+    return {id(one.rule): one.rule for one in backends}
 
 
 # -- changing -----------------------------------------------------------------------------------
@@ -232,12 +284,3 @@ def send_to_service(
         if one.is_alone:
             # Written as the API server completes it, so that no field is removed by it.
             one.ref.update(group="", kind="Service", name=name, port=port)
-
-
-def service_target(objects: ServingObjects, spec: SpecLike) -> tuple[str, int] | None:
-    """Service and port that a route of the serving sends to; None if no Service has a port for
-    requests."""
-    for service in objects.services:
-        if port := route_port(request_ports(objects, spec, service)):
-            return as_str(as_mapping(service, "metadata").get("name")), port
-    return None

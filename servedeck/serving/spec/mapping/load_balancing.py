@@ -53,6 +53,8 @@ _ISTIO_VALUES = {name: value for value, name in _ISTIO_NAMES.items()} | {
     "LEAST_CONN": LEAST_REQUESTS,  # the deprecated name
     "UNSPECIFIED": OFF,
 }
+_ISTIO_ALGORITHMS = ("simple", "consistentHash")
+"""The settings of a loadBalancer of which it has one; it may have others beside it."""
 _ISTIO_CONTROLLERS = {"istio.io"}
 """controllerName of its Gateways (istio pkg/config/constants), before the slash."""
 _ENVOY_NAMES = {
@@ -99,8 +101,11 @@ def _settings(policy: object) -> object:
 
 
 def _read(objects: ServingObjects) -> str:
-    if sends_to_pool(objects):
-        return PREFIX_AWARE
+    return PREFIX_AWARE if sends_to_pool(objects) else read_algorithm(objects)
+
+
+def read_algorithm(objects: ServingObjects) -> str:
+    """The load balancing that its policies set; `OFF` for none."""
     policy = find_policy(objects)
     found = as_mapping(_settings(policy)) if policy is not None else {}
     if policy is None or not found:
@@ -137,7 +142,10 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
         return
     if wanted.load_balancing == PREFIX_AWARE:
         send_to_pool(objects, wanted)
-    else:
+    elif wanted.load_balancing != OFF or (
+        current is not None and current.load_balancing == PREFIX_AWARE
+    ):
+        # Where only some rules send to a pool, that is none of what is turned off.
         send_to_service(objects, wanted, own_pools(objects))
     policy = find_policy(objects)
     if wanted.load_balancing in (OFF, PREFIX_AWARE):
@@ -145,13 +153,17 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
         if policy is not None:
             _remove(objects, policy, wanted)
         return
+    if read_algorithm(objects) == wanted.load_balancing and (
+        wanted.load_balancing != HEADER or _read_header(objects) == wanted.load_balancing_header
+    ):
+        return  # what it has besides stays, such as the size of the table of hashes
     if policy is None:
         policy = _new_policy(objects, wanted)
         objects.policies.append(policy)
     spec = child_mapping(policy, "spec")
     if policy.get("kind") == DESTINATION_RULE_KIND:
         balancer = child_mapping(child_mapping(spec, "trafficPolicy"), "loadBalancer")
-        for key in ("simple", "consistentHash"):
+        for key in _ISTIO_ALGORITHMS:
             balancer.pop(key, None)
         if wanted.load_balancing == HEADER:
             balancer["consistentHash"] = {"httpHeaderName": wanted.load_balancing_header}
@@ -174,7 +186,7 @@ def _remove(objects: ServingObjects, policy: JsonObject, wanted: SpecLike) -> No
     if policy.get("kind") == DESTINATION_RULE_KIND:
         parent = child_mapping(spec, "trafficPolicy")
         balancer = child_mapping(parent, "loadBalancer")
-        for key in ("simple", "consistentHash"):
+        for key in _ISTIO_ALGORITHMS:
             balancer.pop(key, None)
         if not balancer:
             parent.pop("loadBalancer")
@@ -221,9 +233,10 @@ def find_replaced_rule(objects: ServingObjects, namespace: str, name: str) -> Re
     wildcard, rule = min(found, key=lambda one: (-len(one[0]), _created(one[1])))
     spec = as_mapping(rule, "spec")
     policy = dict(as_mapping(spec, "trafficPolicy"))
-    locality = as_mapping(policy.pop("loadBalancer", None)).get("localityLbSetting")
-    if locality:
-        policy["loadBalancer"] = {"localityLbSetting": locality}
+    balancer = as_mapping(policy.pop("loadBalancer", None))
+    # Such as the locality and the warm-up of new Pods, which are no algorithm.
+    if rest := {key: one for key, one in balancer.items() if key not in _ISTIO_ALGORITHMS}:
+        policy["loadBalancer"] = rest
     exports = as_list(spec.get("exportTo"))
     is_for_all = not spec.get("workloadSelector") and (not exports or "*" in exports)
     lost = [one for one in ("subsets",) if spec.get(one)]

@@ -20,6 +20,8 @@ _HASH_LENGTH = 10
 """Characters that a Deployment adds to the names of its ReplicaSets, at most."""
 _MAX_GENERATED = 58
 """Characters of the name of a Pod before its suffix."""
+_GENERATED = "[b-df-hj-np-tv-xz24-9]"
+"""The letters of hashes and suffixes (kubernetes apimachinery pkg/util/rand), without vowels."""
 
 _LATENCY = {
     "vllm": "vllm:e2e_request_latency_seconds",
@@ -115,11 +117,14 @@ def _latency_query(
 
 def _pods(namespace: str, name: str) -> str:
     """As the Deployment names them: those of another serving, name-v2, do not match. The API server
-    cuts a long name before the suffix (kubernetes apiserver storage/names)."""
+    cuts a long name before the suffix (kubernetes apiserver storage/names); the name of another
+    serving, name-canary, may end there, and only its letters tell it from a hash."""
     pattern = f"{_regex(name)}-[a-z0-9]+-[a-z0-9]{{5}}"
-    if len(name) + len("-") + _HASH_LENGTH + len("-") > _MAX_GENERATED:
-        kept = max(_MAX_GENERATED - len(name) - len("-"), 0)
-        pattern = f"{pattern}|{_regex(name)}-[a-z0-9]{{1,{max(kept, 1)}}}-?[a-z0-9]{{5}}"
+    kept = _MAX_GENERATED - len(name) - len("-")
+    if kept < _HASH_LENGTH + len("-"):
+        pattern = f"{_regex(f'{name}-'[:_MAX_GENERATED])}{_GENERATED}{{{max(kept, 0) + 5}}}"
+        if kept > 1:  # a short hash is not cut
+            pattern += f"|{_regex(name)}-{_GENERATED}{{1,{kept - 1}}}-{_GENERATED}{{5}}"
     return f'namespace="{namespace}",pod=~"{pattern}"'
 
 
