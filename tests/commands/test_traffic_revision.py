@@ -57,7 +57,7 @@ class Fake:
     async def _start(self, *_: object, **__: object) -> RevisionStart:
         return self.start
 
-    async def _plan(self, _: object, spec: ServingSpec, *__: object) -> ChangePlan:
+    async def _plan(self, _: object, spec: ServingSpec, *__: object, **___: object) -> ChangePlan:
         built = tuple(build_manifests(spec))
         return ChangePlan(spec, built, (), (), (), "", ())
 

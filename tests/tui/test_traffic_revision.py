@@ -18,7 +18,8 @@ from servedeck.changes.traffic_split.state import compare_revision, find_rules
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import REVISION_LABEL
 from servedeck.serving.edit.differences import find_field_differences
-from servedeck.serving.edit.second_revision import begin_revision, take_over
+from servedeck.serving.edit.second_revision import begin_revision
+from servedeck.serving.edit.takeover import make_revision_base, take_over
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.manifests import build_manifests
 from servedeck.serving.objects.traffic_split import SplitTarget
@@ -48,7 +49,8 @@ SPEC = ServingSpec(
 )
 IMAGE = "vllm/vllm-openai:v0.33.0"
 MAIN = import_objects(build_manifests(SPEC))
-START = RevisionStart(SPEC, begin_revision(MAIN, CANARY, MODEL), MODEL, ())
+BASE = make_revision_base(MAIN, CANARY, MODEL)
+START = RevisionStart(SPEC, begin_revision(MAIN, CANARY, MODEL), MODEL, (), BASE.encode())
 
 
 def promoted(image: str = IMAGE) -> FakeTrafficService:
@@ -62,9 +64,11 @@ def promoted(image: str = IMAGE) -> FakeTrafficService:
     service.sides[CANARY] = side
     state = find_rules(KEY.namespace, KEY.name, LiveObjects(build_manifests(SPEC)), side)
     service.revision = compare_revision(state, side, LiveObjects(objects))
-    wanted = take_over(MAIN, START.spec.replace(image=image), MODEL)
+    wanted = take_over(MAIN, START.spec.replace(image=image), MODEL).spec
     differences = find_field_differences(SPEC, wanted)
-    service.takeover = Takeover(Edit(MAIN, wanted), CANARY, differences, gets_others=False)
+    service.takeover = Takeover(
+        Edit(MAIN, wanted), CANARY, differences, gets_others=False, forced=wanted
+    )
     return service
 
 
@@ -238,7 +242,10 @@ async def test_the_next_step_after_it_was_taken_over_gives_the_requests_back(
 async def test_another_template_is_left_to_the_command(changes: FakeChangeService) -> None:
     service = promoted()
     wanted = SPEC.replace(template="custom", settings={"arguments": "serve"})
-    service.takeover = Takeover(Edit(MAIN, wanted), CANARY, (), gets_others=True)
+    assert isinstance(service.takeover, Takeover)
+    service.takeover = replace(
+        service.takeover, edit=Edit(MAIN, wanted), forced=wanted, gets_others=True
+    )
     assert "asynchronous ones, still go to llama-8b" in service.takeover.safe_sentence
     async with run(service, changes) as driver:
         await driver.open("F  takes the settings")
