@@ -14,7 +14,6 @@ from servedeck.serving.conventions import REVISION_LABEL
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.servers.kinds import KINDS_BY_TEMPLATE
 from servedeck.serving.spec import load_balancing, scaling
-from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.spec.mapping.load_balancing import DESTINATION_RULE_KIND, find_policy
 from servedeck.serving.spec.names import MAX_LABEL_LENGTH

@@ -256,7 +256,8 @@ def test_a_startup_probe_of_another_kind_is_not_replaced_without_a_word(
     handler: dict[str, Any],
 ) -> None:
     probe = {**handler, "periodSeconds": 10, "failureThreshold": 60}
-    current = import_objects([deployment({"image": "x", "startupProbe": probe})])
+    ports = [{"containerPort": 8000}]
+    current = import_objects([deployment({"image": "x", "ports": ports, "startupProbe": probe})])
     change = change_objects(current, current.spec.replace(startup_path="/up"))
     assert container_of(change.changed)["startupProbe"]["httpGet"]["path"] == "/up"
     found = [one.message for one in change.issues if one.field == "startup_path"]

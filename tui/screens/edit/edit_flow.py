@@ -95,7 +95,7 @@ class EditFlow:
         conflicts: Sequence[MergeConflict] = (),
         *,
         find_obstacle: Callable[[], Awaitable[str]] | None = None,
-        on_shown: Callable[[], None] = lambda: None,
+        on_shown: Callable[[], object] = lambda: None,
     ) -> None:
         """Open the form of a serving, as it was just read, with unsaved changes, or with a saved
         draft if the operator chooses that. `conflicts` are what others had changed, too.

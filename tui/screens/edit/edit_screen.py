@@ -136,8 +136,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self._view = view
         self.edit = edit or EditDraft(read.spec, read.mounts)
         self.form.reset(self.edit.draft)
-        self._begin(view.key, read, draft_file)
-        self._find_obstacle = find_obstacle
+        self._begin(view.key, read, draft_file, find_obstacle)
         if self._inventory_ticker is not None:
             self._reveal = False
             self.clear_message()
@@ -161,7 +160,11 @@ class EditScreen(FormScreen[EditResult | None]):
         return self._follower.read is read and not self._was_shown
 
     def _begin(
-        self, key: NamespacedName, read: ImportedServing, draft_file: DraftFile | None
+        self,
+        key: NamespacedName,
+        read: ImportedServing,
+        draft_file: DraftFile | None,
+        find_obstacle: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         """Make what belongs to the edit of one serving."""
         self.key = key
@@ -172,7 +175,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self._others: list[str] = []
         """What others have changed since the form was opened, in words, the latest last."""
         self._is_deleted = False
-        self._find_obstacle: Callable[[], Awaitable[str]] | None = None
+        self._find_obstacle = find_obstacle
         self._wanted: ServingSpec | None = None
         self._issues: Sequence[Issue] = ()
         self.differences: tuple[FieldDifference, ...] = ()
