@@ -200,7 +200,11 @@ class ClusterChangeService:
         return inventory
 
     async def make_plan(
-        self, spec: ServingSpec, inventory: Inventory, own_objects: Sequence[ObjectRef]
+        self,
+        spec: ServingSpec,
+        inventory: Inventory,
+        own_objects: Sequence[ObjectRef],
+        revision_base: str = "",
     ) -> ChangePlan:
         from servedeck.changes.plan import make_plan
 
@@ -208,7 +212,12 @@ class ClusterChangeService:
         known = cast("ClusterInventory", inventory)
         await known.wait_until_listed()
         return await make_plan(
-            self._require_connection(), spec, platform, known, own_objects=own_objects
+            self._require_connection(),
+            spec,
+            platform,
+            known,
+            own_objects=own_objects,
+            revision_base=revision_base,
         )
 
     async def deploy(

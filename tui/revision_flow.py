@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.text import one_line, sanitize
 from tui.operation_flow import OperationFlow
 from tui.screens.create.flow import CreateFlow
 from tui.screens.edit.edit_flow import EditFlow
@@ -74,6 +75,10 @@ class RevisionFlow:
         except ClusterError as error:
             self._screen.show_message(str(error), "error", _MESSAGE_SECONDS)
             return
+        if not takeover.differences:
+            name = one_line(sanitize(self._key.name))
+            self._screen.show_message(f"{name} has the settings of {takeover.other} already.")
+            return
         # It may have been changed between the two readings.
         wanted = takeover.merged_with(read.spec)
         if wanted.template != read.spec.template:
@@ -84,13 +89,22 @@ class RevisionFlow:
                 _MESSAGE_SECONDS,
             )
             return
-        if self._edit_flow.start_with(view, read, wanted):
-            # The form shows the message line of its own.
-            self._screen.app.call_after_refresh(self._say, takeover.safe_sentence)
+        sentence, warning = takeover.safe_sentence, takeover.base_warning
+        # The form shows the message line of its own.
+        await self._edit_flow.start_with(
+            view,
+            read,
+            wanted,
+            takeover.edit.conflicts,
+            find_obstacle=lambda: self._service.find_takeover_obstacle(self._key, takeover.other),
+            on_shown=lambda: self._screen.app.call_after_refresh(
+                self._say, warning or sentence, "warning" if warning else "accent"
+            ),
+        )
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str, style_name: str) -> None:
         from tui.screens.edit.edit_screen import EditScreen
 
         screen = self._screen.app.screen
         if isinstance(screen, EditScreen):
-            screen.show_message(sentence, "accent", _MESSAGE_SECONDS)
+            screen.show_message(sentence, style_name, _MESSAGE_SECONDS)

@@ -56,3 +56,9 @@ class ClusterTrafficService:
         from servedeck.changes.traffic_split.revisions import start_takeover
 
         return await start_takeover(self._require_connection(), key.namespace, key.name)
+
+    async def find_takeover_obstacle(self, key: NamespacedName, other: str) -> str:
+        from servedeck.changes.traffic_split.revisions import find_takeover_obstacle
+
+        connection = self._require_connection()
+        return await find_takeover_obstacle(connection, key.namespace, key.name, other)

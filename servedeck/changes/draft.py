@@ -65,6 +65,8 @@ class Draft:
         """The focused field then, "" for none."""
         self.base: Draft | None = None
         """Of an existing serving: its texts and rows as they were read."""
+        self.revision_base = ""
+        """Of a second revision: what it begins from, as `RevisionBase.encode` returns it."""
         self.set_template(template or next(iter(TEMPLATES)))
 
     @property
@@ -248,6 +250,7 @@ class Draft:
             "unchanged": sorted(unchanged),
             "step": self.step,
             "field": self.focused_field,
+            **({"revisionBase": self.revision_base} if self.revision_base else {}),
             **({"base": self.base.to_saved_dict(is_base=True)} if self.base is not None else {}),
         }
 
@@ -266,6 +269,8 @@ class Draft:
             draft.base = cls.from_saved_dict(data["base"], is_base=True)
         if data.get("step") in (1, 2, 3, 4) and isinstance(data.get("field", ""), str):
             draft.step, draft.focused_field = int(data["step"]), data.get("field", "")
+        if isinstance(data.get("revisionBase"), str):
+            draft.revision_base = data["revisionBase"]
         if isinstance(texts, Mapping):
             given = {k: v for k, v in texts.items() if isinstance(k, str) and isinstance(v, str)}
             draft.set_template(given.get("template", draft.texts["template"]))

@@ -397,6 +397,11 @@ class EditDraft:
             copy_value(began, base, path)
         self.draft.base = base
 
+    def ask_about(self, conflicts: Iterable[MergeConflict]) -> None:
+        """Values that the edit began with and that others had changed, too: they stay as they are
+        in the form, and `undecided` until `decide`."""
+        self._note_undecided(conflicts)
+
     @property
     def has_undecided(self) -> bool:
         return bool(self._undecided)

@@ -12,6 +12,7 @@ from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import find_pools
 from servedeck.changes.object_writes import ObjectWrite, plan_writes, preview_writes
 from servedeck.changes.pod_admission import check_pod_admission
+from servedeck.changes.revision_checks import begin_from, check_revision_of
 from servedeck.changes.rollout_forecast import forecast_rollout
 from servedeck.changes.service_checks import find_service_issues
 from servedeck.changes.setting_checks import (
@@ -100,14 +101,16 @@ async def make_plan(
     create_missing: bool = True,
     unwritten: Mapping[str, JsonObject] | None = None,
     earlier: Sequence[EarlierObject] = (),
+    revision_base: str = "",
 ) -> ChangePlan:
     """Run all checks. Without `existing`, the serving is new, and a name that is taken is an error;
     otherwise the objects of `existing` are changed where the spec differs, with what is known
     about `related` objects. `own_objects` are those that a previous attempt created: they are
     changed. With `force`, fields of other managers are overwritten, and Services that others use
     are changed. Without `create_missing`, a Service or route that the serving lacks is not created
-    again. `unwritten` and `earlier` as for `change_objects`. Raises ClusterError only if the API
-    server cannot be reached.
+    again. `unwritten` and `earlier` as for `change_objects`. `revision_base` is what a new second
+    revision begins from, as for `begin_from`. Raises ClusterError only if the API server cannot be
+    reached.
     """
     unknown = list(inventory.unavailable_reasons)
     overridable: list[Issue] = []
@@ -120,12 +123,15 @@ async def make_plan(
         engines = replace(engines, pools=pools.objects, hidden_pool_groups=pools.hidden_groups)
         platform = replace(platform, engines=engines)
         objects = manifests.build_manifests(spec, platform)
+        found, unchecked = await begin_from(connection, spec, objects[0], revision_base)
+        unknown += unchecked
         writes = [ObjectWrite(ObjectRef.from_manifest(one), one) for one in objects]
         built = import_objects(objects, engines).objects
         own_problems = [
             *validation.validate(spec),
             *check_settings(built, None, spec),
             *await check_temperature(connection, None, spec),
+            *found,
         ]
     else:
         related_objects = related or RelatedObjects()
@@ -149,6 +155,8 @@ async def make_plan(
         found = [_as_warning(one) for one in found] if force else found
         # What is as it was before needs nothing that a new one does.
         start = with_earlier_objects(existing, wanted, earlier)
+        of_revision, unchecked = await check_revision_of(connection, existing, wanted)
+        unknown += unchecked
         settings = list(
             check_settings(start.objects, start.spec, wanted, related_objects.unlisted_kinds)
         )
@@ -159,6 +167,7 @@ async def make_plan(
             *await check_temperature(connection, existing.spec, wanted),
             *(one for one in change.issues if one.field not in refused),
             *found,
+            *of_revision,
         ]
         unknown += change.unchecked
     problems = [*own_problems]

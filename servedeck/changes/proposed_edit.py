@@ -16,7 +16,8 @@ def propose_edit(
     """The edit of a serving in which all fields that a form can change have the wanted values."""
     edit = EditDraft(current, mounts)
     typed, base = Draft.from_serving(wanted), edit.base_draft
-    for path, text in typed.texts.items():
+    for path in dict.fromkeys((*base.texts, *typed.texts)):
+        text = typed.texts.get(path, "")
         if path not in READ_ONLY_FIELDS and text != base.texts.get(path, ""):
             edit.draft.texts[path] = text
     for path in LIST_FIELDS:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -53,6 +53,7 @@ from servedeck.serving.edit.assignments import (
 )
 
 _CONFLICT_HINT = "  To overwrite them, use --force-conflicts."
+FindObstacle = Callable[[], Awaitable[str]]
 _MAX_ATTEMPTS = 5
 """Plans of one change while others change the serving."""
 
@@ -114,10 +115,12 @@ async def save_change(
     stdout: LineWriter,
     stderr: LineWriter,
     loads: LoadSource | None = None,
+    find_obstacle: FindObstacle | None = None,
 ) -> bool:
     """As `set_fields`, of an edit that says what is wanted. `paths` are those of the assignments
-    that it was made of."""
-    return await _Set(connection, options, paths, stdout, stderr, loads).run(edit)
+    that it was made of. `find_obstacle` is asked before anything is sent why it must not be, in a
+    sentence, "" if it may."""
+    return await _Set(connection, options, paths, stdout, stderr, loads, find_obstacle).run(edit)
 
 
 class _Set:
@@ -129,6 +132,7 @@ class _Set:
         stdout: LineWriter,
         stderr: LineWriter,
         loads: LoadSource | None,
+        find_obstacle: FindObstacle | None,
     ) -> None:
         """`paths` are those of the assignments."""
         self._connection = connection
@@ -136,6 +140,7 @@ class _Set:
         self._paths = paths
         self._stdout, self._stderr = stdout, stderr
         self._loads = loads
+        self._find_obstacle = find_obstacle
 
     async def run(self, edit: Edit) -> bool:
         inventory = ClusterInventory(self._connection, edit.wanted.namespace)
@@ -161,6 +166,9 @@ class _Set:
             if not await self._confirm(plan):
                 self._stderr(f"Not confirmed; {_saved_so_far(applied, 'changed')}.")
                 return False
+            if self._find_obstacle is not None and (problem := await self._find_obstacle()):
+                done = _saved_so_far(applied, "saved")
+                raise CommandError(f"{problem} {done[:1].upper()}{done[1:]}.")
             result = await save_edit(self._connection, plan, inventory, force=force)
             applied = tuple(dict.fromkeys((*applied, *result.applied)))
             result = replace(result, applied=applied)
@@ -272,7 +280,9 @@ def write_problems(
     name = plan.spec.name
     for conflict in plan.conflicts:
         stderr(f"error: {name}: {_describe_conflict(conflict)}")
-    if plan.conflicts:
+    if plan.edit.conflicts:
+        stderr(_CONFLICT_HINT)
+    elif plan.conflicts:
         stderr("  Run the command again to change the values as they are now.")
     owned = conflicts_by_message(plan.change_plan)
     hint = "" if force else _CONFLICT_HINT

@@ -17,6 +17,7 @@ from servedeck.changes.plan import ChangePlan, make_plan
 from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.changes.traffic_split.revisions import (
     RevisionStart,
+    find_takeover_obstacle,
     start_revision,
     start_takeover,
 )
@@ -182,7 +183,9 @@ class CanaryRunner:
         inventory.start()
         try:
             await inventory.wait_until_listed()
-            plan = await make_plan(self._connection, spec, self._platform, inventory)
+            plan = await make_plan(
+                self._connection, spec, self._platform, inventory, revision_base=start.base
+            )
         finally:
             await inventory.close()
         planned = CanaryResult(start, spec, number, plan, "planned", "")
@@ -315,10 +318,18 @@ def run_finish(args: argparse.Namespace) -> int:
 
     async def finish(connection: Connection, namespace: str, name: str, known: Settings) -> int:
         url = service_url(known.prometheus_service)
-        takeover = await start_takeover(connection, namespace, name, prometheus_url=url)
+        takeover = await start_takeover(
+            connection, namespace, name, prometheus_url=url, force=options.force
+        )
         target = one_line(sanitize(f"{namespace}/{name}"))
         if takeover.differences:
             write_error_line(f"note: {target}: {takeover.safe_sentence}")
+        if takeover.base_warning:
+            write_error_line(f"{Severity.WARNING}: {target}: {takeover.base_warning}")
+
+        async def find_obstacle() -> str:
+            return await find_takeover_obstacle(connection, namespace, name, takeover.other)
+
         saved = await save_change(
             connection,
             takeover.edit,
@@ -326,6 +337,7 @@ def run_finish(args: argparse.Namespace) -> int:
             stdout=write_line,
             stderr=write_error_line,
             loads=make_loads(connection, known, options),
+            find_obstacle=find_obstacle,
         )
         if saved and not args.dry_run and args.output != "json":
             write_line(

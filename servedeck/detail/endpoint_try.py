@@ -32,6 +32,7 @@ _NO_CONNECTION = "error trying to reach service: "
 _CONSEQUENCES = {
     "readiness_path": "Pods would receive no traffic",
     "liveness_path": "Pods would be restarted again and again",
+    "startup_path": "Pods would be restarted before they have started",
 }
 
 

@@ -264,6 +264,7 @@ def endpoint_text(imported: ImportedServing, field: str) -> str:
     paths = {
         "readiness_path": spec.effective_readiness_path,
         "liveness_path": spec.effective_liveness_path,
+        "startup_path": spec.startup_path,
     }
     return other_probe_text(imported.objects.container, field) or paths[field]
 
@@ -274,9 +275,9 @@ def _container_rows(imported: ImportedServing) -> Iterator[CardRow]:
     yield _field_row(spec, "image")
     yield _field_row(spec, "inference_port")
     for name in PROBES_BY_FIELD:
-        yield CardRow(name, FIELDS[name].label, endpoint_text(imported, name))
-    if spec.startup_path:
-        yield _field_row(spec, "startup_path")
+        text = endpoint_text(imported, name)
+        if text or name != "startup_path":  # it is that of another probe
+            yield CardRow(name, FIELDS[name].label, text)
     yield CardRow(
         "startup_seconds",
         FIELDS["startup_seconds"].label,

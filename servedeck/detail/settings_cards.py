@@ -115,7 +115,8 @@ def _server_rows(settings: ServingSettings) -> Iterator[CardRow]:
         if name == "replicas" and scaler is not None:
             row = replace(row, note=f"set by {_title(scaler)}")
         elif name in PROBES_BY_FIELD:
-            row = replace(row, value=endpoint_text(settings.imported, name) or "none")
+            none = "" if name == "startup_path" else "none"  # it is that of another probe
+            row = replace(row, value=endpoint_text(settings.imported, name) or none)
         elif name == "startup_seconds":
             row = replace(row, value=format_value(getattr(spec, name) or None))
         if row.value or name not in ("rollout", "startup_path"):

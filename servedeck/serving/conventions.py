@@ -15,6 +15,8 @@ OBJECTIVES_ANNOTATION = "servedeck.dev/objectives"
 REVISION_LABEL = "servedeck.dev/revision-of"
 """On the Deployment of a second revision of a serving: the name of that serving, whose endpoint it
 shares by a traffic split."""
+REVISION_BASE_ANNOTATION = "servedeck.dev/revision-base"
+"""On the same Deployment: digests of the values that the serving had when the revision began."""
 ASYNC_LABEL = "servedeck.dev/async-queue-of"
 """Name of the serving, on the objects of its async gateway: they are no serving of their own."""
 ASYNC_SUFFIX = "-async"

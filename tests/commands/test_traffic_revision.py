@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from servedeck.changes.edit.edit import begin_edit
 from servedeck.changes.plan import ChangePlan
-from servedeck.changes.traffic_split.revisions import RevisionStart
+from servedeck.changes.traffic_split.revisions import RevisionStart, Takeover
 from servedeck.cluster.apply import ApplyResult, ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.commands import traffic_revision
 from servedeck.commands.traffic_revision import CanaryRunner
 from servedeck.demo.process import spawn
+from servedeck.serving.edit.differences import find_field_differences
+from servedeck.serving.edit.entries import UNKNOWN
+from servedeck.serving.edit.merge import MergeConflict
 from servedeck.serving.objects.manifests import build_manifests
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
@@ -57,7 +62,7 @@ class Fake:
     async def _start(self, *_: object, **__: object) -> RevisionStart:
         return self.start
 
-    async def _plan(self, _: object, spec: ServingSpec, *__: object) -> ChangePlan:
+    async def _plan(self, _: object, spec: ServingSpec, *__: object, **___: object) -> ChangePlan:
         built = tuple(build_manifests(spec))
         return ChangePlan(spec, built, (), (), (), "", ())
 
@@ -154,6 +159,78 @@ def test_a_canary_of_the_demo_is_planned_and_created(command: Command) -> None:
     assert found["revision"]["name"] == CANARY
     assert [one["path"] for one in found["revision"]["differences"]] == ["settings.maxModelLen"]
     assert CANARY in found["nextStep"]
+
+
+class Finish:
+    """The takeover of the demo's serving, as a test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.obstacle = ""
+        self.has_base = True
+        self.has_conflict = False
+        monkeypatch.setattr(traffic_revision, "start_takeover", self._start)
+        monkeypatch.setattr(traffic_revision, "find_takeover_obstacle", self._find_obstacle)
+
+    async def _start(
+        self,
+        connection: Connection,
+        namespace: str,
+        name: str,
+        *,
+        prometheus_url: str,
+        force: bool,
+    ) -> Takeover:
+        edit = await begin_edit(connection, namespace, name, prometheus_url=prometheus_url)
+        spec = edit.base.spec
+        wanted = spec.replace(description="of the canary", objectives="p95=2s")
+        found = replace(edit, wanted=wanted)
+        if self.has_conflict and not force:
+            path = ("description",)
+            conflict = MergeConflict(path, UNKNOWN, spec.description, wanted.description)
+            kept = wanted.replace(description=spec.description)
+            found = replace(edit, wanted=kept, conflicts=(conflict,))
+        differences = find_field_differences(spec, wanted)
+        return Takeover(found, CANARY, differences, False, wanted, has_base=self.has_base)
+
+    async def _find_obstacle(self, _: Connection, namespace: str, name: str, other: str) -> str:
+        assert (namespace, name, other) == ("chat", "llama-31-8b", CANARY)
+        return self.obstacle
+
+
+@pytest.fixture
+def finish(monkeypatch: pytest.MonkeyPatch) -> Finish:
+    return Finish(monkeypatch)
+
+
+def test_what_both_changed_is_refused_also_with_y(command: Command, finish: Finish) -> None:
+    finish.has_conflict = True
+    for option in ("-y", "--dry-run"):
+        code, out, err = command(SERVING, "finish", option)
+        assert code == 1 and "somebody else changed description meanwhile: another value -> " in err
+        assert "this change says of the canary." in err and "use --force-conflicts" in err
+    code, out, err = command(SERVING, "finish", "-y", "-o", "json")
+    assert (code, json.loads(out)["result"]) == (1, "blocked")
+    code, out, err = command(SERVING, "finish", "--dry-run", "--force-conflicts")
+    assert code == 0 and "-> of the canary" in out, err
+
+
+def test_before_it_is_saved_it_is_asked_again_whether_it_still_answers(
+    command: Command, finish: Finish
+) -> None:
+    finish.obstacle = f"{CANARY} has no ready replica."
+    code, out, err = command(SERVING, "finish", "-y")
+    assert code == 1 and f"{CANARY} has no ready replica. Nothing was saved." in err
+    finish.obstacle = ""
+    code, out, err = command(SERVING, "finish", "--dry-run")
+    assert code == 0 and "-> of the canary" in out, "nothing was saved before"
+
+
+def test_what_may_be_reverted_is_said(command: Command, finish: Finish) -> None:
+    finish.has_base = False
+    code, _, err = command(SERVING, "finish", "--dry-run")
+    assert code == 0
+    assert f"warning: {SERVING}: It is not known what {CANARY} began from" in err
+    assert "changed in llama-31-8b since: description, objectives." in err
 
 
 @pytest.mark.parametrize(

@@ -248,11 +248,14 @@ def test_a_probe_that_is_no_http_request_is_not_shown_as_the_path_of_the_templat
 ):
     made = deployment()
     container = made["spec"]["template"]["spec"]["containers"][0]
-    container |= {"readinessProbe": probe, "livenessProbe": probe}
+    container |= {"readinessProbe": probe, "livenessProbe": probe, "startupProbe": probe}
     settings = read(service(), workload=made)
     found = rows(settings, "server")
     assert (found["readiness_path"], found["liveness_path"]) == (text, text)
-    assert {endpoint_text(settings.imported, one) for one in PROBES_BY_FIELD} == {text}
+    # a path that another probe asks too is not the start-up probe's own
+    assert found.get("startup_path") == (None if "httpGet" in probe else text)
+    shown = {endpoint_text(settings.imported, one) for one in PROBES_BY_FIELD}
+    assert shown - {""} == {text}
 
 
 def test_a_scaled_object_with_other_triggers_is_somebody_elses():

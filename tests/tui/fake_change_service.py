@@ -129,6 +129,7 @@ class FakeChangeService:
         self.rejections: dict[str, str] = {}
         """Kind -> why it is rejected when deployed."""
         self.applied_objects: dict[ObjectRef, Mapping[str, Any]] = {}
+        self.revision_bases: list[str] = []
         self.planned_specs: list[ServingSpec] = []
         self.deleted_objects: list[ObjectRef] = []
         self.engines = Engines()
@@ -185,8 +186,13 @@ class FakeChangeService:
         return self.inventory
 
     async def make_plan(
-        self, spec: ServingSpec, inventory: FakeInventory, own_objects: Sequence[ObjectRef]
+        self,
+        spec: ServingSpec,
+        inventory: FakeInventory,
+        own_objects: Sequence[ObjectRef],
+        revision_base: str = "",
     ) -> ChangePlan:
+        self.revision_bases.append(revision_base)
         self.planned_specs.append(spec)
         if self.dry_run_gate is not None:
             await self.dry_run_gate.wait()

@@ -173,7 +173,8 @@ async def test_the_key_says_where_it_works(driver: EditDriver) -> None:
     await driver.focus("image")
     await driver.press("ctrl+p")
     await driver.wait_for_text(
-        "This key is for the fields Readiness Endpoint, Liveness Endpoint and Start-up Time (s)."
+        "This key is for the fields Readiness Endpoint, Liveness Endpoint, Start-up Endpoint and "
+        "Start-up Time (s)."
     )
 
 

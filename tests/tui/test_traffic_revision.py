@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from servedeck.changes.edit.edit import Edit
+from servedeck.changes.edit_draft import EditDraft
 from servedeck.changes.live_objects import LiveObjects
 from servedeck.changes.traffic_split.revisions import RevisionError, RevisionStart, Takeover
 from servedeck.changes.traffic_split.side import Side
@@ -18,7 +19,10 @@ from servedeck.changes.traffic_split.state import compare_revision, find_rules
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import REVISION_LABEL
 from servedeck.serving.edit.differences import find_field_differences
-from servedeck.serving.edit.second_revision import begin_revision, take_over
+from servedeck.serving.edit.entries import UNKNOWN
+from servedeck.serving.edit.merge import MergeConflict
+from servedeck.serving.edit.second_revision import begin_revision
+from servedeck.serving.edit.takeover import make_revision_base, take_over
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.manifests import build_manifests
 from servedeck.serving.objects.traffic_split import SplitTarget
@@ -48,7 +52,8 @@ SPEC = ServingSpec(
 )
 IMAGE = "vllm/vllm-openai:v0.33.0"
 MAIN = import_objects(build_manifests(SPEC))
-START = RevisionStart(SPEC, begin_revision(MAIN, CANARY, MODEL), MODEL, ())
+BASE = make_revision_base(MAIN, CANARY, MODEL)
+START = RevisionStart(SPEC, begin_revision(MAIN, CANARY, MODEL), MODEL, (), BASE.encode())
 
 
 def promoted(image: str = IMAGE) -> FakeTrafficService:
@@ -62,9 +67,11 @@ def promoted(image: str = IMAGE) -> FakeTrafficService:
     service.sides[CANARY] = side
     state = find_rules(KEY.namespace, KEY.name, LiveObjects(build_manifests(SPEC)), side)
     service.revision = compare_revision(state, side, LiveObjects(objects))
-    wanted = take_over(MAIN, START.spec.replace(image=image), MODEL)
+    wanted = take_over(MAIN, START.spec.replace(image=image), MODEL).spec
     differences = find_field_differences(SPEC, wanted)
-    service.takeover = Takeover(Edit(MAIN, wanted), CANARY, differences, gets_others=False)
+    service.takeover = Takeover(
+        Edit(MAIN, wanted), CANARY, differences, gets_others=False, forced=wanted
+    )
     return service
 
 
@@ -110,6 +117,7 @@ async def test_the_create_form_has_its_settings_and_the_new_serving_is_proposed(
         await driver.wait_for_screen(TrafficSplitScreen)
         await driver.wait_for_text(f"{KEY.namespace}/{CANARY} was created.")
         await wait_for(driver.pilot, lambda: service.reads[-1] == CANARY, "the new one is chosen")
+        assert set(changes.revision_bases) == {BASE.encode()}
         kinds = {one.kind for one in changes.applied_objects}
         assert kinds == {"Deployment", "Service"}
 
@@ -238,13 +246,134 @@ async def test_the_next_step_after_it_was_taken_over_gives_the_requests_back(
 async def test_another_template_is_left_to_the_command(changes: FakeChangeService) -> None:
     service = promoted()
     wanted = SPEC.replace(template="custom", settings={"arguments": "serve"})
-    service.takeover = Takeover(Edit(MAIN, wanted), CANARY, (), gets_others=True)
+    assert isinstance(service.takeover, Takeover)
+    service.takeover = replace(
+        service.takeover, edit=Edit(MAIN, wanted), forced=wanted, gets_others=True
+    )
     assert "asynchronous ones, still go to llama-8b" in service.takeover.safe_sentence
     async with run(service, changes) as driver:
         await driver.open("F  takes the settings")
         await driver.press("F")
         await driver.wait_for_text("another template", f"servedeck traffic {KEY} finish")
         assert isinstance(driver.app.screen, TrafficSplitScreen)
+
+
+async def open_takeover(driver: TrafficDriver) -> EditScreen:
+    """The form with the settings of the second revision."""
+    await driver.open("F  takes the settings")
+    await driver.press("F")
+    return await wait_for_form(driver)
+
+
+async def wait_for_form(driver: TrafficDriver) -> EditScreen:
+    await driver.wait_for_screen(EditScreen)
+    form = driver.app.screen
+    assert isinstance(form, EditScreen)
+    await wait_for(driver.pilot, lambda: len(form.differences) > 0, "the changes")
+    return form
+
+
+async def test_before_it_is_saved_it_is_asked_again_whether_it_still_answers(
+    changes: FakeChangeService,
+) -> None:
+    service = promoted()
+    async with run(service, changes) as driver:
+        await open_takeover(driver)
+        service.obstacle = "llama-8b-canary has no ready replica."
+        await driver.press("ctrl+s")
+        await driver.wait_for_text("y Save Changes")
+        await driver.press("y")
+        await driver.wait_for_text("llama-8b-canary has no ready replica. Nothing was saved.")
+        assert (service.obstacle_checks, changes.saved_edits) == ([CANARY], [])
+        service.obstacle = ""
+        await driver.wait_for_text("y Save Changes")
+        await driver.press("y")
+        await wait_for(driver.pilot, lambda: len(changes.saved_edits) == 1, "the edit")
+
+
+async def test_an_edit_of_the_serving_is_not_asked_about_its_traffic(
+    changes: FakeChangeService,
+) -> None:
+    """The form is opened again for other edits."""
+    service = promoted()
+    async with run(service, changes) as driver:
+        await open_takeover(driver)
+        await driver.press("escape", "d")
+        await driver.wait_for_screen(TrafficSplitScreen)
+        await driver.press("escape", "e")
+        await driver.wait_for_screen(EditScreen)
+        form = driver.app.screen
+        assert isinstance(form, EditScreen)
+        form.begin_at("image", {"image": "other:2"})
+        await driver.press("ctrl+s")
+        await driver.wait_for_text("y Save Changes")
+        await driver.press("y")
+        await wait_for(driver.pilot, lambda: len(changes.saved_edits) == 1, "the edit")
+        assert service.obstacle_checks == []
+
+
+async def test_without_a_difference_no_form_is_opened(changes: FakeChangeService) -> None:
+    service = promoted()
+    assert isinstance(service.takeover, Takeover)
+    edit = Edit(MAIN, SPEC)
+    service.takeover = replace(service.takeover, edit=edit, forced=SPEC, differences=())
+    async with run(service, changes) as driver:
+        await driver.open("100 %")
+        await driver.press("F")
+        await driver.wait_for_text("llama-8b has the settings of llama-8b-canary already.")
+        assert isinstance(driver.app.screen, TrafficSplitScreen)
+
+
+@pytest.mark.parametrize(("answer", "image"), [("t", SPEC.image), ("m", IMAGE)])
+async def test_what_both_changed_is_decided_before_it_is_saved(
+    answer: str, image: str, changes: FakeChangeService
+) -> None:
+    service = promoted()
+    assert isinstance(service.takeover, Takeover)
+    wanted = service.takeover.forced.replace(objectives="p95=2s")
+    conflict = MergeConflict(("image",), UNKNOWN, SPEC.image, IMAGE)
+    edit = Edit(MAIN, SPEC.replace(objectives="p95=2s"), conflicts=(conflict,))
+    service.takeover = replace(service.takeover, edit=edit, forced=wanted)
+    async with run(service, changes) as driver:
+        await open_takeover(driver)
+        await driver.wait_for_text("Others changed 1 field", f"is {SPEC.image} now")
+        await driver.press("ctrl+s")
+        await driver.wait_for_text(f"Now: {SPEC.image}", f"Yours: {IMAGE}")
+        await driver.press(answer)
+        await driver.wait_for_text("y Save Changes")
+        await driver.press("y")
+        await wait_for(driver.pilot, lambda: len(changes.saved_edits) == 1, "the edit")
+        saved = changes.saved_edits[0].wanted
+        assert (saved.image, saved.objectives) == (image, "p95=2s")
+
+
+@pytest.mark.parametrize(("answer", "shown"), [("n", {"image"}), ("c", {"cpu"})])
+async def test_a_saved_draft_of_the_serving_is_asked_about(
+    answer: str, shown: set[str], changes: FakeChangeService
+) -> None:
+    edit = EditDraft(SPEC)
+    edit.draft.texts["cpu"] = "9"
+    store = changes.edit_draft_store(KEY)
+    assert store is not None
+    file = store.new_file()
+    file.write(edit.draft.to_saved_dict())
+    file.release()
+    async with run(promoted(), changes) as driver:
+        await driver.open("F  takes the settings")
+        await driver.press("F")
+        await driver.wait_for_text(f"Unsaved changes of {KEY}", "Continue", "Start over")
+        await driver.press(answer)
+        form = await wait_for_form(driver)
+        assert {one.name for one in form.differences} == shown
+
+
+async def test_what_may_be_reverted_is_said(changes: FakeChangeService) -> None:
+    service = promoted()
+    assert isinstance(service.takeover, Takeover)
+    service.takeover = replace(service.takeover, has_base=False)
+    async with run(service, changes, size=(200, 40)) as driver:
+        await open_takeover(driver)
+        await driver.wait_for_text("It is not known what llama-8b-canary began from")
 
 
 async def test_what_others_changed_meanwhile_is_kept(changes: FakeChangeService) -> None:

@@ -96,6 +96,9 @@ class FakeTrafficService:
         """What a second revision is made of, or why it is not."""
         self.started: list[int] = []
         """The revision that each was asked for."""
+        self.obstacle = ""
+        """Why it must not be taken over any more."""
+        self.obstacle_checks: list[str] = []
         self.takeover: Takeover | ClusterError | None = None
 
     def state(self, other: str = "") -> TrafficState:
@@ -111,6 +114,11 @@ class FakeTrafficService:
         if isinstance(self.start, ClusterError):
             raise self.start
         return self.start
+
+    async def find_takeover_obstacle(self, key: NamespacedName, other: str) -> str:
+        assert key == KEY
+        self.obstacle_checks.append(other)
+        return self.obstacle
 
     async def start_takeover(self, key: NamespacedName) -> Takeover:
         assert key == KEY and self.takeover is not None

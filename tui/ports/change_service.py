@@ -84,8 +84,13 @@ class ChangeService(Protocol):
         is no connection."""
 
     async def make_plan(
-        self, spec: ServingSpec, inventory: Inventory, own_objects: Sequence[ObjectRef]
-    ) -> ChangePlan: ...
+        self,
+        spec: ServingSpec,
+        inventory: Inventory,
+        own_objects: Sequence[ObjectRef],
+        revision_base: str = "",
+    ) -> ChangePlan:
+        """The plan of a new serving; `revision_base` as for `servedeck.changes.plan.make_plan`."""
 
     async def deploy(
         self,

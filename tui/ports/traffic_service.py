@@ -27,6 +27,10 @@ class TrafficService(Protocol):
         Deployment whose Pod template it gets, 0 for the current one. Raises RevisionError and other
         ClusterErrors."""
 
+    async def find_takeover_obstacle(self, key: NamespacedName, other: str) -> str:
+        """Why the settings of the second revision `other` must not be taken over any more, one
+        sentence; "" if they still can be. Raises ClusterError."""
+
     async def start_takeover(self, key: NamespacedName) -> Takeover:
         """The edit that takes the settings of the second revision over. Raises RevisionError and
         other ClusterErrors."""

@@ -66,6 +66,9 @@ class Edit:
     warnings: tuple[Issue, ...] = ()
     """What the form has found out about wanted values that no plan does, such as how an endpoint
     answers."""
+    conflicts: tuple[MergeConflict, ...] = ()
+    """Values of `base` that others had changed already, and that it is meant to change: `wanted`
+    has theirs. Nothing is saved while there are any."""
 
 
 class EditConflict(NamedTuple):
@@ -258,7 +261,9 @@ async def plan_edit(
         edit=edit,
         current=current,
         change_plan=change_plan,
-        conflicts=tuple(_describe(edit.base, current, one) for one in merge.conflicts),
+        conflicts=tuple(
+            _describe(edit.base, current, one) for one in (*edit.conflicts, *merge.conflicts)
+        ),
         fields=fields,
         issues=tuple(issues),
         forecast=change_plan.forecast,

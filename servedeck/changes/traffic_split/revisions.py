@@ -14,7 +14,8 @@ from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.resources import DEPLOYMENT, SERVICE
 from servedeck.serving.edit.differences import FieldDifference
 from servedeck.serving.edit.merge import Side, merge_fields
-from servedeck.serving.edit.second_revision import begin_revision, free_name, take_over
+from servedeck.serving.edit.second_revision import begin_revision, free_name
+from servedeck.serving.edit.takeover import make_revision_base, take_over
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 from servedeck.serving.spec.names import validate_label
@@ -39,6 +40,8 @@ class RevisionStart:
     """The served model of the serving, sanitized; "" if it is not known."""
     unmanaged_fields: tuple[UnmanagedField, ...]
     """Fields of the Deployment that the second revision will not have."""
+    base: str = ""
+    """What it begins from, as `RevisionBase.encode` returns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +49,38 @@ class Takeover:
     """An edit of the first serving that takes the settings of its second revision over."""
 
     edit: Edit
+    """Without `force`, what was changed in both since the second revision began is a conflict of
+    it, and stays as the first serving has it."""
     other: str
     """Name of the second revision, sanitized."""
     differences: tuple[FieldDifference, ...]
-    """What changes; () if the first serving has all of it already."""
+    """What changes, conflicts too; () if the first serving has all of it already."""
     gets_others: bool
     """Whether the first serving still gets requests that the split does not divide."""
+    forced: ServingSpec
+    """What is wanted if all conflicts have the value of the second revision."""
+    has_base: bool = True
+    """Whether it is known what the second revision began from."""
 
     def merged_with(self, current: ServingSpec) -> ServingSpec:
         """The wanted serving on top of it as it is read again; what others changed too meanwhile
         has the value of the second revision."""
-        base, wanted = self.edit.base.spec, self.edit.wanted
+        base, wanted = self.edit.base.spec, self.forced
         conflicts = merge_fields(base, wanted, current).conflicts
         return merge_fields(base, wanted, current, dict.fromkeys(conflicts, Side.MINE)).spec
+
+    @property
+    def base_warning(self) -> str:
+        """That others' changes of the first serving may be reverted, one sentence; "" if none
+        are."""
+        if self.has_base or not self.differences:
+            return ""
+        name = one_line(sanitize(self.edit.base.spec.name))
+        fields = ", ".join(one.name for one in self.differences)
+        return (
+            f"It is not known what {self.other} began from, so these fields of {name} get its "
+            f"values also where they were changed in {name} since: {fields}."
+        )
 
     @property
     def safe_sentence(self) -> str:
@@ -89,13 +111,14 @@ async def start_revision(
     name = name or free_name(serving, taken)
     source = state.live.import_serving()
     main = source.spec
+    base = make_revision_base(source, name, state.main.model)
     if number:
         deployment = await _read_earlier(connection, state.live.objects[0], number)
         source = replace(state.live, objects=[deployment, *state.live.objects[1:]]).import_serving()
     spec = begin_revision(source, name, state.main.model)
     # Its other objects are those of its own settings, not copies.
     left = [one for one in source.unmanaged_fields if one.object.startswith(DEPLOYMENT.kind)]
-    return RevisionStart(main, spec, state.main.model, tuple(left))
+    return RevisionStart(main, spec, state.main.model, tuple(left), base.encode())
 
 
 async def _find_start_problem(connection: Connection, state: TrafficState) -> str:
@@ -140,11 +163,16 @@ async def _list_names(connection: Connection, namespace: str) -> set[str]:
 
 
 async def start_takeover(
-    connection: Connection, namespace: str, serving: str, *, prometheus_url: str = ""
+    connection: Connection,
+    namespace: str,
+    serving: str,
+    *,
+    prometheus_url: str = "",
+    force: bool = False,
 ) -> Takeover:
     """The edit with which the first serving gets the settings of the second revision that answers
-    its requests. `prometheus_url` is as for `begin_edit`. Raises RevisionError and other
-    ClusterErrors."""
+    its requests. `prometheus_url` is as for `begin_edit`; with `force`, what was changed in both
+    gets the value of the second revision. Raises RevisionError and other ClusterErrors."""
     state = await read_state(connection, namespace, serving)
     if not state.live.objects:
         raise RevisionError(await describe_missing(connection, namespace, serving))
@@ -152,11 +180,32 @@ async def start_takeover(
         raise RevisionError(problem)
     revision = state.revision
     assert revision is not None  # else there is a problem
-    base = state.live.import_serving(prometheus_url)
-    wanted = take_over(base, revision.spec, state.main.model)
-    edit = Edit(base, wanted)
-    gets_others = state.has_async_queue or state.has_ingress or bool(state.kept)
-    return Takeover(edit, revision.side.label, revision.differences, gets_others)
+    main, model = state.live.import_serving(prometheus_url), state.main.model
+    found = take_over(main, revision.spec, model, revision.base)
+    forced = take_over(main, revision.spec, model, revision.base, Side.MINE).spec
+    edit = Edit(main, forced) if force else Edit(main, found.spec, conflicts=found.conflicts)
+    return Takeover(
+        edit,
+        revision.side.label,
+        revision.differences,
+        state.has_async_queue or state.has_ingress or bool(state.kept),
+        forced,
+        has_base=revision.base is not None,
+    )
+
+
+async def find_takeover_obstacle(
+    connection: Connection, namespace: str, serving: str, other: str
+) -> str:
+    """Why the settings of the second revision `other` must not be taken over any more, one
+    sentence; "" if they still can be. Raises ClusterError."""
+    state = await read_state(connection, namespace, serving)
+    if problem := find_takeover_problem(state):
+        return problem
+    assert state.other is not None  # else there is a problem
+    if state.other.label != other:
+        return f"{state.other.label} gets the requests by now, not {other}; begin again."
+    return ""
 
 
 def find_takeover_problem(state: TrafficState) -> str:

@@ -15,7 +15,9 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.resources import SERVICE
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.edit.differences import FieldDifference, find_field_differences
-from servedeck.serving.edit.second_revision import take_over
+from servedeck.serving.edit.merge import Side as MergeSide
+from servedeck.serving.edit.revision_base import RevisionBase, read_revision_base
+from servedeck.serving.edit.takeover import take_over
 from servedeck.serving.objects.async_routes import has_async_rules
 from servedeck.serving.objects.traffic_split import (
     SERVICE_KIND,
@@ -41,7 +43,9 @@ class RevisionState:
     side: Side
     spec: ServingSpec
     differences: tuple[FieldDifference, ...]
-    """Its settings that the first serving does not have."""
+    """Its settings that the first serving does not have, and takes over."""
+    base: RevisionBase | None = None
+    """What it began from; None if that is not known."""
 
 
 class OtherSide(NamedTuple):
@@ -271,8 +275,9 @@ async def _read_revision(connection: Connection, state: TrafficState) -> Revisio
 def compare_revision(state: TrafficState, side: Side, live: LiveObjects) -> RevisionState:
     """The second revision of a serving, which has the objects `live`."""
     main, spec = state.live.import_serving(), live.import_serving().spec
-    wanted = take_over(main, spec, state.main.model)
-    return RevisionState(side, spec, find_field_differences(main.spec, wanted))
+    base = read_revision_base(live.objects[0])
+    wanted = take_over(main, spec, state.main.model, base, MergeSide.MINE).spec
+    return RevisionState(side, spec, find_field_differences(main.spec, wanted), base)
 
 
 def find_rules(namespace: str, serving: str, live: LiveObjects, other: Side | None) -> TrafficState:

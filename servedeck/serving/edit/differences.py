@@ -10,6 +10,7 @@ from servedeck.serving.edit.entries import (
     ABSENT,
     FIELD_GROUPS,
     SWITCH_GROUPS,
+    UNKNOWN,
     Path,
     list_entries,
     list_keys,
@@ -163,6 +164,8 @@ def entry_label(spec: ServingSpec, path: Path) -> str:
 
 def format_entry(path: Path, value: Any) -> str:
     """A value as text, on one line, with what looks secret masked."""
+    if value is UNKNOWN:
+        return "another value"
     if value is ABSENT or value is None or value in ("", ()):
         return NONE
     return _line(_format(path, value))

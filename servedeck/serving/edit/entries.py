@@ -33,6 +33,17 @@ class _Absent:
 ABSENT: Final = _Absent()
 """Value of a path that a serving does not have."""
 
+
+class _Unknown:
+    """Type of UNKNOWN."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Final = _Unknown()
+"""An earlier value of which nothing is known, but that it was another one."""
+
 _TRANSFORMER_PARTS = ("image", "port", "cpu", "memory", "command", "env")
 TEMPLATE_FIELDS = ("template", "settings", "command", "readiness_path", "liveness_path")
 """Fields whose meaning depends on the template."""

@@ -1,5 +1,4 @@
-"""A second revision of a serving: a serving of its own that a traffic split sends requests to, and
-what of it the first serving takes over.
+"""A second revision of a serving: a serving of its own that a traffic split sends requests to.
 
 A route divides requests between Services, and all Pods of a Deployment are behind the same one: two
 revisions by weight need a Deployment each, as in KServe and Knative.
@@ -12,37 +11,20 @@ from itertools import count
 from typing import Any
 
 from servedeck.serving.conventions import REVISION_LABEL
-from servedeck.serving.objects.import_objects import ImportedServing, import_objects
-from servedeck.serving.objects.manifests import build_manifests
-from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.servers.kinds import KINDS_BY_TEMPLATE
 from servedeck.serving.spec import load_balancing, scaling
-from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.spec.mapping.load_balancing import DESTINATION_RULE_KIND, find_policy
 from servedeck.serving.spec.names import MAX_LABEL_LENGTH
 from servedeck.serving.spec.scaling import SCALING_FIELDS
-from servedeck.serving.spec.spec import FIELDS, ServingSpec
+from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates.arguments import find_flag
 from servedeck.serving.spec.templates.base import ADDITIONAL_ARGUMENTS, additional_arguments
 from servedeck.serving.text import one_line, sanitize
 
 _SUFFIX = "-canary"
 _SERVED_MODEL_FLAG = "--served-model-name"
-_TEMPLATE_FIELDS = ("template", "settings", "command", "readiness_path", "liveness_path")
-"""Fields whose values have no meaning with another template."""
-_KEPT_FIELDS = frozenset(
-    {
-        "name",
-        "namespace",
-        "description",
-        "revision_of",
-        "replicas",  # see `take_over`
-        *SCALING_FIELDS,
-        *LOAD_BALANCING_FIELDS,
-    }
-)
-"""What says which serving it is, and how its endpoint is operated: the first serving keeps it."""
 
 
 def revision_of(deployment: JsonObject) -> str:
@@ -97,72 +79,20 @@ def _with_served_model(spec: ServingSpec, model: str) -> ServingSpec:
     )
     if is_named or _SERVED_MODEL_FLAG not in kind.served_model_flags:
         return spec
-    end = words.index("--") if "--" in words else len(words)
-    return _with_arguments(spec, (*words[:end], _served_model_argument(model), *words[end:]))
+    return with_arguments(spec, add_argument(words, served_model_argument(model)))
 
 
-def _served_model_argument(model: str) -> str:
+def served_model_argument(model: str) -> str:
+    """The argument that gives a second revision the served model name."""
     return f"{_SERVED_MODEL_FLAG}={model}"
 
 
-def _with_arguments(spec: ServingSpec, words: tuple[str, ...]) -> ServingSpec:
+def add_argument(words: tuple[str, ...], argument: str) -> tuple[str, ...]:
+    """The words with an argument after the others, before what follows `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    return (*words[:end], argument, *words[end:])
+
+
+def with_arguments(spec: ServingSpec, words: tuple[str, ...]) -> ServingSpec:
+    """The spec, of a template that has them, with these additional arguments."""
     return spec.replace(settings={**spec.settings, ADDITIONAL_ARGUMENTS.name: words})
-
-
-def take_over(main: ImportedServing, revision: ServingSpec, model: str) -> ServingSpec:
-    """The spec of the first serving, whose served model is `model`, with the settings of its second
-    revision.
-
-    What servedeck gave the second revision when it began is no difference: each field is compared
-    with what a new one would have now. The first serving keeps its description, auto scaling and
-    load balancing. Without auto scaling it gets as many replicas as the second one at least, which
-    has answered all requests with them.
-    """
-    spec = main.spec
-    begun = begin_revision(main, revision.name, model)
-    platform = PlatformSettings(engines=main.objects.engines)
-    new = import_objects(build_manifests(begun, platform), main.objects.engines).spec
-    is_same_template = len({spec.template, new.template, revision.template}) == 1
-    changes: dict[str, Any] = {}
-    for name in FIELDS:
-        value = getattr(revision, name)
-        if name in _KEPT_FIELDS or (name == "settings" and is_same_template):
-            continue
-        is_of_template = name in _TEMPLATE_FIELDS and not is_same_template
-        if value != getattr(new, name) or is_of_template:
-            changes[name] = value
-    if is_same_template:
-        changes["settings"] = _take_over_settings(
-            spec, new, revision, _served_model_argument(model)
-        )
-    is_scaled = {spec.auto_scaling, revision.auto_scaling} != {scaling.OFF}
-    if not is_scaled and revision.replicas > spec.replicas:
-        changes["replicas"] = revision.replicas
-    return spec.replace(**changes)
-
-
-def _take_over_settings(
-    spec: ServingSpec, new: ServingSpec, revision: ServingSpec, model_argument: str
-) -> dict[str, Any]:
-    """The settings of the template. `model_argument` keeps the served model name: the first serving
-    needs it only with another model, if it has none of its own."""
-    found = {
-        name: revision.settings[name] if revision.settings[name] != new.settings[name] else own
-        for name, own in spec.settings.items()
-    }
-    if ADDITIONAL_ARGUMENTS.name not in found:
-        return found
-    own = additional_arguments(spec)
-    if model_argument in own:
-        return found
-    before, after = (
-        tuple(word for word in additional_arguments(one) if word != model_argument)
-        for one in (new, revision)
-    )
-    words = own if before == after else after
-    if found.get("model") != spec.settings.get("model"):
-        wanted = additional_arguments(revision)
-        if model_argument in wanted:
-            words = wanted if before != after else (*words, model_argument)
-    found[ADDITIONAL_ARGUMENTS.name] = words
-    return found

@@ -10,7 +10,11 @@ from servedeck.serving.objects.secret_values import mask_arguments
 from servedeck.serving.spec.mapping.json_values import as_list, as_mapping, as_str
 from servedeck.serving.text import one_line, sanitize
 
-PROBES_BY_FIELD = {"readiness_path": "readinessProbe", "liveness_path": "livenessProbe"}
+PROBES_BY_FIELD = {
+    "readiness_path": "readinessProbe",
+    "liveness_path": "livenessProbe",
+    "startup_path": "startupProbe",
+}
 """Name of a field of a serving: that of the container's probe."""
 
 

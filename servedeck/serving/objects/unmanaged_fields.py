@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from servedeck.serving.conventions import REVISION_BASE_ANNOTATION
 from servedeck.serving.objects.diff import (
     LIST_KEYS,
     MISSING,
@@ -144,6 +145,7 @@ _SERVER_ANNOTATIONS = {
     "deployment.kubernetes.io/revision",
     "kubectl.kubernetes.io/last-applied-configuration",
     "kubectl.kubernetes.io/restartedAt",
+    REVISION_BASE_ANNOTATION,  # of this revision alone, not of a copy
 }
 _SERVER_SERVICE_FIELDS = {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"}
 

@@ -13,8 +13,8 @@ from servedeck.serving.edit.second_revision import (
     begin_revision,
     free_name,
     revision_of,
-    take_over,
 )
+from servedeck.serving.edit.takeover import take_over
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.manifests import build_manifests
@@ -61,7 +61,7 @@ def begin(main: ImportedServing, **changes: Any) -> ServingSpec:
 
 def taken_over(main: ImportedServing, revision: ServingSpec) -> dict[str, str]:
     """The changed fields, each with its new value."""
-    wanted = take_over(main, revision, MODEL)
+    wanted = take_over(main, revision, MODEL).spec
     return {one.name: one.new for one in find_field_differences(main.spec, wanted)}
 
 
@@ -167,7 +167,7 @@ def test_a_free_name_is_short_enough() -> None:
 def test_what_was_not_changed_is_no_difference(spec: ServingSpec) -> None:
     main = import_objects(build_manifests(spec.replace(revision_of=""), PLATFORM), ENGINES)
     revision = deploy(begin_revision(main, "canary", MODEL)).spec
-    wanted = take_over(main, revision, MODEL)
+    wanted = take_over(main, revision, MODEL).spec
     assert {one.name for one in find_field_differences(main.spec, wanted)} <= {"replicas"}
     assert wanted.replicas == max(main.spec.replicas, 1)
 
@@ -238,6 +238,6 @@ def test_the_served_model_name_is_taken_over_with_another_model_only() -> None:
 def test_another_template_is_taken_over_whole() -> None:
     main = deploy(make_spec())
     revision = make_spec(name="llama-canary", template="custom", settings={"arguments": "--x"})
-    wanted = take_over(main, revision.replace(command="serve"), MODEL)
+    wanted = take_over(main, revision.replace(command="serve"), MODEL).spec
     assert (wanted.template, wanted.command) == ("custom", ("serve",))
     assert wanted.settings == {"arguments": ("--x",)}

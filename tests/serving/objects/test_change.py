@@ -249,6 +249,23 @@ def test_a_probe_of_another_kind_keeps_its_delays(handler: dict[str, Any]) -> No
     assert not handler.keys() & got.keys()
 
 
+@pytest.mark.parametrize(
+    "handler", [{"tcpSocket": {"port": 8000}}, {"exec": {"command": ["x"]}}, {"grpc": {"port": 1}}]
+)
+def test_a_startup_probe_of_another_kind_is_not_replaced_without_a_word(
+    handler: dict[str, Any],
+) -> None:
+    probe = {**handler, "periodSeconds": 10, "failureThreshold": 60}
+    ports = [{"containerPort": 8000}]
+    current = import_objects([deployment({"image": "x", "ports": ports, "startupProbe": probe})])
+    change = change_objects(current, current.spec.replace(startup_path="/up"))
+    assert container_of(change.changed)["startupProbe"]["httpGet"]["path"] == "/up"
+    found = [one.message for one in change.issues if one.field == "startup_path"]
+    assert len(found) == 1 and "undo cannot bring that back" in found[0]
+    change = change_objects(current, current.spec.replace(image="y"))
+    assert [one for one in change.issues if one.field == "startup_path"] == []
+
+
 @pytest.mark.parametrize("to", ["custom", "vllm"])
 def test_another_template_changes_the_probes_with_it_at_once(to: str) -> None:
     other = {

@@ -16,16 +16,20 @@ from tui.screens.create.inventory_watch import InventoryWatch
 
 
 def make_create_deployer(
-    change_service: ChangeService, inventory_watch: InventoryWatch, on_change: Callable[[], None]
+    change_service: ChangeService,
+    inventory_watch: InventoryWatch,
+    on_change: Callable[[], None],
+    revision_base: str = "",
 ) -> Deployer:
-    """A deployer whose objects must not exist yet."""
+    """A deployer whose objects must not exist yet. `revision_base` is what a second revision begins
+    from."""
 
     async def make_plan(spec: ServingSpec, own_objects: Sequence[ObjectRef]) -> ChangePlan:
         if inventory_watch.inventory is None:
             inventory_watch.start(spec.namespace)
         if (inventory := inventory_watch.inventory) is None:
             raise ClusterError("Not connected to the API server yet.")
-        return await change_service.make_plan(spec, inventory, own_objects)
+        return await change_service.make_plan(spec, inventory, own_objects, revision_base)
 
     async def apply_plan(
         plan: ChangePlan,

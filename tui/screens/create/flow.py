@@ -240,11 +240,13 @@ class CreateFlow:
         except ClusterError as error:
             self._screen.show_message(str(error), "error", 20)
             return
+        draft = Draft.from_spec(start.spec)
+        draft.revision_base = start.base
         message = f"A revision of {key}, without an endpoint: it gets requests by a traffic split."
         self._open_copy(
             f"New revision of {key}",
             key,
-            Draft.from_spec(start.spec),
+            draft,
             _describe_fields(start.unmanaged_fields),
             message,
         )

@@ -60,7 +60,7 @@ class CreateScreen(FormScreen[NamespacedName | None]):
         self._initial_dump = draft.to_dict() if draft_file is None else None
         self.inventory_watch = InventoryWatch(change_service.watch_inventory)
         self.deployer = make_create_deployer(
-            change_service, self.inventory_watch, self._on_deployer_change
+            change_service, self.inventory_watch, self._on_deployer_change, draft.revision_base
         )
         self.autosave = DraftAutosave(
             draft,

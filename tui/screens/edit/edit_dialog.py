@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -52,8 +53,10 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         *,
         title: str = "",
         save_label: str = "Save Changes",
+        find_obstacle: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """`title` is that of an edit that was made without a form."""
+        """`title` is that of an edit that was made without a form. `find_obstacle` is asked before
+        anything is sent why it must not be, in a sentence, "" if it may."""
         super().__init__()
         self._key = key
         self._has_form = not title
@@ -63,6 +66,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         """What is planned; after a save that failed, with what was not written."""
         self._change_service = change_service
         self._inventory = inventory
+        self._find_obstacle = find_obstacle
         self.plan: EditPlan | None = None
         """None while it is made."""
         self._taken_over: tuple[tuple[str, str], ...] = ()
@@ -336,9 +340,12 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         is_lost = earlier is not None and earlier.state is SaveState.UNKNOWN
         unsent: SaveResult | None = None
         try:
-            result = await self._change_service.save_edit(
-                plan, self._inventory, takes_over=self._takes_over
-            )
+            if self._find_obstacle is not None and (problem := await self._find_obstacle()):
+                result = SaveResult(SaveState.NOT_SAVED, plan, f"{problem} {NOTHING_SAVED}")
+            else:
+                result = await self._change_service.save_edit(
+                    plan, self._inventory, takes_over=self._takes_over
+                )
         except ClusterError as error:  # it is raised before anything is sent
             self._error = describe_error(error)
             unsent = SaveResult(SaveState.NOT_SAVED, plan, NOTHING_SAVED)

@@ -28,7 +28,7 @@ PREPARING = "prepare-edit"
 """Group of the workers that read a serving before its form is opened."""
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from textual.timer import Timer
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from servedeck.changes.edit.save import SaveResult
     from servedeck.changes.edit.undo import UndoPoint
     from servedeck.fleet.views import NamespacedName
+    from servedeck.serving.edit.merge import MergeConflict
     from servedeck.serving.objects.import_objects import ImportedServing
     from servedeck.serving.spec.spec import ServingSpec
     from tui.ports.change_service import ChangeService
@@ -86,13 +87,34 @@ class EditFlow:
             return
         self._screen.start_worker(self._open(view), "edit", busy_label=f"Reading {view.key}")
 
-    def start_with(self, view: ServingView, read: ImportedServing, wanted: ServingSpec) -> bool:
-        """Open the form of a serving, as it was just read, with unsaved changes; False if a form is
-        open already."""
+    async def start_with(
+        self,
+        view: ServingView,
+        read: ImportedServing,
+        wanted: ServingSpec,
+        conflicts: Sequence[MergeConflict] = (),
+        *,
+        find_obstacle: Callable[[], Awaitable[str]] | None = None,
+        on_shown: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Open the form of a serving, as it was just read, with unsaved changes, or with a saved
+        draft if the operator chooses that. `conflicts` are what others had changed, too.
+        `find_obstacle` is asked before it is saved why it must not be, "" if it may. `on_shown` is
+        called when the form has the unsaved changes."""
         from servedeck.changes.proposed_edit import propose_edit
 
         self._field, self._texts = "", NO_TEXTS
-        return self._push_form(view, read, edit=propose_edit(read.spec, wanted, read.mounts))
+        edit = propose_edit(read.spec, wanted, read.mounts)
+        edit.ask_about(conflicts)
+
+        def show() -> None:
+            if self._push_form(view, read, edit=edit, find_obstacle=find_obstacle):
+                on_shown()
+
+        if (saved := await self._find_saved_draft(view.key)) is None:
+            show()
+        else:
+            self._ask_about_draft(view, read, saved, show)
 
     async def _open(self, view: ServingView) -> None:
         change_service = self._screen.app_context.change_service
@@ -113,7 +135,18 @@ class EditFlow:
             return
         if saved is None:
             self._push_form(view, read)
-            return
+        else:
+            self._ask_about_draft(view, read, saved, lambda: self._push_form(view, read))
+
+    def _ask_about_draft(
+        self,
+        view: ServingView,
+        read: ImportedServing,
+        saved: SavedDraft,
+        start_over: Callable[[], object],
+    ) -> None:
+        """Open the form with a saved draft, or discard that and start over."""
+        key = view.key
         age = self._screen.app_context.clock().timestamp() - saved.written_at
         dialog = ConfirmDialog(
             f"Unsaved changes of {key}",
@@ -131,7 +164,7 @@ class EditFlow:
             if answer == "c":
                 self._screen.start_worker(self._resume(view, read, saved), "edit")
             elif answer == "n":
-                self._screen.start_worker(self._discard(view, read, saved), "edit")
+                self._screen.start_worker(self._discard(saved, start_over), "edit")
 
         self._screen.app.push_screen(dialog, on_answer)
 
@@ -178,11 +211,11 @@ class EditFlow:
         edit, _ = EditDraft.resume(read.spec, draft, read.mounts)
         self._push_form(view, read, edit=edit, draft_file=saved.file)
 
-    async def _discard(self, view: ServingView, read: ImportedServing, saved: SavedDraft) -> None:
+    async def _discard(self, saved: SavedDraft, start_over: Callable[[], object]) -> None:
         with suppress(OSError):
             if await asyncio.to_thread(saved.file.acquire) is not None:
                 await asyncio.to_thread(saved.file.delete)
-        self._push_form(view, read)
+        start_over()
 
     # -- before it is opened ----------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -128,13 +128,15 @@ class EditScreen(FormScreen[EditResult | None]):
         *,
         edit: EditDraft | None = None,
         draft_file: DraftFile | None = None,
+        find_obstacle: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         """Edit a serving: the screen is shown after this, for the first time or again. `read` is
-        the serving as it is now; `edit` a saved draft on top of it."""
+        the serving as it is now; `edit` a saved draft on top of it. `find_obstacle` is asked before
+        it is saved why it must not be, in a sentence, "" if it may."""
         self._view = view
         self.edit = edit or EditDraft(read.spec, read.mounts)
         self.form.reset(self.edit.draft)
-        self._begin(view.key, read, draft_file)
+        self._begin(view.key, read, draft_file, find_obstacle)
         if self._inventory_ticker is not None:
             self._reveal = False
             self.clear_message()
@@ -158,7 +160,11 @@ class EditScreen(FormScreen[EditResult | None]):
         return self._follower.read is read and not self._was_shown
 
     def _begin(
-        self, key: NamespacedName, read: ImportedServing, draft_file: DraftFile | None
+        self,
+        key: NamespacedName,
+        read: ImportedServing,
+        draft_file: DraftFile | None,
+        find_obstacle: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         """Make what belongs to the edit of one serving."""
         self.key = key
@@ -169,6 +175,7 @@ class EditScreen(FormScreen[EditResult | None]):
         self._others: list[str] = []
         """What others have changed since the form was opened, in words, the latest last."""
         self._is_deleted = False
+        self._find_obstacle = find_obstacle
         self._wanted: ServingSpec | None = None
         self._issues: Sequence[Issue] = ()
         self.differences: tuple[FieldDifference, ...] = ()
@@ -588,7 +595,9 @@ class EditScreen(FormScreen[EditResult | None]):
             unwritten=self._unwritten,
             warnings=tuple(self._probe_fields.issues(self._wanted)),
         )
-        self._dialog = dialog = EditDialog(self.key, edit, self._change_service, inventory)
+        self._dialog = dialog = EditDialog(
+            self.key, edit, self._change_service, inventory, find_obstacle=self._find_obstacle
+        )
 
         async def on_closed(result: SaveResult | EditPlan | None) -> None:
             self._dialog = None

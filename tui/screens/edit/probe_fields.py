@@ -78,7 +78,7 @@ class ProbeFields:
             return ""
         if name not in PROBES_BY_FIELD:
             labels = [FIELDS[one].label for one in (*PROBES_BY_FIELD, STARTUP)]
-            return f"This key is for the fields {labels[0]}, {labels[1]} and {labels[2]}."
+            return f"This key is for the fields {', '.join(labels[:-1])} and {labels[-1]}."
         if not self._text(name):
             return "There is no endpoint to try; enter a path such as /health."
         return self._find_error(name)
