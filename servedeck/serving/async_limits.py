@@ -29,6 +29,8 @@ _PROCESS_MEMORY, _LEAST_HELD = 64 * MIB, 64 * MIB
 """What a process of the gateway takes without bodies (docs/async-gateway.md), and what it may hold
 of them at least (servedeck.gateway.public_api)."""
 _SHORTEST_KEPT = 60
+_LARGEST_NUMBER = 10**15
+"""Beyond all ranges; below it, every whole number is exact as a float."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,11 @@ _EXAMPLES = {
     LimitKind.DURATION: "90s, 15m, 6h or 7d",
     LimitKind.SIZE: "512Ki, 8Mi or 1Gi",
 }
+_STORED = {
+    LimitKind.COUNT: "a whole number",
+    LimitKind.DURATION: "a number of seconds",
+    LimitKind.SIZE: "a whole number of bytes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,11 @@ class Limit:
     def example(self) -> str:
         """How it is typed, "90s, 15m, 6h or 7d"; "" for a plain number."""
         return _EXAMPLES[self.kind]
+
+    @property
+    def stored_as(self) -> str:
+        """What `read` takes, "a number of seconds, as in 900"."""
+        return f"{_STORED[self.kind]}, as in {int(self.default)}"
 
     @property
     def range_text(self) -> str:
@@ -129,6 +141,18 @@ class Limit:
         if not self.least <= found <= self.most:
             raise ValueError(self._range_problem(text.strip()[:40]))
         return float(found) if self.kind is LimitKind.DURATION else found
+
+    def read(self, value: object) -> float | None:
+        """The value that a gateway reads from its settings, in the range or not; None for what is
+        no number of this limit: a text, a truth value, what is not finite or of more than 15
+        digits, and a part of a task or of a byte."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:  # not so of nan either
+            return None
+        if self.kind is LimitKind.DURATION:
+            return value
+        return int(value) if value == int(value) else None
 
     def range_problem(self, value: float) -> str:
         """Why a gateway would not take the value, in a sentence without a full stop; "" if it

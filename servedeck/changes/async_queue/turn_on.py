@@ -121,7 +121,8 @@ async def plan_turning_on(
     if issues and issues[0].is_error:
         return replace(plan, blocked=issues[0].message)
     plan = replace(plan, settings=settings, limit_changes=changes)
-    plan = replace(plan, warnings=tuple(one.message for one in issues))
+    warnings = [*_replaced_settings(state, settings), *(one.message for one in issues)]
+    plan = replace(plan, warnings=tuple(warnings))
     plan = await with_secrets(connection, plan, state, PasswordSource.parse(defaults.store_secret))
     if plan.blocked:
         return plan
@@ -174,6 +175,15 @@ def _find_change_since(options: AsyncQueueOptions, now: AsyncQueueSettings | Non
                 f"{format_limit(name, old)} to {format_limit(name, new)}; look at the limits again."
             )
     return ""
+
+
+def _replaced_settings(state: AsyncQueueState, settings: AsyncQueueSettings) -> Iterator[str]:
+    """What is overwritten without being known, as it cannot be read; sentences."""
+    for name, problem in state.settings_problems.items():
+        if name in LIMITS:
+            yield f"{problem} It becomes {format_limit(name, value_of(settings, name))}."
+        else:
+            yield f"{problem} They are replaced; what others added to them is lost."
 
 
 async def _override_warning(
