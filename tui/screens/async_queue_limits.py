@@ -16,12 +16,12 @@ from textual.widgets import Input
 from servedeck.changes.async_queue.plan import AsyncQueueResult
 from servedeck.changes.async_queue.state import CurrentLimits
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.async_limit_checks import check_limits
 from servedeck.serving.async_limits import (
     DEFAULTS,
     LIMITS,
     AsyncQueueSettings,
     Limit,
-    check_limits,
     format_limit,
     value_of,
 )

@@ -27,10 +27,10 @@ from servedeck.changes.object_writes import ObjectWrite, plan_writes
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
+from servedeck.serving.async_limit_checks import check_limits
 from servedeck.serving.async_limits import (
     LIMITS,
     AsyncQueueSettings,
-    check_limits,
     format_limit,
     limit_changes,
     value_of,

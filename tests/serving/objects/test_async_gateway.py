@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 
 from servedeck import __version__
 from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError, load_settings
-from servedeck.serving.async_limits import (
-    LIMITS,
-    AsyncQueueSettings,
-    check_limits,
-    summarize_limits,
-)
+from servedeck.serving.async_limit_checks import check_limits
+from servedeck.serving.async_limits import LIMITS, AsyncQueueSettings, summarize_limits
 from servedeck.serving.conventions import ASYNC_LABEL, SERVING_LABEL
 from servedeck.serving.objects.async_gateway import (
     AsyncPlatform,
@@ -151,5 +147,7 @@ def test_a_gateway_says_what_it_cannot_read(
 def test_a_gateway_does_not_start_with_them(tmp_path: Path, text: str) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(text)
-    with pytest.raises(GatewaySettingsError, match="nested too deeply|port must be a whole number"):
+    with pytest.raises(
+        GatewaySettingsError, match=r"nested too deeply|port must be a whole number"
+    ):
         load_settings(file, {"serving": "a/b", "service": "a/b:80"})
