@@ -277,14 +277,44 @@ class EditDraft:
         copy_value(self.base_draft, self.draft, path)
 
     def is_changed(self, path: str) -> bool:
-        """Whether a field, or the row of a list that contains it, differs from what was read;
-        at the button that adds a row, whether one was removed."""
+        """Whether a field, or the row of a list that contains it, differs from what was read, a
+        field by more than how it is written; at the button that adds a row, whether one was
+        removed."""
         if path.startswith(_ADD):
             return bool(self.removed_rows(path))
         row, index = self.find_row(path)
         if not row:
-            return self.draft.texts.get(path, "") != self.base_draft.texts.get(path, "")
+            return self._differs(path) and not self._means_the_same(path)
         return self.draft.rows[row][index] not in self.base_draft.rows[row]
+
+    def _differs(self, path: str) -> bool:
+        return self.draft.texts.get(path, "") != self.base_draft.texts.get(path, "")
+
+    def _means_the_same(self, path: str) -> bool:
+        """Whether the wanted serving is the same with the text that was read."""
+        if path not in self.changed_paths or path in (unread := self._unread_paths()):
+            return False
+        wanted, _ = self._read(without=unread)
+        typed = self.draft.texts[path]
+        self.draft.texts[path] = self.base_draft.texts.get(path, "")
+        try:
+            before, _ = self._read(without=unread)
+        finally:
+            self.draft.texts[path] = typed
+        return wanted is not None and wanted == before
+
+    @property
+    def unsaved_count(self) -> int:
+        """Number of the texts that mean another value, or would with others, as those of a
+        transformer without an image yet, and of the lists with changed rows."""
+        return sum(
+            one in LIST_FIELDS or self.is_changed(one) or self._waits_for_image(one)
+            for one in self.changed_paths
+        )
+
+    def _waits_for_image(self, path: str) -> bool:
+        is_alone = path.startswith("transformer.") and not self.draft.has_transformer
+        return is_alone and bool(self.draft.texts[path].strip())
 
     def base_text(self, path: str) -> str:
         """The text of a single field that was read."""

@@ -16,7 +16,11 @@ from servedeck.detail.overview import endpoint_text, transformer_rows
 from servedeck.detail.settings_watch import ServingSettings
 from servedeck.serving.async_limits import LIMITS, summarize_limits, value_of
 from servedeck.serving.conventions import FIELD_MANAGER
-from servedeck.serving.objects.async_gateway import read_async_settings
+from servedeck.serving.objects.async_gateway import (
+    SETTINGS_KEY,
+    find_settings_problems,
+    read_async_settings,
+)
 from servedeck.serving.objects.owners import find_gitops_owner
 from servedeck.serving.objects.probe_text import PROBES_BY_FIELD
 from servedeck.serving.objects.traffic_split import TrafficRule
@@ -36,6 +40,9 @@ from servedeck.serving.temperature import (
     parse_policy,
 )
 from servedeck.serving.text import one_line, sanitize
+
+_UNREAD = "settings that cannot be read"
+"""Of an async queue, in place of its limits."""
 
 CARD_TITLES = {
     "server": "Inference Server",
@@ -259,8 +266,10 @@ def _queue_switch_rows(settings: ServingSettings, hints: KeyHints) -> Iterator[C
         yield CardRow(QUEUE_ROW, "Async Queue", "off", note=note)
         return
     limits, note = "on", _title(gateway)
-    if settings.gateway_settings is not None:
-        limits = f"on: {summarize_limits(read_async_settings(settings.gateway_settings))}"
+    if (config_map := settings.gateway_settings) is not None:
+        is_known = not find_settings_problems(config_map)
+        text = summarize_limits(read_async_settings(config_map)) if is_known else _UNREAD
+        limits = f"on: {text}"
     if hints.limits:
         note = f"{note}, {hints.limits} changes the limits"
     yield CardRow(QUEUE_ROW, "Async Queue", limits, note=note, is_sentence=True)
@@ -275,8 +284,15 @@ def _queue_rows(settings: ServingSettings) -> Iterator[CardRow]:
     if settings.gateway_settings is None:
         yield _warning_row("queue_settings", "Settings", "Its ConfigMap is missing or hidden.")
         return
+    problems = find_settings_problems(settings.gateway_settings)
+    if SETTINGS_KEY in problems:
+        yield _warning_row("queue_settings", "Settings", problems[SETTINGS_KEY])
+        return
     read = read_async_settings(settings.gateway_settings)
     for one in LIMITS.values():
+        if problem := problems.get(one.name):
+            yield _warning_row(one.name, one.label, problem)
+            continue
         yield CardRow(one.name, one.label, one.format(value_of(read, one.name)), note=one.meaning)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args, get_type_hints
 
 import msgspec
-import yaml
 from msgspec import Meta
+
+from servedeck.serving.settings_text import SettingsTextError, parse_settings_text
 
 KIB, MIB = 1 << 10, 1 << 20
 HOUR, DAY = 3600.0, 86400.0
@@ -158,14 +159,14 @@ def load_settings(file: Path | None, flags: Mapping[str, object]) -> GatewaySett
     values: dict[str, object] = {}
     if file is not None:
         try:
-            loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+            loaded = parse_settings_text(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise GatewaySettingsError(f"{file}: {error.strerror}.") from None
-        except (yaml.YAMLError, UnicodeDecodeError):
-            raise GatewaySettingsError(f"{file} is not YAML.") from None
-        if loaded is not None and not isinstance(loaded, dict):
-            raise GatewaySettingsError(f"{file} must have one setting a line, as in port: 8080.")
-        values.update({str(name): value for name, value in (loaded or {}).items()})
+        except UnicodeDecodeError:
+            raise GatewaySettingsError(f"{file} cannot be read: it is not UTF-8.") from None
+        except SettingsTextError as error:
+            raise GatewaySettingsError(f"{file} cannot be read: {error}.") from None
+        values.update({str(name): value for name, value in loaded.items()})
     values.update(flags)
     return make_settings(values)
 

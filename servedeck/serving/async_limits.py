@@ -1,5 +1,5 @@
 """The limits of an async queue: names, labels, units, ranges and defaults, how they are typed and
-shown, and which values do not go together. Command, dialogs and tabs use these definitions.
+shown. Command, dialogs and tabs use these definitions.
 
 The parser of the command line imports it: what only a value that is typed needs is imported then.
 """
@@ -7,15 +7,12 @@ The parser of the command line imports it: what only a value that is typed needs
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from servedeck.serving.duration import format_exact_duration, parse_duration
-
-if TYPE_CHECKING:
-    from servedeck.serving.spec.issues import Issue
 
 MIB, GIB = 1 << 20, 1 << 30
 GATEWAY_MEMORY = 256 * MIB
@@ -25,10 +22,8 @@ LARGEST_STORED = 511 * MIB
 default (valkey.conf), of which the headers take some."""
 
 _YEAR = 366 * 24 * 3600
-_PROCESS_MEMORY, _LEAST_HELD = 64 * MIB, 64 * MIB
-"""What a process of the gateway takes without bodies (docs/async-gateway.md), and what it may hold
-of them at least (servedeck.gateway.public_api)."""
-_SHORTEST_KEPT = 60
+_LARGEST_NUMBER = 10**15
+"""Beyond all ranges; below it, every whole number is exact as a float."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +61,11 @@ _EXAMPLES = {
     LimitKind.DURATION: "90s, 15m, 6h or 7d",
     LimitKind.SIZE: "512Ki, 8Mi or 1Gi",
 }
+_STORED = {
+    LimitKind.COUNT: "a whole number",
+    LimitKind.DURATION: "a number of seconds",
+    LimitKind.SIZE: "a whole number of bytes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,11 @@ class Limit:
     def example(self) -> str:
         """How it is typed, "90s, 15m, 6h or 7d"; "" for a plain number."""
         return _EXAMPLES[self.kind]
+
+    @property
+    def stored_as(self) -> str:
+        """What `read` takes, "a number of seconds, as in 900"."""
+        return f"{_STORED[self.kind]}, as in {int(self.default)}"
 
     @property
     def range_text(self) -> str:
@@ -129,6 +134,18 @@ class Limit:
         if not self.least <= found <= self.most:
             raise ValueError(self._range_problem(text.strip()[:40]))
         return float(found) if self.kind is LimitKind.DURATION else found
+
+    def read(self, value: object) -> float | None:
+        """The value that a gateway reads from its settings, in the range or not; None for what is
+        no number of this limit: a text, a truth value, what is not finite or of more than 15
+        digits, and a part of a task or of a byte."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:  # not so of nan either
+            return None
+        if self.kind is LimitKind.DURATION:
+            return value
+        return int(value) if value == int(value) else None
 
     def range_problem(self, value: float) -> str:
         """Why a gateway would not take the value, in a sentence without a full stop; "" if it
@@ -271,97 +288,3 @@ def summarize_limits(settings: AsyncQueueSettings) -> str:
         f" kept {text['keep_completed']}, failed {text['keep_failed']},"
         f" request {text['max_body_bytes']}, response {text['max_result_bytes']}"
     )
-
-
-# -- what does not go together ------------------------------------------------------------------
-
-
-def check_limits(
-    settings: AsyncQueueSettings,
-    changed: Collection[str] | None = None,
-    *,
-    has_objects: bool = False,
-) -> list[Issue]:
-    """What is wrong with the limits, each at the name of one of them; errors come first.
-
-    What was so before is only warned of: of limits that do not go together one must be among
-    `changed`. None: all are. With `has_objects` large bodies are not in the
-    Valkey (`objects` of the gateway's settings).
-    """
-    from servedeck.serving.spec.issues import error, warning
-
-    names = frozenset(LIMITS if changed is None else changed)
-    found = [
-        (error if one.name in names else warning)(one.name, f"{problem}.")
-        for one in LIMITS.values()
-        if (problem := one.range_problem(value_of(settings, one.name)))
-    ]
-    if not found:
-        found = [
-            *_lifetime_issues(settings, names),
-            *_size_issues(settings, names, has_objects=has_objects),
-            *_kept_issues(settings, names),
-        ]
-    return sorted(found, key=lambda one: not one.is_error)
-
-
-def _text(settings: AsyncQueueSettings, name: str) -> str:
-    """ "Task Lifetime (6h)"."""
-    return f"{LIMITS[name].label} ({format_limit(name, value_of(settings, name))})"
-
-
-def _lifetime_issues(settings: AsyncQueueSettings, names: Collection[str]) -> Iterator[Issue]:
-    from servedeck.serving.spec.issues import error, warning
-
-    involved = ("lifetime", "attempt_timeout", "max_attempts")
-    at = next((one for one in involved if one in names), "")
-    if settings.lifetime < settings.attempt_timeout:
-        text = (
-            f"{_text(settings, 'lifetime')} is shorter than {_text(settings, 'attempt_timeout')}: "
-            "a task would expire in its first attempt; make it longer, or the timeout shorter."
-        )
-        is_new = at in ("lifetime", "attempt_timeout")
-        yield error(at, text) if is_new else warning("lifetime", text)
-    elif at and settings.lifetime < settings.max_attempts * settings.attempt_timeout:
-        yield warning(
-            at,
-            f"{settings.max_attempts} attempts of {_text(settings, 'attempt_timeout')} do not fit "
-            f"into {_text(settings, 'lifetime')}: a task may expire before its last one.",
-        )
-
-
-def _size_issues(
-    settings: AsyncQueueSettings, names: Collection[str], *, has_objects: bool
-) -> Iterator[Issue]:
-    from servedeck.serving.spec.issues import error, warning
-
-    sizes = ("max_body_bytes", "max_result_bytes")
-    for name in sizes:
-        if value_of(settings, name) > LARGEST_STORED and not has_objects:
-            text = (
-                f"{_text(settings, name)} is more than a Valkey stores in one value (512Mi, "
-                f"proto-max-bulk-len): enter at most {format_limit(name, LARGEST_STORED)}, or set "
-                "objects in the gateway's settings, so that large bodies go to an object store."
-            )
-            yield error(name, text) if name in names else warning(name, text)
-    held = _PROCESS_MEMORY
-    held += sum(max(_LEAST_HELD, 2 * int(value_of(settings, name))) for name in sizes)
-    at = next((one for one in sizes if one in names), "")
-    if at and held > GATEWAY_MEMORY:
-        yield warning(
-            at,
-            f"With {' and '.join(_text(settings, one) for one in sizes)}, a Pod of the gateway may "
-            f"need {_format_size(-(-held // MIB) * MIB)} of memory, and is killed at "
-            f"{_format_size(GATEWAY_MEMORY)}: it holds two of each at once.",
-        )
-
-
-def _kept_issues(settings: AsyncQueueSettings, names: Collection[str]) -> Iterator[Issue]:
-    from servedeck.serving.spec.issues import warning
-
-    for name, what in (
-        ("keep_completed", "who asks for a result later than that finds none"),
-        ("keep_failed", "a failed task cannot be looked at or retried after that"),
-    ):
-        if name in names and value_of(settings, name) < _SHORTEST_KEPT:
-            yield warning(name, f"{_text(settings, name)} is short: {what}.")

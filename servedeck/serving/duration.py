@@ -11,7 +11,10 @@ _SECONDS_PER_YEAR = 365 * _SECONDS_PER_DAY
 _MAX_AGE_WIDTH = 6
 
 
-_DURATION_PATTERN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
+_DURATION_PATTERN = re.compile(
+    r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s?)?", re.ASCII
+)
+"""With at most nine digits a number: Python writes and computes with any that result."""
 
 
 def parse_duration(text: str) -> int:

@@ -103,7 +103,9 @@ def test_a_reset_field_is_as_it_was(spec: ServingSpec) -> None:
     for path in edit.draft.texts:
         if path not in READ_ONLY_FIELDS:
             edit.draft.texts[path] = f"{edit.draft.texts[path]}x"
-            assert edit.is_changed(path)
+            # A port alone, as most other fields of it, is no transformer.
+            assert edit.is_changed(path) or path.startswith("transformer.")
+            assert edit.unsaved_count == len(edit.changed_paths)
             assert edit.reset(path)
     assert edit.changed_paths == ()
 
@@ -131,6 +133,45 @@ def test_a_removed_row_comes_back_alone_in_its_place() -> None:
     assert not edit.is_changed("add.env")
     assert not edit.reset("add.env")
     assert [one.value for one in wanted(edit).env] == ["1", "1", "changed"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "is_change"),
+    [
+        ("transformer.image", " ", False),
+        ("transformer.image", "t:1", True),
+        ("image", " {} ", False),
+        ("image", "{}x", True),
+        ("replicas", "02", False),
+        ("replicas", "3", True),
+        ("replicas", "many", True),  # it cannot be read
+        ("cpu", " 2", False),
+        ("cpu", "3", True),
+        ("readiness_path", "/health ", False),
+    ],
+)
+def test_a_text_that_means_the_same_value_is_no_change(
+    path: str, text: str, is_change: bool
+) -> None:
+    edit = EditDraft(make_spec(replicas=2, cpu="2"))
+    typed = text.format(edit.draft.texts[path])
+    edit.draft.texts[path] = typed
+    for others in ({}, {"memory": "7Gi"}, {"memory": "much"}):
+        edit.draft.texts |= others
+        assert edit.is_changed(path) is is_change, others
+        spec, unread = edit.read_parts()
+        count = len(edit.differences(spec)) + unread
+        assert edit.unsaved_count == count == is_change + len(others)
+    assert edit.draft.texts[path] == typed
+
+
+def test_a_field_of_the_transformer_that_means_the_same_is_no_change() -> None:
+    edit = EditDraft(make_spec(transformer={"image": "t:1", "port": 9000}))
+    edit.draft.texts["transformer.port"] = " 9000"
+    assert not edit.is_changed("transformer.port") and edit.unsaved_count == 0
+    edit.draft.texts["transformer.image"] = "t:2"
+    assert not edit.is_changed("transformer.port")
+    assert edit.is_changed("transformer.image") and edit.unsaved_count == 1
 
 
 def test_an_empty_row_is_no_change() -> None:

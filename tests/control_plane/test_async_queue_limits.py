@@ -11,6 +11,7 @@ import yaml
 
 from servedeck.async_queue.queue_api import QueueApi
 from servedeck.async_queue.tasks import ControlState
+from servedeck.changes.async_queue.plan import AsyncQueuePlan, AsyncQueueResult
 from servedeck.changes.async_queue.state import read_current_limits
 from servedeck.changes.operations.operation import Outcome
 from servedeck.config import Settings
@@ -168,6 +169,91 @@ async def test_a_concurrency_that_was_set_at_run_time_stays_in_force(queue: Queu
         assert not (await queue.plan(ON, changes=(("pod_concurrency", 8),))).warnings
         stub.status = 503
         assert not (await queue.plan(ON, changes=(("pod_concurrency", 8),))).blocked
+
+
+async def test_a_queue_that_is_closed_keeps_its_limits_and_stays_closed(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    seen = await read(queue)
+    stub = GatewayStub(queue.plane, queue.namespace)
+    with stub.serve():
+        change = await queue.plan(ON, changes=(("max_depth", 50),), seen=seen)
+        assert not change.blocked and not change.opens_queue
+        stub.closed = True
+        plan = await queue.plan(ON, changes=(("max_depth", 50),), seen=seen)
+        assert plan.blocked == (
+            "Its queue is closed, as by who is turning it off: its limits are not changed; "
+            f"servedeck async-queue on {queue.namespace}/llama opens it."
+        )
+        assert (await queue.run(plan)).outcome is Outcome.REJECTED
+        on = await queue.plan(ON, changes=(("max_depth", 70),))
+        assert on.closed and any("it is opened" in one for one in on.effects)
+        # It was closed after the plan.
+        assert (await run_without_writes(queue, change)).outcome is Outcome.DONE
+        assert stub.closed and not any(one.startswith("POST") for one in stub.calls)
+        # Whoever turns it on opens it, with other limits or without.
+        assert (await run_without_writes(queue, on)).outcome is Outcome.DONE and not stub.closed
+
+
+async def run_without_writes(queue: Queue, plan: AsyncQueuePlan) -> AsyncQueueResult:
+    """What else it does: its Services would not lead to the stub any more."""
+    return await queue.run(replace(plan, writes=()))
+
+
+async def test_a_queue_that_may_be_closed_is_opened_only_if_that_was_said(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    seen = await read(queue)
+    stub = GatewayStub(queue.plane, queue.namespace)
+    with stub.serve():
+        stub.status, stub.closed = 503, True
+        on = await queue.plan(ON, changes=(("max_depth", 50),))
+        change = await queue.plan(ON, changes=(("max_depth", 50),), seen=seen)
+        text = "It is not known whether its queue is closed; if it is, it is opened."
+        assert on.closed is None and text in on.effects
+        assert change.closed is None and text not in change.effects
+        stub.status = 200
+        assert (await run_without_writes(queue, change)).outcome is Outcome.DONE
+        assert stub.closed and not any(one.startswith("POST") for one in stub.calls)
+        assert (await run_without_writes(queue, on)).outcome is Outcome.DONE and not stub.closed
+
+
+async def test_a_queue_that_is_being_turned_off_is_not_made_again(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    seen = await read(queue)
+    queue.plane.request("DELETE", f"{queue.core}/services/llama-async")
+    plan = await queue.plan(ON, changes=(("max_depth", 50),), seen=seen)
+    assert plan.blocked == (
+        "The async queue is being turned off, or its Service was deleted; turn it on first."
+    )
+    queue.plane.request("DELETE", f"{queue.deployments}/llama-async")
+    plan = await queue.plan(ON, changes=(("max_depth", 50),), seen=seen)
+    assert plan.blocked == "The async queue was turned off meanwhile."
+
+
+async def test_what_cannot_be_read_is_replaced_and_that_is_said(queue: Queue) -> None:
+    await queue.create_serving()
+    await queue.turn_on()
+    unread = "9" * 5000
+    edit_settings(queue, "kubectl-edit", max_depth=unread, lifetime=7200)
+    found = await read_current_limits(queue.connection, queue.namespace, "llama")
+    assert found is not None and found.settings == replace(DEFAULTS, lifetime=7200)
+    [problem] = found.problems
+    plan = await queue.plan(ON, changes=(("keep_failed", 3600.0),), seen=found.settings, force=True)
+    assert f"{problem} It becomes 1000." in plan.warnings
+    assert queue.settings()["max_depth"] == unread
+    queue.plane.request(
+        "PATCH",
+        f"{queue.core}/configmaps/llama-async?fieldManager=kubectl-edit",
+        {"data": {"gateway.yaml": "[" * 3000}},
+    )
+    plan = await queue.plan(ON)
+    assert plan.blocked, "of another manager"
+    plan = await queue.plan(ON, force=True)
+    assert any("what others added to them is lost" in one for one in plan.warnings)
+    assert (await queue.run(plan)).outcome is Outcome.DONE
+    assert await read(queue) == DEFAULTS
 
 
 def control(pod_concurrency: int | None) -> ControlState:

@@ -241,7 +241,7 @@ async def test_the_state_is_printed(queue: Queue) -> None:
             "  HTTPRoute llama sends asynchronous requests to it",
             "  queue: 3 pending, 1 processing, 0 completed, 0 failed, 0 cancelled",
         ]
-        assert "  lifetime: 7200" in lines
+        assert "  Task Lifetime: 2h" in lines
         found = report_json(report)
         assert (found["state"], found["available"], found["missing"]) == ("on", True, [])
         assert found["queue"]["counts"]["pending"] == 3 and found["queueProblem"] == ""

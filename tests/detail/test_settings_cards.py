@@ -311,6 +311,17 @@ def test_the_async_queue_has_a_card_with_its_settings():
     assert rows(read(service(), *hidden), "traffic")["async_queue"].startswith("on  Deployment")
     assert rows(settings, "traffic")["gateway"].endswith("has no available Pod yet.")
 
+    kept[0]["data"]["gateway.yaml"] = f"max_depth: {'9' * 5000}\nlifetime: 90"
+    found = rows(read(service(), *kept), "queue")
+    assert found["max_depth"].startswith("Max Queue Depth in its ConfigMap cannot be read: ")
+    assert found["lifetime"].startswith("90s  ")
+    summary = rows(read(service(), *kept), "traffic")["async_queue"]
+    assert summary.startswith("on: settings that cannot be read")
+    kept[0]["data"]["gateway.yaml"] = "[" * 3000
+    assert rows(read(service(), *kept), "queue") == {
+        "queue_settings": "The settings in its ConfigMap cannot be read: it is nested too deeply."
+    }
+
     kept[1]["metadata"]["labels"][ASYNC_LABEL] = "another"
     assert rows(read(service(), *kept), "traffic")["async_queue"] == "off"
 

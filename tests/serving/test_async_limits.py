@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from servedeck.serving.async_limit_checks import check_limits
 from servedeck.serving.async_limits import (
     DEFAULTS,
     GATEWAY_MEMORY,
@@ -19,7 +20,6 @@ from servedeck.serving.async_limits import (
     AsyncQueueSettings,
     Limit,
     LimitKind,
-    check_limits,
     limit_changes,
     summarize_limits,
 )
@@ -93,7 +93,15 @@ def test_texts(name: str, value: float, text: str) -> None:
         ("pod_concurrency", "٣", '"٣" is not a whole number: enter one such as 4'),
         ("lifetime", "soon", '"soon" is not a duration: enter one such as 90s, 10m or 1h30m'),
         ("lifetime", "367d", "Task Lifetime must be from 1s to 366d, not 367d"),
-        ("lifetime", "9" * 500, f"Task Lifetime must be from 1s to 366d, not {'9' * 40}"),
+        ("lifetime", "9" * 9, f"Task Lifetime must be from 1s to 366d, not {'9' * 9}"),
+        *(
+            (
+                "lifetime",
+                "9" * count,
+                f'"{"9" * 40}" is not a duration: enter one such as 90s, 10m or 1h30m',
+            )
+            for count in (500, 5000)
+        ),
         ("max_body_bytes", "2Gi", "Max Request Size must be from 1 to 1Gi, not 2Gi"),
         ("max_body_bytes", "-8Mi", "Max Request Size must be from 1 to 1Gi, not -8Mi"),
         (
@@ -110,12 +118,14 @@ def test_what_cannot_be_used(name: str, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=NAMES)
-@given(text=st.text(max_size=50))
+@given(text=st.text(max_size=50) | st.text("0123456789dhmsKi.e-", max_size=6000))
+@example("9" * 5000)
+@example("9" * 5000 + "s")
 def test_whatever_is_typed_is_a_value_or_one_sentence(limit: Limit, text: str) -> None:
     try:
         found = limit.parse(text)
     except ValueError as error:
-        assert str(error)
+        assert str(error) and "set_int_max_str_digits" not in str(error)
     else:
         assert limit.least <= found <= limit.most
 
@@ -162,6 +172,43 @@ def test_a_lifetime_shorter_than_an_attempt() -> None:
     assert messages(found) == [("lifetime", True, text)]
     # It was so before: another limit can be changed.
     assert messages(found, "max_depth") == [("lifetime", False, text)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "changed", "field"),
+    [
+        ({"max_depth": 0, "lifetime": 10.0}, "lifetime", "lifetime"),
+        ({"keep_failed": 0, "attempt_timeout": 1e6}, "attempt_timeout", "attempt_timeout"),
+        ({"lifetime": 0, "max_body_bytes": GIB}, "max_body_bytes", "max_body_bytes"),
+        ({"max_result_bytes": 0, "max_body_bytes": GIB}, "max_body_bytes", "max_body_bytes"),
+        ({"max_attempts": 0, "lifetime": 10.0}, "lifetime", "lifetime"),
+    ],
+)
+def test_another_limit_out_of_range_hides_no_error(
+    wrong: dict[str, Any], changed: str, field: str
+) -> None:
+    first, *others = messages(settings(**wrong), changed)
+    assert first[:2] == (field, True)
+    assert [one[1] for one in others].count(True) == 0 and others
+
+
+def test_what_is_out_of_range_is_not_compared() -> None:
+    found = settings(lifetime=0, max_attempts=0, max_result_bytes=0, keep_failed=0)
+    assert len(messages(found)) == 4
+    assert [one[0] for one in messages(settings(max_result_bytes=2 * GIB))] == ["max_result_bytes"]
+
+
+@pytest.mark.parametrize("name", ["max_body_bytes", "max_result_bytes"])
+def test_a_size_without_its_unit_is_warned_of(name: str) -> None:
+    [(field, is_error, text)] = messages(settings(**{name: 8}), name)
+    assert (field, is_error) == (name, False)
+    assert text == (
+        f"{LIMITS[name].label} is 8 bytes, which most bodies are longer than: "
+        f"{LIMITS[name].meaning}. Sizes have a unit, as in "
+        f"{LIMITS[name].format(LIMITS[name].default)}."
+    )
+    assert messages(settings(**{name: 8}), "max_depth") == []
+    assert messages(settings(**{name: 1024}), name) == []
 
 
 def test_attempts_that_do_not_fit_into_the_lifetime() -> None:

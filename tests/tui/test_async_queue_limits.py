@@ -70,7 +70,7 @@ async def test_the_fields_show_what_is_set() -> None:
         driver.service.limits = current(max_depth=7, lifetime=5400.0)
         form = await open_form(driver)
         await driver.wait_for_text(
-            TITLE, "Max Queue Depth 7", "Task Lifetime 90m"[:14], "Max Request Size 8Mi"
+            TITLE, "Max Queue Depth 7", "Task Lifetime 1h30m", "Max Request Size 8Mi"
         )
         assert texts(form)["lifetime"] == "1h30m"
         assert list(texts(form)) == list(LIMITS)
@@ -85,6 +85,15 @@ async def test_the_fields_show_what_is_set() -> None:
         await driver.wait_for(lambda: form.field("pod_concurrency").input.has_focus, "the first")
         await driver.press("pagedown")
         await driver.wait_for(lambda: form.field("lifetime").input.has_focus, "the fifth")
+
+
+async def test_it_says_what_cannot_be_read() -> None:
+    async with run_actions() as driver:
+        prepare(driver)
+        text = "Max Queue Depth in its ConfigMap cannot be read: max_depth must be a whole number."
+        driver.service.limits = replace(current(), problems=(text,))
+        await open_form(driver)
+        await driver.wait_for_text(TITLE, f"! {text}", "Max Queue Depth 1000")
 
 
 async def test_a_changed_limit_is_planned_confirmed_and_undone() -> None:

@@ -35,6 +35,22 @@ async def test_a_changed_field_shows_what_it_was_and_counts_as_a_change(
     )
 
 
+async def test_a_text_that_means_the_same_value_is_no_change(driver: EditDriver) -> None:
+    form = await driver.open()
+    await driver.focus("transformer.image")
+    await driver.press("space")
+    await driver.wait_for(lambda: form.edit.draft.texts["transformer.image"] == " ", "the text")
+    await driver.wait_for_text("No changes")
+    assert "was empty" not in screen_text(driver.app)
+    await driver.press("t")
+    await driver.wait_for_text("was empty", "1 change ")
+    await driver.press("backspace")
+    await driver.wait_for_text("No changes")
+    assert "was empty" not in screen_text(driver.app)
+    await driver.press("escape")  # and without a question
+    await driver.wait_for(lambda: driver.app.screen is driver.app.servings, "the list")
+
+
 async def test_a_form_that_was_mounted_ahead_shows_its_serving(driver: EditDriver) -> None:
     await driver.app.servings.edit_flow.prepare()
     ahead = driver.app.get_screen(FORM_NAME)

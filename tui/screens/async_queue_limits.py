@@ -16,12 +16,12 @@ from textual.widgets import Input
 from servedeck.changes.async_queue.plan import AsyncQueueResult
 from servedeck.changes.async_queue.state import CurrentLimits
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.async_limit_checks import check_limits
 from servedeck.serving.async_limits import (
     DEFAULTS,
     LIMITS,
     AsyncQueueSettings,
     Limit,
-    check_limits,
     format_limit,
     value_of,
 )
@@ -91,12 +91,13 @@ class LimitsForm(Overlay[LimitValues | AsyncQueueResult | None]):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self.query_one("#limits-notice").display = False
         for name, limit in LIMITS.items():
             self.field(name).input.placeholder = f"default {limit.format(limit.default)}"
             self._shown[name] = shown = format_limit(name, value_of(self._base, name))
             wanted = self._chosen.get(name)
             self.field(name).show_text(shown if wanted is None else format_limit(name, wanted))
+        if self._current is not None:
+            self.show_notice(" ".join(self._current.problems))
         self.field(self._focused).input.focus()
 
     def adapt_to_size(self, size: Size) -> None:

@@ -217,7 +217,7 @@ class _Run:
 
     async def turn_on(self, seconds: float) -> None:
         plan = self._plan
-        if plan.closed:
+        if plan.closed and plan.opens_queue:
             await self._open()
         if plan.creates_secret:
             await self._create_secret()
@@ -226,7 +226,7 @@ class _Run:
         await self._write(plan.writes)
         if plan.route_writes:
             await self._wait_until_available(seconds)
-        if plan.closed is None:
+        if plan.closed is None and plan.opens_queue:
             await self._open()
         await self._write(plan.route_writes)
 

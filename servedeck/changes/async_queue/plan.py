@@ -86,7 +86,7 @@ class AsyncQueuePlan:
     settings: AsyncQueueSettings | None = None
     """Of ON: as they would be."""
     closed: bool | None = False
-    """Of ON: whether the queue accepts no task, so that it is opened; None if it is not known."""
+    """Of ON: whether the queue accepts no task; None if it is not known."""
     unfinished: int | None = 0
     """Of OFF: tasks that have not ended; None if it is not known."""
 
@@ -105,6 +105,11 @@ class AsyncQueuePlan:
     @property
     def is_possible(self) -> bool:
         return not (self.blocked or self.unchanged)
+
+    @property
+    def opens_queue(self) -> bool:
+        """Of ON: whether the queue is opened, or may be. A change of the limits opens none."""
+        return self.closed is not False and self.options.seen is None
 
     @property
     def needs_cancellation(self) -> bool:

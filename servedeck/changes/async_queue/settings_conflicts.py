@@ -46,16 +46,20 @@ def _conflicts(
         return
     for name in dict.fromkeys((*wanted, *current)):
         if current.get(name) != wanted.get(name):
-            label = LIMITS[name].label if name in LIMITS else one_line(sanitize(str(name)))
+            label = LIMITS[name].label if name in LIMITS else _shown(str(name))
             texts = (_text(name, one.get(name)) for one in (current, wanted))
             yield FieldConflict(label, manager, *texts)
 
 
 def _text(name: str, value: Any) -> str:
+    """`name` may be of another type, as YAML has them."""
     if value is None:
         return "none"
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name in LIMITS and is_number:
-        return LIMITS[name].format(value)
-    shown = str(mask_at((name,), value))
-    return MASK if "@" in shown else one_line(sanitize(shown))[:_MAX_LENGTH]
+    if name in LIMITS and (number := LIMITS[name].read(value)) is not None:
+        return LIMITS[name].format(number)
+    shown = str(mask_at((str(name),), value))
+    return MASK if "@" in shown else _shown(shown)
+
+
+def _shown(text: str) -> str:
+    return one_line(sanitize(text))[:_MAX_LENGTH]

@@ -18,6 +18,7 @@ from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY
 from servedeck.serving.objects.async_gateway import (
     AsyncPlatform,
     build_async_gateway,
+    find_settings_problems,
     read_async_settings,
     read_other_settings,
 )
@@ -97,6 +98,13 @@ class AsyncQueueState:
         return read_async_settings(found) if found is not None and self.is_own(found) else None
 
     @property
+    def settings_problems(self) -> Mapping[str, str]:
+        """What of them cannot be read, so that `settings` has the default; see
+        `find_settings_problems`."""
+        found = self.find("ConfigMap")
+        return find_settings_problems(found) if found is not None and self.is_own(found) else {}
+
+    @property
     def other_settings(self) -> JsonObject:
         """Those in the ConfigMap of the gateway that somebody has added."""
         found = self.find("ConfigMap")
@@ -169,6 +177,8 @@ class CurrentLimits:
     settings: AsyncQueueSettings
     has_objects: bool
     """Whether large bodies are not in the Valkey."""
+    problems: tuple[str, ...] = ()
+    """What of `settings` is the default, as what is set cannot be read; sentences."""
 
 
 async def read_current_limits(
@@ -185,7 +195,9 @@ async def read_current_limits(
     if not is_part_of_queue(found, serving):
         return None
     return CurrentLimits(
-        read_async_settings(found), bool(read_other_settings(found).get("objects"))
+        read_async_settings(found),
+        bool(read_other_settings(found).get("objects")),
+        tuple(find_settings_problems(found).values()),
     )
 
 

@@ -26,11 +26,12 @@ from servedeck.changes.async_queue.state import (
 from servedeck.changes.object_writes import ObjectWrite, plan_writes
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.resources import SERVICE
 from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
+from servedeck.serving.async_limit_checks import check_limits
 from servedeck.serving.async_limits import (
     LIMITS,
     AsyncQueueSettings,
-    check_limits,
     format_limit,
     limit_changes,
     value_of,
@@ -43,6 +44,7 @@ from servedeck.serving.objects.async_gateway import (
 )
 from servedeck.serving.objects.async_routes import (
     add_async_rules,
+    async_gateway_name,
     find_public_path,
     has_async_rules,
     keeps_path,
@@ -112,7 +114,7 @@ async def plan_turning_on(
     if blocked := _find_block(state, defaults):
         return replace(plan, blocked=one_line(sanitize(blocked)))
     before = state.settings
-    if problem := _find_change_since(options, before):
+    if problem := _find_change_since(options, state):
         return replace(plan, blocked=problem)
     settings = replace(before or AsyncQueueSettings(), **dict(options.changes))
     changes = limit_changes(before, settings)
@@ -121,7 +123,8 @@ async def plan_turning_on(
     if issues and issues[0].is_error:
         return replace(plan, blocked=issues[0].message)
     plan = replace(plan, settings=settings, limit_changes=changes)
-    plan = replace(plan, warnings=tuple(one.message for one in issues))
+    warnings = [*_replaced_settings(state, settings), *(one.message for one in issues)]
+    plan = replace(plan, warnings=tuple(warnings))
     plan = await with_secrets(connection, plan, state, PasswordSource.parse(defaults.store_secret))
     if plan.blocked:
         return plan
@@ -135,6 +138,12 @@ async def plan_turning_on(
     if plan.blocked:
         return plan
     plan = replace(plan, closed=await _is_closed(connection, plan, state))
+    if plan.closed and options.seen is not None:
+        text = (
+            "Its queue is closed, as by who is turning it off: its limits are not changed; "
+            f"servedeck async-queue on {options.target} opens it."
+        )
+        return replace(plan, blocked=one_line(sanitize(text)))
     if warning := await _override_warning(connection, plan, state):
         plan = replace(plan, warnings=(*plan.warnings, warning))
     makes_secrets = plan.creates_secret or plan.creates_view_secret
@@ -159,13 +168,17 @@ async def _is_closed(
         return None
 
 
-def _find_change_since(options: AsyncQueueOptions, now: AsyncQueueSettings | None) -> str:
+def _find_change_since(options: AsyncQueueOptions, state: AsyncQueueState) -> str:
     """Why the change is not of what somebody saw, in a sentence; "" if it is."""
-    seen = options.seen
+    seen, now = options.seen, state.settings
     if seen is None:
         return ""
-    if now is None:
+    if now is None or state.gateway is None:
         return "The async queue was turned off meanwhile."
+    name = async_gateway_name(state.serving)
+    if any((one.kind, one.name) == (SERVICE.kind, name) for one in state.missing):
+        # It is the first that is deleted; applying all objects would make it again.
+        return "The async queue is being turned off, or its Service was deleted; turn it on first."
     for name, wanted in options.changes:
         old, new = value_of(seen, name), value_of(now, name)
         if new not in (old, wanted):
@@ -174,6 +187,15 @@ def _find_change_since(options: AsyncQueueOptions, now: AsyncQueueSettings | Non
                 f"{format_limit(name, old)} to {format_limit(name, new)}; look at the limits again."
             )
     return ""
+
+
+def _replaced_settings(state: AsyncQueueState, settings: AsyncQueueSettings) -> Iterator[str]:
+    """What is overwritten without being known, as it cannot be read; sentences."""
+    for name, problem in state.settings_problems.items():
+        if name in LIMITS:
+            yield f"{problem} It becomes {format_limit(name, value_of(settings, name))}."
+        else:
+            yield f"{problem} They are replaced; what others added to them is lost."
 
 
 async def _override_warning(
@@ -328,6 +350,8 @@ def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
         yield _store_sentence(plan)
     if plan.closed:
         yield "Its queue is closed; it is opened, so that it accepts tasks again."
+    elif plan.opens_queue:
+        yield "It is not known whether its queue is closed; if it is, it is opened."
     if plan.route_writes and (state.gateway is None or state.not_available):
         yield "Its routes are changed last, once a Pod of the gateway is available."
     for one in plan.route_writes:

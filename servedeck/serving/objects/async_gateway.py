@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from hashlib import sha256
-from math import isfinite
 from typing import Any
 
 import yaml
 
-from servedeck.serving.async_limits import GATEWAY_MEMORY, MIB, AsyncQueueSettings
+from servedeck.serving.async_limits import GATEWAY_MEMORY, LIMITS, MIB, AsyncQueueSettings
 from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL
 from servedeck.serving.objects.async_routes import GATEWAY_PORT, async_gateway_name
+from servedeck.serving.settings_text import SettingsTextError, parse_settings_text
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 
 CALLER_PORT, ADMIN_PORT, DELIVER_PORT = 8080, 8081, 8082
@@ -99,15 +99,28 @@ def build_async_gateway(
 
 
 def read_async_settings(config_map: Mapping[str, Any]) -> AsyncQueueSettings:
-    """The settings in a gateway's ConfigMap, whoever wrote them. What is missing, or is no number,
-    has its default, as the gateway has it."""
+    """The settings in a gateway's ConfigMap, whoever wrote them. What is missing has its default,
+    and so has what cannot be read (`find_settings_problems`)."""
     loaded = load_settings(config_map)
     known: dict[str, Any] = {}
-    for one in fields(AsyncQueueSettings):
-        value = loaded.get(one.name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-            known[one.name] = value
+    for name, limit in LIMITS.items():
+        if (value := limit.read(loaded.get(name))) is not None:
+            known[name] = value
     return AsyncQueueSettings(**known)
+
+
+def find_settings_problems(config_map: Mapping[str, Any]) -> dict[str, str]:
+    """What cannot be read of the settings in a gateway's ConfigMap, a sentence each, by the name of
+    the limit; by SETTINGS_KEY if none can be."""
+    try:
+        loaded = _parse(config_map)
+    except SettingsTextError as error:
+        return {SETTINGS_KEY: f"The settings in its ConfigMap cannot be read: {error}."}
+    return {
+        name: f"{limit.label} in its ConfigMap cannot be read: {name} must be {limit.stored_as}."
+        for name, limit in LIMITS.items()
+        if name in loaded and limit.read(loaded[name]) is None
+    }
 
 
 def read_other_settings(config_map: Mapping[str, Any]) -> JsonObject:
@@ -120,11 +133,15 @@ def read_other_settings(config_map: Mapping[str, Any]) -> JsonObject:
 
 def load_settings(config_map: Mapping[str, Any]) -> Mapping[str, Any]:
     """All settings in a gateway's ConfigMap; {} if they cannot be read."""
-    text = as_str(as_mapping(config_map, "data").get(SETTINGS_KEY))
     try:
-        return as_mapping(yaml.safe_load(text))
-    except yaml.YAMLError:
+        return _parse(config_map)
+    except SettingsTextError:
         return {}
+
+
+def _parse(config_map: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Raises SettingsTextError."""
+    return parse_settings_text(as_str(as_mapping(config_map, "data").get(SETTINGS_KEY)))
 
 
 def _gateway_settings(

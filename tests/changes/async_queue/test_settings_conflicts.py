@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from servedeck.changes.async_queue.settings_conflicts import with_settings_conflicts
 from servedeck.changes.object_writes import ObjectWrite
 from servedeck.cluster.apply import ObjectRef, Preview
 from servedeck.cluster.rejection import Rejection, RejectionReason
+from servedeck.serving.async_limits import LIMITS
 from servedeck.serving.objects.field_changes import FieldConflict
 from servedeck.serving.text import MASK
+from tests.serving.test_settings_text import hostile_texts
 
 REF = ObjectRef("v1", "ConfigMap", "chat", "llama-async")
 WHOLE = FieldConflict(".data.gateway.yaml", "kubectl-edit", "serving: …", "serving: …")
@@ -56,6 +60,22 @@ def test_values_of_others_are_untrusted() -> None:
 @pytest.mark.parametrize("live", ["", "- a", "{", {"max_depth": 50}])
 def test_what_cannot_be_compared_stays_as_it_is(live: Any) -> None:
     assert conflicts(live, {"max_depth": 50}) == [WHOLE]
+
+
+@given(text=hostile_texts, name=st.sampled_from(list(LIMITS)))
+def test_a_conflict_of_any_text_is_shown(text: str, name: str) -> None:
+    for one in (text, f"{name}: {text}", f"? {text}\n: {name}"):
+        for found in conflicts(one, {"max_depth": 50}):
+            assert found.path and found.current.isprintable() and len(found.current) <= 200
+
+
+def test_what_is_no_number_of_a_limit_is_shown_as_it_is() -> None:
+    found = conflicts("max_depth: .inf\n1: 2\nlifetime: " + "9" * 5000, {"max_depth": 50})
+    assert [(one.path, one.current, one.desired) for one in found] == [
+        ("Max Queue Depth", "inf", "50"),
+        ("1", "2", "none"),
+        ("Task Lifetime", "9" * 200, "none"),
+    ]
 
 
 def test_other_objects_are_left_alone() -> None:

@@ -11,14 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck import __version__
-from servedeck.gateway.settings import GatewaySettings, load_settings
-from servedeck.serving.async_limits import AsyncQueueSettings
+from servedeck.gateway.settings import GatewaySettings, GatewaySettingsError, load_settings
+from servedeck.serving.async_limit_checks import check_limits
+from servedeck.serving.async_limits import LIMITS, AsyncQueueSettings, summarize_limits
 from servedeck.serving.conventions import ASYNC_LABEL, SERVING_LABEL
 from servedeck.serving.objects.async_gateway import (
     AsyncPlatform,
     build_async_gateway,
+    find_settings_problems,
     read_async_settings,
+    read_other_settings,
 )
+from tests.serving.test_settings_text import hostile_texts
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "gateway"
 PLATFORM = AsyncPlatform(
@@ -90,3 +94,60 @@ def test_the_gateway_is_no_serving_and_its_selectors_meet_its_pods() -> None:
 def test_a_config_map_of_any_shape(text: Any) -> None:
     assert read_async_settings({"data": {"gateway.yaml": text}}) == AsyncQueueSettings()
     assert read_async_settings({}) == AsyncQueueSettings()
+    assert find_settings_problems({}) == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 400, "9" * 5000, "1e300", ".inf", ".nan", "2001-99-99", "1.5", "yes", "[1]", "", "x"],
+)
+def test_a_limit_that_cannot_be_read_is_said_and_the_others_are_read(value: str) -> None:
+    config_map = {"data": {"gateway.yaml": f"max_depth: {value}\nlifetime: 60\nwait_replicas: 1"}}
+    assert read_async_settings(config_map) == AsyncQueueSettings(lifetime=60)
+    assert read_other_settings(config_map) == {"wait_replicas": 1}
+    assert find_settings_problems(config_map) == {
+        "max_depth": "Max Queue Depth in its ConfigMap cannot be read: max_depth must be a whole "
+        "number, as in 1000."
+    }
+
+
+@pytest.mark.parametrize(("text", "value"), [("-5", -5), ("0", 0), ("7.0", 7), ("0x10", 16)])
+def test_a_number_out_of_range_is_read(text: str, value: int) -> None:
+    config_map = {"data": {"gateway.yaml": f"max_depth: {text}"}}
+    assert read_async_settings(config_map).max_depth == value
+    assert find_settings_problems(config_map) == {}
+
+
+@given(text=hostile_texts, name=st.sampled_from(list(LIMITS)))
+def test_settings_of_any_text_can_be_shown_and_written(text: str, name: str) -> None:
+    for one in (text, f"{name}: {text}", f"{text}: {name}"):
+        config_map = {"data": {"gateway.yaml": one}}
+        found = read_async_settings(config_map)
+        assert summarize_limits(found)
+        check_limits(found, ())
+        assert all(find_settings_problems(config_map).values())
+        others = read_other_settings(config_map)
+        build_async_gateway("team-a", "llama", PLATFORM, found, other_settings=others)
+
+
+@given(text=hostile_texts, name=st.sampled_from(list(GatewaySettings.__struct_fields__)))
+def test_a_gateway_says_what_it_cannot_read(
+    tmp_path_factory: pytest.TempPathFactory, text: str, name: str
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "hostile.yaml"
+    file.write_text(f"{name}: {text}", encoding="utf-8", newline="")
+    given = {"serving": "team-a/llama", "service": "team-a/llama:80"}
+    try:
+        load_settings(file, {} if name in given else given)
+    except GatewaySettingsError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("text", ["[" * 3000, "port: 2001-99-99", "port: " + "9" * 5000])
+def test_a_gateway_does_not_start_with_them(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(text)
+    with pytest.raises(
+        GatewaySettingsError, match=r"nested too deeply|port must be a whole number"
+    ):
+        load_settings(file, {"serving": "a/b", "service": "a/b:80"})

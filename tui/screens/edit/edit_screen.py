@@ -673,7 +673,7 @@ class EditScreen(FormScreen[EditResult | None]):
     @property
     def _unsaved_count(self) -> int:
         """Number of changes that would be lost."""
-        return max(self.change_count, len(self.edit.changed_paths))
+        return max(self.change_count, self.edit.unsaved_count)
 
     async def exit_blocker(self) -> str:
         await self.form.flush_typed_text()
