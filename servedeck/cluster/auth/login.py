@@ -96,10 +96,19 @@ class Login:
         """After a 401 for `used` of that revision: another credential, None if there is none.
         Raises CredentialsError."""
         if await self.reload(revision):
-            newest = await self.credentials.current()
+            newest = await self.current()
             if newest != used:
                 return newest
-        return await self.credentials.renew(used)
+        credentials = self.credentials
+        try:
+            renewed = await credentials.renew(used)
+        except CredentialsError:
+            if self.credentials is credentials:
+                raise
+        else:
+            if self.credentials is credentials:
+                return renewed
+        return await self.current()  # another login was found meanwhile
 
     async def try_again(self) -> bool:
         """After a failure: whether the login may be good now, because a file has changed or a

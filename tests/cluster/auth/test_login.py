@@ -16,7 +16,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from servedeck.cluster.auth import kubeconfig_loader
+from servedeck.cluster.auth import exec_plugin, kubeconfig_loader
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ConnectionFailedError
@@ -177,6 +177,23 @@ async def test_a_plugin_that_waits_is_ended_for_the_login_that_the_kubeconfig_ha
         assert await connection.try_login_again()
         await with_timeout(request)
         await wait_until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+async def test_a_rejected_request_that_waits_for_a_plugin_gets_the_login_that_was_found_meanwhile(
+    token_checking_api: TokenCheckingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exec_plugin, "NOTICE_SECONDS", 3600.0)
+    count, file = tmp_path / "count", tmp_path / "config"
+    body = f"test -e {count} && echo run >> {count} && exec sleep 600\n"
+    plugin = write_script(tmp_path / "plugin", body + plugin_script(count, token="old"))
+    token_checking_api.accepted_tokens = {"new"}
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
+        request = asyncio.create_task(connection.get("/fine"))
+        await wait_until(lambda: count_runs(count) == 2)
+        file.write_text(with_user(file, {"token": "new"}))
+        assert await connection.try_login_again()
+        await with_timeout(request)
+    assert token_checking_api.seen_tokens == ["old", "new"]
 
 
 async def test_a_dozen_requests_read_the_files_together(
