@@ -59,6 +59,8 @@ class CredentialManager:
         self._client_certificate = self._read_certificate()
         self._source = _make_source(context, self._set_notice)
         self._fetching: asyncio.Task[Credential] | None = None
+        self._trial: asyncio.Task[bool] | None = None
+        """What `try_again` began."""
         self._credential: Credential | None = None
         self._fetched_at = 0.0
         self._attempts = 0
@@ -115,11 +117,18 @@ class CredentialManager:
         credential = await self._fetch(used)
         return None if credential == used else credential
 
-    async def try_again(self) -> bool:
-        """After a failure or a rejection: whether there is a new credential now. Does nothing
-        before the pause is over."""
-        if self._last_failure is None and self._rejected is None:
-            return False
+    def try_again(self) -> bool:
+        """After a failure or a rejection: whether a renewal that an earlier call began has given a
+        credential. Otherwise begins one once the pause is over, and waits for none."""
+        trial, is_needed = self._trial, self._last_failure is not None or self._rejected is not None
+        if trial is None and is_needed:
+            self._trial = asyncio.create_task(self._renew_again(), name="servedeck login again")
+        elif trial is not None and trial.done():
+            self._trial = None
+            return not trial.cancelled() and trial.result()
+        return False
+
+    async def _renew_again(self) -> bool:
         try:
             if self._rejected is not None and self._credential is not None:
                 return await self.renew(self._credential) is not None
@@ -144,9 +153,11 @@ class CredentialManager:
 
     async def close(self) -> None:
         """End a plugin that runs; requests that wait for it fail."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.wait([self._fetching])
+        tasks = [task for task in (self._trial, self._fetching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _is_fresh(self, credential: Credential) -> bool:
         if (

@@ -112,8 +112,9 @@ class Login:
 
     async def try_again(self) -> bool:
         """After a failure: whether the login may be good now, because a file has changed or a
-        plugin gave another credential."""
-        return await self.reload(self.revision) or await self.credentials.try_again()
+        plugin gave another credential since an earlier call. Waits for no plugin, which may wait
+        for a person while somebody writes a login to the kubeconfig."""
+        return await self.reload(self.revision) or self.credentials.try_again()
 
     async def reload(self, revision: int) -> bool:
         """Read the files again if they have changed. Whether the cluster or the user is another one

@@ -54,7 +54,7 @@ _MAX_RATE_LIMIT_WAIT = 10.0
 between at most, whatever the server asks."""
 
 _PROXY_PATH = re.compile(r"/api/v1/namespaces/[^/]+/(?:services|pods)/[^/]+/proxy(?:/|$)")
-"""Begins the paths of Services and Pods behind the API server: their 429 is an answer of their own."""
+"""Begins the paths of Services and Pods behind the API server, whose 429 is their own answer."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEW_API_PATHS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
@@ -163,7 +163,8 @@ class Connection:
 
     async def try_login_again(self) -> bool:
         """After a failure: whether the login may be good now, as the kubeconfig or a file that it
-        names has changed, or as a plugin gave another credential. Sends nothing."""
+        names has changed, or as a plugin gave another credential, which an earlier call began and
+        none waits for. Sends nothing."""
         return await self._login.try_again()
 
     async def close(self) -> None:
