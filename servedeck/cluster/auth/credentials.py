@@ -100,15 +100,18 @@ class CredentialManager:
 
     async def current(self) -> Credential:
         """The credential to send. Raises CredentialsError if there is none."""
-        if self._credential is not None and self._is_fresh(self._credential):
-            return self._credential
+        credential = self._credential
+        if credential is not None and (
+            self._is_fresh(credential) or self._is_rejected_for_now(credential)
+        ):
+            return credential
         return await self._fetch()
 
     async def renew(self, used: Credential) -> Credential | None:
         """A newer credential than `used`; None if the server rejected the newest one."""
         if self._credential is not None and self._credential != used:
             return self._credential
-        if self._rejected and self._rejected[0] == used and self._is_paused(self._rejected[1]):
+        if self._is_rejected_for_now(used):
             return None
         if self._attempts and self._source.asked_a_person:
             # It came from a login that the server does not accept: another one would not help.
@@ -141,6 +144,8 @@ class CredentialManager:
         """The server accepted this credential."""
         if self._attempts and credential == self._credential:
             self._attempts, self._rejected = 0, None
+            if self._last_failure is None:
+                self._waits_for_operator = False
 
     def reset_backoff(self) -> None:
         """Retry immediately after a failure: the operator may have logged in again. A plugin that
@@ -169,6 +174,11 @@ class CredentialManager:
             isinstance(self._source, _TokenFileSource)
             and self._clock() - self._fetched_at > _TOKEN_FILE_MAX_AGE
         )
+
+    def _is_rejected_for_now(self, credential: Credential) -> bool:
+        """Whether the server rejected it, and it is too early for another one."""
+        rejected = self._rejected
+        return rejected is not None and rejected[0] == credential and self._is_paused(rejected[1])
 
     def _is_paused(self, since: float) -> bool:
         """Whether to wait before another attempt; the last one ended at `since`."""

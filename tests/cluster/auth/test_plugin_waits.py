@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from servedeck.cluster.auth import exec_plugin
 from servedeck.cluster.auth.credentials import CredentialManager
+from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import ApiError, CredentialsError
@@ -42,9 +45,15 @@ class Clock:
         return self.now
 
 
-def make_manager(tmp_path: Path, plugin: Path, clock: Clock) -> CredentialManager:
+def make_manager(
+    tmp_path: Path,
+    plugin: Path,
+    clock: Clock,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> CredentialManager:
     file = write_kubeconfig(tmp_path / "config", "http://x", make_exec_user(plugin))
-    return CredentialManager(load_kubeconfig(ConnectionOptions((file,)), {}).get_context(), clock)
+    context = load_kubeconfig(ConnectionOptions((file,)), {}).get_context()
+    return CredentialManager(context, clock, now)
 
 
 async def result_of_try(manager: CredentialManager) -> bool:
@@ -252,6 +261,51 @@ async def test_a_login_that_the_server_rejects_is_not_asked_for_again(
         token_checking_api.accepted_tokens = {"t-2"}
         await connection.get("/fine")
     assert count_runs(count) == 2
+
+
+async def rejected_login(manager: CredentialManager, gate: Path) -> Credential:
+    """The credential of a person's login that the server rejected."""
+    task = asyncio.create_task(manager.current())
+    await wait_until(lambda: manager.notice)
+    gate.touch()
+    credential = await with_timeout(task)
+    assert await manager.renew(credential) is None
+    return credential
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_rejected_login_that_expires_is_not_asked_for_again(tmp_path: Path) -> None:
+    gate, count, clock = tmp_path / "gate", tmp_path / "count", Clock()
+    expires = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    status = {"token": "t-RUN", "expirationTimestamp": expires.isoformat()}
+    body = f"while ! test -e {gate}; do sleep 0.05; done\n" + plugin_script(count, **status)
+    now = [expires - timedelta(hours=1)]
+    plugin = write_script(tmp_path / "plugin", body)
+    manager = make_manager(tmp_path, plugin, clock, lambda: now[0])
+    rejected = await rejected_login(manager, gate)
+    now[0] += timedelta(hours=2)
+    clock.now += 7200
+    assert await manager.current() == rejected, "the server says again that it rejects it"
+    assert not await result_of_try(manager)
+    assert count_runs(count) == 1
+    manager.reset_backoff()
+    assert (await manager.current()).authorization == "Bearer t-2"
+
+
+async def test_a_login_that_the_server_accepts_after_all_may_be_renewed_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exec_plugin, "NOTICE_SECONDS", 0.0)
+    gate, count, clock = tmp_path / "gate", tmp_path / "count", Clock()
+    body = f"while ! test -e {gate}; do sleep 0.05; done\n" + plugin_script(count, token="t")
+    manager = make_manager(tmp_path, write_script(tmp_path / "plugin", body), clock)
+    credential = await rejected_login(manager, gate)
+    manager.accept(credential)
+    monkeypatch.setattr(exec_plugin, "NOTICE_SECONDS", 3600.0)
+    for runs in (2, 3):
+        assert await manager.renew(credential) is None, "the plugin gives the same"
+        assert count_runs(count) == runs
+        clock.now += 3600
 
 
 @pytest.mark.usefixtures("at_once")
