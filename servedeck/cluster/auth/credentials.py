@@ -356,8 +356,9 @@ class _ExecPluginSource:
                     continue
                 return run.result()
             except PluginFailedError as error:
-                is_slow = self.asked_a_person and not error.lacked_network
-                self.asked_a_person = is_slow or error.asked_a_person
+                # Without a network it takes long, or names the address that it could not open.
+                signs = (self.asked_a_person, error.asked_a_person)
+                self.asked_a_person = all(signs) if error.lacked_network else any(signs)
                 raise
             finally:
                 for task in (run, restart):

@@ -184,6 +184,10 @@ async def test_a_plugin_that_waited_in_vain_is_run_again_only_when_asked(tmp_pat
         ("To sign in, open https://example.com/device and enter the code WXYZ", True),
         ('Get "https://oauth2.example.com/token": dial tcp: lookup: no such host', False),
         ("token expired, run login", False),
+        ("unexpected status code 503 Service Unavailable: https://login.example.com/token", False),
+        ("HTTP status code 429 from https://login.example.com/token", False),
+        ("error code 50058 at https://login.example.com/token", False),
+        ("cannot open https://login.example.com/device: connection refused", False),
         ("exit code 3", False),
     ],
 )
