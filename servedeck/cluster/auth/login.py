@@ -21,6 +21,7 @@ from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig, KubeconfigContext
 from servedeck.cluster.auth.kubeconfig_loader import kubeconfig_files, load_kubeconfig
 from servedeck.cluster.http.errors import ConfigError, CredentialsError
+from servedeck.cluster.http.request_headers import make_headers
 
 _log = logging.getLogger(__name__)
 
@@ -170,6 +171,7 @@ class Login:
         if is_in_cluster != (before.kubeconfig.service_account_dir is not None):
             raise ConfigError("The kubeconfig is empty.")
         transport = importlib.import_module("servedeck.cluster.http.transport")
+        make_headers(found.context)
         transport.make_ssl_context(found.context.cluster, found.credentials.client_certificate)
         transport.select_proxy(found.context.cluster, self._environ)
         return found

@@ -107,6 +107,23 @@ async def test_a_half_written_kubeconfig_changes_nothing_and_the_whole_one_count
         await connection.get("/fine")
 
 
+async def test_a_user_that_would_act_as_nobody_in_groups_changes_nothing(
+    token_checking_api: TokenCheckingServer, tmp_path: Path
+) -> None:
+    token_checking_api.accepted_tokens = {"one"}
+    file = tmp_path / "config"
+    async with connected_as(token_checking_api, tmp_path, {"token": "one"}) as connection:
+        whole = {"token": "two", "as": "admin", "as-groups": ["admins"]}
+        half = {key: value for key, value in whole.items() if key != "as"}
+        file.write_text(with_user(file, half))
+        assert not await connection.try_login_again()
+        await connection.get("/fine")
+        file.write_text(with_user(file, whole))
+        token_checking_api.accepted_tokens = {"two"}
+        assert await connection.try_login_again()
+        await connection.get("/fine")
+
+
 async def test_a_user_whose_entry_is_half_written_is_read_again_after_an_anonymous_request(
     token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
