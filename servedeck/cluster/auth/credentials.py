@@ -59,6 +59,8 @@ class CredentialManager:
         self._client_certificate = self._read_certificate()
         self._source = _make_source(context, self._set_notice)
         self._fetching: asyncio.Task[Credential] | None = None
+        self._trial: asyncio.Task[bool] | None = None
+        """What `try_again` began."""
         self._credential: Credential | None = None
         self._fetched_at = 0.0
         self._attempts = 0
@@ -98,15 +100,18 @@ class CredentialManager:
 
     async def current(self) -> Credential:
         """The credential to send. Raises CredentialsError if there is none."""
-        if self._credential is not None and self._is_fresh(self._credential):
-            return self._credential
+        credential = self._credential
+        if credential is not None and (
+            self._is_fresh(credential) or self._is_rejected_for_now(credential)
+        ):
+            return credential
         return await self._fetch()
 
     async def renew(self, used: Credential) -> Credential | None:
         """A newer credential than `used`; None if the server rejected the newest one."""
         if self._credential is not None and self._credential != used:
             return self._credential
-        if self._rejected and self._rejected[0] == used and self._is_paused(self._rejected[1]):
+        if self._is_rejected_for_now(used):
             return None
         if self._attempts and self._source.asked_a_person:
             # It came from a login that the server does not accept: another one would not help.
@@ -115,11 +120,18 @@ class CredentialManager:
         credential = await self._fetch(used)
         return None if credential == used else credential
 
-    async def try_again(self) -> bool:
-        """After a failure or a rejection: whether there is a new credential now. Does nothing
-        before the pause is over."""
-        if self._last_failure is None and self._rejected is None:
-            return False
+    def try_again(self) -> bool:
+        """After a failure or a rejection: whether a renewal that an earlier call began has given a
+        credential. Otherwise begins one once the pause is over, and waits for none."""
+        trial, is_needed = self._trial, self._last_failure is not None or self._rejected is not None
+        if trial is None and is_needed:
+            self._trial = asyncio.create_task(self._renew_again(), name="servedeck login again")
+        elif trial is not None and trial.done():
+            self._trial = None
+            return not trial.cancelled() and trial.result()
+        return False
+
+    async def _renew_again(self) -> bool:
         try:
             if self._rejected is not None and self._credential is not None:
                 return await self.renew(self._credential) is not None
@@ -132,6 +144,8 @@ class CredentialManager:
         """The server accepted this credential."""
         if self._attempts and credential == self._credential:
             self._attempts, self._rejected = 0, None
+            if self._last_failure is None:
+                self._waits_for_operator = False
 
     def reset_backoff(self) -> None:
         """Retry immediately after a failure: the operator may have logged in again. A plugin that
@@ -144,9 +158,11 @@ class CredentialManager:
 
     async def close(self) -> None:
         """End a plugin that runs; requests that wait for it fail."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.wait([self._fetching])
+        tasks = [task for task in (self._trial, self._fetching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _is_fresh(self, credential: Credential) -> bool:
         if (
@@ -158,6 +174,11 @@ class CredentialManager:
             isinstance(self._source, _TokenFileSource)
             and self._clock() - self._fetched_at > _TOKEN_FILE_MAX_AGE
         )
+
+    def _is_rejected_for_now(self, credential: Credential) -> bool:
+        """Whether the server rejected it, and it is too early for another one."""
+        rejected = self._rejected
+        return rejected is not None and rejected[0] == credential and self._is_paused(rejected[1])
 
     def _is_paused(self, since: float) -> bool:
         """Whether to wait before another attempt; the last one ended at `since`."""
@@ -335,8 +356,9 @@ class _ExecPluginSource:
                     continue
                 return run.result()
             except PluginFailedError as error:
-                is_slow = self.asked_a_person and not error.lacked_network
-                self.asked_a_person = is_slow or error.asked_a_person
+                # Without a network it takes long, or names the address that it could not open.
+                signs = (self.asked_a_person, error.asked_a_person)
+                self.asked_a_person = all(signs) if error.lacked_network else any(signs)
                 raise
             finally:
                 for task in (run, restart):

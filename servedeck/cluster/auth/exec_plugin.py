@@ -44,7 +44,12 @@ _URL_PATTERN = re.compile(r"https?://\S+")
 _URL_SECRET_PATTERN = re.compile(
     r"(//)[^/@?#]*(?=@)|([?&#][^=&]*(?:token|secret|passw)[^=&]*=)[^&]*", re.IGNORECASE
 )
-_PERSON_PATTERN = re.compile(r"\b(?:browser|visit|open|navigate|go to|enter|code)\b", re.IGNORECASE)
+_PERSON_PATTERN = re.compile(
+    r"\b(?:browser|visit|open|navigate|go to|enter"
+    r"|(?<!status[ -])(?<!error[ -])(?<!exit[ -])(?<!response[ -])(?<!http[ -])code)\b",
+    re.IGNORECASE,
+)
+"""A code that is to be entered, not one of a failure."""
 _NETWORK_PATTERN = re.compile(
     r"no such host|dial tcp|i/o timeout|TLS handshake timeout|name resolution|connection refused"
     r"|network is unreachable|no route to host|could not connect to|connect timeout"

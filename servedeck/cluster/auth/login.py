@@ -21,6 +21,7 @@ from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig, KubeconfigContext
 from servedeck.cluster.auth.kubeconfig_loader import kubeconfig_files, load_kubeconfig
 from servedeck.cluster.http.errors import ConfigError, CredentialsError
+from servedeck.cluster.http.request_headers import make_headers
 
 _log = logging.getLogger(__name__)
 
@@ -96,15 +97,25 @@ class Login:
         """After a 401 for `used` of that revision: another credential, None if there is none.
         Raises CredentialsError."""
         if await self.reload(revision):
-            newest = await self.credentials.current()
+            newest = await self.current()
             if newest != used:
                 return newest
-        return await self.credentials.renew(used)
+        credentials = self.credentials
+        try:
+            renewed = await credentials.renew(used)
+        except CredentialsError:
+            if self.credentials is credentials:
+                raise
+        else:
+            if self.credentials is credentials:
+                return renewed
+        return await self.current()  # another login was found meanwhile
 
     async def try_again(self) -> bool:
         """After a failure: whether the login may be good now, because a file has changed or a
-        plugin gave another credential."""
-        return await self.reload(self.revision) or await self.credentials.try_again()
+        plugin gave another credential since an earlier call. Waits for no plugin, which may wait
+        for a person while somebody writes a login to the kubeconfig."""
+        return await self.reload(self.revision) or self.credentials.try_again()
 
     async def reload(self, revision: int) -> bool:
         """Read the files again if they have changed. Whether the cluster or the user is another one
@@ -160,6 +171,7 @@ class Login:
         if is_in_cluster != (before.kubeconfig.service_account_dir is not None):
             raise ConfigError("The kubeconfig is empty.")
         transport = importlib.import_module("servedeck.cluster.http.transport")
+        make_headers(found.context)
         transport.make_ssl_context(found.context.cluster, found.credentials.client_certificate)
         transport.select_proxy(found.context.cluster, self._environ)
         return found

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -51,6 +52,9 @@ _RATE_LIMIT_RETRIES = 4
 _MAX_RATE_LIMIT_WAIT = 10.0
 """How often a write is sent again that the server refused because of its rate, and the seconds
 between at most, whatever the server asks."""
+
+_PROXY_PATH = re.compile(r"/api/v1/namespaces/[^/]+/(?:services|pods)/[^/]+/proxy(?:/|$)")
+"""Begins the paths of Services and Pods behind the API server, whose 429 is their own answer."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REVIEW_API_PATHS = ("/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
@@ -159,7 +163,8 @@ class Connection:
 
     async def try_login_again(self) -> bool:
         """After a failure: whether the login may be good now, as the kubeconfig or a file that it
-        names has changed, or as a plugin gave another credential. Sends nothing."""
+        names has changed, or as a plugin gave another credential, which an earlier call began and
+        none waits for. Sends nothing."""
         return await self._login.try_again()
 
     async def close(self) -> None:
@@ -195,7 +200,8 @@ class Connection:
         max_bytes: int = _MAX_BODY_BYTES,
     ) -> ApiResponse:
         """Send one request and read the complete response. A write that the server refuses because
-        of its rate (429) is sent again when the server says, a few times.
+        of its rate (429) is sent again when the server says, a few times; not one to a Service or
+        Pod behind it, whose 429 may have another meaning.
 
         `body`: bytes are sent unchanged, anything else as JSON. `timeout`: seconds without data.
         Raises ApiError for a status of 300 or more, and other ClusterErrors if there is no
@@ -219,7 +225,7 @@ class Connection:
                 # The server has not executed it (apiserver, pkg/server/filters,
                 # priority-and-fairness.go); lists and watches have their own pauses.
                 waits = error.code == 429 and error.retry_after and method not in _SAFE_METHODS
-                if is_last or not waits:
+                if is_last or not waits or _PROXY_PATH.match(path):
                     raise
                 await self._wait_for_rate_limit(error.retry_after or 0.0)
         raise AssertionError("unreachable")

@@ -98,6 +98,7 @@ class Reflector:
         self._watch_started_at = 0.0
         self._watch_timeout: asyncio.Timeout | None = None
         self._silence: ClusterError | None = None
+        self._is_replacing = False
         self._streaming_list = False
         self._needs_version_check = False
         self._read_timeouts = 0
@@ -144,7 +145,8 @@ class Reflector:
         it was as soon as the server answers."""
         if self._watch_open and self._watch_timeout is not None:
             self._silence = error
-            self._watch_timeout.reschedule(0.0)
+            if not self._is_replacing:
+                self._watch_timeout.reschedule(0.0)
 
     async def run(self) -> None:
         """Keep the store in sync until canceled."""
@@ -238,8 +240,15 @@ class Reflector:
         self._resource_version, self._list_valid, self.synced = version, True, True
         self._read_timeouts, self._needs_version_check, self._streaming_list = 0, False, False
         self._slice_deadline = perf_counter() + self._config.time_slice
+        # Differences that were not emitted would be lost: the watch is not ended in between.
+        self._is_replacing, watch_timeout = True, self._watch_timeout
+        if watch_timeout is not None:
+            watch_timeout.reschedule(None)
         for _ in self._store.replace_all(records):
             await self._yield_if_due()
+        self._is_replacing = False
+        if watch_timeout is not None and self._silence is not None:
+            watch_timeout.reschedule(0.0)
         self.loaded_count, self.remaining_count = len(records), 0
         if not self._list_only:
             self._set_phase(ReflectorPhase.LIVE, "")
@@ -385,7 +394,11 @@ class Reflector:
         """Seconds to wait after this failure; also sets how to continue."""
         if isinstance(error, ApiError):
             return self._handle_api_error(error)
-        if self._streaming_list and isinstance(error, _ShortWatchError | ReadTimeoutError):
+        if (
+            self._streaming_list
+            and isinstance(error, _ShortWatchError | ReadTimeoutError)
+            and self._silence is None  # then it says nothing of the list
+        ):
             self.connection.supports_watch_list = False
             return 0.0
         if isinstance(error, CredentialsError):

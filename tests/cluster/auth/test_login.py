@@ -16,10 +16,12 @@ import pytest
 import yaml
 from aiohttp import web
 
-from servedeck.cluster.auth import kubeconfig_loader
+from servedeck.cluster.auth import credentials, exec_plugin, kubeconfig_loader
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ConnectionFailedError
+from servedeck.fleet import login_watch
+from servedeck.fleet.login_watch import LoginWatch
 from tests.cluster.auth.credential_fixtures import (
     TokenCheckingServer,
     connected_as,
@@ -105,6 +107,23 @@ async def test_a_half_written_kubeconfig_changes_nothing_and_the_whole_one_count
         await connection.get("/fine")
 
 
+async def test_a_user_that_would_act_as_nobody_in_groups_changes_nothing(
+    token_checking_api: TokenCheckingServer, tmp_path: Path
+) -> None:
+    token_checking_api.accepted_tokens = {"one"}
+    file = tmp_path / "config"
+    async with connected_as(token_checking_api, tmp_path, {"token": "one"}) as connection:
+        whole = {"token": "two", "as": "admin", "as-groups": ["admins"]}
+        half = {key: value for key, value in whole.items() if key != "as"}
+        file.write_text(with_user(file, half))
+        assert not await connection.try_login_again()
+        await connection.get("/fine")
+        file.write_text(with_user(file, whole))
+        token_checking_api.accepted_tokens = {"two"}
+        assert await connection.try_login_again()
+        await connection.get("/fine")
+
+
 async def test_a_user_whose_entry_is_half_written_is_read_again_after_an_anonymous_request(
     token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
@@ -177,6 +196,65 @@ async def test_a_plugin_that_waits_is_ended_for_the_login_that_the_kubeconfig_ha
         assert await connection.try_login_again()
         await with_timeout(request)
         await wait_until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+async def test_a_rejected_request_that_waits_for_a_plugin_gets_the_login_that_was_found_meanwhile(
+    token_checking_api: TokenCheckingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exec_plugin, "NOTICE_SECONDS", 3600.0)
+    count, file = tmp_path / "count", tmp_path / "config"
+    body = f"test -e {count} && echo run >> {count} && exec sleep 600\n"
+    plugin = write_script(tmp_path / "plugin", body + plugin_script(count, token="old"))
+    token_checking_api.accepted_tokens = {"new"}
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
+        request = asyncio.create_task(connection.get("/fine"))
+        await wait_until(lambda: count_runs(count) == 2)
+        file.write_text(with_user(file, {"token": "new"}))
+        assert await connection.try_login_again()
+        await with_timeout(request)
+    assert token_checking_api.seen_tokens == ["old", "new"]
+
+
+async def test_the_kubeconfig_is_read_while_a_plugin_that_is_tried_again_waits(
+    token_checking_api: TokenCheckingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_FAILURE_BACKOFF", 0.0)
+    count, file = tmp_path / "count", tmp_path / "config"
+    body = f"echo run >> {count}\ntest $(wc -l < {count}) -gt 1 && exec sleep 600\nexit 1"
+    plugin = write_script(tmp_path / "plugin", body)
+    token_checking_api.accepted_tokens = {"new"}
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
+        with pytest.raises(Exception, match="exit code 1"):
+            await connection.get("/fine")
+        assert not await with_timeout(connection.try_login_again())
+        await wait_until(lambda: count_runs(count) == 2)
+        assert not await with_timeout(connection.try_login_again())
+        file.write_text(with_user(file, {"token": "new"}))
+        assert await with_timeout(connection.try_login_again())
+        await connection.get("/fine")
+    assert count_runs(count) == 2
+
+
+async def test_a_plugin_that_is_tried_again_is_noticed_when_it_has_given_a_credential(
+    token_checking_api: TokenCheckingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_FAILURE_BACKOFF", 0.0)
+    count, retries = tmp_path / "count", list[str]()
+    body = f"test -e {count} || {{ echo run > {count}; exit 1; }}\n"
+    plugin = write_script(tmp_path / "plugin", body + plugin_script(count, token="t"))
+    monkeypatch.setattr(login_watch, "LOGIN_CHECK_SECONDS", 0.01)
+    token_checking_api.accepted_tokens = {"t"}
+    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
+        with pytest.raises(Exception, match="exit code 1"):
+            await connection.get("/fine")
+        watch = LoginWatch(
+            lambda: not retries, connection.try_login_again, lambda: retries.append("retry")
+        )
+        watch.check()
+        await wait_until(lambda: retries)
+        await watch.stop()
+        await connection.get("/fine")
+    assert count_runs(count) == 2
 
 
 async def test_a_dozen_requests_read_the_files_together(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from servedeck.cluster.auth import exec_plugin
 from servedeck.cluster.auth.credentials import CredentialManager
+from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.errors import ApiError, CredentialsError
@@ -42,9 +45,23 @@ class Clock:
         return self.now
 
 
-def make_manager(tmp_path: Path, plugin: Path, clock: Clock) -> CredentialManager:
+def make_manager(
+    tmp_path: Path,
+    plugin: Path,
+    clock: Clock,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> CredentialManager:
     file = write_kubeconfig(tmp_path / "config", "http://x", make_exec_user(plugin))
-    return CredentialManager(load_kubeconfig(ConnectionOptions((file,)), {}).get_context(), clock)
+    context = load_kubeconfig(ConnectionOptions((file,)), {}).get_context()
+    return CredentialManager(context, clock, now)
+
+
+async def result_of_try(manager: CredentialManager) -> bool:
+    """What `try_again` says once the renewal that it began has ended."""
+    assert not manager.try_again()
+    if manager._trial is not None:
+        await with_timeout(asyncio.wait([manager._trial]))
+    return manager.try_again()
 
 
 def waiting_script(count: Path, said: str, gate: Path) -> str:
@@ -152,7 +169,7 @@ async def test_a_plugin_that_waited_in_vain_is_run_again_only_when_asked(tmp_pat
         clock.now += 3600
         with pytest.raises(CredentialsError, match="nobody came"):
             await manager.current()
-        assert not await manager.try_again()
+        assert not await result_of_try(manager)
     assert count_runs(starts) == 1, "a night later"
     manager.reset_backoff()
     with pytest.raises(CredentialsError):
@@ -167,6 +184,10 @@ async def test_a_plugin_that_waited_in_vain_is_run_again_only_when_asked(tmp_pat
         ("To sign in, open https://example.com/device and enter the code WXYZ", True),
         ('Get "https://oauth2.example.com/token": dial tcp: lookup: no such host', False),
         ("token expired, run login", False),
+        ("unexpected status code 503 Service Unavailable: https://login.example.com/token", False),
+        ("HTTP status code 429 from https://login.example.com/token", False),
+        ("error code 50058 at https://login.example.com/token", False),
+        ("cannot open https://login.example.com/device: connection refused", False),
         ("exit code 3", False),
     ],
 )
@@ -185,7 +206,7 @@ async def test_a_plugin_that_fails_at_once_is_run_again_unless_it_asked_a_person
     assert count_runs(starts) == 1, "there is a pause between two runs"
     good.touch()
     clock.now += 31
-    assert await manager.try_again() is not asks
+    assert await result_of_try(manager) is not asks
     assert count_runs(starts) == (1 if asks else 2)
 
 
@@ -238,12 +259,57 @@ async def test_a_login_that_the_server_rejects_is_not_asked_for_again(
             await with_timeout(request)
         with pytest.raises(ApiError):
             await connection.get("/fine")
-        assert not await connection.try_login_again()
+        assert not await result_of_try(connection._login.credentials)
         assert count_runs(count) == 1
         connection.reset_backoff()
         token_checking_api.accepted_tokens = {"t-2"}
         await connection.get("/fine")
     assert count_runs(count) == 2
+
+
+async def rejected_login(manager: CredentialManager, gate: Path) -> Credential:
+    """The credential of a person's login that the server rejected."""
+    task = asyncio.create_task(manager.current())
+    await wait_until(lambda: manager.notice)
+    gate.touch()
+    credential = await with_timeout(task)
+    assert await manager.renew(credential) is None
+    return credential
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_rejected_login_that_expires_is_not_asked_for_again(tmp_path: Path) -> None:
+    gate, count, clock = tmp_path / "gate", tmp_path / "count", Clock()
+    expires = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    status = {"token": "t-RUN", "expirationTimestamp": expires.isoformat()}
+    body = f"while ! test -e {gate}; do sleep 0.05; done\n" + plugin_script(count, **status)
+    now = [expires - timedelta(hours=1)]
+    plugin = write_script(tmp_path / "plugin", body)
+    manager = make_manager(tmp_path, plugin, clock, lambda: now[0])
+    rejected = await rejected_login(manager, gate)
+    now[0] += timedelta(hours=2)
+    clock.now += 7200
+    assert await manager.current() == rejected, "the server says again that it rejects it"
+    assert not await result_of_try(manager)
+    assert count_runs(count) == 1
+    manager.reset_backoff()
+    assert (await manager.current()).authorization == "Bearer t-2"
+
+
+async def test_a_login_that_the_server_accepts_after_all_may_be_renewed_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exec_plugin, "NOTICE_SECONDS", 0.0)
+    gate, count, clock = tmp_path / "gate", tmp_path / "count", Clock()
+    body = f"while ! test -e {gate}; do sleep 0.05; done\n" + plugin_script(count, token="t")
+    manager = make_manager(tmp_path, write_script(tmp_path / "plugin", body), clock)
+    credential = await rejected_login(manager, gate)
+    manager.accept(credential)
+    monkeypatch.setattr(exec_plugin, "NOTICE_SECONDS", 3600.0)
+    for runs in (2, 3):
+        assert await manager.renew(credential) is None, "the plugin gives the same"
+        assert count_runs(count) == runs
+        clock.now += 3600
 
 
 @pytest.mark.usefixtures("at_once")

@@ -573,6 +573,26 @@ async def test_a_write_that_the_server_refuses_for_its_rate_is_sent_again_when_i
         await connection.close()
 
 
+@pytest.mark.parametrize("place", ["services/queue:8080", "pods/queue-0:8080"])
+async def test_a_service_behind_the_server_that_refuses_a_write_is_not_asked_again(
+    api: FakeApiServer, tmp_path: Path, place: str
+) -> None:
+    path = f"/api/v1/namespaces/team/{place}/proxy/v1/tasks"
+    said: list[str] = []
+    full = respond_with_status(429, "", "the queue is full", Retry_After="1")
+    api.faults["other"] = [full]
+    api.add_route(path, respond_ok)
+    connection = await open_connection(
+        write_kubeconfig(tmp_path / "config", api.url), report_wait=said.append
+    )
+    try:
+        with pytest.raises(ApiError) as caught:
+            await connection.request("POST", path, body={"a": 1})
+    finally:
+        await connection.close()
+    assert (caught.value.message, len(api.requests), said) == ("the queue is full", 1, [])
+
+
 @pytest.mark.parametrize("name", [".", ".."])
 def test_a_name_that_leads_to_another_path_is_rejected(name: str) -> None:
     with pytest.raises(ClusterError, match="is not a name that an object can have"):

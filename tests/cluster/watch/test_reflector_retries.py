@@ -16,6 +16,7 @@ from aiohttp import web
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ReadTimeoutError
 from servedeck.cluster.watch.reflector import (
+    RecordChange,
     Reflector,
     ReflectorConfig,
     ReflectorPhase,
@@ -266,6 +267,61 @@ async def test_an_open_watch_of_a_server_that_fell_silent_is_continued_where_it_
         await watched.wait_until_equal(api)
         assert api.count_requests("list") == lists + 1, "the probe of the version alone"
         watched.reflector.end_watch(ReadTimeoutError("It does not answer."))
+
+
+async def test_a_streamed_list_that_ended_as_the_server_fell_silent_is_streamed_again(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    async def expire(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request, encode_event("ERROR", make_status(410, "Expired")))
+
+    async def fall_silent(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request, encode_event("ADDED", make_pod("half")), end=False)
+
+    api.minor_version = 36
+    await add_pods(api)
+    api.faults["watch"] = [expire, fall_silent]
+    async with run_reflector(connection) as watched:
+        await wait_until(
+            lambda: watched.reflector.watch_count == 2 and watched.reflector._watch_brought_events
+        )
+        watched.reflector.end_watch(ReadTimeoutError("It does not answer."))
+        state = await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        assert state.error == "It does not answer."
+        await wait_until(lambda: watched.replica.syncs == 2)
+        await watched.wait_until_equal(api)
+        assert connection.supports_watch_list is True
+        assert sum("limit" in request.query for request in api.requests) == 1, "it is not paged"
+
+
+async def test_a_streamed_list_is_handed_over_whole_though_the_server_falls_silent(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    async def expire(request: web.Request) -> web.StreamResponse:
+        api.objects.clear()
+        await add_pods(api, 9)
+        return await stream_chunks(request, encode_event("ERROR", make_status(410, "Expired")))
+
+    api.minor_version = 36
+    await add_pods(api)
+    api.faults["watch"] = [expire]
+    # Without a time slice it yields after every record.
+    async with run_reflector(connection, timings=replace(FAST_CONFIG, time_slice=-1.0)) as watched:
+        mirror, ended = watched.replica, False
+
+        def end_watch(change: RecordChange) -> None:
+            nonlocal ended
+            mirror(change)
+            if mirror.syncs == 1 and change.type != "SYNC" and not ended:
+                ended = True
+                watched.reflector.end_watch(ReadTimeoutError("It does not answer."))
+
+        watched.reflector._store._on_change = end_watch
+        await wait_until(lambda: mirror.syncs == 2)
+        assert ended
+        await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        await watched.wait_until_equal(api)
+        assert mirror.syncs == 2, "it goes on where the list ended"
 
 
 async def test_another_server_is_listed_anew(tmp_path: Path) -> None:
