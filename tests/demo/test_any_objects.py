@@ -194,9 +194,21 @@ def valid_objects() -> dict[Resource, Json]:
             "rules": [
                 {
                     "matches": [{"path": {"type": "PathPrefix", "value": "/chat/llm"}}],
-                    "backendRefs": [{"name": "llm", "port": 80, "weight": 5}],
+                    "backendRefs": [
+                        {"name": "llm", "port": 80, "weight": 5},
+                        {"name": "odd", "kind": "InferencePool", "weight": 1},
+                    ],
                 }
             ],
+        },
+        "InferencePool": {
+            "selector": {"matchLabels": {"app": "llm"}},
+            "targetPorts": [{"number": 8000}],
+            "endpointPickerRef": {
+                "name": "picker",
+                "port": {"number": 9002},
+                "failureMode": "FailOpen",
+            },
         },
         "BackendTrafficPolicy": {
             "targetRefs": [

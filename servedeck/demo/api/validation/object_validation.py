@@ -20,7 +20,6 @@ from servedeck.demo.api.validation.field_errors import (
     unsupported,
 )
 from servedeck.demo.api.validation.pod_validation import validate_pod_spec
-from servedeck.demo.api.validation.pool_validation import validate_pool
 from servedeck.demo.api.validation.scaling_validation import (
     validate_autoscaler,
     validate_traffic_policy,
@@ -32,7 +31,6 @@ from servedeck.demo.resources import (
     DEPLOYMENTS,
     EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
-    INFERENCE_POOLS,
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
@@ -126,8 +124,6 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from validate_autoscaler(obj)
     elif resource is BACKEND_TRAFFIC_POLICIES:
         yield from validate_traffic_policy(obj)
-    elif resource is INFERENCE_POOLS:
-        yield from validate_pool(obj)
 
 
 _POD_UPDATES = (
