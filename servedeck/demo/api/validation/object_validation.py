@@ -76,6 +76,8 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
         elif errors := _name_problems(resource, name or f"{generated}xxxxx"):
             for message in errors:
                 yield invalid("metadata.name", name or generated, message)
+    for owner in meta.get("ownerReferences") or ():
+        yield from _owner_reference(owner)
     yield from _labels("metadata.labels", meta.get("labels"))
     for key in meta.get("annotations") or ():
         for message in name_validation.qualified_name(key.lower()):
@@ -87,6 +89,17 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
             "Too long: may not be more than 262144 bytes",
             "metadata.annotations",
         )
+
+
+def _owner_reference(owner: Json) -> Causes:
+    """Source: apimachinery pkg/api/validation/objectmeta.go."""
+    field = "metadata.ownerReferences"
+    if not owner.get("apiVersion", "").rpartition("/")[2]:
+        message = "version must not be empty"
+        yield invalid(f"{field}.apiVersion", owner.get("apiVersion", ""), message)
+    for name in ("kind", "name", "uid"):
+        if not owner.get(name):
+            yield invalid(f"{field}.{name}", "", "must not be empty")
 
 
 def _name_problems(resource: Resource, name: str) -> list[str]:
