@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -220,9 +221,11 @@ class DemoCluster:
 
 
 def _is_valid(resource: Resource, obj: Json) -> bool:
-    """Whether an object of a saved state fits its type. One that does not is left out, and named on
-    standard error: an older demo accepted some that no controller can read."""
-    cause = next(iter(check_custom_types(resource, obj)), None)
+    """Whether spec and status of an object of a saved state fit their types. An object of which one
+    does not is left out, and named on standard error: an older demo accepted some that no
+    controller can read."""
+    causes = (check_custom_types(resource, obj, part=part) for part in ("spec", "status"))
+    cause = next(chain.from_iterable(causes), None)
     if cause is not None:
         name = one_line("/".join(key_of(obj)))
         message = one_line(f"{cause.field}: {cause.message}")

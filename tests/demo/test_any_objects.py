@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from typing import Any
 
@@ -15,7 +16,15 @@ from servedeck.demo.api.request import ApiRequest
 from servedeck.demo.api.status import StatusError
 from servedeck.demo.clock import Clock
 from servedeck.demo.controllers import ControllerManager
-from servedeck.demo.resources import ALL_VERBS, DEPLOYMENTS, NAMESPACES, RESOURCES, Resource
+from servedeck.demo.resources import (
+    ALL_VERBS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    RESOURCES,
+    SCALED_OBJECTS,
+    Resource,
+)
+from servedeck.demo.store.objects import key_of
 from servedeck.demo.store.store import ObjectStore
 from tests.demo.any_objects import any_object, any_value, changed_object
 from tests.demo.cluster_fixture import START, deployment
@@ -29,6 +38,19 @@ TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _ANSWERS = {200, 201, 400, 403, 404, 409, 422, 500}
 """500: the real server's answer to an apply patch of the wrong types. An error that the demo does
 not expect has no code; it ends the test."""
+
+
+def _fuzz(examples: int) -> settings:
+    """The same examples in each run. SERVEDECK_HYPOTHESIS=thorough tries more of them, and others
+    for each --hypothesis-seed."""
+    thorough = os.environ.get("SERVEDECK_HYPOTHESIS") == "thorough"
+    return settings(
+        deadline=None,
+        max_examples=5 * examples if thorough else examples,
+        derandomize=not thorough,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class Client:
@@ -84,7 +106,7 @@ class Client:
 
 
 @pytest.mark.parametrize("resource", WRITABLE, ids=lambda one: one.plural)
-@settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+@_fuzz(30)
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_written_the_controllers_go_on(resource: Resource, seed: int) -> None:
     rng, client = random.Random(seed), Client()
@@ -194,9 +216,21 @@ def valid_objects() -> dict[Resource, Json]:
             "rules": [
                 {
                     "matches": [{"path": {"type": "PathPrefix", "value": "/chat/llm"}}],
-                    "backendRefs": [{"name": "llm", "port": 80, "weight": 5}],
+                    "backendRefs": [
+                        {"name": "llm", "port": 80, "weight": 5},
+                        {"name": "odd", "kind": "InferencePool", "weight": 1},
+                    ],
                 }
             ],
+        },
+        "InferencePool": {
+            "selector": {"matchLabels": {"app": "llm"}},
+            "targetPorts": [{"number": 8000}],
+            "endpointPickerRef": {
+                "name": "picker",
+                "port": {"number": 9002},
+                "failureMode": "FailOpen",
+            },
         },
         "BackendTrafficPolicy": {
             "targetRefs": [
@@ -222,7 +256,7 @@ def test_the_objects_that_are_changed_are_valid(resource: Resource) -> None:
 
 
 @pytest.mark.parametrize("resource", VALID, ids=lambda one: one.plural)
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@_fuzz(40)
 @given(seed=st.integers(0, 2**32))
 def test_valid_objects_with_odd_parts_keep_no_controller_from_its_work(
     resource: Resource, seed: int
@@ -242,7 +276,7 @@ def test_valid_objects_with_odd_parts_keep_no_controller_from_its_work(
     client.clock.advance(400)
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@_fuzz(30)
 @given(seed=st.integers(0, 2**32))
 def test_patches_of_any_type_are_refused_or_applied(seed: int) -> None:
     rng, client = random.Random(seed), Client()
@@ -265,3 +299,61 @@ def test_patches_of_any_type_are_refused_or_applied(seed: int) -> None:
         code = client.send("PATCH", DEPLOYMENTS, body, name="llm", content_type=content_type)
         assert code in _ANSWERS, body
     client.clock.advance(30)
+
+
+BARE_CONDITIONS: list[Json] = [
+    {"status": "True"},
+    {"type": "Progressing"},
+    {"type": "Progressing", "status": "True"},
+    {"type": "Available", "status": "True"},
+    {"type": "Ready", "status": "True"},
+    {"type": "PodScheduled", "status": "False"},
+    {"type": "ReplicaFailure"},
+    {"type": "a.b/c", "status": "True"},
+]
+
+
+@pytest.mark.parametrize("condition", BARE_CONDITIONS, ids=json.dumps)
+@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "Pod", "Node", "ScaledObject"])
+def test_conditions_with_missing_fields_stop_no_controller(kind: str, condition: Json) -> None:
+    """As in a saved state of an older demo: the API server now completes what it stores."""
+    client = Client()
+    serving: Json = {"metadata": {"name": "odd", "namespace": "chat"}}
+    serving["spec"] = VALID[DEPLOYMENTS]["spec"] | {"minReadySeconds": 5}
+    assert client.send("POST", DEPLOYMENTS, serving) == 201
+    client.send("POST", SCALED_OBJECTS, VALID[SCALED_OBJECTS])
+    client.clock.advance(20)
+    resource = next(one for one in RESOURCES if one.kind == kind)
+
+    def write(obj: Json) -> None:
+        obj["status"] = obj.get("status", {}) | {"conditions": [condition]}
+
+    for _ in range(2):
+        for obj in client.store.list(resource):
+            client.store.mutate(resource, *key_of(obj), write, "status")
+        assert client.send("GET", resource, None) == 200
+        client.clock.advance(30)
+        more = {"spec": {"replicas": 5}}
+        client.send("PATCH", DEPLOYMENTS, more, name="odd", content_type=MERGE)
+        client.controllers.resync()
+        client.clock.advance(700)
+
+
+def test_required_scalars_that_a_client_leaves_out_are_stored_as_gos_zero_values() -> None:
+    client = Client()
+    body = {"status": {"conditions": [{"status": "True"}]}}
+    sent = client.send(
+        "PATCH", DEPLOYMENTS, body, name="llm", subresource="status", content_type=MERGE
+    )
+    stored = client.store.get(DEPLOYMENTS, "chat", "llm")["status"]["conditions"]
+    assert sent == 200
+    assert {"type": "", "status": "True"} in stored
+
+
+@pytest.mark.parametrize("field", ["apiVersion", "kind", "name", "uid"])
+def test_an_owner_reference_is_complete(field: str) -> None:
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}
+    meta = {"name": "odd", "namespace": "chat", "ownerReferences": [owner]}
+    body = {"metadata": meta, "spec": VALID[SCALED_OBJECTS]["spec"]}
+    del owner[field]
+    assert Client().send("POST", SCALED_OBJECTS, body) == 422

@@ -16,6 +16,7 @@ from servedeck.demo.faults import FaultIsolation
 from servedeck.demo.resources import (
     BACKEND_TRAFFIC_POLICIES,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
     NAMESPACES,
     PODS,
     SCALED_OBJECTS,
@@ -90,6 +91,11 @@ INVALID = [
     (HTTP_ROUTES, {"spec": {"rules": [1], "parentRefs": "x"}}),
     (SCALED_OBJECTS, {"spec": "x"}),
     (BACKEND_TRAFFIC_POLICIES, {"spec": ["x"]}),
+    (INFERENCE_POOLS, {"spec": {"selector": ["a"]}}),
+    (HTTP_ROUTES, {"spec": {}, "status": "x"}),
+    (HTTP_ROUTES, {"spec": {}, "status": {"parents": [5]}}),
+    (SCALED_OBJECTS, {"spec": {"scaleTargetRef": {"name": "a"}, "triggers": []}, "status": "x"}),
+    (BACKEND_TRAFFIC_POLICIES, {"spec": {}, "status": {"ancestors": [{"conditions": "x"}]}}),
 ]
 UNREADABLE_POD: Json = {
     "metadata": {"name": "odd", "namespace": "chat"},
@@ -118,7 +124,7 @@ async def test_a_state_with_odd_objects_is_loaded_and_the_clock_goes_on(
     odd_state: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with DemoCluster(state=odd_state, live=False) as demo:
-        for resource in (HTTP_ROUTES, SCALED_OBJECTS, BACKEND_TRAFFIC_POLICIES):
+        for resource in (HTTP_ROUTES, SCALED_OBJECTS, BACKEND_TRAFFIC_POLICIES, INFERENCE_POOLS):
             assert not demo.store.list(resource)
         assert demo.store.find(PODS, "chat", "odd") is not None
         assert "odd-1 is left out" in capsys.readouterr().err

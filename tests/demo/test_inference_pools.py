@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from servedeck.demo.api.status import StatusError
-from servedeck.demo.api.validation.object_validation import validate_object
+from servedeck.demo.api.validation.object_validation import validate_object, validate_status
 from servedeck.demo.resources import (
     BACKEND_TRAFFIC_POLICIES,
     GATEWAYS,
@@ -116,13 +116,34 @@ def test_the_endpoint_picker_decides_not_the_policy(cluster: ClusterFixture) -> 
         ({"targetPorts": []}, "spec.targetPorts"),
         ({"targetPorts": [{"number": 0}]}, "spec.targetPorts[0].number"),
         ({"targetPorts": [{"number": one} for one in range(1, 10)]}, "spec.targetPorts"),
+        ({"targetPorts": [80]}, "spec.targetPorts[0]"),
         ({"endpointPickerRef": {}}, "spec.endpointPickerRef.name"),
+        ({"endpointPickerRef": "e"}, "spec.endpointPickerRef"),
+        ({"endpointPickerRef": {"name": "e", "failureMode": "x"}}, "failureMode"),
+        ({"selector": ["a"]}, "spec.selector"),
+        ({"selector": {"matchLabels": {"a": {"b": 1}}}}, "spec.selector.matchLabels.a"),
     ],
 )
 def test_a_pool_that_is_not_valid_is_rejected(spec: Json, field: str) -> None:
     with pytest.raises(StatusError) as raised:
         validate_object(INFERENCE_POOLS, pool(**spec), None)
     assert field in str(raised.value)
+
+
+@pytest.mark.parametrize("spec", ["x", [1], 5])
+def test_the_spec_of_a_pool_is_an_object(spec: Any) -> None:
+    with pytest.raises(StatusError) as raised:
+        validate_object(INFERENCE_POOLS, {**pool(), "spec": spec}, None)
+    assert (raised.value.code, "of type object" in str(raised.value)) == (422, True)
+
+
+@pytest.mark.parametrize(
+    "status", ["hello", {"parents": [{"parentRef": {"name": "g"}, "conditions": [{"type": "A"}]}]}]
+)
+def test_a_status_of_a_pool_that_does_not_fit_its_type_is_rejected(status: Any) -> None:
+    with pytest.raises(StatusError) as raised:
+        validate_status(INFERENCE_POOLS, {**pool(), "status": status})
+    assert raised.value.code == 422
 
 
 def test_a_valid_pool_is_accepted() -> None:

@@ -128,5 +128,5 @@ def _selected(selector: Json, pod: Json) -> bool:
 
 def _ready(pod: Json) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or ()
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
     return ready and "deletionTimestamp" not in pod["metadata"]

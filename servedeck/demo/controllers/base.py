@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from servedeck.demo.clock import Clock, Timer
+from servedeck.demo.clock import Clock, Timer, parse_timestamp
 from servedeck.demo.faults import Isolation, call_directly
 from servedeck.demo.resources import Resource
 from servedeck.demo.store.objects import Json, Key
@@ -109,6 +109,12 @@ def find_condition(obj: Json, type_: str) -> Json | None:
             result: Json = found
             return result
     return None
+
+
+def condition_time(condition: Json, field: str = "lastTransitionTime") -> float:
+    """Seconds since the epoch; 0 for a condition whose writer left the time out."""
+    stamp = condition.get(field)
+    return parse_timestamp(stamp) if stamp else 0.0
 
 
 def condition_is_true(obj: Json, type_: str) -> bool:

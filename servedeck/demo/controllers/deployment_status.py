@@ -95,7 +95,7 @@ class DeploymentStatusSync:
         current = find_condition({"status": status}, "Progressing")
         done = (
             current is not None
-            and current["reason"] == event_messages.REPLICASET_AVAILABLE[0]
+            and current.get("reason") == event_messages.REPLICASET_AVAILABLE[0]
             and status.get("replicas", 0) == status.get("updatedReplicas", 0)
         )
         now = self._clock.time()
@@ -115,8 +115,8 @@ class DeploymentStatusSync:
 
     def _refresh_progressing(self, current: Json | None) -> None:
         new = self._progressing_condition("True", event_messages.REPLICASET_UPDATED)
-        if current is not None and current["status"] == "True":
-            new["lastTransitionTime"] = current["lastTransitionTime"]
+        if current is not None and current.get("status") == "True":
+            new["lastTransitionTime"] = current.get("lastTransitionTime", new["lastUpdateTime"])
         rollout.remove_condition(self.status, "Progressing")
         self.status["conditions"] = [*self.status.get("conditions", ()), new]
 
@@ -131,11 +131,11 @@ class DeploymentStatusSync:
             known = find_condition(self.deployment, "ReplicaFailure")
             stamp = self._clock.timestamp()
             reason_and_message = (
-                failures[0]["reason"],
-                failures[0]["message"].replace("{", "{{").replace("}", "}}"),
+                failures[0].get("reason", ""),
+                failures[0].get("message", "").replace("{", "{{").replace("}", "}}"),
             )
             new = rollout.new_condition("ReplicaFailure", "True", reason_and_message, stamp)
-            same = known is not None and known["reason"] == new["reason"]
+            same = known is not None and known.get("reason") == new["reason"]
             self.status["conditions"] = [
                 *self.status.get("conditions", ()),
                 known if same and known is not None else new,
@@ -162,10 +162,10 @@ class DeploymentStatusSync:
         if rollout.progress_deadline(self.deployment) is None:
             return
         current = find_condition({"status": self.status}, "Progressing")
-        if current is not None and current["reason"] == event_messages.DEADLINE_EXCEEDED[0]:
+        if current is not None and current.get("reason") == event_messages.DEADLINE_EXCEEDED[0]:
             return
         paused = bool(self.deployment["spec"].get("paused"))
-        known = current is not None and current["reason"] == event_messages.PAUSED[0]
+        known = current is not None and current.get("reason") == event_messages.PAUSED[0]
         if paused and not known:
             self._set_progressing("Unknown", event_messages.PAUSED)
         elif known and not paused:

@@ -24,6 +24,8 @@ CONTROLLER_NAME = "gateway.envoyproxy.io/gatewayclass-controller"
 
 _BACKENDS = {one.kind: one for one in (SERVICES, INFERENCE_POOLS)}
 """What a rule can send to, by kind."""
+_MOST_ANCESTORS = 16
+"""Gateway API, PolicyStatus; Envoy Gateway leaves the others out."""
 
 
 class HTTPRouteController:
@@ -120,16 +122,15 @@ class HTTPRouteController:
         self, route: Json, old: Json, type_: str, value: bool, reason: str, message: str
     ) -> Json:
         known = find_condition(old, type_)
-        same = known is not None and known["status"] == str(value)
+        now = self._clock.timestamp()
+        same = known is not None and known.get("status") == str(value)
         return {
             "type": type_,
             "status": str(value),
             "reason": reason,
             "message": message,
             "observedGeneration": route["metadata"].get("generation", 1),
-            "lastTransitionTime": known["lastTransitionTime"]
-            if same and known is not None
-            else self._clock.timestamp(),
+            "lastTransitionTime": (known or {}).get("lastTransitionTime", now) if same else now,
         }
 
 
@@ -175,7 +176,7 @@ class BackendTrafficPolicyController:
         ]
 
         def write(obj: Json) -> None:
-            obj["status"] = {"ancestors": ancestors}
+            obj["status"] = {"ancestors": ancestors[:_MOST_ANCESTORS]}
             if not ancestors:
                 del obj["status"]
 
@@ -212,16 +213,15 @@ class BackendTrafficPolicyController:
         )
         known, value = find_condition(old, "Accepted"), str(not refused)
         reason, message = ("Conflicted", refused) if refused else event_messages.POLICY_ACCEPTED
-        same = known is not None and known["status"] == value
+        now = self._clock.timestamp()
+        same = known is not None and known.get("status") == value
         return {
             "type": "Accepted",
             "status": value,
             "reason": reason,
             "message": message,
             "observedGeneration": policy["metadata"].get("generation", 1),
-            "lastTransitionTime": known["lastTransitionTime"]
-            if same and known is not None
-            else self._clock.timestamp(),
+            "lastTransitionTime": (known or {}).get("lastTransitionTime", now) if same else now,
         }
 
 

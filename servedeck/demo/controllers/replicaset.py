@@ -15,6 +15,7 @@ from servedeck.demo.controllers.base import (
     ControllerContext,
     WorkQueue,
     condition_is_true,
+    condition_time,
     controlled_by,
     controller_of,
     find_condition,
@@ -131,7 +132,7 @@ class ReplicaSetController:
         ready = [pod for pod in active if condition_is_true(pod, "Ready")]
         available, soonest = 0, None
         for pod in ready:
-            since = parse_timestamp((find_condition(pod, "Ready") or {})["lastTransitionTime"])
+            since = condition_time(find_condition(pod, "Ready") or {})
             left = since + wait - self._clock.time()
             if left <= 0 or not wait:
                 available += 1
@@ -150,7 +151,7 @@ class ReplicaSetController:
             "terminatingReplicas": terminating_count,
             "observedGeneration": replicaset["metadata"].get("generation", 1),
         }
-        conditions = [c for c in old.get("conditions") or () if c["type"] != "ReplicaFailure"]
+        conditions = [c for c in old.get("conditions") or () if c.get("type") != "ReplicaFailure"]
         if failure is not None:
             known = find_condition(replicaset, "ReplicaFailure")
             conditions.append(
@@ -218,11 +219,7 @@ def _deletion_rank(pod: Json, together: int) -> tuple[object, ...]:
     phase = {"Pending": 0, "Unknown": 1, "Running": 2}.get(status.get("phase", ""), 0)
     ready = condition_is_true(pod, "Ready")
     restarts = sum(c.get("restartCount", 0) for c in status.get("containerStatuses") or ())
-    since = (
-        parse_timestamp((find_condition(pod, "Ready") or {})["lastTransitionTime"])
-        if ready
-        else 0.0
-    )
+    since = condition_time(find_condition(pod, "Ready") or {}) if ready else 0.0
     created = parse_timestamp(pod["metadata"]["creationTimestamp"])
     name = pod["metadata"]["name"]
     return (bool(_node_of(pod)), phase, ready, -together, -since, -restarts, -created, name)

@@ -11,8 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from servedeck.demo.clock import parse_timestamp
-from servedeck.demo.controllers.base import find_condition
+from servedeck.demo.controllers.base import condition_time, find_condition
 from servedeck.demo.store.objects import Json
 
 HASH_LABEL = "pod-template-hash"
@@ -164,27 +163,27 @@ def seconds_to_deadline(deployment: Json, status: Json, now: float) -> float | N
     """Seconds until the progress deadline, 0 or less after it; None where there is none."""
     limit = progress_deadline(deployment)
     found = find_condition({"status": status}, "Progressing")
-    if limit is None or found is None or found["reason"] == "NewReplicaSetAvailable":
+    if limit is None or found is None or found.get("reason") == "NewReplicaSetAvailable":
         return None
-    if found["reason"] == "ProgressDeadlineExceeded":
+    if found.get("reason") == "ProgressDeadlineExceeded":
         return 0.0
-    return parse_timestamp(found["lastUpdateTime"]) + limit - now
+    return condition_time(found, "lastUpdateTime") + limit - now
 
 
 def set_condition(status: Json, new: Json) -> None:
     """Changes nothing where status and reason are the same; keeps the transition time where the
     status is the same (SetDeploymentCondition)."""
     old = find_condition({"status": status}, new["type"])
-    if old is not None and (old["status"], old["reason"]) == (new["status"], new["reason"]):
-        return
-    if old is not None and old["status"] == new["status"]:
-        new = new | {"lastTransitionTime": old["lastTransitionTime"]}
+    if old is not None and old.get("status") == new["status"]:
+        if old.get("reason") == new["reason"]:
+            return
+        new = new | {"lastTransitionTime": old.get("lastTransitionTime", new["lastUpdateTime"])}
     remove_condition(status, new["type"])
     status["conditions"] = [*status.get("conditions", ()), new]
 
 
 def remove_condition(status: Json, type_: str) -> None:
-    left = [c for c in status.get("conditions", ()) if c["type"] != type_]
+    left = [c for c in status.get("conditions", ()) if c.get("type") != type_]
     if left:
         status["conditions"] = left
     else:

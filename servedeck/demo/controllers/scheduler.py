@@ -196,7 +196,9 @@ class Scheduler:
         key, stamp = key_of(pod), self._clock.timestamp()
         self._unschedulable.setdefault(key, self._clock.time())
         old = find_condition(pod, "PodScheduled")
-        since = stamp if old is None or old["status"] != "False" else old["lastTransitionTime"]
+        since = stamp
+        if old is not None and old.get("status") == "False":
+            since = old.get("lastTransitionTime", stamp)
 
         def write(obj: Json) -> None:
             _set_scheduled_condition(
@@ -360,7 +362,7 @@ def _needs_scheduling(pod: Json) -> bool:
 
 def _set_scheduled_condition(pod: Json, new: Json) -> None:
     status = pod.setdefault("status", {})
-    others = [c for c in status.get("conditions") or () if c["type"] != "PodScheduled"]
+    others = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
     generation = {"observedGeneration": pod["metadata"]["generation"]}
     entry = {"type": "PodScheduled", **generation, "lastProbeTime": None, **new}
     status["conditions"] = [*others, entry]

@@ -79,8 +79,8 @@ def readiness_gates(pod: Json) -> str:
         return NONE
     status: dict[str, bool] = {}
     for condition in lookup(pod, "status.conditions") or ():
-        status.setdefault(condition["type"], condition.get("status") == "True")
-    return f"{sum(status.get(g['conditionType'], False) for g in gates)}/{len(gates)}"
+        status.setdefault(condition.get("type", ""), condition.get("status") == "True")
+    return f"{sum(status.get(g.get('conditionType', ''), False) for g in gates)}/{len(gates)}"
 
 
 def deployment(obj: Json, now: datetime) -> list[Any]:
@@ -113,17 +113,17 @@ def replicaset(obj: Json, now: datetime) -> list[Any]:
 
 def node(obj: Json, now: datetime) -> list[Any]:
     ready = next(
-        (c for c in lookup(obj, "status.conditions") or () if c["type"] == "Ready"), {"status": ""}
+        (c for c in lookup(obj, "status.conditions") or () if c.get("type") == "Ready"), {}
     )
-    state = {"True": "Ready", "False": "NotReady"}.get(ready["status"], "Unknown")
-    if ready["status"] not in ("True", "False", ""):
+    state = {"True": "Ready", "False": "NotReady"}.get(ready.get("status", ""), "Unknown")
+    if ready.get("status", "") not in ("True", "False", ""):
         state = "NotReady"
     if lookup(obj, "spec.unschedulable"):
         state += ",SchedulingDisabled"
     prefix = "node-role.kubernetes.io/"
     labels = obj["metadata"].get("labels") or {}
     roles = ",".join(sorted(key.removeprefix(prefix) for key in labels if key.startswith(prefix)))
-    addresses = {a["type"]: a["address"] for a in lookup(obj, "status.addresses") or ()}
+    addresses = {a.get("type"): a.get("address", "") for a in lookup(obj, "status.addresses") or ()}
     info = lookup(obj, "status.nodeInfo") or {}
     return [
         name(obj),

@@ -1,8 +1,9 @@
 """The types of the custom resources that the demo serves, as far as its controllers and servedeck
 read them; other fields may hold anything.
 
-Sources: the CustomResourceDefinitions of Gateway API v1.4 (HTTPRoute, Gateway), Envoy Gateway
-(BackendTrafficPolicy, api/v1alpha1) and KEDA (ScaledObject, config/crd/bases).
+Sources: the CustomResourceDefinitions of Gateway API v1.4 (HTTPRoute, Gateway), its Inference
+Extension (InferencePool, config/crd/bases), Envoy Gateway (BackendTrafficPolicy, api/v1alpha1) and
+KEDA (ScaledObject, config/crd/bases).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from servedeck.demo.resources import (
     BACKEND_TRAFFIC_POLICIES,
     GATEWAYS,
     HTTP_ROUTES,
+    INFERENCE_POOLS,
     SCALED_OBJECTS,
     Resource,
 )
@@ -172,6 +174,28 @@ _POLICY_STATUS = _object(
         maxItems=16,
     ),
 )
+_LABELS: Json = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 63}}
+_POOL = _object(
+    "endpointPickerRef",
+    "selector",
+    "targetPorts",
+    selector=_object("matchLabels", matchLabels=_LABELS),
+    targetPorts=_list(_object("number", number=_PORT), minItems=1, maxItems=8),
+    endpointPickerRef=_object(
+        "name",
+        group=_TEXT,
+        kind={"type": "string", "minLength": 1, "maxLength": 63},
+        name=_NAME,
+        port=_object("number", number=_PORT),
+        failureMode={"type": "string", "enum": ("FailOpen", "FailClose")},
+    ),
+)
+_POOL_STATUS = _object(
+    parents=_list(
+        _object("parentRef", parentRef=_PARENT, controllerName=_TEXT, conditions=_CONDITIONS),
+        maxItems=32,
+    ),
+)
 _SCALING_RULES = _object(
     stabilizationWindowSeconds=_COUNT,
     selectPolicy=_TEXT,
@@ -235,6 +259,7 @@ _TYPES: dict[Resource, dict[str, Json]] = {
     HTTP_ROUTES: {"spec": _ROUTE, "status": _ROUTE_STATUS},
     GATEWAYS: {"spec": _GATEWAY, "status": _GATEWAY_STATUS},
     BACKEND_TRAFFIC_POLICIES: {"spec": _POLICY, "status": _POLICY_STATUS},
+    INFERENCE_POOLS: {"spec": _POOL, "status": _POOL_STATUS},
     SCALED_OBJECTS: {"spec": _SCALED_OBJECT, "status": _SCALED_OBJECT_STATUS},
 }
 

@@ -20,7 +20,6 @@ from servedeck.demo.api.validation.field_errors import (
     unsupported,
 )
 from servedeck.demo.api.validation.pod_validation import validate_pod_spec
-from servedeck.demo.api.validation.pool_validation import validate_pool
 from servedeck.demo.api.validation.scaling_validation import (
     validate_autoscaler,
     validate_traffic_policy,
@@ -32,7 +31,6 @@ from servedeck.demo.resources import (
     DEPLOYMENTS,
     EVENTS,
     HORIZONTAL_POD_AUTOSCALERS,
-    INFERENCE_POOLS,
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PODS,
@@ -78,6 +76,8 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
         elif errors := _name_problems(resource, name or f"{generated}xxxxx"):
             for message in errors:
                 yield invalid("metadata.name", name or generated, message)
+    for owner in meta.get("ownerReferences") or ():
+        yield from _owner_reference(owner)
     yield from _labels("metadata.labels", meta.get("labels"))
     for key in meta.get("annotations") or ():
         for message in name_validation.qualified_name(key.lower()):
@@ -89,6 +89,17 @@ def _metadata(resource: Resource, obj: Json, old: Json | None) -> Causes:
             "Too long: may not be more than 262144 bytes",
             "metadata.annotations",
         )
+
+
+def _owner_reference(owner: Json) -> Causes:
+    """Source: apimachinery pkg/api/validation/objectmeta.go."""
+    field = "metadata.ownerReferences"
+    if not owner.get("apiVersion", "").rpartition("/")[2]:
+        message = "version must not be empty"
+        yield invalid(f"{field}.apiVersion", owner.get("apiVersion", ""), message)
+    for name in ("kind", "name", "uid"):
+        if not owner.get(name):
+            yield invalid(f"{field}.{name}", "", "must not be empty")
 
 
 def _name_problems(resource: Resource, name: str) -> list[str]:
@@ -126,8 +137,6 @@ def _body(resource: Resource, obj: Json, old: Json | None) -> Causes:
         yield from validate_autoscaler(obj)
     elif resource is BACKEND_TRAFFIC_POLICIES:
         yield from validate_traffic_policy(obj)
-    elif resource is INFERENCE_POOLS:
-        yield from validate_pool(obj)
 
 
 _POD_UPDATES = (

@@ -162,7 +162,7 @@ class _Reconciliation:
 
     def _set(self, type_: str, value: str, reason: str, message: str) -> None:
         found = self.status["conditions"]
-        known = next((one for one in found if one["type"] == type_), None)
+        known = next((one for one in found if one.get("type") == type_), None)
         if known is None:
             known = {"type": type_}
             found.append(known)

@@ -89,20 +89,20 @@ UNPAUSED: Condition = (
 
 def initialize(status: Json) -> None:
     """Adds the conditions that are missing, as unknown."""
-    known = {one["type"] for one in status.get("conditions") or ()}
+    known = {one.get("type") for one in status.get("conditions") or ()}
     found = status.setdefault("conditions", [])
     found += [{"type": one, "status": "Unknown"} for one in _TYPES if one not in known]
 
 
 def set_condition(status: Json, type_: str, value: str, reason: str, message: str) -> None:
     for condition in status["conditions"]:
-        if condition["type"] == type_:
+        if condition.get("type") == type_:
             condition |= {"status": value, "reason": reason, "message": message}
 
 
 def status_of(status: Json, type_: str) -> str:
-    found = (one for one in status["conditions"] if one["type"] == type_)
-    return str(next((one["status"] for one in found), "Unknown"))
+    found = (one for one in status["conditions"] if one.get("type") == type_)
+    return str(next((one.get("status", "") for one in found), "Unknown"))
 
 
 def is_true(scaled: Json, type_: str) -> bool:

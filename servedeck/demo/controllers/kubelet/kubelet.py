@@ -176,8 +176,8 @@ class Kubelet:
 
 def _gate_conditions(pod: Json | None) -> list[tuple[str, str]]:
     """(type, status) of the conditions that others set for readiness gates."""
-    wanted = {
-        g.get("conditionType") for g in ((pod or {}).get("spec") or {}).get("readinessGates") or ()
-    }
+    gates = ((pod or {}).get("spec") or {}).get("readinessGates") or ()
+    wanted = {one.get("conditionType", "") for one in gates}
     conditions = ((pod or {}).get("status") or {}).get("conditions") or ()
-    return [(c["type"], c["status"]) for c in conditions if c["type"] in wanted]
+    found = [(c.get("type", ""), c.get("status", "")) for c in conditions]
+    return [one for one in found if one[0] in wanted]

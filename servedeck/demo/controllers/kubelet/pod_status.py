@@ -38,7 +38,8 @@ def pod_status(given: PodStatusInput, old: Json, now: str) -> Json:
     def add(type_: str, value: bool, reason: str = "", message: str = "") -> None:
         known = find_condition({"status": old}, type_)
         text = str(value)
-        since = known["lastTransitionTime"] if known and known["status"] == text else now
+        is_same = known is not None and known.get("status") == text
+        since = (known or {}).get("lastTransitionTime", now) if is_same else now
         entry: Json = {
             "type": type_,
             "observedGeneration": given.generation,
@@ -66,7 +67,7 @@ def pod_status(given: PodStatusInput, old: Json, now: str) -> Json:
     add("ContainersReady", ready, "ContainersNotReady", unready_message)
     add("PodScheduled", True)
     own = {entry["type"] for entry in conditions}
-    foreign = [c for c in old.get("conditions") or () if c["type"] not in own]
+    foreign = [c for c in old.get("conditions") or () if c.get("type") not in own]
     status: Json = {
         "observedGeneration": given.generation,
         "phase": _phase(given),
@@ -101,7 +102,6 @@ def readiness_gate_message(pod: PodInfo, old: Json) -> str:
         known = find_condition({"status": old}, name)
         if known is None:
             return f'corresponding condition of pod readiness gate "{name}" does not exist.'
-        if known["status"] != "True":
-            value = known["status"]
+        if (value := known.get("status", "")) != "True":
             return f'the status of pod readiness gate "{name}" is not "True", but {value}'
     return ""
