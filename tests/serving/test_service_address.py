@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from servedeck.serving.conventions import POOL_GROUP
 from servedeck.serving.endpoint import Endpoint, resolve_endpoint
 from servedeck.serving.objects.records import Deployment, Service
 from tests.serving.factories import http_route, http_route_rule
@@ -193,9 +194,10 @@ def test_a_load_balancer_without_an_address_and_a_node_port_are_said() -> None:
 
 
 def test_a_route_to_an_inference_pool_is_said() -> None:
+    pool = {"group": POOL_GROUP, "kind": "InferencePool"}
     pools = [
-        http_route(http_route_rule(kind="InferencePool", backend="other"), name="a"),
-        http_route(http_route_rule(kind="InferencePool", backend="llama-pool"), name="b"),
+        http_route(http_route_rule(backend="other", **pool), name="a"),
+        http_route(http_route_rule(backend="llama-pool", **pool), name="b"),
     ]
     issue = (
         "HTTPRoute team-a/b routes to InferencePool llama-pool; whether it selects the Pods of "
