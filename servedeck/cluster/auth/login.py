@@ -49,6 +49,8 @@ class Login:
         """Counts the changes of the server's address: another server may have other objects."""
         self.on_notice: Callable[[str], None] = lambda _notice: None
         """Called when `notice` changes."""
+        self.on_other_server: Callable[[], None] = lambda: None
+        """Called when `server_revision` changed."""
         self._options = options
         self._environ = environ
         self._loaded = loaded
@@ -148,6 +150,7 @@ class Login:
         self.revision += 1
         if found.context.cluster.server != before.context.cluster.server:
             self.server_revision += 1
+            self.on_other_server()
         if not same_login:
             found.credentials.on_notice = self._pass_on
             before.credentials.on_notice = lambda _notice: None

@@ -303,6 +303,8 @@ async def test_a_server_that_moves_is_found(tmp_path: Path) -> None:
             file = write_kubeconfig(tmp_path / "config", first.url)
             connection = await open_connection(file)
             await connection.get("/fine")
+            connection.supports_watch_list = False
+            assert await connection.server_version() == (1, 33)
         try:
             with pytest.raises(Exception, match=r"refused|was lost"):
                 await connection.get("/fine")
@@ -310,6 +312,9 @@ async def test_a_server_that_moves_is_found(tmp_path: Path) -> None:
             write_kubeconfig(file, second.url)
             await connection.get("/fine")
             assert (connection.server, connection.server_revision) == (second.url, 2)
+            second.minor_version = 36
+            assert await connection.server_version() == (1, 36)
+            assert connection.supports_watch_list, "that of the first server"
         finally:
             await connection.close()
 
