@@ -305,7 +305,8 @@ class Connection:
 
         Any answer will do, also to a credential that has expired: nobody is asked to log in.
         """
-        credential = self._login.credentials.latest or Credential()
+        credentials = self._login.credentials
+        credential = credentials.latest or credentials.client_certificate
         transport = await self._transport_for(credential)
         transport.active_requests += 1
         try:

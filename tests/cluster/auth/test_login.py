@@ -455,6 +455,25 @@ async def test_a_renewed_client_certificate_is_used(
     assert subjects == ["client", "client", "client2"]
 
 
+async def test_a_server_is_probed_with_the_client_certificate_of_a_new_login(
+    certificates: Path, tmp_path: Path
+) -> None:
+    subjects: list[str] = []
+    async with serve_client(certificates, subjects) as api:
+        answer = api._find_route("/fine")
+        assert answer is not None
+        api.add_route("/version", answer)
+        authority = {"certificate-authority": str(certificates / "ca.crt")}
+        entry = client_entry(certificates, "client2", tmp_path, inline=True)
+        file = write_kubeconfig(tmp_path / "config", api.url, entry, **authority)
+        connection = await open_connection(file)
+        try:
+            await connection.probe(WAIT_SECONDS)
+        finally:
+            await connection.close()
+    assert subjects == ["client2"]
+
+
 async def test_a_certificate_whose_key_is_not_there_yet_waits_for_it(
     certificates: Path, tmp_path: Path
 ) -> None:
