@@ -61,6 +61,16 @@ async def test_when_one_kind_is_logged_in_again_the_others_do_not_wait(
         await watched.wait_until_live()
 
 
+async def test_contexts_are_those_of_the_kubeconfig_that_was_read_last(
+    cluster: FakeCluster,
+) -> None:
+    async with recorded_session(cluster) as watched:
+        await watched.wait_until_live()
+        connection = fake_connection(watched)
+        connection.kubeconfig = replace(connection.kubeconfig, context_names=("a", "b"))
+        assert watched.session.contexts == ("a", "b")
+
+
 async def test_the_same_context_again_retries_at_once(cluster: FakeCluster) -> None:
     cluster.error_code = 401
     async with recorded_session(cluster, reflector_config=PATIENT) as watched:
