@@ -4,6 +4,7 @@ minute only, and a connection into a black hole ends after more than that."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
@@ -13,6 +14,8 @@ from servedeck.cluster.http.errors import (
     ConnectionLostError,
     ReadTimeoutError,
 )
+
+_log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 15.0
 """Seconds without anything from the server after which it is asked; with `ANSWER_SECONDS` less than
@@ -52,4 +55,6 @@ class LivenessCheck:
                     self._on_silence(error)
             except ClusterError:
                 pass  # it answered, or was not asked
+            except Exception:  # a check that ended would not be begun again
+                _log.exception("the check whether the server answers failed")
             await asyncio.sleep(QUIET_SECONDS)

@@ -224,6 +224,8 @@ class ClusterSession:
     @property
     def contexts(self) -> tuple[str, ...]:
         """Names of all available contexts."""
+        if self.connection is not None:  # it may have read the kubeconfig again
+            self._contexts = self.connection.kubeconfig.context_names
         return self._contexts
 
     @property
@@ -319,11 +321,7 @@ class ClusterSession:
         return any(reflector.phase in failed for reflector in self._reflectors.values())
 
     async def _try_login_again(self) -> bool:
-        connection = self.connection
-        if connection is None or not await connection.try_login_again():
-            return False
-        self._contexts = connection.kubeconfig.context_names
-        return True
+        return self.connection is not None and await self.connection.try_login_again()
 
     def prioritize(self, key: NamespacedName | None) -> None:
         """Report changes of this serving sooner, as it is read closely: they do not wait for those

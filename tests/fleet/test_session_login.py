@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import cast
 
@@ -11,6 +12,7 @@ from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.watch.kinds import DEPLOYMENTS
 from servedeck.cluster.watch.reflector import ReflectorPhase
 from servedeck.fleet import liveness, login_watch
+from servedeck.fleet.liveness import LivenessCheck
 from tests.fleet.factories import deployment
 from tests.fleet.fake_cluster import FakeCluster, FakeConnection
 from tests.fleet.session_recorder import FAST_CONFIG, SessionRecorder, recorded_session
@@ -59,6 +61,16 @@ async def test_when_one_kind_is_logged_in_again_the_others_do_not_wait(
         await watched.wait_until_live()
 
 
+async def test_contexts_are_those_of_the_kubeconfig_that_was_read_last(
+    cluster: FakeCluster,
+) -> None:
+    async with recorded_session(cluster) as watched:
+        await watched.wait_until_live()
+        connection = fake_connection(watched)
+        connection.kubeconfig = replace(connection.kubeconfig, context_names=("a", "b"))
+        assert watched.session.contexts == ("a", "b")
+
+
 async def test_the_same_context_again_retries_at_once(cluster: FakeCluster) -> None:
     cluster.error_code = 401
     async with recorded_session(cluster, reflector_config=PATIENT) as watched:
@@ -104,6 +116,24 @@ async def test_a_server_that_falls_silent_is_noticed_though_its_watches_are_open
         cluster.put(deployment(replicas=2))
         await watched.wait_until_live()
         assert watched.session.state.stale_for is None
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_unexpected_error_does_not_end_the_check_of_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[float] = []
+
+    async def probe(seconds: float) -> None:
+        asked.append(seconds)
+        raise TypeError("not expected")
+
+    task = asyncio.create_task(LivenessCheck(lambda: 0.0, probe, lambda _: None).run())
+    await wait_until(lambda: len(asked) > 1 or task.done())
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+    assert "not expected" in caplog.text
 
 
 @pytest.mark.usefixtures("impatient")

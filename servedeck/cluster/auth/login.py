@@ -49,11 +49,14 @@ class Login:
         """Counts the changes of the server's address: another server may have other objects."""
         self.on_notice: Callable[[str], None] = lambda _notice: None
         """Called when `notice` changes."""
+        self.on_other_server: Callable[[], None] = lambda: None
+        """Called when `server_revision` changed."""
         self._options = options
         self._environ = environ
         self._loaded = loaded
         self._lock = asyncio.Lock()
-        self._checks = 0
+        self._begun_checks = self._ended_check = 0
+        """Number of checks of the files, and the last that was not canceled."""
         self._last_problem = ""
         loaded.credentials.on_notice = self._pass_on
 
@@ -120,20 +123,22 @@ class Login:
     async def reload(self, revision: int) -> bool:
         """Read the files again if they have changed. Whether the cluster or the user is another one
         than in `revision`. Files that are half written or cannot be used change nothing."""
-        checks = self._checks
+        begun = self._begun_checks
         async with self._lock:
             if self.revision != revision:
                 return True
-            if self._checks != checks:
+            if self._ended_check > begun:
                 return False  # a check that began after this call has found nothing
-            self._checks += 1
+            self._begun_checks += 1
             try:
                 found = await asyncio.to_thread(self._load_if_changed)
             except ConfigError as error:
+                self._ended_check = self._begun_checks
                 if str(error) != self._last_problem:
                     _log.warning("the kubeconfig changed and cannot be used: %s", error)
                 self._last_problem = str(error)
                 return False
+            self._ended_check = self._begun_checks
             return found is not None and await self._replace(found)
 
     async def _replace(self, found: _Loaded) -> bool:
@@ -148,6 +153,7 @@ class Login:
         self.revision += 1
         if found.context.cluster.server != before.context.cluster.server:
             self.server_revision += 1
+            self.on_other_server()
         if not same_login:
             found.credentials.on_notice = self._pass_on
             before.credentials.on_notice = lambda _notice: None

@@ -85,6 +85,8 @@ async def run_subprocess(
         _drain(process.stderr, keep_errors, end_flood),
         return_exceptions=True,
     )
+    # Nobody waits for it after a cancellation, which asyncio would report on the terminal.
+    reading.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         async with asyncio.timeout(max_seconds):
             code = await asyncio.to_thread(process.wait)

@@ -98,6 +98,7 @@ class Connection:
         self.is_held: Callable[[], bool] = lambda: False
         """Whether watches leave the event loop to something else for a moment."""
         self._login = login
+        login.on_other_server = self._forget_server
         self._environ = environ
         self._transport: Transport | None = None
         self._transport_identity: _TransportIdentity | None = None
@@ -152,6 +153,10 @@ class Connection:
         """What a credential plugin that runs for long does and says, one sentence, sanitized; ""
         if none does."""
         return self._login.notice
+
+    def _forget_server(self) -> None:
+        """What the last server could do says nothing of another one."""
+        self.supports_watch_list, self._server_version = True, None
 
     def on_login_notice(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with `login_notice` when it changes."""
@@ -300,7 +305,8 @@ class Connection:
 
         Any answer will do, also to a credential that has expired: nobody is asked to log in.
         """
-        credential = self._login.credentials.latest or Credential()
+        credentials = self._login.credentials
+        credential = credentials.latest or credentials.client_certificate
         transport = await self._transport_for(credential)
         transport.active_requests += 1
         try:

@@ -49,6 +49,10 @@ class _ShortWatchError(ClusterError):
     """The server ended a watch immediately."""
 
 
+class _OtherServerError(ClusterError):
+    """The kubeconfig names another server since the watch was begun."""
+
+
 class Reflector:
     """Keeps `records` equal to the server's objects of one kind, in one namespace or (None) in all.
 
@@ -318,6 +322,9 @@ class Reflector:
             self._ended_by_silence(),
             self.connection.stream(self._list_path, params, read_timeout) as stream,
         ):
+            if self._server_revision != self.connection.server_revision:
+                # It may have been sent to a server that knows nothing of this version.
+                raise _OtherServerError("The kubeconfig names another server since; listing anew.")
             self._record_contact()
             self._watch_open = True
             if pending_list is None:
@@ -394,6 +401,8 @@ class Reflector:
         """Seconds to wait after this failure; also sets how to continue."""
         if isinstance(error, ApiError):
             return self._handle_api_error(error)
+        if isinstance(error, _OtherServerError):
+            return 0.0
         if (
             self._streaming_list
             and isinstance(error, _ShortWatchError | ReadTimeoutError)

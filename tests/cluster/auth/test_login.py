@@ -7,6 +7,7 @@ import base64
 import os
 import shutil
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from tests.cluster.auth.credential_fixtures import (
 )
 from tests.cluster.certificates import create_authority, issue_certificate, make_server_context
 from tests.cluster.fake_api_server import FakeApiServer, open_connection, serve, write_kubeconfig
-from tests.waiting import wait_until, with_timeout
+from tests.waiting import WAIT_SECONDS, wait_until, with_timeout
 
 
 def replace_atomically(file: Path, text: str) -> None:
@@ -273,6 +274,37 @@ async def test_a_dozen_requests_read_the_files_together(
     assert len(loads) == 1
 
 
+async def test_a_check_that_was_canceled_is_no_check_that_found_nothing(
+    token_checking_api: TokenCheckingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config"
+    async with connected_as(token_checking_api, tmp_path, {"token": "old"}) as connection:
+        login, loads = connection._login, list[threading.Event]()
+        load = login._load_if_changed
+
+        def load_when_allowed() -> object:
+            may_end = threading.Event()
+            loads.append(may_end)
+            assert may_end.wait(WAIT_SECONDS)
+            return load()
+
+        monkeypatch.setattr(login, "_load_if_changed", load_when_allowed)
+        first = asyncio.create_task(login.reload(login.revision))
+        await wait_until(lambda: len(loads) == 1)
+        others = [asyncio.create_task(login.reload(login.revision)) for _ in range(2)]
+        await asyncio.sleep(0)
+        loads[0].set()
+        assert not await with_timeout(first)
+        await wait_until(lambda: len(loads) == 2)
+        file.write_text(with_user(file, {"token": "new"}))
+        others[0].cancel()
+        loads[1].set()
+        await wait_until(lambda: len(loads) == 3 or others[1].done())
+        for may_end in loads:
+            may_end.set()
+        assert await with_timeout(others[1])
+
+
 async def test_the_login_may_move_to_another_file_of_several(
     token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
@@ -303,6 +335,8 @@ async def test_a_server_that_moves_is_found(tmp_path: Path) -> None:
             file = write_kubeconfig(tmp_path / "config", first.url)
             connection = await open_connection(file)
             await connection.get("/fine")
+            connection.supports_watch_list = False
+            assert await connection.server_version() == (1, 33)
         try:
             with pytest.raises(Exception, match=r"refused|was lost"):
                 await connection.get("/fine")
@@ -310,6 +344,9 @@ async def test_a_server_that_moves_is_found(tmp_path: Path) -> None:
             write_kubeconfig(file, second.url)
             await connection.get("/fine")
             assert (connection.server, connection.server_revision) == (second.url, 2)
+            second.minor_version = 36
+            assert await connection.server_version() == (1, 36)
+            assert connection.supports_watch_list, "that of the first server"
         finally:
             await connection.close()
 
@@ -416,6 +453,25 @@ async def test_a_renewed_client_certificate_is_used(
         finally:
             await connection.close()
     assert subjects == ["client", "client", "client2"]
+
+
+async def test_a_server_is_probed_with_the_client_certificate_of_a_new_login(
+    certificates: Path, tmp_path: Path
+) -> None:
+    subjects: list[str] = []
+    async with serve_client(certificates, subjects) as api:
+        answer = api._find_route("/fine")
+        assert answer is not None
+        api.add_route("/version", answer)
+        authority = {"certificate-authority": str(certificates / "ca.crt")}
+        entry = client_entry(certificates, "client2", tmp_path, inline=True)
+        file = write_kubeconfig(tmp_path / "config", api.url, entry, **authority)
+        connection = await open_connection(file)
+        try:
+            await connection.probe(WAIT_SECONDS)
+        finally:
+            await connection.close()
+    assert subjects == ["client2"]
 
 
 async def test_a_certificate_whose_key_is_not_there_yet_waits_for_it(

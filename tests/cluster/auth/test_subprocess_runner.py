@@ -119,6 +119,22 @@ async def test_no_descriptor_is_left_open() -> None:
     assert not [str(one.message) for one in caught if "unclosed file" in str(one.message)]
 
 
+async def test_a_program_that_is_ended_leaves_no_message_of_asyncio() -> None:
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    before = count_descriptors()
+    task = asyncio.create_task(run_shell("sleep 600"))
+    await wait_until(lambda: count_descriptors() > before)
+    task.cancel()
+    await asyncio.wait([task])
+    del task
+    with pytest.raises(CredentialsError, match="did not finish"):
+        await run_shell("sleep 600", limit=0.1)
+    await wait_until(lambda: count_descriptors() <= before)
+    gc.collect()
+    assert not reported
+
+
 @pytest.mark.parametrize("argv", [("/no/such/program",), ("/",), ("sh\0",)])
 async def test_one_that_cannot_be_started_is_a_one_line_error(argv: tuple[str, ...]) -> None:
     with pytest.raises(CredentialsError, match=r"^The plugin cannot be started: .*\.$"):

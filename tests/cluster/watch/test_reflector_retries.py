@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import time
@@ -36,7 +37,7 @@ from tests.cluster.fake_api_server import (
 )
 from tests.cluster.http.test_errors import MALFORMED_DETAILS
 from tests.cluster.watch.reflector_harness import FAST_CONFIG, add_pods, run_reflector
-from tests.waiting import TimeSkipper, wait_until
+from tests.waiting import TimeSkipper, wait_until, with_timeout
 
 SKIPPED_READ_TIMEOUT = 900.0
 """A read timeout that a test skips."""
@@ -343,6 +344,28 @@ async def test_another_server_is_listed_anew(tmp_path: Path) -> None:
             names = [record.metadata.name for record in watched.reflector.records.values()]
         await connection.close()
     assert names == ["other"]
+
+
+async def test_a_watch_is_not_continued_on_another_server(tmp_path: Path) -> None:
+    old, new = FakeApiServer(), FakeApiServer()
+    await add_pods(old)
+    new.version = 10_000
+    await new.put(make_pod("other"))
+    async with serve(new), AsyncExitStack() as running:
+        await running.enter_async_context(serve(old))
+        file = write_kubeconfig(tmp_path / "config", old.url)
+        connection = await open_connection(file)
+        async with run_reflector(connection) as watched:
+            await watched.wait_until_equal(old)
+            await watched.wait_until_watching(old)
+            write_kubeconfig(file, new.url)
+            ending = asyncio.create_task(running.aclose())  # connections are refused from here on
+            await asyncio.sleep(0)
+            await old.reset_watches()
+            await with_timeout(ending)
+            await watched.wait_until_equal(new)
+            assert watched.replica.syncs == 2
+        await connection.close()
 
 
 @pytest.mark.parametrize("code", [500, 502, 503])
