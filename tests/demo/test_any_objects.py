@@ -47,7 +47,7 @@ def _fuzz(examples: int) -> settings:
     thorough = os.environ.get("SERVEDECK_HYPOTHESIS") == "thorough"
     return settings(
         deadline=None,
-        max_examples=5 * examples if thorough else examples,
+        max_examples=10 * examples if thorough else examples,
         derandomize=not thorough,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
-from functools import cache
 from typing import Any, NamedTuple
 
 import yaml
@@ -205,7 +204,7 @@ def _check_node(
                 )
                 if found or name not in node.omitted_when_empty or field.form == "struct":
                     built[name] = found
-        return _zero_values(node) | built
+        return node.zero_values | built
     if form == "list":
         if not isinstance(value, list):
             raise _mismatch_error(value, owner, fields, node.go_type)
@@ -225,14 +224,6 @@ def _check_node(
             if item is not None
         }
     return _check_scalar(form, value, fields, owner)
-
-
-@cache
-def _zero_values(node: SchemaNode) -> Json:
-    """Required scalars of a struct, which Go writes as its zero value where a client left them
-    out."""
-    fields = ((name, node.fields[name].default) for name in sorted(node.required))
-    return {name: value for name, value in fields if isinstance(value, (str, int, float))}
 
 
 def _check_scalar(form: str, value: Any, fields: str, owner: str) -> Any:

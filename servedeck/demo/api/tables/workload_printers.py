@@ -112,7 +112,7 @@ def replicaset(obj: Json, now: datetime) -> list[Any]:
 
 
 def node(obj: Json, now: datetime) -> list[Any]:
-    ready = next(
+    ready: Json = next(
         (c for c in lookup(obj, "status.conditions") or () if c.get("type") == "Ready"), {}
     )
     state = {"True": "Ready", "False": "NotReady"}.get(ready.get("status", ""), "Unknown")
