@@ -182,8 +182,8 @@ class FakeApiServer:
             async with asyncio.timeout(float(query["timeoutSeconds"])):
                 while True:
                     new = [line for version, line in self.history if version > sent]
+                    sent = max(sent, self.version)
                     if new:
-                        sent = self.version
                         await response.write(b"".join(new))
                     async with self._changed:
                         while self.version <= sent:

@@ -33,6 +33,7 @@ Json = dict[str, Any]
 WRITABLE = [one for one in RESOURCES if set(ALL_VERBS) - {"deletecollection"} <= set(one.verbs)]
 ADMIN = access.admin()
 MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 
 _ANSWERS = {200, 201, 400, 403, 404, 409, 422, 500}
@@ -46,7 +47,7 @@ def _fuzz(examples: int) -> settings:
     thorough = os.environ.get("SERVEDECK_HYPOTHESIS") == "thorough"
     return settings(
         deadline=None,
-        max_examples=5 * examples if thorough else examples,
+        max_examples=10 * examples if thorough else examples,
         derandomize=not thorough,
         database=None,
         suppress_health_check=list(HealthCheck),
@@ -281,12 +282,12 @@ def test_valid_objects_with_odd_parts_keep_no_controller_from_its_work(
 def test_patches_of_any_type_are_refused_or_applied(seed: int) -> None:
     rng, client = random.Random(seed), Client()
     for content_type in (
-        "application/json-patch+json",
+        JSON_PATCH,
         MERGE,
         "application/strategic-merge-patch+json",
     ):
         body = any_value(rng)
-        if content_type.startswith("application/json-patch") and rng.random() < 0.8:
+        if content_type == JSON_PATCH and rng.random() < 0.8:
             body = [
                 {
                     "op": rng.choice(("add", "remove", "replace", "move", "copy", "test", "x", 5)),
@@ -357,3 +358,36 @@ def test_an_owner_reference_is_complete(field: str) -> None:
     body = {"metadata": meta, "spec": VALID[SCALED_OBJECTS]["spec"]}
     del owner[field]
     assert Client().send("POST", SCALED_OBJECTS, body) == 422
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_what_patches_nest_step_by_step_is_refused_like_a_body_that_is_too_deep() -> None:
+    client = Client()
+
+    def add(depth: int, *values: int) -> int:
+        """Adds nested lists at that depth, each inside the one before."""
+        operations = []
+        for value in values:
+            path = "/spec/deep" + "/0" * depth
+            operations.append({"op": "add", "path": path, "value": nested(value)})
+            depth += value
+        return client.send("PATCH", SCALED_OBJECTS, operations, name="odd", content_type=JSON_PATCH)
+
+    assert client.send("POST", SCALED_OBJECTS, VALID[SCALED_OBJECTS]) == 201
+    body = {**VALID[SCALED_OBJECTS], "spec": {"deep": nested(250)}}
+    assert client.send("POST", SCALED_OBJECTS, body) == 400
+    assert add(0, 190) == 200
+    assert add(190, 190) == 400
+    assert add(0, *[190] * 8) == 400
+    copies: Json = {"op": "copy", "from": "/spec/deep", "path": "/spec/deep" + "/0" * 190}
+    again = [copies, {**copies, "path": "/spec/deep" + "/0" * 380}] * 3
+    sent = client.send("PATCH", SCALED_OBJECTS, again, name="odd", content_type=JSON_PATCH)
+    assert sent == 400
+    label = {"metadata": {"labels": {"a": "b"}}}
+    assert client.send("PATCH", SCALED_OBJECTS, label, name="odd", content_type=MERGE) == 200

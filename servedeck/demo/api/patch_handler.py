@@ -120,6 +120,8 @@ def _apply_patch(call: ApiRequest, node: SchemaNode, obj: Json, change: Any) -> 
         patched = patches.json_patch(obj, change)
         if not isinstance(patched, dict):
             raise status.bad_request("the patch does not leave an object")
+        if request_bodies.is_too_deep(patched):
+            raise status.bad_request(request_bodies.TOO_DEEP)
         return patched
     if call.content_type == MERGE_PATCH:
         return patches.merge_patch(obj, change)

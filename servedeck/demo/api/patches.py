@@ -8,6 +8,7 @@ from typing import Any
 import jsonpatch
 
 from servedeck.demo.api import status
+from servedeck.demo.api.request_bodies import TOO_DEEP
 from servedeck.demo.api.schema import ANY, SchemaNode
 from servedeck.serving.json_copy import copy_json
 
@@ -19,7 +20,8 @@ Json = dict[str, Any]
 
 def json_patch(obj: Json, operations: list[Any]) -> Any:
     """The patched copy of an object. StatusError 422 with the real server's message for an
-    operation that is malformed or does not apply. A value that is left out counts as null."""
+    operation that is malformed or does not apply, 400 for one that copies values nested more deeply
+    than Python can. A value that is left out counts as null."""
     try:
         complete = [{"value": None, **operation} for operation in operations]
         return jsonpatch.JsonPatch(complete).apply(obj)
@@ -31,6 +33,8 @@ def json_patch(obj: Json, operations: list[Any]) -> Any:
             "the server rejected our request due to an error in our request",
             details={},
         ) from None
+    except RecursionError:  # an operation that copies what earlier ones have nested
+        raise status.bad_request(TOO_DEEP) from None
 
 
 # -- JSON merge patch -------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
-from functools import cache
 from typing import Any, NamedTuple
 
 import yaml
@@ -20,6 +19,9 @@ Json = dict[str, Any]
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Source: apiserver pkg/server/config.go."""
 _MAX_DEPTH = 200
+_MAX_MANAGED_DEPTH = _MAX_DEPTH + 8
+TOO_DEEP = "exceeded max depth"
+"""The message of Go's decoder."""
 _INT64 = 1 << 63
 
 
@@ -62,9 +64,9 @@ def parse_json(body: bytes) -> ParsedBody:
     except json.JSONDecodeError as error:
         raise ValueError(_go_error_message(text, error)) from None
     except RecursionError:
-        raise ValueError("exceeded max depth") from None
+        raise ValueError(TOO_DEEP) from None
     if _depth(data) > _MAX_DEPTH:
-        raise ValueError("exceeded max depth")
+        raise ValueError(TOO_DEEP)
     if re.search(r"\\u[dD][89a-fA-F]", text):
         data = json.loads(
             json.dumps(data, ensure_ascii=False)
@@ -104,7 +106,19 @@ def _reject_constant(name: str) -> Any:
     raise ValueError(f"invalid character {name[0]!r} looking for beginning of value")
 
 
-def _depth(data: Any) -> int:
+def is_too_deep(obj: Json) -> bool:
+    """Whether a patched object is nested more deeply than a body may be. Its managedFields are a
+    few levels deeper than the fields that they list."""
+    meta = obj.get("metadata")
+    if not isinstance(meta, dict):
+        return _depth(obj) > _MAX_DEPTH
+    own = {name: value for name, value in meta.items() if name != "managedFields"}
+    managed = _depth(meta.get("managedFields"), _MAX_MANAGED_DEPTH)
+    return _depth({**obj, "metadata": own}) > _MAX_DEPTH or managed > _MAX_MANAGED_DEPTH
+
+
+def _depth(data: Any, most: int = _MAX_DEPTH) -> int:
+    """Levels of objects and lists, not counted further than one above `most`."""
     level, depth = [data], 0
     while level := [
         item
@@ -113,7 +127,7 @@ def _depth(data: Any) -> int:
         for item in (value.values() if isinstance(value, dict) else value)
     ]:
         depth += 1
-        if depth > _MAX_DEPTH:
+        if depth > most:
             break
     return depth
 
@@ -190,7 +204,7 @@ def _check_node(
                 )
                 if found or name not in node.omitted_when_empty or field.form == "struct":
                     built[name] = found
-        return _zero_values(node) | built
+        return node.zero_values | built
     if form == "list":
         if not isinstance(value, list):
             raise _mismatch_error(value, owner, fields, node.go_type)
@@ -210,14 +224,6 @@ def _check_node(
             if item is not None
         }
     return _check_scalar(form, value, fields, owner)
-
-
-@cache
-def _zero_values(node: SchemaNode) -> Json:
-    """Required scalars of a struct, which Go writes as its zero value where a client left them
-    out."""
-    fields = ((name, node.fields[name].default) for name in sorted(node.required))
-    return {name: value for name, value in fields if isinstance(value, (str, int, float))}
 
 
 def _check_scalar(form: str, value: Any, fields: str, owner: str) -> Any:

@@ -163,6 +163,13 @@ class SchemaNode:
         """Fields of a struct that are omitted when empty: not pointers, with `omitempty`."""
         return _omitted_when_empty(self.name)
 
+    @cached_property
+    def zero_values(self) -> Json:
+        """Required scalars of a struct, which Go writes as its zero value where a client left them
+        out."""
+        fields = ((name, self.fields[name].default) for name in sorted(self.required))
+        return {name: value for name, value in fields if isinstance(value, (str, int, float))}
+
     @property
     def is_bytes(self) -> bool:
         """Base64 in JSON, bytes in protobuf."""
