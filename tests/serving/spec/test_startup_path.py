@@ -111,10 +111,12 @@ def test_it_is_changed_and_cleared() -> None:
 def test_a_probe_of_another_kind_gets_it() -> None:
     probe = {"tcpSocket": {"port": 8000}, "periodSeconds": 10, "failureThreshold": 90}
     unknown = change(foreign(startupProbe=probe), startup_path="/up")
-    assert [one.field for one in unknown.issues] == ["startup_path"]  # the port is not known
+    [issue] = errors(unknown.issues)
+    assert issue.field == "startup_path" and "port of this server is unknown" in issue.message
     server = {"startupProbe": probe, "ports": [{"containerPort": 8000}]}
     changed = change(foreign(**server), startup_path="/up")
-    assert changed.issues == ()
+    [replaced] = changed.issues
+    assert "It replaces the probe that is there, TCP port 8000" in replaced.message
     found = startup_of(changed)
     assert found is not None
     assert found["httpGet"]["path"] == "/up"
