@@ -133,6 +133,7 @@ def written_kinds(plane: ControlPlane, plan: EditPlan) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # the API server is started again for each request of a save
 @pytest.mark.parametrize("executes", [False, True], ids=["before", "after"])
 async def test_what_is_said_of_a_save_is_true_and_the_rest_is_saved_after_a_lost_server(
     control_plane: ControlPlane, namespace: str, executes: bool
