@@ -46,7 +46,8 @@ def _conflicts(
         return
     for name in dict.fromkeys((*wanted, *current)):
         if current.get(name) != wanted.get(name):
-            label = LIMITS[name].label if name in LIMITS else _shown(str(name))
+            shown = _shown(str(name)) or "a setting without a name"
+            label = LIMITS[name].label if name in LIMITS else shown
             texts = (_text(name, one.get(name)) for one in (current, wanted))
             yield FieldConflict(label, manager, *texts)
 

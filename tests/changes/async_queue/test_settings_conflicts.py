@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from servedeck.changes.async_queue.settings_conflicts import with_settings_conflicts
@@ -63,6 +63,7 @@ def test_what_cannot_be_compared_stays_as_it_is(live: Any) -> None:
 
 
 @given(text=hostile_texts, name=st.sampled_from(list(LIMITS)))
+@example(text="|", name="pod_concurrency")
 def test_a_conflict_of_any_text_is_shown(text: str, name: str) -> None:
     for one in (text, f"{name}: {text}", f"? {text}\n: {name}"):
         for found in conflicts(one, {"max_depth": 50}):
