@@ -63,4 +63,4 @@ def _text(name: str, value: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    return one_line(sanitize(text))[:_MAX_LENGTH]
+    return one_line(sanitize(text))[:_MAX_LENGTH].rstrip()
