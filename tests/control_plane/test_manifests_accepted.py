@@ -16,7 +16,7 @@ from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 from tests.control_plane.control_plane import ControlPlane, RequestError
-from tests.serving.strategies import platforms, valid_specs
+from tests.serving.strategies import platform_with_pool, platforms, valid_specs
 from tests.waiting import WAIT_SECONDS
 
 
@@ -57,11 +57,12 @@ def test_every_manifest_of_a_valid_serving_is_accepted_and_read_back(
     control_plane: ControlPlane, namespace: str, spec: ServingSpec, platform: PlatformSettings
 ) -> None:
     spec = spec.replace(namespace=namespace)
+    platform = platform_with_pool(platform, spec)
     answers = [
         apply_manifest(control_plane, manifest, dry_run=True)
         for manifest in manifests.build_manifests(spec, platform)
     ]
-    got = import_objects.import_objects(answers)
+    got = import_objects.import_objects(answers, platform.engines)
     assert got.spec == spec
     assert got.unmanaged_fields == ()
 
