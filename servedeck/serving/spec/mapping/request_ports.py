@@ -14,7 +14,6 @@ from servedeck.serving.spec.mapping.container_ports import (
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping, as_str
 from servedeck.serving.spec.mapping.ports import INFERENCE_PORT
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
-from servedeck.serving.spec.mapping.transformer import TRANSFORMER
 from servedeck.serving.spec.templates.base import SpecLike
 
 
@@ -26,6 +25,9 @@ def entry_port(spec: SpecLike) -> int | None:
 
 def read_entry_port(objects: ServingObjects) -> int | None:
     """The same of the objects, for fields that are read before there is a spec."""
+    # The list of servings is drawn without it: it needs pydantic.
+    from servedeck.serving.spec.mapping.transformer import TRANSFORMER
+
     transformer = TRANSFORMER.read(objects)
     port: int | None = INFERENCE_PORT.read(objects) if transformer is None else transformer.port
     return port
