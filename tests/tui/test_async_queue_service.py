@@ -99,7 +99,11 @@ async def test_limits_are_read_of_the_gateways_own_config_map_alone(
     assert await service.read_limits(KEY) is None  # somebody else's
     labels = {MANAGED_BY_LABEL: "servedeck", ASYNC_LABEL: KEY.name}
     found["metadata"] = {"labels": labels}
-    expected = CurrentLimits(replace(DEFAULTS, max_depth=7), has_objects=True)
+    problem = (
+        "Task Lifetime in its ConfigMap cannot be read: lifetime must be a number of seconds, as "
+        "in 21600."
+    )
+    expected = CurrentLimits(replace(DEFAULTS, max_depth=7), has_objects=True, problems=(problem,))
     assert await service.read_limits(KEY) == expected
 
 
