@@ -149,7 +149,7 @@ class CredentialManager:
 
     def reset_backoff(self) -> None:
         """Retry immediately after a failure: the operator may have logged in again. A plugin that
-        has waited for a person long enough to be reported is started anew."""
+        has waited for a person long enough to be reported is started again."""
         self._last_failure = self._rejected = None
         self._waits_for_operator = False
         self._attempts = 0
@@ -281,7 +281,7 @@ class _CredentialSource(Protocol):
         """`renew`: the server rejected the last one. Raises CredentialsError."""
 
     def restart(self) -> None:
-        """Start a `fetch` in progress anew."""
+        """Start a `fetch` in progress again."""
 
 
 class _SilentSource:

@@ -324,7 +324,9 @@ class Reflector:
         ):
             if self._server_revision != self.connection.server_revision:
                 # It may have been sent to a server that knows nothing of this version.
-                raise _OtherServerError("The kubeconfig names another server since; listing anew.")
+                raise _OtherServerError(
+                    "The kubeconfig names another server now; its objects are listed."
+                )
             self._record_contact()
             self._watch_open = True
             if pending_list is None:

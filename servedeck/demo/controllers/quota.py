@@ -34,7 +34,7 @@ class QuotaUsage:
         store.subscribe(self._quota_changed, RESOURCEQUOTAS)
 
     def reset(self) -> None:
-        """Counts anew, after the store was loaded."""
+        """Counts all again, after the store was loaded."""
         self._totals.clear()
 
     def used(self, quota: Json) -> ResourceAmounts:
