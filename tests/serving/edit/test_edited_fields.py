@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from servedeck.serving.edit.differences import find_field_differences
 from servedeck.serving.edit.edited_fields import find_edited_fields
 from servedeck.serving.edit.entries import split_spec
-from servedeck.serving.objects.change import change_objects
+from servedeck.serving.objects.change import change_objects, resolve_open_fields
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.manifests import build_manifests
 from servedeck.serving.objects.routes import PlatformSettings
@@ -64,8 +64,12 @@ def test_an_edit_of_one_field_is_one_of_its_values(objects: list[Json], edit: An
     name, change = edit
     wanted = current.spec.replace(**{name: change(current.spec)})
     found = {one.field for one in find_edited_fields(current, wanted)}
-    assert found <= ({name, "accelerator_count"} if name == "accelerator" else {name})
-    assert bool(found) == (split_spec(wanted) != split_spec(current.spec))
+    # no accelerator has no number, and no start-up probe has no path
+    follows = {"accelerator": "accelerator_count", "startup_seconds": "startup_path"}
+    assert found <= {name, follows.get(name, name)}
+    # the start-up time of a serving without an endpoint is open, and 0 leaves it so
+    resolved = resolve_open_fields(current, wanted)
+    assert bool(found) == (split_spec(resolved) != split_spec(current.spec))
 
 
 def test_a_probe_path_of_the_template_is_named() -> None:
