@@ -133,7 +133,7 @@ class Limit:
             raise ValueError(f'"{text[:40]}" is not a whole number: enter one such as {example}')
         if not self.least <= found <= self.most:
             raise ValueError(self._range_problem(text.strip()[:40]))
-        return float(found) if self.kind is LimitKind.DURATION else found
+        return found
 
     def read(self, value: object) -> float | None:
         """The value that a gateway reads from its settings, in the range or not; None for what is

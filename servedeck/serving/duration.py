@@ -27,7 +27,9 @@ def parse_duration(text: str) -> int:
         seconds = days * _SECONDS_PER_DAY + hours * _SECONDS_PER_HOUR
         seconds += minutes * _SECONDS_PER_MINUTE + rest
     if not seconds:
-        raise ValueError(f'"{text[:40]}" is not a duration: enter one such as 90s, 10m or 1h30m')
+        is_zero = match is not None and any(one.isdigit() for one in text)
+        problem = "is zero: enter a duration" if is_zero else "is not a duration: enter one"
+        raise ValueError(f'"{text[:40]}" {problem} such as 90s, 10m or 1h30m')
     return seconds
 
 

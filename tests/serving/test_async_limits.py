@@ -80,6 +80,10 @@ def test_texts(name: str, value: float, text: str) -> None:
     assert LIMITS[name].format(value) == text
 
 
+def test_what_was_typed_is_stored_as_a_whole_number() -> None:
+    assert [repr(LIMITS["keep_completed"].parse(one)) for one in ("2d", "90s")] == ["172800", "90"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -92,6 +96,7 @@ def test_texts(name: str, value: float, text: str) -> None:
         ("max_depth", "", '"" is not a whole number: enter one such as 1000'),
         ("pod_concurrency", "٣", '"٣" is not a whole number: enter one such as 4'),
         ("lifetime", "soon", '"soon" is not a duration: enter one such as 90s, 10m or 1h30m'),
+        ("lifetime", "0h", '"0h" is zero: enter a duration such as 90s, 10m or 1h30m'),
         ("lifetime", "367d", "Task Lifetime must be from 1s to 366d, not 367d"),
         ("lifetime", "9" * 9, f"Task Lifetime must be from 1s to 366d, not {'9' * 9}"),
         *(

@@ -80,9 +80,15 @@ def test_durations_that_are_typed(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1w", "h", "1h1d", "1.5h"])
+@pytest.mark.parametrize("text", ["", "-1", "1w", "h", "1h1d", "1.5h"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0h", "0m0s"])
+def test_no_duration_is_zero(text: str) -> None:
+    with pytest.raises(ValueError, match=f'"{text}" is zero: enter a duration such as 90s'):
         parse_duration(text)
 
 
