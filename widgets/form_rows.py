@@ -14,7 +14,7 @@ from servedeck.serving.spec.issues import Issue
 from widgets.styled_line import Line, wrap
 
 LABEL_WIDTH = 25
-"""Cells of the label and the mark before it."""
+"""Cells of the label and the mark before it, unless a longer label needs more."""
 
 MIN_INPUT_WIDTH = 24
 """Cells that an input has, in a terminal where its label leaves as many."""
@@ -224,11 +224,13 @@ class FieldRow(EditableRow):
         field: TextField | ChoiceField,
         *,
         required: bool = False,
+        label_width: int = LABEL_WIDTH,
         max_input_width: int = MAX_INPUT_WIDTH,
     ) -> None:
         super().__init__(field.path, (field,))
         self.field = field
         self._label = label
+        self._label_width = label_width
         self._required = required
         self._max_input_width = max_input_width
         self._hint = ""
@@ -236,7 +238,7 @@ class FieldRow(EditableRow):
     def place_fields(self, width: int) -> Sequence[FieldPlace]:
         # In a narrow terminal the label leaves most of the line to the input.
         room = max(width - MIN_INPUT_WIDTH, width // 3, 4)
-        self.indent = min(LABEL_WIDTH, room)
+        self.indent = min(self._label_width, room)
         taken = max(min(width - self.indent, self._max_input_width), 1)
         return (FieldPlace(self.field, self.indent, taken),)
 

@@ -196,7 +196,7 @@ async def test_one_that_somebody_changes_meanwhile_is_not_deleted(
     assert (await scaled_object(connection))["spec"]["maxReplicaCount"] == 9
     [conflict] = result.plan.conflicts
     assert conflict.mine == "off"
-    assert "maxReplicas 9" in conflict.theirs
+    assert "Max Replicas 9" in conflict.theirs
     assert [one.name for one in conflict.changed_by][:1] == ["kubectl-edit"]
 
 

@@ -89,8 +89,8 @@ async def test_on_and_off_are_one_value_with_the_fields_of_the_scaler(
     await patch(connection, {"spec": {"maxReplicaCount": 9}})
     [conflict] = (await plan_edit(connection, edit, inventory)).conflicts
     assert conflict.name == "autoScaling"
-    assert conflict.theirs.startswith("response-time, minReplicas 1, maxReplicas 9")
-    assert conflict.mine.startswith("waiting-requests, minReplicas 1, maxReplicas 4")
+    assert conflict.theirs.startswith("response-time, Min Replicas 1, Max Replicas 9")
+    assert conflict.mine.startswith("waiting-requests, Min Replicas 1, Max Replicas 4")
     assert conflict.changed_by[0].name == "kubectl-edit"
     decided = replace(edit, choices={conflict.conflict: Side.MINE})
     plan = await plan_edit(connection, decided, inventory, force=True)

@@ -185,8 +185,10 @@ def _format(path: Path, value: Any) -> str:
             mount = "" if len(path) > 1 else f" at {value.mount_path}"
             return f"PVC {value.pvc}{mount}{', read-only' if value.read_only else ''}"
         case Transformer():
-            return value.image
+            return value.image or "no image"
         case tuple() if len(path) == 1 and path[0] in FIELD_GROUPS:
+            if not value[0][1]:
+                return NONE  # the number of accelerators of no type means nothing
             parts = [(name, one) for name, one in value if name in FIELD_GROUPS or one is not None]
             return ", ".join(_format_part(*one) for one in parts)
         case tuple() if value and isinstance(value[0], str):
@@ -198,16 +200,16 @@ def _format(path: Path, value: Any) -> str:
 
 
 def _format_part(name: str, value: Any) -> str:
-    """A value that depends on another one, "acceleratorCount 2"; the first one without its name."""
+    """A value that depends on another one, "Accelerator Count 2"; the first one without a label."""
     if name in FIELD_GROUPS:
-        return value or NONE
+        return str(value)
     if name == "settings":
         return " ".join(
             f"{to_camel_case(key)} {format_entry((name, key), one)}"
             for key, one in value
             if one not in ("", (), None)
         )
-    return f"{to_camel_case(name)} {format_entry((name,), value)}"
+    return f"{FIELDS[name].label} {format_entry((name,), value)}"
 
 
 def _format_variable(variable: EnvVar, *, with_name: bool) -> str:

@@ -78,3 +78,13 @@ def test_a_probe_path_of_the_template_is_named() -> None:
     assert (changed.old, changed.new) == ("/health", "/ready")
     [removed] = find_field_differences(spec, spec.replace(liveness_path=""))
     assert (removed.old, removed.new) == ("/health", "none")
+
+
+def test_values_that_belong_together_have_their_labels() -> None:
+    spec = ServingSpec.model_validate(
+        {"name": "llama", "namespace": "chat", "template": "vllm", "accelerator": "nvidia.com/gpu"}
+    )
+    [changed] = find_field_differences(spec, spec.replace(accelerator=""))
+    assert (changed.old, changed.new) == ("nvidia.com/gpu, Accelerator Count 1", "none")
+    [added] = find_field_differences(spec, spec.replace(transformer={"image": "", "command": "x"}))
+    assert (added.old, added.new) == ("none", "no image")
