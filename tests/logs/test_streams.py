@@ -167,10 +167,12 @@ async def test_a_pod_that_is_not_there_is_said(
     kubelet.add()
     views = kubelet.views
     kubelet.delete("web")
+    deleted = "Pod default/web was deleted, and its log with it."
     async with follow(kubelet, connection) as followed:
         followed.streams.update(views, followed.selection)
-        await followed.wait_for(lambda: followed.streams.state.refusals)
-    assert followed.all_texts == ["Pod default/web was deleted, and its log with it."]
+        await followed.wait_for_text(deleted)
+        assert followed.streams.state.refusals == (deleted,)
+    assert followed.all_texts == [deleted]
 
 
 async def test_an_update_without_changes_does_nothing(
