@@ -275,7 +275,7 @@ def _add_change_commands(commands: Any) -> None:
         " that the YAML does not have are comments at its end.",
         allow_abbrev=False,
     )
-    export.add_argument("name", metavar="NAME")
+    export.add_argument("name", metavar="NAME", help="NAME or NAMESPACE/NAME")
     export.add_argument(
         "-v", "--verbose", action="store_true", help="list those fields on standard error, too"
     )

@@ -24,6 +24,7 @@ from textual.worker import Worker, WorkerState
 from servedeck import logging_setup
 from servedeck.cluster.auth.kubeconfig import namespace_problem
 from servedeck.cluster.auth.subprocess_runner import kill_subprocesses
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.fleet.history import ServingHistory
 from servedeck.fleet.query import describe_ambiguous_name, find_servings
@@ -297,6 +298,10 @@ class ServedeckApp(TerminalApp):
                 "page",
                 busy_label=f"Opening {self._initial_page.name}",
             )
+
+    @property
+    def command_options(self) -> CommandOptions:
+        return CommandOptions.of(self.source.context, self.kubeconfig)
 
     @property
     def is_production(self) -> bool:

@@ -39,7 +39,7 @@ def ask_command(screen: ActionScreen[Any], container: Container) -> None:
             return
         history = [one for one in app.command_history if one != text]
         app.command_history[:] = [*history, text][-MAX_HISTORY:]
-        output = CommandOutputScreen(service, target, text, context=app.source.context)
+        output = CommandOutputScreen(service, target, text, app.command_options)
         screen.app.push_screen(output, closed)
 
     def closed(again: bool | None) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from servedeck.changes.operations.operation import Operation, OperationKind
+from servedeck.cluster.command_options import CommandOptions
 from tui.internals.foreground_process import run_in_foreground
 
 if TYPE_CHECKING:
@@ -43,10 +44,9 @@ class Container(NamedTuple):
         return Operation(OperationKind.EXEC, self.namespace, self.pod)
 
 
-def shell_command(container: Container, context: str) -> list[str]:
+def shell_command(container: Container, options: CommandOptions) -> list[str]:
     """The command of kubectl for a shell in the container."""
-    words = ["kubectl", *(["--context", context] if context else [])]
-    words += ["-n", container.namespace, "exec", "-it", container.pod]
+    words = ["kubectl", *options.words, "-n", container.namespace, "exec", "-it", container.pod]
     words += ["-c", container.name] if container.name else []
     return [*words, "--", "sh", "-c", _SHELL]
 
@@ -70,7 +70,7 @@ async def open_shell(
 ) -> None:
     """Give the terminal to a shell in the container."""
     app = screen.app_context
-    command = shell_command(container, app.source.context)
+    command = shell_command(container, app.command_options)
     try:
         await run_in_foreground(
             cast("TerminalApp", screen.app),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.cluster.http.errors import ClusterError, ConnectionLostError, clean_message
 from servedeck.cluster.resources import POD
 from servedeck.serving.text import sanitize
@@ -64,10 +65,11 @@ def _begins_with_assignment(text: str) -> bool:
     return bool(first) and first[0].partition("=")[0].isidentifier() and "=" in first[0]
 
 
-def kubectl_exec_command(target: CommandTarget, command: Sequence[str], context: str = "") -> str:
+def kubectl_exec_command(
+    target: CommandTarget, command: Sequence[str], options: CommandOptions
+) -> str:
     """The equivalent command of kubectl, quoted for a shell."""
-    words = ["kubectl", *(["--context", context] if context else [])]
-    words += ["-n", target.namespace, "exec", target.pod]
+    words = ["kubectl", *options.words, "-n", target.namespace, "exec", target.pod]
     words += ["-c", target.container] if target.container else []
     return shlex.join([*words, "--", *command])
 

@@ -19,6 +19,7 @@ from servedeck.commands.arguments import (
 )
 from servedeck.commands.errors import CommandError
 from servedeck.commands.session import (
+    command_options,
     find_serving,
     wait_for_crash_logs,
     wait_until_loaded,
@@ -76,7 +77,10 @@ async def run_describe(
         description = watch.describe(view, session.fleet, now(), history.timeline.entries(view.uid))
         await watch.close()
         if as_json:
-            whole = {**view_json.serving_json(view), **description_json(description)}
+            whole = {
+                **view_json.serving_json(view, command_options(session)),
+                **description_json(description),
+            }
             out.write(json.dumps(whole, indent=2) + "\n")
         else:
             out.write("\n".join(format_description(description, now())) + "\n")

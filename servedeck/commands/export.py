@@ -21,6 +21,7 @@ from servedeck.commands.arguments import (
     connection_options,
     load_settings,
     require_single_namespace,
+    split_serving_name,
 )
 from servedeck.commands.output import write_lines
 from servedeck.serving.objects.change import change_objects
@@ -81,6 +82,7 @@ def describe_export(exported: ExportedServing, *, verbose: bool) -> Iterator[str
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
+    args.namespace, name = split_serving_name(args.name, args.namespace)
     settings = load_settings(args)
     require_single_namespace(settings)
 
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             namespace = connection.namespace or "default"
             platform = await load_platform_settings(connection, settings)
-            exported = await export_serving(connection, namespace, args.name, platform)
+            exported = await export_serving(connection, namespace, name, platform)
         finally:
             await connection.close()
         sys.stdout.write(exported.yaml)

@@ -21,6 +21,7 @@ from servedeck.commands.arguments import (
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.commands.session import (
+    command_options,
     wait_for_crash_logs,
     wait_until_loaded,
     write_warnings,
@@ -140,11 +141,12 @@ class _GetCommand:
     def _print_views(self, views: Sequence[ServingView]) -> None:
         match self._options.format:
             case "json":
+                options = command_options(self._session)
                 alone = len(self._options.names) == 1 and len(views) == 1
                 whole = (
-                    view_json.serving_json(views[0])
+                    view_json.serving_json(views[0], options)
                     if alone
-                    else view_json.serving_list_json(views)
+                    else view_json.serving_list_json(views, options)
                 )
                 self._write_line(json.dumps(whole, indent=2))
             case "name":
@@ -194,7 +196,7 @@ class _GetCommand:
             case "json":
                 change: dict[str, Any] = {
                     "type": change_type,
-                    "object": view_json.serving_json(view),
+                    "object": view_json.serving_json(view, command_options(self._session)),
                 }
                 self._write_line(json.dumps(change, separators=(",", ":")))
             case "name":

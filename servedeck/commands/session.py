@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TextIO
 
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.query import describe_ambiguous_name, find_servings
 from servedeck.fleet.session import ClusterSession
@@ -71,6 +72,11 @@ def write_warnings(session: ClusterSession, err: TextIO) -> None:
         )
     if state.clock_warning:
         err.write(f"servedeck: {state.clock_warning}\n")
+
+
+def command_options(session: ClusterSession) -> CommandOptions:
+    """What names the session's cluster in a command that is shown."""
+    return CommandOptions.of(session.context, session.connection_options.kubeconfig)
 
 
 def find_serving(session: ClusterSession, name: str, kind: str) -> ServingView:

@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.fleet.views import ContainerView, EventView, PodGroup, PodView, ServingView
 
 API_VERSION = "servedeck.dev/v1"
 """Increases when a field is removed or changes its meaning; new fields do not increase it."""
 
 
-def serving_json(view: ServingView) -> dict[str, Any]:
-    """The JSON object of a serving."""
+_NO_OPTIONS = CommandOptions()
+
+
+def serving_json(view: ServingView, options: CommandOptions = _NO_OPTIONS) -> dict[str, Any]:
+    """The JSON object of a serving; `options` name the cluster in its command."""
     endpoint = view.endpoint
     return {
         "apiVersion": API_VERSION,
@@ -51,7 +55,7 @@ def serving_json(view: ServingView) -> dict[str, Any]:
             "port": endpoint.port,
             "grpc": endpoint.is_grpc,
             "model": endpoint.model,
-            "portForwardCommand": endpoint.port_forward_command,
+            "portForwardCommand": options.add_to(endpoint.port_forward_command),
         },
         "autoscaler": view.autoscaler,
         "asyncQueue": view.has_async_queue,
@@ -66,12 +70,14 @@ def serving_json(view: ServingView) -> dict[str, Any]:
     }
 
 
-def serving_list_json(views: Iterable[ServingView]) -> dict[str, Any]:
+def serving_list_json(
+    views: Iterable[ServingView], options: CommandOptions = _NO_OPTIONS
+) -> dict[str, Any]:
     """The JSON object of several servings."""
     return {
         "apiVersion": API_VERSION,
         "kind": "ServingList",
-        "items": [serving_json(view) for view in views],
+        "items": [serving_json(view, options) for view in views],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from servedeck.serving.spec.templates import find_template
 from servedeck.serving.text import one_line
@@ -94,6 +95,17 @@ def _detect_task(model: str) -> str:
     return "embed" if _EMBEDDING_MODEL_PATTERN.search(model) else ""
 
 
+_STREAMED = ("/chat/completions", "/completions")
+"""Ends of the paths whose requests may ask for a stream (OpenAI API reference)."""
+
+
+def streaming_api_path(template: str, model: str) -> str:
+    """The API path for a request to this model whose answer is streamed; "" if none is known."""
+    if _detect_task(model):
+        return ""
+    return next((one for one in api_paths(template, model) if one.endswith(_STREAMED)), "")
+
+
 def primary_api_path(template: str, model: str) -> str:
     """The API path for a request to this model."""
     return api_paths(template, model)[0]
@@ -116,28 +128,68 @@ _EXAMPLE_BODIES: dict[str, dict[str, object]] = {
 _PATHS_WITHOUT_MODEL = frozenset({"generate", "generate_stream", "embed", "completion"})
 
 
-def curl_command(endpoint_url: str, path: str, model: str, asynchronous: bool) -> str:
+def curl_command(
+    endpoint_url: str, path: str, model: str, asynchronous: bool = False, *, streams: bool = False
+) -> str:
     """A multi-line curl command for `path` under the endpoint, quoted for a shell.
 
     A path that accepts requests gets a POST with a small example, others a GET. `asynchronous` adds
-    the header that puts the request into the async queue; it only affects POST requests.
+    the header that puts the request into the async queue; it only affects POST requests. With
+    `streams` the answer comes, and is printed, token by token.
     """
-    url = endpoint_url.rstrip("/") + "/" + path.lstrip("/")
     body = example_body(path, model)
     if body is None and asynchronous and path.strip("/") == "":
         body = {}
-    authorization = "-H 'Authorization: Bearer <token>'"
+    if body is not None and streams:
+        body["stream"] = True
+    is_queued = asynchronous and body is not None
+    headers = [_AUTHORIZATION, *(["-H 'X-Async: true'"] if is_queued else [])]
+    return " \\\n  ".join(_curl_lines(endpoint_url, path, body, headers, streams=streams))
+
+
+_AUTHORIZATION = "-H 'Authorization: Bearer <token>'"
+
+
+def _curl_lines(
+    base: str,
+    path: str,
+    body: dict[str, object] | None,
+    headers: Sequence[str],
+    *,
+    streams: bool = False,
+    options: str = "",
+) -> list[str]:
+    url = shell_quote(base.rstrip("/") + "/" + path.lstrip("/"))
+    start = f"curl{' -N' if streams else ''}{options}"
     if body is None:
-        return f"curl {shell_quote(url)} \\\n  {authorization}"
-    lines = [
-        f"curl -X POST {shell_quote(url)}",
-        "-H 'Content-Type: application/json'",
-        authorization,
-    ]
-    if asynchronous:
-        lines.append("-H 'X-Async: true'")
-    lines.append(f"-d {shell_quote(json.dumps(body, ensure_ascii=False))}")
-    return " \\\n  ".join(lines)
+        return [f"{start} {url}", *headers]
+    data = f"-d {shell_quote(json.dumps(body, ensure_ascii=False))}"
+    return [f"{start} -X POST {url}", "-H 'Content-Type: application/json'", *headers, data]
+
+
+_PROXY_PORT = 18001
+"""Local port of `kubectl proxy` in the example: not its usual 8001, where another one may listen
+that leads to another cluster."""
+
+
+def proxy_request_command(proxy_path: str, path: str, model: str) -> str:
+    """A command that sends a request through the API server to `path` of the Service at
+    `proxy_path`, for who has nothing but a kubeconfig.
+
+    `kubectl create --raw` would send one, too, but without a content type, which vLLM refuses.
+    What is read is read with `kubectl get --raw`. The request has no Authorization header: it would
+    be that of the API server.
+    """
+    body = example_body(path, model)
+    if body is None:
+        return f"kubectl get --raw {shell_quote(proxy_path + '/' + path.lstrip('/'))}"
+    base = f"http://127.0.0.1:{_PROXY_PORT}{proxy_path}"
+    wait = " -sS --retry 9 --retry-connrefused"
+    lines = _curl_lines(base, path, body, (), options=wait)
+    request = " \\\n  ".join(lines)
+    # without the option, kubectl drops the path of a server such as https://rancher/k8s/clusters/a
+    proxy = f"kubectl proxy --append-server-path --port={_PROXY_PORT}"
+    return f"{proxy} & sleep 1\n{request}; kill $!"
 
 
 def result_command(endpoint_url: str) -> str:

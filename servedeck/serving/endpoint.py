@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -26,10 +27,13 @@ from servedeck.serving.route_candidates import (
     virtual_service_candidates,
 )
 from servedeck.serving.service_address import (
+    ServiceAddress,
     cluster_address,
     entry_port,
     external_address,
     find_service_address,
+    is_host,
+    service_proxy_path,
 )
 from servedeck.serving.spec.mapping.inference_pools import PoolKey
 from servedeck.serving.text import one_line
@@ -54,7 +58,9 @@ class Endpoint:
     model: str = ""
     """Name of the model in requests, "" if unknown."""
     port_forward_command: str = ""
-    """kubectl port-forward command for the serving."""
+    """kubectl port-forward command for the serving, without the options that name a cluster."""
+    proxy_path: str = ""
+    """Path of its Service in the API server, which forwards requests below it; "" for none."""
     pod_port: int = 0
     """Port of the Pods that requests go to: the server's, or that of what is in front of it in the
     same Pod; 0 if unknown."""
@@ -254,21 +260,29 @@ def _with_cluster_url(endpoint: Endpoint, service: Service, port: int, target: _
         port=address.port,
         is_grpc=address.is_grpc,
         pod_port=address.pod_port or endpoint.pod_port,
-        port_forward_command=port_forward_command(
-            (meta.namespace, meta.name), address.port, kind="service"
-        )
-        if address.port
-        else target.port_forward_command,
+        port_forward_command=_forward_command(service, address, target),
+        proxy_path=service_proxy_path(service, address),
     )
+
+
+def _forward_command(service: Service, address: ServiceAddress, target: _Target) -> str:
+    """To the Service; to the workload where kubectl cannot find the port of the Pods: that of a
+    headless Service has no effect for it (kubectl pkg/util/service_port.go)."""
+    if not address.port or address.port != address.service_port:
+        return target.port_forward_command
+    meta = service.metadata
+    return port_forward_command((meta.namespace, meta.name), address.port, kind="service")
 
 
 def _resolve_host(route: RouteCandidate, default_host: str) -> tuple[str, str]:
     """Host of the URL, "" if unknown, and the issue with it."""
-    hosts = [host for host in map(one_line, route.hosts) if host]
+    hosts = [one for one in route.hosts if one == "*" or is_host(one.removeprefix("*."))]
     wildcards = [host for host in hosts if host.startswith("*")]
     if len(wildcards) < len(hosts):
         return next(host for host in hosts if not host.startswith("*")), ""
-    default_host = one_line(default_host)
+    default_host = default_host.strip()
+    if default_host and not is_host(re.sub(r":\d{1,5}$", "", default_host, flags=re.ASCII)):
+        return "", "endpoint_host in the settings is no host name"
     if not wildcards:
         if default_host:
             return default_host, ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
 from servedeck.serving.conventions import ASYNC_SUFFIX
 from servedeck.serving.objects.backends import replaced_service
@@ -257,13 +258,17 @@ def _has_tls(ingress: Ingress, host: str) -> bool:
     return False
 
 
+_PATH_CHARACTERS = "/-._~@:+,=%"
+"""Characters of a URL's path that stand for themselves, in a shell, too; "%" begins what is
+encoded already (RFC 3986, section 3.3)."""
 _REGEX_SYNTAX_PATTERN = re.compile(r"[(\[*?+^$|\\].*", re.DOTALL)
 
 
 def _normalize_path(path: str, regular_expression: bool = False) -> str:
-    """A route's path as a URL path prefix: with a leading slash and no trailing one. For a regular
-    expression only its literal prefix: "/team-a/llama(/|$)(.*)" is "/team-a/llama"."""
+    """A route's path as a URL path prefix: with a leading slash and no trailing one, what may not
+    stand there percent-encoded. For a regular expression only its literal prefix:
+    "/team-a/llama(/|$)(.*)" is "/team-a/llama"."""
     if regular_expression:
         path = _REGEX_SYNTAX_PATTERN.sub("", path.removeprefix("^"))
-    path = "".join(path.split()).strip("/")
+    path = quote("".join(path.split()).strip("/"), safe=_PATH_CHARACTERS)
     return f"/{path}" if path else ""

@@ -6,7 +6,9 @@ server's, or that of a container in front of it.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+from urllib.parse import quote
 
 from servedeck.serving.conventions import TRANSFORMER_CONTAINER
 from servedeck.serving.objects.detection import DetectedServer
@@ -29,6 +31,15 @@ cmd/llm-d-routing-sidecar/main.go)."""
 _ROUTING_SIDECAR_PORT = 8000
 
 
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]", re.ASCII)
+
+
+def is_host(text: str) -> bool:
+    """Whether it is a DNS name or an address, an IPv6 one in brackets: what else somebody writes
+    there is not for a URL, still less for a line that a shell runs."""
+    return _HOST.fullmatch(text) is not None
+
+
 class ServiceAddress(NamedTuple):
     port: int
     """The port that a client connects to: the Service's, or the Pods' for a headless Service; 0 if
@@ -39,6 +50,8 @@ class ServiceAddress(NamedTuple):
     """Whether requests arrive at the inference server or what is in front of it."""
     node_port: int
     """Port of every node, 0 for none."""
+    service_port: int = 0
+    """The Service's own port: kubectl and the API server's proxy know no other; 0 for none."""
     pod_port: int = 0
     """Port of the Pods at which its requests arrive: the entry port, or that of another container,
     such as a proxy, which is taken to forward them; 0 if unknown."""
@@ -94,7 +107,7 @@ def find_service_address(
         for declared in container.ports
     )
     pod_port = target if leads or is_proxy else 0
-    return ServiceAddress(number, scheme, leads, chosen.node_port, pod_port)
+    return ServiceAddress(number, scheme, leads, chosen.node_port, chosen.port, pod_port)
 
 
 def _scheme(port: ServicePort, leads: bool, server: DetectedServer, target: int) -> str:
@@ -131,13 +144,26 @@ def cluster_address(service: Service, address: ServiceAddress) -> str:
     return _join(address.scheme, host, f":{address.port}" if address.port else "")
 
 
+def service_proxy_path(service: Service, address: ServiceAddress) -> str:
+    """Path of the Service in the API server, below which it forwards requests to a Pod; "" for
+    gRPC, which it does not forward, and without a port (kubernetes pkg/registry/core/service/
+    storage/storage.go, ResourceLocation)."""
+    if address.is_grpc or not address.service_port:
+        return ""
+    namespace, name = (
+        quote(one, "") for one in (service.metadata.namespace, service.metadata.name)
+    )
+    target = f"{address.scheme}:{name}:{address.service_port}"
+    return f"/api/v1/namespaces/{namespace}/services/{target}/proxy"
+
+
 def external_address(service: Service, address: ServiceAddress) -> str:
     """Address of a load balancer from outside the cluster, "" if the Service has none."""
     if service.spec.type != "LoadBalancer" or not address.port:
         return ""
     for one in service.status.load_balancer.ingress:
-        host = one_line(one.hostname or (f"[{one.ip}]" if ":" in one.ip else one.ip))
-        if host:
+        host = one.hostname or (f"[{one.ip}]" if ":" in one.ip else one.ip)
+        if is_host(host):
             is_default = (address.scheme, address.port) in (("http", 80), ("https", 443))
             return _join(address.scheme, host, "" if is_default else f":{address.port}")
     return ""

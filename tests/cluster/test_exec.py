@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 from aiohttp import web
 
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.cluster.exec import (
     CommandFailedError,
     CommandTarget,
@@ -143,8 +144,11 @@ def test_a_command_with_shell_syntax_is_run_by_a_shell(text: str, words: list[st
 
 
 def test_the_equivalent_command_of_kubectl() -> None:
-    assert kubectl_exec_command(TARGET, ["sh", "-c", "env | sort"], "prod") == (
+    assert kubectl_exec_command(TARGET, ["sh", "-c", "env | sort"], CommandOptions("prod")) == (
         "kubectl --context prod -n default exec llama -c server -- sh -c 'env | sort'"
     )
     plain = CommandTarget("default", "llama", "")
-    assert kubectl_exec_command(plain, ["ls"]) == "kubectl -n default exec llama -- ls"
+    assert (
+        kubectl_exec_command(plain, ["ls"], CommandOptions())
+        == "kubectl -n default exec llama -- ls"
+    )

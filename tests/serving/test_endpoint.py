@@ -64,6 +64,7 @@ def test_an_http_route() -> None:
         port=80,
         model="m",
         port_forward_command="kubectl port-forward -n team-a service/llama 8080:80",
+        proxy_path="/api/v1/namespaces/team-a/services/http:llama:80/proxy",
         pod_port=8,
     )
 
@@ -160,6 +161,34 @@ def test_of_several_routes_the_plain_one_with_the_usual_path_is_shown() -> None:
     )
     assert resolve(http_route(http_route_rule("/"))).url == "https://ai.example.com"
     assert resolve(http_route({"backendRefs": [{"name": "llama"}]})).url == "https://ai.example.com"
+
+
+@pytest.mark.parametrize(
+    ("path", "encoded"),
+    [
+        ("/t/$(id);x&y", "/t/%24%28id%29%3Bx%26y"),
+        ("/a`b`/'c'\"d\"", "/a%60b%60/%27c%27%22d%22"),
+        ("/모델", "/%EB%AA%A8%EB%8D%B8"),
+        ("/a%20b", "/a%20b"),
+        ("/v1/models@2+x=1,y:~z", "/v1/models@2+x=1,y:~z"),
+    ],
+)
+def test_what_may_not_stand_in_a_url_is_encoded(path: str, encoded: str) -> None:
+    assert resolve(http_route(http_route_rule(path))).url == f"https://ai.example.com{encoded}"
+
+
+@pytest.mark.parametrize("host", ["a;$(id).example.com", "a b", "x/y", "a@b", "-e\nx", "é.example"])
+def test_what_is_no_host_is_not_part_of_a_url(host: str) -> None:
+    assert not resolve(http_route(http_route_rule(), hostnames=(host,))).url
+    both = http_route(http_route_rule(), hostnames=(host, "ai.example.com"))
+    assert resolve(both).url == URL
+    found = resolve(http_route(http_route_rule(), hostnames=()), host=host)
+    assert (found.url, found.issue) == ("", "endpoint_host in the settings is no host name")
+
+
+def test_the_host_of_the_settings_may_have_a_port() -> None:
+    found = resolve(http_route(http_route_rule(), hostnames=()), host="ai.example.com:8443")
+    assert found.url == "https://ai.example.com:8443/team-a/llama"
 
 
 def test_a_route_of_another_namespace_leads_here_where_it_says_so() -> None:

@@ -76,7 +76,12 @@ def test_a_headless_service_is_reached_at_the_port_of_the_pods() -> None:
     """Kubernetes resolves its name to the Pods, so its own port has no effect."""
     found = resolve(deployment(VLLM), service({"port": 80, "targetPort": 8000}, clusterIP="None"))
     assert found.cluster_url == "http://llama.team-a.svc:8000"
-    assert found.port_forward_command == "kubectl port-forward -n team-a service/llama 8000:8000"
+    # kubectl refuses a port that the Service does not have, and forwards to the Service's own
+    forward = "kubectl port-forward -n team-a deployment/llama 8000:8000"
+    assert found.port_forward_command == forward
+    assert found.proxy_path == "/api/v1/namespaces/team-a/services/http:llama:80/proxy"
+    same = resolve(deployment(VLLM), service({"port": 8000}, clusterIP="None"))
+    assert same.port_forward_command == "kubectl port-forward -n team-a service/llama 8000:8000"
 
 
 ROUTING_SIDECAR: Json = {

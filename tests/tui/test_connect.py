@@ -1,8 +1,10 @@
 import base64
+import json
 import shlex
 
 import pytest
 
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.endpoint import Endpoint
 from tests.tui import fakes
@@ -34,7 +36,7 @@ def written(monkeypatch) -> list[str]:
 
 async def test_it_shows_where_the_serving_is_reached_and_how():
     app = make_app(fakes.FakeSource().add_views(fakes.serving("llama-8b")))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(120, 60)) as pilot:
         await open_connect(pilot, app)
         await wait_for_text(
             pilot,
@@ -44,7 +46,7 @@ async def test_it_shows_where_the_serving_is_reached_and_how():
             "/v1/chat/completions",
             "/v1/models",
             "-H 'X-Async: true'",
-            "kubectl port-forward -n team-a service/llama-8b 8080:80",
+            "kubectl --context prod-seoul port-forward -n team-a service/llama-8b 8080:80",
         )
 
 
@@ -53,7 +55,7 @@ async def test_it_shows_where_the_serving_is_reached_and_how():
     [
         ("u", "https://serve.example.com/team-a/llama-8b"),
         ("a", "http://llama-8b.team-a.svc:80"),
-        ("f", "kubectl port-forward -n team-a service/llama-8b 8080:80"),
+        ("f", "kubectl --context prod-seoul port-forward -n team-a service/llama-8b 8080:80"),
     ],
 )
 async def test_each_text_is_copied_with_one_key_and_shown(written, key, text):
@@ -79,8 +81,16 @@ async def test_both_curl_lines_are_copied_whole(written):
         assert "-H 'X-Async: true'" in queued
 
 
-def items_of(view):
-    return {item.name: item for item in connect_items(view)}
+OPTIONS = CommandOptions("prod", "/etc/kube/config")
+PROXIED = Endpoint(
+    cluster_url="http://llama.team-a.svc:80",
+    port_forward_command="kubectl port-forward -n team-a service/llama 8080:80",
+    proxy_path="/api/v1/namespaces/team-a/services/http:llama:80/proxy",
+)
+
+
+def items_of(view, *urls):
+    return {item.name: item for item in connect_items(view, OPTIONS, urls)}
 
 
 async def test_the_result_of_an_asynchronous_request_is_fetched(written):
@@ -126,9 +136,52 @@ def test_without_a_route_the_gateway_is_reached_through_a_port_forward_of_its_ow
     )
     items = items_of(fakes.serving("llama", endpoint=endpoint, has_async_queue=True))
     assert "'http://localhost:9000/v1/chat/completions'" in items["curl"].text
-    assert items["curl_async"].note == "Through: servedeck port-forward team-a/llama 8080 --async"
+    assert items["curl_async"].note == (
+        "Through: servedeck --kubeconfig /etc/kube/config --context prod "
+        "port-forward team-a/llama 8080 --async"
+    )
     assert "'http://localhost:8080/v1/chat/completions'" in items["curl_async"].text
     assert "'http://localhost:8080/-/async/tasks/<id>/result'" in items["result"].text
+
+
+def test_the_commands_name_the_cluster():
+    items = items_of(fakes.serving("llama", endpoint=PROXIED))
+    options = "--kubeconfig /etc/kube/config --context prod"
+    forward = "port-forward -n team-a service/llama 8080:80"
+    assert items["port_forward"].text == f"kubectl {options} {forward}"
+    assert items["proxy"].text.startswith(f"kubectl {options} proxy --append-server-path --port=")
+
+
+def body_of(text):
+    return json.loads(shlex.split(text.replace("\\\n", " "))[-1])
+
+
+def test_a_streamed_answer_is_asked_for_where_the_server_can():
+    items = items_of(fakes.serving("llama"))
+    assert items["stream"].text.startswith("curl -N -X POST ")
+    assert body_of(items["stream"].text)["stream"] is True
+    assert "stream" not in body_of(items["curl"].text)
+    for other in (fakes.serving("bge", model="BAAI/bge-m3"), fakes.serving("t", template="triton")):
+        item = items_of(other)["stream"]
+        assert not item.text and "is known to stream its answer" in item.unavailable_reason
+
+
+def test_a_request_through_the_api_server_has_no_header_of_its_own():
+    text = items_of(fakes.serving("llama", endpoint=PROXIED))["proxy"].text
+    proxy, request = text.split(" & sleep 1\n")
+    port = proxy.rpartition("=")[2]
+    assert f"'http://127.0.0.1:{port}{PROXIED.proxy_path}/v1/chat/completions'" in request
+    assert "Authorization" not in text and request.endswith("; kill $!")
+    read = items_of(fakes.serving("t", template="triton", endpoint=PROXIED))["proxy"].text
+    assert read.endswith(f" get --raw '{PROXIED.proxy_path}/v2'")
+
+
+def test_a_running_port_forward_has_a_request_of_its_own():
+    off, on = items_of(fakes.serving("llama")), items_of(fakes.serving("llama"), "http://[::1]:5")
+    assert not off["forwarded"].text
+    assert "No port-forward to it runs here" in off["forwarded"].unavailable_reason
+    assert "'http://[::1]:5/v1/chat/completions'" in on["forwarded"].text
+    assert on["curl"].text == off["curl"].text
 
 
 def test_only_a_deployment_can_have_an_async_queue():
@@ -199,9 +252,9 @@ async def test_a_tmux_without_set_clipboard_is_reported(tmp_path, monkeypatch):
     [(2, "No Pod is ready: requests fail"), (0, "scaled to 0: requests fail")],
 )
 def test_where_nothing_answers_it_says_so(desired, expected):
-    silent = build_paragraphs(fakes.serving("llama", ready=0, desired=desired))
+    silent = build_paragraphs(fakes.serving("llama", ready=0, desired=desired), OPTIONS)
     assert any(expected in plain_text(paragraph.line) for paragraph in silent)
-    answers = build_paragraphs(fakes.serving("llama", ready=1, desired=2))
+    answers = build_paragraphs(fakes.serving("llama", ready=1, desired=2), OPTIONS)
     assert not any("requests fail" in plain_text(paragraph.line) for paragraph in answers)
 
 
@@ -222,11 +275,11 @@ def test_a_server_of_grpc_gets_no_curl_command():
         port_forward_command="kubectl port-forward service/llama 9000:9000",
     )
     view = fakes.serving("llama", template="jetstream", endpoint=grpc)
-    items = {item.name: item for item in connect_items(view)}
+    items = items_of(view)
     assert items["address"].text == "llama.team-a.svc:9000"
     assert items["curl"].text == items["curl_async"].text == ""
     assert "accepts gRPC only" in items["curl"].unavailable_reason
-    text = "\n".join(plain_text(one.line) for one in build_paragraphs(view))
+    text = "\n".join(plain_text(one.line) for one in build_paragraphs(view, OPTIONS))
     assert "Paths of the inference server" not in text
     assert "curl -X" not in text
 
@@ -236,5 +289,5 @@ def test_a_forwarded_server_with_tls_is_requested_with_https():
         cluster_url="https://llama.team-a.svc:8000",
         port_forward_command="kubectl port-forward service/llama 8000:8000",
     )
-    items = {item.name: item for item in connect_items(fakes.serving("llama", endpoint=tls))}
+    items = items_of(fakes.serving("llama", endpoint=tls))
     assert "'https://localhost:8000/v1/chat/completions'" in items["curl"].text

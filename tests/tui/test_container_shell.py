@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from servedeck.cluster.command_options import CommandOptions
 from tests.tui.sessions import SERVEDECK, TerminalSession
 from tui.container_shell import Container, kubectl_environ, shell_command
 
@@ -16,14 +17,14 @@ CONTAINER = Container("chat", "llama-0", "inference-server")
 
 
 def test_the_command_names_context_namespace_and_container() -> None:
-    assert shell_command(CONTAINER, "prod")[:10] == [
-        *("kubectl", "--context", "prod", "-n", "chat"),
+    assert shell_command(CONTAINER, CommandOptions("prod", "/a"))[:12] == [
+        *("kubectl", "--kubeconfig", "/a", "--context", "prod", "-n", "chat"),
         *("exec", "-it", "llama-0", "-c", "inference-server"),
     ]
 
 
 def test_without_a_context_or_a_container_kubectl_decides() -> None:
-    command = shell_command(Container("chat", "llama-0", ""), "")
+    command = shell_command(Container("chat", "llama-0", ""), CommandOptions())
     assert command[:6] == ["kubectl", "-n", "chat", "exec", "-it", "llama-0"]
     assert "-c" not in command[:7]
 
@@ -61,7 +62,7 @@ def open_pod(directory: Path, kubectl: str) -> Iterator[TerminalSession]:
 
 
 def test_the_shell_has_the_terminal_until_it_ends(tmp_path: Path) -> None:
-    kubectl = 'echo "$*" | cut -d " " -f 1-6; read -r line; echo "typed $line" >"$0.out"'
+    kubectl = 'echo "$*" | cut -d " " -f 3-8; read -r line; echo "typed $line" >"$0.out"'
     with open_pod(tmp_path, kubectl) as session:
         session.press("s")
         session.wait_text("--context demo -n search exec -it")

@@ -29,7 +29,9 @@ async def open_dialog(driver: EditDriver) -> PortForwardDialog:
     """The dialog of the serving, by its key on the list."""
     await select(driver)
     await driver.press("F")
-    await driver.wait_for_text(TITLE, "New connections go to Pod", "kubectl port-forward -n chat")
+    await driver.wait_for_text(
+        TITLE, "New connections go to Pod", "--context demo port-forward -n chat"
+    )
     dialog = driver.app.screen
     assert isinstance(dialog, PortForwardDialog)
     # It is suggested from a thread, and would replace what a test sets before.

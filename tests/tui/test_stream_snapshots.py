@@ -84,7 +84,8 @@ def test_the_dialog_of_a_port_forward(
     snap_compare: Compare, change_service: FakeChangeService, size: tuple[int, int]
 ) -> None:
     app = make_stream_app(change_service, forwards=False)
-    run = press(("F", "8002:8000", "kubectl port-forward -n team-a deployment/llama-8b 8002:8000"))
+    command = "port-forward -n team-a deployment/llama-8b 8002:8000"
+    run = press(("F", "8002:8000", f"kubectl --context prod-seoul {command}"))
     assert snap_compare(app, terminal_size=size, run_before=run)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from servedeck.changes.edit.undo import UndoPoint
     from servedeck.changes.operations.operation import OperationResult
     from servedeck.cluster.apply import ObjectRef
+    from servedeck.cluster.command_options import CommandOptions
     from servedeck.detail.detail_service import DetailService
     from servedeck.fleet.history import ServingHistory
     from servedeck.fleet.views import NamespacedName
@@ -159,6 +160,10 @@ class AppContext(Protocol):
     @property
     def change_service(self) -> ChangeService | None:
         """None without a cluster."""
+
+    @property
+    def command_options(self) -> CommandOptions:
+        """What names the cluster in a command that is shown or copied."""
 
     @property
     def is_production(self) -> bool:

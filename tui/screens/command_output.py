@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.cluster.exec import CommandTarget, kubectl_exec_command, parse_command
 from servedeck.cluster.http.errors import describe_error
 from servedeck.serving.duration import format_duration
@@ -40,7 +41,7 @@ class CommandOutputScreen(Overlay[bool]):
     status_view = query_one("#command-status", StatusLine)
 
     def __init__(
-        self, service: ChangeService, target: CommandTarget, text: str, *, context: str
+        self, service: ChangeService, target: CommandTarget, text: str, options: CommandOptions
     ) -> None:
         """`text` is the command as typed."""
         super().__init__()
@@ -48,7 +49,7 @@ class CommandOutputScreen(Overlay[bool]):
         self._target = target
         self._text = text
         self._words = parse_command(text)
-        self._context_name = context
+        self._options = options
         self._worker: Worker[None] | None = None
         self._started_at = monotonic()
         self._seconds: float | None = None
@@ -127,7 +128,7 @@ class CommandOutputScreen(Overlay[bool]):
         self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal))
 
     async def do_copy_command(self) -> None:
-        command = kubectl_exec_command(self._target, self._words, self._context_name)
+        command = kubectl_exec_command(self._target, self._words, self._options)
         self.show_message(
             *await copy_with_message(command, self.app_context.write_to_terminal, command)
         )

@@ -66,7 +66,7 @@ class CommandPrompt(Overlay[str | None]):
     @property
     def _kubectl_command(self) -> str:
         words = parse_command(self.line_input.text)
-        return kubectl_exec_command(self._target, words, self.app_context.source.context)
+        return kubectl_exec_command(self._target, words, self.app_context.command_options)
 
     def on_input_changed(self) -> None:
         self.line_input.show_error("")

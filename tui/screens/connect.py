@@ -11,13 +11,16 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
 
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.fleet.views import ServingView
 from servedeck.serving.client_examples import (
     api_paths,
     async_forward_command,
     curl_command,
     primary_api_path,
+    proxy_request_command,
     result_command,
+    streaming_api_path,
 )
 from servedeck.serving.endpoint import Endpoint
 from tui.action_tables.action import Action
@@ -57,11 +60,14 @@ def request_url(endpoint: Endpoint) -> str:
     return f"{scheme}://localhost:{forward.rpartition(' ')[2].partition(':')[0]}"
 
 
-def connect_items(view: ServingView) -> list[ConnectItem]:
-    """Everything that can be copied for a serving, in the order of the overlay."""
+def connect_items(
+    view: ServingView, options: CommandOptions, forwarded_urls: Sequence[str] = ()
+) -> list[ConnectItem]:
+    """Everything that can be copied for a serving, in the order of the overlay. `options` name the
+    cluster; `forwarded_urls` are those of the serving's port-forwards."""
     endpoint = view.endpoint
     no_route_reason = endpoint.issue or "No route to the serving."
-    forward = endpoint.port_forward_command
+    forward = options.add_to(endpoint.port_forward_command)
     base = request_url(endpoint)
     model = endpoint.model or view.model
     path = primary_api_path(view.template, view.model)
@@ -80,16 +86,53 @@ def connect_items(view: ServingView) -> list[ConnectItem]:
             "curl",
             "s",
             "Request",
-            curl_command(base, path, model, False) if base else "",
+            curl_command(base, path, model) if base else "",
             no_request_reason,
         ),
-        *_async_items(view, base, path, no_request_reason),
-        ConnectItem("forward", "f", "Port-forward", forward, no_service_reason),
+        _streaming_item(view, base, model, no_request_reason),
+        ConnectItem("port_forward", "f", "Port-forward", forward, no_service_reason),
+        _forwarded_item(view, forwarded_urls, path, model),
+        ConnectItem(
+            "proxy",
+            "p",
+            "Request through the API server, for who has only a kubeconfig",
+            options.add_to(proxy_request_command(endpoint.proxy_path, path, model))
+            if endpoint.proxy_path
+            else "",
+            no_request_reason,
+        ),
+        *_async_items(view, options, base, path, no_request_reason),
     ]
 
 
+def _streaming_item(
+    view: ServingView, base: str, model: str, no_request_reason: str
+) -> ConnectItem:
+    """A request whose answer comes token by token."""
+    path = streaming_api_path(view.template, view.model)
+    text = curl_command(base, path, model, streams=True) if base and path else ""
+    no_stream = "No path of this inference server is known to stream its answer."
+    return ConnectItem(
+        "stream",
+        "t",
+        "Request with a streamed answer",
+        text,
+        no_stream if base else no_request_reason,
+    )
+
+
+def _forwarded_item(view: ServingView, urls: Sequence[str], path: str, model: str) -> ConnectItem:
+    """A request to a port-forward that runs here."""
+    if view.endpoint.is_grpc:
+        text, reason = "", _GRPC_REASON
+    else:
+        text = curl_command(urls[0], path, model) if urls else ""
+        reason = "No port-forward to it runs here; F in the list or on the page starts one."
+    return ConnectItem("forwarded", "w", "Request through the port-forward", text, reason)
+
+
 def _async_items(
-    view: ServingView, base: str, path: str, no_request_reason: str
+    view: ServingView, options: CommandOptions, base: str, path: str, no_request_reason: str
 ) -> list[ConnectItem]:
     """The asynchronous request, and its result. `base` is where other requests go."""
     request = ("curl_async", "x", "Asynchronous request (X-Async)")
@@ -112,15 +155,19 @@ def _async_items(
     if not view.endpoint.url:
         # The Service of the serving, which `base` leads to, knows nothing of the gateway.
         base = "http://localhost:8080"
-        note = f"Through: {async_forward_command(view.key.namespace, view.key.name)}"
+        note = options.add_to(
+            f"Through: {async_forward_command(view.key.namespace, view.key.name)}"
+        )
     return [
         ConnectItem(*request, curl_command(base, path, model, True), note=note),
         ConnectItem(*result, result_command(base)),
     ]
 
 
-def build_paragraphs(view: ServingView, forwarded_urls: Sequence[str] = ()) -> list[Paragraph]:
-    """The overlay as text; `forwarded_urls` are those of the serving's port-forwards."""
+def build_paragraphs(
+    view: ServingView, options: CommandOptions, forwarded_urls: Sequence[str] = ()
+) -> list[Paragraph]:
+    """The overlay as text; for the arguments see `connect_items`."""
     endpoint = view.endpoint
     result = [
         Paragraph(((f"Connect to {view.key}", "title"),)),
@@ -143,7 +190,7 @@ def build_paragraphs(view: ServingView, forwarded_urls: Sequence[str] = ()) -> l
             else "It is scaled to 0: requests fail until there are replicas."
         )
         result.append(Paragraph((("! ", "warning"), (not_ready_message, "warning")), indent=2))
-    for item in connect_items(view):
+    for item in connect_items(view, options, forwarded_urls):
         result += [Paragraph(), Paragraph(((f"{item.key} ", "key"), (item.title, "muted")))]
         if item.note:
             result.append(Paragraph((("  ", ""), (item.note, "muted")), indent=2))
@@ -154,7 +201,7 @@ def build_paragraphs(view: ServingView, forwarded_urls: Sequence[str] = ()) -> l
             ]
         else:
             result.append(Paragraph((("  ", ""), (item.unavailable_reason, "muted")), indent=2))
-        if item.name == "forward":
+        if item.name == "port_forward":
             result += [
                 Paragraph((("  ", ""), (f"Forwarded here now: {url}", "accent")), indent=2)
                 for url in forwarded_urls
@@ -192,13 +239,21 @@ class ConnectScreen(Overlay[None]):
         self._update_text()
         self.text_view.focus()
 
-    def _update_text(self) -> None:
+    @property
+    def _forwarded_urls(self) -> list[str]:
         known = self.app_context.port_forwards
-        urls = [
+        return [
             self._view.endpoint.local_url(one.address, one.local_port)
             for one in (known.of(self._view.key) if known is not None else ())
         ]
-        self.text_view.set_paragraphs(build_paragraphs(self._view, urls))
+
+    @property
+    def _items(self) -> list[ConnectItem]:
+        return connect_items(self._view, self.app_context.command_options, self._forwarded_urls)
+
+    def _update_text(self) -> None:
+        options = self.app_context.command_options
+        self.text_view.set_paragraphs(build_paragraphs(self._view, options, self._forwarded_urls))
 
     def on_changes(self, changes: SourceChanges) -> None:
         """The serving may have changed."""
@@ -209,11 +264,11 @@ class ConnectScreen(Overlay[None]):
             self.update_footer()
 
     def disabled_reason(self, action: Action) -> str:
-        item = next((item for item in connect_items(self._view) if item.name == action.name), None)
+        item = next((item for item in self._items if item.name == action.name), None)
         return item.unavailable_reason if item is not None and not item.text else ""
 
     async def _copy_item(self, name: str) -> None:
-        item = next(item for item in connect_items(self._view) if item.name == name)
+        item = next(item for item in self._items if item.name == name)
         write = self.app_context.write_to_terminal
         message, style_name = await copy_with_message(item.text, write, item.text)
         self.show_message(message, style_name, 20)
@@ -233,8 +288,17 @@ class ConnectScreen(Overlay[None]):
     async def do_result(self) -> None:
         await self._copy_item("result")
 
+    async def do_stream(self) -> None:
+        await self._copy_item("stream")
+
     async def do_port_forward(self) -> None:
-        await self._copy_item("forward")
+        await self._copy_item("port_forward")
+
+    async def do_forwarded(self) -> None:
+        await self._copy_item("forwarded")
+
+    async def do_proxy(self) -> None:
+        await self._copy_item("proxy")
 
     def do_scroll(self, key: str) -> None:
         scroll_by_key(self.text_view, key)

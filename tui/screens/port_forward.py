@@ -94,7 +94,8 @@ class PortForwardDialog(Overlay[PortForward | None]):
         except ClusterError:
             return ""
         local = ports.remote if ports.local is None else ports.local
-        return _kubectl_command(self._view.key, f"{local or ''}:{ports.remote}")
+        command = _kubectl_command(self._view.key, f"{local or ''}:{ports.remote}")
+        return self.app_context.command_options.add_to(command)
 
     def _update_text(self) -> None:
         if not self.is_attached:

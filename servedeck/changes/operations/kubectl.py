@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +11,6 @@ from servedeck.changes.operations.operation import Operation, OperationKind
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.spec.mapping.json_values import as_mapping, as_str
 from servedeck.serving.text import one_line, sanitize
-
-_KUBECTL = re.compile(r"(?:^|(?<=&& )|(?<=\| )|(?<=: ))kubectl(?= )")
-"""The first word of each command, which a sentence has after a colon."""
 
 
 def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
@@ -42,15 +38,6 @@ def kubectl_command(operation: Operation, others: Sequence[str] = ()) -> str:
         case _:
             words += [operation.kind.value, operation.name]
     return _join(words)
-
-
-def for_cluster(text: str, context: str, kubeconfig: str = "") -> str:
-    """The commands, or the sentence with a command, for a context: another shell, or the same one
-    later, may have another current context. `context` is "" with a service account, `kubeconfig`
-    the file of the command line, "" for the default ones."""
-    options = ["--kubeconfig", kubeconfig] if kubeconfig else []
-    options += ["--context", context] if context else []
-    return _KUBECTL.sub(lambda _: _join(["kubectl", *options]), text)
 
 
 def adoption_command(

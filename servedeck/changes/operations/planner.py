@@ -29,7 +29,6 @@ from servedeck.changes.operations.execution import (
     dry_run_plan,
     rejection_text,
 )
-from servedeck.changes.operations.kubectl import for_cluster
 from servedeck.changes.operations.node_plans import plan_cordon
 from servedeck.changes.operations.object_edit import (
     ObjectEdit,
@@ -45,7 +44,7 @@ from servedeck.changes.operations.operation import (
 from servedeck.changes.pod_admission import check_pod_admission
 from servedeck.cluster.access import AccessChecker
 from servedeck.cluster.apply import ObjectRef
-from servedeck.cluster.auth.kubeconfig import IN_CLUSTER_NAME
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, SERVICE, Resource
@@ -94,15 +93,8 @@ async def plan_operation(
 
 def _for_cluster(connection: Connection, plan: OperationPlan) -> OperationPlan:
     """The plan with commands that name the cluster."""
-    files = connection.options.kubeconfig
-    is_in_cluster = connection.context_name == IN_CLUSTER_NAME
-    context = "" if is_in_cluster else connection.context_name
-    kubeconfig = str(files[0]) if files else ""
-    return replace(
-        plan,
-        command=for_cluster(plan.command, context, kubeconfig),
-        blocked=for_cluster(plan.blocked, context, kubeconfig),
-    )
+    options = CommandOptions.of(connection.context_name, connection.options.kubeconfig)
+    return replace(plan, command=options.add_to(plan.command), blocked=options.add_to(plan.blocked))
 
 
 async def _make_plan(
