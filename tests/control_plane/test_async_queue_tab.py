@@ -244,6 +244,7 @@ async def test_why_nothing_drains_is_said_and_when_it_does_again(
         core = f"/api/v1/namespaces/{namespace}"
         endpoints = control_plane.request("GET", f"{core}/endpoints/{SERVING}")
         control_plane.request("DELETE", f"{core}/endpoints/{SERVING}")
+        await tab.wait_for_text("Processing 0 of 0")  # the gateway knows that nobody answers
         await gateway.submit([MODEL] * 2)
         await tab.wait_for_text(
             "Queue Depth 2", "Nothing drains since", f"No Pod of the Service {namespace}/{SERVING}"
