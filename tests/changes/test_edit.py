@@ -144,6 +144,50 @@ async def test_the_plan_says_what_changes_and_what_restarts(
     ]
 
 
+class ScaledConnection:
+    """Passes requests on; before each of the first dry runs, an autoscaler scales the serving."""
+
+    def __init__(self, connection: Connection, times: int) -> None:
+        self._connection, self._left = connection, times
+        self.dry_runs = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def request(self, method: str, path: str, **options: Any) -> Any:
+        if path == PATH and ("dryRun", "All") in options.get("params", ()):
+            self.dry_runs += 1
+            if self._left > 0:
+                self._left -= 1
+                body = {"spec": {"replicas": 5 + self._left}}
+                await patch(self._connection, body, "kube-controller-manager")
+        return await self._connection.request(method, path, **options)
+
+
+async def test_an_autoscaler_that_scales_meanwhile_is_no_conflict(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    edit = await begin(connection, description="new")
+    scaled = ScaledConnection(connection, 1)
+    plan = await plan_edit(cast("Connection", scaled), edit, inventory)
+    assert scaled.dry_runs == 2
+    assert plan.can_save and plan.current.spec.replicas == 5
+    assert [one.name for one in plan.fields] == ["description"]
+    assert (await save_edit(connection, plan, inventory)).state is SaveState.SAVED
+    assert (await read_spec(connection)).replicas == 5
+
+
+async def test_a_conflict_that_stays_is_found_once(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    await patch(connection, server(image="a:2"))
+    counted = ScaledConnection(connection, 0)
+    edit = await begin(connection, image="a:3")
+    plan = await plan_edit(cast("Connection", counted), edit, inventory)
+    assert not plan.can_save
+    assert counted.dry_runs == 1
+
+
 async def test_a_change_of_replicas_alone_restarts_nothing(
     connection: Connection, inventory: ClusterInventory
 ) -> None:

@@ -3,7 +3,7 @@ since it began, and the plan of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from servedeck.changes.plan import ChangePlan, make_plan
 from servedeck.cluster.apply import ObjectRef, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.cluster.rejection import RejectionReason
 from servedeck.serving.edit.changed_by import find_changed_by
 from servedeck.serving.edit.differences import (
     FieldDifference,
@@ -39,10 +40,12 @@ from servedeck.serving.objects.owners import (
 )
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.issues import Issue, error, errors, warning
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.status.revisions import FieldManager
 from servedeck.serving.status.rollout_status import desired_replicas
+
+_MAX_PLANS = 3
 
 
 class ServingReplacedError(ClusterError):
@@ -213,7 +216,46 @@ async def plan_edit(
     """Read the serving again, merge the edit with what others changed, and run all checks. With
     `force`, fields of other managers are overwritten; conflicts of the edit must be decided all the
     same. `earlier` is a plan that was made just now, without `force`: the serving is not read a
-    second time. Raises ClusterError if the API server cannot be reached or the serving is gone."""
+    second time. A dry run that conflicts because somebody changed the serving meanwhile, as an
+    autoscaler does, is tried again. Raises ClusterError if the API server cannot be reached or the
+    serving is gone."""
+    for _ in range(_MAX_PLANS - 1):
+        plan = await _make_edit_plan(connection, edit, inventory, force=force, earlier=earlier)
+        if not _has_conflict(plan) or not await _has_changed_since(connection, plan):
+            return plan
+        earlier = None
+    return await _make_edit_plan(connection, edit, inventory, force=force)
+
+
+def _has_conflict(plan: EditPlan) -> bool:
+    return any(
+        one.rejection is not None and one.rejection.reason is RejectionReason.CONFLICT
+        for one in plan.change_plan.previews
+    )
+
+
+async def _has_changed_since(connection: Connection, plan: EditPlan) -> bool:
+    """Whether somebody changed an object of the serving since the plan was made."""
+    spec = plan.edit.base.spec
+    live = await _fetch(connection, spec.namespace, spec.name)
+    return not _versions(plan.change.live) <= _versions(live.objects)
+
+
+def _versions(objects: Iterable[JsonObject]) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (object_uid(one), as_str(as_mapping(one, "metadata").get("resourceVersion")))
+        for one in objects
+    )
+
+
+async def _make_edit_plan(
+    connection: Connection,
+    edit: Edit,
+    inventory: ClusterInventory,
+    *,
+    force: bool,
+    earlier: EditPlan | None = None,
+) -> EditPlan:
     spec = edit.base.spec
     if earlier is not None:
         current, related = earlier.current, earlier.related
