@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from servedeck import terminal
 from servedeck.cli_parser import build_parser
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
+from servedeck.standard_streams import (
+    discard_output,
+    output_problem,
+    prepare_standard_streams,
+)
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -23,23 +26,24 @@ BROKEN_PIPE = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    terminal.open_closed_descriptors()
-    # A character that the terminal cannot show must not fail the command, nor its help.
-    for stream in (sys.stdout, sys.stderr):
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(errors="replace")
-    args = _parse_arguments(argv)
+    prepare_standard_streams()
     try:
+        args = _parse_arguments(argv)
         _prepare_process(args.log_file)
         code = _find_command(args.run)(args)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader closed the pipe. Python flushes once more at exit: discard that.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader closed the pipe
+        discard_output()
         return BROKEN_PIPE
+    except OSError as error:
+        if not (problem := output_problem(error)):
+            raise
+        discard_output()
+        write_lines(sys.stderr, f"servedeck: {problem}")
+        return 1
     except Exception as error:
         # CommandError, ClusterError and SettingsError are one sentence each.
         exit_code = getattr(error, "exit_code", None)
@@ -61,12 +65,18 @@ def _find_command(name: str) -> Callable[[argparse.Namespace], int]:
 def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; names and the like may come before and after flags, as in kubectl."""
     parser = build_parser()
-    args, rest = parser.parse_known_args(argv)
+    try:
+        args, rest = parser.parse_known_args(argv)
+    except SystemExit:  # with the help
+        sys.stdout.flush()
+        raise
     many = next((one for one in ("names", "assignments", "ids") if hasattr(args, one)), "")
     if rest and many and not any(word.startswith("-") for word in rest):
         setattr(args, many, [*getattr(args, many), *rest])
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        from servedeck.serving.text import one_line, sanitize
+
+        parser.error(f"unrecognized arguments: {one_line(sanitize(' '.join(rest)))}")
     return args
 
 

@@ -211,6 +211,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}; fix that line.") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise SettingsError(
+            f"{path} has a number that is too long, or lists that are nested too deeply; fix it."
+        ) from error
     values = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }

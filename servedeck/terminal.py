@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -11,19 +10,6 @@ from typing import TextIO
 
 PARENT_PID = os.getppid()
 """The parent process; the screen exits with it."""
-
-
-def open_closed_descriptors() -> None:
-    """Open /dev/null where standard input, output or error is closed: otherwise the next opened
-    file would get that descriptor and receive the output meant for it."""
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            with contextlib.suppress(OSError):
-                # open() returns the lowest free descriptor, this one; child processes need it as
-                # well.
-                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def unsupported_reason(environ: Mapping[str, str] | None = None) -> str:

@@ -197,6 +197,51 @@ def test_a_closed_pipe_is_no_error(run: RunCommand) -> None:
     assert result.stdout.split()[1] in ("0", str(cli.BROKEN_PIPE))
 
 
+CLOSED = "servedeck: Cannot write to standard output: it is closed.\n"
+FULL = "servedeck: Cannot write to standard output: No space left on device.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "error"),
+    [
+        ("get servings --demo >&-", 1, CLOSED),
+        ("get servings --demo >/dev/full", 1, FULL),
+        ("logs chat/llama-31-8b --demo >/dev/full", 1, FULL),
+        ("--help >&-", 1, CLOSED),
+        ("get --help >/dev/full", 1, FULL),
+        ("get servings --demo >/dev/null 2>&-", 0, ""),
+        ("get pods 2>&-", 2, ""),
+        (
+            "apply -f - --demo <&-",
+            1,
+            "servedeck: standard input: The text contains no serving; start it with "
+            "apiVersion: servedeck.dev/v1.\n",
+        ),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_said(
+    command: str, code: int, error: str, tmp_path: Path
+) -> None:
+    result = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m servedeck {command}"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LC_ALL": "C"},
+        timeout=WAIT_SECONDS,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (code, error)
+
+
+def test_what_was_typed_is_shown_without_escapes(run: RunCommand) -> None:
+    result = run("get", "servings", "--bog\x1b[31mus", "\x1b]0;title\x07")
+    assert result.returncode == 2
+    assert "\x1b" not in result.stderr and "\x07" not in result.stderr
+    assert "unrecognized arguments: --bogus" in result.stderr
+
+
 def test_broken_pipe_has_the_exit_code_of_the_signal(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

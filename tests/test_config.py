@@ -108,6 +108,8 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
         (f"favorites = {['x'] * 10}", "favorites must be a list of at most 9 strings"),
         ('endpoint_scheme = "ftp"', 'endpoint_scheme must be "https" or "http", not \'ftp\'.'),
         ("[keymap]\nlogs = 1", "keymap.logs must be a table of strings, [keymap] with lines"),
+        (f"log_memory_mib = {'9' * 5000}", "has a number that is too long, or lists that are"),
+        (f"favorites = {'[' * 5000}", "lists that are nested too deeply; fix it."),
         ("context = ", "is not valid TOML: Invalid value (at end of document); fix that line."),
     ],
 )
