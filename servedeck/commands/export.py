@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +25,13 @@ from servedeck.commands.arguments import (
     split_serving_name,
 )
 from servedeck.commands.output import write_lines
+from servedeck.serving.edit.differences import format_path
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.export_text import export_text
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
+from servedeck.serving.spec.env_file import contains_secret, looks_secret
+from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import format_count
 
 _MAX_VALUE_LENGTH = 60
@@ -41,6 +45,9 @@ class ExportedServing:
     """Those fields."""
     created_objects: tuple[str, ...]
     """What applying the file would create beside the serving, although nothing was edited."""
+    secret_values: tuple[str, ...] = ()
+    """Paths of the values in the file that look secret, "env.HF_TOKEN": it has them in the clear,
+    since it could not be applied otherwise."""
 
 
 async def export_serving(
@@ -60,11 +67,35 @@ async def export_serving(
         export_text(read),
         read.unmanaged_fields,
         tuple(str(ObjectRef.from_manifest(one)) for one in created),
+        tuple(find_secret_values(read.spec)),
     )
 
 
+def find_secret_values(spec: ServingSpec) -> Iterator[str]:
+    """Paths, as `servedeck set` takes them, of the values that look secret."""
+    parts = [("", spec.env, spec.command)]
+    if spec.transformer is not None:
+        parts.append(("transformer.", spec.transformer.env, spec.transformer.command))
+    for prefix, variables, command in parts:
+        for one in variables:
+            if one.value and looks_secret(one.name, one.value):
+                yield f"{prefix}env.{one.name}"
+        if contains_secret(shlex.join(command)):
+            yield f"{prefix}command"
+    for name, value in spec.settings.items():
+        text = shlex.join(value) if isinstance(value, tuple) else str(value)
+        if contains_secret(text) or looks_secret(name, text):
+            yield format_path(("settings", name))
+
+
 def describe_export(exported: ExportedServing, *, verbose: bool) -> Iterator[str]:
-    """What the file does not contain, and what applying it unchanged would do all the same."""
+    """What the file has that nobody else should see, what it does not contain, and what applying it
+    unchanged would do all the same."""
+    if found := exported.secret_values:
+        yield (
+            f"warning: The file has in the clear what looks secret: {', '.join(found)}. Take it "
+            "from a Secret of the cluster before you store the file."
+        )
     for created in exported.created_objects:
         yield f"warning: The serving has no {created}; applying the file creates it."
     fields = exported.unmanaged_fields

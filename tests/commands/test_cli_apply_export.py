@@ -17,6 +17,7 @@ from servedeck.commands.errors import CommandError
 from servedeck.demo.process import spawn
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
+from servedeck.serving.spec.spec import ServingSpec
 from tests.cluster.fake_api_server import write_kubeconfig as write_kubeconfig
 from tests.waiting import WAIT_SECONDS
 
@@ -206,6 +207,38 @@ def test_an_export_warns_of_what_applying_it_unchanged_creates() -> None:
     assert [*export.describe_export(exported, verbose=False)] == [
         "warning: The serving has no Service chat/llama; applying the file creates it."
     ]
+
+
+def test_an_export_names_what_looks_secret_in_it() -> None:
+    spec = ServingSpec.model_validate(
+        {
+            "name": "llama",
+            "namespace": "chat",
+            "template": "vllm",
+            "env": [
+                {"name": "HF_TOKEN", "value": "hf_abcdefghijklmnopqrstuvwxyz012345"},
+                {"name": "MAX_TOKENS", "value": "100"},
+                {"name": "API_KEY", "secret": {"name": "keys", "key": "api"}},
+            ],
+            "settings": {"model": "org/m", "additional_arguments": ["--api-key", "s3cret"]},
+            "transformer": {
+                "image": "t:1",
+                "command": ["serve", "--token=abc"],
+                "env": [{"name": "DB_PASSWORD", "value": "x"}],
+            },
+        }
+    )
+    found = tuple(export.find_secret_values(spec))
+    assert found == (
+        "env.HF_TOKEN",
+        "transformer.env.DB_PASSWORD",
+        "transformer.command",
+        "settings.additionalArguments",
+    )
+    exported = export.ExportedServing("", (), (), found)
+    [line] = export.describe_export(exported, verbose=False)
+    assert line.startswith("warning: The file has in the clear what looks secret: env.HF_TOKEN, ")
+    assert "s3cret" not in line and "hf_abc" not in line
 
 
 def test_readonly_applies_nothing(kubeconfig: Path) -> None:
