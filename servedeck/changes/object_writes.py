@@ -203,6 +203,11 @@ async def _send(
     status."""
     live = write.live
     result = await send(body, _version(live))
+    if live is None and _exists_already(result.rejection):
+        message = (
+            f"{write.ref} was created by somebody else at the same time; apply the file again."
+        )
+        return replace(result, rejection=Rejection(RejectionReason.CONFLICT, message))
     for _ in range(_MAX_ATTEMPTS - 1):
         if live is None or not _is_of_another_version(result.rejection):
             break
@@ -231,6 +236,10 @@ async def _send(
 
 def _version(live: JsonObject | None) -> str:
     return as_str(as_mapping(live, "metadata").get("resourceVersion")) or ""
+
+
+def _exists_already(rejection: Rejection | None) -> bool:
+    return rejection is not None and rejection.reason is RejectionReason.ALREADY_EXISTS
 
 
 def _is_of_another_version(rejection: Rejection | None) -> bool:

@@ -205,6 +205,12 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> PodPrevie
     return PodPreview(pod=response.json())
 
 
+NO_VERSION = "1"
+"""A resourceVersion that no object has: the API server writes to its storage before any is created.
+A server-side apply with it creates an object that is
+missing; without it, it would change one that somebody else creates at the same time."""
+
+
 async def apply(
     connection: Connection,
     manifests: Sequence[Manifest],
@@ -220,7 +226,8 @@ async def apply(
     other managers are taken over. With `version`, there is one manifest, of an object with this
     resourceVersion: it is rejected if the object has another one. The result lists the objects
     applied before a rejection. If the connection is lost before a response, the object is read
-    again, so that delete_created can delete it if it was created.
+    again, so that delete_created can delete it if it was created. What does not exist is created or
+    rejected: one that another client creates at the same time is not changed.
     """
     applied: list[AppliedObject] = []
     for manifest in manifests:
@@ -231,11 +238,17 @@ async def apply(
             return ApplyResult(tuple(applied), rejection_from_error(error), ref)
         if uid_before is not None and create:
             return ApplyResult(tuple(applied), _already_exists(ref), ref)
+        sent_version = NO_VERSION if uid_before is None else version
         try:
-            response = await send_object(connection, manifest, force=force, version=version)
+            response = await send_object(connection, manifest, force=force, version=sent_version)
             uid = _object_uid(response.json())
         except ApiError as error:
-            return ApplyResult(tuple(applied), rejection_from_error(error), ref)
+            rejection = rejection_from_error(error)
+            if uid_before is None and error.code == 409:
+                with contextlib.suppress(ClusterError):
+                    if await _fetch_uid(connection, ref) is not None:
+                        rejection = _already_exists(ref)
+            return ApplyResult(tuple(applied), rejection, ref)
         except ClusterError as error:
             with contextlib.suppress(ClusterError):  # unreachable: outcome unknown
                 uid_after = await _fetch_uid(connection, ref)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +17,7 @@ from servedeck.cluster.apply import PreviewAction, apply, delete_created, previe
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions as Aim
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
+from servedeck.cluster.rejection import RejectionReason
 from servedeck.cluster.watch.kinds import DEPLOYMENTS
 from servedeck.cluster.watch.reflector import RecordChange, Reflector
 from servedeck.serving.objects import manifests
@@ -109,3 +111,53 @@ async def test_a_rejection_carries_its_status(connect: Open, ns: str) -> None:
         await (await connect("nobody")).get(f"/api/v1/namespaces/{ns}/pods")
     assert (caught.value.code, caught.value.reason) == (403, "Forbidden")
     assert await connection.server_version() == (1, 36)
+
+
+class RacedConnection:
+    """Passes requests on; before the first write, somebody else creates the object."""
+
+    def __init__(self, connection: Connection, manifest: dict[str, Any]) -> None:
+        self._connection = connection
+        self._theirs: dict[str, Any] | None = manifest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def request(self, method: str, path: str, **options: Any) -> Any:
+        if method == "PATCH" and self._theirs is not None:
+            theirs, self._theirs = self._theirs, None
+            collection = path.rpartition("/")[0]
+            await self._connection.request("POST", collection, body=theirs)
+        return await self._connection.request(method, path, **options)
+
+
+@pytest.mark.parametrize("create", [True, False])
+async def test_what_somebody_else_creates_at_the_same_time_is_not_changed(
+    connect: Open, ns: str, create: bool
+) -> None:
+    connection = await connect("admin")
+    metadata = {"name": "raced", "namespace": ns}
+    mine, theirs = (
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"by": text}}
+        for text in ("me", "them")
+    )
+    raced = cast("Connection", RacedConnection(connection, theirs))
+    outcome = await apply(raced, [mine], create=create)
+    assert outcome.applied == ()
+    assert outcome.rejection is not None
+    assert outcome.rejection.reason is RejectionReason.ALREADY_EXISTS
+    path = f"/api/v1/namespaces/{ns}/configmaps/raced"
+    assert (await connection.get_json(path))["data"] == {"by": "them"}
+    # One that is there before is another matter: `create` alone refuses it.
+    again = await apply(connection, [{**mine, "data": {"more": "1"}}], create=create)
+    assert (again.rejection is not None) == create
+
+
+async def test_what_is_missing_is_created(connect: Open, ns: str) -> None:
+    connection = await connect("admin")
+    metadata = {"name": "fresh", "namespace": ns}
+    outcome = await apply(
+        connection, [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}]
+    )
+    assert outcome.rejection is None
+    assert [one.created for one in outcome.applied] == [True]

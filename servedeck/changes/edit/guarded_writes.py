@@ -32,8 +32,6 @@ _MAX_ATTEMPTS = 10
 API server has rejected each attempt before the next one."""
 _PAUSES = (0.2, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each attempt to read what became of a write whose answer was lost."""
-_NO_VERSION = "1"
-"""Of no object: the API server writes to its storage before any object is created."""
 _LOST = (ConnectionLostError, ReadTimeoutError, InvalidResponseError, TimeoutError)
 """After these the server may have executed the write."""
 
@@ -111,7 +109,7 @@ async def create_guarded(connection: Connection, write: ObjectWrite) -> WriteOut
     try:
         if await _read(connection, write) is not None:
             return WriteOutcome(WriteState.CHANGED)
-        sent = await apply.send_object(connection, body, version=_NO_VERSION)
+        sent = await apply.send_object(connection, body, version=apply.NO_VERSION)
         return WriteOutcome(WriteState.WRITTEN, sent.json())
     except ApiError as error:
         if not error.may_be_executed:
