@@ -207,8 +207,8 @@ async def preview_pod(connection: Connection, deployment: Manifest) -> PodPrevie
 
 NO_VERSION = "1"
 """A resourceVersion that no object has: the API server writes to its storage before any is created.
-A server-side apply with it creates an object that is
-missing; without it, it would change one that somebody else creates at the same time."""
+A server-side apply with it creates an object that is missing; without it, it would change one that
+somebody else creates at the same time."""
 
 
 async def apply(

@@ -172,9 +172,12 @@ _PROXY_PORT = 18001
 that leads to another cluster."""
 
 
-def proxy_request_command(proxy_path: str, path: str, model: str) -> str:
+def proxy_request_command(
+    proxy_path: str, path: str, model: str, *, kubectl: str = "kubectl"
+) -> str:
     """A command that sends a request through the API server to `path` of the Service at
-    `proxy_path`, for who has nothing but a kubeconfig.
+    `proxy_path`, for who has nothing but a kubeconfig. `kubectl` is the program with the options
+    that name the cluster.
 
     `kubectl create --raw` would send one, too, but without a content type, which vLLM refuses.
     What is read is read with `kubectl get --raw`. The request has no Authorization header: it would
@@ -182,13 +185,13 @@ def proxy_request_command(proxy_path: str, path: str, model: str) -> str:
     """
     body = example_body(path, model)
     if body is None:
-        return f"kubectl get --raw {shell_quote(proxy_path + '/' + path.lstrip('/'))}"
+        return f"{kubectl} get --raw {shell_quote(proxy_path + '/' + path.lstrip('/'))}"
     base = f"http://127.0.0.1:{_PROXY_PORT}{proxy_path}"
     wait = " -sS --retry 9 --retry-connrefused"
     lines = _curl_lines(base, path, body, (), options=wait)
     request = " \\\n  ".join(lines)
     # without the option, kubectl drops the path of a server such as https://rancher/k8s/clusters/a
-    proxy = f"kubectl proxy --append-server-path --port={_PROXY_PORT}"
+    proxy = f"{kubectl} proxy --append-server-path --port={_PROXY_PORT}"
     return f"{proxy} & sleep 1\n{request}; kill $!"
 
 

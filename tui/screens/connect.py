@@ -3,6 +3,7 @@ key."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -96,7 +97,9 @@ def connect_items(
             "proxy",
             "p",
             "Request through the API server, for who has only a kubeconfig",
-            options.add_to(proxy_request_command(endpoint.proxy_path, path, model))
+            proxy_request_command(
+                endpoint.proxy_path, path, model, kubectl=shlex.join(("kubectl", *options.words))
+            )
             if endpoint.proxy_path
             else "",
             no_request_reason,
