@@ -14,7 +14,7 @@ from servedeck.cli_parser import build_parser
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.output import write_lines
 from servedeck.standard_streams import (
-    discard_output,
+    discard,
     output_problem,
     prepare_standard_streams,
 )
@@ -36,21 +36,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # the reader closed the pipe
-        discard_output()
+        discard(sys.stdout)
         return BROKEN_PIPE
     except OSError as error:
         if not (problem := output_problem(error)):
             raise
-        discard_output()
-        write_lines(sys.stderr, f"servedeck: {problem}")
+        discard(sys.stdout)
+        _write_error(problem)
         return 1
     except Exception as error:
         # CommandError, ClusterError and SettingsError are one sentence each.
         exit_code = getattr(error, "exit_code", None)
         if not isinstance(exit_code, int):
             raise
-        write_lines(sys.stderr, *f"servedeck: {error}".split("\n"))
+        _write_error(str(error))
         return exit_code
+
+
+def _write_error(message: str) -> None:
+    try:
+        write_lines(sys.stderr, *f"servedeck: {message}".split("\n"))
+    except OSError:  # it can be said nowhere else
+        discard(sys.stderr)
 
 
 def _find_command(name: str) -> Callable[[argparse.Namespace], int]:

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 _OUTPUT_ERRORS = frozenset((errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC))
 
@@ -50,6 +51,6 @@ def output_problem(error: OSError) -> str:
     return f"Cannot write to standard output: {why}."
 
 
-def discard_output() -> None:
+def discard(stream: TextIO) -> None:
     """Forget what was not written yet: Python would try once more when it exits, and fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

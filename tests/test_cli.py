@@ -211,6 +211,7 @@ FULL = "servedeck: Cannot write to standard output: No space left on device.\n"
         ("get --help >/dev/full", 1, FULL),
         ("get servings --demo >/dev/null 2>&-", 0, ""),
         ("get pods 2>&-", 2, ""),
+        ("apply -f /nonexistent.yaml 2>/dev/full", 1, ""),
         (
             "apply -f - --demo <&-",
             1,
@@ -222,6 +223,8 @@ FULL = "servedeck: Cannot write to standard output: No space left on device.\n"
 def test_a_stream_that_is_closed_or_full_is_said(
     command: str, code: int, error: str, tmp_path: Path
 ) -> None:
+    if "/dev/full" in command and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
     result = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m servedeck {command}"],
         stdin=subprocess.DEVNULL,

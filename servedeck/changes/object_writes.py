@@ -147,11 +147,12 @@ async def apply_writes(
     connection: Connection, writes: Sequence[ObjectWrite], *, force: bool
 ) -> ApplyResult:
     """Send the writes in order; stop at the first rejection. An object that was read is rejected if
-    it was deleted or changed since. Raises ClusterError if an object that changed meanwhile cannot
-    be read."""
+    it was deleted or changed since, and one that was not there if it is now. Raises ClusterError if
+    an object that changed meanwhile cannot be read."""
 
     async def send(body: JsonObject, version: str) -> ApplyResult:
-        return await apply.apply(connection, [body], force=force, version=version)
+        is_new = not version and "uid" not in body["metadata"]
+        return await apply.apply(connection, [body], create=is_new, force=force, version=version)
 
     result = ApplyResult(())
     for one in writes:
@@ -203,10 +204,9 @@ async def _send(
     status."""
     live = write.live
     result = await send(body, _version(live))
-    if live is None and _exists_already(result.rejection):
-        message = (
-            f"{write.ref} was created by somebody else at the same time; apply the file again."
-        )
+    if _exists_already(result.rejection):
+        done = "created" if live is None else "deleted and created again"
+        message = f"{write.ref} was {done} by somebody else at the same time; apply the file again."
         return replace(result, rejection=Rejection(RejectionReason.CONFLICT, message))
     for _ in range(_MAX_ATTEMPTS - 1):
         if live is None or not _is_of_another_version(result.rejection):

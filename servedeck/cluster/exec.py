@@ -69,7 +69,7 @@ def kubectl_exec_command(
     target: CommandTarget, command: Sequence[str], options: CommandOptions
 ) -> str:
     """The equivalent command of kubectl, quoted for a shell."""
-    words = ["kubectl", *options.words, "-n", target.namespace, "exec", target.pod]
+    words = ["kubectl", *options.shown_words, "-n", target.namespace, "exec", target.pod]
     words += ["-c", target.container] if target.container else []
     return shlex.join([*words, "--", *command])
 

@@ -93,8 +93,8 @@ def describe_export(exported: ExportedServing, *, verbose: bool) -> Iterator[str
     unchanged would do all the same."""
     if found := exported.secret_values:
         yield (
-            f"warning: The file has in the clear what looks secret: {', '.join(found)}. Take it "
-            "from a Secret of the cluster before you store the file."
+            f"warning: These values in the file look secret: {', '.join(found)}. Take them from a "
+            "Secret of the cluster before you store the file."
         )
     for created in exported.created_objects:
         yield f"warning: The serving has no {created}; applying the file creates it."

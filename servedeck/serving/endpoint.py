@@ -166,6 +166,9 @@ def resolve_endpoint(
 
 
 Pools = Mapping[PoolKey, Pool]
+_DEFAULT_HOST = re.compile(r"[\w.-]+(:\d{1,5})?(/[\w.~/-]*)?")
+"""A host name, also an international one, with a port and the beginning of a path if it has them:
+nothing that means something to a shell."""
 
 
 class _Target(NamedTuple):
@@ -280,8 +283,10 @@ def _resolve_host(route: RouteCandidate, default_host: str) -> tuple[str, str]:
     wildcards = [host for host in hosts if host.startswith("*")]
     if len(wildcards) < len(hosts):
         return next(host for host in hosts if not host.startswith("*")), ""
+    if route.hosts and not hosts:
+        return "", f"{route.source} has no host name that a URL can have"
     default_host = default_host.strip()
-    if default_host and not is_host(re.sub(r":\d{1,5}$", "", default_host, flags=re.ASCII)):
+    if default_host and not _DEFAULT_HOST.fullmatch(default_host):
         return "", "endpoint_host in the settings is no host name"
     if not wildcards:
         if default_host:

@@ -73,6 +73,29 @@ async def create(
     await send(connection, 100)
 
 
+async def test_one_that_somebody_else_created_since_the_plan_is_not_changed(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    start = await start_revision(connection, "chat", NAME)
+    plans = [
+        await make_plan(
+            connection,
+            start.spec.replace(image=image),
+            PlatformSettings(),
+            inventory,
+            revision_base=start.base,
+        )
+        for image in ("registry.example.com/theirs:1", "registry.example.com/mine:1")
+    ]
+    first, second = [await apply_writes(connection, one.writes, force=False) for one in plans]
+    assert first.rejection is None and len(first.applied) == 2
+    assert second.applied == () and second.rejection is not None
+    assert "was created by somebody else at the same time" in second.rejection.message
+    live = await connection.get_json(canary_path())
+    [container] = live["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/theirs:1"
+
+
 def canary_path() -> str:
     return f"{DEPLOYMENT}-canary"
 

@@ -237,7 +237,7 @@ def test_an_export_names_what_looks_secret_in_it() -> None:
     )
     exported = export.ExportedServing("", (), (), found)
     [line] = export.describe_export(exported, verbose=False)
-    assert line.startswith("warning: The file has in the clear what looks secret: env.HF_TOKEN, ")
+    assert line.startswith("warning: These values in the file look secret: env.HF_TOKEN, ")
     assert "s3cret" not in line and "hf_abc" not in line
 
 

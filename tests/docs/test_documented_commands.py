@@ -17,6 +17,8 @@ from threading import Thread
 import pytest
 import yaml
 
+from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.http.connection import Connection
 from servedeck.demo.cluster import DemoCluster
 from tests.control_plane.processes import ReservedPort, find_binary
 from tests.docs.documented_commands import PAGES, ROOT, Command, Shell, read_commands
@@ -43,6 +45,15 @@ CONTEXT = "prod"
 """A name of a context that the pages use."""
 
 
+async def pause_autoscaling(demo: DemoCluster) -> None:
+    """A Pod that was added a moment ago has no log yet, for example."""
+    connection = await Connection.open(ConnectionOptions(kubeconfig=(demo.kubeconfig,)))
+    body = {"metadata": {"annotations": {"autoscaling.keda.sh/paused": "true"}}}
+    path = "/apis/keda.sh/v1alpha1/namespaces/chat/scaledobjects/llama-31-8b"
+    await connection.request("PATCH", path, body=body, content_type="application/merge-patch+json")
+    await connection.close()
+
+
 @contextmanager
 def running_demo() -> Iterator[Path]:
     """A demo cluster in which nothing happens by chance; yields its kubeconfig. It is 20 times as
@@ -53,11 +64,12 @@ def running_demo() -> Iterator[Path]:
         stop = asyncio.Event()
         async with DemoCluster(live=False, speed=20.0) as demo:
             demo.clock.start()
+            await pause_autoscaling(demo)
             loop = asyncio.get_running_loop()
             started.put((demo.kubeconfig, lambda: loop.call_soon_threadsafe(stop.set)))
             await stop.wait()
 
-    thread = Thread(target=lambda: asyncio.run(serve()))
+    thread = Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     file, stop = started.get(timeout=WAIT_SECONDS)
     try:

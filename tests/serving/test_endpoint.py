@@ -182,13 +182,20 @@ def test_what_is_no_host_is_not_part_of_a_url(host: str) -> None:
     assert not resolve(http_route(http_route_rule(), hostnames=(host,))).url
     both = http_route(http_route_rule(), hostnames=(host, "ai.example.com"))
     assert resolve(both).url == URL
+    elsewhere = resolve(http_route(http_route_rule(), hostnames=(host,)), host="ai.example.com")
+    assert not elsewhere.url and elsewhere.issue.endswith("has no host name that a URL can have")
+
+
+@pytest.mark.parametrize("host", ["a;$(id).example.com", "a b", "a@b", "a\nb", "*.example.com"])
+def test_a_setting_that_is_no_host_is_not_part_of_a_url(host: str) -> None:
     found = resolve(http_route(http_route_rule(), hostnames=()), host=host)
     assert (found.url, found.issue) == ("", "endpoint_host in the settings is no host name")
 
 
-def test_the_host_of_the_settings_may_have_a_port() -> None:
-    found = resolve(http_route(http_route_rule(), hostnames=()), host="ai.example.com:8443")
-    assert found.url == "https://ai.example.com:8443/team-a/llama"
+@pytest.mark.parametrize("host", ["ai.example.com:8443", "ai.example.com/base", "münchen.example"])
+def test_the_host_of_the_settings(host: str) -> None:
+    found = resolve(http_route(http_route_rule(), hostnames=()), host=host)
+    assert found.url == f"https://{host}/team-a/llama"
 
 
 def test_a_route_of_another_namespace_leads_here_where_it_says_so() -> None:

@@ -96,9 +96,12 @@ def connect_items(
         ConnectItem(
             "proxy",
             "p",
-            "Request through the API server, for who has only a kubeconfig",
+            "Request through the API server, where the kubeconfig is all there is",
             proxy_request_command(
-                endpoint.proxy_path, path, model, kubectl=shlex.join(("kubectl", *options.words))
+                endpoint.proxy_path,
+                path,
+                model,
+                kubectl=shlex.join(("kubectl", *options.shown_words)),
             )
             if endpoint.proxy_path
             else "",
@@ -158,9 +161,8 @@ def _async_items(
     if not view.endpoint.url:
         # The Service of the serving, which `base` leads to, knows nothing of the gateway.
         base = "http://localhost:8080"
-        note = options.add_to(
-            f"Through: {async_forward_command(view.key.namespace, view.key.name)}"
-        )
+        forward = async_forward_command(view.key.namespace, view.key.name)
+        note = f"Through: {options.add_to(forward)}"
     return [
         ConnectItem(*request, curl_command(base, path, model, True), note=note),
         ConnectItem(*result, result_command(base)),

@@ -617,7 +617,7 @@ class ServingScreen(ServingActionScreen[NamespacedName]):
         words = ["servedeck", "open", path, "--tab", tab_name(pane), *pane.link_options()]
         if not self.key.is_deployment:
             words += ["--kind", self.key.kind]
-        text = shlex.join([*words, *self.app_context.command_options.words])
+        text = shlex.join([*words, *self.app_context.command_options.shown_words])
         self.show_message(*await copy_with_message(text, self.app_context.write_to_terminal, text))
 
     # -- operations ---------------------------------------------------------------------------

@@ -3,7 +3,7 @@ since it began, and the plan of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -39,8 +39,9 @@ from servedeck.serving.objects.owners import (
     find_replicas_owner,
 )
 from servedeck.serving.objects.routes import PlatformSettings
+from servedeck.serving.objects.update_merge import find_changes_since
 from servedeck.serving.spec.issues import Issue, error, errors, warning
-from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.status.revisions import FieldManager
 from servedeck.serving.status.rollout_status import desired_replicas
@@ -235,16 +236,13 @@ def _has_conflict(plan: EditPlan) -> bool:
 
 
 async def _has_changed_since(connection: Connection, plan: EditPlan) -> bool:
-    """Whether somebody changed an object of the serving since the plan was made."""
+    """Whether somebody changed an object of the serving, and not its status alone, since the plan
+    was made."""
     spec = plan.edit.base.spec
     live = await _fetch(connection, spec.namespace, spec.name)
-    return not _versions(plan.change.live) <= _versions(live.objects)
-
-
-def _versions(objects: Iterable[JsonObject]) -> frozenset[tuple[str, str]]:
-    return frozenset(
-        (object_uid(one), as_str(as_mapping(one, "metadata").get("resourceVersion")))
-        for one in objects
+    current = {object_uid(one): one for one in live.objects}
+    return any(
+        find_changes_since(one, current.get(object_uid(one), {})) for one in plan.change.live
     )
 
 
