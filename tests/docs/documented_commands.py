@@ -4,7 +4,8 @@ bottom of a page in one terminal, those that run until ctrl+c in another."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _END = re.compile(rb"__ended (\d+)\r?\n")
 _QUESTION = b"[y/N] "
 _SCREEN = b"\x1b[?1049h"
 """What a program writes that takes the whole screen."""
+_PRESSED_AGAIN_SECONDS = 20.0
 _CTRL_C, _CTRL_Q = "\x03", "\x11"
 
 
@@ -81,15 +83,23 @@ class Shell:
         return self._wait_for_end()
 
     def start(self, command: str) -> None:
-        """Run it until `interrupt`; returns when it has written a line."""
-        self._terminal.press(f"{command}\n")
-        echo = command.count("\n") + 1
-        self._terminal.wait(lambda: self._written.count(b"\n") > echo, f"a line of {command}")
+        """Run it until `interrupt`; returns when bash has begun with it: before, ctrl+c would only
+        delete a part of the line."""
+        self._terminal.press(f"echo __be''gins; {command}\n")
+        self._terminal.wait(lambda: b"__begins" in self._written, f"the begin of {command}")
 
     def interrupt(self) -> tuple[int, str]:
-        """Press ctrl+c; the exit status, and all that it wrote."""
-        self._terminal.press(_CTRL_C)
-        return self._wait_for_end()
+        """Press ctrl+c; the exit status, and all that it wrote. It is pressed again after a while:
+        bash takes one that comes before the program has the terminal."""
+        pressed = 0.0
+
+        def press() -> None:
+            nonlocal pressed
+            if time.monotonic() - pressed > _PRESSED_AGAIN_SECONDS:
+                pressed = time.monotonic()
+                self._terminal.press(_CTRL_C)
+
+        return self._wait_for_end(press)
 
     def close(self) -> None:
         self._terminal.close()
@@ -98,11 +108,12 @@ class Shell:
     def _written(self) -> bytes:
         return self._terminal.raw[self._at :]
 
-    def _wait_for_end(self) -> tuple[int, str]:
+    def _wait_for_end(self, meanwhile: Callable[[], None] = lambda: None) -> tuple[int, str]:
         answered = left = 0
 
         def has_ended() -> bool:
             nonlocal answered, left
+            meanwhile()
             written = self._written
             if (questions := written.count(_QUESTION)) > answered:
                 answered = questions
