@@ -83,10 +83,13 @@ class Shell:
         return self._wait_for_end()
 
     def start(self, command: str) -> None:
-        """Run it until `interrupt`; returns when bash has begun with it: before, ctrl+c would only
-        delete a part of the line."""
+        """Run it until `interrupt`; returns when it has written a line: before, ctrl+c would only
+        delete a part of the line that bash reads, or end Python while it starts."""
         self._terminal.press(f"echo __be''gins; {command}\n")
-        self._terminal.wait(lambda: b"__begins" in self._written, f"the begin of {command}")
+        self._terminal.wait(
+            lambda: self._written.partition(b"__begins\r\n")[2].count(b"\n") > 0,
+            f"a line of {command}",
+        )
 
     def interrupt(self) -> tuple[int, str]:
         """Press ctrl+c; the exit status, and all that it wrote. It is pressed again after a while:
