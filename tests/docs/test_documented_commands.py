@@ -140,6 +140,7 @@ def commands_to_run(page: Path) -> list[Command]:
     return [one for one in found if not one.text.startswith(tuple(NOT_RUN))]
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "page",
     [one for one in PAGES if one.name not in TESTED_ELSEWHERE and commands_to_run(one)],
