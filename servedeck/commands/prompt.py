@@ -20,7 +20,7 @@ class TerminalPrompt:
     def is_terminal(self) -> bool:
         """Whether somebody can be asked: both are a terminal."""
         # A stream that was closed before the start is None.
-        return all(one is not None and one.isatty() for one in (sys.stdin, sys.stderr))
+        return all(one.isatty() for one in (sys.stdin, sys.stderr))
 
     async def ask(self, question: str) -> str:
         """The line that is typed, without spaces at its ends; "" at the end of the input. What was

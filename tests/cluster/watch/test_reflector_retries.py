@@ -325,11 +325,17 @@ async def test_a_streamed_list_is_handed_over_whole_though_the_server_falls_sile
         assert mirror.syncs == 2, "it goes on where the list ended"
 
 
-async def test_another_server_is_listed_anew(tmp_path: Path) -> None:
+async def make_two_servers() -> tuple[FakeApiServer, FakeApiServer]:
+    """Those before and after the kubeconfig names another one, which is far ahead."""
     old, new = FakeApiServer(), FakeApiServer()
     await add_pods(old)
     new.version = 10_000
     await new.put(make_pod("other"))
+    return old, new
+
+
+async def test_another_server_is_listed_again(tmp_path: Path) -> None:
+    old, new = await make_two_servers()
     async with serve(new), serve(old):
         file = write_kubeconfig(tmp_path / "config", old.url)
         connection = await open_connection(file)
@@ -347,10 +353,7 @@ async def test_another_server_is_listed_anew(tmp_path: Path) -> None:
 
 
 async def test_a_watch_is_not_continued_on_another_server(tmp_path: Path) -> None:
-    old, new = FakeApiServer(), FakeApiServer()
-    await add_pods(old)
-    new.version = 10_000
-    await new.put(make_pod("other"))
+    old, new = await make_two_servers()
     async with serve(new), AsyncExitStack() as running:
         await running.enter_async_context(serve(old))
         file = write_kubeconfig(tmp_path / "config", old.url)
