@@ -73,6 +73,7 @@ async def test_what_is_no_deployment_is_not_exported(
     api: FakeApiServer, connection: Connection, answer: Any
 ) -> None:
     api.add_route(DEPLOYMENT, respond_json(answer))
+    api.add_route("/apis", respond_json({"groups": []}))  # all is read at the same time
     with pytest.raises(InvalidResponseError, match="not a Deployment"):
         await export_serving(connection, "chat", "fresh")
 
