@@ -7,7 +7,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-annotate --custom-compile-command "make lock" --group build
 SOURCES := servedeck tui widgets styles tests benchmarks docs .ci
 
-.PHONY: demo test test-real lint types imports check bench pictures manifests lock clean
+.PHONY: demo test test-real lint types imports check bench pictures keys manifests lock clean
 
 demo: $(VENV)/.run
 	$(BIN)/servedeck --demo
@@ -53,6 +53,9 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml requirements-dev.lock
 	$(PIP) --require-hashes -r requirements-dev.lock
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run
+
+keys: $(VENV)/.dev  ## docs/keys.md from the code: action IDs, columns, themes
+	$(BIN)/python docs/make_keys.py
 
 manifests: $(VENV)/.dev  ## deploy/gateway/gateway.yaml from the code that makes it
 	$(BIN)/python deploy/gateway/make_manifests.py

@@ -11,11 +11,23 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+from servedeck.atomic_file import require_regular_file
+
 ENV_PREFIX = "SERVEDECK_"
 PLATFORM_NAMESPACE = "servedeck-system"
 PLATFORM_CONFIGMAP = "servedeck"
 """ConfigMap in which the platform's administrators configure endpoints for all operators. It may be
 missing or forbidden."""
+POD_DEFAULTS = (
+    "model_cache_path",
+    "fs_group",
+    "node_selector",
+    "tolerations",
+    "runtime_class",
+    "image_pull_secrets",
+    "service_account",
+)
+"""Settings that are fields of a serving: what a new one has."""
 PLATFORM_KEYS = (
     "endpoint_host",
     "endpoint_scheme",
@@ -24,6 +36,7 @@ PLATFORM_KEYS = (
     "ingress_class",
     "tls_secret",
     "model_cache",
+    *POD_DEFAULTS,
     "prometheus_url",
     "prometheus_service",
     "grafana_url",
@@ -62,13 +75,19 @@ class Settings:
     """Start with all columns."""
     columns: tuple[str, ...] = ()
     """Columns to show besides the name; all that fit if empty."""
+    column_widths: dict[str, int] = field(default_factory=dict)
+    """Width in cells of a column, by its name."""
+    filters: dict[str, str] = field(default_factory=dict)
+    """Filters of the serving list by the name that the operator gives them."""
     theme: str = ""
     """Name of a theme; chosen for the terminal if empty."""
     keymap: dict[str, str] = field(default_factory=dict)
     """Keys by the id of their action."""
     endpoint_host: str = ""
     """Host of new routes, and of endpoint URLs if the route names none."""
-    endpoint_scheme: Literal["https", "http"] = "https"
+    endpoint_scheme: Literal["", "https", "http"] = ""
+    """Scheme of the URLs of HTTPRoutes and VirtualServices; that of the listener of their Gateway
+    if empty, https if that is not known."""
     route: Literal["", "HTTPRoute", "VirtualService", "Ingress"] = ""
     """Kind of new routes; the first that the cluster has if empty."""
     gateway: str = ""
@@ -78,6 +97,14 @@ class Settings:
     """Secret of a new Ingress's certificate."""
     model_cache: str = ""
     """PVC of downloaded models in each namespace; none if empty."""
+    model_cache_path: str = ""
+    """Of new servings, as the field of this name, as the settings that follow."""
+    fs_group: str = ""
+    node_selector: str = ""
+    tolerations: str = ""
+    runtime_class: str = ""
+    image_pull_secrets: str = ""
+    service_account: str = ""
     prometheus_url: str = ""
     """URL of Prometheus, or of what speaks its API."""
     prometheus_service: str = ""
@@ -119,7 +146,7 @@ class Settings:
 
     def is_production(self, context: str) -> bool:
         """Whether a context is one of `production_contexts`."""
-        return any(fnmatchcase(context, one) for one in self.production_contexts)
+        return any(_matches(context, one) for one in self.production_contexts)
 
     def with_platform_configmap(self, data: Mapping[str, str]) -> tuple[Settings, tuple[str, ...]]:
         """These settings, completed by the cluster's ConfigMap, and its errors. Flags, environment
@@ -174,6 +201,12 @@ def _validate(values: Mapping[str, Any], *, strict: bool = False) -> dict[str, A
     return {key: getattr(read, key) for key in values}
 
 
+def _matches(text: str, pattern: str) -> bool:
+    """Whether `pattern` fits, in which `*` and `?` stand for any text; brackets, which names of
+    contexts may have, stand for themselves."""
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
+
+
 def settings_path() -> Path:
     """Path of the settings file: $XDG_CONFIG_HOME/servedeck/settings.toml."""
     from platformdirs import user_config_path  # only needed here
@@ -201,6 +234,7 @@ def load_settings(
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
+        require_regular_file(path)
         text = path.read_text("utf-8")
     except FileNotFoundError:
         return {}
@@ -230,7 +264,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, kind in _FIELD_TYPES.items():
         text = environ.get(ENV_PREFIX + key.upper(), "").strip()
-        if not text or kind == dict[str, str]:
+        if not text or kind in (dict[str, str], dict[str, int]):
             continue
         value: Any = text
         if kind == tuple[str, ...]:
@@ -268,6 +302,8 @@ def _describe_expected(key: str) -> str:
         return f'a list{most}, ["a", "b"]'
     if kind == dict[str, str]:
         return f'a table of strings, [{key}] with lines name = "value"'
+    if kind == dict[str, int]:
+        return f"a table of whole numbers, [{key}] with lines name = 20"
     return " or ".join(f'"{choice}"' for choice in get_args(kind) if choice)
 
 

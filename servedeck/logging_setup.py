@@ -57,6 +57,10 @@ def _redact_match(match: re.Match[str]) -> str:
     return f"{before}{_REDACTED}{match['close'] or ''}"
 
 
+QUIET_LOGGERS = ("asyncio", "kubernetes_asyncio", "aiohttp", "urllib3", "httpx", "httpcore")
+"""Loggers of libraries that say too much below a warning."""
+
+
 class _RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
@@ -99,5 +103,5 @@ def _log_to(stream: TextIO) -> None:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
-    for name in ("asyncio", "kubernetes_asyncio", "aiohttp", "urllib3", "httpx", "httpcore"):
+    for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)

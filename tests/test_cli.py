@@ -370,3 +370,20 @@ def test_a_namespace_that_cannot_exist_is_wrong_usage(run: RunCommand, namespace
     assert done.returncode == 2
     assert "is not the name of a namespace" in done.stderr
     assert "\x1b" not in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_named_pipe_without_a_writer_is_said_and_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "servings"
+    os.mkfifo(pipe)
+    with subprocess.Popen(
+        [sys.executable, "-m", "servedeck", "apply", "-f", str(pipe)],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == (
+            f"servedeck: Nothing was written to the pipe {pipe} yet; waiting for it.\n"
+        )
+        pipe.write_text("kind: Nonsense\n")
+        assert "apiVersion: This must be servedeck.dev/v1" in process.stderr.read()
+        assert process.wait(WAIT_SECONDS) == 1

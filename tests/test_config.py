@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_configmap_sets_nothing_but_the_platform_and_its_mistakes_are_named() 
         {"readonly": "true", "endpoint_scheme": "ftp", "endpoint_host": "h", "other": "x"}
     )
     assert not settings.readonly
-    assert (settings.endpoint_host, settings.endpoint_scheme) == ("h", "https")
+    assert (settings.endpoint_host, settings.endpoint_scheme) == ("h", "")
     assert wrong == (
         'ConfigMap servedeck-system/servedeck: endpoint_scheme must be "https" or "http",'
         " not 'ftp'.",
@@ -87,10 +88,16 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
         columns = []
         [keymap]
         logs = "L"
+        [column_widths]
+        model = 40
+        [filters]
+        broken = "status:error"
     """
     settings = load_settings({}, {}, write_settings(tmp_path, text))
     assert (settings.readonly, settings.favorites) == (True, ("a", "b"))
     assert settings.keymap == {"logs": "L"}
+    assert settings.column_widths == {"model": 40}
+    assert settings.filters == {"broken": "status:error"}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +115,11 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
         (f"favorites = {['x'] * 10}", "favorites must be a list of at most 9 strings"),
         ('endpoint_scheme = "ftp"', 'endpoint_scheme must be "https" or "http", not \'ftp\'.'),
         ("[keymap]\nlogs = 1", "keymap.logs must be a table of strings, [keymap] with lines"),
+        (
+            '[column_widths]\nmodel = "40"',
+            "column_widths.model must be a table of whole numbers, [column_widths] with lines",
+        ),
+        ("[filters]\nbroken = 1", "filters.broken must be a table of strings, [filters] with"),
         (f"log_memory_mib = {'9' * 5000}", "has a number that is too long, or lists that are"),
         (f"favorites = {'[' * 5000}", "lists that are nested too deeply; fix it."),
         ("context = ", "is not valid TOML: Invalid value (at end of document); fix that line."),
@@ -139,6 +151,11 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="it is not UTF-8"):
         load_settings({}, {}, file)
+    for number, make in enumerate((os.mkfifo, lambda path: path.symlink_to("/dev/zero"))):
+        endless = tmp_path / f"{number}.toml"
+        make(endless)
+        with pytest.raises(SettingsError, match="it is not a regular file; fix or delete it"):
+            load_settings({}, {}, endless)
 
 
 def test_the_file_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -154,6 +171,14 @@ def test_production_contexts_are_patterns(context: str, expected: bool) -> None:
     settings = Settings(production_contexts=("prod-*", "liv?"))
     assert settings.is_production(context) is expected
     assert not Settings().is_production(context)
+
+
+def test_brackets_in_the_name_of_a_production_context_are_themselves() -> None:
+    settings = Settings(production_contexts=("[prod] eu*", "arn:aws:eks:*:cluster/p?[1]"))
+    assert settings.is_production("[prod] eu-west")
+    assert settings.is_production("arn:aws:eks:eu-west-1:123:cluster/pp[1]")
+    assert not settings.is_production("p eu-west")
+    assert not settings.is_production("arn:aws:eks:eu-west-1:123:cluster/pp1")
 
 
 def test_production_contexts_are_a_list_of_the_file_or_the_environment(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ from servedeck import logging_setup
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers = list(root.handlers)
+    quiet = [logging.getLogger(name) for name in logging_setup.QUIET_LOGGERS]
+    levels = {one: one.level for one in (root, *quiet)}
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for one, level in levels.items():
+        one.setLevel(level)
     logging.captureWarnings(False)
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from textual.binding import Binding, BindingType
 
-from tui.action_tables.action import DIGIT_KEYS, POD_KEYS, SECTION_KEYS, TAB_KEYS, Action
+from tui.action_tables.action import DIGIT_KEYS, POD_KEYS, SECTION_KEYS, TAB_COUNT, TAB_KEYS, Action
 from tui.action_tables.form_actions import FORM_ACTIONS
+from tui.action_tables.inference_actions import INFERENCE_ACTIONS
 from tui.action_tables.list_actions import LIST_ACTIONS
 from tui.action_tables.metrics_actions import METRICS_ACTIONS
 from tui.action_tables.operation_actions import OPERATION_ACTIONS
@@ -24,8 +25,10 @@ from tui.action_tables.traffic_actions import TRAFFIC_ACTIONS
 SCOPE_TITLES: Mapping[str, str] = {
     "servings": "Serving list",
     "filter": "Filter",
+    "list_filter": "Filter of the serving list",
     "status": "Status popover",
     "connect": "Connect",
+    "inference": "Test request",
     "serving": "Page of a serving",
     "describe": "Description",
     "overview": "Overview",
@@ -62,7 +65,7 @@ SCOPE_TITLES: Mapping[str, str] = {
     "adoption": "Dialog of an adoption",
     "task_action": "Action on tasks",
     "concurrency": "Concurrency of an async queue",
-    "test_request": "Test request",
+    "test_request": "Test request to an async queue",
     "queue_on": "Turn an async queue on, or change its limits",
     "queue_limits": "Limits of an async queue",
     "traffic": "Traffic of an endpoint",
@@ -81,6 +84,7 @@ ACTIONS: tuple[Action, ...] = (
     *FORM_ACTIONS,
     *OPERATION_ACTIONS,
     *TASK_DIALOG_ACTIONS,
+    *INFERENCE_ACTIONS,
     *PAGE_ACTIONS,
     *TASK_ACTIONS,
     *PANE_ACTIONS,
@@ -165,7 +169,7 @@ def action_key_display(action: Action, keymap: Mapping[str, str], *, all_keys: b
     if action.keys == SECTION_KEYS:
         return "1-7"
     if action.keys == TAB_KEYS:
-        return "1-9"
+        return f"1-{TAB_COUNT}"
     if action.keys == POD_KEYS:
         return "1-9 a-z"
     if action.passes_key and not all_keys:

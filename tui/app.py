@@ -41,7 +41,7 @@ from tui.logs.target import LogTarget
 from tui.ports.app_context import KeptEdit, Undoable
 from tui.ports.log_service import LogService
 from tui.ports.serving_source import ServingSource, SourceChanges
-from tui.screens.base import ActionScreen
+from tui.screens.base import MESSAGE_SECONDS, ActionScreen
 from tui.screens.servings import ServingsScreen
 from tui.sent_requests import SentRequests
 from tui.unpainted_input import InputPhase, UnpaintedInput
@@ -132,6 +132,8 @@ class ServedeckApp(TerminalApp):
         is_production_context: Callable[[str], bool] = lambda _context: False,
         wide: bool = False,
         columns: Sequence[str] = (),
+        column_widths: Mapping[str, int] | None = None,
+        filters: Mapping[str, str] | None = None,
         log_memory_bytes: int = 64 << 20,
         change_service: ChangeService | None = None,
         bundle_service: BundleService | None = None,
@@ -146,11 +148,11 @@ class ServedeckApp(TerminalApp):
     ) -> None:
         """`keymap` is the operator's keymap: an action's id -> its keys, comma separated. `theme`
         is the name of a theme, "" for the one that suits the terminal; `columns` are the only ones
-        that are shown, empty for all; `log_memory_bytes` is the memory of a log's newest lines.
-        `kubeconfig` are its files, None for
-        those of the environment. `is_production_context` says of the name of a context whether
-        it is one. With `initial_draft`, the form of a new serving is open at
-        the start, filled with that draft, as soon as there is a `change_service`; with
+        that are shown, empty for all, `column_widths` the widths in cells of some; `filters` are
+        saved filters by name; `log_memory_bytes` is the memory of a log's newest lines.
+        `kubeconfig` are its files, None for those of the environment. `is_production_context` says
+        of the name of a context whether it is one. With `initial_draft`, the form of a new serving
+        is open at the start, filled with that draft, as soon as there is a `change_service`; with
         `initial_page`, the page of a serving is open as soon as it is listed. Keys are queued until
         then. `is_utf8` says whether the terminal shows more than ASCII."""
         no_color = "NO_COLOR" in os.environ
@@ -187,6 +189,8 @@ class ServedeckApp(TerminalApp):
         self._initial_page = initial_page
         self.wide = wide
         self.columns = tuple(columns)
+        self.column_widths = dict(column_widths or {})
+        self.saved_filters = dict(filters or {})
         self.log_memory_bytes = log_memory_bytes
         self.clock = clock
         self.is_utf8 = is_utf8
@@ -319,6 +323,8 @@ class ServedeckApp(TerminalApp):
     async def _open_form(self, draft: Draft) -> None:
         if self._change_service is None:
             await self._change_service_ready.wait()
+        if not draft.texts["name"]:  # none of a file
+            self.servings.create_flow.propose_defaults(draft)
         self.servings.create_flow.open_form(draft)
 
     async def _open_page(self, page: InitialPage) -> None:
@@ -476,6 +482,40 @@ class ServedeckApp(TerminalApp):
         """The key of an action as it is shown, with the operator's keymap applied."""
         return action_key_display(ACTIONS_BY_ID[action_id], self.keymap)
 
+    def do_theme(self) -> None:
+        from tui.screens.theme import ThemePicker
+
+        if any(isinstance(screen, ThemePicker) for screen in self.screen_stack):
+            self.show_message("The list of themes is open already.", "warning")
+            return
+        if self.no_color:
+            self.show_message("NO_COLOR is set, so there are no colors to choose.", "warning")
+            return
+
+        def on_closed(name: str | None) -> None:
+            if name is not None:
+                self.theme = name
+                text = f'Theme {name} until servedeck ends; theme = "{name}" in the settings'
+                self.show_message(f"{text} keeps it.", "ready")
+
+        self.push_screen(ThemePicker(list(self.available_themes.values()), self.theme), on_closed)
+
+    def do_screenshot(self) -> None:
+        from tui.screenshot import ScreenshotDialog, write_screenshot
+
+        if any(isinstance(screen, ScreenshotDialog) for screen in self.screen_stack):
+            self.show_message("A picture is being saved already; name its file first.", "warning")
+            return
+        picture = self.export_screenshot()
+
+        def on_path(path: Path | None) -> None:
+            if path is not None:
+                # Not a worker of the screen, which may be one that closes now.
+                work = write_screenshot(path, picture, self.show_message)
+                self._start_worker(work, "screenshot", busy_label=f"Writing {path}")
+
+        self.push_screen(ScreenshotDialog(self.clock()), on_path)
+
     def do_redraw(self) -> None:
         self.redraw()
 
@@ -623,10 +663,12 @@ class ServedeckApp(TerminalApp):
 
     # -- errors -------------------------------------------------------------------------------
 
-    def show_message(self, text: str, style_name: str = "") -> None:
+    def show_message(
+        self, text: str, style_name: str = "", seconds: float = MESSAGE_SECONDS
+    ) -> None:
         """Show a sentence on the message line of the current screen."""
         if isinstance(self.screen, ActionScreen):
-            self.screen.show_message(text, style_name)
+            self.screen.show_message(text, style_name, seconds)
 
     def report_crash(self, error: Exception | None) -> tuple[Text, Text]:
         """The traceback without the values of variables, with what looks secret masked; logged

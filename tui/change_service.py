@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from servedeck.changes.edit.save import SaveResult
     from servedeck.changes.edit.undo import UndoPoint
     from servedeck.changes.inventory import ClusterInventory
+    from servedeck.changes.key_sources import KeySource
     from servedeck.changes.operations.operation import (
         Operation,
         OperationPlan,
@@ -160,6 +161,21 @@ class ClusterChangeService:
             if not (decision and decision.known):  # it may have been granted since
                 await access.check(verb, resource, *where)
 
+    def read_disabled_reason(self, verb: str, resource: str, namespace: str) -> str:
+        connection = self._connection()
+        if connection is None or connection is not self._cached_connection or self._access is None:
+            return ""
+        return self._access.cached_decision(verb, resource, namespace).denied_reason
+
+    async def refresh_read_permission(self, verb: str, resource: str, namespace: str) -> None:
+        self._require_connection()
+        if (access := self._access) is None:
+            return
+        await access.refresh(namespace)
+        decision = access.cached_decision(verb, resource, namespace)
+        if not (decision and decision.known):  # it may have been granted since
+            await access.check(verb, resource, namespace)
+
     # -- platform -------------------------------------------------------------------------------
 
     @property
@@ -244,6 +260,16 @@ class ClusterChangeService:
         from servedeck.cluster import apply
 
         return await apply.delete_created(self._require_connection(), created)
+
+    async def list_key_sources(self, source: str, namespace: str) -> list[KeySource]:
+        from servedeck.changes.key_sources import list_key_sources
+
+        return await list_key_sources(self._require_connection(), source, namespace)
+
+    async def list_keys(self, source: str, namespace: str, name: str) -> list[str]:
+        from servedeck.changes.key_sources import list_keys
+
+        return await list_keys(self._require_connection(), source, namespace, name)
 
     async def import_serving(
         self, key: NamespacedName, *, from_cache: bool = False

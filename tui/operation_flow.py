@@ -20,15 +20,13 @@ from servedeck.cluster.http.errors import ClusterError
 from servedeck.fleet.views import NamespacedName, ServingView
 from servedeck.serving.status.status import Status
 from tui.actions import ACTIONS_BY_ID
+from tui.log_permission import PERMISSION_MAX_AGE
 
 if TYPE_CHECKING:
     from tui.screens.base import ActionScreen
 
 PERMISSION_TIMEOUT = 3.0
 """Timeout in seconds of the permission check before a dialog opens."""
-
-PERMISSION_MAX_AGE = 60.0
-"""Seconds after which a permission is asked for again: it may have been granted meanwhile."""
 
 OPERATION_ACTIONS = {
     "scale": OperationKind.SCALE,

@@ -15,6 +15,7 @@ from servedeck.changes.operations.operation import (
 )
 from servedeck.changes.operations.room_check import room_warnings
 from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.cluster.write_log import WriteLog
 from tui.operation_targets import OperationTarget
 from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import ServingViews, SourceChanges
@@ -41,6 +42,8 @@ class OperationRun:
         self._change_service = change_service
         self._on_update = on_update
         self.is_writing = False
+        self.write_log = WriteLog("Do it again for the rest.")
+        """Of the operation that is run, or was."""
         self._is_stopping = False
 
     @property
@@ -168,6 +171,8 @@ class OperationRun:
     async def _run_one(self, target: OperationTarget) -> None:
         assert target.plan is not None
         target.is_running = True
+        self.write_log = WriteLog("Do it again for the rest.")
+        self.write_log.begin()
         self._on_update()
         try:
             target.result = await self._change_service.run_operation(target.plan)

@@ -11,6 +11,7 @@ from servedeck.changes.operations.operation import (
     OperationResult,
     Outcome,
 )
+from servedeck.cluster.write_log import WriteLog
 from servedeck.serving.text import format_count
 from servedeck.serving.yaml_text import object_lines
 from tui.operation_targets import OperationTarget
@@ -231,13 +232,19 @@ def summary(results: Sequence[OperationResult], label: str) -> tuple[str, str]:
 
 
 def exit_notice(
-    targets: Sequence[OperationTarget], results: Sequence[OperationResult], label: str
+    targets: Sequence[OperationTarget],
+    results: Sequence[OperationResult],
+    label: str,
+    write_log: WriteLog,
 ) -> str:
     """What the operator must know when the program exits with or before the last response; "" for
-    nothing."""
+    nothing. `write_log` is that of the operation that is run."""
     sentences = [
-        f"{label} {one.operation.target}: sent, but the API server had not answered; it is not "
-        "known whether it was done."
+        write_log.notice(
+            f"{label} {one.operation.target}",
+            f"{label} {one.operation.target}: sent, but the API server had not answered; it is not "
+            "known whether it was done.",
+        )
         for one in targets
         if one.is_running
     ]

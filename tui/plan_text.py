@@ -64,7 +64,9 @@ def dry_run_entries(
     found += [_issue_entry(one) for one in shown if not one.is_error]
     if review is not None:
         found += [_marked_entry("?", "muted", sentence, "muted") for sentence in review.unchecked]
-    found += [_marked_entry("!", "warning", sentence, "muted") for sentence in not_copied]
+    found += [
+        _marked_entry("!", "warning", f"Not copied: {sentence}", "muted") for sentence in not_copied
+    ]
     return found
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from servedeck.config import SettingsError
 from servedeck.detail.cluster_detail_service import ClusterDetailService
+from servedeck.fleet.query import QueryError, parse_query
 from servedeck.forwarding.forwards import PortForwards
 from servedeck.logs.container_end import read_container_end
 from servedeck.terminal import shows_unicode
@@ -53,6 +54,10 @@ class DashboardStartError(Exception):
     """The screen cannot start; str() is one sentence with the reason and what to do."""
 
     exit_code = 1
+
+
+COLUMN_WIDTHS = (3, 200)
+"""Least and greatest of `column_widths`."""
 
 
 def run(
@@ -111,6 +116,8 @@ def run(
         is_production_context=settings.is_production,
         wide=settings.wide,
         columns=settings.columns,
+        column_widths=settings.column_widths,
+        filters=settings.filters,
         log_memory_bytes=settings.log_memory_mib << 20,
         initial_draft=initial_draft,
         initial_page=initial_page,
@@ -152,11 +159,19 @@ def validate_settings(settings: Settings) -> None:
     SettingsError."""
     from textual.theme import BUILTIN_THEMES
 
+    columns = [column.key for column in COLUMNS]
     themes = {theme.name for theme in THEMES} | BUILTIN_THEMES.keys()
-    bound = {action.id for action in ACTIONS if not action.bound_by_widget}
+    bound = {action.id for action in ACTIONS if action.can_be_remapped}
+    fixed = {action.id for action in ACTIONS} - bound
+    for name in settings.keymap:
+        if name in fixed:
+            raise SettingsError(
+                f"Settings: keymap: the keys of {name!r} cannot be changed; remove it."
+            )
     for key, names, known in (
         ("theme", [settings.theme] if settings.theme else [], themes),
-        ("columns", settings.columns, [column.key for column in COLUMNS]),
+        ("columns", settings.columns, columns),
+        ("column_widths", settings.column_widths, columns),
         ("keymap", settings.keymap, bound),
     ):
         for name in names:
@@ -164,6 +179,18 @@ def validate_settings(settings: Settings) -> None:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}."
                 raise SettingsError(f"Settings: {key}: {name!r} is unknown; {hint}")
+    least, most = COLUMN_WIDTHS
+    for name, width in settings.column_widths.items():
+        if not least <= width <= most:
+            raise SettingsError(
+                f"Settings: column_widths: {name} must be from {least} to {most} cells wide, not "
+                f"{width}."
+            )
+    for name, text in settings.filters.items():
+        try:
+            parse_query(text)
+        except QueryError as error:
+            raise SettingsError(f"Settings: filters: {name}: {error}") from error
 
 
 def validate_environment(environ: Mapping[str, str]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -33,6 +33,18 @@ class Column:
     """Width in cells that it gets before other columns; 0 for `max_width`."""
     compact: int = 0
     """Width in cells to use if `min_width` does not fit; 0 to hide the column then."""
+    fixed_width: int = 0
+    """Width in cells that it has whatever it contains; 0 for what it needs."""
+
+
+def with_widths(columns: Sequence[Column], widths: Mapping[str, int]) -> tuple[Column, ...]:
+    """The columns with the widths in cells that somebody chose, by key."""
+    return tuple(
+        replace(column, min_width=width, max_width=width, preferred=0, compact=0, fixed_width=width)
+        if (width := widths.get(column.key, 0))
+        else column
+        for column in columns
+    )
 
 
 class AgeCell(NamedTuple):
@@ -80,7 +92,7 @@ def layout_columns(
     column with what it needs, and the line may be longer than `width`.
     """
     wanted = [
-        max(need, cell_len(column.label))
+        column.fixed_width or max(need, cell_len(column.label))
         for column, need in zip(columns, content_widths, strict=True)
     ]
     if wide:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from textual.binding import Binding
 from textual.message import Message
 
-from widgets.line_input import LineInput
+from widgets.history_line import HistoryLine
 
 
-class FilterLine(LineInput):
+class FilterLine(HistoryLine):
     """Posts Textual's Input.Changed and Input.Submitted, and Cleared."""
 
     BINDINGS = [Binding("escape", "clear", "Clear", show=False)]

@@ -25,7 +25,8 @@ class KeyHint(NamedTuple):
 
 
 class KeyFooter(StatusLine):
-    """Hints on one line; the last one (help) is always shown, the others if they fit."""
+    """Hints on one line; the last one (help) is always shown, the others up to the first that does
+    not fit."""
 
     @dataclass
     class Pressed(Message):
@@ -57,7 +58,9 @@ class KeyFooter(StatusLine):
         for hint in hints:
             taken = _hint_width(hint) + 2
             if taken > room:
-                break
+                if shown:
+                    break
+                continue  # the most important one that fits, such as the way back
             shown.append(hint)
             room -= taken
         spans: list[Span] = [(" ", "")]

@@ -7,7 +7,7 @@ from textual.containers import Horizontal
 from textual.getters import query_one
 from textual.widget import Widget
 
-from widgets.line_input import PlainInput
+from widgets.line_input import PlainInput, problem_mark
 from widgets.text_view import StatusLine
 
 MAX_PROBLEM_LINES = 3
@@ -63,12 +63,12 @@ class LabeledInput(Widget):
         self.input.styles.width = input_width or "1fr"
         hint.set_lines(((" ", ""), (self._hint, "muted")))
 
-    def show_error(self, message: str, style_name: str = "warning") -> None:
+    def show_error(self, message: str, style_name: str = "error") -> None:
         """Show the sentence under the input; "" shows none."""
         if (message, style_name) == (self._problem, self._style_name):
             return
         self._problem, self._style_name = message, style_name
-        line = ((" ! ", style_name), (message, style_name)) if message else ()
+        line = ((problem_mark(style_name), style_name), (message, style_name)) if message else ()
         problem = self.query_one("#problem", StatusLine)
         problem.set_text(line, max_lines=MAX_PROBLEM_LINES, indent=3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,6 +13,8 @@ from textual.geometry import Size
 from textual.getters import query_one
 from textual.message import Message
 from textual.reactive import Reactive
+from textual.screen import Screen
+from textual.signal import Signal
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -26,6 +29,11 @@ EDITING_ACTIONS = {
 """Keys that move the cursor or change the text -> their action."""
 
 
+def problem_mark(style_name: str) -> str:
+    """The mark before a sentence under an input."""
+    return " ✗ " if style_name == "error" else " ! "
+
+
 DEFAULT_LENGTH_LIMIT = 1000
 """Maximum number of characters of a filter, a choice or a path."""
 
@@ -38,6 +46,9 @@ class PlainInput(Input):
     # The size of the text, which changes with each key. Textual's own lays the whole screen out
     # then, which takes longer than all else that a key does; no input here is as wide as its text.
     virtual_size = Reactive(Size(0, 0), layout=False)
+
+    _selection_signal: Signal[Screen[Any]] | None = None
+    """That of the screen, to which Textual's Input subscribes."""
 
     @dataclass
     class LimitReached(Message):
@@ -62,6 +73,15 @@ class PlainInput(Input):
         self.add_class("-textual-compact", update=False)
         self.cursor_blink = False
         self.length_limit = length_limit
+
+    def on_mount(self) -> None:
+        self._selection_signal = self.screen.text_selection_started_signal
+
+    def on_unmount(self) -> None:
+        # Textual subscribes with a function that holds the input (textual/signal.py: a weak key
+        # does not help where its value refers to it), so that a screen that stays would keep it.
+        if (signal := self._selection_signal) is not None:
+            signal.unsubscribe(self)
 
     async def on_key(self, event: events.Key) -> None:
         # Textual runs a binding once the key has gone up through all parents; letters of the same
@@ -120,8 +140,9 @@ class LineInput(Widget):
     def text(self) -> str:
         return self.input.value
 
-    def show_error(self, message: str) -> None:
-        """Show the sentence under the input; "" shows none."""
+    def show_error(self, message: str, style_name: str = "error") -> None:
+        """Show the sentence under the input, marked as the form marks it; "" shows none. The style
+        "warning" is for what enter does all the same."""
         problem = self.query_one("#problem", StatusLine)
-        line = ((" ! ", "warning"), (message, "warning")) if message else ()
+        line = ((problem_mark(style_name), style_name), (message, style_name)) if message else ()
         problem.set_text(line, max_lines=3, indent=3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingsMap
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
@@ -40,11 +40,17 @@ class ReviewList(TextView):
         Binding("end,G", "edge(1)", "End", show=False),
     ]
 
+    KEY_ACTIONS = {
+        key: bound[0].action for key, bound in BindingsMap(BINDINGS).key_to_bindings.items()
+    }
+    """Its keys -> their actions."""
+
     @dataclass
     class EntryClicked(Message):
-        """An entry was clicked."""
+        """An entry was clicked that leads to a field, or the head of a section."""
 
         path: str
+        section: str = ""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -104,6 +110,11 @@ class ReviewList(TextView):
             )
         self.refresh()
 
+    async def press_key(self, key: str) -> None:
+        """Take the focus, and do what one of its keys does."""
+        self.focus()
+        await self.run_action(self.KEY_ACTIONS[key])
+
     def action_step(self, step: int) -> None:
         """Move to the next entry that leads to a field; scroll by a line if none is near."""
         places = [at for at, entry in enumerate(self._entries) if entry.path]
@@ -146,7 +157,7 @@ class ReviewList(TextView):
 
     def on_click(self, event: events.Click) -> None:
         index = self.scroll_offset.y + event.y
-        if index < len(self._line_entries) and (
-            path := self._entries[self._line_entries[index]].path
-        ):
-            self.post_message(self.EntryClicked(path))
+        if index < len(self._line_entries):
+            entry = self._entries[self._line_entries[index]]
+            if entry.path or entry.section:
+                self.post_message(self.EntryClicked(entry.path, entry.section))

@@ -145,7 +145,7 @@ def status_paragraphs(
         result.append(Paragraph())
         result += [_pod_paragraph(pod, keys, now) for pod in rest]
     if not view.pods:
-        result += [Paragraph(), Paragraph((("It has no Pods.", "muted"),))]
+        result += [Paragraph(), Paragraph(((view.no_pods_text, "muted"),))]
     return [paragraph for paragraph in result if paragraph.line] if compact else result
 
 

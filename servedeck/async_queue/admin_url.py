@@ -27,6 +27,7 @@ from servedeck.cluster.http.errors import (
     InvalidResponseError,
     clean_message,
 )
+from servedeck.cluster.http.proxies import select_proxy
 from servedeck.cluster.http.request_headers import USER_AGENT
 from servedeck.cluster.http.stream import ResponseStream
 from servedeck.cluster.http.transport_errors import describe_failure
@@ -131,8 +132,7 @@ class AdminUrlClient:
         session = await self._open_session()
         import aiohttp  # imported late because it is slow
 
-        transport = importlib.import_module("servedeck.cluster.http.transport")
-        proxy = transport.select_proxy(KubeconfigCluster("async_admin_url", url), self._environ)
+        proxy = select_proxy(KubeconfigCluster("async_admin_url", url), self._environ)
         try:
             async with asyncio.timeout(_HEADERS_TIMEOUT):
                 response = await session.request(

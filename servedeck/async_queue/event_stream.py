@@ -33,6 +33,8 @@ class EventStreamReader:
         """Whether the last line ended with a carriage return, which a newline may follow."""
         self._name = ""
         self._data: list[str] = []
+        self.buffered = 0
+        """Characters of the event that is not complete, which are kept until it is."""
 
     def feed(self, data: bytes, *, is_end: bool = False) -> Iterator[StreamEvent]:
         """The events that are complete with `data`. At the end, also the last one without the blank
@@ -44,11 +46,13 @@ class EventStreamReader:
         lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         for line in lines[:-1]:
             self._line.append(line)
+            self.buffered += len(line)
             whole, self._line = "".join(self._line), []
             if (event := self._read_line(whole)) is not None:
                 yield event
         if lines[-1]:
             self._line.append(lines[-1])
+            self.buffered += len(lines[-1])
         if is_end:
             self._read_line("".join(self._line))
             self._line = []
@@ -58,14 +62,16 @@ class EventStreamReader:
     def _read_line(self, line: str) -> StreamEvent | None:
         if not line:
             event = StreamEvent(self._name, "\n".join(self._data)) if self._data else None
-            self._name, self._data = "", []
+            self._name, self._data, self.buffered = "", [], 0
             return event
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "data":
             self._data.append(value)
-        elif field == "event":
-            self._name = value
+        else:
+            self.buffered -= len(line)  # a comment that keeps the connection open: nothing is kept
+            if field == "event":
+                self._name = value
         return None
 
 
@@ -126,7 +132,7 @@ class StreamText:
             return
         if isinstance(role := delta.get("role"), str):
             self._roles[number] = role
-        for field, kind in _DELTA_FIELDS:
+        for field, kind in DELTA_FIELDS:
             if isinstance(text := delta.get(field), str):
                 self._append(_Key(number, kind), text)
         calls = delta.get("tool_calls")
@@ -172,7 +178,7 @@ class StreamText:
         return result
 
 
-_DELTA_FIELDS = (
+DELTA_FIELDS = (
     ("reasoning_content", PartKind.REASONING),
     ("reasoning", PartKind.REASONING),
     ("content", PartKind.TEXT),

@@ -11,6 +11,7 @@ from servedeck.changes.form_fields import (
     OPTIONAL_FIELDS,
     SWITCHED_FIELDS,
     applies,
+    has_accelerator,
     switch_of,
 )
 from servedeck.serving.spec import validation
@@ -69,6 +70,12 @@ class Draft:
         """Of a second revision: what it begins from, as `RevisionBase.encode` returns it."""
         self.set_template(template or next(iter(TEMPLATES)))
 
+    def propose(self, defaults: Mapping[str, str]) -> None:
+        """Fill the fields that are empty with a platform's defaults, by their names."""
+        for name, text in defaults.items():
+            if not self.texts.get(name):
+                self.texts[name] = text
+
     @property
     def template(self) -> Template:
         """The chosen template; the first one if the text names none."""
@@ -96,9 +103,8 @@ class Draft:
     @property
     def rollout(self) -> str:
         """The rollout as it was chosen, or the default for the accelerator."""
-        accelerator = self.texts["accelerator"].strip()
-        has_accelerator = accelerator.lower() not in ("", "none")
-        return self.texts["rollout"] or default_rollout(accelerator if has_accelerator else "")
+        accelerator = self.texts["accelerator"].strip() if has_accelerator(self.texts) else ""
+        return self.texts["rollout"] or default_rollout(accelerator)
 
     # -- to and from a spec ---------------------------------------------------------------------
 

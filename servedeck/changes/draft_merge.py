@@ -9,7 +9,7 @@ from typing import Any
 
 from servedeck.changes.draft import LIST_FIELDS, TRANSFORMER_TEXTS, Draft, DraftRow
 from servedeck.serving.edit.entries import FIELD_GROUPS, TEMPLATE_FIELDS, Path
-from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.mount_paths import normalize_path
 
 _INCOMPLETE_WITHOUT = ("source", "read_only")
 """Parts of a row that it has before anything is typed."""

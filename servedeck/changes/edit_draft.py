@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,9 +29,10 @@ from servedeck.changes.form_fields import applies
 from servedeck.changes.plan import new_issues
 from servedeck.changes.saved_edit import changed_texts, mark_omitted_values, with_secrets
 from servedeck.serving.edit.assignments import Assignment, assign
-from servedeck.serving.edit.differences import FieldDifference, find_field_differences
+from servedeck.serving.edit.differences import FieldDifference, find_edit_differences
 from servedeck.serving.edit.entries import ABSENT, Path, list_entries, split_spec
 from servedeck.serving.edit.merge import MergeConflict, Side, merge_fields
+from servedeck.serving.spec.absent_defaults import find_asked_defaults
 from servedeck.serving.spec.issues import Issue, errors, warning
 from servedeck.serving.spec.mapping.volumes import OtherMounts
 from servedeck.serving.spec.spec import ServingSpec, issues_from_error
@@ -170,7 +171,7 @@ class EditDraft:
 
     def differences(self, spec: ServingSpec) -> tuple[FieldDifference, ...]:
         """What the wanted serving changes, value by value."""
-        return find_field_differences(self.base, spec)
+        return find_edit_differences(self.base, spec)
 
     def _read(self, without: Sequence[str] = ()) -> tuple[ServingSpec | None, list[Issue]]:
         """The wanted serving with its changed texts and lists, except those in `without`."""
@@ -301,7 +302,11 @@ class EditDraft:
             before, _ = self._read(without=unread)
         finally:
             self.draft.texts[path] = typed
-        return wanted is not None and wanted == before
+        return (
+            wanted is not None
+            and wanted == before
+            and path not in find_asked_defaults(self.base, wanted)
+        )
 
     @property
     def unsaved_count(self) -> int:
@@ -343,10 +348,13 @@ class EditDraft:
 
     # -- what others change ---------------------------------------------------------------------
 
-    def rebase(self, current: ServingSpec) -> list[MergeConflict]:
+    def rebase(
+        self, current: ServingSpec, admitted: Collection[MergeConflict] = ()
+    ) -> list[MergeConflict]:
         """Others have changed the serving to `current`: what they alone changed is taken over, what
         was typed stays as typed. Returns the values that both changed; they stay as typed, and
-        `undecided` until `decide`."""
+        `undecided` until `decide`. Those `admitted` are what admission made of values that were
+        typed and sent: they are taken over."""
         typed, before, before_draft = copy.deepcopy(self.draft), self.base, self.base_draft
         unread = self._unread_paths()
         mine, _ = self._read(without=unread)
@@ -354,9 +362,10 @@ class EditDraft:
         conflicts = list(merge_fields(before, mine, current).conflicts)
         keep = {
             # A setting of another template has no place: the template is theirs.
-            one: Side.THEIRS if one.path == ("template",) else Side.MINE
+            one: Side.THEIRS if one.path == ("template",) or one in admitted else Side.MINE
             for one in conflicts
         }
+        conflicts = [one for one in conflicts if one not in admitted]
         merged = Draft.from_serving(merge_fields(before, mine, current, keep).spec)
         own = Draft.from_serving(mine)
         self.base, self.base_draft = current, Draft.from_serving(current)

@@ -52,6 +52,8 @@ def visible_fields(section: Section, texts: Mapping[str, str]) -> tuple[Field, .
 def applies(name: str, texts: Mapping[str, str]) -> bool:
     """Whether a field has a meaning with these texts of a draft: the limits of an autoscaler have
     none while auto scaling is off. The text of one that has none is kept, but not read."""
+    if name == "accelerator_count":
+        return has_accelerator(texts)
     if name in scaling.SCALING_FIELDS[1:]:
         return scaling.applies(name, texts.get("auto_scaling") or scaling.OFF)
     if name == "load_balancing_header":
@@ -61,8 +63,15 @@ def applies(name: str, texts: Mapping[str, str]) -> bool:
     return True
 
 
+def has_accelerator(texts: Mapping[str, str]) -> bool:
+    """Whether these texts of a draft ask for an accelerator; "None" is none, as in a document."""
+    return texts.get("accelerator", "").strip().lower() not in ("", "none")
+
+
 def switch_of(name: str) -> str:
     """The field that decides whether a field applies; the field itself if that is none."""
+    if name == "accelerator_count":
+        return "accelerator"
     if name in scaling.SCALING_FIELDS:
         return "auto_scaling"
     if name in load_balancing.LOAD_BALANCING_FIELDS:

@@ -34,14 +34,17 @@ ACTIVE_PODS = ResourceKind(
     field_selector="status.phase!=Succeeded,status.phase!=Failed",
 )
 PVCS = ResourceKind(resources.PERSISTENT_VOLUME_CLAIM, PersistentVolumeClaim)
+PROJECTS = ResourceKind(resources.PROJECT, Namespace)
+"""The namespaces of the user on OpenShift, where namespaces may not be listed."""
 
 _FINISHED_PHASES = (ReflectorPhase.LIVE, ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING)
 
 
 class ClusterInventory:
     """Nodes, the Pods on them, PVCs and namespaces; each may be unknown if it may not be listed.
-    Pods and PVCs of all namespaces if that is allowed, of `namespace` otherwise. `on_change` is
-    called after each change; it must be fast.
+    Pods and PVCs of all namespaces if that is allowed, of `namespace` otherwise; in place of
+    namespaces that may not be listed the user's projects (OpenShift), or else those that the
+    kubeconfig names for the cluster. `on_change` is called after each change; it must be fast.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class ClusterInventory:
         self._on_change = on_change
         self._changed = asyncio.Event()
         self._nodes = self._make_reflector(connection, NODES, None)
+        self._connection = connection
         self._namespaces = self._make_reflector(connection, NAMESPACES, None)
+        self._projects = self._make_reflector(connection, PROJECTS, None)
         self._pods = Reflector(
             connection,
             ACTIVE_PODS,
@@ -65,7 +70,7 @@ class ClusterInventory:
         self._all_pvcs = self._make_reflector(connection, PVCS, None)
         self._namespace_pvcs = self._make_reflector(connection, PVCS, namespace)
         self._namespace = namespace
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Reflector, asyncio.Task[None]] = {}
         self._nodes_only = False
         self._node_capacities: list[NodeCapacity] | None = None
 
@@ -86,7 +91,11 @@ class ClusterInventory:
         self._nodes_only = nodes_only
         others = () if nodes_only else (self._namespaces, self._all_pvcs)
         for reflector in (self._nodes, self._pods, *others):
-            self._tasks.append(asyncio.create_task(reflector.run()))
+            self._watch(reflector)
+
+    def _watch(self, reflector: Reflector) -> None:
+        if reflector not in self._tasks:
+            self._tasks[reflector] = asyncio.create_task(reflector.run())
 
     async def wait_until_listed(self, limit: float = 10.0) -> None:
         """Wait until each kind was listed or rejected, at most `limit` seconds."""
@@ -97,16 +106,19 @@ class ClusterInventory:
                     await self._changed.wait()
 
     async def close(self) -> None:
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
     def _handle_change(self) -> None:
         self._node_capacities = None
-        if self._all_pvcs.phase is ReflectorPhase.FORBIDDEN and len(self._tasks) == 4:
+        if self._tasks and self._all_pvcs.phase is ReflectorPhase.FORBIDDEN:
             # Not allowed in all namespaces; try the current one.
-            self._tasks.append(asyncio.create_task(self._namespace_pvcs.run()))
+            self._watch(self._namespace_pvcs)
+        if self._tasks and self._namespaces.phase is ReflectorPhase.FORBIDDEN:
+            self._watch(self._projects)
         self._changed.set()
         self._on_change()
 
@@ -125,7 +137,11 @@ class ClusterInventory:
         yield from (self._nodes, self._pods)
         if self._nodes_only:
             return
-        yield self._namespaces
+        yield (
+            self._projects
+            if self._namespaces.phase is ReflectorPhase.FORBIDDEN
+            else self._namespaces
+        )
         yield (
             self._namespace_pvcs
             if self._all_pvcs.phase is ReflectorPhase.FORBIDDEN
@@ -140,13 +156,24 @@ class ClusterInventory:
         wanted = {
             id(self._nodes): "The free accelerators are unknown",
             id(self._pods): "The resources in use on the nodes are unknown",
-            id(self._namespaces): "The namespaces are unknown",
             id(self._namespace_pvcs): "The PVCs are unknown",
         }
-        return tuple(
+        reasons = [
             f"{wanted[id(one)]}: {one.error}"
             for one in self._active_reflectors()
-            if one.phase is ReflectorPhase.FORBIDDEN
+            if one.phase is ReflectorPhase.FORBIDDEN and id(one) in wanted
+        ]
+        if self._has_no_list_of_namespaces():
+            reasons.append(f"Not all namespaces are known: {self._namespaces.error}")
+        return tuple(reasons)
+
+    def _has_no_list_of_namespaces(self) -> bool:
+        """Whether neither namespaces nor projects may be listed."""
+        missing = (ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING)
+        return (
+            not self._nodes_only
+            and self._namespaces.phase is ReflectorPhase.FORBIDDEN
+            and self._projects.phase in missing
         )
 
     def node_capacities(self) -> list[NodeCapacity] | None:
@@ -194,11 +221,15 @@ class ClusterInventory:
         return {one.name: one for one in pvcs(own, pods)}
 
     def namespaces(self) -> list[str] | None:
-        """Names of all namespaces; None if unknown."""
-        if not self._namespaces.synced:
+        """Names of the namespaces that are known, sorted; None if none are."""
+        source = self._namespaces if self._namespaces.synced else self._projects
+        if source.synced:
+            names = cast(Iterable[Namespace], source.records.values())
+            return sorted(one.metadata.name for one in names)
+        if not self._has_no_list_of_namespaces():
             return None
-        names = cast(Iterable[Namespace], self._namespaces.records.values())
-        return sorted(one.metadata.name for one in names)
+        context = self._connection.context_name
+        return sorted(set(self._connection.kubeconfig.cluster_namespaces(context)))
 
 
 def _has_result(reflector: Reflector) -> bool:

@@ -18,6 +18,7 @@ from servedeck.cluster.deletion import delete_object, preview_deletion
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
 from servedeck.cluster.rejection import Rejection, RejectionReason, rejection_from_error
+from servedeck.cluster.write_log import expect_writes
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects.change import ObjectChange, ObjectKey
 from servedeck.serving.objects.diff import MISSING
@@ -155,6 +156,7 @@ async def apply_writes(
         return await apply.apply(connection, [body], create=is_new, force=force, version=version)
 
     result = ApplyResult(())
+    expect_writes(one.ref for one in writes if one.is_sent)
     for one in writes:
         if one.body is not None and result.rejection is None:
             sent = await _send(connection, one, one.body, send)

@@ -12,9 +12,11 @@ from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import find_pools
 from servedeck.changes.object_writes import ObjectWrite, plan_writes, preview_writes
 from servedeck.changes.pod_admission import check_pod_admission
+from servedeck.changes.pod_reference_checks import find_missing_pod_objects
 from servedeck.changes.revision_checks import begin_from, check_revision_of
 from servedeck.changes.rollout_forecast import forecast_rollout
 from servedeck.changes.service_checks import find_service_issues
+from servedeck.changes.serving_defaults import with_defaults
 from servedeck.changes.setting_checks import (
     check_capacity,
     check_settings,
@@ -34,7 +36,12 @@ from servedeck.serving import pvcs
 from servedeck.serving.edit.restart_forecast import RestartForecast, restarts_pods
 from servedeck.serving.objects import manifests
 from servedeck.serving.objects.backends import route_backends
-from servedeck.serving.objects.change import ObjectChange, change_objects, resolve_open_fields
+from servedeck.serving.objects.change import (
+    ObjectChange,
+    change_objects,
+    find_dropped_times,
+    resolve_open_fields,
+)
 from servedeck.serving.objects.earlier_objects import EarlierObject, with_earlier_objects
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.missing_objects import RelatedObjects
@@ -116,6 +123,7 @@ async def make_plan(
     overridable: list[Issue] = []
     change: ObjectChange | None = None
     if existing is None:
+        spec, of_settings = with_defaults(spec, platform)
         engines = await complete_engines(
             connection, ServingObjects({}, engines=platform.engines), spec
         )
@@ -128,6 +136,7 @@ async def make_plan(
         writes = [ObjectWrite(ObjectRef.from_manifest(one), one) for one in objects]
         built = import_objects(objects, engines).objects
         own_problems = [
+            *of_settings,
             *validation.validate(spec),
             *check_settings(built, None, spec),
             *await check_temperature(connection, None, spec),
@@ -160,9 +169,13 @@ async def make_plan(
         settings = list(
             check_settings(start.objects, start.spec, wanted, related_objects.unlisted_kinds)
         )
-        refused = {one.field for one in errors(settings)}
-        own_problems = [
+        of_spec = [
             *new_issues(existing.spec, wanted, existing.mounts),
+            *find_dropped_times(existing.spec, spec, wanted),
+        ]
+        refused = {one.field for one in errors([*of_spec, *settings])}
+        own_problems = [
+            *of_spec,
             *settings,
             *await check_temperature(connection, existing.spec, wanted),
             *(one for one in change.issues if one.field not in refused),
@@ -219,9 +232,10 @@ async def make_plan(
                 problems.append(warning(_FIELD_BY_REASON[RejectionReason.QUOTA], admission.warning))
             rejections += [admission.rejection] if admission.rejection else []
         problems += [_rejection_issue(one) for one in dict.fromkeys(rejections)]
-        missing, unchecked = await _find_missing_references(connection, spec, present)
-        problems += missing
-        unknown += unchecked
+        for find in (_find_missing_references, find_missing_pod_objects):
+            missing, unchecked = await find(connection, spec, present)
+            problems += missing
+            unknown += unchecked
     problems += check_capacity(present, spec, inventory)
     forecast = None
     if change is not None:

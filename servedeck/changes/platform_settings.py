@@ -9,7 +9,7 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.prometheus_services import service_url
 from servedeck.cluster.resources import CONFIG_MAP
-from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, Settings
+from servedeck.config import PLATFORM_CONFIGMAP, PLATFORM_NAMESPACE, POD_DEFAULTS, Settings
 from servedeck.serving.objects.routes import PlatformSettings, RouteKind
 from servedeck.serving.spec.mapping.engines import Engines
 
@@ -31,6 +31,7 @@ def build_platform_settings(
         ingress_class=settings.ingress_class,
         tls_secret=settings.tls_secret,
         model_cache=settings.model_cache,
+        defaults={name: text for name in POD_DEFAULTS if (text := getattr(settings, name))},
         engines=Engines(
             frozenset(api_groups), prometheus_url=service_url(settings.prometheus_service)
         ),

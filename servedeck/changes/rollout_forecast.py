@@ -32,10 +32,10 @@ async def forecast_rollout(
     """The rollout as the API server's dry run has it; without one, by the change alone. None if no
     Pod is replaced."""
     live, changed = change.live[0], change.changed[0]
-    restarts = next(
-        (one.restarts_pods for one in previews if one.ref.kind == "Deployment" and one.action),
-        restarts_pods(live, changed),
-    )
+    preview = next((one for one in previews if one.ref.kind == "Deployment" and one.action), None)
+    restarts = restarts_pods(live, changed) if preview is None else preview.restarts_pods
+    if preview is not None and preview.stored is not None and preview.admission_changes:
+        changed = preview.stored  # with what admission changes in its Pods
     if not restarts and not unblocks_rollout(live, changed):
         return None
     replicasets: list[JsonObject] | None = None

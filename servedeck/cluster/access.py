@@ -31,6 +31,11 @@ class AccessDecision(NamedTuple):
     def __bool__(self) -> bool:
         return self.allowed
 
+    @property
+    def denied_reason(self) -> str:
+        """Why it is denied; "" if it is not, or if that is unknown."""
+        return "" if self.allowed else self.reason
+
 
 class _ResourceRule(msgspec.Struct, rename="camel"):
     verbs: list[str] | None = None

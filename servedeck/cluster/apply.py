@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -36,6 +36,7 @@ from servedeck.serving.objects.field_changes import (
 )
 from servedeck.serving.objects.manifests import encode_manifest
 from servedeck.serving.objects.records import REVISION_ANNOTATION
+from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.text import one_line, sanitize
 
 Manifest = Mapping[str, Any]
@@ -91,6 +92,9 @@ class Preview:
     """True if the change replaces the Pods of this Deployment."""
     warnings: tuple[str, ...] = ()
     """Warnings of the API server and its admission webhooks."""
+    stored: JsonObject | None = field(default=None, compare=False, repr=False)
+    """The object as it would be stored, with what admission changes; None if nothing is sent, or
+    it is rejected or deleted."""
 
 
 class AppliedObject(NamedTuple):
@@ -140,17 +144,16 @@ async def _preview_object(connection: Connection, manifest: Manifest, force: boo
     sent, after = (_without_server_managed_fields(one) for one in (manifest, stored))
     admission = admission_changes(sent, after)
     if existing is None:
-        return Preview(
-            ref, PreviewAction.CREATE, admission_changes=tuple(admission), warnings=warnings
-        )
+        changes = tuple(admission)
+        return Preview(ref, PreviewAction.CREATE, None, changes, warnings=warnings, stored=stored)
     before = _without_server_managed_fields(existing)
     # Changes already present in the stored object are not caused by this write.
     existing_changes = set(admission_changes(sent, before))
     admission = [change for change in admission if change.sent or change not in existing_changes]
-    changes = find_field_changes(before, after)
-    action = PreviewAction.CHANGE if changes else PreviewAction.UNCHANGED
+    changed = tuple(find_field_changes(before, after))
+    action = PreviewAction.CHANGE if changed else PreviewAction.UNCHANGED
     restarts = ref.kind == "Deployment" and restarts_pods(existing, stored)
-    return Preview(ref, action, None, tuple(admission), tuple(changes), restarts, warnings)
+    return Preview(ref, action, None, tuple(admission), changed, restarts, warnings, stored)
 
 
 async def _rejection_with_conflicts(
@@ -275,7 +278,7 @@ async def _fetch_uid(connection: Connection, ref: ObjectRef) -> str | None:
 
 
 def _object_uid(obj: Manifest) -> str:
-    uid = _as_mapping(obj.get("metadata")).get("uid")
+    uid = as_mapping(obj, "metadata").get("uid")
     if not isinstance(uid, str) or not uid:
         raise InvalidResponseError(
             "The server answered with an object without a uid; is it a Kubernetes API?"
@@ -327,15 +330,13 @@ async def find_existing(
             if error.code in (403, 404):
                 continue
             raise
-        meta = _as_mapping(stored.get("metadata"))
+        meta = as_mapping(stored, "metadata")
         fields = meta.get("managedFields")
         managers = {
-            one_line(sanitize(str(_as_mapping(field).get("manager"))))
-            for field in (fields if isinstance(fields, list) else ())
+            one_line(sanitize(str(as_mapping(one).get("manager"))))
+            for one in (fields if isinstance(fields, list) else ())
         }
-        managed_by_servedeck = (
-            _as_mapping(meta.get("labels")).get(MANAGED_BY_LABEL) == FIELD_MANAGER
-        )
+        managed_by_servedeck = as_mapping(meta, "labels").get(MANAGED_BY_LABEL) == FIELD_MANAGER
         existing_objects.append(
             ExistingObject(
                 ref,
@@ -386,15 +387,10 @@ _SERVER_MANAGED_FIELDS = (
 
 
 def _without_server_managed_fields(obj: Manifest) -> dict[str, Any]:
-    meta = _as_mapping(obj.get("metadata"))
+    meta = as_mapping(obj, "metadata")
     meta = {key: value for key, value in meta.items() if key not in _SERVER_MANAGED_FIELDS}
     # The Deployment controller may update it between the two responses that are compared.
     annotations = {
-        k: v for k, v in _as_mapping(meta.get("annotations")).items() if k != REVISION_ANNOTATION
+        k: v for k, v in as_mapping(meta, "annotations").items() if k != REVISION_ANNOTATION
     }
     return {**obj, "metadata": {**meta, "annotations": annotations}, "status": None}
-
-
-def _as_mapping(value: Any) -> Mapping[str, Any]:
-    """`value` if it is a mapping, else {}."""
-    return value if isinstance(value, Mapping) else {}

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
+from servedeck.serving.conventions import (
+    ALPHA_POOL_GROUP,
+    GATEWAY_API_GROUP,
+    ISTIO_GROUP,
+    POOL_GROUP,
+)
 
 
 @dataclass(frozen=True)
@@ -56,13 +61,15 @@ BACKEND_TRAFFIC_POLICY = Resource(
     "BackendTrafficPolicy", "backendtrafficpolicies", "gateway.envoyproxy.io", "v1alpha1"
 )
 CONFIG_MAP = Resource("ConfigMap", "configmaps", "", "v1")
+DAEMON_SET = Resource("DaemonSet", "daemonsets", "apps", "v1")
 DEPLOYMENT = Resource("Deployment", "deployments", "apps", "v1")
-DESTINATION_RULE = Resource("DestinationRule", "destinationrules", "networking.istio.io", "v1")
+DESTINATION_RULE = Resource("DestinationRule", "destinationrules", ISTIO_GROUP, "v1")
 EVENT = Resource("Event", "events", "", "v1")
+GATEWAY = Resource("Gateway", "gateways", GATEWAY_API_GROUP, "v1")
 HORIZONTAL_POD_AUTOSCALER = Resource(
     "HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2"
 )
-HTTP_ROUTE = Resource("HTTPRoute", "httproutes", "gateway.networking.k8s.io", "v1")
+HTTP_ROUTE = Resource("HTTPRoute", "httproutes", GATEWAY_API_GROUP, "v1")
 INFERENCE_POOL = Resource("InferencePool", "inferencepools", POOL_GROUP, "v1")
 ALPHA_INFERENCE_POOL = Resource("InferencePool", "inferencepools", ALPHA_POOL_GROUP, "v1alpha2")
 """Before v1 of the Gateway API Inference Extension; a cluster may have both."""
@@ -70,9 +77,12 @@ INFERENCE_SERVICE = Resource(
     "InferenceService", "inferenceservices", "serving.kserve.io", "v1beta1"
 )
 INGRESS = Resource("Ingress", "ingresses", "networking.k8s.io", "v1")
+ISTIO_GATEWAY = Resource("Gateway", "gateways", ISTIO_GROUP, "v1")
 LEADER_WORKER_SET = Resource(
     "LeaderWorkerSet", "leaderworkersets", "leaderworkerset.x-k8s.io", "v1"
 )
+LISTENER_SET = Resource("ListenerSet", "listenersets", GATEWAY_API_GROUP, "v1")
+"""Since 1.5 of the Gateway API."""
 NAMESPACE = Resource("Namespace", "namespaces", "", "v1", namespaced=False)
 NODE = Resource("Node", "nodes", "", "v1", namespaced=False)
 PERSISTENT_VOLUME_CLAIM = Resource("PersistentVolumeClaim", "persistentvolumeclaims", "", "v1")
@@ -81,20 +91,37 @@ POD = Resource("Pod", "pods", "", "v1")
 POD_DISRUPTION_BUDGET = Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy", "v1")
 PROJECT = Resource("Project", "projects", "project.openshift.io", "v1", namespaced=False)
 """OpenShift's: lists the namespaces that the user may see, without permission to list these."""
+RAY_CLUSTER = Resource("RayCluster", "rayclusters", "ray.io", "v1")
+RAY_SERVICE = Resource("RayService", "rayservices", "ray.io", "v1")
 REPLICA_SET = Resource("ReplicaSet", "replicasets", "apps", "v1")
+RESOURCE_CLAIM = Resource("ResourceClaim", "resourceclaims", "resource.k8s.io", "v1")
+RESOURCE_CLAIM_TEMPLATE = Resource(
+    "ResourceClaimTemplate", "resourceclaimtemplates", "resource.k8s.io", "v1"
+)
 ROLE = Resource("Role", "roles", "rbac.authorization.k8s.io", "v1")
 ROLE_BINDING = Resource("RoleBinding", "rolebindings", "rbac.authorization.k8s.io", "v1")
+ROLLOUT = Resource("Rollout", "rollouts", "argoproj.io", "v1alpha1")
 RESOURCE_QUOTA = Resource("ResourceQuota", "resourcequotas", "", "v1")
+RUNTIME_CLASS = Resource("RuntimeClass", "runtimeclasses", "node.k8s.io", "v1", namespaced=False)
 SCALED_OBJECT = Resource("ScaledObject", "scaledobjects", "keda.sh", "v1alpha1")
 SECRET = Resource("Secret", "secrets", "", "v1")
 SERVICE = Resource("Service", "services", "", "v1")
 SERVICE_ACCOUNT = Resource("ServiceAccount", "serviceaccounts", "", "v1")
 STATEFUL_SET = Resource("StatefulSet", "statefulsets", "apps", "v1")
-VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", "networking.istio.io", "v1")
+VIRTUAL_SERVICE = Resource("VirtualService", "virtualservices", ISTIO_GROUP, "v1")
 
 POOL_RESOURCES = (INFERENCE_POOL, ALPHA_INFERENCE_POOL)
 
-READONLY_WORKLOADS = (STATEFUL_SET, LEADER_WORKER_SET, INFERENCE_SERVICE, POD)
+READONLY_WORKLOADS = (
+    STATEFUL_SET,
+    LEADER_WORKER_SET,
+    INFERENCE_SERVICE,
+    POD,
+    DAEMON_SET,
+    ROLLOUT,
+    RAY_SERVICE,
+    RAY_CLUSTER,
+)
 """Workloads other than Deployments that can be servings; they are shown, never changed."""
 
 RESOURCES_BY_KIND = {
@@ -102,6 +129,7 @@ RESOURCES_BY_KIND = {
     for resource in (
         BACKEND_TRAFFIC_POLICY,
         CONFIG_MAP,
+        DAEMON_SET,
         DEPLOYMENT,
         DESTINATION_RULE,
         EVENT,
@@ -117,9 +145,12 @@ RESOURCES_BY_KIND = {
         PERSISTENT_VOLUME_CLAIM,
         POD,
         POD_DISRUPTION_BUDGET,
+        RAY_CLUSTER,
+        RAY_SERVICE,
         REPLICA_SET,
         ROLE,
         ROLE_BINDING,
+        ROLLOUT,
         SCALED_OBJECT,
         SECRET,
         SERVICE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.apply import PreviewAction
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
+from servedeck.cluster.write_log import expect_writes, settle_write
 from servedeck.commands.arguments import (
     connection_options,
     file_description,
@@ -22,6 +22,7 @@ from servedeck.commands.arguments import (
     read_serving_documents,
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.interruption import run_writing
 from servedeck.commands.output import write_lines
 from servedeck.commands.plan_text import (
     OVERRIDE_HINT,
@@ -74,10 +75,13 @@ async def apply_all(
     try:
         await inventory.wait_until_listed()
         succeeded = True
+        if not dry_run:
+            expect_writes(_serving_name(spec) for spec in specs)
         for spec in specs:
             succeeded &= await _apply_one(
                 connection, spec, platform, inventory, dry_run, stdout, stderr, force
             )
+            settle_write(_serving_name(spec))
         return succeeded
     finally:
         await inventory.close()
@@ -158,12 +162,14 @@ async def _apply_one(
             write_changes(shown, stdout)
             write_admission_changes(shown, stderr)
         return True
+    settle_write(_serving_name(spec))  # in place of it, its objects
     outcome = await apply_writes(connection, plan.writes, force=force)
     applied = {one.ref for one in outcome.applied}
     for shown in plan.previews:
         if shown.ref in applied or shown.action is PreviewAction.UNCHANGED:
             stdout(f"{object_name(shown.ref)} {action_text(shown)}")
             write_changes(shown, stdout)
+            write_admission_changes(shown, stderr)
     if outcome.rejection:
         stderr(f"error: {outcome.failed_ref}: {outcome.rejection.message}")
         if outcome.rejection.fields and is_conflict(outcome.rejection) and not force:
@@ -176,6 +182,10 @@ async def _apply_one(
             ]
             write_rest(spec.name, unwritten, stderr)
     return outcome.rejection is None
+
+
+def _serving_name(spec: ServingSpec) -> str:
+    return f"serving {spec.namespace}/{spec.name}"
 
 
 def _keep_scaled_replicas(existing: ImportedServing, spec: ServingSpec) -> tuple[ServingSpec, str]:
@@ -234,4 +244,4 @@ def run(args: argparse.Namespace) -> int:
             await connection.close()
 
     with connection_options(args, settings) as target:
-        return asyncio.run(apply_specs(target))
+        return run_writing(apply_specs(target))

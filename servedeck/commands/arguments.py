@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 _MAX_DOCUMENT_LENGTH = 64 << 20
 """Characters of a file with servings that are read: /dev/zero has no end."""
+
+
+_SILENT_PIPE_SECONDS = 2.0
+"""Seconds after which it is said that a pipe brings nothing."""
 
 
 def load_settings(args: argparse.Namespace) -> Settings:
@@ -121,9 +125,24 @@ def read_serving_documents(filename: str) -> list[ServingDocument]:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise CommandError(f"Cannot read {place}: {why}; name another file.") from error
     try:
-        return read_documents(text)
+        documents = read_documents(text)
     except DocumentError as error:
         raise CommandError(f"{place}: {error}") from error
+    _refuse_masked_values(documents, place)
+    return documents
+
+
+def _refuse_masked_values(documents: Sequence[ServingDocument], place: str) -> None:
+    """What an export with --redact leaves out must not become the value."""
+    from servedeck.serving.edit.secret_fields import find_masked_values
+    from servedeck.serving.text import MASK
+
+    for one in documents:
+        if found := [*find_masked_values(one.spec)]:
+            raise CommandError(
+                f"{place}: {one.spec.name}: {MASK} stands for a value that is not shown, in "
+                f"{', '.join(found)}; write the value, or take it from a Secret of the cluster."
+            )
 
 
 def _read_text(filename: str) -> str:
@@ -131,7 +150,7 @@ def _read_text(filename: str) -> str:
     if filename == "-":
         text = sys.stdin.read(_MAX_DOCUMENT_LENGTH + 1)
     else:
-        with Path(filename).open(encoding="utf-8") as file:
+        with _open_text(Path(filename)) as file:
             text = file.read(_MAX_DOCUMENT_LENGTH + 1)
     if len(text) > _MAX_DOCUMENT_LENGTH:
         raise CommandError(
@@ -139,6 +158,29 @@ def _read_text(filename: str) -> str:
             " another file."
         )
     return text
+
+
+def _open_text(path: Path) -> TextIO:
+    """Open a file. Says that a pipe brings nothing, and waits: a named one may have no writer."""
+    import os
+    import select
+    import stat
+
+    from servedeck.commands.output import write_lines
+
+    if not stat.S_ISFIFO(path.stat().st_mode):
+        return path.open(encoding="utf-8")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    file = os.fdopen(descriptor, encoding="utf-8")
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if not poll.poll(_SILENT_PIPE_SECONDS * 1000):
+        write_lines(
+            sys.stderr, f"servedeck: Nothing was written to the pipe {path} yet; waiting for it."
+        )
+        poll.poll()
+    os.set_blocking(descriptor, True)
+    return file
 
 
 def file_description(filename: str) -> str:

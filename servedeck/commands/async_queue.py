@@ -41,6 +41,7 @@ from servedeck.commands.async_queue_text import (
     report_lines,
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.interruption import run_writing
 from servedeck.commands.operations import (
     LOOK_AGAIN_INTERVAL,
     LOOK_AGAIN_TIMEOUT,
@@ -251,7 +252,7 @@ def _with_serving(args: argparse.Namespace, settings: Settings, action: Action) 
             await connection.close()
 
     with connection_options(args, settings) as target:
-        return asyncio.run(run(target))
+        return run_writing(run(target))
 
 
 def _read_changes(args: argparse.Namespace) -> tuple[tuple[str, Any], ...]:

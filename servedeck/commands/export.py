@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,14 +24,12 @@ from servedeck.commands.arguments import (
     split_serving_name,
 )
 from servedeck.commands.output import write_lines
-from servedeck.serving.edit.differences import format_path
+from servedeck.serving.edit.secret_fields import find_secret_values, redact_secrets
 from servedeck.serving.objects.change import change_objects
 from servedeck.serving.objects.export_text import export_text
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
-from servedeck.serving.spec.env_file import contains_secret, looks_secret
-from servedeck.serving.spec.spec import ServingSpec
-from servedeck.serving.text import format_count
+from servedeck.serving.text import MASK, format_count
 
 _MAX_VALUE_LENGTH = 60
 
@@ -46,14 +43,22 @@ class ExportedServing:
     created_objects: tuple[str, ...]
     """What applying the file would create beside the serving, although nothing was edited."""
     secret_values: tuple[str, ...] = ()
-    """Paths of the values in the file that look secret, "env.HF_TOKEN": it has them in the clear,
-    since it could not be applied otherwise."""
+    """Paths of the values that look secret, "env.HF_TOKEN". The file has them in the clear, since
+    it could not be applied otherwise, unless they are redacted."""
+    is_redacted: bool = False
+    """Whether the file has MASK in their place, with which it cannot be applied."""
 
 
 async def export_serving(
-    connection: Connection, namespace: str, name: str, platform: PlatformSettings | None = None
+    connection: Connection,
+    namespace: str,
+    name: str,
+    platform: PlatformSettings | None = None,
+    *,
+    redact: bool = False,
 ) -> ExportedServing:
-    """The document of an existing serving. Raises ServingNotFoundError and other ClusterErrors."""
+    """The document of an existing serving; with `redact`, without the values that look secret.
+    Raises ServingNotFoundError and other ClusterErrors."""
     live = await fetch_live_objects(connection, namespace, name)
     if not live.objects:
         missing = f"There is no Deployment {name} in namespace {namespace}"
@@ -64,37 +69,27 @@ async def export_serving(
     change = change_objects(read, read.spec, platform, live.related)
     created = change.changed[len(change.live) :]
     return ExportedServing(
-        export_text(read),
+        export_text(read, redact_secrets(read.spec) if redact else None),
         read.unmanaged_fields,
         tuple(str(ObjectRef.from_manifest(one)) for one in created),
         tuple(find_secret_values(read.spec)),
+        redact,
     )
-
-
-def find_secret_values(spec: ServingSpec) -> Iterator[str]:
-    """Paths, as `servedeck set` takes them, of the values that look secret."""
-    parts = [("", spec.env, spec.command)]
-    if spec.transformer is not None:
-        parts.append(("transformer.", spec.transformer.env, spec.transformer.command))
-    for prefix, variables, command in parts:
-        for one in variables:
-            if one.value and looks_secret(one.name, one.value):
-                yield f"{prefix}env.{one.name}"
-        if contains_secret(shlex.join(command)):
-            yield f"{prefix}command"
-    for name, value in spec.settings.items():
-        text = shlex.join(value) if isinstance(value, tuple) else str(value)
-        if contains_secret(text) or looks_secret(name, text):
-            yield format_path(("settings", name))
 
 
 def describe_export(exported: ExportedServing, *, verbose: bool) -> Iterator[str]:
     """What the file has that nobody else should see, what it does not contain, and what applying it
     unchanged would do all the same."""
-    if found := exported.secret_values:
+    found = exported.secret_values
+    if found and exported.is_redacted:
+        yield (
+            f"note: {MASK} in the file stands for values that look secret: {', '.join(found)}. "
+            "Write them, or take them from a Secret of the cluster, before you apply it."
+        )
+    elif found:
         yield (
             f"warning: These values in the file look secret: {', '.join(found)}. Take them from a "
-            "Secret of the cluster before you store the file."
+            "Secret of the cluster before you store the file, or use --redact."
         )
     for created in exported.created_objects:
         yield f"warning: The serving has no {created}; applying the file creates it."
@@ -122,7 +117,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             namespace = connection.namespace or "default"
             platform = await load_platform_settings(connection, settings)
-            exported = await export_serving(connection, namespace, name, platform)
+            exported = await export_serving(
+                connection, namespace, name, platform, redact=args.redact
+            )
         finally:
             await connection.close()
         sys.stdout.write(exported.yaml)

@@ -29,6 +29,7 @@ from servedeck.changes.platform_settings import load_platform_settings
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError, ReadOnlyError
+from servedeck.cluster.write_log import expect_writes, set_rest, settle_write
 from servedeck.commands.arguments import (
     connection_options,
     load_settings,
@@ -36,6 +37,7 @@ from servedeck.commands.arguments import (
     split_serving_name,
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.interruption import run_writing
 from servedeck.commands.operation_text import (
     OperationReport,
     plan_lines,
@@ -53,6 +55,8 @@ LOOK_AGAIN_TIMEOUT = 30.0
 """Seconds for which an object is looked at after the response to a change was lost."""
 LOOK_AGAIN_INTERVAL = 2.0
 """Seconds between two looks."""
+_REPEATED_KINDS = (OperationKind.RESTART, OperationKind.ROLLBACK)
+"""Operations that do something again to a serving that they were done to."""
 
 LineWriter = Callable[[str], None]
 
@@ -275,8 +279,13 @@ def run(args: argparse.Namespace) -> int:
                 loads=None if kind in POD_KEEPING_KINDS else CommandLoads(connection, settings),
             )
             reports = []
+            if not args.dry_run:
+                expect_writes(one.target for one in operations)
+                if kind in _REPEATED_KINDS and len(operations) > 1:
+                    set_rest("Run the command again for those alone.")
             for operation in dict.fromkeys(operations):
                 reports.append(await runner.run(operation))
+                settle_write(operation.target)
                 if args.output == "text":
                     print_report(reports[-1], _write_line, _write_error_line)
             return reports
@@ -284,7 +293,7 @@ def run(args: argparse.Namespace) -> int:
             await connection.close()
 
     with connection_options(args, settings) as target:
-        reports = asyncio.run(run_all(target))
+        reports = run_writing(run_all(target))
     if args.output == "json":
         sys.stdout.write(json.dumps(reports_json(reports), indent=2) + "\n")
     return 0 if all(one.succeeded for one in reports) else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +26,7 @@ from servedeck.commands.arguments import (
 )
 from servedeck.commands.edit_json import PLANNED, edit_json
 from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.interruption import run_writing
 from servedeck.commands.output import write_lines
 from servedeck.commands.plan_text import (
     OVERRIDE_HINT,
@@ -228,9 +228,15 @@ class _Set:
             text = edit_json(result.plan, result.state, result.message, result.applied, self._paths)
             self._stdout(json.dumps(text))
         else:
-            done = {one.ref: action_text(one) for one in result.plan.change_plan.previews}
+            done = {one.ref: one for one in result.plan.change_plan.previews}
             for ref in result.applied:
-                self._stdout(f"{object_name(ref)} {done.get(ref, 'configured')}")
+                shown = done.get(ref)
+                self._stdout(f"{object_name(ref)} {action_text(shown) if shown else 'configured'}")
+                if shown is not None:
+                    write_admission_changes(shown, self._stderr)
+            for one in result.issues:
+                if one not in result.plan.issues:  # the dry run did not have it
+                    write_issue(result.plan.spec.name, one, one.severity, self._stderr)
         if not saved:
             self._stderr(f"error: {result.plan.spec.name}: {result.message}")
         if result.applied:
@@ -360,4 +366,4 @@ def run(args: argparse.Namespace) -> int:
             await connection.close()
 
     with connection_options(args, settings) as target:
-        return asyncio.run(change(target))
+        return run_writing(change(target))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine
@@ -30,6 +29,7 @@ from servedeck.commands.arguments import (
     split_serving_name,
 )
 from servedeck.commands.errors import USAGE_ERROR, CommandError
+from servedeck.commands.interruption import run_writing
 from servedeck.commands.operations import LineWriter, Prompt
 from servedeck.commands.output import write_error_line, write_line
 from servedeck.commands.plan_text import is_conflict, write_conflicts
@@ -196,4 +196,4 @@ def with_serving(args: argparse.Namespace, settings: Settings, action: Action) -
             await connection.close()
 
     with connection_options(args, settings) as target:
-        return asyncio.run(run(target))
+        return run_writing(run(target))

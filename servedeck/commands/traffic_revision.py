@@ -26,6 +26,7 @@ from servedeck.changes.traffic_split.side import Side
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ReadOnlyError
 from servedeck.cluster.prometheus_services import service_url
+from servedeck.cluster.write_log import set_rest
 from servedeck.commands.arguments import load_settings
 from servedeck.commands.errors import USAGE_ERROR, CommandError
 from servedeck.commands.operations import LineWriter, Prompt
@@ -103,6 +104,7 @@ class CanaryResult:
         return [
             *(_issue_text(one) for one in self.plan.issues if not one.is_error),
             *model_warnings(self.name, model, main, self.start.model),
+            *self.start.others,
             *(
                 f"It does not have {one.describe(_MAX_UNMANAGED_LENGTH)}"
                 for one in self.start.unmanaged_fields
@@ -213,12 +215,14 @@ class CanaryRunner:
         return "" if answer.lower() in ("y", "yes") else "Not confirmed; nothing was created."
 
     async def _create(self, planned: CanaryResult) -> CanaryResult:
+        set_rest(f"To begin again, delete it first: {_delete_command(planned)}")
         result = await apply_writes(self._connection, planned.plan.writes, force=False)
         created = tuple(object_name(one.ref) for one in result.applied)
         if result.rejection is not None:
             message = f"{result.failed_ref} was not created: {result.rejection.message}"
             if created:
-                message += f" Created before: {', '.join(created)}; delete it to begin again."
+                message += f" Created before: {', '.join(created)}."
+                message += f" To begin again, delete it first: {_delete_command(planned)}"
             return _with_outcome(planned, Outcome.REJECTED, message, created)
         next_command = f"servedeck traffic {planned.target} split {planned.name} --weight 1"
         return _with_outcome(
@@ -228,6 +232,10 @@ class CanaryRunner:
             f"it is Ready, send it a share: {next_command}",
             created,
         )
+
+
+def _delete_command(planned: CanaryResult) -> str:
+    return f"servedeck delete {planned.spec.namespace}/{planned.spec.name}"
 
 
 def _with_outcome(

@@ -91,7 +91,7 @@ def parse_timeout(text: str) -> float:
     parts = _DURATION_PATTERN.findall(written)
     if not parts or "".join(parts) != written:
         raise CommandError(
-            f"{text!r} is not a duration; write one such as 90s, 5m or 1h30m.", USAGE_ERROR
+            f"{text!r} is not a duration; enter one such as 90s, 5m or 1h30m.", USAGE_ERROR
         )
     seconds = 0.0
     for part in parts:

@@ -24,9 +24,11 @@ from servedeck.demo.errors import DemoError
 from servedeck.demo.faults import FaultIsolation
 from servedeck.demo.prometheus.api import PrometheusApi
 from servedeck.demo.resources import CONFIGMAPS, Resource
+from servedeck.demo.route_gateway.publishing import LIVE_HOST, publish
+from servedeck.demo.route_gateway.server import RouteGateway
 from servedeck.demo.runtime_files import RuntimeDirectory, StateLock
 from servedeck.demo.scenario.async_gateways import CALLED_SERVINGS, viewer_rules
-from servedeck.demo.scenario.cluster_objects import PROMETHEUS_SERVICE
+from servedeck.demo.scenario.cluster_objects import GATEWAY, PROMETHEUS_SERVICE
 from servedeck.demo.scenario.scenario import Scenario
 from servedeck.demo.store.objects import Json, key_of
 from servedeck.demo.store.store import ObjectStore
@@ -49,9 +51,9 @@ class DemoCluster:
     `port` 0 takes a free port. `state`: a file from which the cluster is resumed, if it exists, and
     to which it is saved when it changes; it is locked meanwhile. `live=False`: the clock is
     stopped, and neither incidents nor requests to the async gateways happen, and no temperature
-    controller runs. `more_users` are added
-    to those of the kubeconfig. Raises DemoError where it cannot start, and at the end where the
-    state cannot be saved.
+    controller runs. `serves_endpoints`: the endpoints of the servings lead to a gateway on this
+    machine; by default if the demo is `live`. `more_users` are added to those of the kubeconfig.
+    Raises DemoError where it cannot start, and at the end where the state cannot be saved.
     """
 
     store: ObjectStore
@@ -68,6 +70,7 @@ class DemoCluster:
         port: int = 0,
         state: Path | None = None,
         live: bool = True,
+        serves_endpoints: bool | None = None,
         more_users: Sequence[DemoUser] = (),
     ) -> None:
         self._seed = seed
@@ -75,6 +78,8 @@ class DemoCluster:
         self._port = port
         self._state = state
         self._live = live
+        self._serves_endpoints = live if serves_endpoints is None else serves_endpoints
+        self._route_gateway: RouteGateway | None = None
         self._more_users = more_users
         self._saved_version = 0
         self._server: ApiServer | None = None
@@ -83,6 +88,12 @@ class DemoCluster:
         self._directory: RuntimeDirectory | None = None
         self._lock: StateLock | None = None
         self.url = ""
+
+    @property
+    def endpoints_url(self) -> str:
+        """Where the paths of the endpoints begin; "" if they lead nowhere."""
+        gateway = self._route_gateway
+        return f"http://{LIVE_HOST}:{gateway.port}" if gateway is not None else ""
 
     @property
     def kubeconfig(self) -> Path:
@@ -129,6 +140,8 @@ class DemoCluster:
             self._resume(self._state, now)
         else:
             self.scenario.create_initial_state(now)
+        if self._serves_endpoints:
+            await self._start_route_gateway(runtime)
         if self._live:
             self.scenario.start_incidents()
             self.clock.start()
@@ -136,6 +149,7 @@ class DemoCluster:
             self.url = await self._server.start()
         except OSError as error:
             self.clock.stop()
+            await self._stop_route_gateway()
             raise DemoError(
                 f"Cannot listen on port {self._port} ({error.strerror or error}); choose another "
                 "with --port."
@@ -151,6 +165,21 @@ class DemoCluster:
         if self._state is not None:
             self._saver = asyncio.create_task(self._save_periodically())
 
+    async def _start_route_gateway(self, runtime: NodeRuntime) -> None:
+        gateway = RouteGateway(self.store, runtime, GATEWAY)
+        try:
+            publish(self.store, await gateway.start())
+        except OSError as error:
+            await gateway.close()
+            raise DemoError(
+                f"The demo's gateway cannot listen: {error.strerror or error}."
+            ) from error
+        self._route_gateway = gateway
+
+    async def _stop_route_gateway(self) -> None:
+        if self._route_gateway is not None:
+            await self._route_gateway.close()
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
@@ -165,6 +194,7 @@ class DemoCluster:
                     await self._saver
             if self._temperature_controller is not None:
                 await self._temperature_controller.close()
+            await self._stop_route_gateway()
             if self._server is not None:
                 await self._server.stop()
             await self.controllers.metric_sources.close()

@@ -258,6 +258,10 @@ RESUMED = ("DeploymentResumed", "Deployment is resumed")
 ROUTE_ACCEPTED = ("Accepted", "Route is accepted")
 REFS_RESOLVED = ("ResolvedRefs", "Resolved all the Object references for the Route")
 NO_PARENT = ("NoMatchingParent", "No matching Gateway or listener for this Route")
+NO_LISTENER_HOSTNAME = (
+    "NoMatchingListenerHostname",
+    "There were no hostname intersections between the HTTPRoute and this parent ref's Listener(s).",
+)
 BACKEND_MISSING = (
     "BackendNotFound",
     "Failed to process route rule {rule} backendRef {index}: {kind} {namespace}/{name} not found.",

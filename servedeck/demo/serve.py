@@ -50,6 +50,7 @@ async def _serve(args: ServeOptions) -> int:
     async with DemoCluster(seed=args.seed, speed=args.speed, port=args.port, state=state) as demo:
         sys.stdout.write(
             f"The demo cluster is available at {demo.url} until you press ctrl+c. "
+            f"Its endpoints are at {demo.endpoints_url}/NAMESPACE/NAME. "
             "In another terminal:\n"
             f"export KUBECONFIG={demo.kubeconfig}\n"
         )

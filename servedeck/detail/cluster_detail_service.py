@@ -13,6 +13,7 @@ from servedeck.cluster.http.errors import ConnectionLostError
 if TYPE_CHECKING:
     from servedeck.cluster.http.connection import Connection
     from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget
+    from servedeck.detail.inference_client import InferenceClient
     from servedeck.detail.object_watch import EventWatch, ObjectQuery, ObjectWatch
 
 
@@ -62,3 +63,8 @@ class ClusterDetailService:
         if connection is None:
             raise ConnectionLostError("Not connected to the API server yet; retrying.")
         return await try_endpoint(connection, target, path)
+
+    def open_inference_client(self) -> InferenceClient:
+        from servedeck.detail.inference_client import InferenceClient
+
+        return InferenceClient(self._connection)

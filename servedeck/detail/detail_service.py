@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget
+    from servedeck.detail.inference_client import InferenceClient
     from servedeck.detail.object_watch import LiveObject, ObjectQuery
     from servedeck.serving.objects.records import Event
 
@@ -70,3 +71,6 @@ class DetailService(Protocol):
 
     async def try_endpoint(self, target: EndpointTarget, path: str) -> EndpointAnswer:
         """GET a path on a Pod. Raises ClusterError if nothing answers."""
+
+    def open_inference_client(self) -> InferenceClient:
+        """What sends requests to inference servers; the caller closes it. Sends nothing."""

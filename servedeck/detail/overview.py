@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from servedeck.detail.cards import Card, CardRow, SecretRef
-from servedeck.detail.workloads import as_deployment, group_size, worker_template
+from servedeck.detail.workload_rows import workload_rows
+from servedeck.detail.workloads import as_deployment
 from servedeck.fleet.views import ServingView
 from servedeck.serving.accelerators import accelerator_display_name
 from servedeck.serving.conventions import TRANSFORMER_CONTAINER
@@ -120,7 +121,7 @@ def _cards_from_deployment(
     spec, objects = imported.spec, imported.objects
     rows = tuple(_basic_rows(view, workload, imported, origin_note))
     yield Card("basic", CARD_TITLES["basic"], rows)
-    if rows := tuple(_workload_rows(workload)):
+    if rows := tuple(workload_rows(workload)):
         yield Card("workload", view.kind, rows)
     yield Card("container", CARD_TITLES["container"], tuple(_container_rows(imported)))
     yield Card("resources", CARD_TITLES["resources"], tuple(_resource_rows(spec)))
@@ -181,56 +182,6 @@ def _origin_rows(
 
 
 _HELM_RELEASE = "meta.helm.sh/release-name"
-
-
-def _workload_rows(workload: JsonObject) -> Iterator[CardRow]:
-    """What only a LeaderWorkerSet or an InferenceService has."""
-    if workload.get("kind") == "LeaderWorkerSet":
-        yield CardRow("size", "Group Size", format_count(group_size(workload), "Pod"))
-        pod_spec = as_mapping(worker_template(workload), "spec")
-        for one in mappings(pod_spec.get("containers")):
-            name = as_str(one.get("name"))
-            yield CardRow(f"worker.{name}", "Worker", name, note=as_str(one.get("image")))
-            words = [
-                str(word)
-                for key in ("command", "args")
-                if isinstance(one.get(key), list)
-                for word in one[key]
-            ]
-            if words:
-                text = shlex.join(words)
-                yield CardRow(
-                    f"worker.{name}.command",
-                    "Worker Command",
-                    text,
-                    looks_secret=contains_secret(text),
-                )
-    elif workload.get("kind") == "InferenceService":
-        model = as_mapping(workload, "spec", "predictor", "model")
-        status = as_mapping(workload, "status")
-        runtime = next(
-            filter(
-                None,
-                (
-                    as_str(model.get("runtime")),
-                    as_str(status.get("servingRuntimeName")),
-                    as_str(status.get("clusterServingRuntimeName")),
-                ),
-            ),
-            "",
-        )
-        for key, label, value in (
-            ("format", "Model Format", as_str(as_mapping(model, "modelFormat").get("name"))),
-            ("storage", "Storage URI", as_str(model.get("storageUri"))),
-            ("runtime", "Serving Runtime", runtime),
-            ("mode", "Deployment Mode", as_str(status.get("deploymentMode"))),
-        ):
-            if value:
-                yield CardRow(key, label, value)
-        for one in mappings(status.get("conditions")):
-            name, state = as_str(one.get("type")), as_str(one.get("status"))
-            note = as_str(one.get("message")) or as_str(one.get("reason"))
-            yield CardRow(f"condition.{name}", name, state, note=note)
 
 
 def _basic_rows(

@@ -33,6 +33,8 @@ from servedeck.serving.spec.mapping.inference_pools import own_pools, picker_tex
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
 from servedeck.serving.spec.mapping.load_balancing import find_policy
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
+from servedeck.serving.spec.mapping.system_volumes import cache_path, read_shared_memory
+from servedeck.serving.spec.pod_settings import POD_SETTINGS
 from servedeck.serving.spec.spec import FIELDS, Section, ServingSpec
 from servedeck.serving.temperature import (
     TEMPERATURE_ANNOTATION,
@@ -64,6 +66,7 @@ _SERVER_FIELDS = tuple(
         "startup_path",
         "startup_seconds",
         "rollout",
+        *POD_SETTINGS,
     )
     if name in FIELDS
 )
@@ -126,7 +129,11 @@ def _server_rows(settings: ServingSettings) -> Iterator[CardRow]:
             row = replace(row, value=endpoint_text(settings.imported, name) or none)
         elif name == "startup_seconds":
             row = replace(row, value=format_value(getattr(spec, name) or None))
-        if row.value or name not in ("rollout", "startup_path"):
+        elif name == "shared_memory":
+            row = replace(row, value=format_value(read_shared_memory(settings.imported.objects)))
+        elif name == "model_cache_path":
+            row = replace(row, value=one_line(sanitize(cache_path(settings.imported.objects))))
+        if row.value or name not in ("rollout", "startup_path", *POD_SETTINGS):
             yield row
 
 
@@ -329,7 +336,8 @@ def _transformer_rows(settings: ServingSettings) -> Iterator[CardRow]:
 
 
 def _field_row(spec: ServingSpec, name: str) -> CardRow:
-    return CardRow(name, FIELDS[name].label, format_value(getattr(spec, name)))
+    value = one_line(sanitize(format_value(getattr(spec, name))))
+    return CardRow(name, FIELDS[name].label, value)
 
 
 def _field_rows(spec: ServingSpec, section: Section) -> Iterator[CardRow]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, Resource
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.objects.reported_records import CLUSTER_LABEL, SERVE_LABEL
 from servedeck.serving.objects.workload_records import GROUP_LABEL
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
@@ -53,6 +54,11 @@ def as_deployment(obj: JsonObject) -> JsonObject:
                 "replicas": predictor.get("minReplicas", 1),
                 "template": {"spec": _predictor_pod_spec(predictor)},
             }
+        case "DaemonSet" | "Rollout":
+            shaped = dict(spec)
+        case "RayCluster" | "RayService":
+            template = _with_labels(head_template(obj), _ray_labels(obj))
+            shaped = {"replicas": 1, "template": template}
         case _:
             labels = dict(as_mapping(obj, "metadata", "labels"))
             shaped = {"replicas": 1, "template": {"metadata": {"labels": labels}, "spec": spec}}
@@ -69,6 +75,29 @@ def worker_template(obj: JsonObject) -> Mapping[str, Any]:
     """Pod template of the workers of a LeaderWorkerSet, {} if it is that of the leaders."""
     templates = as_mapping(obj, "spec", "leaderWorkerTemplate")
     return as_mapping(templates, "workerTemplate") if "leaderTemplate" in templates else {}
+
+
+def head_template(obj: JsonObject) -> Mapping[str, Any]:
+    """Pod template of the head of a RayCluster, or of that of a RayService."""
+    return as_mapping(_ray_spec(obj), "headGroupSpec", "template")
+
+
+def ray_worker_groups(obj: JsonObject) -> list[JsonObject]:
+    """The groups of workers of a RayCluster, or of that of a RayService."""
+    return mappings(_ray_spec(obj).get("workerGroupSpecs"))
+
+
+def _ray_labels(obj: JsonObject) -> dict[str, str]:
+    """Labels of the Pods that requests go to."""
+    if obj.get("kind") == "RayCluster":
+        return {CLUSTER_LABEL: _name(obj)}
+    active = as_mapping(obj, "status", "activeServiceStatus")
+    return {CLUSTER_LABEL: as_str(active.get("rayClusterName")), SERVE_LABEL: "true"}
+
+
+def _ray_spec(obj: JsonObject) -> Mapping[str, Any]:
+    spec = as_mapping(obj, "spec")
+    return as_mapping(spec, "rayClusterConfig") if obj.get("kind") == "RayService" else spec
 
 
 def group_size(obj: JsonObject) -> int:

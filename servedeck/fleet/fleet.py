@@ -11,7 +11,6 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Callable, Iterable, Set
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 from servedeck.cluster.watch.kinds import STATEFUL_SET_PODS
 from servedeck.cluster.watch.reflector import RecordChange
 from servedeck.fleet import view_builder
+from servedeck.fleet.gateway_index import GatewayIndex
 from servedeck.fleet.index import (
     HasMetadata,
     OwnedRecords,
@@ -43,6 +43,12 @@ from servedeck.serving import endpoint
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.endpoint import Endpoint
 from servedeck.serving.objects import detection
+from servedeck.serving.objects.gateway_records import (
+    AnyGateway,
+    Gateway,
+    IstioGateway,
+    ListenerSet,
+)
 from servedeck.serving.objects.pool_records import AlphaInferencePool, InferencePool, Pool
 from servedeck.serving.objects.records import (
     Deployment,
@@ -82,7 +88,7 @@ class Completeness(StrEnum):
 class Fleet:
     """The servings of a cluster or of one namespace. Not thread-safe."""
 
-    def __init__(self, default_host: str = "", scheme: str = "https") -> None:
+    def __init__(self, default_host: str = "", scheme: str = "") -> None:
         self._default_host = default_host
         self._scheme = scheme
         self._labeled_completeness = Completeness.COMPLETE
@@ -107,6 +113,7 @@ class Fleet:
         self._virtual_services: RecordIndex[VirtualService, NamespacedName] = RecordIndex(
             virtual_service_backends
         )
+        self._gateways = GatewayIndex()
         self._ingresses: RecordIndex[Ingress, NamespacedName] = RecordIndex(ingress_backends)
         self._scaled_objects: RecordIndex[ScaledObject, NamespacedName] = RecordIndex(_scale_target)
         self._autoscalers: RecordIndex[HorizontalPodAutoscaler, NamespacedName] = RecordIndex(
@@ -136,6 +143,9 @@ class Fleet:
             InferencePool: self._apply_pool,
             AlphaInferencePool: self._apply_pool,
             VirtualService: self._apply_virtual_service,
+            Gateway: self._apply_gateway,
+            ListenerSet: self._apply_gateway,
+            IstioGateway: self._apply_gateway,
             Ingress: self._apply_ingress,
             ScaledObject: self._apply_scaled_object,
             HorizontalPodAutoscaler: self._apply_autoscaler,
@@ -233,7 +243,8 @@ class Fleet:
         self._mark_others(self._others.set_leader_worker_sets_settled(leader_worker_sets_settled))
 
     def set_host(self, default_host: str, scheme: str) -> None:
-        """Set the host and scheme of endpoint URLs for routes that have none."""
+        """Set the host of endpoint URLs for routes that have none, and the scheme of those of
+        HTTPRoutes and VirtualServices, "" for that of the listeners of their Gateways."""
         if (default_host, scheme) != (self._default_host, self._scheme):
             self._default_host, self._scheme = default_host, scheme
             self._endpoints.clear()
@@ -412,7 +423,11 @@ class Fleet:
         self._invalidate_endpoints(self._services.update(service, deleted=deleted))
 
     def _apply_http_route(self, route: HTTPRoute, deleted: bool, _: bool) -> None:
+        self._gateways.update_route(route, deleted=deleted)
         backends = self._http_routes.update(route, deleted=deleted)
+        self._invalidate_http_route(backends)
+
+    def _invalidate_http_route(self, backends: Set[NamespacedName]) -> None:
         self._invalidate_endpoints_of_services(backends)
         namespaces = {one.namespace for one in backends if one == any_pool(one.namespace)}
         self._pools.note_routes(namespaces)
@@ -446,7 +461,15 @@ class Fleet:
         known = (*self._deployments.keys(), *self._others.keys())
         self._invalidate_endpoints([key for key in known if key.namespace == namespace])
 
+    def _apply_gateway(self, gateway: AnyGateway, deleted: bool, _: bool) -> None:
+        http_routes, virtual_services = self._gateways.update(gateway, deleted=deleted)
+        for http_route in http_routes:
+            self._invalidate_http_route(set(http_route_backends(http_route)))
+        for virtual_service in virtual_services:
+            self._invalidate_endpoints_of_services(virtual_service_backends(virtual_service))
+
     def _apply_virtual_service(self, route: VirtualService, deleted: bool, _: bool) -> None:
+        self._gateways.update_route(route, deleted=deleted)
         self._invalidate_endpoints_of_services(
             self._virtual_services.update(route, deleted=deleted)
         )
@@ -714,12 +737,9 @@ class Fleet:
                 self._default_host,
                 kind=key.kind,
                 pools=self._pools.in_namespace(key.namespace),
+                gateways=self._gateways.known,
+                scheme=self._scheme,
             )
-            if found.source.startswith(("HTTPRoute ", "VirtualService ")):
-                # A gateway, not the route, defines whether it serves https, so the scheme comes
-                # from the settings.
-                url = found.url.replace("https://", f"{self._scheme}://", 1)
-                found = replace(found, url=url)
             self._endpoints[key] = found
         return found
 

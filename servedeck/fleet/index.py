@@ -215,6 +215,8 @@ def ingress_backends(route: Ingress) -> Iterator[NamespacedName]:
     for rule in route.spec.rules:
         for path in rule.http.paths:
             yield NamespacedName(route.metadata.namespace, path.backend.service.name)
+    if name := route.spec.default_backend.service.name:
+        yield NamespacedName(route.metadata.namespace, name)
     if service := replaced_service(route.metadata.labels):
         yield NamespacedName(route.metadata.namespace, service[0])
 

@@ -51,7 +51,8 @@ class LivenessCheck:
             try:
                 await self._probe(ANSWER_SECONDS)
             except (ConnectionFailedError, ConnectionLostError, ReadTimeoutError) as error:
-                if self._last_contact() == last:
+                newest = self._last_contact()  # of those that are still open
+                if newest is None or newest <= last:
                     self._on_silence(error)
             except ClusterError:
                 pass  # it answered, or was not asked

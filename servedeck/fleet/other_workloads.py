@@ -1,5 +1,5 @@
-"""Servings that are no Deployments: StatefulSets, LeaderWorkerSets, InferenceServices and Pods
-without a controller. They are shown, never changed.
+"""Servings that are no Deployments: StatefulSets, LeaderWorkerSets, InferenceServices, Pods without
+a controller, and those of `reported_workloads`. They are shown, never changed.
 
 Objects are joined by uid: a StatefulSet's Pods, the StatefulSets of a LeaderWorkerSet (that of the
 leaders is its own, that of the workers is the leader Pod's) and their Pods. What is listed already
@@ -13,10 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from servedeck.fleet import reported_workloads
 from servedeck.fleet.index import OwnedRecords, RecordIndex, controller_uid, record_uid
-from servedeck.fleet.views import NamespacedName, ServingView
+from servedeck.fleet.reported_workloads import ReportedRecord
+from servedeck.fleet.views import REPORTED_KINDS, NamespacedName, ServingView
 from servedeck.serving.objects import detection, kserve
 from servedeck.serving.objects.records import Deployment, Event, Pod, Record, Workload
+from servedeck.serving.objects.reported_records import DaemonSet, RayCluster, RayService, Rollout
 from servedeck.serving.objects.workload_records import (
     GROUP_LABEL,
     InferenceService,
@@ -33,7 +36,6 @@ from servedeck.serving.status.other_workloads import (
     evaluate_stateful_set,
     stateful_set_badge,
 )
-from servedeck.serving.text import one_line
 
 STATEFUL_SET = "StatefulSet"
 LEADER_WORKER_SET = "LeaderWorkerSet"
@@ -41,8 +43,8 @@ INFERENCE_SERVICE = "InferenceService"
 POD = "Pod"
 
 Key = NamespacedName
-R = TypeVar("R", StatefulSet, LeaderWorkerSet, InferenceService, PlainPod)
-OtherRecord = StatefulSet | LeaderWorkerSet | InferenceService | PlainPod
+R = TypeVar("R", StatefulSet, LeaderWorkerSet, InferenceService, PlainPod, ReportedRecord)
+OtherRecord = StatefulSet | LeaderWorkerSet | InferenceService | PlainPod | ReportedRecord
 
 
 def key_of(record: Record, kind: str) -> Key:
@@ -76,7 +78,12 @@ class OtherWorkload:
     @property
     def rollout(self) -> str:
         """Badge of a rollout in progress."""
-        return stateful_set_badge(self.record) if isinstance(self.record, StatefulSet) else ""
+        match self.record:
+            case StatefulSet():
+                return stateful_set_badge(self.record)
+            case DaemonSet() | Rollout() | RayService() | RayCluster():
+                return reported_workloads.badge(self.record)
+        return ""
 
     def evaluate(
         self, diagnoses: Sequence[tuple[Pod, Diagnosis]], events: Sequence[Event], pods_known: bool
@@ -94,14 +101,20 @@ class OtherWorkload:
                 return evaluate_inference_service(self.record)
             case PlainPod():
                 return evaluate_plain_pod(self.workload, diagnoses, pods_known)
+            case _:
+                return reported_workloads.evaluate(self.record, events)
 
     def complete(self, view: ServingView) -> ServingView:
         """The view with what the shape of a Deployment does not say."""
+        if self.kind in REPORTED_KINDS:
+            view = replace(view, pods_known=False)
         match self.record:
             case LeaderWorkerSet():
                 return replace(view, accelerator_count=_count_group_accelerators(self.record))
             case InferenceService():
-                return _with_predictor(view, self.record)
+                return reported_workloads.with_predictor(view, self.record)
+            case DaemonSet() | Rollout() | RayService() | RayCluster():
+                return reported_workloads.complete(view, self.record)
         return view
 
 
@@ -113,27 +126,6 @@ def _count_group_accelerators(record: LeaderWorkerSet) -> int:
     return leader + worker * max(0, template.size - 1)
 
 
-def _with_predictor(view: ServingView, record: InferenceService) -> ServingView:
-    model, url = record.spec.predictor.model, one_line(record.status.url)
-    endpoint = replace(
-        view.endpoint,
-        url=url,
-        source=f"InferenceService {view.key.namespace}/{view.key.name}" if url else "",
-        issue="" if url else "KServe has not reported its URL",
-        model=view.key.name,
-        port_forward_command="",
-    )
-    view = replace(view, endpoint=endpoint)
-    if model is None:
-        return view
-    return replace(
-        view,
-        template=one_line(model.model_format.name) or view.template,
-        model=view.key.name,
-        model_source=one_line(model.storage_uri),
-    )
-
-
 class OtherWorkloads:
     """The records of these kinds, and the servings among them."""
 
@@ -142,6 +134,7 @@ class OtherWorkloads:
         LeaderWorkerSet,
         InferenceService,
         PlainPod,
+        *reported_workloads.RECORD_TYPES,
     )
 
     def __init__(self) -> None:
@@ -154,6 +147,9 @@ class OtherWorkloads:
         )
         self._plain_pods: RecordIndex[PlainPod, Key] = RecordIndex(
             lambda record: (key_of(record, POD),)
+        )
+        self._reported: RecordIndex[ReportedRecord, Key] = RecordIndex(
+            lambda record: (key_of(record, type(record).__name__),)
         )
         self._stateful_set_pods: OwnedRecords[Pod] = OwnedRecords(STATEFUL_SET)
         self._listed: dict[Key, None] = {}
@@ -213,6 +209,13 @@ class OtherWorkloads:
                 return OtherWorkload(
                     pod, key.kind, pod.to_workload(), ((pod,),), (pod.metadata.uid,)
                 )
+            case kind if kind in reported_workloads.KINDS:
+                found = _newest(self._reported.lookup(key))
+                if found is None or not reported_workloads.is_serving(found):
+                    return None
+                return OtherWorkload(
+                    found, kind, found.to_workload(), event_uids=(found.metadata.uid,)
+                )
         return None
 
     def _is_part_of_listed(self, record: StatefulSet) -> bool:
@@ -268,6 +271,8 @@ class OtherWorkloads:
                 affected = set(self._inference_services.update(record, deleted=deleted))
             case PlainPod():
                 affected = set(self._plain_pods.update(record, deleted=deleted))
+            case DaemonSet() | Rollout() | RayService() | RayCluster():
+                affected = set(self._reported.update(record, deleted=deleted))
             case _:
                 return set()
         self._update_listed(affected)
@@ -335,6 +340,8 @@ class OtherWorkloads:
             found.add(key_of(service, INFERENCE_SERVICE))
         elif (plain := self._plain_pods.get(uid)) is not None:
             found.add(key_of(plain, POD))
+        elif (reported := self._reported.get(uid)) is not None:
+            found.add(key_of(reported, type(reported).__name__))
         return found
 
     def _keys_of_stateful_set(self, record: StatefulSet) -> set[Key]:

@@ -22,17 +22,24 @@ from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.cluster.watch.debounce import Debouncer
 from servedeck.cluster.watch.kinds import (
     ALPHA_INFERENCE_POOLS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     EVENTS,
+    GATEWAYS,
     HORIZONTAL_POD_AUTOSCALERS,
     HTTP_ROUTES,
     INFERENCE_POOLS,
     INFERENCE_SERVICES,
     INGRESSES,
+    ISTIO_GATEWAYS,
     LEADER_WORKER_SETS,
+    LISTENER_SETS,
     PLAIN_PODS,
     PODS,
+    RAY_CLUSTERS,
+    RAY_SERVICES,
     REPLICA_SETS,
+    ROLLOUTS,
     SCALED_OBJECTS,
     SERVICES,
     STATEFUL_SET_PODS,
@@ -47,6 +54,7 @@ from servedeck.cluster.watch.reflector import (
     ReflectorPhase,
 )
 from servedeck.config import PLATFORM_NAMESPACE, Settings
+from servedeck.fleet.clock_watch import watch_clocks
 from servedeck.fleet.crash_logs import CrashLogReader
 from servedeck.fleet.fleet import UNLABELED_SELECTOR, Completeness, Fleet
 from servedeck.fleet.liveness import LivenessCheck
@@ -76,11 +84,18 @@ STATEFUL = (STATEFUL_SET_PODS,)
 """Watched only while a StatefulSet or LeaderWorkerSet is a serving."""
 REQUIRED = (DEPLOYMENTS, *LABELED)
 """Nothing is shown before these are listed or forbidden, to avoid briefly incorrect statuses."""
+SHARED = (GATEWAYS, LISTENER_SETS, ISTIO_GATEWAYS)
+"""Watched in all namespaces, whichever is shown: routes of many lead to those of one. Where that is
+forbidden, those of the shown namespace are watched."""
 OPTIONAL = (
     STATEFUL_SETS,
     PLAIN_PODS,
     LEADER_WORKER_SETS,
     INFERENCE_SERVICES,
+    DAEMON_SETS,
+    ROLLOUTS,
+    RAY_SERVICES,
+    RAY_CLUSTERS,
     EVENTS,
     SERVICES,
     HTTP_ROUTES,
@@ -91,7 +106,11 @@ OPTIONAL = (
     SCALED_OBJECTS,
     HORIZONTAL_POD_AUTOSCALERS,
     PLATFORM_CONFIGMAP_KIND,
+    *SHARED,
 )
+
+_UNREPORTED = (PLATFORM_CONFIGMAP_KIND, *SHARED)
+"""Kinds that many may not read, in whose place there are settings."""
 
 COALESCE_SECONDS = 0.07
 """Seconds within which changes after the first one are coalesced: those of Deployments, and those
@@ -240,7 +259,7 @@ class ClusterSession:
                 missing_permission(each)
                 for kind, each in self._reflectors.items()
                 if each.phase is ReflectorPhase.FORBIDDEN
-                and kind is not PLATFORM_CONFIGMAP_KIND
+                and kind not in _UNREPORTED
                 and (not kind.optional or kind in self._existing_kinds)
             )
         )
@@ -412,6 +431,7 @@ class ClusterSession:
         self.connection.on_login_notice(self._report_login)
         self._contexts = self.connection.kubeconfig.context_names
         self._start_reflectors(self._select_namespace(self.connection))
+        self._run_in_background(watch_clocks(self.connection, self._apply_clock_change))
 
     def _last_watch_contact(self) -> float | None:
         """Time of the last data of an open watch that is needed; None if none is open."""
@@ -454,10 +474,9 @@ class ClusterSession:
         self.namespace = namespace or ""
         check = LivenessCheck(self._last_watch_contact, self.connection.probe, self._end_watches)
         self._run_in_background(check.run())
+        places = {PLATFORM_CONFIGMAP_KIND: PLATFORM_NAMESPACE, **dict.fromkeys(SHARED)}
         for kind in (*REQUIRED, *OPTIONAL):
-            self._start_reflector(
-                kind, PLATFORM_NAMESPACE if kind is PLATFORM_CONFIGMAP_KIND else namespace
-            )
+            self._start_reflector(kind, places.get(kind, namespace))
         self._request_flush()
 
     def _start_reflector(self, kind: ResourceKind, namespace: str | None) -> None:
@@ -465,7 +484,7 @@ class ClusterSession:
         fleet = self.fleet
 
         def on_change(change: RecordChange) -> None:
-            if fleet is self.fleet and kind in self._reflectors:
+            if fleet is self.fleet and reflector is self._reflectors.get(kind):
                 self._apply_change(change)
 
         def on_state(reflector: Reflector) -> None:
@@ -475,6 +494,7 @@ class ClusterSession:
         reflector = Reflector(
             self.connection, kind, namespace, on_change, on_state, config=self._reflector_config
         )
+        reflector.on_lasting_watch = self._retry_after_lasting_watch
         self._reflectors[kind] = reflector
         self._tasks[kind] = asyncio.create_task(
             reflector.run(), name=f"servedeck watch {kind.resource_name}"
@@ -518,6 +538,10 @@ class ClusterSession:
             if self._initial_lists_complete:
                 self._request_flush_after(change)
 
+    def _retry_after_lasting_watch(self) -> None:
+        for reflector in self._reflectors.values():
+            reflector.retry_after_lasting_watch()
+
     def _handle_reflector_state(self, reflector: Reflector) -> None:
         if reflector.phase in (ReflectorPhase.RETRYING, ReflectorPhase.UNAUTHORIZED):
             self._unreachable_kinds.add(reflector.kind)
@@ -527,9 +551,16 @@ class ClusterSession:
             # minute.
             others, self._unreachable_kinds = self._unreachable_kinds - {reflector.kind}, set()
             for kind in others & self._reflectors.keys():
-                self._reflectors[kind].retry_now()
+                self._reflectors[kind].retry_after_contact()
         if reflector.phase in (ReflectorPhase.FORBIDDEN, ReflectorPhase.MISSING):
             if (
+                reflector.phase is ReflectorPhase.FORBIDDEN
+                and reflector.kind in SHARED
+                and reflector.namespace is None
+                and self.namespace
+            ):
+                self._narrow_watch(reflector.kind)
+            elif (
                 reflector.phase is ReflectorPhase.FORBIDDEN
                 and reflector.kind.optional
                 and reflector.kind.group
@@ -539,6 +570,11 @@ class ClusterSession:
             if reflector.kind is DEPLOYMENTS and missing_permission(reflector).startswith("list"):
                 self._fall_back_to_namespace()
         self._update_load_state()
+
+    def _narrow_watch(self, kind: ResourceKind) -> None:
+        """Watch a kind in the shown namespace only."""
+        self._cancel_watch(kind)
+        self._start_reflector(kind, self.namespace)
 
     def _apply_clock_change(self) -> None:
         """The difference between the clocks became known, or one of them was set."""
@@ -660,14 +696,18 @@ class ClusterSession:
         if self._needs(kinds):
             return
         for kind in kinds:
-            task = self._tasks.pop(kind)
-            task.cancel()
-            self._background_tasks.add(task)
-            task.add_done_callback(self._background_tasks.discard)
-            reflector = self._reflectors.pop(kind)
-            for record in reflector.records.values():
-                self.fleet.apply(RecordChange(kind, "DELETED", record))
+            self._cancel_watch(kind)
         self._update_load_state()
+
+    def _cancel_watch(self, kind: ResourceKind) -> None:
+        """Its objects are not known any more."""
+        task = self._tasks.pop(kind)
+        task.cancel()
+        self._background_tasks.add(task)
+        task.add_done_callback(self._background_tasks.discard)
+        reflector = self._reflectors.pop(kind)
+        for record in reflector.records.values():
+            self.fleet.apply(RecordChange(kind, "DELETED", record))
 
     # -- logs of crashed containers -------------------------------------------------------------
 

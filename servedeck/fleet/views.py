@@ -30,6 +30,10 @@ _MAX_NODES = 3
 """Nodes that a group names; of more, only the number."""
 
 
+REPORTED_KINDS = frozenset({"DaemonSet", "InferenceService", "RayCluster", "RayService", "Rollout"})
+"""Kinds of workload whose Pods are not read."""
+
+
 class NamespacedName(NamedTuple):
     """Identity of a serving on screen: it stays the same when its workload is replaced."""
 
@@ -331,8 +335,12 @@ class ServingView:
         """Why servedeck does not change it, one sentence; "" if it does."""
         if self.key.is_deployment:
             return ""
+        return f"{self._kind_text} is shown read-only."
+
+    @property
+    def _kind_text(self) -> str:
         article = "An" if self.kind[:1] in "AEIOU" else "A"
-        return f"{article} {self.kind} is shown read-only."
+        return f"{article} {self.kind}"
 
     @property
     def is_rollout_blocked(self) -> bool:
@@ -375,6 +383,8 @@ class ServingView:
         """Why `pods` is empty, in one sentence."""
         if self.pods_known:
             return "The serving has no Pods."
+        if self.kind in REPORTED_KINDS:
+            return f"{self._kind_text} is shown by what its controller reports, without its Pods."
         owner = "Pods or ReplicaSets" if self.key.is_deployment else "Pods"
         return f"Its Pods are not known: {owner} may not be listed."
 

@@ -386,5 +386,4 @@ class InstanceStream:
 
 def server_time(connection: Connection) -> float:
     """Unix time of the API server's clock."""
-    clock = connection.clock
-    return clock.local_time() + clock.offset.total_seconds()
+    return connection.clock.server_time()

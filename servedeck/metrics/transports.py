@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
+from servedeck.atomic_file import require_regular_file
 from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import KubeconfigCluster
 from servedeck.cluster.http.connection import Connection
@@ -21,6 +22,7 @@ from servedeck.cluster.http.errors import (
     ConfigError,
     clean_message,
 )
+from servedeck.cluster.http.proxies import select_proxy
 from servedeck.cluster.http.transport_errors import describe_failure
 from servedeck.cluster.resources import SERVICE
 from servedeck.metrics.errors import MetricsError
@@ -176,6 +178,7 @@ class UrlTransport:
         file, pem = self._options.ca_file, b""
         if file is not None:
             try:
+                require_regular_file(file)
                 pem = file.read_bytes()
             except OSError as error:
                 raise MetricsError(
@@ -183,7 +186,7 @@ class UrlTransport:
                 ) from error
         server = KubeconfigCluster("Prometheus", self._url, certificate_authority=pem)
         try:
-            self._proxy = transport.select_proxy(server, os.environ)
+            self._proxy = select_proxy(server, os.environ)
         except ConfigError as error:
             raise MetricsError(str(error)) from error
         try:
@@ -199,6 +202,7 @@ class UrlTransport:
         file = self._options.token_file
         if file is not None:
             try:
+                require_regular_file(file)
                 token = file.read_text("utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"

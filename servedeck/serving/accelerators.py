@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -32,10 +33,29 @@ ACCELERATORS = (
     Accelerator("Qualcomm Cloud AI", "qualcomm.com/qaic"),
     Accelerator("Cambricon MLU", "cambricon.com/mlu"),
     Accelerator("Volcano vGPU", "volcano.sh/vgpu-number"),
+    Accelerator("Intel NPU", "npu.intel.com/accel"),
+    Accelerator("IBM Spyre", "ibm.com/spyre_pf"),
+    Accelerator("IBM Spyre", "ibm.com/spyre_vf"),
+    Accelerator("Hygon DCU", "hygon.com/dcu"),
+    Accelerator("Hygon DCU", "hygon.com/dcunum"),
+    Accelerator("Enflame GCU", "enflame.com/gcu"),
+    Accelerator("Cambricon MLU", "cambricon.com/vmlu"),
 )
 """Known accelerators; those that the create form supports first."""
 
 ACCELERATORS_BY_RESOURCE = {accelerator.resource: accelerator for accelerator in ACCELERATORS}
+
+_FAMILIES = (
+    ("Huawei Ascend {}", r"huawei\.com/[Aa]scend-?(\d+[A-Z]?\d?(?:-\d+c(?:\.\w+)*)?)"),
+    ("Rebellions {}", r"rebellions\.ai/([\w-]+)"),
+    ("Tenstorrent {}", r"tenstorrent\.com/(\w+)"),
+    ("AMD GPU {}", r"amd\.com/([sdqc]px_nps\d+)"),
+    ("Cambricon {}", r"cambricon\.com/(mlu\d+(?:\.mim-[\w.-]+)?)"),
+)
+"""Display names and patterns of resources that device plugins name after the model of a device, or
+after a part of it: AMD's with the naming strategy "mixed" (its documentation, Configuration),
+Ascend's with the number of cores. Shares of a device's memory and cores (`…-memory`) are none."""
+_FAMILY_PATTERNS = [(name, re.compile(pattern, re.ASCII)) for name, pattern in _FAMILIES]
 
 _MIG_PREFIX = "nvidia.com/mig-"
 _DEVICE_CLASS_PREFIX = "deviceclass.resource.kubernetes.io/"
@@ -48,6 +68,8 @@ def is_accelerator(resource: str) -> bool:
     """Whether a resource key is an accelerator: a known one, a MIG slice, or a vendor's resource
     named after its kind (gpu, npu, ...)."""
     if resource in ACCELERATORS_BY_RESOURCE or resource.startswith(_MIG_PREFIX):
+        return True
+    if _family_name(resource):
         return True
     domain, slash, kind = resource.partition("/")
     if resource.startswith(_DEVICE_CLASS_PREFIX):
@@ -65,4 +87,11 @@ def accelerator_display_name(resource: str) -> str:
         return known.name
     if resource.startswith(_MIG_PREFIX):
         return f"NVIDIA MIG {resource.removeprefix(_MIG_PREFIX)}"
-    return resource.removeprefix(_DEVICE_CLASS_PREFIX)
+    return _family_name(resource) or resource.removeprefix(_DEVICE_CLASS_PREFIX)
+
+
+def _family_name(resource: str) -> str:
+    for name, pattern in _FAMILY_PATTERNS:
+        if found := pattern.fullmatch(resource):
+            return name.format(found[1])
+    return ""

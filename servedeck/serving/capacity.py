@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from servedeck.serving.accelerators import accelerator_display_name, is_accelerator
+from servedeck.serving.conventions import TRANSFORMER_CONTAINER
 from servedeck.serving.node_selection import may_run_on
 from servedeck.serving.objects.records import Node, Taint
 from servedeck.serving.pod_requests import (
@@ -221,7 +222,8 @@ def simulate_scheduling(
             )
     fitting = min(sum(placed.values()), max(replicas, 0))
     ordered = tuple(reasons.most_common())
-    sentence = _scheduling_summary(requests, replicas, fitting, len(placed), len(nodes), ordered)
+    what = format_requests(requests) + _transformer_share(pod_spec)
+    sentence = _scheduling_summary(what, replicas, fitting, len(placed), len(nodes), ordered)
     return SchedulingResult(replicas, fitting, tuple(placed), ordered, sentence)
 
 
@@ -267,15 +269,26 @@ def _rejection_reason(
     return ""
 
 
+def _transformer_share(pod_spec: Mapping[str, Any]) -> str:
+    """What of the amounts is the transformer's: the form asks for CPU and memory of the inference
+    server alone."""
+    containers = [one for one in mappings(pod_spec.get("containers")) if _is_transformer(one)]
+    requests = requests_of({"containers": containers}) if containers else {}
+    return f" (of which the transformer {format_requests(requests)})" if requests else ""
+
+
+def _is_transformer(container: Mapping[str, Any]) -> bool:
+    return container.get("name") == TRANSFORMER_CONTAINER
+
+
 def _scheduling_summary(
-    requests: ResourceList,
+    what: str,
     replicas: int,
     schedulable: int,
     candidate_count: int,
     node_count: int,
     reasons: Sequence[tuple[str, int]],
 ) -> str:
-    what = format_requests(requests)
     if not node_count:
         return "The cluster has no nodes, so no replica can start."
     parts = [f"{count} {reason}" for reason, count in reasons[:MAX_REASONS]]

@@ -57,12 +57,23 @@ _API_PATHS_BY_TEMPLATE: dict[str, tuple[str, ...]] = {
     "fastchat": ("/worker_generate", "/worker_get_status"),
     "llama-factory": ("/v1/chat/completions", "/v1/models"),
     "speaches": ("/v1/audio/transcriptions", "/v1/models", "/health"),
+    "llama-cpp-python": (*_OPENAI_PATHS, "/v1/embeddings"),
+    "kokoro": ("/v1/audio/speech", "/v1/audio/voices", "/health"),
+    "openedai-speech": ("/v1/audio/speech", "/v1/models", "/health"),
+    "stable-diffusion.cpp": ("/v1/images/generations", "/v1/models"),
+    "weaviate-transformers": ("/vectors", "/meta", "/.well-known/ready"),
+    "roboflow-inference": ("/info", "/model/registry"),
     "tgis": ("/api/v1/task/text-generation", "/health"),
     "mindie": ("/v1/chat/completions", "/generate", "/v2/health/ready"),
     "kaito": (*_OPENAI_PATHS, "/health", "/metrics"),
     "transformers": ("/v1/chat/completions", "/v1/responses", "/v1/models"),
     "huggingface-inference": ("/predict", "/health"),
     "llm-d-inference-sim": (*_OPENAI_PATHS, "/health", "/metrics"),
+    "whisper.cpp": ("/inference", "/health"),
+    "whisper-asr": ("/asr", "/detect-language"),
+    "llama-swap": (*_OPENAI_PATHS, "/running", "/health"),
+    "tabby": ("/v1/health", "/v1/chat/completions", "/v1/completions", "/metrics"),
+    "docker-model-runner": ("/engines/v1/chat/completions", "/engines/v1/models", "/models"),
 }
 """API paths of servers that have no template here."""
 
@@ -111,20 +122,32 @@ def primary_api_path(template: str, model: str) -> str:
     return api_paths(template, model)[0]
 
 
+def readable_api_path(template: str, model: str) -> str:
+    """The first API path that accepts a text or is read; "/" if all accept or answer with files."""
+    paths = api_paths(template, model)
+    return next((one for one in paths if not _file_lines(one, model)), "/")
+
+
 _EXAMPLE_INPUT = "Hello"
-_EXAMPLE_BODIES: dict[str, dict[str, object]] = {
-    "chat/completions": {"messages": [{"role": "user", "content": _EXAMPLE_INPUT}]},
-    "chat": {"messages": [{"role": "user", "content": _EXAMPLE_INPUT}]},
-    "completions": {"prompt": _EXAMPLE_INPUT},
-    "completion": {"prompt": _EXAMPLE_INPUT},
-    "embeddings": {"input": _EXAMPLE_INPUT},
-    "responses": {"input": _EXAMPLE_INPUT},
-    "api/generate": {"prompt": _EXAMPLE_INPUT},
-    "generate": {"inputs": _EXAMPLE_INPUT},
-    "generate_stream": {"inputs": _EXAMPLE_INPUT},
-    "embed": {"inputs": _EXAMPLE_INPUT},
-    "rerank": {"query": _EXAMPLE_INPUT, "documents": [_EXAMPLE_INPUT]},
-}
+
+
+def _example_fields(text: str) -> dict[str, dict[str, object]]:
+    """Fields of a request with this text, by the end of the path."""
+    return {
+        "chat/completions": {"messages": [{"role": "user", "content": text}]},
+        "chat": {"messages": [{"role": "user", "content": text}]},
+        "completions": {"prompt": text},
+        "completion": {"prompt": text},
+        "embeddings": {"input": text},
+        "responses": {"input": text},
+        "api/generate": {"prompt": text},
+        "generate": {"inputs": text},
+        "generate_stream": {"inputs": text},
+        "embed": {"inputs": text},
+        "rerank": {"query": text, "documents": [text]},
+    }
+
+
 _PATHS_WITHOUT_MODEL = frozenset({"generate", "generate_stream", "embed", "completion"})
 
 
@@ -144,6 +167,7 @@ def curl_command(
         body["stream"] = True
     is_queued = asynchronous and body is not None
     headers = [_AUTHORIZATION, *(["-H 'X-Async: true'"] if is_queued else [])]
+    headers += [] if body is not None else _file_lines(path, model)
     return " \\\n  ".join(_curl_lines(endpoint_url, path, body, headers, streams=streams))
 
 
@@ -167,6 +191,40 @@ def _curl_lines(
     return [f"{start} -X POST {url}", "-H 'Content-Type: application/json'", *headers, data]
 
 
+_UPLOADS = {
+    "audio/transcriptions": ("file=@audio.wav", "model={model}"),
+    "inference": ("file=@audio.wav",),
+    "asr": ("audio_file=@audio.wav",),
+    "detect-language": ("audio_file=@audio.wav",),
+}
+"""Parts of a form with a file, by the end of the path (OpenAI API reference; READMEs of
+whisper-asr-webservice and of the server of whisper.cpp)."""
+_FILE_ANSWERS: dict[str, tuple[dict[str, str], str]] = {
+    "audio/speech": (
+        {"model": "tts-1", "input": _EXAMPLE_INPUT, "voice": "alloy"},
+        "speech.mp3",
+    ),
+    "images/generations": ({"prompt": _EXAMPLE_INPUT}, "image.json"),
+    "vectors": ({"text": _EXAMPLE_INPUT}, "vector.json"),
+}
+"""Requests whose answer is better kept in a file, with its name. The model and the voice of speech
+are names of OpenAI, which the servers of others take for one of theirs."""
+
+
+def _file_lines(path: str, model: str) -> list[str]:
+    """Options of curl that send a file, or keep the answer in one; [] for other paths."""
+    words = path.strip("/").split("/")
+    for key in ("/".join(words[-2:]), words[-1]):
+        if parts := _UPLOADS.get(key):
+            named = (one.format(model=model or "model-name") for one in parts)
+            return [f"-F {shell_quote(one)}" for one in named]
+        if answer := _FILE_ANSWERS.get(key):
+            body = {**answer[0], **({"model": model} if model else {})}
+            data = shell_quote(json.dumps(body, ensure_ascii=False))
+            return ["-H 'Content-Type: application/json'", f"-d {data}", f"-o {answer[1]}"]
+    return []
+
+
 _PROXY_PORT = 18001
 """Local port of `kubectl proxy` in the example: not its usual 8001, where another one may listen
 that leads to another cluster."""
@@ -179,18 +237,17 @@ def proxy_request_command(
     `proxy_path`, for who has nothing but a kubeconfig. `kubectl` is the program with the options
     that name the cluster.
 
-    `kubectl create --raw` would send one, too, but without a content type, which vLLM refuses.
-    What is read is read with `kubectl get --raw`. The request has no Authorization header: it would
+    `kubectl create --raw` would send one, too, but without a content type, which vLLM refuses; and
+    `kubectl get --raw` of 1.32 drops the path of a server such as https://rancher/k8s/clusters/a,
+    as `kubectl proxy` does without its option. The request has no Authorization header: it would
     be that of the API server.
     """
     body = example_body(path, model)
-    if body is None:
-        return f"{kubectl} get --raw {shell_quote(proxy_path + '/' + path.lstrip('/'))}"
     base = f"http://127.0.0.1:{_PROXY_PORT}{proxy_path}"
     wait = " -sS --retry 9 --retry-connrefused"
-    lines = _curl_lines(base, path, body, (), options=wait)
+    files = [] if body is not None else _file_lines(path, model)
+    lines = _curl_lines(base, path, body, files, options=wait)
     request = " \\\n  ".join(lines)
-    # without the option, kubectl drops the path of a server such as https://rancher/k8s/clusters/a
     proxy = f"{kubectl} proxy --append-server-path --port={_PROXY_PORT}"
     return f"{proxy} & sleep 1\n{request}; kill $!"
 
@@ -208,15 +265,16 @@ def async_forward_command(namespace: str, name: str) -> str:
     return f"servedeck port-forward {target} 8080 --async"
 
 
-def example_body(path: str, model: str) -> dict[str, object] | None:
-    """Example request body for a path, None for a GET."""
+def example_body(path: str, model: str, text: str = _EXAMPLE_INPUT) -> dict[str, object] | None:
+    """Example request body for a path, with `text` as its input; None for a GET."""
     last = path.strip("/").split("/")
+    fields = _example_fields(text)
     for length in (2, 1):
         key = "/".join(last[-length:])
-        if key in _EXAMPLE_BODIES:
+        if key in fields:
             if key in _PATHS_WITHOUT_MODEL:
-                return dict(_EXAMPLE_BODIES[key])
-            return {"model": model or "model-name", **_EXAMPLE_BODIES[key]}
+                return fields[key]
+            return {"model": model or "model-name", **fields[key]}
     return None
 
 

@@ -37,11 +37,13 @@ DEFAULT_TRANSFORMER_MEMORY = "256Mi"
 SERVICE_PORT = 80
 
 MODEL_CACHE_VOLUME = "model-cache"
-MODEL_CACHE_PATH = "/root/.cache/huggingface"
+MODEL_CACHE_PATH = "/model-cache"
+"""Of a new serving: outside the home of root, where another user, such as the random one that
+OpenShift gives a Pod, could not write."""
+ROOT_MODEL_CACHE_PATH = "/root/.cache/huggingface"
+"""Of a serving that was made before there was a field for the path."""
 SHARED_MEMORY_VOLUME = "dshm"
 SHARED_MEMORY_PATH = "/dev/shm"  # noqa: S108 -- a mount in the container, not a file of ours
-SYSTEM_ENV = {"HF_HOME": MODEL_CACHE_PATH}
-"""Default variables of every inference server; the operator can override them."""
 PREDICTOR_URL_ENV = "PREDICTOR_URL"
 """Variable with the inference server's URL, for a transformer."""
 MAX_STARTUP_SECONDS = 24 * 3600
@@ -49,3 +51,5 @@ MAX_STARTUP_SECONDS = 24 * 3600
 
 POOL_GROUP, ALPHA_POOL_GROUP = "inference.networking.k8s.io", "inference.networking.x-k8s.io"
 """API groups of InferencePools: v1 of the Gateway API Inference Extension, v1alpha2 before it."""
+GATEWAY_API_GROUP, ISTIO_GROUP = "gateway.networking.k8s.io", "networking.istio.io"
+"""API groups of the two kinds of Gateway, and of the routes that are attached to each."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from servedeck.serving.client_examples import port_forward_command
+from servedeck.serving.client_examples import api_paths, port_forward_command
+from servedeck.serving.gateway_listeners import ANY_HOST, ListenerLookup, RouteListener
 from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.objects import detection
+from servedeck.serving.objects.gateway_records import Gateways
 from servedeck.serving.objects.pool_records import Pool
 from servedeck.serving.objects.records import (
     HTTPRoute,
@@ -26,6 +29,7 @@ from servedeck.serving.route_candidates import (
     unknown_pool,
     virtual_service_candidates,
 )
+from servedeck.serving.route_paths import client_path
 from servedeck.serving.service_address import (
     ServiceAddress,
     cluster_address,
@@ -42,7 +46,8 @@ from servedeck.serving.text import one_line
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     url: str = ""
-    """https://<host>/<namespace>/<name>, or "" if no route matches the serving."""
+    """https://<host>/<namespace>/<name>, http:// and with a port as the listener of its Gateway
+    has them; "" if no route matches the serving."""
     source: str = ""
     """Object that the URL was read from: "HTTPRoute team-a/llama"."""
     issue: str = ""
@@ -87,6 +92,8 @@ def resolve_endpoint(
     *,
     kind: str = "Deployment",
     pools: Mapping[PoolKey, Pool] | None = None,
+    gateways: Gateways | None = None,
+    scheme: str = "",
 ) -> Endpoint:
     """The serving's endpoint as the cluster's objects define it.
 
@@ -95,7 +102,10 @@ def resolve_endpoint(
     /<namespace>/<name> to others. `default_host` is used if the route has no host, or only a
     wildcard that it matches. Routes may be in other namespaces. `kind` is that of the workload.
     `pools` are the known ones that the HTTPRoutes send to: one that selects the Pods leads to them,
-    with or without a Service.
+    with or without a Service. `gateways` are the known ones: their listeners define scheme and port
+    of the URL, with https preferred, and its host where neither the route nor `default_host` does.
+    `scheme` is that of HTTPRoutes and VirtualServices whatever the listeners are, "" for theirs;
+    https where no Gateway of the route is known.
     """
     namespace, name = deployment.metadata.namespace, deployment.metadata.name
     server = detection.detect_deployment(deployment)
@@ -104,9 +114,9 @@ def resolve_endpoint(
     plain = Endpoint(
         model=server.served_model, pod_port=entry_port(deployment.spec.template, server)
     )
-    known = pools or {}
+    known, listeners = pools or {}, ListenerLookup(gateways or {}, scheme)
     template = deployment.spec.template
-    pooled = list(pool_candidates(namespace, template, plain.pod_port, given[0], known))
+    pooled = list(pool_candidates(namespace, template, plain.pod_port, given[0], known, listeners))
     if not target.services and not pooled:
         return replace(
             plain,
@@ -121,25 +131,28 @@ def resolve_endpoint(
         (service, route)
         for service in target.services
         for found in (
-            http_route_candidates(service, given[0]),
-            virtual_service_candidates(service, given[1]),
+            http_route_candidates(service, given[0], listeners),
+            virtual_service_candidates(service, given[1], listeners),
             ingress_candidates(service, given[2]),
         )
         for route in found
     ]
     # In the cluster, a serving behind a pool is reached through its first Service, if it has one.
     routes += [(next(iter(target.services), None), route) for route in pooled]
+    convention = f"/{namespace}/{name}"
+    paths = api_paths(server.template, server.model)
+    routes = [(service, _as_client(route, paths, convention)) for service, route in routes]
     if not routes:
         return _without_route(plain, target, _pool_issue(target, given[0], known))
 
-    convention = f"/{namespace}/{name}"
     order = {"HTTPRoute": 0, "VirtualService": 1, "Ingress": 2}
 
     def sort_key(
         candidate: tuple[Service | None, RouteCandidate],
-    ) -> tuple[bool, bool, int, bool, bool, str, str]:
+    ) -> tuple[bool, bool, int, bool, bool, str, str, bool, bool, int, int]:
         _, route = candidate
         host, problem = _resolve_host(route, default_host)
+        listener = route.listener
         return (
             not host,
             bool(route.issue or problem),
@@ -148,6 +161,10 @@ def resolve_endpoint(
             route.path != convention,
             route.path,
             route.source,
+            _is_address(host),  # of which no certificate is
+            not host.endswith(f":{listener.port}"),  # the settings may name the port of one
+            listener.rank,
+            listener.port,
         )
 
     service, route = min(routes, key=sort_key)
@@ -159,10 +176,20 @@ def resolve_endpoint(
         reached = _with_cluster_url(plain, service, route.port, target)
     return replace(
         reached,
-        url=f"{route.scheme}://{host}{route.path}" if host else "",
+        url=f"{_base_url(route.listener, host)}{route.path}" if host else "",
         source=one_line(route.source),
         issue=one_line(route.issue or problem),
     )
+
+
+def _as_client(route: RouteCandidate, paths: Sequence[str], convention: str) -> RouteCandidate:
+    """The route with the path that a client writes before those of the API; the usual path of a
+    serving is none of the API."""
+    found = client_path(route.path, route.sent, paths)
+    if route.path == convention or found.base == route.path:
+        return route
+    issue = f"{route.source} routes {route.path} only" if found.is_partial else ""
+    return route._replace(path=found.base, issue=route.issue or issue)
 
 
 Pools = Mapping[PoolKey, Pool]
@@ -186,7 +213,14 @@ class _Target(NamedTuple):
         kind, name = self.kind.lower(), meta.name
         if self.kind == "LeaderWorkerSet":  # kubectl does not forward to it; its leaders serve
             kind, name = "pod", f"{name}-0"
+        elif self.kind not in _FORWARDABLE_KINDS:
+            return ""
         return port_forward_command((meta.namespace, name), port, kind=kind)
+
+
+_FORWARDABLE_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Pod"})
+"""kubectl port-forward finds the Pods of these kinds (Kubernetes 1.34,
+staging/src/k8s.io/kubectl/pkg/polymorphichelpers/helpers.go), not those of custom resources."""
 
 
 def _pods_text(kind: str) -> str:
@@ -277,20 +311,44 @@ def _forward_command(service: Service, address: ServiceAddress, target: _Target)
     return port_forward_command((meta.namespace, meta.name), address.port, kind="service")
 
 
+def _base_url(listener: RouteListener, host: str) -> str:
+    """ "http://ai.example.com:8080". A host of the settings may have a port, or a path: that of a
+    proxy in front of the Gateway."""
+    own = host.rpartition("]")[2]
+    port = f":{listener.port}" if listener.port and not set(":/") & set(own) else ""
+    return f"{listener.scheme}://{host}{port}"
+
+
+def _url_host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def _resolve_host(route: RouteCandidate, default_host: str) -> tuple[str, str]:
     """Host of the URL, "" if unknown, and the issue with it."""
-    hosts = [one for one in route.hosts if one == "*" or is_host(one.removeprefix("*."))]
+    given, fallback = route.listener.hosts, map(_url_host, route.listener.fallback_hosts)
+    hosts = [one for one in given if one == ANY_HOST or is_host(one.removeprefix("*."))]
     wildcards = [host for host in hosts if host.startswith("*")]
     if len(wildcards) < len(hosts):
         return next(host for host in hosts if not host.startswith("*")), ""
-    if route.hosts and not hosts:
+    if given and not hosts:
         return "", f"{route.source} has no host name that a URL can have"
     default_host = default_host.strip()
     if default_host and not _DEFAULT_HOST.fullmatch(default_host):
         return "", "endpoint_host in the settings is no host name"
-    if not wildcards:
+    if not wildcards or ANY_HOST in wildcards:
         if default_host:
             return default_host, ""
+        if found := next(filter(is_host, fallback), ""):
+            return found, ""
+    if not wildcards:
         return "", f"{route.source} has no host; set endpoint_host in the settings"
     for wildcard in wildcards:
         suffix = wildcard[1:]

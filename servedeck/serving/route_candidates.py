@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
-from urllib.parse import quote
 
 from servedeck.serving.conventions import ASYNC_SUFFIX
+from servedeck.serving.gateway_listeners import ListenerLookup, RouteListener
 from servedeck.serving.objects.backends import replaced_service
 from servedeck.serving.objects.pool_records import Pool, selects
 from servedeck.serving.objects.records import (
     BackendRef,
     HTTPRoute,
     HTTPRouteMatch,
+    HTTPRouteRule,
     Ingress,
+    IngressPath,
+    IngressRule,
     IngressService,
     IngressServicePort,
+    IstioHTTPRoute,
     IstioMatch,
     PodTemplate,
     RouteParentStatus,
@@ -24,6 +27,12 @@ from servedeck.serving.objects.records import (
     VirtualService,
 )
 from servedeck.serving.objects.routes import parse_istio_host
+from servedeck.serving.route_paths import (
+    is_pattern,
+    literal_prefix,
+    normalize_path,
+    rewritten_start,
+)
 from servedeck.serving.spec.mapping.inference_pools import PoolKey, referenced_key
 from servedeck.serving.text import one_line
 
@@ -32,12 +41,13 @@ class RouteCandidate(NamedTuple):
     """A route from outside to the serving, and its properties for ranking."""
 
     source: str
-    scheme: str
-    hosts: tuple[str, ...]
+    listener: RouteListener
     path: str
+    sent: str
+    """What of the path arrives at the server: the path itself, or what it is replaced by."""
     issue: str
     conditional: bool
-    """Matches only requests with certain headers."""
+    """Matches only requests with certain headers, parameters or methods."""
     port: int
 
 
@@ -45,19 +55,20 @@ class RouteCandidate(NamedTuple):
 
 
 def http_route_candidates(
-    service: Service, routes: Iterable[HTTPRoute]
+    service: Service, routes: Iterable[HTTPRoute], listeners: ListenerLookup
 ) -> Iterator[RouteCandidate]:
-    """The rules that send to the Service."""
+    """The rules that send to the Service, at each listener of the route."""
     meta = service.metadata
     for route in routes:
         namespace = route.metadata.namespace
-        for backend, matches in _backends(route):
+        for backend, rule in _backends(route):
             if (
                 backend.kind == "Service"
                 and backend.name == meta.name
                 and (backend.namespace or namespace) == meta.namespace
             ):
-                yield from _candidates(route, matches, backend.port or 0, _route_issue(route))
+                issue = _route_issue(route) or _weight_issue(_source(route), backend.weight == 0)
+                yield from _candidates(route, rule, backend.port or 0, issue, listeners)
 
 
 def pool_key(pool: Pool) -> PoolKey:
@@ -77,17 +88,19 @@ def pool_candidates(
     entry: int,
     routes: Iterable[HTTPRoute],
     pools: Mapping[PoolKey, Pool],
+    listeners: ListenerLookup,
 ) -> Iterator[RouteCandidate]:
     """The rules that send to one of the pools that selects the Pods of a template in the namespace;
     `entry` is the port of the Pods that requests go to, 0 if it is unknown."""
     labels = template.metadata.labels
     for route in routes:
-        for backend, matches in _backends(route):
+        for backend, rule in _backends(route):
             key = referenced_pool(route, backend)
             pool = pools.get(key) if key is not None else None
             if pool is not None and pool.metadata.namespace == namespace and selects(pool, labels):
-                issue = _route_issue(route) or _pool_issue(pool, entry)
-                yield from _candidates(route, matches, 0, issue)
+                issue = _route_issue(route) or _weight_issue(_source(route), backend.weight == 0)
+                issue = issue or _pool_issue(pool, entry)
+                yield from _candidates(route, rule, 0, issue, listeners)
 
 
 def unknown_pool(
@@ -108,26 +121,40 @@ def unknown_pool(
     return route, pool
 
 
-def _backends(route: HTTPRoute) -> Iterator[tuple[BackendRef, Sequence[HTTPRouteMatch]]]:
-    """The backends of all rules, with what each rule matches."""
+def _backends(route: HTTPRoute) -> Iterator[tuple[BackendRef, HTTPRouteRule]]:
+    """The backends of all rules."""
     for rule in route.spec.rules:
         for backend in rule.backend_refs:
-            yield backend, rule.matches or (HTTPRouteMatch(),)
+            yield backend, rule
 
 
 def _candidates(
-    route: HTTPRoute, matches: Iterable[HTTPRouteMatch], port: int, issue: str
+    route: HTTPRoute,
+    rule: HTTPRouteRule,
+    port: int,
+    issue: str,
+    listeners: ListenerLookup,
 ) -> Iterator[RouteCandidate]:
-    for match in matches:
-        yield RouteCandidate(
-            _source(route),
-            "https",
-            route.spec.hostnames,
-            _normalize_path(match.path.value, match.path.type == "RegularExpression"),
-            issue,
-            bool(match.headers),
-            port,
-        )
+    for listener in listeners.of_http_route(route):
+        for match in rule.matches or (HTTPRouteMatch(),):
+            is_regex = match.path.type == "RegularExpression"
+            path = (literal_prefix if is_regex else normalize_path)(match.path.value)
+            yield RouteCandidate(
+                _source(route),
+                listener,
+                path,
+                _sent_path(rule, path),
+                issue,
+                bool(match.headers or match.query_params or match.method not in ("", "POST")),
+                port,
+            )
+
+
+def _sent_path(rule: HTTPRouteRule, path: str) -> str:
+    """Replacing the whole path leaves none for the server's API (Gateway API, HTTPPathModifier)."""
+    rewrites = [one.url_rewrite.path for one in rule.filters if one.type == "URLRewrite"]
+    found = next((one for one in rewrites if one.type), None)
+    return path if found is None else normalize_path(found.replace_prefix_match)
 
 
 def _source(route: HTTPRoute) -> str:
@@ -159,6 +186,10 @@ def _pool_issue(pool: Pool, entry: int) -> str:
     return ""
 
 
+def _weight_issue(source: str, is_zero: bool) -> str:
+    return f"{source} sends it no requests: its weight is 0" if is_zero else ""
+
+
 def _rejection(source: str, parent: RouteParentStatus) -> str:
     """What a Gateway says against an object, "" if nothing."""
     for kind in ("Accepted", "ResolvedRefs"):
@@ -174,38 +205,43 @@ def _rejection(source: str, parent: RouteParentStatus) -> str:
 
 
 def virtual_service_candidates(
-    service: Service, routes: Iterable[VirtualService]
+    service: Service, routes: Iterable[VirtualService], listeners: ListenerLookup
 ) -> Iterator[RouteCandidate]:
+    """The rules that send to the Service, at each listener of the route."""
     for route in routes:
         source = f"VirtualService {route.metadata.namespace}/{route.metadata.name}"
-        # Without gateways it applies to the mesh only (Istio, VirtualService.gateways).
-        inside = all(gateway == "mesh" for gateway in route.spec.gateways)
-        problem = f"{source} applies inside the mesh only: it has no gateways" if inside else ""
         for rule in route.spec.http:
+            is_split = len(rule.route) > 1
             for target in rule.route:
                 destination = target.destination
                 if not _targets_service(destination.host, route.metadata.namespace, service):
                     continue
-                for match in _istio_matches(rule.match):
-                    yield RouteCandidate(
-                        source,
-                        "http" if inside else "https",
-                        route.spec.hosts,
-                        _istio_path(match),
-                        problem,
-                        bool(match.headers),
-                        destination.port.number,
-                    )
-
-
-def _istio_matches(matches: Sequence[IstioMatch]) -> Sequence[IstioMatch]:
-    return matches or (IstioMatch(),)
+                weightless = _weight_issue(source, is_split and not target.weight)
+                for match in rule.match or (IstioMatch(),):
+                    found, problem = listeners.of_virtual_service(route, match)
+                    path = _istio_path(match)
+                    for listener in found:
+                        yield RouteCandidate(
+                            source,
+                            listener,
+                            path,
+                            _istio_sent_path(rule, path),
+                            f"{source} {problem}" if problem else weightless,
+                            bool(match.headers or match.query_params)
+                            or match.method.exact not in ("", "POST"),
+                            destination.port.number,
+                        )
 
 
 def _istio_path(match: IstioMatch) -> str:
     if match.uri.regex and not (match.uri.exact or match.uri.prefix):
-        return _normalize_path(match.uri.regex, regular_expression=True)
-    return _normalize_path(match.uri.exact or match.uri.prefix)
+        return literal_prefix(match.uri.regex)
+    return normalize_path(match.uri.exact or match.uri.prefix)
+
+
+def _istio_sent_path(rule: IstioHTTPRoute, path: str) -> str:
+    rewrite = rule.rewrite
+    return normalize_path(rewrite.uri) if rewrite.uri or rewrite.uri_regex_rewrite else path
 
 
 def _targets_service(host: str, namespace: str, service: Service) -> bool:
@@ -218,25 +254,39 @@ def _targets_service(host: str, namespace: str, service: Service) -> bool:
 
 
 def ingress_candidates(service: Service, routes: Iterable[Ingress]) -> Iterator[RouteCandidate]:
+    """The paths that lead to the Service, and the default backend, which receives what no path
+    matches."""
     meta = service.metadata
     numbers = {port.name: port.port for port in service.spec.ports}
     for route in routes:
         if route.metadata.namespace != meta.namespace:
             continue
-        for rule in route.spec.rules:
-            for entry in rule.http.paths:
-                backend = _behind_gateway(entry.backend.service, route)
-                if backend.name != meta.name:
-                    continue
-                yield RouteCandidate(
-                    f"Ingress {route.metadata.namespace}/{route.metadata.name}",
-                    "https" if _has_tls(route, rule.host) else "http",
-                    (rule.host,) if rule.host else (),
-                    _normalize_path(entry.path, entry.path_type == "ImplementationSpecific"),
-                    "",
-                    False,
-                    backend.port.number or numbers.get(backend.port.name, 0),
-                )
+        addresses = tuple(one.hostname or one.ip for one in route.status.load_balancer.ingress)
+        for rule, entry in _ingress_paths(route):
+            backend = _behind_gateway(entry.backend.service, route)
+            if backend.name != meta.name:
+                continue
+            scheme = "https" if _has_tls(route, rule.host) else "http"
+            is_regex = entry.path_type == "ImplementationSpecific" or is_pattern(entry.path)
+            path = (literal_prefix if is_regex else normalize_path)(entry.path)
+            target = route.metadata.annotations.rewrite_target
+            hosts = (rule.host,) if rule.host else ()
+            yield RouteCandidate(
+                f"Ingress {route.metadata.namespace}/{route.metadata.name}",
+                RouteListener(scheme, hosts, fallback_hosts=addresses),
+                path,
+                path if target is None else rewritten_start(target),
+                "",
+                False,
+                backend.port.number or numbers.get(backend.port.name, 0),
+            )
+
+
+def _ingress_paths(route: Ingress) -> Iterator[tuple[IngressRule, IngressPath]]:
+    for rule in route.spec.rules:
+        for entry in rule.http.paths:
+            yield rule, entry
+    yield IngressRule(), IngressPath(backend=route.spec.default_backend)
 
 
 def _behind_gateway(backend: IngressService, route: Ingress) -> IngressService:
@@ -256,19 +306,3 @@ def _has_tls(ingress: Ingress, host: str) -> bool:
         if f"*.{host.partition('.')[2]}" in entry.hosts:
             return True
     return False
-
-
-_PATH_CHARACTERS = "/-._~@:+,=%"
-"""Characters of a URL's path that stand for themselves, in a shell, too; "%" begins what is
-encoded already (RFC 3986, section 3.3)."""
-_REGEX_SYNTAX_PATTERN = re.compile(r"[(\[*?+^$|\\].*", re.DOTALL)
-
-
-def _normalize_path(path: str, regular_expression: bool = False) -> str:
-    """A route's path as a URL path prefix: with a leading slash and no trailing one, what may not
-    stand there percent-encoded. For a regular expression only its literal prefix:
-    "/team-a/llama(/|$)(.*)" is "/team-a/llama"."""
-    if regular_expression:
-        path = _REGEX_SYNTAX_PATTERN.sub("", path.removeprefix("^"))
-    path = quote("".join(path.split()).strip("/"), safe=_PATH_CHARACTERS)
-    return f"/{path}" if path else ""

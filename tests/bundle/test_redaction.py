@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from servedeck.bundle.redaction import MIN_KNOWN_LENGTH, LogRedactor, Redactor
@@ -78,25 +78,31 @@ def test_no_known_value_stays_in_basic_credentials(value: str, user: str) -> Non
     assert value.encode() not in left
 
 
-@given(SECRETS)
-def test_no_known_value_stays_in_an_object_or_a_log(value: str) -> None:
-    redactor = redactor_of(x=value)
-    obj = {
+def object_with(value: str) -> dict[str, Any]:
+    return {
         "kind": "Pod",
         "metadata": {"annotations": {"note": f"a {value} b", LAST_APPLIED: json.dumps([value])}},
         "spec": {"containers": [{"args": ["--x", value, f"a={value}"], "env": [{"value": value}]}]},
         "status": {"message": f"failed: {json.dumps(value)}"},
     }
-    redacted, count = redactor.object(obj)
+
+
+@given(SECRETS)
+@example("tatus:")
+def test_no_known_value_stays_in_an_object_or_a_log(value: str) -> None:
+    redactor = redactor_of(x=value)
+    redacted, count = redactor.object(object_with(value))
     assert count
     text = object_text(redacted)
-    line = sanitize(f"2026-11-28T12:00:00Z {value}").replace("\n", " ")
+    begin = "2026-11-28T12:00:00Z "
+    line = sanitize(f"{begin}{value}").replace("\n", " ")
     (logged,) = LogRedactor(redactor).lines([line])
     shown = sanitize(value).strip()
-    for found in (text, logged):
+    # The names of the fields, and what else is there without the value, stay.
+    for found, without in ((text, object_text(object_with(""))), (logged, begin)):
         if len(shown) >= MIN_KNOWN_LENGTH:
-            assert shown not in found
-        assert value not in found
+            assert found.count(shown) <= without.count(shown)
+        assert found.count(value) <= without.count(value)
 
 
 def test_a_value_that_is_part_of_another_one_leaves_nothing_of_it() -> None:

@@ -16,8 +16,9 @@ from servedeck.commands.export import export_serving
 from servedeck.config import Settings
 from servedeck.demo.cluster import DemoCluster
 from servedeck.demo.scenario.servings import SERVINGS, DemoServing
-from servedeck.serving.conventions import MANAGED_BY_LABEL
+from servedeck.serving.conventions import MANAGED_BY_LABEL, MODEL_CACHE_PATH
 from servedeck.serving.spec.document import from_yaml
+from servedeck.serving.spec.mapping.system_volumes import cache_env
 
 MANAGED = [serving for serving in SERVINGS if serving.managed]
 
@@ -77,7 +78,7 @@ async def test_what_is_taken_out_of_the_document_is_taken_out_of_the_serving(
     await reapply(connection, serving, (variables, ""), dry_run=False)
     [deployment, *_] = (await fetch_live_objects(connection, *serving.key)).objects
     [container] = deployment["spec"]["template"]["spec"]["containers"]
-    assert [one["name"] for one in container["env"]] == ["HF_HOME"]
+    assert [one["name"] for one in container["env"]] == list(cache_env(MODEL_CACHE_PATH))
 
 
 @pytest.mark.asyncio(loop_scope="module")

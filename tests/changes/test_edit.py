@@ -333,6 +333,41 @@ async def test_a_saved_edit_changes_its_fields_alone(
     assert await read_spec(connection) == before.replace(description="new", replicas=3)
 
 
+async def test_a_default_where_there_is_nothing_is_saved(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    def memories(deployment: Any) -> list[Any]:
+        volumes = deployment["spec"]["template"]["spec"]["volumes"]
+        return [one["emptyDir"] for one in volumes if "medium" in one.get("emptyDir", ())]
+
+    found = await connection.get_json(PATH)
+    [memory] = memories(found)
+    del memory["sizeLimit"]
+    await connection.request("PUT", PATH, body=found, content_type="application/json")
+    size = str((await read_spec(connection)).shared_memory_limit)
+    plan, result = await save(connection, inventory, shared_memory=size)
+    assert [(one.name, one.old, one.new, one.restarts) for one in plan.fields] == [
+        ("sharedMemory", "none", size, True)
+    ]
+    assert result.state is SaveState.SAVED
+    assert memories(await connection.get_json(PATH)) == [{"medium": "Memory", "sizeLimit": size}]
+    again, _ = await save(connection, inventory, shared_memory=size)
+    assert again.is_unchanged
+    assert result.undo is not None
+    with pytest.raises(UndoExpiredError, match="Shared Memory had no value before"):
+        await begin_undo(connection, result.undo)
+
+    found = await connection.get_json(PATH)
+    [memory] = memories(found)
+    del memory["sizeLimit"]
+    await connection.request("PUT", PATH, body=found, content_type="application/json")
+    _, result = await save(connection, inventory, shared_memory=size, description="both")
+    assert result.undo is not None
+    plan = await plan_edit(connection, await begin_undo(connection, result.undo), inventory)
+    assert [one.name for one in plan.fields] == ["description"]
+    assert any("Shared Memory had no value before" in one.message for one in plan.issues)
+
+
 async def test_a_plan_of_a_serving_that_changed_since_is_made_again(
     connection: Connection, inventory: ClusterInventory
 ) -> None:

@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servedeck.changes.draft import EMPTY_VARIABLE, Draft
+from servedeck.changes.edit.admitted import choose_admitted
 from servedeck.changes.edit_draft import READ_ONLY_FIELDS, EditDraft
 from servedeck.serving.edit.merge import Side, merge_fields
+from servedeck.serving.objects import manifests
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.spec import ServingSpec
 from tests.serving.foreign_manifests import foreign_objects
+from tests.serving.spec.test_validation import vllm_spec
 from tests.serving.strategies import valid_specs
 
 SPECS = st.one_of(valid_specs(), foreign_objects().map(lambda one: import_objects(one).spec))
@@ -215,6 +218,18 @@ def test_what_others_changed_is_shown_and_is_no_change_of_the_form() -> None:
     assert edit.rebase(now) == []
     assert edit.changed_paths == ("image",)
     assert wanted(edit) == make_spec(image="vllm:2", replicas=5)
+
+
+def test_what_admission_makes_of_a_value_that_was_sent_is_no_change_of_others() -> None:
+    edit = EditDraft(make_spec())
+    edit.draft.texts["image"] = "vllm:2"
+    stored = make_spec(image="mirror.corp/vllm:2")
+    admitted = choose_admitted(make_spec(), wanted(edit), stored, {})
+    assert edit.rebase(stored, admitted) == []
+    assert edit.changed_paths == () and wanted(edit) == stored
+    other = EditDraft(make_spec())
+    other.draft.texts["image"] = "vllm:2"
+    assert len(other.rebase(make_spec(image="theirs"), admitted)) == 1
 
 
 def test_a_text_that_cannot_be_parsed_stays_when_others_change_the_serving() -> None:
@@ -497,3 +512,24 @@ def test_an_unchanged_text_with_a_secret_stays_as_the_serving_has_it() -> None:
     del saved["unchanged"]  # as earlier versions saved it
     earlier, _ = EditDraft.resume(others, Draft.from_saved_dict(saved))
     assert earlier.changed_paths == ("replicas",)
+
+
+def test_a_default_that_is_typed_where_there_is_none_is_a_change() -> None:
+    deployment = manifests.build_manifests(vllm_spec())[0]
+    pod = deployment["spec"]["template"]["spec"]
+    pod["volumes"], pod["containers"][0]["volumeMounts"] = [], []
+    current = import_objects([deployment])
+    edit = EditDraft(current.spec, current.mounts)
+    for path, text in (("model_cache_path", "/model-cache"), ("shared_memory", "512Mi")):
+        assert edit.unsaved_count == 0
+        edit.draft.texts[path] = text
+        assert edit.unsaved_count == 1 and edit.is_changed(path)
+        spec, _ = edit.validate()
+        assert spec is not None
+        [shown] = edit.differences(spec)
+        assert (shown.field, shown.old, shown.new) == (path, "none", text)
+        edit.reset(path)
+    mounted = import_objects(manifests.build_manifests(vllm_spec()))
+    edit = EditDraft(mounted.spec, mounted.mounts)
+    edit.draft.texts["model_cache_path"] = "/model-cache"
+    assert edit.unsaved_count == 0

@@ -9,7 +9,9 @@ import pytest
 
 from servedeck.cluster.http.connection import Connection
 from servedeck.demo.cluster import DemoCluster
+from servedeck.serving.conventions import MODEL_CACHE_PATH
 from servedeck.serving.objects import manifests
+from servedeck.serving.spec.mapping.system_volumes import cache_env
 from tests.changes.test_changes_on_demo import make_spec
 from tests.changes.test_services_and_routes import create, edit, open_as, path, replicas_of
 
@@ -31,7 +33,7 @@ async def test_a_forced_removal_succeeds_while_a_controller_writes_the_status(
     assert "deployment.apps/fresh configured" in stdout
     after = await connection.get_json(path("deployments"))
     [container] = after["spec"]["template"]["spec"]["containers"]
-    assert [one["name"] for one in container["env"]] == ["HF_HOME"]
+    assert [one["name"] for one in container["env"]] == list(cache_env(MODEL_CACHE_PATH))
     assert after["metadata"]["annotations"]["seen"] == "3"
 
 

@@ -19,6 +19,7 @@ from servedeck.changes.edit.save import (
 )
 from servedeck.changes.edit_draft import EditDraft
 from servedeck.changes.inventory import ClusterInventory
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.commands import set as set_command
 from servedeck.commands.apply import apply_all
@@ -240,7 +241,10 @@ async def test_what_alone_wakes_a_serving_is_not_turned_off(connection: Connecti
             stderr=lines.append,
         ), lines
         plan = await plan_turning_off(connection, off, await read_state(connection, *place))
-        is_blocked = "servedeck set npu-lab/exaone-35-78b minReplicas=1" in plan.blocked
+        options = CommandOptions.of(connection.context_name, connection.options.kubeconfig)
+        assert options.context
+        command = options.add_to("servedeck set npu-lab/exaone-35-78b minReplicas=1")
+        is_blocked = plan.blocked.endswith(f"first: {command}")
         assert is_blocked == (texts[-1] == "minReplicas=0")
 
 
@@ -318,3 +322,13 @@ async def test_an_applied_file_keeps_the_replicas_that_the_scaler_has_set(
     assert (spec.replicas, spec.scale_in_delay) == (now + 2, 90)
     note = f"ScaledObject {NAME} sets the replicas, {now + 2} now; the {now} here are not applied."
     assert [line for line in err if "replicas" in line] == [f"note: {NAME}: spec.replicas: {note}"]
+
+
+async def test_an_invalid_value_has_its_own_error_alone(
+    connection: Connection, inventory: ClusterInventory
+) -> None:
+    edit = await begin(connection, tolerations=("team=ml:Foo",))
+    plan = await plan_edit(connection, edit, inventory)
+    [found] = [one for one in plan.issues if one.field == "tolerations"]
+    assert "'Foo' is no effect of a taint" in found.message
+    assert not plan.can_save

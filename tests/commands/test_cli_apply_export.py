@@ -15,9 +15,12 @@ from servedeck import cli
 from servedeck.commands import arguments, export
 from servedeck.commands.errors import CommandError
 from servedeck.demo.process import spawn
+from servedeck.serving.edit.secret_fields import find_masked_values, redact_secrets
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
+from servedeck.serving.spec.document import to_yaml
 from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.text import MASK
 from tests.cluster.fake_api_server import write_kubeconfig as write_kubeconfig
 from tests.waiting import WAIT_SECONDS
 
@@ -189,7 +192,7 @@ def test_an_export_says_in_one_line_what_the_file_lacks_and_lists_it_on_demand(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    async def exported(*_: object) -> export.ExportedServing:
+    async def exported(*_: object, **__: object) -> export.ExportedServing:
         return export.ExportedServing("a: b\n", UNMANAGED, ())
 
     async def settings(*_: object) -> PlatformSettings:
@@ -239,6 +242,132 @@ def test_an_export_names_what_looks_secret_in_it() -> None:
     [line] = export.describe_export(exported, verbose=False)
     assert line.startswith("warning: These values in the file look secret: env.HF_TOKEN, ")
     assert "s3cret" not in line and "hf_abc" not in line
+
+
+SECRETS_YAML = """
+apiVersion: servedeck.dev/v1
+kind: Serving
+metadata: {name: secretive, namespace: chat}
+spec:
+  template: vllm
+  image: vllm/vllm-openai:v0.33.0
+  memory: 32Gi
+  accelerator: nvidia.com/gpu
+  settings: {model: org/model, additionalArguments: [--api-key, s3cret]}
+  env:
+    - {name: HF_TOKEN, value: hf_abcdefghijklmnopqrstuvwxyz012345}
+    - {name: MAX_TOKENS, value: "100"}
+"""
+
+
+def test_a_redacted_export_has_no_secret_and_is_refused_until_its_values_are_written(
+    kubeconfig: Path,
+) -> None:
+    common = ("--kubeconfig", kubeconfig)
+    applied = run_servedeck("apply", *common, "-f", "-", text=SECRETS_YAML)
+    assert applied.returncode == 0, applied.stderr
+    plain = run_servedeck("export", *common, "chat/secretive").stdout
+    assert "s3cret" in plain
+    redacted = run_servedeck("export", *common, "chat/secretive", "--redact")
+    assert redacted.returncode == 0
+    assert "s3cret" not in redacted.stdout and "hf_abc" not in redacted.stdout
+    replaced = plain.replace("s3cret", MASK).replace("hf_abcdefghijklmnopqrstuvwxyz012345", MASK)
+    assert redacted.stdout == replaced
+    assert redacted.stderr == (
+        f"note: {MASK} in the file stands for values that look secret: env.HF_TOKEN, "
+        "settings.additionalArguments. Write them, or take them from a Secret of the cluster, "
+        "before you apply it.\n"
+    )
+    for command in ("apply", "create"):
+        refused = run_servedeck(command, *common, "-f", "-", text=redacted.stdout)
+        assert refused.returncode == 1
+        assert (
+            f"standard input: secretive: {MASK} stands for a value that is not shown, in "
+            "env.HF_TOKEN, settings.additionalArguments; write the value"
+        ) in refused.stderr
+    again = run_servedeck("apply", *common, "-f", "-", text=plain)
+    assert again.returncode == 0
+    assert "deployment.apps/secretive unchanged" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "redacted"),
+    [
+        ("command", ["serve", "--token=abc", "x"], ("serve", f"--token={MASK}", "x")),
+        ("command", ["sh", "-c", "serve --api-key 'a b'"], None),
+        ("command", ["serve", "--port", "8000"], ("serve", "--port", "8000")),
+        ("env", [{"name": "DB_PASSWORD", "value": "x"}], None),
+        ("env", [{"name": "DB_PASSWORD", "secret": {"name": "s", "key": "k"}}], ()),
+    ],
+)
+@pytest.mark.parametrize("part", ["", "transformer"])
+def test_what_is_redacted_is_found_as_masked(
+    part: str, where: str, value: list[object], redacted: tuple[str, ...] | None
+) -> None:
+    changed = {where: value}
+    spec = ServingSpec.model_validate(
+        {"name": "llama", "namespace": "chat", "template": "custom"}
+        | ({part: {"image": "t:1", **changed}} if part else changed)
+    )
+    found = redact_secrets(spec)
+    holder = getattr(found, part) if part else found
+    if redacted is None or MASK in str(redacted):
+        assert [*find_masked_values(found)] == [*export.find_secret_values(spec)] != []
+    else:
+        assert found == spec and found.model_fields_set == spec.model_fields_set
+    if redacted:
+        assert getattr(holder, where) == redacted
+    assert "a b" not in str(getattr(holder, where))
+
+
+SCRIPTS_WITH_S16 = [
+    'export HF_TOKEN="S16"; vllm serve m --api-key="S16"',
+    "HF_TOKEN='S16' vllm serve m",
+    'curl -H "Authorization: Bearer S16" http://u',
+    "x --api-key \\\n  S16",
+    'serve --config \'{"api_key": "S16"}\'',
+    "bash -c \"HF_TOKEN='S16' serve\"",
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS_WITH_S16)
+def test_a_secret_in_quotes_is_not_exported(script: str) -> None:
+    shell = ["sh", "-c", script]
+    spec = ServingSpec.model_validate(
+        {
+            "name": "llama",
+            "template": "vllm",
+            "settings": {"model": "m", "additional_arguments": shell},
+            "command": shell,
+            "env": [{"name": "LAUNCH", "value": script}],
+        }
+    )
+    found = redact_secrets(spec)
+    assert "S16" not in to_yaml(found)
+    masked = ["env.LAUNCH", "command", "settings.additionalArguments"]
+    assert [*find_masked_values(found)] == [*export.find_secret_values(spec)] == masked
+    assert found.command[:2] == ("sh", "-c") and found.command[2] != MASK
+    assert redact_secrets(found) == found
+
+
+@pytest.mark.parametrize("value", ["--api-key S16 --port 80", '{"api_key": "S16"}'])
+def test_a_variable_with_a_secret_in_its_text_is_not_exported(value: str) -> None:
+    spec = ServingSpec.model_validate(
+        {"name": "llama", "template": "custom", "env": [{"name": "ARGS", "value": value}]}
+    )
+    assert redact_secrets(spec).env[0].value == MASK
+    assert [*export.find_secret_values(spec)] == ["env.ARGS"]
+
+
+def test_a_secret_that_cannot_be_told_from_the_text_masks_the_whole() -> None:
+    spec = ServingSpec.model_validate(
+        {
+            "name": "llama",
+            "template": "custom",
+            "command": ["serve", "--token=abc", "--api-key", "-S16"],
+        }
+    )
+    assert redact_secrets(spec).command == (MASK,)
 
 
 def test_readonly_applies_nothing(kubeconfig: Path) -> None:

@@ -151,6 +151,18 @@ def test_wrong_input_says_what_is_wrong(
     assert result.stdout == ""
 
 
+def test_times_for_a_probe_that_there_is_not_are_a_warning(kubeconfig: Path) -> None:
+    changes = ("livenessPath=", "livenessTimes=period=30")
+    first = run_set(kubeconfig, *changes, "--yes")
+    assert first.returncode == 0, first.stderr
+    warning = "warning: llama-33-70b: livenessTimes: No liveness probe is known that these are for;"
+    assert warning in first.stderr
+    assert read_field(kubeconfig, "livenessTimes") == ""
+    again = run_set(kubeconfig, *changes)
+    assert (again.returncode, again.stdout) == (0, "deployment.apps/llama-33-70b unchanged\n")
+    assert warning in again.stderr
+
+
 @pytest.mark.parametrize(("path", "value"), [("env.A.secret", "nope/key"), ("volumes./x/", "nope")])
 def test_an_error_of_the_plan_names_the_entry_as_it_was_written(
     kubeconfig: Path, path: str, value: str

@@ -49,6 +49,17 @@ COMMON_TYPED = {
     "inference_port": "9000",
     "command": "/opt/server/bin/serve --name 'two words'",
     "rollout": "recreate",
+    "readiness_times": "period=30 timeout=2",
+    "liveness_times": "delay=60s",
+    "shared_memory": "3Gi",
+    "model_cache_path": "/var/cache/models",
+    "fs_group": "1000",
+    "node_selector": "zone=eu-1, gpu.example.com/model=h100",
+    "tolerations": "team=ml:NoSchedule spot:NoExecute:300s",
+    "runtime_class": "nvidia",
+    "image_pull_secrets": "registry mirror",
+    "service_account": "models",
+    "resource_claims": "nic=template/fast",
     "transformer.image": "registry.example.com/transformer:3",
     "transformer.port": "9001",
     "transformer.cpu": "750m",
@@ -191,6 +202,13 @@ def typed_everything(template: str) -> dict[str, str]:
     return COMMON_TYPED | TEMPLATE_TYPED[template]
 
 
+def expected_times(template: str) -> dict[str, Any]:
+    """Those of the probes, which a custom server has none of."""
+    if template == "custom":
+        return {}
+    return {"readiness_times": ["period=30", "timeout=2"], "liveness_times": ["delay=60"]}
+
+
 def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
     """The expected serving, written independently of the form."""
     # What is read back of a start-up probe, which follows the endpoints of the template.
@@ -236,6 +254,16 @@ def expected_spec(template: str, ns: str, *, whole: bool) -> ServingSpec:
             "command": ["/opt/server/bin/serve", "--name", "two words"],
             "rollout": COMMON_TYPED["rollout"],
             "settings": own,
+            **expected_times(template),
+            "shared_memory": "3Gi",
+            "model_cache_path": "/var/cache/models",
+            "fs_group": 1000,
+            "node_selector": {"gpu.example.com/model": "h100", "zone": "eu-1"},
+            "tolerations": ["team=ml:NoSchedule", "spot:NoExecute:300s"],
+            "runtime_class": "nvidia",
+            "image_pull_secrets": ["registry", "mirror"],
+            "service_account": "models",
+            "resource_claims": ["nic=template/fast"],
             "volumes": [{"pvc": "datasets", "mount_path": "/data", "read_only": True}],
             "env": [
                 {"name": "LEVEL", "value": "debug"},
@@ -274,6 +302,23 @@ def pvc_and_secret(target: Target, ns: str) -> None:
     target.ok("POST", f"/api/v1/namespaces/{ns}/secrets", secret)
 
 
+@pytest.fixture
+def pod_objects(target: Target, ns: str) -> None:
+    """What the settings of the Pods name: the form refuses what is missing. A cluster that does not
+    serve a kind cannot lack one of its objects."""
+    account = {"metadata": {"name": COMMON_TYPED["service_account"]}}
+    target.ok("POST", f"/api/v1/namespaces/{ns}/serviceaccounts", account)
+    runtime_class = {"metadata": {"name": COMMON_TYPED["runtime_class"]}, "handler": "nvidia"}
+    claim = {"metadata": {"name": "fast"}, "spec": {"spec": {"devices": {}}}}
+    for path, body in (
+        ("/apis/node.k8s.io/v1/runtimeclasses", runtime_class),
+        (f"/apis/resource.k8s.io/v1/namespaces/{ns}/resourceclaimtemplates", claim),
+    ):
+        reply = target.send("POST", path, body)
+        # The class is of the whole cluster: an earlier test may have made it.
+        assert reply.code in (201, 404, 409), reply.text
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_the_keys_below_are_typed_into_every_field_there_is(template: str) -> None:
     fields: list[tuple[str, Field]] = [
@@ -288,7 +333,7 @@ def test_the_keys_below_are_typed_into_every_field_there_is(template: str) -> No
 
 @pytest.mark.parametrize("whole", [False, True], ids=["defaults", "every option"])
 @pytest.mark.parametrize("template", TEMPLATES)
-@pytest.mark.usefixtures("isolated_state_home", "pvc_and_secret")
+@pytest.mark.usefixtures("isolated_state_home", "pvc_and_secret", "pod_objects")
 async def test_what_is_typed_is_what_is_stored_and_read_back(
     target: Target, ns: str, tmp_path: Path, template: str, *, whole: bool
 ) -> None:
@@ -302,7 +347,9 @@ async def test_what_is_typed_is_what_is_stored_and_read_back(
         if whole:
             await form_keys.enter("description", typed["description"])
         await form_keys.press("ctrl+n")
-        await form_keys.wait_for_screen_text("Accelerator Count")
+        await form_keys.wait_for_screen_text("Container", "Accelerator")
+        if "accelerator" in typed:  # without one it has no count
+            await form_keys.enter("accelerator", typed["accelerator"])
         # in form order, to press few keys
         for item in steps.form_items(2, form_keys.form.draft, ()):
             if isinstance(item, steps.FieldItem) and item.path in typed:

@@ -19,7 +19,7 @@ from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.cluster.watch.reflector import RecordChange, ReflectorConfig, ReflectorPhase
 from servedeck.config import Settings
 from servedeck.fleet.fleet import Fleet
-from servedeck.fleet.session import ClusterSession
+from servedeck.fleet.session import SHARED, ClusterSession
 from servedeck.fleet.views import NamespacedName, ServingView
 from tests.control_plane.control_plane import ControlPlane, RequestError
 from tests.waiting import WAIT_SECONDS, wait_until
@@ -31,7 +31,10 @@ FLEET_KINDS = (
     kinds.EVENTS,
     kinds.SERVICES,
     kinds.HTTP_ROUTES,
+    kinds.GATEWAYS,
+    kinds.LISTENER_SETS,
     kinds.VIRTUAL_SERVICES,
+    kinds.ISTIO_GATEWAYS,
     kinds.INGRESSES,
     kinds.SCALED_OBJECTS,
     kinds.HORIZONTAL_POD_AUTOSCALERS,
@@ -39,6 +42,10 @@ FLEET_KINDS = (
     kinds.STATEFUL_SET_PODS,
     kinds.LEADER_WORKER_SETS,
     kinds.INFERENCE_SERVICES,
+    kinds.DAEMON_SETS,
+    kinds.ROLLOUTS,
+    kinds.RAY_SERVICES,
+    kinds.RAY_CLUSTERS,
     kinds.PLAIN_PODS,
 )
 TABLE_MEDIA_TYPE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -106,7 +113,8 @@ def list_views(
             {"fieldSelector": kind.field_selector, "labelSelector": kind.label_selector}
         )
         try:
-            items = plane.request("GET", f"{kind.list_path(namespace)}?{query}")["items"]
+            path = kind.list_path(None if kind in SHARED else namespace)
+            items = plane.request("GET", f"{path}?{query}")["items"]
         except RequestError as error:
             if error.status != 404 or not kind.optional:
                 raise

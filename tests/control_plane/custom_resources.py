@@ -155,6 +155,32 @@ _POLICY_TARGET = {
 """charts/gateway-crds-helm, gateway.envoyproxy.io_backendtrafficpolicies.yaml of Envoy Gateway."""
 
 
+_PORT_SCHEMA: JsonObject = {**_COUNT_SCHEMA, "minimum": 1, "maximum": 65535}
+_ROUTES_FROM: JsonObject = {**_choice("All", "Selector", "Same"), "default": "Same"}
+_LISTENERS_SCHEMA = _closed_list(
+    "name",
+    "port",
+    "protocol",
+    name=_STRING_SCHEMA,
+    port=_PORT_SCHEMA,
+    protocol=_STRING_SCHEMA,
+    hostname=_STRING_SCHEMA,
+    tls=_object_schema(mode={"type": "string", "default": "Terminate"}),
+    allowedRoutes={
+        **_closed_schema(
+            namespaces={
+                **_object_schema(
+                    **{"from": {**_choice("All", "Selector", "Same"), "default": "Same"}}
+                ),
+                "default": {"from": "Same"},
+            },
+            kinds=_closed_list("kind", group=_STRING_SCHEMA, kind=_STRING_SCHEMA),
+        ),
+        "default": {"namespaces": {"from": "Same"}},
+    },
+)
+"""config/crd/standard/gateway.networking.k8s.io_gateways.yaml of Gateway API 1.4."""
+
 _LABELS_SCHEMA = {"type": "object", "additionalProperties": _STRING_SCHEMA}
 _POOL_PORT = _closed_schema("number", number={**_INTEGER_SCHEMA, "minimum": 1, "maximum": 65535})
 _POOL_SPEC = _closed_schema(
@@ -223,7 +249,14 @@ CUSTOM_RESOURCE_DEFINITIONS = (
         "HTTPRoute",
         _object_schema(
             hostnames=_string_properties(),
-            parentRefs=_list_schema(name=_STRING_SCHEMA, namespace=_STRING_SCHEMA),
+            parentRefs=_list_schema(
+                group={"type": "string", "default": "gateway.networking.k8s.io"},
+                kind={"type": "string", "default": "Gateway"},
+                name=_STRING_SCHEMA,
+                namespace=_STRING_SCHEMA,
+                sectionName=_STRING_SCHEMA,
+                port=_PORT_SCHEMA,
+            ),
             rules=_list_schema(
                 matches=_list_schema(
                     path=_object_schema(type=_STRING_SCHEMA, value=_STRING_SCHEMA)
@@ -250,9 +283,11 @@ CUSTOM_RESOURCE_DEFINITIONS = (
             gateways=_string_properties(),
             http=_list_schema(
                 match=_list_schema(
+                    gateways=_string_properties(),
+                    port=_INTEGER_SCHEMA,
                     uri=_object_schema(
                         exact=_STRING_SCHEMA, prefix=_STRING_SCHEMA, regex=_STRING_SCHEMA
-                    )
+                    ),
                 ),
                 route=_list_schema(
                     destination=_object_schema(
@@ -262,6 +297,64 @@ CUSTOM_RESOURCE_DEFINITIONS = (
                     ),
                     weight=_INTEGER_SCHEMA,
                 ),
+            ),
+        ),
+        _object_schema(),
+    ),
+    _make_crd(
+        "gateway.networking.k8s.io",
+        "v1",
+        "Gateway",
+        _closed_schema(
+            "gatewayClassName",
+            "listeners",
+            gatewayClassName=_STRING_SCHEMA,
+            listeners=_LISTENERS_SCHEMA,
+        ),
+        _object_schema(
+            addresses=_closed_list(
+                "value", type={"type": "string", "default": "IPAddress"}, value=_STRING_SCHEMA
+            ),
+            conditions=_CONDITIONS_SCHEMA,
+        ),
+    ),
+    _make_crd(
+        "gateway.networking.k8s.io",
+        "v1",
+        "ListenerSet",
+        _closed_schema(
+            "listeners",
+            "parentRef",
+            parentRef=_closed_schema(
+                "name",
+                group={"type": "string", "default": "gateway.networking.k8s.io"},
+                kind={"type": "string", "default": "Gateway"},
+                name=_STRING_SCHEMA,
+                namespace=_STRING_SCHEMA,
+            ),
+            listeners=_LISTENERS_SCHEMA,
+        ),
+        _object_schema(conditions=_CONDITIONS_SCHEMA),
+    ),
+    _make_crd(
+        "networking.istio.io",
+        "v1",
+        "Gateway",
+        _closed_schema(
+            selector=_LABELS_SCHEMA,
+            servers=_closed_list(
+                "port",
+                "hosts",
+                port=_closed_schema(
+                    "number",
+                    "protocol",
+                    "name",
+                    name=_STRING_SCHEMA,
+                    number=_INTEGER_SCHEMA,
+                    protocol=_STRING_SCHEMA,
+                ),
+                hosts=_string_properties(),
+                tls=_object_schema(httpsRedirect=_BOOLEAN_SCHEMA, mode=_STRING_SCHEMA),
             ),
         ),
         _object_schema(),
@@ -324,5 +417,42 @@ CUSTOM_RESOURCE_DEFINITIONS = (
         "InferenceService",
         _object_schema(predictor=_object_schema()),
         _object_schema(conditions=_CONDITIONS_SCHEMA, url=_STRING_SCHEMA),
+    ),
+    _make_crd(
+        "argoproj.io",
+        "v1alpha1",
+        "Rollout",
+        _object_schema(replicas=_INTEGER_SCHEMA, template=_object_schema()),
+        _object_schema(
+            observedGeneration=_STRING_SCHEMA,
+            phase=_STRING_SCHEMA,
+            message=_STRING_SCHEMA,
+            readyReplicas=_INTEGER_SCHEMA,
+            updatedReplicas=_INTEGER_SCHEMA,
+            conditions=_CONDITIONS_SCHEMA,
+        ),
+    ),
+    _make_crd(
+        "ray.io",
+        "v1",
+        "RayService",
+        _object_schema(serveConfigV2=_STRING_SCHEMA, rayClusterConfig=_object_schema()),
+        _object_schema(
+            serviceStatus=_STRING_SCHEMA,
+            activeServiceStatus=_object_schema(),
+            conditions=_CONDITIONS_SCHEMA,
+        ),
+    ),
+    _make_crd(
+        "ray.io",
+        "v1",
+        "RayCluster",
+        _object_schema(headGroupSpec=_object_schema(), workerGroupSpecs=_list_schema()),
+        _object_schema(
+            state=_STRING_SCHEMA,
+            desiredWorkerReplicas=_COUNT_SCHEMA,
+            readyWorkerReplicas=_COUNT_SCHEMA,
+            conditions=_CONDITIONS_SCHEMA,
+        ),
     ),
 )

@@ -7,7 +7,7 @@ import json
 from tests.control_plane.control_plane import ControlPlane, JsonObject
 from tests.control_plane.test_app import AppDriver
 from tests.waiting import wait_until
-from tui.panes.overview import OverviewPane
+from tui.panes.overview import EDIT_BUTTON, OverviewPane
 from tui.screens.pod import PodScreen
 from tui.screens.serving import ServingScreen
 from widgets.card_view import CardView
@@ -173,7 +173,7 @@ def card_rows(cards: CardView) -> dict[str, list[str]]:
     for line in cards.lines:
         text = plain_text(line)[1:].rstrip()
         if text and not text.startswith(" "):
-            title = text
+            title = text.removesuffix(EDIT_BUTTON).rstrip()
             found[title] = []
         elif text:
             found[title].append(text.strip())

@@ -143,3 +143,29 @@ async def test_new_servings_made_from_those_of_others_lack_nothing_in_silence(
                 assert [*find_losses(control_plane, ref, fresh, exported)] == [], name
                 made += 1
     assert made > len(SERVINGS) // 2  # the others have no model or memory, for example
+
+
+async def test_applying_the_unchanged_export_of_a_serving_of_others_writes_nothing(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    async with open_connection(control_plane) as connection:
+        for number, (name, serving) in enumerate(SERVINGS.items()):
+            deployment = make_deployment(UnmanagedCase(), f"serving-{number}")
+            deployment["spec"]["replicas"] = 0
+            deployment["spec"]["template"]["spec"] = copy.deepcopy(serving.workload.pod)
+            ref = create(control_plane, namespace, deployment)
+            exported = await export_serving(connection, namespace, ref.name)
+            stdout: list[str] = []
+            stderr: list[str] = []
+            good = await apply_all(
+                connection,
+                [from_yaml(exported.yaml)],
+                PLATFORM,
+                dry_run=False,
+                stdout=stdout.append,
+                stderr=stderr.append,
+            )
+            unchanged = [line for line in stdout if line.endswith(" unchanged")]
+            assert good, (name, stderr)
+            assert stdout[:2] == unchanged[:2], (name, stdout)
+            assert len(unchanged) >= 2, (name, stdout)

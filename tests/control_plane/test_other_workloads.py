@@ -1,5 +1,5 @@
-"""StatefulSets, LeaderWorkerSets, InferenceServices and Pods without a controller on a real API
-server, where the StatefulSet controller makes the Pods."""
+"""Workloads of other kinds than Deployment on a real API server, with the controllers of Kubernetes
+that make their Pods."""
 
 from __future__ import annotations
 
@@ -115,6 +115,50 @@ def plain_pod(name: str) -> dict[str, Any]:
     made = template(name)
     metadata = {**made["metadata"], "name": name}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": made["spec"]}
+
+
+def daemon_set(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": name}}, "template": template(name)},
+    }
+
+
+def rollout(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": name},
+        "spec": {"replicas": 2, "template": template(name), "strategy": {"canary": {}}},
+    }
+
+
+def ray_cluster(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {"name": name},
+        "spec": _ray_cluster_spec(name),
+    }
+
+
+def ray_service(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": {"name": name},
+        "spec": {
+            "serveConfigV2": "applications:\n- name: chat\n  args: {}\n",
+            "rayClusterConfig": _ray_cluster_spec(name),
+        },
+    }
+
+
+def _ray_cluster_spec(name: str) -> dict[str, Any]:
+    worker = {"groupName": "gpu", "replicas": 2, "template": template(name)}
+    return {"headGroupSpec": {"template": template(name)}, "workerGroupSpecs": [worker]}
 
 
 def wait_for_pod(plane: ControlPlane, namespace: str, name: str) -> dict[str, Any]:
@@ -282,6 +326,85 @@ async def test_plain_pods_are_found_without_reading_those_of_others(
         await assert_matches_cluster(live, control_plane, namespace)
 
 
+async def test_a_daemon_set_counts_the_nodes_that_run_it(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    key = NamespacedName(namespace, "each", "DaemonSet")
+    nodes = len(control_plane.request("GET", "/api/v1/nodes")["items"])
+    async with started_session(kubeconfig, namespace) as live:
+        made = daemon_set("each")
+        create(control_plane, namespace, "daemonsets", made)
+        view = await wait_for_view(live, key, lambda view: view.status is Status.READY)
+        assert (view.ready, view.desired) == (view.desired, nodes)
+        assert kinds(live) == [str(key)]  # its Pods are not listed beside it
+        selector = {"spec": {"template": {"spec": {"nodeSelector": {"none": "such"}}}}}
+        path = f"/apis/apps/v1/namespaces/{namespace}/daemonsets/each"
+        control_plane.request("PATCH", path, selector)
+        view = await wait_for_view(live, key, lambda view: view.reason == "No node")
+        assert view.status is Status.PENDING
+        await assert_matches_cluster(live, control_plane, namespace)
+
+
+STATUSES: dict[str, tuple[dict[str, Any], Status]] = {
+    "rollouts": (
+        {"observedGeneration": "1", "phase": "Degraded", "message": "aborted", "readyReplicas": 1},
+        Status.DEGRADED,
+    ),
+    "rayservices": (
+        {
+            "activeServiceStatus": {
+                "rayClusterName": "any-7x2kq",
+                "applicationStatuses": {"chat": {"status": "RUNNING"}},
+            },
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+        Status.READY,
+    ),
+    "rayclusters": ({"state": "failed", "reason": "no quota"}, Status.ERROR),
+}
+
+
+@pytest.mark.parametrize("made", [rollout("any"), ray_service("any"), ray_cluster("any")])
+async def test_a_kind_of_another_project_has_the_state_that_its_controller_reports(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path, made: dict[str, Any]
+) -> None:
+    plural = f"{made['kind'].lower()}s"
+    status, expected = STATUSES[plural]
+    key = NamespacedName(namespace, "any", made["kind"])
+    create(control_plane, namespace, plural, made)
+    async with started_session(kubeconfig, namespace) as live:
+        await wait_for_view(live, key, lambda view: view.status is Status.STARTING)
+        path = f"/apis/{made['apiVersion']}/namespaces/{namespace}/{plural}/any/status"
+        control_plane.request("PATCH", path, {"status": status})
+        view = await wait_for_view(live, key, lambda view: view.status is expected)
+        assert view.readonly_reason == f"A {made['kind']} is shown read-only."
+        await assert_matches_cluster(live, control_plane, namespace)
+    name = (await get(kubeconfig, namespace, "name")).strip()
+    control_plane.kubectl("get", "-n", namespace, name)  # it accepts the name
+    async with open_connection(control_plane) as connection:
+        with pytest.raises(ServingNotFoundError) as caught:
+            await export_serving(connection, namespace, "any")
+    assert f"the {made['kind']} of that name is read-only here" in str(caught.value)
+
+
+async def test_the_pods_of_a_controller_of_another_project_are_listed_one_by_one(
+    control_plane: ControlPlane, namespace: str, kubeconfig: Path
+) -> None:
+    owner = create(
+        control_plane, namespace, "configmaps", {"apiVersion": "v1", "metadata": {"name": "roles"}}
+    )
+    for name in ("prefill", "decode"):
+        made = plain_pod(name)
+        made["metadata"]["ownerReferences"] = [owner_of(owner, "RoleSet", "example.com/v1")]
+        create(control_plane, namespace, "pods", made)
+    async with started_session(kubeconfig, namespace) as live:
+        key = NamespacedName(namespace, "decode", "Pod")
+        view = await wait_for_view(live, key, lambda view: view.status is Status.READY)
+        assert view.owner == "RoleSet roles"
+        assert kinds(live) == [f"Pod {namespace}/decode", f"Pod {namespace}/prefill"]
+        await assert_matches_cluster(live, control_plane, namespace)
+
+
 async def test_definitions_that_are_installed_later(
     control_plane: ControlPlane, namespace: str, kubeconfig: Path
 ) -> None:
@@ -292,8 +415,15 @@ async def test_definitions_that_are_installed_later(
             await asyncio.to_thread(control_plane.add_crds)
             create(control_plane, namespace, "leaderworkersets", leader_worker_set("big"))
             create(control_plane, namespace, "inferenceservices", inference_service("bert"))
+            create(control_plane, namespace, "rollouts", rollout("canary"))
+            create(control_plane, namespace, "rayservices", ray_service("llms"))
             live.retry_now()
-            for name, kind in (("big", "LeaderWorkerSet"), ("bert", "InferenceService")):
+            for name, kind in (
+                ("big", "LeaderWorkerSet"),
+                ("bert", "InferenceService"),
+                ("canary", "Rollout"),
+                ("llms", "RayService"),
+            ):
                 key = NamespacedName(namespace, name, kind)
                 await wait_for_view(live, key, lambda view: view.status)
     finally:
@@ -314,7 +444,12 @@ async def test_forbidden_kinds_are_named_and_the_rest_goes_on(
     async with started_session(kubeconfig, namespace) as live:
         key = NamespacedName(namespace, "solo", "Pod")
         await wait_for_view(live, key, lambda view: view.status is Status.READY)
-        missing = ["list statefulsets.apps", "list leaderworkersets.leaderworkerset.x-k8s.io"]
+        missing = [
+            "list statefulsets.apps",
+            "list leaderworkersets.leaderworkerset.x-k8s.io",
+            "list daemonsets.apps",
+            "list rayservices.ray.io",
+        ]
         await wait_until(
             lambda: set(missing) <= set(live.state.missing_permissions),
             "the missing permissions",

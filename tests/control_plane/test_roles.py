@@ -10,6 +10,7 @@ import yaml
 
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.object_writes import ObjectWrite, apply_writes
+from servedeck.cluster import resources
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
@@ -22,9 +23,13 @@ from tests.control_plane.assertions import started_session
 from tests.control_plane.control_plane import ControlPlane
 from tests.control_plane.test_deploy import grant_role, make_spec, open_connection
 from tests.control_plane.test_other_workloads import (
+    daemon_set,
     inference_service,
     leader_worker_set,
     plain_pod,
+    ray_cluster,
+    ray_service,
+    rollout,
     stateful_set,
 )
 
@@ -90,6 +95,20 @@ async def test_an_operator_creates_changes_and_forces_a_removal(
             assert outcome.rejection is None, outcome
 
 
+async def test_an_operator_is_told_what_the_settings_of_the_pods_name_in_vain(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    grant_role(control_plane, namespace, "member", rules_of("viewer", "operator"))
+    spec = make_spec(namespace).replace(
+        service_account="models-x", resource_claims=("nic=template/fast-x",)
+    )
+    async with open_connection(control_plane, user="member", namespace=namespace) as connection:
+        good, lines = await run_apply(connection, spec, PlatformSettings())
+    assert not good
+    for expected in ("no ServiceAccount 'models-x'", "no ResourceClaimTemplate 'fast-x'"):
+        assert any(expected in line for line in lines), lines
+
+
 def add_variable(plane: ControlPlane, namespace: str) -> None:
     container = {"name": "inference-server", "env": [{"name": "LEVEL", "value": "debug"}]}
     plane.request(
@@ -109,11 +128,14 @@ async def test_a_viewer_may_read_every_kind(control_plane: ControlPlane, namespa
     control_plane.create(path, leader_worker_set("big"))
     path = f"/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/inferenceservices"
     control_plane.create(path, inference_service("bert"))
+    for made in (daemon_set("each"), rollout("canary"), ray_service("llms"), ray_cluster("pool")):
+        group, plural = made["apiVersion"], f"{made['kind'].lower()}s"
+        control_plane.create(f"/apis/{group}/namespaces/{namespace}/{plural}", made)
     grant_role(control_plane, namespace, "viewer", rules_of("viewer"))
     kubeconfig = control_plane.write_kubeconfig("viewer", namespace=namespace)
     async with started_session(kubeconfig, namespace) as live:
         found = {view.kind for view in live.fleet.views()}
-        assert found == {"StatefulSet", "Pod", "LeaderWorkerSet", "InferenceService"}
+        assert found == {one.kind for one in resources.READONLY_WORKLOADS}
         assert live.state.missing_permissions == ()
 
 

@@ -151,6 +151,24 @@ def create_claim(plane: ControlPlane, namespace: str) -> None:
     plane.create(f"/api/v1/namespaces/{namespace}/secrets", secret)
 
 
+def create_pod_objects(plane: ControlPlane, namespace: str) -> None:
+    """What the assignments of the settings of the Pods name."""
+    plane.create(
+        f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "models"}}
+    )
+    request = {"name": "one", "exactly": {"deviceClassName": "gpu.example.com"}}
+    template = {
+        "metadata": {"name": "h100"},
+        "spec": {"spec": {"devices": {"requests": [request]}}},
+    }
+    path = f"/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaimtemplates"
+    plane.create(path, template)
+    classes = "/apis/node.k8s.io/v1/runtimeclasses"  # of the whole cluster
+    known = plane.request("GET", classes)["items"]
+    if not any(one["metadata"]["name"] == "nvidia" for one in known):
+        plane.create(classes, {"metadata": {"name": "nvidia"}, "handler": "nvidia"})
+
+
 # -- replicas and the Pod template at once -------------------------------------------------------
 
 
@@ -227,6 +245,7 @@ async def test_each_field_of_our_serving_is_set_and_restarts_what_it_says(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     create_claim(control_plane, namespace)
+    create_pod_objects(control_plane, namespace)
     async with open_connection(control_plane) as connection:
         await create_own(connection, namespace)
         before = await asyncio.to_thread(revision, control_plane, namespace)

@@ -184,6 +184,12 @@ async def test_a_namespace_admin_is_limited_to_the_namespace(api: Api) -> None:
     assert (await api.send("GET", "/api/v1/namespaces/a/pods", token=token))[0] == 200
     assert (await api.send("GET", "/api/v1/pods", token=token))[0] == 403
     assert (await api.send("GET", "/api/v1/namespaces/b/pods", token=token))[0] == 403
+    gateways = "/apis/gateway.networking.k8s.io/v1/gateways"
+    assert (await api.send("GET", gateways, token=token))[0] == 200
+    other = "/apis/gateway.networking.k8s.io/v1/namespaces/b/gateways/x"
+    assert (await api.send("DELETE", other, token=token))[0] == 403
+    routes = "/apis/gateway.networking.k8s.io/v1/httproutes"
+    assert (await api.send("GET", routes, token=token))[0] == 403
     assert (await api.send("GET", "/apis", token=token))[0] == 200
     assert (await api.send("GET", "/foo", token=token))[0] == 403
 

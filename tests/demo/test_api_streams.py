@@ -77,7 +77,7 @@ async def test_what_is_wrong_is_rejected_before_the_upgrade(api: Api, path: str,
 
 async def test_another_protocol_and_no_upgrade_are_rejected(api: Api) -> None:
     place_pod(api)
-    assert await status_of(api, FORWARD, protocol="SPDY/3.1+portforward.k8s.io") == 400
+    assert await status_of(api, FORWARD, protocol="v3.channel.k8s.io") == 400
     code, body = await api.send("GET", FORWARD)
     assert (code, json.loads(body)["message"]) == (400, "Upgrade request required")
 
@@ -108,19 +108,3 @@ async def test_a_program_that_does_not_exist_is_an_error(api: Api) -> None:
 async def test_a_container_that_does_not_run_has_no_commands(api: Api) -> None:
     place_pod(api, {"waiting": {"reason": "CrashLoopBackOff"}})
     assert await status_of(api, f"{POD}/exec?command=ls") == 500
-
-
-@pytest.mark.parametrize(
-    ("method", "headers"),
-    [
-        ("GET", {"Sec-WebSocket-Protocol": "SPDY/3.1+portforward.k8s.io"}),
-        ("POST", {"Upgrade": "SPDY/3.1"}),
-    ],
-)
-async def test_kubectl_is_told_which_command_forwards_a_port(
-    api: Api, method: str, headers: dict[str, str]
-) -> None:
-    place_pod(api)
-    code, body = await api.send(method, f"{POD}/portforward", **headers)
-    assert code == 400
-    assert b"use `servedeck port-forward`" in body

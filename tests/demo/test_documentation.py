@@ -1,4 +1,4 @@
-"""docs/demo.md: the commands for asynchronous requests work as they are written."""
+"""docs/demo.md: the commands for requests work as they are written."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ FORWARD, SUBMIT, FETCH, FOLLOW, PROXY = re.findall(r"^```sh\n(.*?)^```$", SECTIO
 (RAW,) = re.findall(
     r"^```sh\n(kubectl get --raw .*?)^```$", PAGE.partition("\n## Asynch")[0], re.M | re.S
 )
+(ENDPOINT,) = re.findall(r"^```sh\n(port=.*?)^```$", PAGE, re.M | re.S)
 
 
 class Terminal:
@@ -123,3 +124,13 @@ async def test_kubectl_sends_a_path_as_it_is_written(tmp_path: Path) -> None:
         found = json.loads(await Terminal(tmp_path, demo).run(text))
         assert found["kind"] == "PodList"
         assert {one["metadata"]["namespace"] for one in found["items"]} == {"chat"}
+
+
+async def test_the_endpoints_are_at_the_port_of_the_listener(tmp_path: Path) -> None:
+    kubectl = find_binary("kubectl") or shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    async with DemoCluster(live=False, serves_endpoints=True) as demo:
+        text = ENDPOINT.replace("kubectl ", f"{shlex.quote(str(kubectl))} ")
+        found = json.loads(await Terminal(tmp_path, demo).run(text))
+        assert found["data"][0]["id"] == "meta-llama/Llama-3.1-8B-Instruct"

@@ -46,7 +46,8 @@ def cluster() -> ClusterFixture:
     """The ready servings one and two; the endpoint of one sends to the pool, which is missing."""
     made = ClusterFixture()
     made.node()
-    gateway = {"gatewayClassName": "envoy", "listeners": []}
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    gateway = {"gatewayClassName": "envoy", "listeners": [listener]}
     made.create(GATEWAYS, {"metadata": {"namespace": "lab", "name": "gateway"}, "spec": gateway})
     for name in ("one", "two"):
         made.create(SERVICES, service(name, name))

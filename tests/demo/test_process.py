@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -322,8 +323,10 @@ def served(state: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(
-            b"The demo cluster is available at http://127.0.0.1:"
+        assert re.fullmatch(
+            rb"The demo cluster is available at http://127\.0\.0\.1:\d+ until you press ctrl\+c\. "
+            rb"Its endpoints are at http://localhost:\d+/NAMESPACE/NAME\. In another terminal:\n",
+            process.stdout.readline(),
         )
         export = process.stdout.readline().decode().strip()
         yield process, Path(export.removeprefix("export KUBECONFIG="))

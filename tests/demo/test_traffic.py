@@ -199,7 +199,8 @@ def split() -> ClusterFixture:
     """The servings one and two, which are ready and have routes of their own."""
     cluster = ClusterFixture()
     cluster.node()
-    gateway = {"gatewayClassName": "envoy", "listeners": []}
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    gateway = {"gatewayClassName": "envoy", "listeners": [listener]}
     meta = {"namespace": "lab", "name": "gateway"}
     cluster.create(GATEWAYS, {"metadata": meta, "spec": gateway})
     for name, rate in (("one", "3"), ("two", "1")):

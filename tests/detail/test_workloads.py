@@ -14,14 +14,27 @@ from servedeck.detail.workloads import as_deployment, workload_resource
 from servedeck.fleet.views import NamespacedName
 from tests.detail.objects import deployment, live
 from tests.detail.workload_objects import (
+    daemon_set,
     inference_service,
     leader_worker_set,
     plain_pod,
+    ray_cluster,
+    ray_service,
+    rollout,
     stateful_set,
 )
 from tests.tui import fakes
 
-ALL = (stateful_set(), leader_worker_set(), inference_service(), plain_pod())
+ALL = (
+    stateful_set(),
+    leader_worker_set(),
+    inference_service(),
+    plain_pod(),
+    daemon_set(),
+    rollout(),
+    ray_cluster(),
+    ray_service(),
+)
 
 
 def key_of(workload: dict[str, Any]) -> NamespacedName:
@@ -90,10 +103,42 @@ def test_a_plain_pod_has_its_own_spec():
     assert found["resources"]["Replicas"] == "1"
 
 
-@pytest.mark.parametrize("kind", ["StatefulSet", "LeaderWorkerSet", "InferenceService", "Pod"])
+def test_a_daemon_set_and_a_rollout_have_the_cards_of_their_template():
+    for workload in (daemon_set(), rollout()):
+        found = cards(workload)
+        assert found["container"]["Image"] == "vllm/vllm-openai:v0.11.0"
+        assert found["command"]["Command"] == "vllm serve org/m"
+    assert found["workload"] == {
+        "Strategy": "Canary",
+        "Phase": "Paused",
+        "Step": "1",
+        "Paused": "True, Rollout is paused",
+    }
+
+
+def test_a_ray_service_has_its_applications_and_its_workers():
+    found = cards(ray_service())
+    assert found["container"]["Container"] == "ray-head"
+    assert found["workload"] == {
+        "RayCluster": "llms-7x2kq",
+        "Application llms": "UNHEALTHY, replica died",
+        "Workers gpu": "4 Pods",
+        "Worker": "ray-worker, vllm/vllm-openai:v0.11.0",
+        "Worker Command": "ray start",
+    }
+    assert cards(ray_cluster())["workload"]["Workers gpu"] == "4 Pods"
+
+
+READONLY_KINDS = [one.kind for one in resources.READONLY_WORKLOADS]
+
+
+@pytest.mark.parametrize("kind", READONLY_KINDS)
 def test_an_object_of_any_shape_has_cards(kind: str):
-    for spec in (None, [], {"template": "x", "leaderWorkerTemplate": 3, "predictor": [1]}):
-        workload = {"kind": kind, "metadata": {"name": "a"}, "spec": spec}
+    odd = {"template": "x", "leaderWorkerTemplate": 3, "predictor": [1], "strategy": 1}
+    ray = {"headGroupSpec": 1, "workerGroupSpecs": [2, {"replicas": "x", "template": []}]}
+    for spec in (None, [], odd, ray, {"rayClusterConfig": ray}):
+        status = {"conditions": 1, "activeServiceStatus": {"applicationStatuses": {"a": 1}}}
+        workload = {"kind": kind, "metadata": {"name": "a"}, "spec": spec, "status": status}
         assert "basic" in cards(workload)
 
 
@@ -164,6 +209,16 @@ def test_the_stateful_sets_of_a_leader_worker_set_are_sought_by_its_label():
         "StatefulSet/big-0",
         "Pod/big-0",
     ]
+
+
+def test_the_service_of_ray_serve_is_found_by_the_labels_that_kuberay_gives():
+    selector = {"ray.io/cluster": "llms-7x2kq", "ray.io/serve": "true"}
+    service = {
+        "kind": "Service",
+        "metadata": {"name": "llms-serve-svc", "namespace": "team-a"},
+        "spec": {"selector": selector},
+    }
+    assert titles(ray_service(), service) == ["RayService/llms", "Service/llms-serve-svc"]
 
 
 def test_a_plain_pod_is_listed_once():

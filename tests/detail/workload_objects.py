@@ -75,3 +75,60 @@ def plain_pod(name: str = "solo") -> dict[str, Any]:
         "metadata": metadata(name, labels={"app": "llama"}),
         "spec": template()["spec"],
     }
+
+
+def daemon_set(name: str = "each") -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": metadata(name),
+        "spec": {"selector": {"matchLabels": {"app": "llama"}}, "template": template()},
+        "status": {"desiredNumberScheduled": 3, "numberReady": 3},
+    }
+
+
+def rollout(name: str = "canary") -> dict[str, Any]:
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Rollout",
+        "metadata": metadata(name),
+        "spec": {"replicas": 2, "template": template(), "strategy": {"canary": {"steps": []}}},
+        "status": {
+            "phase": "Paused",
+            "currentStepIndex": 1,
+            "conditions": [{"type": "Paused", "status": "True", "message": "Rollout is paused"}],
+        },
+    }
+
+
+def _ray_cluster_spec() -> dict[str, Any]:
+    head = template(name="ray-head", command=["ray", "start", "--head"], resources={})
+    worker = template(name="ray-worker", command=["ray", "start"])
+    groups = [{"groupName": "gpu", "replicas": 2, "numOfHosts": 2, "template": worker}]
+    return {"headGroupSpec": {"template": head}, "workerGroupSpecs": groups}
+
+
+def ray_cluster(name: str = "pool") -> dict[str, Any]:
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": metadata(name),
+        "spec": _ray_cluster_spec(),
+        "status": {"state": "ready", "desiredWorkerReplicas": 4, "readyWorkerReplicas": 4},
+    }
+
+
+def ray_service(name: str = "llms") -> dict[str, Any]:
+    applications = {"llms": {"status": "UNHEALTHY", "message": "replica died"}}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": metadata(name),
+        "spec": {"serveConfigV2": "applications: []", "rayClusterConfig": _ray_cluster_spec()},
+        "status": {
+            "activeServiceStatus": {
+                "rayClusterName": "llms-7x2kq",
+                "applicationStatuses": applications,
+            }
+        },
+    }

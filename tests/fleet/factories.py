@@ -13,6 +13,19 @@ from servedeck.fleet.fleet import UNLABELED_SELECTOR
 from servedeck.fleet.views import NamespacedName, PodView, ServingView
 from servedeck.serving.conventions import ASYNC_LABEL, MANAGED_BY_LABEL, SERVING_LABEL
 from servedeck.serving.endpoint import Endpoint
+from servedeck.serving.objects.gateway_records import (
+    AllowedRoutes,
+    Gateway,
+    GatewaySpec,
+    IstioGateway,
+    IstioGatewaySpec,
+    IstioServer,
+    IstioServerPort,
+    Listener,
+    ListenerSet,
+    ListenerSetSpec,
+    RouteNamespaces,
+)
 from servedeck.serving.objects.records import (
     BackendRef,
     Condition,
@@ -38,6 +51,7 @@ from servedeck.serving.objects.records import (
     Ingress,
     IngressBackend,
     IngressHTTP,
+    IngressMeta,
     IngressPath,
     IngressRule,
     IngressService,
@@ -49,6 +63,7 @@ from servedeck.serving.objects.records import (
     ObjectMeta,
     ObjectReference,
     OwnerReference,
+    ParentReference,
     PathMatch,
     Pod,
     PodContainer,
@@ -345,11 +360,16 @@ def http_route(
     *,
     namespace: str = "team-a",
     host: str = "ai.example",
+    gateway_name: str = "main",
+    parent_kind: str = "Gateway",
 ) -> HTTPRoute:
     accepted = RouteParentStatus(conditions=(Condition(type="Accepted", status="True"),))
     return HTTPRoute(
         metadata=LabeledMeta(name=name, namespace=namespace, uid=f"h-{namespace}-{name}"),
         spec=HTTPRouteSpec(
+            parent_refs=(
+                ParentReference(namespace="gateways", name=gateway_name, kind=parent_kind),
+            ),
             hostnames=(host,),
             rules=(
                 HTTPRouteRule(
@@ -359,6 +379,40 @@ def http_route(
             ),
         ),
         status=HTTPRouteStatus(parents=(accepted,)),
+    )
+
+
+def gateway(
+    protocol: str = "HTTP", port: int = 8080, *, name: str = "main", uid: str = "", host: str = ""
+) -> Gateway:
+    """One with a listener for routes of all namespaces."""
+    allowed = AllowedRoutes(namespaces=RouteNamespaces(from_namespaces="All"))
+    listener = Listener("web", host, port, protocol, allowed)
+    return Gateway(
+        metadata=ObjectMeta(name=name, namespace="gateways", uid=uid or f"g-{name}"),
+        spec=GatewaySpec(listeners=(listener,)),
+    )
+
+
+def listener_set(
+    protocol: str = "HTTP", port: int = 8080, *, name: str = "main", host: str = ""
+) -> ListenerSet:
+    """One of the Gateway main, in its namespace, for routes of all namespaces."""
+    allowed = AllowedRoutes(namespaces=RouteNamespaces(from_namespaces="All"))
+    return ListenerSet(
+        metadata=ObjectMeta(name=name, namespace="gateways", uid=f"ls-{name}"),
+        spec=ListenerSetSpec(
+            parent_ref=ParentReference(name="main"),
+            listeners=(Listener("web", host, port, protocol, allowed),),
+        ),
+    )
+
+
+def istio_gateway(protocol: str = "HTTP", port: int = 8080, name: str = "main") -> IstioGateway:
+    server = IstioServer(port=IstioServerPort(port, protocol), hosts=("*",))
+    return IstioGateway(
+        metadata=ObjectMeta(name=name, namespace="istio-system", uid=f"ig-{name}"),
+        spec=IstioGatewaySpec(servers=(server,)),
     )
 
 
@@ -382,7 +436,7 @@ def ingress(name: str, service_name: str) -> Ingress:
         path=f"/{service_name}", backend=IngressBackend(service=IngressService(name=service_name))
     )
     return Ingress(
-        metadata=LabeledMeta(name=name, namespace="team-a", uid=f"i-{name}"),
+        metadata=IngressMeta(name=name, namespace="team-a", uid=f"i-{name}"),
         spec=IngressSpec(rules=(IngressRule(host="in.example", http=IngressHTTP(paths=(path,))),)),
     )
 

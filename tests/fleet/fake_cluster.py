@@ -24,6 +24,7 @@ from servedeck.cluster.http.errors import (
 from servedeck.cluster.http.server_clock import ServerClock
 from servedeck.cluster.watch.kinds import PLAIN_PODS, STATEFUL_SET_PODS
 from servedeck.fleet.fleet import UNLABELED_SELECTOR
+from servedeck.serving.conventions import ISTIO_GROUP
 from servedeck.serving.objects.records import Pod, Record, ReplicaSet
 from servedeck.serving.objects.workload_records import PlainPod
 from tests.fleet.factories import KIND_BY_RECORD
@@ -44,12 +45,19 @@ class FakeCluster:
         self.forbidden: set[tuple[str, str]] = set()
         """Plural and namespace, "" for all namespaces."""
         self.absent_kinds = {
+            "gateways",
             "httproutes",
             "virtualservices",
             "scaledobjects",
             "leaderworkersets",
+            "listenersets",
             "inferenceservices",
+            "rollouts",
+            "rayservices",
+            "rayclusters",
         }
+        self.api_groups: set[str] = set()
+        """Those whose discovery says that they exist."""
         self.is_down = False
         self.is_silent = False
         """Open watches bring nothing, and no request is answered."""
@@ -62,6 +70,7 @@ class FakeCluster:
         self.watches: dict[asyncio.Queue[bytes | None], tuple[str, str, str]] = {}
         self.connections: list[FakeConnection] = []
         self.local_time: Callable[[], float] = time.time
+        self.since_boot: Callable[[], float] = time.monotonic
         self.server_ahead = 0.0
         """Seconds by which the server's clock is ahead of the local one."""
         self.pod_list_gate = asyncio.Event()
@@ -125,7 +134,7 @@ class FakeCluster:
         plural, namespace = match["plural"], match["ns"] or ""
         if {(plural, namespace), (plural, "*")} & self.forbidden:
             raise ApiError(403, "Forbidden", f"{plural} is forbidden")
-        if plural in self.absent_kinds:
+        if plural in self.absent_kinds or (match["group"], plural) == (ISTIO_GROUP, "gateways"):
             raise ApiError(404, "NotFound", "the server could not find it")
         return plural, namespace
 
@@ -158,7 +167,7 @@ class FakeConnection:
         self.renewed_logins = 0
         """How often `try_login_again` finds another login."""
         self._on_login_notice: Callable[[str], None] = lambda _notice: None
-        self.clock = ServerClock(cluster.local_time)
+        self.clock = ServerClock(cluster.local_time, cluster.since_boot)
         self.closed = False
         self.requested_paths: list[str] = []
         self.kubeconfig = Kubeconfig(
@@ -193,13 +202,14 @@ class FakeConnection:
         await asyncio.sleep(0)
         if self.cluster.is_down or self.cluster.is_silent:
             raise ReadTimeoutError(f"{self.server} does not answer; check the network and the VPN.")
+        self.sync_clock()
 
     def reset_backoff(self) -> None:
         self.backoff_resets += 1
 
     def sync_clock(self) -> None:
         """What a response with a Date header does."""
-        sent_at = self.cluster.local_time()
+        sent_at = self.clock.local_time()  # goes on where the clock here is set, as the server's
         date = formatdate(sent_at + self.cluster.server_ahead, usegmt=True)
         self.clock.add_response({"Date": date}, sent_at)
 
@@ -221,6 +231,8 @@ class FakeConnection:
 
     async def get(self, path: str, params: Any = (), **_: Any) -> bytes:
         if path.startswith("/apis/") and path.count("/") == 2:
+            if path.rpartition("/")[2] in self.cluster.api_groups:
+                return b"{}"
             raise ApiError(404, "NotFound", "no such group")
         return (await self.request("GET", path, params=params)).body
 

@@ -34,7 +34,7 @@ class FleetStateMachine(RuleBasedStateMachine):
         self.random = random.Random(seed)
         self.fleet = Fleet()
         self.completeness = (Completeness.COMPLETE, Completeness.COMPLETE)
-        self.host = ""
+        self.host, self.scheme = "", ""
         self.now = factories.START
         self.live_records: dict[tuple[ResourceKind, str], Any] = {}
         self.published_views: dict[NamespacedName, ServingView] = {}
@@ -142,12 +142,25 @@ class FleetStateMachine(RuleBasedStateMachine):
         name=st.sampled_from(("x", "y")),
         to=st.sampled_from((*NAMES, "api")),
         kind=st.sampled_from(("http", "istio", "ingress")),
+        parent=st.sampled_from(("Gateway", "ListenerSet")),
         host=st.sampled_from(("ai.example", "*.example")),
+        gateway=st.sampled_from(("main", "other")),
     )
-    def put_route(self, name: str, to: str, kind: str, host: str) -> None:
+    def put_route(
+        self, name: str, to: str, kind: str, parent: str, host: str, gateway: str
+    ) -> None:
         match kind:
             case "http":
-                self.put_record(factories.http_route(name, to, namespace="infra", host=host))
+                self.put_record(
+                    factories.http_route(
+                        name,
+                        to,
+                        namespace="infra",
+                        host=host,
+                        gateway_name=gateway,
+                        parent_kind=parent,
+                    )
+                )
             case "istio":
                 self.put_record(factories.virtual_service(name, f"{to}.team-a"))
             case _:
@@ -160,6 +173,15 @@ class FleetStateMachine(RuleBasedStateMachine):
             if keda
             else factories.autoscaler(name, f"of-{most}")
         )
+
+    @rule(
+        name=st.sampled_from(("main", "other")),
+        protocol=st.sampled_from(("HTTP", "HTTPS")),
+        port=st.sampled_from((443, 8080)),
+        make=st.sampled_from((factories.istio_gateway, factories.gateway, factories.listener_set)),
+    )
+    def put_gateway(self, name: str, protocol: str, port: int, make: Any) -> None:
+        self.put_record(make(protocol, port, name=name))
 
     @rule(
         serving=names,
@@ -193,14 +215,18 @@ class FleetStateMachine(RuleBasedStateMachine):
     @rule(
         labeled=st.sampled_from((Completeness.COMPLETE, Completeness.FORBIDDEN)),
         unlabeled=st.sampled_from((Completeness.COMPLETE, Completeness.FORBIDDEN)),
-        host=st.sampled_from(("", "platform.example")),
     )
-    def change_completeness(
-        self, labeled: Completeness, unlabeled: Completeness, host: str
-    ) -> None:
-        self.completeness, self.host = (labeled, unlabeled), host
+    def change_completeness(self, labeled: Completeness, unlabeled: Completeness) -> None:
+        self.completeness = (labeled, unlabeled)
         self.fleet.set_completeness(*self.completeness)
-        self.fleet.set_host(host, "https")
+
+    @rule(
+        host=st.sampled_from(("", "platform.example")),
+        scheme=st.sampled_from(("", "http", "https")),
+    )
+    def change_host(self, host: str, scheme: str) -> None:
+        self.host, self.scheme = host, scheme
+        self.fleet.set_host(host, scheme)
 
     @rule(limit=st.integers(0, 2))
     def flush_some(self, limit: int) -> None:
@@ -227,7 +253,7 @@ class FleetStateMachine(RuleBasedStateMachine):
             return  # let changes pile up between two flushes
         self.record_changes(self.fleet.flush(self.now))
         assert not self.fleet.has_pending
-        fresh = Fleet(self.host)
+        fresh = Fleet(self.host, self.scheme)
         fresh.set_completeness(*self.completeness)
         for (kind, _), record in self.shuffled_records():
             fresh.apply(RecordChange(kind, "ADDED", record))

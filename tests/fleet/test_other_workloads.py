@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from servedeck.cluster.watch.kinds import STATEFUL_SET_PODS
+from servedeck.cluster.watch.kinds import PLAIN_PODS, STATEFUL_SET_PODS
 from servedeck.fleet.fleet import Completeness, Fleet
 from servedeck.fleet.query import parse_query
 from servedeck.fleet.views import NamespacedName, ServingView
@@ -337,6 +337,31 @@ def test_a_plain_pod_is_one_replica() -> None:
     assert view_of(fleet, PLAIN).status is Status.ERROR
     assert apply(fleet, plain_pod(), deleted=True) == {PLAIN}
     assert not fleet.views()
+
+
+@pytest.mark.parametrize(
+    ("owner", "is_listed"),
+    [
+        (None, True),
+        (("RoleSet", "prefill"), True),
+        (("PodClique", "decode"), True),
+        (("Model", "llama"), True),
+        (("ReplicaSet", "rs"), False),
+        (("StatefulSet", "sts"), False),
+        (("DaemonSet", "ds"), False),
+        (("RayCluster", "ray"), False),
+        (("Job", "batch"), False),
+    ],
+)
+def test_a_pod_of_a_controller_that_is_not_listed_is_listed_itself(
+    owner: tuple[str, str] | None, is_listed: bool
+) -> None:
+    made = plain_pod(owner=owner)
+    assert PLAIN_PODS.record_filter is not None
+    assert PLAIN_PODS.record_filter(made) is is_listed
+    if is_listed and owner is not None:
+        view = view_of(make_fleet(made), PLAIN)
+        assert (view.status, view.owner) == (Status.READY, " ".join(owner))
 
 
 def test_a_plain_pod_that_has_ended_stays_so() -> None:

@@ -11,7 +11,7 @@ from servedeck.cluster.watch import debounce
 from servedeck.cluster.watch.kinds import DEPLOYMENTS, PLAIN_PODS
 from servedeck.cluster.watch.reflector import ReflectorConfig, ReflectorPhase
 from servedeck.config import Settings
-from servedeck.fleet import liveness
+from servedeck.fleet import clock_watch, liveness
 from servedeck.fleet import session as module
 from servedeck.fleet.platform_config import PlatformConfigMap
 from servedeck.fleet.session import SessionChanges, tune_gc
@@ -163,6 +163,7 @@ async def test_nothing_is_reported_and_nothing_wakes_while_nothing_happens(
     cluster: FakeCluster, skip_time: TimeSkipper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "QUIET_SECONDS", 3600.0)  # the server is asked in between
+    monkeypatch.setattr(clock_watch, "CHECK_SECONDS", 3600.0)
     loop = asyncio.get_running_loop()
 
     def next_due() -> float:
@@ -170,7 +171,9 @@ async def test_nothing_is_reported_and_nothing_wakes_while_nothing_happens(
         left = (handle.when() - loop.time() for handle in scheduled if not handle.cancelled())
         return min(left, default=0.0)
 
-    async with recorded_session(cluster, reflector_config=ReflectorConfig()) as watched:
+    # that a kind is asked for again which the cluster does not have is no rest
+    config = ReflectorConfig(unavailable_delay=(3600.0, 3600.0))
+    async with recorded_session(cluster, reflector_config=config) as watched:
         await watched.wait_until_live()
         # the next scheduled call is the staleness deadline
         await wait_until(lambda: next_due() > 60, "rest", describe_state=next_due)

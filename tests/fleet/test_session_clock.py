@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from servedeck.fleet import clock_watch
 from servedeck.fleet.state import describe_clock_offset
 from servedeck.serving.objects.records import (
     Condition,
@@ -99,6 +100,56 @@ async def test_pods_are_evaluated_again_when_a_clock_is_set(cluster: FakeCluster
         cluster.connections[0].sync_clock()
         await watched.wait_until(lambda: llama_health(watched) is PodHealth.STARTING)
         assert watched.session.state.clock_warning == ""
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the clocks all the time."""
+    monkeypatch.setattr(clock_watch, "CHECK_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=1)])
+@pytest.mark.usefixtures("soon")
+async def test_a_server_whose_clock_is_set_while_its_watches_are_open_is_noticed(
+    cluster: FakeCluster, step: timedelta
+) -> None:
+    async with recorded_session(cluster) as watched:
+        await watched.wait_until_live()
+        session = watched.session
+        assert session.state.clock_warning == ""
+        cluster.server_ahead = step.total_seconds()  # as NTP sets it
+        await watched.wait_until(lambda: session.state.clock_warning)
+        ahead = session.server_now() - datetime.now(UTC)
+        assert abs(ahead - step) < timedelta(minutes=1)
+        cluster.server_ahead = 0
+        await watched.wait_until(lambda: session.state.clock_warning == "")
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_the_age_of_a_pod_is_right_at_once_when_the_clock_here_is_set(
+    cluster: FakeCluster, step: timedelta
+) -> None:
+    moved = timedelta()
+    cluster.local_time = lambda: time.time() + moved.total_seconds()
+    async with recorded_session(cluster) as watched:
+        await watched.wait_until_live()
+        session, connection = watched.session, cluster.connections[0]
+        before = session.server_now()
+        moved = step
+        # `server_now` adds the offset to the clock that was set.
+        after = session.server_now() + step
+        assert timedelta() <= after - before < timedelta(minutes=1)
+        assert abs(connection.clock.offset + step) < timedelta(minutes=1)
+
+
+@pytest.mark.usefixtures("soon")
+async def test_pods_are_evaluated_again_when_the_clock_here_is_set(cluster: FakeCluster) -> None:
+    moved = timedelta()
+    cluster.local_time = lambda: time.time() + moved.total_seconds()
+    async with recorded_session(cluster) as watched:
+        await watched.wait_until_live()
+        moved = timedelta(hours=1)
+        await watched.wait_until(lambda: watched.session.state.clock_warning)
 
 
 @pytest.mark.parametrize(

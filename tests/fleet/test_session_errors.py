@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -55,7 +56,7 @@ async def test_a_server_that_is_unavailable_at_the_start_is_waited_for(
 async def test_when_one_kind_reaches_the_server_again_the_others_do_not_sit_out_their_pause(
     cluster: FakeCluster,
 ) -> None:
-    patient = replace(FAST_CONFIG, retry_delay=(3600.0, 3600.0))
+    patient = replace(FAST_CONFIG, retry_delay=(3600.0, 3600.0), min_watch_duration=0.0)
     async with recorded_session(cluster, reflector_config=patient) as watched:
         await watched.wait_until_live()
         cluster.shut_down()
@@ -65,6 +66,46 @@ async def test_when_one_kind_reaches_the_server_again_the_others_do_not_sit_out_
             lambda: all(one.phase is ReflectorPhase.RETRYING for one in needed)
         )
         cluster.is_down = False
+        reflectors[DEPLOYMENTS].retry_now()
+        await watched.wait_until(lambda: all(one.phase is ReflectorPhase.LIVE for one in needed))
+
+
+async def test_kinds_whose_watches_are_cut_off_as_they_open_do_not_wake_each_other(
+    cluster: FakeCluster,
+) -> None:
+    patient = replace(FAST_CONFIG, retry_delay=(3600.0, 3600.0), min_watch_duration=3600.0)
+    async with recorded_session(cluster, reflector_config=patient) as watched:
+        await watched.wait_until_live()
+        cluster.shut_down()
+        reflectors = watched.session._reflectors
+        needed = [one for kind, one in reflectors.items() if not kind.optional]
+        await watched.wait_until(
+            lambda: all(one.phase is ReflectorPhase.RETRYING for one in needed)
+        )
+        cluster.is_down = False
+        watched_before = [one.watch_count for one in needed]
+        reflectors[DEPLOYMENTS].retry_now()
+        await watched.wait_until(lambda: reflectors[DEPLOYMENTS].phase is ReflectorPhase.LIVE)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        more = sum(one.watch_count for one in needed) - sum(watched_before)
+        assert more == 1
+
+
+async def test_kinds_whose_watches_were_cut_off_go_on_once_that_of_another_one_lasts(
+    cluster: FakeCluster,
+) -> None:
+    patient = replace(FAST_CONFIG, retry_delay=(3600.0, 3600.0), min_watch_duration=3600.0)
+    async with recorded_session(cluster, reflector_config=patient) as watched:
+        await watched.wait_until_live()
+        cluster.shut_down()
+        reflectors = watched.session._reflectors
+        needed = [one for kind, one in reflectors.items() if not kind.optional]
+        await watched.wait_until(
+            lambda: all(one.phase is ReflectorPhase.RETRYING for one in needed)
+        )
+        cluster.is_down = False
+        reflectors[DEPLOYMENTS]._config = replace(patient, min_watch_duration=0.0)
         reflectors[DEPLOYMENTS].retry_now()
         await watched.wait_until(lambda: all(one.phase is ReflectorPhase.LIVE for one in needed))
 

@@ -17,6 +17,23 @@ from servedeck.serving.objects.records import (
     PodTemplateMeta,
     PodTemplatePodSpec,
 )
+from servedeck.serving.objects.reported_records import (
+    DaemonSet,
+    DaemonSetSpec,
+    DaemonSetStatus,
+    RayApplication,
+    RayCluster,
+    RayClusterSpec,
+    RayClusterStatus,
+    RayClusterUse,
+    RayGroup,
+    RayService,
+    RayServiceSpec,
+    RayServiceStatus,
+    Rollout,
+    RolloutSpec,
+    RolloutStatus,
+)
 from servedeck.serving.objects.workload_records import (
     GROUP_LABEL,
     InferenceService,
@@ -114,11 +131,89 @@ def inference_service(
 
 
 def plain_pod(
-    name: str = "solo", status: PodStatus | None = None, *, image: str = VLLM.image
+    name: str = "solo",
+    status: PodStatus | None = None,
+    *,
+    image: str = VLLM.image,
+    owner: tuple[str, str] | None = None,
 ) -> PlainPod:
     container = PlainPodContainer(name="vllm", image=image, args=("--model", "org/m"))
     return PlainPod(
-        metadata=meta(name, f"pod-{name}", labels={"app": name}),
+        metadata=meta(name, f"pod-{name}", owner=owner, labels={"app": name}),
         spec=PlainPodSpec(node_name="gpu-1", containers=(container,)),
         status=ready_status() if status is None else status,
+    )
+
+
+def daemon_set(
+    name: str = "each", *, ready: int = 3, desired: int = 3, container: Container = VLLM
+) -> DaemonSet:
+    status = DaemonSetStatus(1, desired, ready, ready)
+    template = pod_template(container, app=name)
+    return DaemonSet(meta(name, f"ds-{name}"), DaemonSetSpec(template), status)
+
+
+def rollout(
+    name: str = "canary", *, replicas: int = 2, container: Container = VLLM, **status: Any
+) -> Rollout:
+    fields = {"observed_generation": "1", "phase": "Healthy", "ready_replicas": replicas, **status}
+    spec = RolloutSpec(replicas, pod_template(container, app=name))
+    return Rollout(meta(name, f"rollout-{name}"), spec, RolloutStatus(**fields))
+
+
+RAY_HEAD = Container(name="ray-head", image="rayproject/ray:2.46.0")
+RAY_WORKER = Container(
+    name="ray-worker",
+    image="rayproject/ray-llm:2.46.0",
+    resources=ContainerResources(limits={"nvidia.com/gpu": "4"}),
+)
+SERVE_CONFIG = """
+applications:
+- name: llms
+  import_path: ray.serve.llm:build_openai_app
+  args:
+    llm_configs:
+    - model_loading_config:
+        model_id: qwen-7b
+        model_source: Qwen/Qwen2.5-7B-Instruct
+"""
+
+
+def _ray_cluster_spec(head: Container) -> RayClusterSpec:
+    workers = RayGroup(2, 2, pod_template(RAY_WORKER))
+    return RayClusterSpec(RayGroup(template=pod_template(head, app="ray")), (workers,))
+
+
+def ray_cluster(
+    name: str = "pool",
+    *,
+    head: Container = VLLM,
+    owner: tuple[str, str] | None = None,
+    **status: Any,
+) -> RayCluster:
+    fields = {"state": "ready", **status}
+    return RayCluster(
+        meta(name, f"ray-{name}", owner=owner), _ray_cluster_spec(head), RayClusterStatus(**fields)
+    )
+
+
+def ray_service(
+    name: str = "llms",
+    *,
+    config: str = SERVE_CONFIG,
+    cluster: RayClusterStatus | None = None,
+    applications: dict[str, str] | None = None,
+    **status: Any,
+) -> RayService:
+    """`applications` are their statuses."""
+    running = {"llms": "RUNNING"} if applications is None else applications
+    use = RayClusterUse(
+        {key: RayApplication(*value.partition(": ")[::2]) for key, value in running.items()},
+        f"{name}-7x2kq",
+        cluster or RayClusterStatus(),
+    )
+    return RayService(
+        meta(name, f"svc-{name}"),
+        RayServiceSpec(config, _ray_cluster_spec(RAY_HEAD)),
+        RayServiceStatus(active_service_status=use, **status),
     )

@@ -63,9 +63,9 @@ async def test_what_is_read_of_the_past(
 
 
 async def test_a_time_is_requested_as_the_servers_clock_shows_it(
-    kubelet: FakeKubelet, connection: Connection
+    kubelet: FakeKubelet, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection.clock.local_time = lambda: 1_800_000_100.5
+    monkeypatch.setattr(connection.clock, "server_time", lambda: 1_800_000_100.5)
     container = kubelet.add()
     await container.write(*numbered(0, 1000))
     async with follow(kubelet, connection, since=LogSince(seconds=50)) as followed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -198,6 +199,16 @@ async def test_token_and_headers_are_sent(prometheus: FakePrometheus, tmp_path: 
     assert [one["Authorization"] for one in sent] == ["Bearer first", "Bearer second"]
     assert sent[0]["X-Scope-OrgID"] == "team-a"
     assert "second" not in repr(options) and "team-a" not in repr(options)
+
+
+@pytest.mark.parametrize("setting", ["prometheus_token_file", "prometheus_ca_file"])
+async def test_a_pipe_in_place_of_a_file_is_an_error(
+    prometheus: FakePrometheus, tmp_path: Path, setting: str
+):
+    os.mkfifo(tmp_path / "pipe")
+    files = {setting: str(tmp_path / "pipe")}
+    options = PrometheusOptions.from_settings(explicit(prometheus_url=prometheus.url, **files))
+    assert await failure(options) == f"{setting} cannot be read: it is not a regular file."
 
 
 async def test_a_password_in_the_address_is_sent_and_not_shown(prometheus: FakePrometheus):

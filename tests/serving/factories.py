@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from servedeck.serving.objects.gateway_records import Gateway, IstioGateway, ListenerSet
 from servedeck.serving.objects.records import (
     Deployment,
     Event,
@@ -229,11 +230,12 @@ def http_route(
     name: str = "llama",
     namespace: str = "team-a",
     status: dict[str, Any] | None = None,
+    parents: tuple[dict[str, Any], ...] = (),
 ) -> HTTPRoute:
     return msgspec.convert(
         {
             "metadata": {"name": name, "namespace": namespace},
-            "spec": {"hostnames": hostnames, "rules": rules},
+            "spec": {"parentRefs": parents, "hostnames": hostnames, "rules": rules},
             "status": ACCEPTED_STATUS if status is None else status,
         },
         HTTPRoute,
@@ -251,6 +253,64 @@ def http_route_rule(
         "matches": [{"path": {"type": type, "value": path}, "headers": headers}],
         "backendRefs": [{"name": backend, "port": 80, **reference}],
     }
+
+
+def gateway(
+    *listeners: dict[str, Any],
+    addresses: tuple[dict[str, Any], ...] = (),
+    name: str = "main",
+    namespace: str = "gateways",
+) -> Gateway:
+    return msgspec.convert(
+        {
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"listeners": listeners},
+            "status": {"addresses": addresses},
+        },
+        Gateway,
+    )
+
+
+def listener_set(
+    *listeners: dict[str, Any],
+    accepted: str = "True",
+    name: str = "main",
+    namespace: str = "team-a",
+) -> ListenerSet:
+    """One of the Gateway gateways/main; `accepted` is the status of its condition Accepted, "" for
+    none."""
+    parent = {"name": "main", "namespace": "gateways"}
+    conditions = [{"type": "Accepted", "status": accepted}] if accepted else []
+    return msgspec.convert(
+        {
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"listeners": listeners, "parentRef": parent},
+            "status": {"conditions": conditions},
+        },
+        ListenerSet,
+    )
+
+
+def listener(protocol: str, port: int, hostname: str = "", **fields: Any) -> dict[str, Any]:
+    """A listener for routes of all namespaces, whose name is its protocol in lower case."""
+    allowed = {"namespaces": {"from": "All"}}
+    found = {"name": protocol.lower(), "protocol": protocol, "port": port}
+    return {**found, "hostname": hostname, "allowedRoutes": allowed, **fields}
+
+
+def istio_gateway(
+    *servers: dict[str, Any], name: str = "public", namespace: str = "istio-system"
+) -> IstioGateway:
+    return msgspec.convert(
+        {"metadata": {"name": name, "namespace": namespace}, "spec": {"servers": servers}},
+        IstioGateway,
+    )
+
+
+def istio_server(protocol: str, port: int, *hosts: str, **tls: Any) -> dict[str, Any]:
+    """A server for all hosts if none are given."""
+    found = {"port": {"number": port, "protocol": protocol}, "hosts": hosts or ("*",)}
+    return found | ({"tls": tls} if tls else {})
 
 
 def virtual_service(

@@ -13,7 +13,7 @@ from servedeck.serving.spec import load_balancing, validation
 from servedeck.serving.spec.issues import errors
 from servedeck.serving.spec.mapping.engines import Engines
 from servedeck.serving.spec.mapping.request_ports import entry_port
-from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.mount_paths import normalize_path
 from servedeck.serving.spec.rollouts import ROLLOUTS
 from servedeck.serving.spec.scaling import CHOICES
 from servedeck.serving.spec.spec import ServingSpec
@@ -114,6 +114,49 @@ rollouts = st.sampled_from(
 startup_seconds = st.one_of(st.just(0), st.integers(2, 17_280).map(lambda one: one * 5))
 
 
+probe_times = st.dictionaries(
+    st.sampled_from(["delay", "period", "timeout", "failures"]), st.integers(1, 600)
+).map(lambda one: [f"{name}={value}" for name, value in one.items()])
+label_values = st.from_regex(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,10}[A-Za-z0-9])?)?", fullmatch=True)
+label_keys = st.builds(
+    lambda prefix, name: prefix + name,
+    st.sampled_from(["", "gpu.example.com/", "node.kubernetes.io/"]),
+    label_values.filter(bool),
+)
+tolerations = st.one_of(
+    st.builds(
+        lambda key, value, rest: f"{key}{value}{rest}",
+        label_keys,
+        st.one_of(st.just(""), label_values.map(lambda one: f"={one}")),
+        st.sampled_from(["", ":NoSchedule", ":PreferNoSchedule", ":NoExecute", ":NoExecute:0s"]),
+    ),
+    st.sampled_from([":", ":NoExecute", "*:NoSchedule", "spot:noexecute:300"]),
+)
+resource_claims = st.builds(
+    lambda name, kind, source: f"{name}={kind}/{source}",
+    labels(),
+    st.sampled_from(["template", "claim"]),
+    labels(),
+)
+pod_settings = st.fixed_dictionaries(
+    {
+        "shared_memory": st.sampled_from([None, "256Mi", "1Gi", "2Gi", "3000000000"]),
+        "model_cache_path": st.sampled_from(
+            ["", "/model-cache", "/root/.cache/huggingface", "/var/cache/models"]
+        ),
+        "fs_group": st.one_of(st.none(), st.integers(0, 2**31 - 1)),
+        "node_selector": st.dictionaries(label_keys, label_values, max_size=3),
+        "tolerations": st.lists(tolerations, max_size=3),
+        "runtime_class": st.one_of(st.just(""), labels()),
+        "image_pull_secrets": st.lists(labels(), max_size=3, unique=True),
+        "service_account": st.one_of(st.just(""), labels()),
+        "resource_claims": st.lists(
+            resource_claims, max_size=3, unique_by=lambda one: one.partition("=")[0]
+        ),
+    }
+)
+
+
 def settings(template: str) -> st.SearchStrategy[dict[str, Any]]:
     models = st.one_of(
         st.sampled_from(["meta-llama/Llama-3.1-8B-Instruct", "/data/m"]),
@@ -212,6 +255,8 @@ def specs(draw: st.DrawFn) -> ServingSpec:
     seconds = draw(startup_seconds) if has_endpoint or startup_path else None
     if not (has_endpoint or seconds):
         seconds = None  # no probe, and none that it could protect
+    readiness = own.readiness_path if readiness_path is None else readiness_path
+    liveness = own.liveness_path if liveness_path is None else liveness_path
     name = draw(labels())
     raw: dict[str, Any] = {
         "name": name,
@@ -244,6 +289,9 @@ def specs(draw: st.DrawFn) -> ServingSpec:
         "liveness_path": liveness_path,
         "startup_path": startup_path if seconds else "",
         "startup_seconds": seconds,
+        "readiness_times": draw(probe_times) if readiness else (),
+        "liveness_times": draw(probe_times) if liveness else (),
+        **draw(pod_settings),
         **draw(scaling),
         **draw(balancing),
         **draw(cooling),

@@ -167,6 +167,16 @@ def test_why_a_node_cannot_host_a_replica(
     )
 
 
+def test_the_share_of_the_transformer_is_said() -> None:
+    spec = {"image": "registry/pre:1", "cpu": "100m", "memory": "256Mi"}
+    sentence = scheduling_summary(1, [node("a", 1)], [], transformer=spec)
+    assert (
+        "room for 1 NVIDIA GPU, 1100m CPU, 16640Mi memory"
+        " (of which the transformer 100m CPU, 256Mi memory) now"
+    ) in sentence
+    assert "transformer" not in scheduling_summary(1, [node("a", 1)], [])
+
+
 def test_the_taint_of_the_accelerator_is_tolerated_and_a_soft_one_counts_for_nothing() -> None:
     taints = [{"key": GPU, "effect": "NoSchedule"}, {"key": "x", "effect": "PreferNoSchedule"}]
     assert "the replica fits" in scheduling_summary(1, [node("a", 1, taints=taints)], [])

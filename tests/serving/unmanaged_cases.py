@@ -69,7 +69,6 @@ CASES: dict[str, UnmanagedCase] = {
             ]
         },
     ),
-    "node selector": UnmanagedCase(f"{POD}.nodeSelector:", pod={"nodeSelector": {"gpu": "h100"}}),
     "affinity": UnmanagedCase(
         f"{POD}.affinity:",
         pod={
@@ -95,9 +94,18 @@ CASES: dict[str, UnmanagedCase] = {
             ]
         },
     ),
-    "toleration": UnmanagedCase(
-        f"{POD}.tolerations[dedicated]:",
-        pod={"tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}]},
+    "toleration for negative seconds": UnmanagedCase(
+        f"{POD}.tolerations[sla]:",
+        pod={
+            "tolerations": [
+                {
+                    "key": "sla",
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": -1,
+                }
+            ]
+        },
     ),
     "security context of the Pod": UnmanagedCase(
         f"{POD}.securityContext:", pod={"securityContext": {"runAsUser": 1000}}
@@ -105,12 +113,6 @@ CASES: dict[str, UnmanagedCase] = {
     "security context of the container": UnmanagedCase(
         f"{SERVER}.securityContext:",
         container={"securityContext": {"capabilities": {"add": ["IPC_LOCK"]}}},
-    ),
-    "service account": UnmanagedCase(
-        f"{POD}.serviceAccountName: models", pod={"serviceAccountName": "models"}
-    ),
-    "pull secret": UnmanagedCase(
-        f"{POD}.imagePullSecrets:", pod={"imagePullSecrets": [{"name": "registry"}]}
     ),
     "hook": UnmanagedCase(
         f"{SERVER}.lifecycle:",
@@ -140,12 +142,6 @@ CASES: dict[str, UnmanagedCase] = {
         f"{POD}.volumes[shm]:",
         emptyDir={"medium": "Memory", "sizeLimit": "64Gi"},
     ),
-    "size of a volume named as ours": _mounted(
-        "dshm",
-        "/dev/shm",
-        f"{POD}.volumes[dshm].emptyDir.sizeLimit: 64Gi",
-        emptyDir={"medium": "Memory", "sizeLimit": "64Gi"},
-    ),
     "projected volume": _mounted(
         "info",
         "/info",
@@ -165,22 +161,24 @@ CASES: dict[str, UnmanagedCase] = {
     "shared processes": UnmanagedCase(
         f"{POD}.shareProcessNamespace: true", pod={"shareProcessNamespace": True}
     ),
-    "runtime class": UnmanagedCase(
-        f"{POD}.runtimeClassName: nvidia", pod={"runtimeClassName": "nvidia"}
-    ),
     "priority class": UnmanagedCase(
         f"{POD}.priorityClassName: high", pod={"priorityClassName": "high"}
     ),
     "scheduler": UnmanagedCase(f"{POD}.schedulerName: volcano", pod={"schedulerName": "volcano"}),
-    "resource claim": UnmanagedCase(
-        f"{POD}.resourceClaims:",
-        pod={"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpus"}]},
-        container={"resources": {"claims": [{"name": "gpu"}]}},
-    ),
-    "resource claim of the container": UnmanagedCase(
+    "one request of a resource claim": UnmanagedCase(
         f"{SERVER}.resources.claims:",
         pod={"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpus"}]},
-        container={"resources": {"claims": [{"name": "gpu"}], "limits": {"memory": "1Gi"}}},
+        container={
+            "resources": {
+                "claims": [{"name": "gpu", "request": "first"}],
+                "limits": {"memory": "1Gi"},
+            }
+        },
+    ),
+    "resource claim of a sidecar": UnmanagedCase(
+        f"{POD}.resourceClaims:",
+        pod={"resourceClaims": [{"name": "nic", "resourceClaimTemplateName": "nics"}]},
+        sidecars=({"name": "proxy", "image": "p", "resources": {"claims": [{"name": "nic"}]}},),
     ),
     "ephemeral storage": UnmanagedCase(
         f"{SERVER}.resources.limits.ephemeral-storage: 50Gi",

@@ -78,7 +78,7 @@ async def go_to_step(pilot: Pilot[None], step: int, name: str = "llama-chat") ->
     await focus_field(pilot, "name")
     await type_text(pilot, name)
     await pilot.press("ctrl+n")
-    await wait_for_text(pilot, "Accelerator Count")
+    await wait_for_text(pilot, "Accelerator ")
     if step == 3:
         await type_text(pilot, MODEL)
         await pilot.press("ctrl+n")

@@ -14,6 +14,7 @@ from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.changes.edit.save import SaveResult, SaveState
 from servedeck.changes.edit.undo import UndoExpiredError, UndoPoint
+from servedeck.changes.key_sources import KeySource
 from servedeck.changes.operations.operation import (
     DISRUPTIVE_KINDS,
     Operation,
@@ -139,6 +140,14 @@ class FakeChangeService:
         """A dry run waits for it."""
         self.operation_disabled_reasons: dict[str, str] = {}
         """Kind of an operation -> why it is not allowed."""
+        self.key_sources: dict[tuple[str, str], dict[str, list[str]]] = {}
+        """Source and namespace -> the keys of each object."""
+        self.secret_types: dict[str, str] = {}
+        """Name of a Secret -> its type, where it is another one than Opaque."""
+        self.key_source_errors: dict[str, str] = {}
+        """Source, or name of an object -> why it may not be read."""
+        self.read_disabled_reasons: dict[tuple[str, str, str], str] = {}
+        """Verb, resource and namespace -> why it may not be read."""
         self.operation_plans: dict[Operation, OperationPlan] = {}
         """The plans that differ from one without effects."""
         self.operation_results: list[OperationResult] = []
@@ -247,6 +256,22 @@ class FakeChangeService:
             del self.applied_objects[one.ref]
         return ()
 
+    async def list_key_sources(self, source: str, namespace: str) -> list[KeySource]:
+        if reason := self.key_source_errors.get(source):
+            raise ClusterError(reason)
+        found = self.key_sources.get((source, namespace), {})
+        return [
+            KeySource(
+                name, self.secret_types.get(name, "Opaque") if source == "secret" else "", len(keys)
+            )
+            for name, keys in found.items()
+        ]
+
+    async def list_keys(self, source: str, namespace: str, name: str) -> list[str]:
+        if reason := self.key_source_errors.get(name):
+            raise ClusterError(reason)
+        return self.key_sources[source, namespace][name]
+
     async def import_serving(
         self, key: NamespacedName, *, from_cache: bool = False
     ) -> ImportedServing:
@@ -315,6 +340,11 @@ class FakeChangeService:
 
     async def refresh_operation_permission(self, operation: Operation) -> None:
         self.permission_checks.append(operation)
+
+    def read_disabled_reason(self, verb: str, resource: str, namespace: str) -> str:
+        return self.read_disabled_reasons.get((verb, resource, namespace), "")
+
+    async def refresh_read_permission(self, verb: str, resource: str, namespace: str) -> None: ...
 
     async def plan_operation(self, operation: Operation) -> OperationPlan:
         self.planned_operations.append(operation)

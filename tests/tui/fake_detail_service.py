@@ -11,6 +11,7 @@ from servedeck.cluster.lease import LEASE
 from servedeck.cluster.resources import RESOURCES_BY_KIND
 from servedeck.cluster.watch.decode import RecordDecoder
 from servedeck.detail.endpoint_try import EndpointAnswer, EndpointTarget, EndpointTryError
+from servedeck.detail.inference_client import InferenceClient
 from servedeck.detail.object_watch import LiveObject, ObjectQuery
 from servedeck.serving.label_selector import LabelSelectorError, parse_label_selector
 from servedeck.serving.objects.records import Event, WholeObject
@@ -161,6 +162,9 @@ class FakeDetailService:
 
     async def try_endpoint(self, target: EndpointTarget, path: str) -> EndpointAnswer:
         raise EndpointTryError(f"Nothing listens on port {target.port} of Pod {target.pod}.")
+
+    def open_inference_client(self) -> InferenceClient:
+        return InferenceClient(lambda: None, {})
 
 
 def _matches(one: LiveObject, query: ObjectQuery) -> bool:

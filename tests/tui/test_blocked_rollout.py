@@ -90,6 +90,36 @@ async def test_the_plan_proposes_to_stop_an_old_pod_first(driver: EditDriver) ->
     assert stored["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 2}
 
 
+async def test_the_arrows_reach_all_options_of_the_plan(driver: EditDriver) -> None:
+    await driver.open(KEY)
+    await driver.retype("image", IMAGE)
+    dialog = await driver.plan()
+    save, back, stop = "▌ y Save Changes", "▌ n Back to the form", "▌ r Use rollout="
+    assert back in driver.text
+    for key, option in (("down", stop), ("down", save), ("up", stop), ("k", back), ("tab", stop)):
+        await driver.press(key)
+        await driver.wait_for_text(option)
+        assert driver.text.count("▌") == 1
+    await driver.press("enter")
+    await driver.wait_for_text(f"Rollout maxSurge 25%, maxUnavailable 25% → {WAY_OUT}")
+    await driver.wait_for(lambda: dialog.is_plan_shown, "the plan")
+    assert "Use rollout" not in driver.text
+    assert back in driver.text
+    assert driver.changes.save_count == 0
+
+
+async def test_y_saves_where_the_cursor_is_on_the_other_rollout(driver: EditDriver) -> None:
+    await driver.open(KEY)
+    await driver.retype("image", IMAGE)
+    await driver.plan()
+    await driver.press("down")
+    await driver.wait_for_text("▌ r Use rollout=")
+    await driver.press("y")
+    await driver.wait_for_text("The change was saved.")
+    assert image_of(await driver.read(KEY)) == IMAGE
+    assert (await strategy(driver)) != {"maxSurge": 0, "maxUnavailable": 2}
+
+
 async def test_no_key_stops_an_old_pod_first_where_nothing_waits(driver: EditDriver) -> None:
     await driver.open(KEY)
     await driver.retype("description", "x")

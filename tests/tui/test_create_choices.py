@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.tui.create_form import MODEL, focus_field, form_of, go_to_step, run_form, type_text
 from tests.tui.edit_form import EditDriver
 from tests.tui.fake_change_service import FakeChangeService
-from tests.tui.helpers import wait_for_text
+from tests.tui.helpers import screen_text, wait_for, wait_for_text
 
 
 async def test_the_form_shows_how_many_accelerators_are_free_on_which_nodes(
@@ -71,7 +71,7 @@ async def test_another_template_brings_its_fields_and_what_was_typed_comes_back(
         await pilot.press("right", "right")
         await wait_for_text(pilot, "Custom")
         await pilot.press("ctrl+n")
-        screen = await wait_for_text(pilot, "Accelerator Count", "Data Volumes")
+        screen = await wait_for_text(pilot, "Accelerator", "Data Volumes")
         assert "Model" not in screen
         await pilot.press("ctrl+p")
         await focus_field(pilot, "template")
@@ -110,3 +110,53 @@ async def test_an_existing_rollout_of_another_kind_is_among_the_choices(driver: 
     await driver.press("space")
     screen = await driver.wait_for_text("as it is", "all old Pods stop first")
     assert "Default" not in screen
+
+
+async def test_accelerators_are_counted_where_there_is_one(
+    change_service: FakeChangeService,
+) -> None:
+    async with run_form(change_service) as pilot:
+        await go_to_step(pilot, 2)
+        draft = form_of(pilot).draft
+        await focus_field(pilot, "accelerator_count")
+        await type_text(pilot, "x")
+        assert draft.texts["accelerator_count"] == "1x"
+        await focus_field(pilot, "accelerator")
+        await pilot.press("left", "left")
+        await wait_for(pilot, lambda: not draft.texts["accelerator"], "None")
+        assert "Accelerator Count" not in screen_text(pilot.app)
+        # What cannot be read does not count while it has no meaning, and comes back.
+        assert not any(one.field == "accelerator_count" for one in draft.validate()[1])
+        await pilot.press("right", "right")
+        await wait_for_text(pilot, "Accelerator Count", "1x")
+
+
+async def test_what_the_template_proposes_is_said(change_service: FakeChangeService) -> None:
+    async with run_form(change_service) as pilot:
+        await go_to_step(pilot, 2)
+        proposed = form_of(pilot).draft.template.image
+        screen = await wait_for_text(pilot, "proposed by the template; NVIDIA GPU: 3 of 24 free")
+        assert screen.count("proposed by the template") == 2
+        assert form_of(pilot).draft.texts["image"] == proposed
+        await focus_field(pilot, "image")
+        await type_text(pilot, "x")
+        await wait_for_text(pilot, f"the template proposes {proposed}")
+
+
+async def test_a_data_type_is_written_as_in_the_documentation(
+    change_service: FakeChangeService,
+) -> None:
+    async with run_form(change_service, (120, 40)) as pilot:
+        await go_to_step(pilot, 2)
+        screen = await wait_for_text(pilot, "Data Type")
+        row = next(line for line in screen.splitlines() if "Data Type" in line)
+        assert row.split()[2] == "Auto"
+        assert form_of(pilot).draft.texts["settings.dtype"] == "auto"
+        await focus_field(pilot, "settings.dtype")
+        await pilot.press("right")
+        assert form_of(pilot).draft.texts["settings.dtype"] == "half"
+        await pilot.press("space")
+        await wait_for_text(pilot, "default")
+        await type_text(pilot, "auto")
+        await pilot.press("enter")
+        assert form_of(pilot).draft.texts["settings.dtype"] == "auto"

@@ -59,13 +59,15 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         assert form_of(pilot).draft.texts["settings.model"] == MODEL
         await pilot.press("escape")
         pod = built[0]["spec"]["template"]["spec"]
-        pod["nodeSelector"] = {"\x1b[2Jzone": "a"}
+        pod["affinity"] = {"\x1b[2Jzone": "a"}
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("C")
-        screen = await wait_for_text(pilot, "are not copied", "nodeSelector")
+        screen = await wait_for_text(pilot, "are not copied", "affinity")
         assert "\x1b" not in screen
         await pilot.press("enter")
         await wait_for_text(pilot, "llama-8b-copy")
+        await pilot.press("ctrl+n", "ctrl+n")
+        await wait_for_text(pilot, "! Not copied: Deployment", "affinity")
         change_service.connection_error = "The API server is away."
         await pilot.press("escape")
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")

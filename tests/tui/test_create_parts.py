@@ -33,6 +33,7 @@ def make_draft(template: str = "vllm") -> Draft:
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_text_of_a_draft_has_a_place_in_the_form_and_in_the_review(template: str) -> None:
     draft = make_draft(template)
+    draft.texts["accelerator"] = "nvidia.com/gpu"  # without one it has no count
     shown = {
         item.path
         for step in (1, 2)
@@ -109,7 +110,7 @@ def test_accelerators_of_the_nodes_are_offered_with_where_they_are_free() -> Non
     assert "4 of 4 free" in offered["furiosa.ai/rngd"].detail
     assert plain_text(
         field_options.field_note("accelerator", make_draft(), FakeInventory())
-    ).startswith("NVIDIA GPU: 3")
+    ).startswith("proposed by the template; NVIDIA GPU: 3")
 
 
 def test_choices_do_without_a_cluster() -> None:

@@ -81,7 +81,7 @@ async def test_keys_that_come_faster_than_the_screen_go_where_they_are_meant(
 ) -> None:
     async with run_form(change_service) as pilot:
         form = form_of(pilot)
-        tabs = ["tab"] * 11
+        tabs = ["tab"] * 22
         post_keys(pilot, *"llama", *["enter"] * 4, *MODEL, *tabs, "enter", *"A=b", "ctrl+n")
         await wait_for(pilot, lambda: form.deployer.dry_run.plan is not None, "the dry run")
         assert form.draft.texts["name"] == "llama"

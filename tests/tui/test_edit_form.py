@@ -35,6 +35,21 @@ async def test_a_changed_field_shows_what_it_was_and_counts_as_a_change(
     )
 
 
+async def test_save_changes_is_a_button_of_the_save_bar(driver: EditDriver) -> None:
+    form = await driver.open()
+    assert "[ Save Changes ]" not in driver.text
+    await driver.focus("image")
+    await driver.press("x")
+    await driver.wait_for_text("[ Save Changes ]")
+    region = form.button_bar.region
+    assert region.right == driver.app.size.width
+    await driver.pilot.click(offset=(region.x + 3, region.y))
+    await driver.wait_for(driver._is_planned, "the plan")
+    await driver.press("escape")
+    await driver.wait_for(lambda: driver.app.screen is form, "the form")
+    assert form.form.path == "image"
+
+
 async def test_a_text_that_means_the_same_value_is_no_change(driver: EditDriver) -> None:
     form = await driver.open()
     await driver.focus("transformer.image")

@@ -39,6 +39,15 @@ def test_errors_are_counted_before_what_can_be_done() -> None:
     assert shown([CPU], 100, 2, (error("memory", "Wrong."),))[0].startswith("2 changes  1 error  ")
 
 
+@pytest.mark.parametrize("width", range(60, 66))
+def test_a_blank_is_left_before_the_button(width: int) -> None:
+    head = shown([CPU], width, 1, (error("memory", "Wrong."),))[0]
+    whole = f"1 change  1 error  {HEAD}"
+    assert len(whole) + 1 == 63
+    assert head.startswith(whole if width > 63 else "1 change  1 error  ctrl+s Save  esc Leave")
+    assert len(head) + 1 < width
+
+
 @pytest.mark.parametrize("width", [60, 80])
 def test_what_does_not_fit_has_a_line_of_its_own(width: int) -> None:
     changes = [difference("Image", "vllm/vllm-openai:v0.10.0", "vllm/vllm-openai:v0.11.0"), CPU]

@@ -150,6 +150,27 @@ def test_nothing_of_the_demo_is_left_when_its_terminal_goes(
     assert not list(tmp_path.glob("servedeck-demo-*"))
 
 
+def test_a_demo_leaves_no_file_in_the_home_directory(
+    open_session: OpenSession, tmp_path: Path
+) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    env = {"HOME": str(home), "TMPDIR": str(temporary)}
+    env |= {f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "STATE", "CACHE", "DATA")}
+    session = open_session([*SERVEDECK, "--demo"], (120, 40), env, sign="servings")
+    session.wait(lambda: "llama-31-8b" in session.text, "the list")
+    session.press("n")
+    session.wait_text("Service Name")
+    session.press("draft-of-the-demo")
+    session.wait_text("draft-of-the-demo")
+    session.press("\x11")  # ctrl+q: the form is saved as a draft
+    session.wait_until_gone()
+    assert session.exit_code() == 0
+    left = [*home.rglob("*"), *temporary.rglob("*")]
+    assert left == []
+
+
 def test_nothing_of_make_demo_is_left_when_its_pane_or_all_of_tmux_is_killed(
     tmp_path: Path,
 ) -> None:

@@ -266,16 +266,16 @@ async def test_esc_with_nothing_to_leave_says_so() -> None:
     [
         (("x",), "x: no action here; ? lists the keys."),
         (("tab",), "tab: no action here; ? lists the keys."),
-        (("f9",), "f9: no action here; ? lists the keys."),
-        (("slash", "f9"), "f9: no action here; f1 lists the keys."),
+        (("f8",), "f8: no action here; ? lists the keys."),
+        (("slash", "f8"), "f8: no action here; f1 lists the keys."),
         (("space", "9"), "9: the serving has 1 Pod."),
         (("c", "z"), "z: no action here; ? lists the keys."),
-        (("l", "f9"), "f9: no action here; ? lists the keys."),
+        (("l", "f8"), "f8: no action here; ? lists the keys."),
         (("question_mark", "z"), "z: no action here; the footer lists the keys."),
-        (("colon", "f9"), "f9: no action here; the footer lists the keys."),
-        (("n", "f9"), "f9: no action here; f1 lists the keys."),
+        (("colon", "f8"), "f8: no action here; the footer lists the keys."),
+        (("n", "f8"), "f8: no action here; f1 lists the keys."),
         (("n", "a", "escape", "z"), "z: no action here; the footer lists the keys."),
-        (("n", "ctrl+o", "f9"), "f9: no action here; the footer lists the keys."),
+        (("n", "ctrl+o", "f8"), "f8: no action here; the footer lists the keys."),
     ],
 )
 async def test_an_unbound_key_is_reported(

@@ -56,6 +56,16 @@ async def test_a_message_that_is_too_long_is_cut_visibly() -> None:
         assert last_lines(app, 1)[0].rstrip().endswith("…")
 
 
+async def test_a_message_that_is_cut_has_no_two_blanks() -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for_text(pilot, "NAME")
+        app.screen.show_message(f"{'x' * 45} " * 9)
+        await wait_for_text(pilot, "…")
+        for line in last_lines(app, MAX_MESSAGE_LINES):
+            assert "  " not in line.strip()
+
+
 async def test_a_message_is_wrapped_anew_for_another_size() -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:

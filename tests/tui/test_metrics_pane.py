@@ -104,6 +104,21 @@ async def test_another_period_is_asked_for_at_once_and_shown_by_the_figures():
         assert not driver.service.source.in_flight, "it is shown already"
 
 
+async def test_a_click_on_a_period_shows_it():
+    async with open_metrics() as driver:
+        await driver.wait_for_text("[1h] 6h  24h", " in 1h")
+        lines = driver.text.splitlines()
+        y = next(at for at, line in enumerate(lines) if "[1h]" in line)
+        for name in ("24h", "6h", "1h"):
+            x = driver.text.splitlines()[y].index(f" {name} ") + 1
+            await driver.pilot.click(offset=(x, y))
+            await driver.wait_for_text(f"[{name}]", f" in {name}")
+        await driver.pilot.click(offset=(0, y))
+        await driver.pilot.click(offset=(25, y))
+        await driver.pilot.pause()
+        assert "[1h] 6h  24h" in driver.text
+
+
 async def test_another_period_cancels_what_is_still_asked_for():
     async with open_metrics(MEDIUM) as driver:
         await driver.wait_until_read()

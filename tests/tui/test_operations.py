@@ -501,9 +501,16 @@ async def test_a_plan_that_comes_late_for_another_number_is_not_shown(service):
 async def test_what_is_no_number_of_replicas_cannot_be_confirmed(service, typed):
     app = operations_app(service)
     async with app.run_test(size=(80, 24)) as pilot:
-        await open_dialog(pilot, "s", "It has 2 replicas already.")
-        await pilot.press(*typed, "enter")
-        await wait_for_text(pilot, "Enter the number of replicas, 0 or more.")
+        dialog = await open_dialog(pilot, "s", "It has 2 replicas already.")
+        await pilot.press(*typed)
+        screen = await wait_for_text(
+            pilot, f"! {typed!r} is not a number of replicas; enter 0 or more."
+        )
+        field = next(n for n, line in enumerate(screen.splitlines()) if " Replicas " in line)
+        assert "is not a number" in screen.splitlines()[field + 2]  # beside the field
+        assert screen.count("is not a number") == 1
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: dialog.has_message, "the message")
         assert service.run_operations == []
 
 

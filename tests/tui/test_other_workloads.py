@@ -7,11 +7,16 @@ from typing import Any
 import pytest
 
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.endpoint import Endpoint
 from tests.detail.objects import deployment
 from tests.detail.workload_objects import (
+    daemon_set,
     inference_service,
     leader_worker_set,
     plain_pod,
+    ray_cluster,
+    ray_service,
+    rollout,
     stateful_set,
 )
 from tests.tui import fakes
@@ -70,6 +75,10 @@ async def test_a_stateful_set_cannot_be_cloned():
         (leader_worker_set(), "Group Size"),
         (inference_service(), "gs://models/iris"),
         (plain_pod(), "vllm serve org/m"),
+        (daemon_set(), "vllm serve org/m"),
+        (rollout(), "Rollout is paused"),
+        (ray_service(), "replica died"),
+        (ray_cluster(), "Workers gpu"),
     ],
     ids=lambda one: one["kind"] if isinstance(one, dict) else "",
 )
@@ -91,6 +100,25 @@ async def test_the_page_of_another_kind(workload: dict[str, Any], text: str):
         await wait_for_text(pilot, f"{kind}/{name}", f"kind: {kind}")
         await pilot.press("3")
         await wait_for_text(pilot, "2 Pods  inference-server", "following")
+
+
+@pytest.mark.parametrize("kind", ["RayService", "InferenceService"])
+async def test_a_kind_without_pods_says_so_where_pods_are_looked_for(kind: str):
+    key = NamespacedName("team-a", "llms", kind)
+    forward = "kubectl port-forward -n team-a service/llms-serve-svc 8000:8000"
+    endpoint = Endpoint(port_forward_command=forward)
+    shown = fakes.FakeSource().add_views(serving(key, pods=(), pods_known=False, endpoint=endpoint))
+    app = make_app(shown, detail_service=FakeDetailService(ray_service()))
+    sentence = f"{kind} is shown by what its controller reports, without its Pods."
+    async with app.run_test(size=(160, 40)) as pilot:
+        await wait_for_text(pilot, "llms")
+        await pilot.press("space")
+        await wait_for_text(pilot, sentence)
+        await pilot.press("escape", "enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, ServingScreen), "the page")
+        await pilot.press("3")
+        screen = await wait_for_text(pilot, sentence, "nothing to follow")
+        assert "Pod deleted" not in screen
 
 
 async def test_the_objects_begin_with_the_workload():

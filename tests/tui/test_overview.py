@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import replace
+from pathlib import Path
 from time import monotonic
 from types import FrameType, ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from servedeck.serving.status.status import Status
 from servedeck.serving.status.timeline import TimelineKind
 from tests.detail.objects import deployment, node, pod
 from tests.tui import fakes
+from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.helpers import make_app, screen_text, wait_for, wait_for_text
 from tests.tui.test_serving_page import FIRST_POD, SECOND_POD, open_page
@@ -87,7 +89,11 @@ async def test_every_card_is_there_and_scrolls_at_80x24():
         await open_page(pilot, app, "j")
         await wait_for_text(pilot, "Status", "Ready Replicas", "0/2, 2 failing")
         lines = ["".join(text for text, _ in line) for line in pane(app).cards.lines]
-        titles = [line.strip() for line in lines if line.startswith(" ") and line[1:2].strip()]
+        titles = [
+            line.removesuffix("[ Edit ]").strip()
+            for line in lines
+            if line.startswith(" ") and line[1:2].strip()
+        ]
         assert titles == [
             "Status",
             "Pods",
@@ -521,3 +527,55 @@ async def test_missing_permissions_are_legible_in_a_narrow_terminal():
         await select(pilot, app, ("pod", f"uid-{FIRST_POD}"))
         await pilot.press("enter")
         await wait_for_text(pilot, "list and watch on nodes.", "list and watch on events.")
+
+
+def find_button(app) -> tuple[int, int]:
+    """Column and line of the button Edit."""
+    lines = screen_text(app).splitlines()
+    y = next(at for at, line in enumerate(lines) if "[ Edit ]" in line)
+    return lines[y].index("[ Edit ]"), y
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+async def test_a_click_on_the_button_at_the_top_right_edits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    edited: list[str] = []
+    monkeypatch.setattr(ServingScreen, "do_edit", lambda screen: edited.append(screen.key.name))
+    app = make_app(detail_service=service(), change_service=FakeChangeService(tmp_path))
+    async with app.run_test(size=size) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "[ Edit ]", "Created")
+        x, y = find_button(app)
+        assert x + len("[ Edit ]") >= size[0] - 2, "at the right edge"
+        await pilot.click(offset=(x - 3, y))
+        await pilot.click(offset=(x, y + 1))
+        await pilot.pause()
+        assert edited == []
+        await pilot.click(offset=(x + 2, y))
+        await wait_for(pilot, lambda: edited == [LLAMA.name], "the edit")
+
+
+async def test_the_button_scrolls_away_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    edited: list[str] = []
+    monkeypatch.setattr(ServingScreen, "do_edit", lambda screen: edited.append(screen.key.name))
+    app = make_app(detail_service=service(), change_service=FakeChangeService(tmp_path))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "[ Edit ]", "Created")
+        x, y = find_button(app)
+        await pilot.press("end")
+        await wait_for(pilot, lambda: "[ Edit ]" not in screen_text(app), "the end of the cards")
+        await pilot.click(offset=(x + 2, y))
+        await pilot.pause()
+        assert edited == []
+
+
+async def test_what_cannot_be_edited_has_no_button() -> None:
+    app = make_app(detail_service=service(), readonly=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await open_page(pilot, app, "j")
+        await wait_for_text(pilot, "Created")
+        assert "[ Edit ]" not in screen_text(app)

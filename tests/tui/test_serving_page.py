@@ -17,6 +17,7 @@ from tests.tui.fake_detail_service import FakeDetailService
 from tests.tui.helpers import make_app, post_keys, screen_text, wait_for, wait_for_text
 from tests.tui.test_log import shown_log
 from tests.waiting import wait_until
+from tui.action_tables.action import TAB_COUNT
 from tui.actions import actions_in_scope
 from tui.panes.events import EventsPane
 from tui.panes.logs import LogsPane
@@ -248,12 +249,16 @@ async def test_a_change_while_the_page_opens_does_not_close_it(monkeypatch: pyte
         await wait_for_text(pilot, "team-a/llama-70b-chat  ✗ Error", "1 Overview")
 
 
+def test_the_keys_of_the_tabs_are_counted_as_the_page_has_them() -> None:
+    assert len(PANES) == TAB_COUNT
+
+
 async def test_the_footer_has_the_keys_of_the_pane_and_its_reasons():
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await open_page(pilot, app, "j")
         await wait_for_text(
-            pilot, "esc close  enter open  l logs  p all Pods  e edit  y YAML  1-9 tab"
+            pilot, "esc close  enter open  l logs  p all Pods  e edit  y YAML  1-8 tab"
         )
         await pilot.press("3")
         screen = await wait_for_text(pilot, "p previous  o container  i Pods")

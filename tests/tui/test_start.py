@@ -24,8 +24,13 @@ def test_unknown_names_in_the_settings_are_rejected() -> None:
             Settings(columns=("nosuch",)),
             "columns: 'nosuch'.*choose from name, kind, namespace",
         ),
+        (Settings(column_widths={"modle": 9}), "column_widths: 'modle'.*did you mean model?"),
+        (Settings(column_widths={"model": 2}), "model must be from 3 to 200 cells wide, not 2"),
+        (Settings(column_widths={"age": 1 << 70}), "age must be from 3 to 200 cells wide"),
+        (Settings(filters={"mine": "state:error"}), "filters: mine: "),
         (Settings(keymap={"servings.log": "L"}), "keymap: 'servings.log'.*servings.logs"),
-        (Settings(keymap={"table.move": "x"}), "keymap: 'table.move'"),
+        (Settings(keymap={"table.move": "x"}), "the keys of 'table.move' cannot be changed"),
+        (Settings(keymap={"help.scroll": "x"}), "the keys of 'help.scroll' cannot be changed"),
     ):
         with pytest.raises(SettingsError, match=expected):
             validate_settings(settings)

@@ -13,7 +13,7 @@ from servedeck.cluster.rejection import Rejection, RejectionReason
 from servedeck.serving.objects.field_changes import FieldConflict
 from tests.tui.fake_metrics_service import FakeMetricsService
 from tests.tui.helpers import wait_for
-from tests.tui.traffic import KEY, OTHER, http_route, run_traffic
+from tests.tui.traffic import KEY, OTHER, TrafficDriver, http_route, run_traffic
 from tui.screens.serving import ServingScreen
 from tui.screens.traffic_plan import TrafficPlanDialog
 from tui.screens.traffic_split import TrafficSplitScreen
@@ -235,6 +235,54 @@ async def test_a_route_that_was_changed_meanwhile_is_planned_again() -> None:
         await driver.press("y")
         await driver.wait_for_screen(TrafficSplitScreen)
         assert len(driver.service.done) == 1
+
+
+ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/team-a/httproutes"
+
+
+async def begin_promotion(driver: TrafficDriver) -> None:
+    """Promote, and wait until the second of its two routes is being written; then want to quit."""
+    driver.service.written = [f"{ROUTES}/llama-8b", f"{ROUTES}/second"]
+    driver.service.routes = [http_route((KEY.name, 90), (OTHER, 10))]
+    await driver.open("10 %")
+    await driver.press("P")
+    await driver.wait_for_text("y Promote")
+    driver.service.write_gate.release()
+    await driver.press("y")
+    await wait_for(driver.pilot, driver.service.write_gate.locked, "the second write")
+    await driver.press("ctrl+c")
+    await driver.wait_for_text("is finished first; press ctrl+c again to quit at once.")
+
+
+async def test_a_promotion_that_is_left_between_two_routes_says_which_was_written() -> None:
+    async with run_traffic() as driver:
+        await begin_promotion(driver)
+        assert driver.app.screen.exit_notice() == (  # type: ignore[attr-defined]
+            f"Send all requests of {KEY} to {OTHER}: Interrupted. Written: HTTPRoute "
+            "team-a/llama-8b. Not known: HTTPRoute team-a/second, whose response did not come; "
+            "look at it first."
+        )
+        await driver.press("ctrl+c")
+        await wait_for(driver.pilot, lambda: driver.app.exiting, "the exit")
+
+
+async def test_servedeck_ends_when_the_promotion_that_it_waited_for_is_done() -> None:
+    async with run_traffic() as driver:
+        await begin_promotion(driver)
+        driver.service.write_gate.release()
+        await wait_for(driver.pilot, lambda: driver.app.exiting, "the exit")
+        assert driver.app.return_code == 0
+    assert len(driver.service.done) == 1
+
+
+async def test_a_promotion_that_failed_is_shown_before_servedeck_ends() -> None:
+    async with run_traffic() as driver:
+        options = TrafficOptions(PROMOTE, KEY.namespace, KEY.name)
+        driver.service.results = [TrafficResult(options, Outcome.REJECTED, "This is why.")]
+        await begin_promotion(driver)
+        driver.service.write_gate.release()
+        await driver.wait_for_text("This is why.")
+        assert not driver.app.exiting
 
 
 async def test_conflicts_are_shown_and_overwritten_only_if_that_is_planned() -> None:

@@ -23,6 +23,7 @@ from servedeck.changes.traffic_split.revisions import RevisionStart, Takeover
 from servedeck.changes.traffic_split.side import Side
 from servedeck.changes.traffic_split.state import RevisionState, TrafficState, find_rules
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.cluster.write_log import expect_writes, track_write
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects.field_changes import FieldChange
 from servedeck.serving.objects.traffic_split import SplitTarget
@@ -71,6 +72,12 @@ def http_route(*weights: tuple[str, int]) -> dict[str, Any]:
     }
 
 
+def ref_text(path: str) -> str:
+    """ "HTTPRoute team-a/llama-8b" of the path of an object."""
+    *_, namespace, _, name = path.split("/")
+    return f"HTTPRoute {namespace}/{name}"
+
+
 class FakeTrafficService:
     """`tui.ports.traffic_service.TrafficService` on a route that tests set."""
 
@@ -91,6 +98,9 @@ class FakeTrafficService:
         self.results: list[TrafficResult] = []
         """Of the next changes; then they are done."""
         self.done: list[TrafficOptions] = []
+        self.written: list[str] = []
+        """Paths of the routes that a change writes, each after a step of `write_gate`."""
+        self.write_gate = asyncio.Semaphore(0)
         self.revision: RevisionState | None = None
         self.start: RevisionStart | ClusterError | None = None
         """What a second revision is made of, or why it is not."""
@@ -154,6 +164,10 @@ class FakeTrafficService:
         return replace(plan, **self.changes)
 
     async def run(self, plan: TrafficPlan) -> TrafficResult:
+        expect_writes(ref_text(one) for one in self.written)
+        for path in self.written:
+            with track_write("PATCH", path, None):
+                await self.write_gate.acquire()
         if self.results:
             return self.results.pop(0)
         self.done.append(plan.options)

@@ -64,3 +64,16 @@ async def test_a_click_presses_the_hint_under_the_mouse():
         await pilot.click(KeyFooter, offset=(app.footer_text().index("logs"), 0))
         await pilot.pause()
         assert app.pressed == ["a.logs"]
+
+
+async def test_the_most_important_hint_that_fits_is_shown_where_the_first_is_too_wide():
+    app = FooterApp()
+    async with app.run_test(size=(20, 3)) as pilot:
+        hints = [
+            KeyHint("a.request", "enter", "test request"),
+            KeyHint("a.close", "esc", "close"),
+            KeyHint("app.help", "?", "help"),
+        ]
+        app.query_one(KeyFooter).set_hints(hints)
+        await pilot.pause()
+        assert app.footer_text() == " esc close  ? help"

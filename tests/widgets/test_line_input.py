@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
 
 from tests.tui.helpers import post_keys, wait_for
-from widgets.line_input import DEFAULT_LENGTH_LIMIT, LineInput
+from widgets.line_input import DEFAULT_LENGTH_LIMIT, LineInput, PlainInput
 
 
 class LineInputApp(App[None]):
@@ -60,3 +63,22 @@ async def test_keys_of_one_packet_take_effect_in_their_order(
         await wait_for(pilot, lambda: line.text == text, f"{text}")
         await pilot.pause()
         assert line.text == text
+
+
+async def test_the_screen_keeps_no_input_that_was_removed() -> None:
+    app: App[None] = App()
+    async with app.run_test() as pilot:
+        removed = []
+        for _ in range(20):
+            one = PlainInput()
+            removed.append(weakref.ref(one))
+            await app.mount(one)
+            await one.remove()
+            del one
+
+        def is_released() -> bool:
+            gc.collect()
+            # Textual keeps what was last in its messages.
+            return sum(each() is not None for each in removed) <= 3
+
+        await wait_for(pilot, is_released, "the removed inputs to be released")

@@ -6,7 +6,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from styles.themes import DARK, DEFAULT_VARIABLES
-from widgets.columns import AgeCell, Column, Row, layout_columns
+from widgets.columns import AgeCell, Column, Row, layout_columns, with_widths
 from widgets.styled_line import STYLE_CLASSES
 from widgets.table import KeyedTable
 
@@ -269,6 +269,20 @@ def test_a_layout_never_leaves_the_width_it_has():
             last = places[-1]
             assert last.x + last.width <= max(width, 2)
             assert places[0].column == 0
+
+
+def test_chosen_widths_are_those_of_the_columns():
+    columns = with_widths(COLUMNS, {"status": 4, "note": 25, "age": 9})
+    for wide in (False, True):
+        places = layout_columns(columns, (8, 30, 3, 5), 100, wide=wide)
+        assert [one.width for one in places] == [8, 4, 25, 9]
+    narrow = layout_columns(columns, (40, 30, 50, 5), 30)
+    assert [one.column for one in narrow] == [0, 1, 3]
+    assert narrow[-1].x + narrow[-1].width <= 30
+    for width in range(1, 120):
+        chosen = with_widths(COLUMNS, {"name": 50, "status": 3})
+        places = layout_columns(chosen, (40, 30, 50, 5), width)
+        assert not places or places[-1].x + places[-1].width <= max(width, 2)
 
 
 def test_a_changed_row_compares_by_value():

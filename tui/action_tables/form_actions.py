@@ -100,6 +100,14 @@ FORM_ACTIONS: tuple[Action, ...] = (
         footer_order=9,
     ),
     Action(
+        "form.pick_key",
+        "f2",
+        "list Secrets",
+        "List the Secrets or ConfigMaps of the namespace for the variable, then the keys of the "
+        "chosen one, or the image pull Secrets; values are not shown.",
+        footer_order=9,
+    ),
+    Action(
         "review.edit",
         "enter,e",
         "edit",
@@ -120,6 +128,13 @@ FORM_ACTIONS: tuple[Action, ...] = (
         "YAML",
         "Show the objects that are applied, then the serving as a file, then the review.",
         footer_order=6,
+    ),
+    Action(
+        "review.buttons",
+        "tab,shift+tab",
+        "buttons",
+        "Go to the buttons Edit and Deploy, and back; enter presses one.",
+        passes_key=True,
     ),
     Action("review.dry_run", "r", "dry run", "Repeat the API server's dry run.", footer_order=8),
     Action(
@@ -192,5 +207,13 @@ FORM_ACTIONS: tuple[Action, ...] = (
         "in which an old Pod stops first.",
     ),
     Action("file.choose", "enter", "choose", "Use the file.", footer_order=1, bound_by_widget=True),
-    Action("file.close", "escape", "close", "Change nothing.", footer_order=2),
+    Action(
+        "file.complete",
+        "tab",
+        "complete",
+        "Complete the path as far as it is clear, and list what can follow; ~ is the home "
+        "directory, and hidden files are listed after a dot.",
+        footer_order=2,
+    ),
+    Action("file.close", "escape", "close", "Change nothing.", footer_order=3),
 )

@@ -193,6 +193,13 @@ LIST_ACTIONS: tuple[Action, ...] = (
         command="filter",
     ),
     Action(
+        "servings.filters",
+        "f2",
+        "saved filters",
+        "Choose one of the filters that are saved in the settings.",
+        command="filters",
+    ),
+    Action(
         "servings.namespace_key",
         DIGIT_KEYS,
         "namespace",
@@ -266,6 +273,22 @@ LIST_ACTIONS: tuple[Action, ...] = (
         "Clear the filter.",
         footer_order=2,
         bound_by_widget=True,
+    ),
+    Action(
+        "filter.history",
+        "up,down",
+        "earlier",
+        "Bring back a filter that was applied before, or go on to a later one.",
+        footer_order=3,
+        passes_key=True,
+        bound_by_widget=True,
+    ),
+    Action(
+        "list_filter.saved",
+        "f2",
+        "saved",
+        "Choose one of the filters that are saved in the settings.",
+        footer_order=4,
     ),
     Action(
         "status.close",

@@ -81,6 +81,20 @@ SHARED_ACTIONS: tuple[Action, ...] = (
         command="redraw",
     ),
     Action(
+        "app.theme",
+        "f9",
+        "theme",
+        "Choose the colors; the setting theme keeps them.",
+        command="theme",
+    ),
+    Action(
+        "app.screenshot",
+        "f12",
+        "screenshot",
+        "Save what the screen shows as an SVG picture that only its owner can read.",
+        command="screenshot",
+    ),
+    Action(
         "app.suspend",
         "ctrl+z",
         "suspend",

@@ -22,6 +22,7 @@ from tui.async_queue.action_text import NO_TASK, known_states
 from tui.async_queue.change_reason import refresh_permissions, turn_on_disabled_reason
 from tui.async_queue.task_texts import queue_disabled_reason
 from tui.clipboard import copy_with_message
+from tui.log_permission import LogPermission
 from tui.panes.base import Pane
 from tui.ports.task_actions import TaskActions, TaskActionsFactory
 from widgets.task_rows import TaskRowBuilder
@@ -62,6 +63,7 @@ class TaskActionPane(Pane):
         self._query = TaskQuery()
         """Of the tasks that are shown; its filter is a valid one."""
         self._rows = TaskRowBuilder()
+        self._log_permission = LogPermission(self, lambda: self.post_message(self.ActionsChanged()))
         self._marked: dict[str, Task] = {}
         """By id, as they were when they were seen last; they stay while other tasks are shown."""
         self._has_marked_all = False
@@ -254,7 +256,7 @@ class TaskActionPane(Pane):
             return "The task has had no attempt, so there is no log."
         if view is None or all(pod.name != task.pod for pod in view.pods):
             return f"Pod {one_line(task.pod)} does not exist any longer."
-        return ""
+        return self._log_permission.disabled_reason(self.key.namespace)
 
     # -- actions on tasks ---------------------------------------------------------------------
 

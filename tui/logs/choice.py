@@ -87,7 +87,7 @@ def next_container(current: str, names: Sequence[str]) -> str:
 def waiting_reason(pods: Sequence[PodView], container: str) -> str:
     """Why there are no lines yet, in a few words; "" if there is no reason."""
     if not pods:
-        return "Pod deleted"
+        return "nothing to follow"
     for pod in pods:
         found = [one for one in pod.containers if container in (one.name, ALL_CONTAINERS)]
         if any(one.state not in ("", "Waiting") or one.has_previous for one in found):

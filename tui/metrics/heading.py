@@ -16,7 +16,18 @@ PLACE_WIDTH = 60
 """Cells from which the place of the graph is shown."""
 LATE_SECONDS = 10.0
 """The same where something is wrong: a reading may take some seconds."""
+_MARGIN = 1
 _ADDRESS = re.compile(r"Prometheus (?:in Service|at) \S*[^\s:]")
+
+
+def period_at(x: int) -> Period | None:
+    """The period whose name the heading has at this cell; None for none."""
+    end = _MARGIN
+    for one in PERIODS:
+        start, end = end, end + len(one.name) + 2  # in brackets, or between blanks
+        if start <= x < end:
+            return one
+    return None
 
 
 def heading_line(
@@ -24,7 +35,7 @@ def heading_line(
 ) -> Line:
     """ "[1h] 6h  24h   graph 1 of 17    Prometheus in Service monitoring/prometheus, step 15s";
     `place` is that of the chosen graph."""
-    left: list[Span] = [(" ", "")]
+    left: list[Span] = [(" " * _MARGIN, "")]
     for one in PERIODS:
         is_shown = one is period
         name = f"[{one.name}]" if is_shown and zoomed is None else f" {one.name} "

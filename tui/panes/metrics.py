@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
@@ -23,7 +24,7 @@ from tui.metrics.charts import chart_marks, chart_of, message_chart
 from tui.metrics.feed import MetricsFeed
 from tui.metrics.figures import CARD_LINES, NOW, figure_lines, objective_lines
 from tui.metrics.grid import ChartGrid
-from tui.metrics.heading import heading_line
+from tui.metrics.heading import heading_line, period_at
 from tui.panes.base import Pane
 from tui.ports.serving_source import SourceChanges
 from tui.timeline_entries import timeline_entries
@@ -293,6 +294,14 @@ class MetricsPane(Pane):
                 self._show_updates()
 
     # -- actions: time ------------------------------------------------------------------------
+
+    def on_click(self, event: events.Click) -> None:
+        """The names of the periods in the heading are buttons."""
+        region = self.heading.region
+        if region.contains(event.screen_x, event.screen_y):
+            period = period_at(event.screen_x - region.x)
+            if period is not None:
+                self._set_period(period)
 
     def do_hour(self) -> None:
         self._set_period(PERIODS[0])

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.getters import query_one
@@ -18,12 +19,13 @@ from servedeck.serving.status.timeline import StatusStart, TimelineEntry, since_
 from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.deployment_watch import watch_deployment
+from tui.log_permission import LogPermission
 from tui.panes.cards_pane import CardsPane
 from tui.ports.serving_source import SourceChanges
 from tui.status_details import StatusDetails, recovery_text
 from tui.timeline_entries import status_start, timeline_entries
 from widgets.card_lines import ItemKey, card_lines
-from widgets.card_view import Block, CardLine, CardView
+from widgets.card_view import SIDE_MARGIN, Block, CardLine, CardView
 from widgets.pod_rows import (
     POD_COLUMNS,
     PodRows,
@@ -32,7 +34,7 @@ from widgets.pod_rows import (
     select_card_pods,
 )
 from widgets.status_paragraphs import COMPACT_TAIL_LINES, log_tail_paragraphs
-from widgets.styled_line import Line
+from widgets.styled_line import Line, align_left_right
 from widgets.table import KeyedTable
 from widgets.text_view import wrap_paragraphs
 from widgets.timeline_strip import status_strip
@@ -48,6 +50,9 @@ STRIP_LABEL = "  Timeline       "
 TIMELINE_SECONDS = 0.9
 """Minimum seconds between two timelines because of changed Pods, as a timeline is made of all Pods.
 Less than the time between two updates of the ages, which show what had to wait."""
+EDIT_BUTTON = "[ Edit ]"
+MIN_BUTTON_WIDTH = 24
+"""Cells of the cards from which there is room for the button beside the title."""
 POD_CARD = "pod"
 """First part of the key of a Pod's line; the second is its uid."""
 
@@ -68,6 +73,7 @@ class OverviewPane(CardsPane):
             set_timer=self.set_timer,
             on_change=self.update_cards,
         )
+        self._log_permission = LogPermission(self, lambda: self.post_message(self.ActionsChanged()))
         self._last_view: ServingView | None = None
         """What is shown: the last state of a deleted serving stays."""
         self._watch: DeploymentWatch | None = None
@@ -81,6 +87,8 @@ class OverviewPane(CardsPane):
         self._workload: LiveObject | None = None
         """The last one that was read."""
         self._status_rows: tuple[CardRow, ...] = ()
+        self._edit_button = range(0)
+        """Cells of the first line that the button has."""
         self._setting_cards: tuple[Card, ...] = ()
         self._cards_source: tuple[ServingView, LiveObject | None] | None = None
         """What the setting cards were built from."""
@@ -255,6 +263,11 @@ class OverviewPane(CardsPane):
         """The card Status, and why the serving does not serve."""
         self._status_rows = self._build_status_rows(view, now)
         lines = card_lines(Card("status", "Status", self._status_rows), width, now)
+        self._edit_button = range(0)
+        if view.key.is_deployment and not self.app_context.readonly and width >= MIN_BUTTON_WIDTH:
+            button: Line = ((EDIT_BUTTON, "key"),)
+            lines[0] = CardLine(align_left_right(lines[0].line, button, width))
+            self._edit_button = range(SIDE_MARGIN + width - len(EDIT_BUTTON), SIDE_MARGIN + width)
         if strip := self._timeline_strip(now, width - len(STRIP_LABEL)):
             lines[-1:] = [CardLine(((STRIP_LABEL, "muted"), *strip), ("timeline", "")), CardLine()]
         tail = self._details.log_tail
@@ -327,6 +340,15 @@ class OverviewPane(CardsPane):
     def on_card_view_highlighted(self) -> None:
         self.post_message(self.ActionsChanged())
 
+    async def on_click(self, event: events.Click) -> None:
+        """The button Edit is at the right of the first line, which scrolls with the cards."""
+        region = self.cards.region
+        if self._shows_table or not region.contains(event.screen_x, event.screen_y):
+            return
+        line = event.screen_y - region.y + self.cards.scroll_offset.y
+        if line == 0 and event.screen_x - region.x in self._edit_button:
+            await self.action_do("serving.edit")
+
     def on_card_view_item_clicked(self, message: CardView.ItemClicked) -> None:
         message.stop()
         if message.is_double_click:
@@ -346,6 +368,8 @@ class OverviewPane(CardsPane):
         match action.name:
             case "logs" if view is not None and not view.pods:
                 return view.no_pods_text
+            case "logs":
+                return self._log_permission.disabled_reason(self.key.namespace)
             case "open" if self._is_nothing_selected():
                 return "There is nothing under the cursor."
             case "copy" if self.copyable_text() is None:

@@ -142,6 +142,10 @@ class AppContext(Protocol):
     wide: bool
     columns: tuple[str, ...]
     """Keys of the only columns to show; empty for all."""
+    column_widths: dict[str, int]
+    """Widths in cells of columns of the serving list, by key."""
+    saved_filters: dict[str, str]
+    """Filters of the serving list, by their names."""
     log_memory_bytes: int
     """Memory of a log's newest lines."""
     command_history: list[str]

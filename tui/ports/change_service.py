@@ -10,6 +10,7 @@ from servedeck.changes.draft_store import DraftStore
 from servedeck.changes.edit.edit import Edit, EditPlan
 from servedeck.changes.edit.save import SaveResult
 from servedeck.changes.edit.undo import UndoPoint
+from servedeck.changes.key_sources import KeySource
 from servedeck.changes.operations.operation import Operation, OperationPlan, OperationResult
 from servedeck.changes.plan import ChangePlan
 from servedeck.cluster.apply import AppliedObject, ApplyResult, ObjectRef
@@ -105,6 +106,12 @@ class ChangeService(Protocol):
         self, created: Sequence[AppliedObject]
     ) -> Sequence[tuple[ObjectRef, Rejection]]: ...
 
+    async def list_key_sources(self, source: str, namespace: str) -> Sequence[KeySource]:
+        """The Secrets ("secret") or ConfigMaps ("config_map") of a namespace, without values."""
+
+    async def list_keys(self, source: str, namespace: str, name: str) -> Sequence[str]:
+        """Names of the keys of one of them."""
+
     async def import_serving(
         self, key: NamespacedName, *, from_cache: bool = False
     ) -> ImportedServing:
@@ -145,6 +152,13 @@ class ChangeService(Protocol):
 
     async def refresh_operation_permission(self, operation: Operation) -> None:
         """Fetch the permission that `operation_disabled_reason` reports on."""
+
+    def read_disabled_reason(self, verb: str, resource: str, namespace: str) -> str:
+        """The missing permission to read a resource, "pods/log", in a sentence; "" if there is
+        none, as far as known."""
+
+    async def refresh_read_permission(self, verb: str, resource: str, namespace: str) -> None:
+        """Fetch the permission that `read_disabled_reason` reports on."""
 
     async def plan_operation(self, operation: Operation) -> OperationPlan:
         """What it would do now."""

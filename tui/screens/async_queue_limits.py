@@ -166,7 +166,7 @@ class LimitsForm(Overlay[LimitValues | AsyncQueueResult | None]):
                 found.setdefault(one.field, one.message)
         self._problems = problems
         for name in LIMITS:
-            style_name = "warning" if name in problems else "muted"
+            style_name = "error" if name in problems else "muted"
             self.field(name).show_error(problems.get(name, remarks.get(name, "")), style_name)
         self.update_footer()
         return tuple(changes.items())

@@ -33,7 +33,7 @@ from tui.unpainted_input import InputPhase
 from tui.workers import Worker, run_exclusive
 from widgets.footer import KeyFooter, KeyHint
 from widgets.line_input import PlainInput
-from widgets.styled_line import Line, join_lines, wrap
+from widgets.styled_line import Line, plain_text, wrap
 from widgets.text_view import StatusLine
 
 Result = TypeVar("Result")
@@ -66,6 +66,8 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         *action_bindings("app.suspend"),
         *action_bindings("app.redraw"),
+        *action_bindings("app.theme"),
+        *action_bindings("app.screenshot"),
     ]
     """Bindings of every screen; a screen that binds the key itself overrides them."""
     AUTO_FOCUS: ClassVar[str | None] = None
@@ -74,6 +76,8 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
+        self._styled_theme = ""
+        """The theme whose styles it has; "" before it is mounted."""
         self._last_paint_at = 0.0
         self._scheduled_paint: asyncio.TimerHandle | None = None
         """The next call of `on_idle` to paint."""
@@ -108,8 +112,10 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
         # No style depends on the screens of the stack: Textual's own handler, which runs after this
-        # one, would apply all of them to each widget again. That takes 15 to 25 ms on a page.
-        event.refresh_styles = False
+        # one, would apply all of them to each widget again. That takes 15 to 25 ms on a page. A
+        # screen that was not shown while another theme was chosen needs it.
+        event.refresh_styles = self._styled_theme != self.app.theme
+        self._styled_theme = self.app.theme
         if self._pending_result is not None:
             pending, self._pending_result = self._pending_result, None
             self.dismiss(*pending)
@@ -304,7 +310,8 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
         most = max(1, min(MAX_MESSAGE_LINES, self.app.size.height // 6))
         lines = wrap(self._message, self.app.size.width - 1, 1)
         if len(lines) > most:
-            lines[most - 1 :] = [join_lines(lines[most - 1 :], separator=())]
+            rest = " ".join(plain_text(one).strip() for one in lines[most - 1 :])
+            lines[most - 1 :] = [((" ", ""), (rest, self._message[-1][1]))]
         self._set_message_height(max(len(lines), 1))
         self.message_line.set_lines(*lines)
 
@@ -346,6 +353,7 @@ class ActionScreen(Screen[Result], inherit_bindings=False):
     # -- size ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        self._styled_theme = self.app.theme
         self.update_footer()
 
     async def on_unmount(self) -> None:

@@ -1,5 +1,5 @@
 """How to reach a serving: endpoint, in-cluster address, paths and curl lines, each copied with one
-key."""
+key, and a test request."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from servedeck.serving.endpoint import Endpoint
 from tui.action_tables.action import Action
 from tui.actions import bindings
 from tui.clipboard import copy_with_message
+from tui.forwarded_urls import forwarded_urls
 from tui.ports.serving_source import SourceChanges
 from tui.screens.base import Overlay
 from tui.screens.scrolling import scroll_by_key
@@ -47,6 +48,8 @@ class ConnectItem:
 
 
 _GRPC_REASON = "The inference server accepts gRPC only; curl cannot send requests to it."
+
+_GRPC_REASON_OF_REQUEST = "The inference server accepts gRPC only; no test request is sent to it."
 
 
 def request_url(endpoint: Endpoint) -> str:
@@ -195,6 +198,9 @@ def build_paragraphs(
             else "It is scaled to 0: requests fail until there are replicas."
         )
         result.append(Paragraph((("! ", "warning"), (not_ready_message, "warning")), indent=2))
+    if not endpoint.is_grpc:
+        sends = "sends a test request and shows the answer, and how fast it comes."
+        result.append(Paragraph((("enter ", "key"), (sends, "muted")), indent=6))
     for item in connect_items(view, options, forwarded_urls):
         result += [Paragraph(), Paragraph(((f"{item.key} ", "key"), (item.title, "muted")))]
         if item.note:
@@ -246,11 +252,7 @@ class ConnectScreen(Overlay[None]):
 
     @property
     def _forwarded_urls(self) -> list[str]:
-        known = self.app_context.port_forwards
-        return [
-            self._view.endpoint.local_url(one.address, one.local_port)
-            for one in (known.of(self._view.key) if known is not None else ())
-        ]
+        return forwarded_urls(self.app_context, self._view)
 
     @property
     def _items(self) -> list[ConnectItem]:
@@ -269,8 +271,16 @@ class ConnectScreen(Overlay[None]):
             self.update_footer()
 
     def disabled_reason(self, action: Action) -> str:
+        if action.name == "request":
+            return _GRPC_REASON_OF_REQUEST if self._view.endpoint.is_grpc else ""
         item = next((item for item in self._items if item.name == action.name), None)
         return item.unavailable_reason if item is not None and not item.text else ""
+
+    def do_request(self) -> None:
+        # Its modules are not needed before.
+        from tui.screens.inference_request import InferenceRequestScreen
+
+        self.app.push_screen(InferenceRequestScreen(self._view))
 
     async def _copy_item(self, name: str) -> None:
         item = next(item for item in self._items if item.name == name)

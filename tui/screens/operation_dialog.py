@@ -196,7 +196,9 @@ class OperationDialog(PlanDialog[tuple[OperationResult, ...]]):
             self._operations.find_loads(self._loads.of_operation)
         notice = "" if self._operations.is_impossible or self._finished else self._notice
         self.text_view.set_paragraphs(
-            operation_text.build_paragraphs(self._operations.targets, notice)
+            operation_text.build_paragraphs(
+                self._operations.targets, self._replicas_problem or notice
+            )
         )
         if not (self._is_plan_shown or self._operations.is_planning):
             self.note_plan_shown()
@@ -238,6 +240,8 @@ class OperationDialog(PlanDialog[tuple[OperationResult, ...]]):
             return ((" ", ""), (f"{done} of {len(self._operations.targets)} answered.", "muted"))
         if self._operations.is_writing or self._operations.is_impossible:
             return ()  # the text says it
+        if self._replicas_problem:
+            return ()
         return ((" ", ""), (self.confirm_disabled_reason(), "muted"))
 
     def label_for(self, action: Action) -> str:
@@ -274,6 +278,8 @@ class OperationDialog(PlanDialog[tuple[OperationResult, ...]]):
         """Plan for the number that is entered now, if it is another one."""
         replicas = self.input_line.replicas
         if not self._operations.set_replicas(replicas):
+            if replicas is None:
+                self._update()  # another text that is no number
             return
         if self._plan_worker is not None:
             self._plan_worker.cancel()  # it was for another number
@@ -310,6 +316,14 @@ class OperationDialog(PlanDialog[tuple[OperationResult, ...]]):
         return ""
 
     @property
+    def _replicas_problem(self) -> str:
+        """Why the number that is entered cannot be used, in a sentence; the text says it."""
+        entered = self._operations.targets[0].operation.replicas
+        if entered is not None or not self._asks_replicas or self._finished:
+            return ""
+        return self.input_line.problem
+
+    @property
     def _stops_by_number(self) -> bool:
         """Whether the number that is entered stops the serving."""
         return self._asks_replicas and self._operations.targets[0].operation.replicas == 0
@@ -321,8 +335,8 @@ class OperationDialog(PlanDialog[tuple[OperationResult, ...]]):
     def confirm_disabled_reason(self) -> str:
         if self._operations.is_writing:
             return "The request was sent; waiting for the API server."
-        if self._asks_replicas and self._operations.targets[0].operation.replicas is None:
-            return "Enter the number of replicas, 0 or more."
+        if self._replicas_problem:
+            return self._replicas_problem
         if self._operations.is_impossible:
             return self._operations.impossible_reason
         if not self._is_plan_shown:
@@ -412,6 +426,7 @@ class OperationDialog(PlanDialog[tuple[OperationResult, ...]]):
         return f"{self._label}: it is finished first; press {key} again to quit at once."
 
     def exit_notice(self) -> str:
+        operations = self._operations
         return operation_text.exit_notice(
-            self._operations.targets, self._operations.results, self._label
+            operations.targets, operations.results, self._label, operations.write_log
         )

@@ -8,11 +8,14 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.getters import query_one
 
+from servedeck.serving.text import truncate
 from widgets.line_input import PlainInput
 from widgets.text_view import StatusLine
 
 MAX_NAME_LENGTH = 253
 """Characters of the longest name of an object (RFC 1123 subdomain)."""
+MAX_SHOWN_LENGTH = 20
+"""Cells of a number that is wrong, in a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,16 @@ class OperationInput(Horizontal):
         """The number of replicas as it is typed; None if it is none."""
         text = self.input.value.strip()
         return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+    @property
+    def problem(self) -> str:
+        """Why what is typed is no number of replicas, in a sentence; "" if it is one."""
+        if self.replicas is not None:
+            return ""
+        if text := self.input.value.strip():
+            shown = truncate(text, MAX_SHOWN_LENGTH)
+            return f"{shown!r} is not a number of replicas; enter 0 or more."
+        return "Enter the number of replicas, 0 or more."
 
     def propose_replicas(self, replicas: int) -> None:
         self.input.value = str(replicas)

@@ -4,6 +4,7 @@ and which keys refer to what is shown."""
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from time import monotonic
 from typing import TypeVar
 
@@ -34,6 +35,8 @@ class PlanDialog(Overlay[Result]):
         """Why the plan is not the first one, in a sentence."""
         self._choice: bool | None = None
         """Whether the cursor was put on what confirms; None while the plan decides."""
+        self._is_on_third = False
+        """Whether the cursor was put on the third option, while `_choice` is not None."""
         self._is_plan_shown = False
         """Whether the plan has been on the screen, so that it can be confirmed."""
         self._shown_at = 0.0
@@ -118,7 +121,7 @@ class PlanDialog(Overlay[Result]):
         if self.has_choice:
             if confirms and not self.is_for_plan():
                 return
-            self._choice = confirms
+            self._choice, self._is_on_third = confirms, False
         self.update_controls()
         await self.action_do(f"{self.SCOPE}.{'confirm' if confirms else 'close'}")
 
@@ -135,6 +138,15 @@ class PlanDialog(Overlay[Result]):
         else:
             return True
         return False
+
+    def move_choice(self, key: str, here: bool | None, options: Sequence[bool | None]) -> None:
+        """Put the cursor on the next option or, with a key that goes up, on the previous one.
+        `options` are in the order in which they are shown: whether each confirms, None for the
+        third; `here` is the one under the cursor."""
+        step = -1 if key in ("up", "k", "shift+tab") else 1
+        chosen = options[(options.index(here) + step) % len(options)]
+        self._choice, self._is_on_third = bool(chosen), chosen is None
+        self.update_controls()
 
     def scroll_pages(self, key: str) -> bool:
         """Scroll the text by a page, if the key does that."""

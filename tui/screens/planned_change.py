@@ -15,6 +15,7 @@ from servedeck.changes.operations.operation import Outcome
 from servedeck.cluster.apply import Preview
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.cluster.rejection import RejectionReason
+from servedeck.cluster.write_log import WriteLog
 from servedeck.serving.objects.field_changes import FieldChange
 from servedeck.serving.text import truncate
 from tui.action_tables.action import Action
@@ -23,6 +24,8 @@ from tui.workers import Worker
 from widgets.styled_line import Line
 from widgets.text_view import Paragraph, StatusLine
 
+DO_AGAIN = "Do it again for the rest."
+"""What the program says that ends before all was written."""
 RETRY_SECONDS = 2.0
 """Seconds until a plan that the API server did not answer is made again."""
 _MAX_VALUE = 60
@@ -83,6 +86,10 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
         self.last_result: Result | None = None
         """Of the last attempt."""
         self._progress = ""
+        self.write_log = WriteLog(DO_AGAIN)
+        """Of the last attempt."""
+        self.quits = False
+        """Whether the program is to end when it is done."""
         self._run_worker: Worker[None] | None = None
         """While it is done."""
 
@@ -302,6 +309,8 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
             self._update()
 
     async def _run(self, plan: Plan) -> None:
+        self.write_log = WriteLog(DO_AGAIN)
+        self.write_log.begin()
         try:
             result = await self.run_plan(plan)
         except asyncio.CancelledError:
@@ -309,9 +318,12 @@ class PlannedChangeDialog(PlanDialog[Result], Generic[Plan, Result]):
         except Exception as error:  # any error: it must be known what was done
             result = self.failed_result(plan, describe_error(error))
         self._run_worker, self.last_result = None, result
-        if result.outcome is Outcome.DONE:
+        if result.outcome is Outcome.DONE and self.quits:
+            await self.app_context.do_quit()
+        elif result.outcome is Outcome.DONE:
             self.dismiss(result)
         else:
+            self.quits = False  # what was not done must be read first
             self._start_planning()  # what is left to do; after a lost answer, what became of it
 
     def show_progress(self, sentence: str) -> None:

@@ -22,6 +22,7 @@ from tui.actions import bindings
 from tui.clipboard import copy_with_message
 from tui.command_flow import ask_command, not_running_reason
 from tui.container_shell import Container, find_kubectl, kubectl_environ, open_shell
+from tui.log_permission import LogPermission
 from tui.operation_flow import OperationFlow
 from tui.port_forward_flow import forward_disabled_reason, start_forward
 from tui.ports.serving_source import SourceChanges
@@ -65,6 +66,7 @@ class PodScreen(ActionScreen[PodResult]):
         self._serving = serving
         self._view = pod
         self.operation_flow = OperationFlow(self)
+        self._log_permission = LogPermission(self, self.update_footer)
         self._deleted_at: datetime | None = None
         self._pod: LiveObject | None = None
         self._pod_watch: ObjectWatch | None = None
@@ -212,6 +214,8 @@ class PodScreen(ActionScreen[PodResult]):
     def disabled_reason(self, action: Action) -> str:
         if action.name in ("open", "copy") and self.selected_row is None:
             return "There is no value under the cursor."
+        if action.name == "logs":
+            return self._log_permission.disabled_reason(self._serving.namespace)
         if action.name == "shell":
             return self._shell_disabled_reason()
         if action.name == "run":

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.getters import query_one
 
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.fleet.views import NamespacedName, PodView, ServingView
+from servedeck.fleet.views import REPORTED_KINDS, NamespacedName, PodView, ServingView
 from servedeck.forwarding.forwards import PortForwards
 from servedeck.forwarding.pods import usable_pods
 from servedeck.forwarding.port_forward import PortForward
@@ -93,6 +93,8 @@ class PortForwardDialog(Overlay[PortForward | None]):
             ports = self._ports()
         except ClusterError:
             return ""
+        if self._view.kind in _CUSTOM_KINDS:  # kubectl forwards to a Service of it
+            return self.app_context.command_options.add_to(self._view.endpoint.port_forward_command)
         local = ports.remote if ports.local is None else ports.local
         command = _kubectl_command(self._view.key, f"{local or ''}:{ports.remote}")
         return self.app_context.command_options.add_to(command)
@@ -114,6 +116,8 @@ class PortForwardDialog(Overlay[PortForward | None]):
             found.append(Paragraph((("  ", ""), (text, "")), 2))
         else:
             text = "No Pod is Ready: connections wait for one for a short time, then they fail."
+            if not self._view.pods_known:
+                text = self._view.no_pods_text
             found.append(Paragraph((("  ! ", "warning"), (text, "warning")), 4))
         if self.app_context.is_production:
             text = f"{self.app_context.source.context} is a production context."
@@ -149,6 +153,9 @@ class PortForwardDialog(Overlay[PortForward | None]):
 
     def do_close(self) -> None:
         self.dismiss(None)
+
+
+_CUSTOM_KINDS = REPORTED_KINDS - {"DaemonSet"}
 
 
 def _kubectl_command(key: NamespacedName, ports: str) -> str:

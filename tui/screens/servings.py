@@ -32,6 +32,7 @@ from tui.action_tables.action import POD_KEYS, Action
 from tui.actions import ACTIONS_BY_ID, bindings
 from tui.list_metrics import MAX_SORTED, ListMetrics
 from tui.list_queues import ListQueues
+from tui.log_permission import LogPermission
 from tui.logs.target import LogTarget
 from tui.namespace_shortcuts import NamespaceShortcuts
 from tui.operation_flow import OPERATION_ACTIONS, OperationFlow
@@ -42,9 +43,10 @@ from tui.screens.edit.edit_flow import EditFlow
 from tui.screens.new_serving_progress import NewServingProgress
 from tui.screens.serving_actions import ServingActionScreen
 from tui.screens.serving_status_popover import ServingStatusPopover
+from widgets.columns import with_widths
 from widgets.figure_cells import FIGURE_KEYS
 from widgets.header import HeaderData, ListHeader
-from widgets.line_input import LineInput
+from widgets.history_line import HistoryLine
 from widgets.serving_rows import COLUMNS, KIND_COLUMN, ServingRowBuilder, status_span
 from widgets.status_popover import StatusPopover
 from widgets.styled_line import Line, Span
@@ -88,13 +90,13 @@ class ServingsScreen(ServingActionScreen[None]):
     """The list, its filter, and the status of the serving under the cursor."""
 
     SCOPE = "servings"
-    BINDINGS: ClassVar[list[BindingType]] = bindings("servings", "app")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("servings", "list_filter", "app")
     AUTO_FOCUS = ""
     """The table gets the focus; before it has a size, the hidden filter would."""
 
     header = query_one(ListHeader)
     banner = query_one("#banner", StatusLine)
-    filter_line = query_one("#filter", LineInput)
+    filter_line = query_one("#filter", HistoryLine)
     table = query_one("#list", KeyedTable)
     popover = query_one(ServingStatusPopover)
     rollout_progress = query_one(NewServingProgress)
@@ -119,6 +121,7 @@ class ServingsScreen(ServingActionScreen[None]):
             self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
         )
         self.operation_flow = OperationFlow(self, on_done=self._on_operations_done)
+        self._log_permission = LogPermission(self, self.update_footer)
         self.edit_flow = EditFlow(
             self, self.operation_flow, on_saved=lambda key: self.rollout_progress.start(key)
         )
@@ -136,8 +139,9 @@ class ServingsScreen(ServingActionScreen[None]):
     def compose_body(self) -> ComposeResult:
         yield ListHeader()
         yield StatusLine(id="banner")
-        yield LineInput("/", "text  !text  status:error  ns:team  -l key=value", id="filter")
-        yield KeyedTable(COLUMNS, format_age=format_signed_duration, clock=self.now, id="list")
+        yield HistoryLine("/", "text  !text  status:error  ns:team  -l key=value", id="filter")
+        columns = with_widths(COLUMNS, self.app_context.column_widths)
+        yield KeyedTable(columns, format_age=format_signed_duration, clock=self.now, id="list")
         yield NewServingProgress(
             lambda key: self.app_context.source.fleet.view(key), on_appeared=self._select_serving
         )
@@ -459,7 +463,7 @@ class ServingsScreen(ServingActionScreen[None]):
 
     def scopes(self) -> tuple[str, ...]:
         if self.filter_line.input.has_focus:
-            return ("filter",)
+            return ("filter", "list_filter")
         return ("status",) if self.popover.accepts_keys else (self.SCOPE,)
 
     def disabled_reason(self, action: Action) -> str:
@@ -474,8 +478,10 @@ class ServingsScreen(ServingActionScreen[None]):
             return view.readonly_reason
         if action.name == "rollback":  # shows the page of the serving under the cursor
             return self.operation_flow.serving_disabled_reason(OperationKind.ROLLBACK, view)
-        if action.name == "logs" and view is not None and not view.pods:
-            return view.no_pods_text
+        if action.name in ("logs", "pod_log") and view is not None:
+            if not view.pods:
+                return view.no_pods_text
+            return self._log_permission.disabled_reason(view.key.namespace)
         return self.change_disabled_reason(action)
 
     async def action_do(self, action_id: str, *arguments: str) -> None:
@@ -704,6 +710,19 @@ class ServingsScreen(ServingActionScreen[None]):
     def do_filter(self) -> None:
         self._set_filter_visible(True)
         self.filter_line.input.focus()
+
+    def do_filters(self) -> None:
+        from tui.saved_filters import pick_filter
+
+        pick_filter(self, self.app_context.saved_filters, self._use_filter)
+
+    def do_saved(self) -> None:
+        self.do_filters()
+
+    def _use_filter(self, text: str) -> None:
+        self.filter_line.use(text)
+        self.table.focus()
+        self._set_filter_visible(bool(text))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         problem = ""

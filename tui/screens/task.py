@@ -19,6 +19,7 @@ from servedeck.fleet.views import NamespacedName
 from tui import status_text
 from tui.action_tables.action import Action
 from tui.actions import bindings
+from tui.log_permission import LogPermission
 from tui.logs.target import LogTarget
 from tui.ports.serving_source import SourceChanges
 from tui.screens.task_exports import TaskExports
@@ -72,6 +73,7 @@ class TaskScreen(TaskExports):
             start_worker=lambda work: self.start_worker(work, "read"),
         )
         self._sections = self._new_sections()
+        self._log_permission = LogPermission(self, self.update_footer)
         self._cancelled_id = ""
         """The task whose cancellation was asked for last."""
         self._target = ("", "")
@@ -281,7 +283,9 @@ class TaskScreen(TaskExports):
             case "submit":
                 return self._action_flow().disabled_reason()
             case "logs":
-                return "" if self._log_attempt() is not None else "No attempt was made in a Pod."
+                if self._log_attempt() is None:
+                    return "No attempt was made in a Pod."
+                return self._log_permission.disabled_reason(self.key.namespace)
             case "save":
                 return self._save_disabled_reason()
             case "curl":

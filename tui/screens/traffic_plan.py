@@ -46,8 +46,6 @@ class TrafficPlanDialog(PlannedChangeDialog[TrafficPlan, TrafficResult]):
         self._options = options
         self._service = service
         self._other = other
-        self._is_leaving = False
-        """Whether the operator wants to quit while it is done."""
 
     @property
     def change_title(self) -> str:
@@ -80,13 +78,14 @@ class TrafficPlanDialog(PlannedChangeDialog[TrafficPlan, TrafficResult]):
         return TrafficResult(plan.options, Outcome.REJECTED, message)
 
     async def exit_blocker(self) -> str:
-        if not self.is_writing or self._is_leaving:
+        if not self.is_writing or self.quits:
             return ""
-        self._is_leaving = True
+        self.quits = True
         key = self.app_context.key_display_for("app.quit")
         return f"{self.busy_sentence}: it is finished first; press {key} again to quit at once."
 
     def exit_notice(self) -> str:
         if not self.is_writing:
             return ""
-        return f"Whether the traffic of {self._options.target} was changed is not known."
+        unknown = f"Whether the traffic of {self._options.target} was changed is not known."
+        return self.write_log.notice(self.change_title, unknown)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from servedeck.async_queue.client import AsyncQueueClient
 from servedeck.async_queue.errors import AsyncQueueError, TooOldError
+from servedeck.changes.async_queue.interrupted import QueueNotes
 from servedeck.changes.async_queue.state import gateway_refs
 from servedeck.changes.operations.operation import (
     ObjectDeletion,
@@ -27,6 +28,7 @@ class QueueClosing:
         self._name = one_line(sanitize(f"{operation.namespace}/{operation.name}"))
         self._was_counted = plan.queue_counted
         self._refs = gateway_refs(operation.namespace, operation.name)
+        self._notes = QueueNotes(operation.namespace, operation.name)
         self._may_be_closed = False
         self._is_counted = False
         """It has no task that has not ended; those that have are still stored."""
@@ -58,8 +60,10 @@ class QueueClosing:
         if not self._is_counted or deletion.ref not in self._refs:
             return
         self._is_counted = False
+        self._notes.forgotten(is_certain=False)
         try:
             await self._client.forget_tasks()
+            self._notes.forgotten(is_certain=True)
         except AsyncQueueError as error:
             text = f"What is stored of the tasks of its async queue was not deleted: {error}"
             self._warnings.append(one_line(sanitize(text)))
@@ -68,6 +72,7 @@ class QueueClosing:
         """The result of the deletion, after which the queue is open again if its gateway was not
         deleted."""
         if result.outcome is Outcome.DONE:
+            self._notes.done()
             return replace(result, warnings=(*result.warnings, *self._warnings))
         if result.outcome is not Outcome.UNKNOWN:
             return replace(result, message=f"{result.message} {await self._open()}".rstrip())
@@ -80,10 +85,14 @@ class QueueClosing:
 
     async def _close(self) -> None:
         self._may_be_closed = True
+        self._notes.closed(is_certain=False)
         try:
             await self._client.close_queue()
         except TooOldError:
             self._may_be_closed = False
+            self._notes.opened()
+        else:
+            self._notes.closed(is_certain=True)
 
     async def _refuse(self, text: str) -> str:
         return one_line(sanitize(f"{text} {await self._open()}".rstrip()))
@@ -95,6 +104,7 @@ class QueueClosing:
                 await self._client.open_queue()
             except AsyncQueueError:
                 return self._note()
+            self._notes.opened()
         return ""
 
     def _note(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from servedeck.async_queue.client import AsyncQueueClient
 from servedeck.async_queue.errors import AsyncQueueError, TooOldError
 from servedeck.async_queue.tasks import TaskState
+from servedeck.changes.async_queue.interrupted import QueueNotes
 from servedeck.changes.async_queue.plan import (
     AsyncQueueAction,
     AsyncQueueOptions,
@@ -40,6 +41,7 @@ from servedeck.changes.operations.operation import ObjectDeletion, Outcome
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
+from servedeck.cluster.write_log import expect_writes
 from servedeck.serving.async_limits import LIMITS, format_limit
 from servedeck.serving.objects.async_gateway import VIEW_KEY
 from servedeck.serving.objects.async_routes import async_gateway_name
@@ -98,6 +100,9 @@ async def run_async_queue(
     if plan.needs_cancellation and not may_cancel:
         return AsyncQueueResult(options, Outcome.REJECTED, _refusal(plan.unfinished))
     run = _Run(connection, plan, on_progress)
+    writes = (*plan.writes, *plan.route_writes)
+    unchanged = {one.ref for one in writes if not one.is_sent}
+    expect_writes(one for one in _refs_of(plan) if one not in unchanged)
     try:
         if options.action is AsyncQueueAction.ON:
             await run.turn_on(available_seconds)
@@ -151,11 +156,15 @@ async def look_again(
 
 def _concerns(plan: AsyncQueuePlan, ref: ObjectRef) -> bool:
     """Whether the object is still to be written or deleted."""
-    refs = [one.ref for one in (*plan.writes, *plan.route_writes)]
-    refs += [one.ref for one in plan.deletions]
+    return ref in _refs_of(plan)
+
+
+def _refs_of(plan: AsyncQueuePlan) -> list[ObjectRef]:
+    """The objects that the plan writes or deletes."""
     secret, view_secret = secret_refs(plan.options.namespace, plan.options.serving)
-    refs += [secret] * plan.creates_secret + [view_secret] * plan.creates_view_secret
-    return ref in refs
+    refs = [secret] * plan.creates_secret + [view_secret] * plan.creates_view_secret
+    refs += [one.ref for one in (*plan.writes, *plan.route_writes)]
+    return refs + [one.ref for one in plan.deletions]
 
 
 def _again(options: AsyncQueueOptions) -> str:
@@ -194,6 +203,7 @@ class _Run:
         self._closed = ""
         """That the queue is closed, or may be, one sentence; "" if it is not."""
         self._client = AsyncQueueClient(connection, plan.options.namespace, plan.options.serving)
+        self._notes = QueueNotes(plan.options.namespace, plan.options.serving)
 
     @property
     def _options(self) -> AsyncQueueOptions:
@@ -301,6 +311,7 @@ class _Run:
         await self._delete(callers)
         await self._end_tasks(may_cancel=may_cancel)
         await self._delete([one for one in plan.deletions if one not in callers])
+        self._notes.done()
 
     async def _end_tasks(self, *, may_cancel: bool) -> None:
         """Accept no task any more, and cancel those that have not ended. Raises RejectedError if
@@ -318,7 +329,9 @@ class _Run:
                     await self._forget(may_cancel=may_cancel)
                     return
                 for state in (TaskState.PENDING, TaskState.PROCESSING):
+                    self._notes.cancelled(None)
                     self._cancelled += await client.cancel_tasks(state)
+                    self._notes.cancelled(self._cancelled)
                 counts = (await client.queue_status()).counts
         except AsyncQueueError as error:
             if not may_cancel or self._plan.unfinished is not None:
@@ -331,9 +344,12 @@ class _Run:
     async def _forget(self, *, may_cancel: bool) -> None:
         """Delete the tasks that have ended: with the Secret gone, nobody can ask for them. Raises
         RejectedError, unless tasks may be given up."""
+        self._notes.forgotten(is_certain=False)
         try:
             await self._client.forget_tasks()
+            self._notes.forgotten(is_certain=True)
         except TooOldError:
+            self._notes.kept()
             self.left = (
                 "Its gateway is of an earlier version, which cannot delete what is stored of its "
                 "tasks: that stays until the async queue of a serving of this name is on again, "
@@ -349,13 +365,16 @@ class _Run:
         """Without its Service and routes, connections that are open could still bring a task after
         the last count. Raises AsyncQueueError."""
         self._closed = "Its queue may be closed; turning it on again opens it."
+        self._notes.closed(is_certain=False)
         try:
             await self._client.close_queue()
         except TooOldError:
             self._closed = ""
+            self._notes.opened()
             self._tell("Its gateway is of an earlier version, which cannot be closed.")
             return
         self._closed = "Its queue is closed: it accepts no task until it is turned on again."
+        self._notes.closed(is_certain=True)
 
     # -- both -----------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from servedeck.changes.async_queue.turn_on import write_routes
 from servedeck.changes.operations.execution import rejection_text
 from servedeck.changes.operations.operation import ObjectDeletion
 from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.command_options import CommandOptions
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
 from servedeck.serving.objects.async_routes import async_gateway_name, remove_async_rules
@@ -55,10 +56,12 @@ async def plan_turning_off(
         return replace(plan, unchanged="The async queue is off already.")
     read = state.live.import_serving()
     if read.spec.min_replicas == 0 and not has_other_triggers(read.objects):
+        cluster = CommandOptions.of(connection.context_name, connection.options.kubeconfig)
+        command = f"servedeck set {state.namespace}/{state.serving} minReplicas=1"
         return replace(
             plan,
             blocked="Its autoscaler may scale the serving to 0, and only the async queue starts it "
-            f"again; first: servedeck set {state.namespace}/{state.serving} minReplicas=1",
+            f"again; first: {cluster.add_to(command)}",
         )
     routes = [(one, remove_async_rules(one, state.serving)) for one in state.routes_with_rules]
     plan = replace(

@@ -4,9 +4,10 @@ since it began, and the plan of it."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from servedeck.changes.edit.admitted import admission_issues, find_admitted
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import LiveObjects, ServingNotFoundError, fetch_live_objects
 from servedeck.changes.object_lists import list_autoscalers, unknown_owner_texts
@@ -40,6 +41,7 @@ from servedeck.serving.objects.owners import (
 )
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.update_merge import find_changes_since
+from servedeck.serving.spec.absent_defaults import keep_asked_defaults
 from servedeck.serving.spec.issues import Issue, error, errors, warning
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.spec.spec import ServingSpec
@@ -68,8 +70,8 @@ class Edit:
     earlier: tuple[EarlierObject, ...] = ()
     """Of an undo: the autoscalers, policies and HTTPRoutes that are to be as they were."""
     warnings: tuple[Issue, ...] = ()
-    """What the form has found out about wanted values that no plan does, such as how an endpoint
-    answers."""
+    """What no plan finds out: of the form about wanted values, such as how an endpoint answers; of
+    an undo, what it cannot take away, at no field."""
     conflicts: tuple[MergeConflict, ...] = ()
     """Values of `base` that others had changed already, and that it is meant to change: `wanted`
     has theirs. Nothing is saved while there are any."""
@@ -113,6 +115,9 @@ class EditPlan:
     """Who sets the replicas; looked up only where they change."""
     related: RelatedObjects = field(default_factory=RelatedObjects)
     """What is known about the objects beside `current`."""
+    admitted: ServingSpec | None = None
+    """The serving after saving as admission webhooks and policies change it; None if they do
+    not."""
 
     @property
     def spec(self) -> ServingSpec:
@@ -131,8 +136,9 @@ class EditPlan:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether there is nothing to send."""
-        return not (self.conflicts or self.fields) and all(
+        """Whether there is nothing to send, or admission puts back all of it."""
+        changes_fields = bool(self.fields) and self.admitted is None
+        return not (self.conflicts or changes_fields) and all(
             one.action is PreviewAction.UNCHANGED for one in self.change_plan.previews
         )
 
@@ -267,6 +273,7 @@ async def _make_edit_plan(
         url = edit.base.objects.engines.prometheus_url
         current, related = live.import_serving(url), live.related
     merge = merge_fields(spec, edit.wanted, current.spec, edit.choices)
+    merge = replace(merge, spec=keep_asked_defaults(spec, edit.wanted, merge.spec))
     uid = object_uid(current.objects.deployment)
     change_plan = await make_plan(
         connection,
@@ -290,13 +297,17 @@ async def _make_edit_plan(
     if any(one.field == "replicas" for one in fields):
         replicas_owner, unchecked = await _find_replicas_owner(connection, change.live[0])
     changed = {one.field for one in fields}
-    issues = [*change_plan.issues, *(one for one in edit.warnings if one.field in changed)]
+    own = [one for one in edit.warnings if one.field in changed or (fields and not one.field)]
+    issues = [*change_plan.issues, *own]
     if fields and owner is not None:
         issues.append(warning("", owner.revert_warning))
     is_same_scaler = current.spec.auto_scaling == merge.spec.auto_scaling
     if replicas_owner is not None and is_same_scaler:
         issues.append(_replicas_issue(replicas_owner, current.spec.replicas, merge.spec.replicas))
     issues += [warning("replicas", sentence) for sentence in unchecked]
+    admitted = find_admitted(current, change.live, change_plan.previews)
+    if admitted is not None:
+        issues += admission_issues(fields, merge.spec, admitted)
     return EditPlan(
         edit=edit,
         current=current,
@@ -310,6 +321,7 @@ async def _make_edit_plan(
         owner=owner,
         replicas_owner=replicas_owner,
         related=related,
+        admitted=admitted,
     )
 
 

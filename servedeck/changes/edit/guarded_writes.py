@@ -4,6 +4,7 @@ with an answer to whether it was written when the connection is lost."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -64,13 +65,14 @@ class WriteOutcome:
 async def write_guarded(
     connection: Connection,
     write: ObjectWrite,
-    changed: JsonObject,
+    wanted: Sequence[JsonObject],
     *,
     force: bool = False,
 ) -> WriteOutcome:
     """Send the write of an existing object. It carries the resourceVersion of the object as it was
     read, so that the API server rejects it if anybody wrote the object since; if only the status
-    differs, it is sent with the new version. `changed` is the whole object that is wanted."""
+    differs, it is sent with the new version. `wanted` are the whole objects of which it makes one:
+    as it is wanted, and as admission changes it, where that is known."""
     live, body = write.live, write.body
     assert live is not None
     assert body is not None
@@ -81,11 +83,11 @@ async def write_guarded(
         except ApiError as error:
             rejection = rejection_from_api_error(error)
             if error.may_be_executed:
-                return await _read_back(connection, write, live, changed, str(error))
+                return await _read_back(connection, write, live, wanted, str(error))
             if not _is_of_another_version(rejection):
                 return WriteOutcome(WriteState.REJECTED, rejection=rejection)
         except _LOST as error:
-            return await _read_back(connection, write, live, changed, str(error))
+            return await _read_back(connection, write, live, wanted, str(error))
         except ClusterError as error:  # it was never sent
             return WriteOutcome(WriteState.NOT_WRITTEN, error=str(error))
         try:
@@ -219,7 +221,7 @@ async def _read_back(
     connection: Connection,
     write: ObjectWrite,
     live: JsonObject,
-    changed: JsonObject,
+    wanted: Sequence[JsonObject],
     error: str,
 ) -> WriteOutcome:
     """What became of a write whose answer was lost. Once the object has another version, the write
@@ -236,7 +238,7 @@ async def _read_back(
                 continue
         except (ClusterError, TimeoutError):
             continue
-        match find_lost_write_state(live, [changed], current, version):
+        match find_lost_write_state(live, wanted, current, version):
             case LostWriteState.EXECUTED:
                 return WriteOutcome(WriteState.WRITTEN, current, error=error)
             case LostWriteState.IMPOSSIBLE:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import dropwhile
 from typing import NamedTuple
 
+from servedeck.changes.edit.admitted import admission_issues, choose_admitted, read_stored
 from servedeck.changes.edit.edit import EditPlan, plan_edit
 from servedeck.changes.edit.guarded_writes import (
     WriteOutcome,
@@ -19,10 +21,11 @@ from servedeck.changes.edit.undo import UndoPoint, make_undo_point
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.live_objects import fetch_live_objects
 from servedeck.changes.object_writes import ObjectWrite
-from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.apply import ObjectRef, PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
 from servedeck.cluster.rejection import Rejection
+from servedeck.cluster.write_log import expect_writes
 from servedeck.serving.objects.change import object_uid
 from servedeck.serving.objects.update_merge import (
     LostWriteState,
@@ -31,7 +34,9 @@ from servedeck.serving.objects.update_merge import (
     has_change,
     move_to_version,
 )
+from servedeck.serving.spec.issues import Issue
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
+from servedeck.serving.spec.spec import ServingSpec
 
 
 class SaveState(StrEnum):
@@ -73,6 +78,8 @@ class SaveResult:
     undo: UndoPoint | None = None
     lost: LostWrite | None = None
     """If UNKNOWN: the write; those after it were not sent."""
+    issues: tuple[Issue, ...] = ()
+    """If SAVED: warnings at the fields that are not stored as wanted."""
 
     @property
     def unwritten(self) -> tuple[ObjectRef, ...]:
@@ -105,6 +112,7 @@ async def save_edit(
     if current is None:
         return await _plan_again(connection, plan, inventory, (), force=force)
     applied: list[ObjectRef] = []
+    expect_writes(one.ref for one in plan.change_plan.writes if one.is_sent)
     saved = {ObjectRef.from_manifest(one): one for one in current}
     lost = ""
     for at, (write, changed) in enumerate(
@@ -117,8 +125,9 @@ async def save_edit(
         elif write.deletes:
             outcome = await delete_guarded(connection, replace(write, live=current[at]))
         else:
+            wanted = (changed, *_admitted_objects(plan, write.ref))
             outcome = await write_guarded(
-                connection, _as_of(write, current[at]), changed, force=force
+                connection, _as_of(write, current[at]), wanted, force=force
             )
         if outcome.state is WriteState.CHANGED:
             return await _plan_again(connection, plan, inventory, tuple(applied), force=force)
@@ -129,14 +138,31 @@ async def save_edit(
         saved.pop(write.ref, None)
         if outcome.stored is not None:
             saved[write.ref] = outcome.stored
-    message = f"{lost} The change was saved." if lost else "The change was saved."
+    stored = _find_stored(plan, saved, applied)
+    issues = tuple(admission_issues(plan.fields, plan.spec, stored)) if stored else ()
+    texts = [lost, "The change was saved.", *(one.message for one in issues)]
     return SaveResult(
         SaveState.SAVED,
         plan,
-        message,
+        " ".join(filter(None, texts)),
         tuple(applied),
-        undo=make_undo_point(plan, saved),
+        undo=make_undo_point(plan, saved, stored),
+        issues=issues,
     )
+
+
+def _find_stored(
+    plan: EditPlan, saved: Mapping[ObjectRef, JsonObject], applied: Sequence[ObjectRef]
+) -> ServingSpec | None:
+    """The serving as it was stored, where admission changed it; None if it is as wanted. `saved`
+    are the objects after the save."""
+    planned = {one.ref: one.stored for one in plan.change_plan.previews}
+    is_as_planned = all(
+        as_mapping(saved[one], "spec") == as_mapping(planned.get(one), "spec")
+        for one in applied
+        if one in saved
+    )
+    return plan.admitted if is_as_planned else read_stored(plan.current, (), saved)
 
 
 def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
@@ -151,12 +177,14 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
         sent = [one.ref for one in result.plan.change_plan.writes if one.is_sent]
         applied = tuple(one for one in sent if one not in unsent)
         if not unsent:
+            current = _current_objects(again)
+            stored = _find_stored(result.plan, current, applied)
             return replace(
                 result,
                 state=SaveState.SAVED,
                 message=f"{answers} the change was saved.",
                 applied=applied,
-                undo=make_undo_point(result.plan, _current_objects(again)),
+                undo=make_undo_point(result.plan, current, stored),
                 lost=None,
             )
         message = f"{answers} {_done_text(result.plan, applied)}, {_names(unsent)} was not."
@@ -165,13 +193,14 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
         )
     if lost is None:
         return result
-    current = _find_current(again, lost.ref)
+    found = _find_current(again, lost.ref)
     applied = result.applied
     writes = zip(result.plan.change_plan.writes, result.plan.change.changed, strict=True)
     for write, changed in writes:
         if write.ref != lost.ref or not write.is_sent:
             continue
-        state = _find_lost_state(write, changed, current, lost.version)
+        wanted = (changed, *_admitted_objects(result.plan, write.ref))
+        state = _find_lost_state(write, wanted, found, lost.version)
         if state is LostWriteState.POSSIBLE:
             message = (
                 f"{lost.ref} does not have the change so far, but the API server may still "
@@ -189,20 +218,30 @@ def resolve_unknown(result: SaveResult, again: EditPlan) -> SaveResult:
     return replace(result, state=SaveState.NOT_SAVED, message=message, applied=applied, lost=None)
 
 
+def _admitted_objects(plan: EditPlan, ref: ObjectRef) -> tuple[JsonObject, ...]:
+    """The object as the dry run of its write would store it, if that changes it."""
+    return tuple(
+        one.stored
+        for one in plan.change_plan.previews
+        if one.ref == ref and one.stored and one.action is not PreviewAction.UNCHANGED
+    )
+
+
 def _find_lost_state(
-    write: ObjectWrite, changed: JsonObject, current: JsonObject | None, version: str
+    write: ObjectWrite, wanted: Sequence[JsonObject], current: JsonObject | None, version: str
 ) -> LostWriteState:
-    """What became of a write whose answer was lost; `current` is the object now, None for none."""
+    """What became of a write whose answer was lost; `wanted` are the objects that it may make,
+    `current` is the object now, None for none."""
     if write.deletes:
         if current is None or object_uid(current) != object_uid(write.live or {}):
             return LostWriteState.EXECUTED
         is_same = as_mapping(current, "metadata").get("resourceVersion") == version
         return LostWriteState.POSSIBLE if is_same else LostWriteState.IMPOSSIBLE
     if write.live is not None:
-        return find_lost_write_state(write.live, [changed], current, version)
+        return find_lost_write_state(write.live, wanted, current, version)
     if current is None:
         return LostWriteState.POSSIBLE
-    is_ours = has_change({}, changed, current)
+    is_ours = any(has_change({}, one, current) for one in wanted)
     return LostWriteState.EXECUTED if is_ours else LostWriteState.IMPOSSIBLE
 
 
@@ -221,8 +260,9 @@ def _find_unsent(result: SaveResult, again: EditPlan) -> tuple[ObjectRef, ...]:
         if write.deletes:
             is_done = current is None or object_uid(current) != object_uid(write.live or {})
         else:
+            wanted = (changed, *_admitted_objects(plan, write.ref))
             is_done = current is not None and (
-                write.live is None or has_change(write.live, changed, current)
+                write.live is None or any(has_change(write.live, one, current) for one in wanted)
             )
         if not is_done:
             found.append(write.ref)
@@ -320,7 +360,11 @@ def _note_unwritten(
             unwritten.pop(uid, None)
         elif uid and write.ref != ref and write.body is not None and ref in (*applied, lost):
             unwritten.setdefault(uid, deployment)
-    return replace(plan, edit=replace(plan.edit, unwritten=unwritten))
+    edit = plan.edit
+    choices = edit.choices
+    if plan.admitted is not None:
+        choices = choose_admitted(edit.base.spec, edit.wanted, plan.admitted, choices)
+    return replace(plan, edit=replace(edit, unwritten=unwritten, choices=choices))
 
 
 def _done_text(plan: EditPlan, refs: tuple[ObjectRef, ...]) -> str:

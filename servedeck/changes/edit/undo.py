@@ -11,14 +11,16 @@ from servedeck.changes.setting_checks import setting_of
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError
-from servedeck.serving.edit.merge import merge_fields
+from servedeck.serving.edit.merge import Side, merge_fields
 from servedeck.serving.objects.change import object_uid
 from servedeck.serving.objects.earlier_objects import EarlierObject, find_lost_rules
+from servedeck.serving.spec.absent_defaults import find_asked_defaults
+from servedeck.serving.spec.issues import Issue, warning
 from servedeck.serving.spec.mapping.auto_scaling import is_scaler, read_prometheus_url
 from servedeck.serving.spec.mapping.inference_pools import HTTP_ROUTE_KIND
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_int, as_mapping
 from servedeck.serving.spec.scaling import OFF as AUTO_SCALING_OFF
-from servedeck.serving.spec.spec import ServingSpec
+from servedeck.serving.spec.spec import FIELDS, ServingSpec
 
 
 class UndoExpiredError(ClusterError):
@@ -40,17 +42,25 @@ class UndoPoint:
     """The autoscalers, policies and HTTPRoutes that the edit changed or deleted."""
 
 
-def make_undo_point(plan: EditPlan, saved: Mapping[ObjectRef, JsonObject]) -> UndoPoint | None:
-    """The undo of a plan that was saved; `saved` are the objects after that. None where no field
-    changes: the plan wrote the rest of an earlier save."""
+def make_undo_point(
+    plan: EditPlan, saved: Mapping[ObjectRef, JsonObject], stored: ServingSpec | None = None
+) -> UndoPoint | None:
+    """The undo of a plan that was saved; `saved` are the objects after that, `stored` the serving
+    if admission changed it. None where no field changes: the plan wrote the rest of an earlier
+    save."""
     if not plan.fields:
         return None
     objects = plan.current.objects
     deployment = saved.get(ObjectRef.from_manifest(objects.deployment), objects.deployment)
     url = read_prometheus_url(objects) or objects.engines.prometheus_url
+    before = plan.current.spec
+    if stored is not None:
+        # What admission changed beside the changed fields is not taken back.
+        conflicts = merge_fields(plan.spec, before, stored).conflicts
+        before = merge_fields(plan.spec, before, stored, dict.fromkeys(conflicts, Side.MINE)).spec
     return UndoPoint(
-        plan.current.spec,
-        plan.spec,
+        before,
+        stored or plan.spec,
         object_uid(deployment),
         _generation(deployment),
         url,
@@ -96,7 +106,14 @@ async def begin_undo(connection: Connection, point: UndoPoint) -> Edit:
         )
     if lost := find_lost_rules(edit.base.objects, point.earlier):
         raise UndoExpiredError(lost[0])
-    return replace(edit, wanted=merge.spec, earlier=point.earlier)
+    warnings: tuple[Issue, ...] = ()
+    if asked := find_asked_defaults(point.before, point.after):
+        labels = ", ".join(FIELDS[name].label for name in asked)
+        text = f"{labels} had no value before, which no field says; remove it in the Deployment."
+        if merge.spec == edit.base.spec and not point.earlier:
+            raise UndoExpiredError(text)
+        warnings = (warning("", text),)
+    return replace(edit, wanted=merge.spec, earlier=point.earlier, warnings=warnings)
 
 
 def _generation(obj: JsonObject) -> int:

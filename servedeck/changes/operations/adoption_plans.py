@@ -127,7 +127,7 @@ def _adoption_effects(operation: Adoption, parts: AdoptionParts) -> Iterable[str
     if parts.route is not None:
         url = f"/{operation.namespace}/{operation.name}"
         kind, host = parts.route["kind"], _host(parts.route)
-        yield f"{kind} {_name(parts.route)} is created: https://{host}{url} leads to it."
+        yield f"{kind} {_name(parts.route)} is created: {host}{url} leads to it."
     elif parts.route_names:
         names, s = ", ".join(parts.route_names), "s" if len(parts.route_names) == 1 else ""
         yield f"{names} lead{s} to it already."

@@ -30,6 +30,7 @@ from servedeck.cluster.http.errors import (
 )
 from servedeck.cluster.http.response_warnings import read_warnings
 from servedeck.cluster.rejection import rejection_from_error
+from servedeck.cluster.write_log import expect_writes
 from servedeck.serving.conventions import FIELD_MANAGER
 from servedeck.serving.objects.object_document import editable_part
 from servedeck.serving.objects.update_merge import find_concurrent_changes
@@ -85,6 +86,9 @@ async def _run(
     before_deletion: Callable[[ObjectDeletion], Awaitable[None]] | None = None,
 ) -> OperationResult:
     operation = plan.operation
+    expect_writes([operation.target] if plan.patch is not None else [])
+    expect_writes(one.ref for one in plan.deletions)
+    expect_writes(one.target for one in plan.creations)
     sender = _Sender(connection, before_deletion=before_deletion)
     try:
         changed = await sender.send(plan)

@@ -49,9 +49,12 @@ from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, InvalidResponseError
 from servedeck.cluster.resources import DEPLOYMENT, RESOURCES_BY_KIND, SERVICE, Resource
 from servedeck.serving.objects.async_routes import async_gateway_name
+from servedeck.serving.objects.field_changes import admission_changes, describe_admission
+from servedeck.serving.objects.object_document import editable_part
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.mapping.json_values import JsonObject, mappings
 from servedeck.serving.status.rollout_status import desired_replicas
+from servedeck.serving.text import one_line, sanitize
 
 _MAX_PLANS = 5
 """Plans that are made again because the object changed before the dry run."""
@@ -283,4 +286,23 @@ async def _dry_run(connection: Connection, plan: OperationPlan) -> OperationPlan
         return replace(plan, blocked=rejection_text(error))
     if isinstance(plan.operation, (Adoption, Release)):
         return with_dry_run(plan, plan.patch.dry_run if plan.patch is not None else None)
-    return describe_change(plan) if isinstance(plan.operation, ObjectEdit) else plan
+    return (
+        describe_change(plan) if isinstance(plan.operation, ObjectEdit) else _with_admission(plan)
+    )
+
+
+def _with_admission(plan: OperationPlan) -> OperationPlan:
+    """The plan with what admission changes in the patched object; blocked if it puts back all that
+    the patch changes."""
+    patch = plan.patch
+    if patch is None or patch.dry_run is None:
+        return plan
+    sent, stored = (editable_part(one) for one in (patch.patched, patch.dry_run))
+    target = plan.operation.target
+    found = tuple(
+        one_line(sanitize(describe_admission(target, one)))
+        for one in admission_changes(sent, stored)
+    )
+    if found and stored == editable_part(patch.live):
+        return replace(plan, blocked=" ".join((*found, "So nothing would change.")))
+    return replace(plan, warnings=(*plan.warnings, *found))

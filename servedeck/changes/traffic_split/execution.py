@@ -13,6 +13,7 @@ from servedeck.changes.traffic_split.plan import (
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.rejection import RejectionReason
+from servedeck.cluster.write_log import expect_writes
 from servedeck.serving.text import one_line, sanitize
 
 
@@ -28,9 +29,10 @@ async def run_traffic(connection: Connection, plan: TrafficPlan) -> TrafficResul
         outcome = Outcome.REJECTED if plan.blocked else Outcome.UNCHANGED
         return TrafficResult(options, outcome, plan.blocked or plan.unchanged)
     written: list[ObjectRef] = []
+    expect_writes(one.write.ref for one in plan.changes)
     for one in plan.changes:
         ref = one.write.ref
-        found = await write_guarded(connection, one.write, one.wanted, force=options.force)
+        found = await write_guarded(connection, one.write, one.outcomes, force=options.force)
         match found.state:
             case WriteState.WRITTEN:
                 written.append(ref)

@@ -62,6 +62,13 @@ class RouteChange:
 
     write: ObjectWrite
     wanted: JsonObject
+    admitted: JsonObject | None = None
+    """As the dry run would store it."""
+
+    @property
+    def outcomes(self) -> tuple[JsonObject, ...]:
+        """What the route may be after the write."""
+        return (self.wanted,) if self.admitted is None else (self.wanted, self.admitted)
 
 
 @dataclass(frozen=True, slots=True)

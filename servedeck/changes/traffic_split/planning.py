@@ -26,6 +26,7 @@ from servedeck.changes.traffic_split.state import EndpointRule, TrafficState, re
 from servedeck.cluster.apply import PreviewAction
 from servedeck.cluster.http.connection import Connection
 from servedeck.serving.objects.change import ObjectChange
+from servedeck.serving.objects.field_changes import describe_admission
 from servedeck.serving.objects.traffic_split import (
     TOTAL_WEIGHT,
     SplitTarget,
@@ -204,19 +205,30 @@ async def _with_previews(connection: Connection, plan: TrafficPlan, other: Side)
     writes = [one.write for one in plan.changes]
     previews = await preview_writes(connection, writes, force=plan.options.force)
     rejections = tuple(one for one in previews if one.rejection is not None)
-    changing = {one.ref for one in previews if one.action is not PreviewAction.UNCHANGED}
+    changing = {
+        one.ref: one.stored for one in previews if one.action is not PreviewAction.UNCHANGED
+    }
     plan = replace(
         plan,
-        changes=tuple(one for one in plan.changes if one.write.ref in changing),
+        changes=tuple(
+            replace(one, admitted=changing[one.write.ref])
+            for one in plan.changes
+            if one.write.ref in changing
+        ),
         rejections=rejections,
+    )
+    admission = tuple(
+        describe_admission(one.ref, change) for one in previews for change in one.admission_changes
     )
     if rejections:
         first = rejections[0].rejection
         assert first is not None
         return replace(plan, blocked=f"{rejections[0].ref}: {first.message}")
     if not plan.changes:
+        if admission:
+            return replace(plan, blocked=" ".join((*admission, "So nothing would change.")))
         return replace(plan, unchanged=unchanged_sentence(plan))
-    warnings = (text for one in previews for text in one.warnings)
+    warnings = (*admission, *(text for one in previews for text in one.warnings))
     found = dict.fromkeys((*list_warnings(plan, other), *warnings))
     return replace(
         plan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from servedeck.changes.edit.edit import Edit
@@ -11,10 +12,10 @@ from servedeck.changes.traffic_split.planning import describe_missing
 from servedeck.changes.traffic_split.state import TrafficState, read_state
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError, ClusterError
-from servedeck.cluster.resources import DEPLOYMENT, SERVICE
+from servedeck.cluster.resources import DEPLOYMENT, SERVICE, Resource
 from servedeck.serving.edit.differences import FieldDifference
 from servedeck.serving.edit.merge import Side, merge_fields
-from servedeck.serving.edit.second_revision import begin_revision, free_name
+from servedeck.serving.edit.second_revision import begin_revision, free_name, revision_of
 from servedeck.serving.edit.takeover import make_revision_base, take_over
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str, mappings
@@ -42,6 +43,8 @@ class RevisionStart:
     """Fields of the Deployment that the second revision will not have."""
     base: str = ""
     """What it begins from, as `RevisionBase.encode` returns it."""
+    others: tuple[str, ...] = ()
+    """A sentence about each revision of the serving that there is already and gets no requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,11 @@ async def start_revision(
     state = await read_state(connection, namespace, serving)
     if problem := await _find_start_problem(connection, state):
         raise RevisionError(one_line(sanitize(problem)))
-    taken = await _list_names(connection, namespace)
+    deployments, services = [
+        await _list_objects(connection, one, namespace) for one in (DEPLOYMENT, SERVICE)
+    ]
+    others = list(_describe_others(state, deployments or [], services))
+    taken = {_name(one) for one in (*(deployments or []), *(services or []))}
     if name in taken:
         where = f"namespace {namespace} has a Deployment or a Service of that name"
         raise RevisionError(one_line(sanitize(f"{name} is taken: {where}; choose another name.")))
@@ -118,7 +125,45 @@ async def start_revision(
     spec = begin_revision(source, name, state.main.model)
     # Its other objects are those of its own settings, not copies.
     left = [one for one in source.unmanaged_fields if one.object.startswith(DEPLOYMENT.kind)]
-    return RevisionStart(main, spec, state.main.model, tuple(left), base.encode())
+    return RevisionStart(main, spec, state.main.model, tuple(left), base.encode(), tuple(others))
+
+
+def _describe_others(
+    state: TrafficState, deployments: list[JsonObject], services: list[JsonObject] | None
+) -> Iterator[str]:
+    """The revisions that get no requests. Raises RevisionError for one that was not created as a
+    whole."""
+    for one in deployments:
+        if revision_of(one) != state.serving or as_mapping(one, "metadata").get(
+            "deletionTimestamp"
+        ):
+            continue
+        leading = {_name(each) for each in services or [] if _leads_to(each, one)}
+        name, command = _name(one), f"servedeck delete {state.namespace}/{_name(one)}"
+        if services is not None and not leading:
+            text = (
+                f"{name} is a revision of {state.serving} already, of which no Service leads to "
+                "the Pods: it was not created as a whole. To begin again, delete it first: "
+                f"{command}"
+            )
+            raise RevisionError(one_line(sanitize(text)))
+        if not leading.intersection(state.others):
+            text = (
+                f"{name} is a revision of {state.serving} already and gets no requests; if it is "
+                f"not needed: {command}"
+            )
+            yield one_line(sanitize(text))
+
+
+def _leads_to(service: JsonObject, deployment: JsonObject) -> bool:
+    """Whether a Service selects the Pods of a Deployment."""
+    selector = as_mapping(service, "spec", "selector")
+    labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
+    return bool(selector) and selector.items() <= labels.items()
+
+
+def _name(obj: JsonObject) -> str:
+    return as_str(as_mapping(obj, "metadata").get("name"))
 
 
 async def _find_start_problem(connection: Connection, state: TrafficState) -> str:
@@ -147,19 +192,17 @@ async def _read_earlier(connection: Connection, deployment: JsonObject, number: 
     return with_template_of(deployment, source)
 
 
-async def _list_names(connection: Connection, namespace: str) -> set[str]:
-    """Names of the Deployments and Services of a namespace, as far as they may be listed."""
-    found: set[str] = set()
-    for resource in (DEPLOYMENT, SERVICE):
-        try:
-            response = await connection.get_json(resource.collection_path(namespace))
-        except ApiError as error:
-            if error.code != 403:
-                raise
-            continue
-        items = mappings(response.get("items"))
-        found |= {as_str(as_mapping(one, "metadata").get("name")) for one in items}
-    return found
+async def _list_objects(
+    connection: Connection, resource: Resource, namespace: str
+) -> list[JsonObject] | None:
+    """The objects of a namespace; None if they may not be listed."""
+    try:
+        response = await connection.get_json(resource.collection_path(namespace))
+    except ApiError as error:
+        if error.code != 403:
+            raise
+        return None
+    return mappings(response.get("items"))
 
 
 async def start_takeover(

@@ -1,9 +1,9 @@
 """Credentials for the API server and their renewal: tokens, token files, exec plugins, auth
 providers.
 
-The order of precedence is client-go's (rest/transport.go, clientcmd/client_config.go): token file,
-token, user and password, exec plugin, auth provider; a client certificate is combined with any of
-them.
+The order of precedence is client-go's (rest/transport.go, clientcmd/client_config.go): user and
+password of the server's address, token file, token, user and password, exec plugin, auth provider;
+a client certificate is combined with any of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
+from urllib.parse import unquote, urlsplit
 
+from servedeck.atomic_file import require_regular_file
 from servedeck.cluster.auth.exec_plugin import Credential, ExecPlugin, PluginFailedError
 from servedeck.cluster.auth.kubeconfig import KubeconfigContext
 from servedeck.cluster.auth.oidc import OidcProvider, make_auth_provider
@@ -303,19 +305,28 @@ class _StaticSource(_SilentSource):
 
 
 class _TokenFileSource(_SilentSource):
-    def __init__(self, path: Path, user: str) -> None:
+    def __init__(self, path: Path, user: str, fallback: str = "") -> None:
+        """`fallback` is the token of the entry, used until the file could be read once."""
         self._path = path
         self._user = user
+        self._fallback = fallback
 
     async def fetch(self, *, renew: bool) -> Credential:
         try:
+            require_regular_file(self._path)
             token = (await asyncio.to_thread(self._path.read_text, "utf-8")).strip()
         except (OSError, UnicodeDecodeError) as error:
+            if self._fallback:
+                return Credential(f"Bearer {self._fallback}")
             raise CredentialsError(
                 f"Cannot read the token file {self._path} of user {self._user!r}: "
                 f"{describe_error(error)}"
             ) from error
-        if not token:
+        if token:
+            self._fallback = ""
+        elif self._fallback:
+            token = self._fallback
+        else:
             raise CredentialsError(
                 f"The token file {self._path} of user {self._user!r} is empty; log in again."
             )
@@ -371,15 +382,25 @@ class _ExecPluginSource:
 
 def _make_source(context: KubeconfigContext, on_notice: Callable[[str], None]) -> _CredentialSource:
     user = context.user
+    server = urlsplit(context.cluster.server)
+    if not context.cluster.may_get_credentials:
+        return _StaticSource("")
+    if server.username:
+        return _make_basic_source(unquote(server.username), unquote(server.password or ""))
+    token = user.get_str("token")
     if path := user.get_path("tokenFile"):
-        return _TokenFileSource(path, user.name)
-    if token := user.get_str("token"):
+        return _TokenFileSource(path, user.name, token)
+    if token:
         return _StaticSource(f"Bearer {token}")
     if name := user.get_str("username"):
-        pair = f"{name}:{user.get_str('password')}".encode()
-        return _StaticSource(f"Basic {base64.b64encode(pair).decode()}")
+        return _make_basic_source(name, user.get_str("password"))
     if user.entry.get("exec"):
         return _ExecPluginSource(ExecPlugin.from_user(user, context.cluster), on_notice)
     if user.entry.get("auth-provider"):
         return _OidcSource(make_auth_provider(user))
     return _StaticSource("")
+
+
+def _make_basic_source(name: str, password: str) -> _CredentialSource:
+    pair = f"{name}:{password}".encode()
+    return _StaticSource(f"Basic {base64.b64encode(pair).decode()}")

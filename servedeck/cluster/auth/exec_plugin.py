@@ -17,8 +17,10 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import yaml
 
-from servedeck.cluster.auth.kubeconfig import KubeconfigCluster, KubeconfigUser
+from servedeck.cluster.auth.kubeconfig import KubeconfigCluster, KubeconfigUser, get_bool
+from servedeck.cluster.auth.kubeconfig_yaml import load_first_document, to_builtins
 from servedeck.cluster.auth.subprocess_runner import MAX_OUTPUT_BYTES, run_subprocess
 from servedeck.cluster.http.errors import ConfigError, CredentialsError, clean_message
 from servedeck.logging_setup import redact
@@ -106,13 +108,13 @@ class ExecPlugin:
         entry = user.entry["exec"]
         if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
             raise ConfigError(f"The {where} has no command; fix the kubeconfig.")
-        version = entry.get("apiVersion")
+        version = str(entry.get("apiVersion"))
         if version not in _API_VERSIONS:
             raise ConfigError(
                 f"The {where} has apiVersion {version!r}; use {_API_VERSIONS[0]} (newer versions"
                 " of the plugin support it)."
             )
-        command = entry["command"]
+        command = str(entry["command"])
         mode = entry.get("interactiveMode") or ""
         if mode not in _INTERACTIVE_MODES:
             raise ConfigError(
@@ -133,7 +135,7 @@ class ExecPlugin:
             version,
             str(entry.get("installHint") or ""),
             _exec_info_json(
-                version, cluster, with_cluster=entry.get("provideClusterInfo") == "true"
+                version, cluster, with_cluster=get_bool(entry, "provideClusterInfo", where)
             ),
         )
 
@@ -179,10 +181,12 @@ class ExecPlugin:
                 f"ExecCredential; run it by hand to see its output."
             )
         try:
-            exec_credential = msgspec.json.decode(output, type=_ExecCredential)
-        except msgspec.DecodeError as error:
+            exec_credential = _decode_credential(output)
+        except (msgspec.DecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+            # The problem of YAML has a part of the output, which may be the token.
+            reason = str(error) if isinstance(error, msgspec.DecodeError) else "it is not YAML"
             raise CredentialsError(
-                f"{label} did not write an ExecCredential ({error}); run it by hand to see its "
+                f"{label} did not write an ExecCredential ({reason}); run it by hand to see its "
                 f"output."
             ) from error
         if exec_credential.api_version != self.api_version:
@@ -208,6 +212,23 @@ class ExecPlugin:
             (key or "").encode(),
             parse_expiry(status.expiration_timestamp, label),
         )
+
+
+def _decode_credential(output: bytes) -> _ExecCredential:
+    """The ExecCredential in JSON, or in YAML or after a byte order mark, which client-go's decoder
+    takes as well. Raises msgspec.DecodeError for other text, and what `load_first_document`
+    raises."""
+    try:
+        return msgspec.json.decode(output, type=_ExecCredential)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if output.lstrip()[:1] in (b"", b"{"):
+            raise
+        document = load_first_document(output)
+        if not isinstance(document, dict):
+            raise
+        return msgspec.convert(to_builtins(document), _ExecCredential)
 
 
 class PluginFailedError(CredentialsError):

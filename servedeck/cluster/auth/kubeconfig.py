@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
+from servedeck.atomic_file import require_regular_file
+from servedeck.cluster.auth.kubeconfig_yaml import parse_bool, resolve_types
 from servedeck.cluster.http.errors import ConfigError, describe_error
 from servedeck.paths import expand_home
 from servedeck.serving.text import one_line, truncate
@@ -91,9 +94,16 @@ class KubeconfigCluster:
     proxy_url: str = ""
     compression_enabled: bool = True
     exec_config: Any = None
-    """Configuration for the exec plugin, passed on unchanged."""
+    """Configuration for the exec plugin, passed on unchanged, with the types of YAML."""
     certificate_authority_file: Path | None = None
     """File that `certificate_authority` was read from, if it was."""
+
+    @property
+    def may_get_credentials(self) -> bool:
+        """Whether tokens, passwords and what plugins give are sent: not unencrypted to another
+        machine, to which kubectl sends none either (clientcmd/client_config.go, ClientConfig)."""
+        parts = urlsplit(self.server)
+        return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 @dataclass(frozen=True)
@@ -204,8 +214,10 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
             or entry.get("certificate-authority-data")
             else f"http://{server}"
         )
+    scheme, separator, rest = server.partition("://")
+    server = f"{scheme.lower()}{separator}{rest}"
     _check_server(server, where)
-    insecure = _get_bool(entry, "insecure-skip-tls-verify", where)
+    insecure = get_bool(entry, "insecure-skip-tls-verify", where)
     ca = _get_pem(entry, "certificate-authority", file, where)
     if insecure and ca:
         raise ConfigError(
@@ -220,7 +232,7 @@ def _parse_cluster(name: str, entry: Mapping[str, Any], file: Path) -> Kubeconfi
         insecure,
         get_str(entry, "tls-server-name", where),
         get_str(entry, "proxy-url", where),
-        not _get_bool(entry, "disable-compression", where),
+        not get_bool(entry, "disable-compression", where),
         _exec_extension(entry),
         None
         if entry.get("certificate-authority-data")
@@ -248,6 +260,20 @@ def _check_server(server: str, where: str) -> None:
         )
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def without_user(server: str) -> str:
+    """The address without the user and the password that it may have."""
+    parts = urlsplit(server)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 _NAMESPACE_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -273,7 +299,7 @@ def _exec_extension(entry: Mapping[str, Any]) -> Any:
             isinstance(extension, dict)
             and extension.get("name") == "client.authentication.k8s.io/exec"
         ):
-            return extension.get("extension")
+            return resolve_types(extension.get("extension"))
     return None
 
 
@@ -312,17 +338,15 @@ def _to_str_tuple(value: object, where: str) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ConfigError(f"The {where} is not a list of strings; fix the file.")
-    return tuple(cast("list[str]", value))
+    return tuple(map(str, value))
 
 
-def _get_bool(entry: Mapping[str, Any], key: str, where: str) -> bool:
-    match get_str(entry, key, where).lower():
-        case "true" | "yes" | "on" | "y":
-            return True
-        case "" | "false" | "no" | "off" | "n":
-            return False
-        case other:
-            raise ConfigError(f"{key} of the {where} is {other!r}; enter true or false.")
+def get_bool(entry: Mapping[str, Any], key: str, where: str) -> bool:
+    text = get_str(entry, key, where)
+    flag = parse_bool(text) if text else False
+    if flag is None:
+        raise ConfigError(f"{key} of the {where} is {text.lower()!r}; enter true or false.")
+    return flag
 
 
 def _resolve_path(path: str, file: Path) -> Path | None:
@@ -345,6 +369,7 @@ def _get_pem(entry: Mapping[str, Any], key: str, file: Path, where: str) -> byte
 
 def _read_bytes(path: Path, source: str) -> bytes:
     try:
+        require_regular_file(path)
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(

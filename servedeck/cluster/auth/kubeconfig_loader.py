@@ -23,12 +23,16 @@ from servedeck.cluster.auth.kubeconfig import (
     get_str,
     service_account_namespace,
 )
+from servedeck.cluster.auth.kubeconfig_yaml import load_first_document
 from servedeck.cluster.http.errors import ConfigError
 from servedeck.paths import expand_home
+from servedeck.serving.text import truncate
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _MAX_FILE_BYTES = 64 << 20
+_MAX_QUOTED_CELLS = 200
+"""Width of a path in a message: there may be other text in its place."""
 _PIPE_TIMEOUT = 30.0
 """Seconds in which a pipe must bring more, or end."""
 _pipe_contents: dict[Path, bytes] = {}
@@ -49,13 +53,34 @@ def load_kubeconfig(
     """
     files, explicit = _kubeconfig_files(options, environ)
     service_account_dir = service_account_dir or SERVICE_ACCOUNT_DIR
-    present = [file for file in dict.fromkeys(files) if file.exists()]
+    present = [file for file in dict.fromkeys(files) if _exists(file)]
     if explicit and (missing := [file for file in files if file not in present]):
         raise ConfigError(f"There is no kubeconfig {missing[0]}; check the path.")
     documents = [(file, _load_file(file)) for file in present]
     if not any(document for _, document in documents):
-        return _in_cluster_kubeconfig(files, present, environ, service_account_dir)
+        kubeconfig = _in_cluster_kubeconfig(files, present, environ, service_account_dir)
+        if options.context not in (None, "", IN_CLUSTER_NAME):
+            # The cluster that this Pod runs in is not the one that was asked for.
+            searched = ", ".join(map(str, files)) or "KUBECONFIG"
+            raise ConfigError(
+                f"There is no context {options.context!r}, as there is no kubeconfig (looked for"
+                f" {searched}); name a file with --kubeconfig, or remove the context to use the"
+                " service account of this Pod."
+            )
+        return kubeconfig
     return _merge_documents(documents, options.context)
+
+
+def _exists(file: Path) -> bool:
+    """Raises ConfigError where that cannot be found out."""
+    try:
+        return file.exists()
+    except OSError as error:
+        name = truncate(str(file), _MAX_QUOTED_CELLS)
+        raise ConfigError(
+            f"Cannot read the kubeconfig {name}: {error.strerror or error}; name another with"
+            " --kubeconfig or KUBECONFIG."
+        ) from error
 
 
 def kubeconfig_files(options: ConnectionOptions, environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -71,6 +96,11 @@ def _kubeconfig_files(
         files = tuple(map(expand_home, options.kubeconfig))
         return files, len(files) == 1
     if variable := environ.get("KUBECONFIG", ""):
+        if "\n" in variable.strip() or variable.lstrip()[:1] == "{":
+            raise ConfigError(  # without its text, which may have a token
+                "KUBECONFIG holds the content of a kubeconfig; write it to a file, and set"
+                " KUBECONFIG to the path of that."
+            )
         names = [name for name in variable.split(os.pathsep) if name]
         return tuple(expand_home(Path(name)) for name in names), False
     home = environ.get("HOME") or "~"
@@ -108,24 +138,9 @@ def _in_cluster_kubeconfig(
     )
 
 
-class _KubeconfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Resolves only null and the merge key: a token `1e5` and a context `on` remain strings, as in
-    kubectl."""
-
-
-_KubeconfigLoader.yaml_implicit_resolvers = {
-    first: [
-        (tag, regexp)
-        for tag, regexp in resolvers
-        if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
-    ]
-    for first, resolvers in _KubeconfigLoader.yaml_implicit_resolvers.items()
-}
-
-
 def _load_file(file: Path) -> Mapping[str, Any]:
     try:
-        document = yaml.load(_read_file(file), _KubeconfigLoader)  # noqa: S506 - a reduced SafeLoader
+        document = load_first_document(_read_file(file))
     except OSError as error:
         raise ConfigError(
             f"Cannot read the kubeconfig {file}: {error.strerror or error}; check its permissions."

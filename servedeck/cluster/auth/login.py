@@ -21,6 +21,7 @@ from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig, KubeconfigContext
 from servedeck.cluster.auth.kubeconfig_loader import kubeconfig_files, load_kubeconfig
 from servedeck.cluster.http.errors import ConfigError, CredentialsError
+from servedeck.cluster.http.proxies import select_proxy
 from servedeck.cluster.http.request_headers import make_headers
 
 _log = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ class Login:
         transport = importlib.import_module("servedeck.cluster.http.transport")
         make_headers(found.context)
         transport.make_ssl_context(found.context.cluster, found.credentials.client_certificate)
-        transport.select_proxy(found.context.cluster, self._environ)
+        select_proxy(found.context.cluster, self._environ, may_be_socks=True)
         return found
 
     def _pass_on(self, notice: str) -> None:

@@ -22,6 +22,7 @@ import yaml
 from servedeck.atomic_file import replace_file
 from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import KubeconfigUser
+from servedeck.cluster.auth.kubeconfig_yaml import dump_document, load_first_document
 from servedeck.cluster.http.errors import ConfigError, CredentialsError, describe_error
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _load_provider_config(user: KubeconfigUser) -> dict[str, str] | None:
 
 def _load_kubeconfig_entry(user: KubeconfigUser) -> tuple[dict[str, Any], dict[str, Any]]:
     """The kubeconfig file that defines the user, and the provider's part of it."""
-    document = yaml.safe_load(user.file.read_bytes())
+    document = load_first_document(user.file.read_bytes())
     for item in document["users"]:
         if item["name"] == user.name:
             return document, item["user"]["auth-provider"]["config"]
@@ -223,4 +224,4 @@ def _save_provider_config(user: KubeconfigUser, config: Mapping[str, str]) -> No
         raise OSError(f"{user.file} changed meanwhile") from error
     entry.update({key: config[key] for key in ("id-token", "refresh-token")})
     with replace_file(user.file, private=False) as file:
-        yaml.safe_dump(document, file, default_flow_style=False, sort_keys=False)
+        dump_document(document, file)

@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -28,12 +28,14 @@ from servedeck.cluster.http.errors import (
     ReadTimeoutError,
     is_anonymous,
 )
+from servedeck.cluster.http.proxies import select_proxy
 from servedeck.cluster.http.request_headers import make_headers
 from servedeck.cluster.http.server_clock import ServerClock
 from servedeck.cluster.http.stream import ResponseStream
 from servedeck.cluster.http.transport_errors import to_cluster_error
 from servedeck.cluster.http.websocket import WebSocket
 from servedeck.cluster.watch.decode import parse_json
+from servedeck.cluster.write_log import track_write
 
 if TYPE_CHECKING:
     import aiohttp
@@ -50,7 +52,7 @@ _MAX_ERROR_BYTES = 1 << 16
 
 _RATE_LIMIT_RETRIES = 4
 _MAX_RATE_LIMIT_WAIT = 10.0
-"""How often a write is sent again that the server refused because of its rate, and the seconds
+"""How often a request is sent again that the server refused because of its rate, and the seconds
 between at most, whatever the server asks."""
 
 _PROXY_PATH = re.compile(r"/api/v1/namespaces/[^/]+/(?:services|pods)/[^/]+/proxy(?:/|$)")
@@ -77,6 +79,18 @@ class ApiResponse(NamedTuple):
                 "The server did not answer with a JSON object; is it a Kubernetes API?"
             )
         return value
+
+
+class ProxiedResponse(NamedTuple):
+    """What a Service or Pod behind the API server answers, or the API server in its place."""
+
+    status: int
+    headers: Mapping[str, str]
+    error: ApiError | None
+    """The error if the API server answers itself; None for what the Service or Pod answers,
+    whatever its status."""
+    chunks: AsyncGenerator[bytes]
+    """The body as it arrives. Raises ClusterError."""
 
 
 class Connection:
@@ -120,8 +134,9 @@ class Connection:
         """
         environ = os.environ if environ is None else environ
         login = await Login.open(options, environ)
-        transport = await asyncio.to_thread(_import_transport)
-        transport.select_proxy(login.context.cluster, environ)  # raises early if unsupported
+        await asyncio.to_thread(_import_transport)
+        # raises early if unsupported
+        select_proxy(login.context.cluster, environ, may_be_socks=True)
         return cls(options, login, environ)
 
     @property
@@ -188,9 +203,10 @@ class Connection:
         return (await self.request("GET", path, params=params, max_bytes=max_bytes)).body
 
     async def get_json(self, path: str, params: Params = ()) -> dict[str, Any]:
-        """JSON object of a GET response. Raises like `request`, and InvalidResponseError if the
+        """JSON object of a GET response; waits where the server limits the rate. Raises like
+        `request`, and InvalidResponseError if the
         body is not a JSON object (such as a login page with status 200)."""
-        return (await self.request("GET", path, params=params)).json()
+        return (await self.request("GET", path, params=params, waits_for_rate=True)).json()
 
     async def request(
         self,
@@ -203,10 +219,13 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,  # noqa: ASYNC109 - limits silence, not the request
         max_bytes: int = _MAX_BODY_BYTES,
+        waits_for_rate: bool | None = None,
     ) -> ApiResponse:
-        """Send one request and read the complete response. A write that the server refuses because
-        of its rate (429) is sent again when the server says, a few times; not one to a Service or
-        Pod behind it, whose 429 may have another meaning.
+        """Send one request and read the complete response.
+
+        `waits_for_rate`: what the server refuses because of its rate (429) is sent again when the
+        server says, a few times; None: if it is a write, as watches have pauses of their own. Not
+        so a request to a Service or Pod behind it, whose 429 may have another meaning.
 
         `body`: bytes are sent unchanged, anything else as JSON. `timeout`: seconds without data.
         Raises ApiError for a status of 300 or more, and other ClusterErrors if there is no
@@ -219,6 +238,7 @@ class Connection:
         if body is not None:
             payload = body if isinstance(body, bytes) else msgspec.json.encode(body)
             request_headers["Content-Type"] = content_type
+        may_wait = method not in _SAFE_METHODS if waits_for_rate is None else waits_for_rate
         for is_last in (False,) * _RATE_LIMIT_RETRIES + (True,):
             try:
                 async with self._open_response(
@@ -228,8 +248,8 @@ class Connection:
                     return ApiResponse(response.status, response.headers, content)
             except ApiError as error:
                 # The server has not executed it (apiserver, pkg/server/filters,
-                # priority-and-fairness.go); lists and watches have their own pauses.
-                waits = error.code == 429 and error.retry_after and method not in _SAFE_METHODS
+                # priority-and-fairness.go).
+                waits = error.code == 429 and error.retry_after and may_wait
                 if is_last or not waits or _PROXY_PATH.match(path):
                     raise
                 await self._wait_for_rate_limit(error.retry_after or 0.0)
@@ -271,6 +291,101 @@ class Connection:
             read_buffer_bytes=read_buffer_bytes,
         ) as response:
             yield self._make_stream(response, read_timeout)
+
+    @asynccontextmanager
+    async def proxied(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence: float = 90.0,
+    ) -> AsyncIterator[ProxiedResponse]:
+        """The streamed answer to a request to a path below that of a Service or Pod proxy. A 401 of
+        what is behind the API server says nothing of the login, which is not renewed then. The API
+        server marks none of its answers: it passes on any Status, and sets the same headers on both
+        (kubernetes apiserver pkg/server/config.go, DefaultBuildHandlerChain, and
+        apimachinery pkg/util/proxy/upgradeaware.go). So a 401 with a Status is taken for its own
+        only if it answers with 401 to another request with the credential, too; if that cannot be
+        found out, it is not.
+
+        Raises ClusterError, on entering and while reading, if there is no response, after `silence`
+        seconds without data, or if the connection is read-only and the method is no GET; not for a
+        status of an error. The headers of the caller may have no Authorization."""
+        self._check_readonly(method, path, [], body)
+        attempt = await self._make_attempt()
+        while True:
+            transport = attempt.transport
+            transport.active_requests += 1
+            response = None
+            try:
+                beginning, own_error = b"", None
+                try:
+                    response = await self._send(
+                        transport,
+                        method,
+                        path,
+                        [],
+                        dict(headers or {}),
+                        body,
+                        silence,
+                        attempt.credential,
+                        is_stream=True,
+                        read_buffer_bytes=None,
+                        headers_timeout=silence,
+                    )
+                    if response.status >= 300:
+                        error = await self._read_error(response, silence)
+                        beginning, own_error = error.body, _own_error(error, response.status)
+                    if response.status == 401 and not await self._is_rejected(attempt, own_error):
+                        own_error = None
+                    if own_error is not None:
+                        raise own_error
+                    if response.status != 401:
+                        self._login.credentials.accept(attempt.credential)
+                except ClusterError as error:
+                    try:
+                        attempt = await self._attempt_after(attempt, error)
+                        continue
+                    except ApiError:
+                        if response is None:
+                            raise
+                rest = self._make_stream(response, silence).chunks()
+                yield ProxiedResponse(
+                    response.status, response.headers, own_error, _after(beginning, rest)
+                )
+                return
+            finally:
+                transport.active_requests -= 1
+                if response is not None:
+                    response.close()
+
+    async def _is_rejected(self, attempt: _Attempt, error: ApiError | None) -> bool:
+        """Whether the API server rejects the credential of the attempt, of which `error` is its
+        Status, if there is one."""
+        if error is None:
+            return False
+        response = None
+        try:
+            response = await self._send(
+                attempt.transport,
+                "GET",
+                "/version",
+                [],
+                {},
+                None,
+                _RESPONSE_HEADERS_TIMEOUT,
+                attempt.credential,
+                is_stream=True,
+                read_buffer_bytes=None,
+            )
+        except ClusterError:
+            return False
+        finally:
+            if response is not None:
+                response.close()
+        return response.status == 401
 
     @asynccontextmanager
     async def websocket(
@@ -360,24 +475,27 @@ class Connection:
         attempt = await self._make_attempt()
         while True:
             transport = attempt.transport
+            is_read = _is_read(method, path, params, body)
+            tracked = contextlib.nullcontext() if is_read else track_write(method, path, body)
             transport.active_requests += 1
             response = None
             try:
                 try:
-                    response = await self._send(
-                        transport,
-                        method,
-                        path,
-                        params,
-                        headers,
-                        body,
-                        read_timeout,
-                        attempt.credential,
-                        is_stream=is_stream,
-                        read_buffer_bytes=read_buffer_bytes,
-                    )
-                    if response.status >= 300:
-                        raise await self._read_error(response, read_timeout)
+                    with tracked:
+                        response = await self._send(
+                            transport,
+                            method,
+                            path,
+                            params,
+                            headers,
+                            body,
+                            read_timeout,
+                            attempt.credential,
+                            is_stream=is_stream,
+                            read_buffer_bytes=read_buffer_bytes,
+                        )
+                        if response.status >= 300:
+                            raise await self._read_error(response, read_timeout)
                     self._login.credentials.accept(attempt.credential)
                 except ClusterError as error:
                     attempt = await self._attempt_after(attempt, error)
@@ -437,6 +555,7 @@ class Connection:
         *,
         is_stream: bool,
         read_buffer_bytes: int | None,
+        headers_timeout: float = _RESPONSE_HEADERS_TIMEOUT,
     ) -> aiohttp.ClientResponse:
         import aiohttp  # imported late because it is slow
 
@@ -446,7 +565,7 @@ class Connection:
             total=None, sock_connect=_CONNECT_TIMEOUT, sock_read=read_timeout
         )
         try:
-            async with asyncio.timeout(max(_RESPONSE_HEADERS_TIMEOUT, _CONNECT_TIMEOUT)):
+            async with asyncio.timeout(max(headers_timeout, _CONNECT_TIMEOUT)):
                 sent_at = self.clock.local_time()
                 response = await transport.send(
                     method,
@@ -538,14 +657,8 @@ class Connection:
     def _check_readonly(
         self, method: str, path: str, params: list[tuple[str, str]], body: object
     ) -> None:
-        if (
-            not self.readonly
-            or method in _SAFE_METHODS
-            or _is_dry_run(method, params, body)
-            or path.startswith(_REVIEW_API_PATHS)
-        ):
-            return
-        raise ReadOnlyError
+        if self.readonly and not _is_read(method, path, params, body):
+            raise ReadOnlyError
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -571,7 +684,21 @@ class Connection:
                 content += chunk
                 if len(content) > _MAX_ERROR_BYTES:
                     break
-        return self.parse_api_error(content, response.status, response.headers)
+        error = self.parse_api_error(content, response.status, response.headers)
+        if 300 <= response.status < 400 and not _PROXY_PATH.search(response.url.path):
+            return error.with_message(self._describe_redirect(response.headers.get("Location", "")))
+        return error
+
+    def _describe_redirect(self, location: str) -> str:
+        try:
+            to = f" to {_origin(location)}" if "://" in location else ""
+        except ValueError:
+            to = ""
+        return (
+            f"{self.display_address} redirects the request{to}, which an API server does not; check"
+            f" the server of context {self.context_name!r} in the kubeconfig, and whether there is"
+            " a login or proxy in between."
+        )
 
     def parse_api_error(
         self, status: bytes, code: int = 500, headers: Mapping[str, str] | None = None
@@ -604,7 +731,14 @@ class Connection:
 
     def _with_connection_names(self, error: ApiError) -> ApiError:
         """The same error, with server, user and context in the message."""
-        if error.code == 401:
+        is_rejected = error.code == 401 or is_anonymous(error)
+        if is_rejected and not self._login.context.cluster.may_get_credentials:
+            sentence = (
+                f"{self.display_address} needs credentials, which are not sent unencrypted to"
+                f" another machine; use https:// in the server of context {self.context_name!r} in"
+                " the kubeconfig."
+            )
+        elif error.code == 401:
             sentence = (
                 f"{self.display_address} does not accept the credentials of user"
                 f" {self.user_name!r}; log in again, or check this user of context"
@@ -652,10 +786,48 @@ class _ApiStatus(msgspec.Struct):
     """The same of a problem document (RFC 9457)."""
 
 
+def _own_error(error: ApiError, status: int) -> ApiError | None:
+    """The error if the API server answers, with a whole Status, and not what is behind it."""
+    try:
+        found = msgspec.json.decode(error.body, type=_WholeStatus)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    is_whole = found == _WholeStatus("Status", "v1", "Failure", status)
+    return error if is_whole and error.reason else None
+
+
+async def _after(beginning: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """What was read already, and what comes."""
+    if beginning:
+        yield beginning
+    async for chunk in rest:
+        yield chunk
+
+
+class _WholeStatus(msgspec.Struct, rename="camel"):
+    """What each Status of the API server has (kubernetes apimachinery pkg/api/errors/errors.go)."""
+
+    kind: str
+    api_version: str
+    status: str
+    code: int
+
+
+def _is_read(method: str, path: str, params: list[tuple[str, str]], body: object) -> bool:
+    """Whether the request changes nothing."""
+    return (
+        method in _SAFE_METHODS
+        or path.startswith(_REVIEW_API_PATHS)
+        or _is_dry_run(method, params, body)
+    )
+
+
 def _is_dry_run(method: str, params: list[tuple[str, str]], body: object) -> bool:
     """Whether the API server stores nothing. Of a DELETE with a body it ignores the query
     (kubernetes apiserver pkg/endpoints/handlers/delete.go)."""
     if method == "DELETE" and body is not None:
+        if isinstance(body, bytes):
+            body = msgspec.json.decode(body)
         return isinstance(body, Mapping) and body.get("dryRun") == ["All"]
     return ("dryRun", "All") in params
 

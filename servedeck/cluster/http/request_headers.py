@@ -48,4 +48,14 @@ def make_headers(context: KubeconfigContext) -> list[tuple[str, str]]:
             (f"Impersonate-Extra-{quote(key, safe=_HEADER_NAME_SYMBOLS)}", value)
             for value in values
         ]
+    if not all(_is_header_value(value) for _, value in headers):
+        raise ConfigError(
+            f"The user {user.name!r} in {user.file} impersonates a name, group or attribute with a"
+            " line break or another control character; correct it."
+        )
     return headers
+
+
+def _is_header_value(text: str) -> bool:
+    """As in Go (x/net/http/httpguts, ValidHeaderFieldValue)."""
+    return all(char == "\t" or (char >= " " and char != "\x7f") for char in text)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
-import ipaddress
+import base64
+import contextlib
+import re
 import ssl
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 from multidict import CIMultiDict
 
 from servedeck.cluster.auth.exec_plugin import Credential
-from servedeck.cluster.auth.kubeconfig import KubeconfigCluster
+from servedeck.cluster.auth.kubeconfig import KubeconfigCluster, without_user
 from servedeck.cluster.http.errors import ConfigError
+from servedeck.cluster.http.proxies import is_socks, select_proxy
 
 _READ_BUFFER_BYTES = 1 << 20
 _MAX_CONNECTIONS = 100
@@ -32,6 +36,12 @@ _CONNECT_TIMEOUT = 10.0
 _MAX_MESSAGE_BYTES = 4 << 20
 """Maximum length of a WebSocket message; kubelets send at most 32 KiB at once."""
 _MAX_ERROR_BYTES = 1 << 16
+_MAX_HEADER_BYTES = 1 << 16
+"""Maximum length of a header in a response, which proxies with a login may set; aiohttp's 8,190 are
+less than what Go and so kubectl accepts."""
+_CERTIFICATE_PATTERN = re.compile(
+    rb"^-----BEGIN CERTIFICATE-----\s(.+?)^-----END CERTIFICATE-----", re.MULTILINE | re.DOTALL
+)
 
 asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
 """asyncio gives each TLS connection a buffer of 256 KiB: 8 MiB for the 30 connections of the list,
@@ -52,25 +62,33 @@ class Transport:
         environ: Mapping[str, str],
     ) -> None:
         self.active_requests = 0
-        self._server = cluster.server
-        self._proxy = select_proxy(cluster, environ)
+        self._server = without_user(cluster.server)
+        self._proxy = select_proxy(cluster, environ, may_be_socks=True)
+        self._is_socks = self._proxy is not None and is_socks(self._proxy)
         self._tls_server_name = cluster.tls_server_name or None
         self._ssl_context = ssl_context
         self._headers = tuple(headers)
         self._session, self._stream_session = (
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=_MAX_CONNECTIONS,
-                    ssl=ssl_context or True,
-                    keepalive_timeout=_KEEPALIVE_SECONDS,
+                connector=self._make_connector(
+                    limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS
                 ),
                 headers=CIMultiDict(self._headers),
                 read_bufsize=_READ_BUFFER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             for _ in range(2)
         )
         self._websocket_session: aiohttp.ClientSession | None = None
+
+    def _make_connector(self, **options: Any) -> aiohttp.BaseConnector:
+        options["ssl"] = self._ssl_context or True
+        if self._proxy is None or not self._is_socks:
+            return aiohttp.TCPConnector(**options)
+        from servedeck.cluster.http.socks_connector import SocksConnector  # few need it
+
+        return SocksConnector.to_proxy(self._proxy, **options)
 
     async def send(
         self,
@@ -96,13 +114,13 @@ class Transport:
             f"{self._server}{path}?{urlencode(params)}" if params else self._server + path,
             headers=headers,
             data=body,
-            proxy=self._proxy,
+            proxy=None if self._is_socks else self._proxy,
             server_hostname=self._tls_server_name,
             timeout=timeout,
             read_bufsize=read_buffer_bytes,
-            # What answers there is not the API server: it must not lead a request, whose headers
-            # may have a key for it, to another host.
-            allow_redirects="/proxy/" not in path,
+            # An API server redirects nothing. What does must not lead a request to another host,
+            # without the credentials, and a creation (POST) would become a list (GET).
+            allow_redirects=False,
         )
 
     async def open_websocket(
@@ -117,10 +135,9 @@ class Transport:
         limit: a hundred forwarded connections must not hold up the watches."""
         if self._websocket_session is None:
             self._websocket_session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0, ssl=self._ssl_context or True, force_close=True
-                ),
+                connector=self._make_connector(limit=0, force_close=True),
                 headers=CIMultiDict(self._headers),
+                max_field_size=_MAX_HEADER_BYTES,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
                 raise_for_status=_require_upgrade,
@@ -129,7 +146,7 @@ class Transport:
             f"{self._server}{path}?{urlencode(params)}" if params else self._server + path,
             headers=headers,
             protocols=protocols,
-            proxy=self._proxy,
+            proxy=None if self._is_socks else self._proxy,
             server_hostname=self._tls_server_name,
             autoping=False,
             autoclose=False,  # it would take the answer to a close that comes too late for an error
@@ -176,15 +193,13 @@ def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.
     """
     if not cluster.server.startswith("https://"):
         return None
-    try:
-        context = ssl.create_default_context(
-            cadata=cluster.certificate_authority.decode("ascii") or None
-        )
-    except (ssl.SSLError, ValueError) as error:
+    authorities = b"".join(_read_certificates(cluster.certificate_authority))
+    if cluster.certificate_authority and not authorities:
         raise ConfigError(
             f"The certificate authority of the cluster {cluster.name!r} in {cluster.file} "
             f"contains no certificate in PEM format; fix the kubeconfig."
-        ) from error
+        )
+    context = ssl.create_default_context(cadata=authorities or None)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if cluster.insecure_skip_tls_verify:
@@ -193,6 +208,17 @@ def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.
     if credential.certificate:
         _load_client_certificate(context, credential)
     return context
+
+
+def _read_certificates(pem: bytes) -> Iterator[bytes]:
+    """The certificates of a bundle in DER format. As in Go (crypto/x509, AppendCertsFromPEM),
+    comments, other blocks and certificates that cannot be read are left out."""
+    scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for block in _CERTIFICATE_PATTERN.findall(pem):
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            certificate = base64.b64decode(b"".join(block.split()), validate=True)
+            scratch.load_verify_locations(cadata=certificate)
+            yield certificate
 
 
 def _load_client_certificate(context: ssl.SSLContext, credential: Credential) -> None:
@@ -212,55 +238,3 @@ def _load_client_certificate(context: ssl.SSLContext, credential: Credential) ->
                 f" ({getattr(error, 'reason', None) or error}); check that they belong together"
                 " and that the key has no passphrase."
             ) from error
-
-
-def select_proxy(cluster: KubeconfigCluster, environ: Mapping[str, str]) -> str | None:
-    """Proxy for this cluster: its own `proxy-url`, else the one of the environment.
-
-    Source: Go golang.org/x/net/http/httpproxy. The environment's proxy is never used for loopback
-    addresses.
-    """
-    server = urlsplit(cluster.server)
-    proxy = cluster.proxy_url
-    source = f"proxy-url of the cluster {cluster.name!r}"
-    if not proxy:
-        source = f"{server.scheme.upper()}_PROXY"
-        proxy = environ.get(source) or environ.get(source.lower()) or ""
-        if not proxy or _bypasses_proxy(server.hostname or "", server.port, environ):
-            return None
-        if "://" not in proxy:
-            proxy = f"http://{proxy}"
-    if urlsplit(proxy).scheme not in ("http", "https"):
-        raise ConfigError(
-            f"The proxy {proxy.partition('://')[0]}:// in {source} cannot be used: servedeck"
-            " supports http:// and https:// proxies only; name one of these, or forward a port."
-        )
-    return proxy
-
-
-def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    """Whether NO_PROXY excludes this host from proxying."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        address = None
-    if host == "localhost" or (address and address.is_loopback):
-        return True
-    no_proxy = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
-    for item in filter(None, (part.strip().lower() for part in no_proxy.split(","))):
-        if item == "*":
-            return True
-        if address:
-            try:
-                if address in ipaddress.ip_network(item, strict=False):
-                    return True
-            except ValueError:
-                pass  # a name, or an address with a port
-        name, _, only_port = item.rpartition(":") if item.count(":") == 1 else (item, "", "")
-        if only_port and only_port != str(port or ""):
-            continue
-        if host == name.lstrip(".") and not name.startswith("."):
-            return True
-        if host.endswith("." + name.lstrip("*").lstrip(".")):
-            return True
-    return False

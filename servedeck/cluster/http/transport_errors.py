@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from servedeck.cluster.http.errors import (
@@ -11,6 +12,12 @@ from servedeck.cluster.http.errors import (
     ReadTimeoutError,
     clean_message,
 )
+
+_TLS_ALERT_PATTERN = re.compile(
+    r"\[SSL: \w*?ALERT_((?:CERTIFICATE_\w+)|BAD_CERTIFICATE\w*|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE"
+    r"|ACCESS_DENIED)\]"
+)
+"""What OpenSSL says where the other side does not accept the certificate of this one."""
 
 
 def to_cluster_error(error: Exception, server: str, context: str) -> ClusterError:
@@ -30,10 +37,10 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
             " HTTPS_PROXY."
         )
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = _certificate_reason(error.certificate_error)
         return ConnectionFailedError(
-            f"The certificate of {where} is not trusted"
-            f" ({_certificate_reason(error.certificate_error)});"
-            f" check the certificate authority of context {context!r} in the kubeconfig."
+            f"The certificate of {where} is not trusted ({reason.rstrip('.')});"
+            f" {_certificate_remedy(error.certificate_error, context)}."
         )
     if isinstance(error, aiohttp.ClientSSLError):
         return ConnectionFailedError(
@@ -41,8 +48,13 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
             f"client certificate."
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
+        if error.host != urlsplit(where).hostname:
+            return ConnectionFailedError(
+                f"There is no host {error.host!r} of the proxy; check proxy-url or HTTPS_PROXY, the"
+                " network and the VPN."
+            )
         return ConnectionFailedError(
-            f"There is no host {urlsplit(where).hostname!r}; {check}, the network and the VPN."
+            f"There is no host {error.host!r}; {check}, the network and the VPN."
         )
     if isinstance(error, ConnectionRefusedError) or (
         isinstance(error, aiohttp.ClientConnectorError)
@@ -65,6 +77,19 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
     if isinstance(error, aiohttp.ClientPayloadError):
         return ConnectionLostError(
             f"The connection to {where} was lost in the middle of a response."
+        )
+    if isinstance(error, aiohttp.ClientResponseError):
+        # Its text has the whole address, also that of a proxy with its password.
+        problem = "sends a header that cannot be read" if is_unreadable(error) else ""
+        return ConnectionLostError(
+            f"{where} {problem or 'does not answer in HTTP'}; {check}, and whether there is a proxy"
+            " in between."
+        )
+    if alert := _TLS_ALERT_PATTERN.search(str(error)):
+        # TLS 1.3: a client certificate is refused only after the handshake, and the request unread.
+        return ConnectionFailedError(
+            f"{where} refused the TLS connection ({alert[1]}); check the client certificate of"
+            f" context {context!r} in the kubeconfig."
         )
     reason = str(error) or type(error).__name__
     return ConnectionLostError(f"The connection to {where} was lost ({reason}).")
@@ -92,6 +117,9 @@ def describe_failure(error: Exception) -> str:
         return "does not answer"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot be reached ({error.os_error.strerror or error.os_error})"
+    if is_unreadable(error):
+        part = "a body" if "content-encoding" in _parse_failure(error) else "a header"
+        return f"sends {part} that cannot be read"
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
         return "closed the connection in the middle of an answer"
     if isinstance(error, aiohttp.ClientResponseError):
@@ -99,8 +127,45 @@ def describe_failure(error: Exception) -> str:
     return f"cannot be asked ({clean_message(str(error)) or type(error).__name__})"
 
 
+def is_unreadable(error: Exception) -> bool:
+    """Whether the answer is one of HTTP, but has a header that is malformed or too long, or a body
+    that cannot be decompressed."""
+    text = _parse_failure(error)
+    return any(one in text for one in ("header", "bytes when reading", "content-encoding"))
+
+
+def _parse_failure(error: Exception) -> str:
+    """Why aiohttp cannot parse an answer, in lower case; "" for other errors."""
+    import aiohttp
+
+    cause: BaseException | None = error
+    if isinstance(error, aiohttp.ClientPayloadError):
+        cause = error.__cause__
+        if not isinstance(cause, aiohttp.http_exceptions.ContentEncodingError):
+            return ""
+    elif not isinstance(error, aiohttp.ClientResponseError):
+        return ""
+    return str(getattr(cause, "message", "")).lower()
+
+
 def _certificate_reason(error: object) -> str:
     return str(getattr(error, "verify_message", "") or error)
+
+
+def _certificate_remedy(error: object, context: str) -> str:
+    """What to do, by the code of OpenSSL (x509_vfy.h)."""
+    match getattr(error, "verify_code", None):
+        case 9:  # not valid yet
+            return "check this machine's clock and the server's"
+        case 10:  # expired
+            return "renew it on the server, or check this machine's clock"
+        case 62 | 64:  # for another host name or address
+            return (
+                f"check the server of context {context!r} in the kubeconfig, or set tls-server-name"
+                " to a name that the certificate has"
+            )
+        case _:
+            return f"check the certificate authority of context {context!r} in the kubeconfig"
 
 
 def _tls_reason(error: Exception) -> str:

@@ -44,8 +44,11 @@ class ReflectorConfig:
     unavailable_delay: tuple[float, float] = (60.0, 300.0)
     """Delay before retrying a forbidden or missing kind."""
     unauthorized_delay: tuple[float, float] = (30.0, 60.0)
-    min_watch_duration: float = 1.0
-    """A watch that ends earlier without an event counts as failed."""
+    min_watch_duration: float = 5.0
+    """A watch that ends earlier without a change of an object counts as failed: the delay before
+    the next one grows."""
+    short_watch_delay: float = 1.0
+    """Maximum delay after a watch that ended so early, but brought a change."""
     time_slice: float = 0.004
     """Maximum time of synchronous work between yields to the event loop."""
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 
 from servedeck.cluster import resources
 from servedeck.cluster.resources import Resource
-from servedeck.serving.objects import detection, pool_records, records, workload_records
+from servedeck.serving.objects import (
+    detection,
+    gateway_records,
+    pool_records,
+    records,
+    reported_records,
+    workload_records,
+)
 from servedeck.serving.objects.records import Record
 
 
@@ -67,7 +74,7 @@ class ResourceKind:
 
 
 _EVENT_OBJECT_KINDS = frozenset(
-    {"Pod", "ReplicaSet", "Deployment", "StatefulSet", "LeaderWorkerSet", "InferenceService"}
+    {"Pod", "ReplicaSet", "Deployment", *(one.kind for one in resources.READONLY_WORKLOADS)}
 )
 
 
@@ -75,11 +82,21 @@ def _is_serving_event(record: Record) -> bool:
     return isinstance(record, records.Event) and record.involved_object.kind in _EVENT_OBJECT_KINDS
 
 
+_LISTED_CONTROLLERS = frozenset(
+    {"ReplicaSet", "StatefulSet", "DaemonSet", "RayCluster", "Job", "CronJob"}
+)
+"""Controllers whose Pods belong to a workload that is listed itself, or to one that ends."""
+
+
 def _is_plain_serving(record: Record) -> bool:
-    """Whether a Pod has no controller and is a serving."""
+    """Whether a Pod is a serving, and has no controller or one of another project (a RoleSet of
+    AIBrix, a PodClique of Grove, a Model of KubeAI), whose kind is not listed."""
     return (
         isinstance(record, workload_records.PlainPod)
-        and not any(owner.controller for owner in record.metadata.owner_references)
+        and not any(
+            owner.controller and owner.kind in _LISTED_CONTROLLERS
+            for owner in record.metadata.owner_references
+        )
         and detection.is_serving_template(record.metadata.labels, record.template)
     )
 
@@ -109,6 +126,16 @@ VIRTUAL_SERVICES = ResourceKind(
     optional=True,
     fallback_versions=("v1beta1", "v1alpha3"),
 )
+GATEWAYS = ResourceKind(
+    resources.GATEWAY, gateway_records.Gateway, optional=True, fallback_versions=("v1beta1",)
+)
+LISTENER_SETS = ResourceKind(resources.LISTENER_SET, gateway_records.ListenerSet, optional=True)
+ISTIO_GATEWAYS = ResourceKind(
+    resources.ISTIO_GATEWAY,
+    gateway_records.IstioGateway,
+    optional=True,
+    fallback_versions=("v1beta1", "v1alpha3"),
+)
 INGRESSES = ResourceKind(resources.INGRESS, records.Ingress)
 SCALED_OBJECTS = ResourceKind(resources.SCALED_OBJECT, records.ScaledObject, optional=True)
 HORIZONTAL_POD_AUTOSCALERS = ResourceKind(
@@ -125,6 +152,20 @@ LEADER_WORKER_SETS = ResourceKind(
 INFERENCE_SERVICES = ResourceKind(
     resources.INFERENCE_SERVICE, workload_records.InferenceService, optional=True
 )
+DAEMON_SETS = ResourceKind(resources.DAEMON_SET, reported_records.DaemonSet)
+ROLLOUTS = ResourceKind(resources.ROLLOUT, reported_records.Rollout, optional=True)
+RAY_SERVICES = ResourceKind(
+    resources.RAY_SERVICE,
+    reported_records.RayService,
+    optional=True,
+    fallback_versions=("v1alpha1",),
+)
+RAY_CLUSTERS = ResourceKind(
+    resources.RAY_CLUSTER,
+    reported_records.RayCluster,
+    optional=True,
+    fallback_versions=("v1alpha1",),
+)
 PLAIN_PODS = ResourceKind(
     resources.POD,
     workload_records.PlainPod,
@@ -135,4 +176,4 @@ PLAIN_PODS = ResourceKind(
     ),
     record_filter=_is_plain_serving,
 )
-"""Pods without a controller that are servings."""
+"""Pods that are servings, without a controller or with one of a kind that is not listed."""

@@ -40,13 +40,16 @@ _WATCH_LIST_MIN_VERSION = (1, 34)
 """First version with the feature gate WatchList enabled by default."""
 _MAX_RETRY_AFTER = 60.0
 """Seconds that a server may ask to wait."""
-_LASTING_WATCH_SECONDS = 5.0
-"""A watch that was open for so long before it was cut off worked, even without an event."""
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class _ShortWatchError(ClusterError):
     """The server ended a watch immediately."""
+
+    def __init__(self, message: str, *, is_version_known: bool = False) -> None:
+        super().__init__(message)
+        self.is_version_known = is_version_known
+        """Whether it brought a bookmark, so that the next watch can begin there."""
 
 
 class _OtherServerError(ClusterError):
@@ -88,6 +91,8 @@ class Reflector:
         """Time of the last data from the server, by `clock`; 0 before any."""
         self.list_count = 0
         self.watch_count = 0
+        self.on_lasting_watch: Callable[[], None] = lambda: None
+        """Called when a watch has been open for `min_watch_duration`, so that others may try."""
         self._store = RecordStore(kind, on_change)
         self._on_state = on_state
         self._config = config = config or ReflectorConfig()
@@ -100,11 +105,17 @@ class Reflector:
         self._watch_open = False
         self._watch_brought_events = False
         self._watch_started_at = 0.0
+        self._listed_at = 0.0
+        self._waits_for_contact = self._is_rate_limited = False
+        self._was_woken = False
+        """Whether another reflector's watch has ended a delay, since one of this one worked."""
         self._watch_timeout: asyncio.Timeout | None = None
         self._silence: ClusterError | None = None
         self._is_replacing = False
         self._streaming_list = False
-        self._needs_version_check = False
+        self._needs_version_check = self._was_version_checked = False
+        self._is_watch_held_back = False
+        """Whether watches do not begin, though the server answers."""
         self._read_timeouts = 0
         self._expired_count = 0
         self._list_only = False
@@ -141,8 +152,28 @@ class Reflector:
 
     def retry_now(self) -> None:
         """Skip the current delay and reset the backoff."""
-        self._backoff.reset()
+        self._reset_backoff()
         self._retry_event.set()
+
+    def retry_after_contact(self) -> None:
+        """Skip the current delay if the server could not be reached or logged in to, as another
+        reflector succeeds. The backoff is kept, and so is the delay after a watch that the server
+        or a proxy opens and ends: where that happens to all, each would wake the others."""
+        if self._waits_for_contact:
+            self._retry_event.set()
+
+    def retry_after_lasting_watch(self) -> None:
+        """Skip the current delay, unless the server asked to wait: another reflector's watch goes
+        on, so what ended watches as they opened may have ended, too. The backoff is kept, and only
+        the first call counts until a watch of this one works: a kind that fails for good would be
+        asked as often as the watches of all others are opened."""
+        if (
+            self.phase is ReflectorPhase.RETRYING
+            and not self._is_rate_limited
+            and not self._was_woken
+        ):
+            self._was_woken = True
+            self._retry_event.set()
 
     def end_watch(self, error: ClusterError) -> None:
         """End the open watch, if there is one: the server has fallen silent. It is continued where
@@ -170,6 +201,7 @@ class Reflector:
                 delay = self._handle_failure(error)
             if delay > 0:
                 await self._wait_before_retry(delay)
+            self._waits_for_contact = self._is_rate_limited = False
 
     async def _wait_before_retry(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -242,6 +274,7 @@ class Reflector:
         """Replace the store and emit only the differences, so that rows and selection in the UI are
         preserved."""
         self._resource_version, self._list_valid, self.synced = version, True, True
+        self._listed_at = self._clock()
         self._read_timeouts, self._needs_version_check, self._streaming_list = 0, False, False
         self._slice_deadline = perf_counter() + self._config.time_slice
         # Differences that were not emitted would be lost: the watch is not ended in between.
@@ -260,6 +293,7 @@ class Reflector:
     # -- the watch ------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
+        self._was_version_checked = False
         if self._needs_version_check:
             # After a restore from a backup, a watch from a version newer than the server's stays
             # silent, while this request fails within seconds.
@@ -273,6 +307,7 @@ class Reflector:
                 ],
             )
             self._needs_version_check = False
+            self._was_version_checked = True
         await self._run_watch(pending_list=None)
 
     @contextlib.asynccontextmanager
@@ -288,6 +323,20 @@ class Reflector:
             raise ReadTimeoutError(str(self._silence)) from None
         finally:
             self._watch_timeout = None
+
+    @contextlib.asynccontextmanager
+    async def _reporting_lasting_watch(self) -> AsyncIterator[None]:
+        def report() -> None:
+            if self._watch_open:
+                self._was_woken = False
+                self.on_lasting_watch()
+
+        seconds = self._config.min_watch_duration
+        timer = asyncio.get_running_loop().call_later(seconds, report)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _run_watch(self, pending_list: Records | None) -> None:
         """Run one watch until it ends. `pending_list` receives a streamed list until it is
@@ -316,10 +365,11 @@ class Reflector:
             if has_bookmarks
             else duration + self._config.watch_read_timeout / 9
         )
-        started_at, event_count = self._clock(), 0
-        self._watch_started_at = started_at
+        event_count = 0
+        self._watch_started_at = self._clock()
         async with (
             self._ended_by_silence(),
+            self._reporting_lasting_watch(),
             self.connection.stream(self._list_path, params, read_timeout) as stream,
         ):
             if self._server_revision != self.connection.server_revision:
@@ -328,7 +378,7 @@ class Reflector:
                     "The kubeconfig names another server now; its objects are listed."
                 )
             self._record_contact()
-            self._watch_open = True
+            self._watch_open, self._is_watch_held_back = True, False
             if pending_list is None:
                 self._list_only = False
                 self._set_phase(ReflectorPhase.LIVE, "")
@@ -340,19 +390,21 @@ class Reflector:
                 for line in batch:
                     if line:
                         event_count += 1
-                        self._watch_brought_events = True
                         if await self._handle_event(line, pending_list):
                             pending_list = None
                         await self._yield_if_due()
                 del batch
         self._record_contact()  # the clean end of the watch is also a contact
-        elapsed = self._clock() - started_at
         if pending_list is not None:
             raise _ShortWatchError("The server ended the list before it was complete.")
-        if elapsed < self._config.min_watch_duration:
-            if not event_count:
-                raise _ShortWatchError("The server ends watches as soon as they begin.")
-            await self._wait_before_retry(self._config.min_watch_duration - elapsed)
+        remaining = self._config.min_watch_duration - (self._clock() - self._watch_started_at)
+        if remaining > 0 and not self._watch_brought_events:
+            raise _ShortWatchError(
+                "The server ends watches as soon as they begin.", is_version_known=event_count > 0
+            )
+        self._backoff.reset()
+        if remaining > 0:
+            await self._wait_before_retry(min(remaining, self._config.short_watch_delay))
 
     async def _handle_event(self, line: bytes, pending_list: Records | None) -> bool:
         """Process one event; True if it completed the streamed list `pending_list`."""
@@ -368,11 +420,13 @@ class Reflector:
                 return True
         elif event.type in ("ADDED", "MODIFIED"):
             if pending_list is None:
+                self._watch_brought_events = True
                 self._set_resource_version(self._store.put(event.object))
             else:  # initial events are not ordered by version: only the bookmark's version counts
                 self._store.add_to_list(event.object, pending_list)
         elif event.type == "DELETED":
             if pending_list is None:
+                self._watch_brought_events = True
                 self._set_resource_version(self._store.remove(event.object))
             else:
                 self._store.remove_from_list(event.object, pending_list)
@@ -417,24 +471,37 @@ class Reflector:
         if isinstance(error, ConnectionLostError) and error.closed_cleanly and self._watch_open:
             self._record_contact()  # a clean close means that all earlier events have arrived
         was_live = self.phase is ReflectorPhase.LIVE
+        # A proxy may cut each watch off as soon as it is open: that needs growing delays.
+        lasted = self._clock() - self._watch_started_at >= self._config.min_watch_duration
+        worked = self._watch_open and (self._watch_brought_events or lasted)
+        if worked:
+            self._reset_backoff()
+        if (
+            isinstance(error, ReadTimeoutError)
+            and not self._watch_open
+            and self._silence is None
+            and (self._was_version_checked or self._is_watch_held_back)
+        ):
+            # Lists arrive and watches do not: objects are as old as the list, which is read again.
+            self._is_watch_held_back, self._list_valid = True, False
+            error = ReadTimeoutError(
+                f"{self.connection.display_address} answers, but the watch of"
+                f" {self.kind.resource_name} does not begin; is there a proxy in between that"
+                " buffers responses? The list is read again instead."
+            )
         wait = self._enter_retrying(str(error))
         if isinstance(error, _ShortWatchError | InvalidResponseError):
             # an Events watch from an expired version may end without an error (k/k#104171)
-            self._list_valid = False
+            self._list_valid = isinstance(error, _ShortWatchError) and error.is_version_known
             return wait
+        self._waits_for_contact = worked or not self._watch_open
         self._needs_version_check = self._list_valid
         if isinstance(error, ReadTimeoutError) and self._watch_open:
             # a half-open connection, or a version newer than the server's: neither returns an error
             self._read_timeouts += 1
             self._list_valid = self._list_valid and self._read_timeouts < 2
             return 0.0 if self._read_timeouts == 1 else wait
-        # A proxy may cut each watch off as soon as it is open: that needs growing delays.
-        lasted = self._clock() - self._watch_started_at >= _LASTING_WATCH_SECONDS
-        if (
-            isinstance(error, ConnectionLostError)
-            and was_live
-            and (self._watch_brought_events or lasted)
-        ):
+        if isinstance(error, ConnectionLostError) and was_live and worked:
             return min(wait, self._rng.uniform(*self._config.relist_delay))
         return wait
 
@@ -450,6 +517,9 @@ class Reflector:
             return min(self._enter_retrying(str(error)), uniform(*self._config.relist_delay))
         if error.expired:
             self._list_valid = False
+            if self._clock() - self._listed_at >= self._config.min_watch_duration:
+                # A version expires in minutes, in which a kind without bookmarks may not change.
+                self._expired_count = 0
             self._expired_count += 1
             if self._expired_count == 1:
                 return uniform(*self._config.relist_delay)
@@ -464,6 +534,8 @@ class Reflector:
             self._list_valid = False
         self._needs_version_check = self._list_valid and code >= 500
         wait = self._enter_retrying(str(error))
+        self._waits_for_contact = code >= 500 and not self._watch_open
+        self._is_rate_limited = code == 429
         return max(wait, min(error.retry_after or 0.0, _MAX_RETRY_AFTER))
 
     def _handle_forbidden(self, error: ApiError) -> float:
@@ -504,6 +576,10 @@ class Reflector:
         self._clear_store()
         return self._rng.uniform(*self._config.unavailable_delay)
 
+    def _reset_backoff(self) -> None:
+        self._backoff.reset()
+        self._was_woken = False
+
     def _enter_retrying(self, message: str) -> float:
         """Set the phase to RETRYING; returns the seconds to wait."""
         self._set_phase(ReflectorPhase.RETRYING, message)
@@ -513,6 +589,7 @@ class Reflector:
         """Set the phase to UNAUTHORIZED; returns the seconds to wait. An API server that starts may
         reject every credential for some seconds."""
         self._set_phase(ReflectorPhase.UNAUTHORIZED, str(error))
+        self._waits_for_contact = True
         return min(self._backoff.next_delay(), self._rng.uniform(*self._config.unauthorized_delay))
 
     def _clear_store(self) -> None:

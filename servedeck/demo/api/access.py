@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from servedeck.demo.api import status
 from servedeck.demo.api.status import StatusCause
-from servedeck.demo.resources import RESOURCES, Resource
+from servedeck.demo.resources import GATEWAYS, RESOURCES, Resource
 
 Json = dict[str, Any]
 ANY = ("*",)
@@ -101,8 +101,11 @@ def viewer(name: str = "viewer", more_rules: Iterable[AccessRule] = ()) -> DemoU
 
 
 def namespace_admin(namespace: str, name: str = "developer") -> DemoUser:
-    """May do everything in one namespace, and nothing outside it."""
-    return DemoUser(name, (AccessRule(ANY, ANY, ANY, (namespace,)),), default_namespace=namespace)
+    """May do everything in one namespace, and nothing outside it but read Gateways, which the
+    routes of all namespaces share."""
+    own = AccessRule(ANY, ANY, ANY, (namespace,))
+    shared = AccessRule(("get", "list", "watch"), (GATEWAYS.group,), (GATEWAYS.plural,))
+    return DemoUser(name, (own, shared), default_namespace=namespace)
 
 
 def forbidden_error(

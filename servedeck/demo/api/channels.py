@@ -19,13 +19,18 @@ _CLOSE_CHANNEL = 255
 """v5: the client sends no more on the channel that follows."""
 
 
+def requests_protocol(request: web.BaseRequest, *protocols: str) -> bool:
+    """Whether it asks for a WebSocket with one of the protocols."""
+    asked = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    return any(one.strip() in protocols for one in asked)
+
+
 async def open_channels(request: web.BaseRequest, *protocols: str) -> web.WebSocketResponse:
     """Answer the request for a WebSocket. StatusError 400 if it is none, or asks for another
-    protocol: the demo has no SPDY."""
+    protocol."""
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise status.bad_request("Upgrade request required")
-    asked = [one.strip() for one in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-    if not set(asked) & set(protocols):
+    if not requests_protocol(request, *protocols):
         raise status.bad_request(
             f"unable to upgrade: the demo cluster supports {', '.join(protocols)} only"
         )

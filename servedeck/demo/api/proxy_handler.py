@@ -3,35 +3,17 @@ pkg/registry/core/service/storage/storage.go and pkg/registry/core/pod/strategy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
 
-from servedeck.demo.api import status
+from servedeck.demo.api import pod_requests, status
 from servedeck.demo.api.kubelet_api import KubeletApi, ProxyRequest
 from servedeck.demo.api.request import ApiRequest
 from servedeck.demo.resources import PODS, SERVICES
 from servedeck.demo.store.store import ObjectStore
 
 Json = dict[str, Any]
-
-# The API server does not forward the client's credentials; hop-by-hop headers end here.
-_WITHHELD_HEADERS = frozenset(
-    (
-        "authorization",
-        "connection",
-        "content-length",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
 
 
 async def proxy_request(
@@ -46,7 +28,9 @@ async def proxy_request(
     path = "/" + call.proxy_path
     if request.query_string:
         path += f"?{request.rel_url.raw_query_string}"
-    headers = {k: v for k, v in call.headers.items() if k.lower() not in _WITHHELD_HEADERS}
+    # The API server does not forward the client's credentials.
+    headers = pod_requests.end_to_end_headers(call.headers)
+    headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
     asked = ProxyRequest(call.method, path, headers, call.body)
     try:
         answer = await kubelet.proxy(pod, number, asked)
@@ -55,17 +39,7 @@ async def proxy_request(
         raise status.unavailable(
             f"error trying to reach service: dial tcp {address}: connect: connection refused"
         ) from None
-    kept = {k: v for k, v in answer.headers.items() if k.lower() not in _WITHHELD_HEADERS}
-    if isinstance(answer.body, bytes):
-        return web.Response(status=answer.status, headers=kept, body=answer.body)
-    response = web.StreamResponse(status=answer.status, headers=kept)
-    await response.prepare(request)
-    try:
-        async for chunk in answer.body:
-            await response.write(chunk)
-    except ConnectionError:
-        pass  # the client has disconnected
-    return response
+    return await pod_requests.forward_answer(answer, request)
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -82,16 +56,11 @@ def _resolve_pod(store: ObjectStore, namespace: str, name: str, port: str) -> tu
         raise status.bad_request("address not allowed")
     if port.isdecimal() and len(port) < 6:
         return pod, int(port)
-    ports = list(_ports(pod))
+    ports = list(pod_requests.container_ports(pod))
     found = next((p["containerPort"] for p in ports if not port or p.get("name") == port), None)
     if found is None and port:
         raise status.bad_request(f'invalid pod request "{name}:{port}"')
     return pod, found or 80
-
-
-def _ports(pod: Json) -> Iterator[Json]:
-    for container in pod["spec"].get("containers") or ():
-        yield from container.get("ports") or ()
 
 
 def _resolve_service(store: ObjectStore, namespace: str, name: str, port: str) -> tuple[Json, int]:
@@ -106,27 +75,7 @@ def _resolve_service(store: ObjectStore, namespace: str, name: str, port: str) -
         wanted = next((p for p in ports if p.get("name", "") == port), None)
     selector = service["spec"].get("selector")
     if wanted is not None and selector:
-        for pod in store.list(PODS, namespace):
-            number = _target_port(wanted, pod)
-            if number and _ready(pod) and _selected(selector, pod):
+        for pod in pod_requests.ready_pods(store, namespace, selector):
+            if number := pod_requests.target_port(wanted, pod):
                 return pod, number
     raise status.unavailable(f'no endpoints available for service "{name}"')
-
-
-def _target_port(port: Json, pod: Json) -> int:
-    target = port.get("targetPort", port.get("port"))
-    if isinstance(target, int):
-        return target
-    named = (p["containerPort"] for p in _ports(pod) if p.get("name") == target)
-    return next(named, 0)
-
-
-def _selected(selector: Json, pod: Json) -> bool:
-    labels = pod["metadata"].get("labels") or {}
-    return all(labels.get(key) == value for key, value in selector.items())
-
-
-def _ready(pod: Json) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]

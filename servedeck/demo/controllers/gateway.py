@@ -19,6 +19,7 @@ from servedeck.demo.resources import (
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.gateway_listeners import ANY_HOST, accepted_hosts
 
 CONTROLLER_NAME = "gateway.envoyproxy.io/gatewayclass-controller"
 
@@ -29,7 +30,8 @@ _MOST_ANCESTORS = 16
 
 
 class HTTPRouteController:
-    """Writes the conditions Accepted and ResolvedRefs of HTTPRoutes."""
+    """Writes the conditions Accepted and ResolvedRefs of HTTPRoutes. A listener accepts them from
+    all namespaces."""
 
     def __init__(self, context: ControllerContext) -> None:
         self._store = context.store
@@ -54,7 +56,7 @@ class HTTPRouteController:
                 self._queue.add(key_of(route), 0.2)
 
     def _gateway_changed(self, change: StoreChange) -> None:
-        if change.type != "MODIFIED":
+        if change.type != "MODIFIED" or (change.old or {})["spec"] != change.object["spec"]:
             self.resync()
 
     def _sync(self, key: Key) -> None:
@@ -74,7 +76,7 @@ class HTTPRouteController:
                     "controllerName": CONTROLLER_NAME,
                     "conditions": [
                         self._condition(
-                            route, known, "Accepted", *self._check_parent(key, reference)
+                            route, known, "Accepted", *self._check_parent(route, reference)
                         ),
                         self._condition(route, known, "ResolvedRefs", *self._check_backends(route)),
                     ],
@@ -86,14 +88,21 @@ class HTTPRouteController:
 
         self._store.mutate(HTTP_ROUTES, *key, write, "status")
 
-    def _check_parent(self, key: Key, reference: Json) -> tuple[bool, str, str]:
-        namespace = reference.get("namespace") or key[0]
+    def _check_parent(self, route: Json, reference: Json) -> tuple[bool, str, str]:
+        namespace = reference.get("namespace") or route["metadata"]["namespace"]
         gateway = self._store.find(GATEWAYS, namespace, reference.get("name", ""))
-        return (
-            (True, *event_messages.ROUTE_ACCEPTED)
-            if gateway is not None
-            else (False, *event_messages.NO_PARENT)
-        )
+        listeners = [
+            one
+            for one in (gateway or {}).get("spec", {}).get("listeners") or ()
+            if reference.get("sectionName") in (None, one["name"])
+            and reference.get("port") in (None, one["port"])
+        ]
+        if not listeners:
+            return (False, *event_messages.NO_PARENT)
+        own = [one.get("hostname") or ANY_HOST for one in listeners]
+        if accepted_hosts(route["spec"].get("hostnames") or (), own) is None:
+            return (False, *event_messages.NO_LISTENER_HOSTNAME)
+        return (True, *event_messages.ROUTE_ACCEPTED)
 
     def _check_backends(self, route: Json) -> tuple[bool, str, str]:
         namespace = route["metadata"]["namespace"]
@@ -247,4 +256,4 @@ def attached_policy(store: ObjectStore, namespace: str, route: str) -> Json | No
 
 
 def _parent_ref_key(reference: Json) -> str:
-    return "/".join(str(reference.get(k, "")) for k in ("namespace", "name", "sectionName"))
+    return "/".join(str(reference.get(k, "")) for k in ("namespace", "name", "sectionName", "port"))

@@ -18,6 +18,7 @@ from servedeck.demo.resources import (
 )
 from servedeck.demo.store.changes import StoreChange
 from servedeck.demo.store.objects import Json, Key, key_of
+from servedeck.demo.store.store import ObjectStore
 from servedeck.demo.workloads.load_balancing import LEAST_REQUEST, REDRAW_SECONDS, Balancing
 from servedeck.demo.workloads.traffic import Route, Traffic
 from servedeck.serving.conventions import REVISION_LABEL, SERVING_LABEL
@@ -67,7 +68,7 @@ class TrafficRouting:
 
         def read(route: Json) -> None:
             name = "/".join(key_of(route))
-            routes[name] = Route(tuple(self._backends(route)), self._balancing(route))
+            routes[name] = Route(tuple(self._backends(route)), balancing_of(self._store, route))
 
         for route in self._store.list(HTTP_ROUTES):
             self._isolation(partial(read, route))
@@ -103,18 +104,20 @@ class TrafficRouting:
         name = selector.get(SERVING_LABEL) or selector.get("app")
         return f"{namespace}/{name}" if name else ""
 
-    def _balancing(self, route: Json) -> Balancing:
-        references = (_rule_of_requests(route) or {}).get("backendRefs") or ()
-        if any(one.get("kind") == INFERENCE_POOLS.kind for one in references):
-            return LEAST_REQUEST
-        policy = attached_policy(self._store, *key_of(route))
-        found = ((policy or {}).get("spec") or {}).get("loadBalancer") or {}
-        if not found.get("type"):
-            return LEAST_REQUEST
-        hashing = found.get("consistentHash") or {}
-        named = [hashing.get("header") or {}, *(hashing.get("headers") or ())]
-        header = ",".join(one["name"] for one in named if one.get("name"))
-        return Balancing(found["type"], header if found["type"] == "ConsistentHash" else "")
+
+def balancing_of(store: ObjectStore, route: Json) -> Balancing:
+    """How the requests of a route are spread over Pods."""
+    references = (_rule_of_requests(route) or {}).get("backendRefs") or ()
+    if any(one.get("kind") == INFERENCE_POOLS.kind for one in references):
+        return LEAST_REQUEST
+    policy = attached_policy(store, *key_of(route))
+    found = ((policy or {}).get("spec") or {}).get("loadBalancer") or {}
+    if not found.get("type"):
+        return LEAST_REQUEST
+    hashing = found.get("consistentHash") or {}
+    named = [hashing.get("header") or {}, *(hashing.get("headers") or ())]
+    header = ",".join(one["name"] for one in named if one.get("name"))
+    return Balancing(found["type"], header if found["type"] == "ConsistentHash" else "")
 
 
 def _is_revision(deployment: Json) -> bool:

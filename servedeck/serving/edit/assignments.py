@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from servedeck.serving.spec.fields import join_choices
 from servedeck.serving.spec.issues import Issue, error
 from servedeck.serving.spec.load_balancing import HEADER, LOAD_BALANCING_FIELDS
-from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.mount_paths import normalize_path
 from servedeck.serving.spec.names import validate_env_name
 from servedeck.serving.spec.rollouts import ROLLOUTS
 from servedeck.serving.spec.scaling import SCALING_FIELDS, TARGET_FIELDS, TRIGGERS
@@ -55,7 +55,7 @@ def parse_assignment(text: str) -> Assignment:
     if not equals and len(text) > 1 and text.endswith("-"):
         return Assignment(path.removesuffix("-"), None)
     raise AssignmentError(
-        f"{_quote(text)} is not FIELD=VALUE; write one such as image=NAME, or env.NAME- to remove "
+        f"{_quote(text)} is not FIELD=VALUE; enter one such as image=NAME, or env.NAME- to remove "
         "a variable."
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 from servedeck.serving.edit.entries import (
     ABSENT,
     FIELD_GROUPS,
+    KEYED_WORDS,
     SWITCH_GROUPS,
     UNKNOWN,
     Path,
@@ -17,6 +18,7 @@ from servedeck.serving.edit.entries import (
     split_spec,
 )
 from servedeck.serving.objects.secret_values import mask_arguments
+from servedeck.serving.spec.absent_defaults import find_asked_defaults
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.fields import format_value
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
@@ -72,6 +74,18 @@ def find_field_differences(before: ServingSpec, after: ServingSpec) -> tuple[Fie
             )
         ]
     order = list(FIELDS)
+    return tuple(sorted(found, key=lambda one: order.index(one.field)))
+
+
+def find_edit_differences(before: ServingSpec, wanted: ServingSpec) -> tuple[FieldDifference, ...]:
+    """Those of an edit of the serving that was read as `before`: also a default that was given
+    where the serving has nothing."""
+    asked = [
+        FieldDifference((name,), entry_label(wanted, (name,)), NONE, text)
+        for name, text in find_asked_defaults(before, wanted).items()
+    ]
+    order = list(FIELDS)
+    found = [*find_field_differences(before, wanted), *asked]
     return tuple(sorted(found, key=lambda one: order.index(one.field)))
 
 
@@ -191,6 +205,8 @@ def _format(path: Path, value: Any) -> str:
                 return NONE  # the number of accelerators of no type means nothing
             parts = [(name, one) for name, one in value if name in FIELD_GROUPS or one is not None]
             return ", ".join(_format_part(*one) for one in parts)
+        case str() if path[0] in KEYED_WORDS and len(path) > 1:
+            return value.partition("=")[2] or value
         case tuple() if value and isinstance(value[0], str):
             return shlex.join(mask_arguments(value))
         case tuple():

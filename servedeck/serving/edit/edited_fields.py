@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from servedeck.serving.edit.differences import FieldDifference, find_field_differences
+from servedeck.serving.edit.differences import FieldDifference, find_edit_differences
 from servedeck.serving.edit.entries import Path, join_values, split_spec
 from servedeck.serving.objects.change import change_objects, resolve_open_fields
 from servedeck.serving.objects.import_objects import ImportedServing
+from servedeck.serving.spec.absent_defaults import find_asked_defaults
 from servedeck.serving.spec.mapping.json_values import as_mapping
 from servedeck.serving.spec.spec import ServingSpec
 
@@ -24,9 +25,12 @@ def find_edited_fields(
         for path in new
         if old.get(path) != new[path]
     }
+    for name in find_asked_defaults(before, wanted):
+        asked = before.replace(**{name: getattr(wanted, name)})
+        restarts[(name,)] = _changes_template(current, asked)
     return tuple(
         replace(one, restarts=any(restarts[path] for path in restarts if _is_in(one.path, path)))
-        for one in find_field_differences(before, wanted)
+        for one in find_edit_differences(before, wanted)
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from servedeck.serving.spec.fields import InputKind
 from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
-from servedeck.serving.spec.mapping.volumes import normalize_path
+from servedeck.serving.spec.mount_paths import normalize_path
 from servedeck.serving.spec.scaling import SCALING_FIELDS
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
 from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
@@ -61,6 +61,10 @@ FIELD_GROUPS = {
     **SWITCH_GROUPS,
 }
 """By the first of them, fields whose meaning depends on it."""
+KEYED_WORDS = ("node_selector", "resource_claims", "readiness_times", "liveness_times")
+"""Fields that are words, each with a key before "="."""
+WORDS = ("tolerations", "image_pull_secrets")
+"""Fields that are words, each of which is its own key."""
 
 
 def split_spec(spec: ServingSpec, *beside: ServingSpec) -> dict[Path, Any]:
@@ -115,7 +119,10 @@ def join_values(base: ServingSpec, values: Mapping[Path, Any]) -> ServingSpec:
                 changes[name] = value
     if transformer:
         changes["transformer"] = Transformer.model_validate(transformer)
-    return base.replace(**changes)
+    # What is as in the base is not given.
+    return base.replace(
+        **{name: one for name, one in changes.items() if one != getattr(base, name)}
+    )
 
 
 def list_keys(spec: ServingSpec, path: Path, value: Any) -> tuple[str, ...] | None:
@@ -130,13 +137,18 @@ def list_keys(spec: ServingSpec, path: Path, value: Any) -> tuple[str, ...] | No
 
 def list_entries(spec: ServingSpec, path: Path, value: Any) -> list[tuple[str, Any]] | None:
     """The entries of a list in order, each with its key: the name of a variable, the path of a
-    mount, the flag of arguments ("" for the words before the first one). None if it is no list."""
+    mount, the key of a label, the flag of arguments ("" for the words before the first one). None
+    if it is no list."""
     if not isinstance(value, tuple):
         return None
     if path[-1] == "env":
         return _by_key(value, lambda one: one.name)
     if path == ("volumes",):
         return _by_key(value, lambda one: normalize_path(one.mount_path))
+    if path[0] in KEYED_WORDS:
+        return _by_key(value, lambda word: word.partition("=")[0])
+    if path[0] in WORDS:
+        return _by_key(value, lambda word: word)
     if path[-1] == "command" or _is_arguments_setting(spec, path):
         return _group_arguments(value)
     return None
@@ -146,7 +158,7 @@ def join_list(path: Path, entries: Iterable[tuple[str, Any]]) -> tuple[Any, ...]
     """The list of these entries. Of arguments, the words before the first flag come first, and
     those after `--` last: elsewhere they would mean something else."""
     found = list(entries)
-    if path[-1] == "env" or path == ("volumes",):
+    if path[-1] == "env" or path[0] in ("volumes", *KEYED_WORDS, *WORDS):
         return tuple(value for _, value in found)
     found.sort(key=lambda one: (one[0] != "", one[0] == "--"))
     return tuple(word for _, words in found for word in words)

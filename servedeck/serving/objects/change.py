@@ -22,19 +22,30 @@ from servedeck.serving.objects.import_objects import (
 )
 from servedeck.serving.objects.missing_objects import RelatedObjects, build_missing_objects
 from servedeck.serving.objects.port_checks import WrittenChange
+from servedeck.serving.objects.probe_text import other_probe_text
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.objects.stopped_replicas import note_stopped_replicas
+from servedeck.serving.spec.absent_defaults import find_asked_defaults
 from servedeck.serving.spec.issues import Issue, error
 from servedeck.serving.spec.load_balancing import LOAD_BALANCING_FIELDS
 from servedeck.serving.spec.mapping.auto_scaling import refresh_triggers
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping, as_str
+from servedeck.serving.spec.mapping.pod_settings import resolve_tolerations
 from servedeck.serving.spec.mapping.probes import resolve_startup_seconds
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from servedeck.serving.spec.mapping.transformer import change_predictor_url, default_port
 from servedeck.serving.spec.mapping.volumes import resize_shared_memory
+from servedeck.serving.spec.pod_setting_rules import (
+    validate_liveness_times,
+    validate_readiness_times,
+)
+from servedeck.serving.spec.pod_settings import POD_SETTINGS
 from servedeck.serving.spec.scaling import SCALING_FIELDS
 from servedeck.serving.spec.spec import FIELDS, ServingSpec
 from servedeck.serving.spec.temperature_policy import TEMPERATURE_FIELDS
+
+_PROBE_PATHS = {"readiness_times": "readiness_path", "liveness_times": "liveness_path"}
+"""The paths of the probes by the fields of their times."""
 
 
 class ObjectKey(NamedTuple):
@@ -186,6 +197,7 @@ def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> Servin
             wanted = wanted.replace(**{one: getattr(before, one) for one in names})
     if wanted.startup_seconds == 0 and wanted.startup_path:
         wanted = wanted.replace(startup_path="")  # without the probe nothing asks it
+    wanted = _resolve_pod_settings(current, before, wanted)
     startup_seconds = resolve_startup_seconds(current.objects, before, wanted)
     if startup_seconds != wanted.startup_seconds:
         wanted = wanted.replace(startup_seconds=startup_seconds)
@@ -202,9 +214,53 @@ def resolve_open_fields(current: ImportedServing, wanted: ServingSpec) -> Servin
     return wanted.replace(transformer=transformer.model_copy(update={"port": port}))
 
 
+def _resolve_pod_settings(
+    current: ImportedServing, before: ServingSpec, wanted: ServingSpec
+) -> ServingSpec:
+    given = wanted.model_fields_set
+    changes: dict[str, object] = {
+        name: getattr(before, name) for name in POD_SETTINGS if name not in given
+    }
+    for name, path in _PROBE_PATHS.items():
+        goes = not getattr(wanted, f"effective_{path}") and (
+            getattr(wanted, path) is not None
+            or not other_probe_text(current.objects.container, path)
+        )
+        # They go with the probe, also where the same file is applied again.
+        if goes and (getattr(wanted, path) == "" or getattr(wanted, name) == getattr(before, name)):
+            changes[name] = ()
+    changes = {name: one for name, one in changes.items() if one != getattr(wanted, name)}
+    wanted = wanted.replace(**changes) if changes else wanted
+    wanted = wanted.without_system_env()  # the path of the cache is known now
+    tolerations = resolve_tolerations(current.objects, before, wanted)
+    if tolerations != wanted.tolerations:
+        wanted = wanted.replace(tolerations=tolerations)
+    return wanted
+
+
+def find_dropped_times(
+    before: ServingSpec, given: ServingSpec, resolved: ServingSpec
+) -> list[Issue]:
+    """Warnings about times that `given` has for a probe that there is not. `resolved` is without
+    them, as there is nothing to write them to."""
+    dropped = {
+        name: times
+        for name in _PROBE_PATHS
+        if (times := getattr(given, name))
+        and times != getattr(before, name)
+        and not getattr(resolved, name)
+    }
+    spec = resolved.replace(**dropped)
+    found = (*validate_readiness_times(spec), *validate_liveness_times(spec))
+    return [one for one in found if one.field in dropped]
+
+
 def _differs(name: str, before: ServingSpec, wanted: ServingSpec) -> bool:
-    """Whether a field is to be written. The default of a probe's path depends on the template."""
+    """Whether a field is to be written. The default of a probe's path depends on the template;
+    another default may be wanted where there is nothing."""
     effective = f"effective_{name}"
-    return getattr(before, name) != getattr(wanted, name) or (
-        hasattr(before, effective) and getattr(before, effective) != getattr(wanted, effective)
-    )
+    if getattr(before, name) != getattr(wanted, name) or name in find_asked_defaults(
+        before, wanted
+    ):
+        return True
+    return hasattr(before, effective) and getattr(before, effective) != getattr(wanted, effective)

@@ -22,7 +22,7 @@ from servedeck.serving.conventions import (
 )
 from servedeck.serving.objects import kserve
 from servedeck.serving.objects.async_routes import async_gateway_name
-from servedeck.serving.objects.model_sources import find_model_source
+from servedeck.serving.objects.model_sources import find_model_source, find_pulled_model
 from servedeck.serving.objects.records import Container, PodTemplate, ProbeAction, Workload
 from servedeck.serving.quantity import parse_quantity
 from servedeck.serving.servers import settings
@@ -75,6 +75,8 @@ def detect_server(labels: Mapping[str, str], template: PodTemplate) -> DetectedS
     # The label of an adopted serving says that no template of the form fits.
     named = labeled if labeled and labeled != CUSTOM_TEMPLATE else kind.template
     model = one_line(settings.find_model(facts, server, kind))
+    if kind.template == "ollama":
+        model = model or one_line(find_pulled_model(template))
     alias = one_line(settings.find_served_model(facts, server, kind))
     source = one_line(find_model_source(template, model))
     if not model or kserve.is_model_mount(model):

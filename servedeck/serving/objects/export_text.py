@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.objects.unmanaged_fields import UnmanagedField
 from servedeck.serving.spec.document import dump_yaml, to_yaml
+from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.text import format_count, one_line, sanitize
 
 
-def export_text(serving: ImportedServing) -> str:
-    """The document of a serving. Fields of its objects that a new serving would lack, or have with
-    another value, follow as comments, with their values; those that look secret are masked."""
-    text = to_yaml(serving.spec)
+def export_text(serving: ImportedServing, spec: ServingSpec | None = None) -> str:
+    """The document of a serving, of `spec` if its values are not to be shown. Fields of its objects
+    that a new serving would lack, or have with another value, follow as comments, with their
+    values; those that look secret are masked."""
+    text = to_yaml(spec or serving.spec)
     fields = serving.unmanaged_fields
     if not fields:
         return text

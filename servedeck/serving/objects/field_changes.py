@@ -34,6 +34,10 @@ MAX_VALUE_LENGTH = 200
 """Characters of a value, unless a caller asks for more."""
 
 
+REMOVED = "removed"
+"""What admission made of a value that is not stored."""
+
+
 class AdmissionChange(NamedTuple):
     """A value that admission changed or added."""
 
@@ -41,6 +45,7 @@ class AdmissionChange(NamedTuple):
     sent: str
     """"" if it was added."""
     admitted: str
+    """REMOVED if it was removed."""
 
 
 class FieldChange(NamedTuple):
@@ -219,6 +224,17 @@ def admission_changes(sent: Manifest, stored: Manifest) -> list[AdmissionChange]
     ]
 
 
+def describe_admission(target: object, change: AdmissionChange) -> str:
+    """A sentence about what admission changes in a write of `target`, "Deployment chat/llama"."""
+    who = "An admission webhook or policy of the cluster"
+    path = change.path.lstrip(".")
+    if not change.sent:
+        return f"{who} adds {path} to {target}."
+    if change.admitted == REMOVED:
+        return f"{who} removes {path} from {target}."
+    return f"{who} sets {path} of {target} to {change.admitted}, not {change.sent}."
+
+
 _WEBHOOK_MAPS = ("labels", "annotations", "nodeSelector")
 
 
@@ -247,6 +263,6 @@ def _admission_change(path: FieldPath, sent: Any, stored: Any) -> AdmissionChang
 
 def _one_line_text(value: Any, max_length: int = MAX_VALUE_LENGTH) -> str:
     if value is None:
-        return "removed"
+        return REMOVED
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return one_line(sanitize(text))[:max_length]

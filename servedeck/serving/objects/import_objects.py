@@ -119,7 +119,7 @@ def read_spec(objects: ServingObjects) -> ServingSpec:
         for name, field in FIELDS.items()
         if (value := field.access.read(objects)) is not None
     }
-    return ServingSpec(**values)
+    return ServingSpec(**values).without_system_env()
 
 
 def find_container_index(containers: Sequence[Mapping[str, Any]]) -> int:

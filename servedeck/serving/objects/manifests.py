@@ -18,7 +18,6 @@ from servedeck.serving.conventions import (
     HTTP_PORT_NAME,
     INFERENCE_CONTAINER,
     MANAGED_BY_LABEL,
-    MODEL_CACHE_PATH,
     MODEL_CACHE_VOLUME,
     SERVICE_PORT,
     SERVING_LABEL,
@@ -52,12 +51,24 @@ _CONTAINER_KEYS = (
     "terminationMessagePolicy",
 )
 """Order in which a container is shown."""
-_POD_KEYS = ("enableServiceLinks", "containers", "volumes", "tolerations")
+_POD_KEYS = (
+    "enableServiceLinks",
+    "serviceAccountName",
+    "runtimeClassName",
+    "imagePullSecrets",
+    "securityContext",
+    "containers",
+    "volumes",
+    "resourceClaims",
+    "nodeSelector",
+    "tolerations",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SystemVolume:
-    """A volume of every serving that the form cannot change."""
+    """A volume of every serving; of the form's fields, only those for its path and its size change
+    it."""
 
     name: str
     mount_path: str
@@ -174,7 +185,7 @@ def system_volumes(
     return (
         SystemVolume(
             MODEL_CACHE_VOLUME,
-            MODEL_CACHE_PATH,
+            spec.effective_model_cache_path,
             f"PVC {pvc}" if pvc else "emptyDir, deleted with the Pod",
             {"name": MODEL_CACHE_VOLUME, **cache},
         ),

@@ -17,6 +17,7 @@ import msgspec
 
 from servedeck.serving.conventions import (
     DESCRIPTION_ANNOTATION,
+    GATEWAY_API_GROUP,
     METRICS_ANNOTATION,
     OBJECTIVES_ANNOTATION,
 )
@@ -24,6 +25,8 @@ from servedeck.serving.conventions import (
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 MODEL_URI_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
 """Where KServe's init container loads the model from (KServe 0.16, pkg/constants/constants.go)."""
+REWRITE_TARGET_ANNOTATION = "nginx.ingress.kubernetes.io/rewrite-target"
+"""The path that the NGINX Ingress controller sends (its documentation, Rewrite)."""
 
 
 # Records with equal texts share one string, and those with equal parts one record: 5,000 Pods have
@@ -313,6 +316,7 @@ class InitContainer(Record):
     image: str = ""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
+    env: tuple[ContainerEnvVar, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
     restart_policy: str = ""
     """ "Always" for a sidecar, which runs beside the containers."""
@@ -478,6 +482,9 @@ class HeaderMatch(Record):
 class HTTPRouteMatch(Record):
     path: PathMatch = PathMatch()
     headers: tuple[HeaderMatch, ...] = ()
+    query_params: tuple[HeaderMatch, ...] = ()
+    method: str = ""
+    """ "" for all."""
 
 
 class BackendRef(Record):
@@ -486,19 +493,52 @@ class BackendRef(Record):
     name: str = ""
     namespace: str = ""
     port: int | None = None
+    weight: int | None = None
+    """None for 1."""
+
+
+class PathRewrite(Record):
+    type: str = ""
+    replace_prefix_match: str = ""
+
+
+class URLRewrite(Record):
+    path: PathRewrite = PathRewrite()
+
+
+class HTTPRouteFilter(Record):
+    type: str = ""
+    url_rewrite: URLRewrite = URLRewrite()
 
 
 class HTTPRouteRule(Record):
     matches: tuple[HTTPRouteMatch, ...] = ()
+    filters: tuple[HTTPRouteFilter, ...] = ()
     backend_refs: tuple[BackendRef, ...] = ()
 
 
+class ParentReference(Record, frozen=True):
+    """What a route is attached to; the defaults are the API's."""
+
+    group: str = GATEWAY_API_GROUP
+    kind: str = "Gateway"
+    namespace: str = ""
+    """ "" for that of the route."""
+    name: str = ""
+    section_name: str = ""
+    """Name of a listener, "" for all."""
+    port: int = 0
+    """Port of listeners, 0 for all."""
+
+
 class HTTPRouteSpec(Record):
+    parent_refs: tuple[ParentReference, ...] = ()
     hostnames: tuple[str, ...] = ()
     rules: tuple[HTTPRouteRule, ...] = ()
 
 
 class RouteParentStatus(Record):
+    parent_ref: ParentReference = ParentReference()
     conditions: tuple[Condition, ...] = ()
 
 
@@ -523,6 +563,12 @@ class StringMatch(Record):
 class IstioMatch(Record):
     uri: StringMatch = StringMatch()
     headers: dict[str, StringMatch] = {}
+    query_params: dict[str, StringMatch] = {}
+    method: StringMatch = StringMatch()
+    gateways: tuple[str, ...] = ()
+    """In place of those of the VirtualService; () for those."""
+    port: int = 0
+    """Port of the Gateway's server, 0 for all."""
 
 
 class IstioPort(Record):
@@ -536,11 +582,19 @@ class IstioDestination(Record):
 
 class IstioRouteDestination(Record):
     destination: IstioDestination = IstioDestination()
+    weight: int = 0
+    """Of several destinations, 0 for none of the requests; a single one receives all."""
+
+
+class IstioRewrite(Record):
+    uri: str = ""
+    uri_regex_rewrite: dict[str, str] = {}
 
 
 class IstioHTTPRoute(Record):
     match: tuple[IstioMatch, ...] = ()
     route: tuple[IstioRouteDestination, ...] = ()
+    rewrite: IstioRewrite = IstioRewrite()
 
 
 class VirtualServiceSpec(Record):
@@ -590,15 +644,25 @@ class IngressTLS(Record):
 
 
 class IngressSpec(Record):
+    default_backend: IngressBackend = IngressBackend()
     rules: tuple[IngressRule, ...] = ()
     tls: tuple[IngressTLS, ...] = ()
+
+
+class IngressAnnotations(Record):
+    rewrite_target: str | None = msgspec.field(default=None, name=REWRITE_TARGET_ANNOTATION)
+
+
+class IngressMeta(LabeledMeta):
+    annotations: IngressAnnotations = IngressAnnotations()
 
 
 class Ingress(Record):
     """networking.k8s.io/v1 Ingress."""
 
-    metadata: LabeledMeta = LabeledMeta()
+    metadata: IngressMeta = IngressMeta()
     spec: IngressSpec = IngressSpec()
+    status: ServiceStatus = ServiceStatus()
 
 
 # -- scalers ----------------------------------------------------------------------------------

@@ -42,6 +42,8 @@ class PlatformSettings:
     """PVC of downloaded models in the serving's namespace; "" for an empty directory."""
     engines: Engines = field(default_factory=Engines)
     """What acts on auto scaling and traffic."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Texts of fields of a new serving that are not given, by their names."""
 
     @property
     def issue(self) -> str:

@@ -12,17 +12,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from servedeck.serving.objects.diff import MISSING, FieldPath, ListKey
-from servedeck.serving.spec.env_file import looks_secret
+from servedeck.serving.spec.env_file import contains_secret, looks_secret
 from servedeck.serving.spec.mapping.json_values import JsonObject, as_mapping
 from servedeck.serving.text import MASK
 
-_WORD_PATTERN = re.compile(r"""([\s'",;]+)""")
-"""Between the words of a command line, as in `contains_secret`."""
+_WORD_PATTERN = re.compile(r"""((?:[\s'",;]|\\\r?\n)+)""")
+"""Between the words of a command line, as in `contains_secret`; also the end of a line that a
+backslash continues."""
 
 _QUOTED_PATTERN = re.compile(
-    r"""(?<![\w-])([\w-]++)(=|[ \t]++)(["'])((?:(?!\3).)++)\3""", re.DOTALL
+    r"""(?<![\w-])([\w-]++)(=|(?:[ \t]|\\\r?\n)++)(["'])((?:(?!\3).)++)\3([^\s'",;]*+)""",
+    re.DOTALL,
 )
-"""A name or a flag, and its value in quotes."""
+"""A name or a flag, and its value in quotes, with what follows these in the same word."""
+
+_JSON_PATTERN = re.compile(
+    r"""(?<!\\)(\\*+["'])([\w.-]++)(\1\s*+:\s*+)"""
+    r"""(?:(\\*+["'])((?:(?!(?<!\\)\4)(?:\\.|.))++)(?:\4|\Z)|-?\d[\w.+-]*+|\[[^\[\]]*+\])""",
+    re.DOTALL,
+)
+"""A name and its value in a JSON object, whose quotes a shell may need escaped: a text, a number or
+a list."""
 
 _HEADER_PATTERN = re.compile(
     r"""(?<![\w-])([A-Z][\w-]*+)"""
@@ -31,6 +41,9 @@ _HEADER_PATTERN = re.compile(
 )
 """An HTTP header in a command line, with the scheme of its credentials (RFC 9110, 11.4), and its
 value. `${TOKEN:-default}` is none."""
+
+_SPACE_PATTERN = re.compile(r"(?<!\\)(?<!\\\r)[\s;,]")
+"""What ends a word: not the end of a line that a backslash continues."""
 
 _NAMELESS_VALUE_LISTS = frozenset({"tolerations"})
 """Lists whose entries have a `value` and no name that says what it is."""
@@ -90,6 +103,17 @@ def mask_arguments(words: Sequence[Any]) -> list[Any]:
     return _Masker().mask_command(words)
 
 
+def has_secret(text: str) -> bool:
+    """Whether a text, a script or a part of a command line, has something that is masked."""
+    return contains_secret(text) or mask_arguments((text,)) != [text]
+
+
+def is_secret_variable(name: str, value: str) -> bool:
+    """Whether the value of a variable is masked: by its name, by its shape, or because it is a
+    command line or JSON with a secret in it."""
+    return bool(value) and (looks_secret(name, value) or has_secret(value))
+
+
 class _Masker:
     """Masks values and counts them."""
 
@@ -129,7 +153,7 @@ class _Masker:
     def _mask_variable(self, value: dict[str, Any]) -> dict[str, Any]:
         """A mapping with `name` and `value`: a variable, a header."""
         name, text = value.get("name"), value.get("value")
-        if isinstance(name, str) and isinstance(text, str) and text and looks_secret(name, text):
+        if isinstance(name, str) and isinstance(text, str) and is_secret_variable(name, text):
             return {**value, "value": self._masked()}
         return value
 
@@ -181,6 +205,7 @@ class _Masker:
         """A word of a command, which may be a whole script."""
         if looks_secret("", text):
             return self._masked()
+        text = _JSON_PATTERN.sub(self._mask_json, text)
         text = _HEADER_PATTERN.sub(self._mask_header, text)
         if "=" not in text and not _WORD_PATTERN.search(text):
             return text
@@ -191,7 +216,10 @@ class _Masker:
             name, equals, value = word.partition("=")
             if word in ("", MASK):
                 continue
-            if looks_secret("", word) or (_is_secret_flag(before) and not word.startswith("-")):
+            is_value = (_is_secret_flag(before) and not word.startswith("-")) or (
+                _is_open_assignment(before) and not _SPACE_PATTERN.search(pieces[at - 1])
+            )
+            if is_value or looks_secret("", word):
                 pieces[at] = self._masked()
             elif equals and value and looks_secret(_variable_name(name), value):
                 pieces[at] = f"{name}={self._masked()}"
@@ -203,16 +231,31 @@ class _Masker:
         is_secret = value != MASK and looks_secret(_variable_name(name))
         return f"{name}{between}{self._masked()}" if is_secret else found[0]
 
+    def _mask_json(self, found: re.Match[str]) -> str:
+        quote, name, colon = found.groups()[:3]
+        if not looks_secret(name) or found[5] == MASK:
+            return found[0]
+        return f"{quote}{name}{colon}{quote}{self._masked()}{quote}"
+
     def _mask_quoted(self, found: re.Match[str]) -> str:
-        name, between, quote, _value = found.groups()
+        name, between, quote, value, rest = found.groups()
         if (between == "=" or name.startswith("-")) and looks_secret(_variable_name(name)):
-            return f"{name}{between}{quote}{self._masked()}{quote}"
-        return found[0]
+            is_masked = value == MASK and not rest
+            return found[0] if is_masked else f"{name}{between}{quote}{self._masked()}{quote}"
+        # A script in quotes, which may have others in it.
+        inner = _QUOTED_PATTERN.sub(self._mask_quoted, value)
+        return f"{name}{between}{quote}{inner}{quote}{rest}"
 
 
 def _is_secret_flag(word: str) -> bool:
     """Whether the word is a flag whose value is the next word."""
     return word.startswith("-") and "=" not in word and looks_secret(_variable_name(word))
+
+
+def _is_open_assignment(word: str) -> bool:
+    """Whether the word is `API_KEY=`, whose value may follow in quotes."""
+    name, equals, value = word.partition("=")
+    return bool(equals) and not value and looks_secret(_variable_name(name))
 
 
 def _variable_name(flag: str) -> str:

@@ -22,6 +22,7 @@ from servedeck.serving.objects.diff import (
 from servedeck.serving.objects.secret_values import mask_secret_values
 from servedeck.serving.servers.images import default_pull_policy
 from servedeck.serving.spec.mapping.json_values import as_list, as_mapping, as_str
+from servedeck.serving.spec.mapping.pod_settings import toleration_text
 from servedeck.serving.text import one_line, sanitize, truncate
 
 
@@ -110,8 +111,9 @@ def _compare(actual: Mapping[str, Any], built: Mapping[str, Any]) -> Iterator[Di
     # The API identifies no toleration: each is compared with all of the new serving's.
     pod = _TOLERATIONS[:-1]
     ours = as_list(as_mapping(built, *pod).get(_TOLERATIONS[-1]))
+    texts = {text for one in ours if (text := toleration_text(one))}
     for one in as_list(as_mapping(actual, *pod).get(_TOLERATIONS[-1])):
-        if one not in ours:
+        if one not in ours and toleration_text(one) not in texts:
             yield Difference(
                 (*_TOLERATIONS, ListKey((("key", _toleration_name(one)),))), one, MISSING
             )

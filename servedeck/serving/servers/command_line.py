@@ -2,16 +2,23 @@
 start another one are removed.
 
 Only the parts of the shell's grammar that start programs are read (POSIX.1-2017, Shell Command
-Language): quotes, separators, parameters, `eval` and `exec`. Both branches of an `if` count.
+Language): quotes, separators, parameters, arrays, `eval`, `exec`, `set --`, and scripts that the
+script itself has written. Both branches of an `if` count.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from servedeck.serving.servers.kinds import PROGRAMS
+from servedeck.serving.servers.shell_grammar import (
+    file_key,
+    inline_arrays,
+    split_script,
+    take_heredocs,
+)
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "su", "runuser"})
 WRAPPERS = frozenset(
@@ -21,7 +28,7 @@ WRAPPERS = frozenset(
         *("tini", "tini-static", "dumb-init", "catatonit", "s6-setuidgid"),
         *("numactl", "taskset", "chrt", "nsys", "ncu", "perf", "strace", "py-spy"),
         *("uv", "uvx", "poetry", "pipenv", "pdm", "hatch", "pixi", "conda", "mamba", "micromamba"),
-        *("mpirun", "mpiexec", "srun", "trtllm-llmapi-launch"),
+        *("mpirun", "mpiexec", "srun", "trtllm-llmapi-launch", "ramalama-serve-core"),
         *("opentelemetry-instrument", "ddtrace-run", "newrelic-admin", "doppler", "vault-env"),
     }
 )
@@ -48,6 +55,8 @@ _VALUE_OPTIONS = frozenset(
 )
 """Options of wrappers whose value may look like a program."""
 
+_SHELL_NAME = ("sh",)
+"""`$0` of a script that has no arguments."""
 _MAX_SCRIPT_LENGTH = 20_000
 _MAX_TOTAL_LENGTH = 100_000
 """Characters of all scripts of a container together: `eval` can repeat one any number of times."""
@@ -119,11 +128,15 @@ class _Reader:
     def __init__(self, env: Mapping[str, str]) -> None:
         self.commands: list[Command] = []
         self._variables = {name: value for name, value in env.items() if value}
+        self._files: dict[str, str] = {}
+        """Scripts that the container's own script has written, by their path."""
         self._remaining = _MAX_TOTAL_LENGTH
 
     def read(self, words: Sequence[str], start: int | None, depth: int) -> None:
         """Add what these words run. `start` is their index in the container's command line."""
         while words and depth <= _MAX_DEPTH and len(self.commands) < _MAX_COMMANDS:
+            if self._read_file(words, depth):
+                return
             name = base_name(words[0])
             if name in SHELLS and self._read_shell(words, start, depth):
                 return
@@ -156,18 +169,29 @@ class _Reader:
                 if base_name(words[0]) in ("su", "runuser"):
                     index += 1
                     continue
+                if self._read_file(words[index:], depth):
+                    return True
                 at = None if start is None else start + index
                 self.commands.append(Command(tuple(words[index:]), at))
                 return True
             index += 1
         return False
 
+    def _read_file(self, words: Sequence[str], depth: int) -> bool:
+        """A script that has been written before; False if the program is none."""
+        script = self._files.get(file_key(words[0]))
+        if script is None:
+            return False
+        self._read_script(script, words, depth + 1)
+        return True
+
     def _read_script(self, script: str, positional: Sequence[str], depth: int) -> None:
-        script = script[:_MAX_SCRIPT_LENGTH]
+        script = take_heredocs(script[:_MAX_SCRIPT_LENGTH], self._files)
+        script = inline_arrays(script, _MAX_SCRIPT_LENGTH)
         self._remaining -= len(script)
         if depth > _MAX_DEPTH or self._remaining < 0:
             return
-        for pieces in _split_script(script):
+        for pieces in split_script(script):
             if len(self.commands) >= _MAX_COMMANDS:
                 return
             words = self._expand(pieces, positional)
@@ -184,8 +208,12 @@ class _Reader:
                         self._assign(found[1], word[found.end() :])
             elif words[0] == "eval":
                 self._read_script(" ".join(words[1:]), positional, depth + 1)
-            elif words[0] in ("source", "."):
-                if base_name(words[-1]) != "activate" and len(words) > 1:
+            elif words[0] == "set" and "--" in words:
+                positional = [*(positional[:1] or _SHELL_NAME), *words[words.index("--") + 1 :]]
+            elif words[0] in ("source", ".") and len(words) > 1:
+                if self._read_file(words[1:], depth):
+                    continue
+                if base_name(words[-1]) != "activate":
                     self.commands.append(Command(tuple(words[1:]), None))
             else:
                 self.read(words, None, depth)
@@ -266,89 +294,10 @@ _SKIPPED_WORDS = frozenset({"for", "case", "esac", "select", "function", "trap",
 _ASSIGNMENT_PATTERN = re.compile(r"([A-Za-z_]\w*)\+?=")
 _SUBSTITUTION_PATTERN = re.compile(r"\$\(|`")
 _QUOTED_ESCAPE_PATTERN = re.compile(r'\\(["\\`])')
-_HEREDOC_PATTERN = re.compile(r"""(?<!<)<<-?[ \t]*['"]?(\w+)['"]?""")
 _DIGITS = tuple("0123456789")
 _VARIABLE_PATTERN = re.compile(
     r"\$\((\w+)\)|\$\{(\w+|@)(?::?[-=]([^{}]*))?\}|\$([A-Za-z_]\w*|[0-9@*])"
 )
-_TOKEN_PATTERN = re.compile(
-    r"""(?P<blank>(?:[ \t\r]|\\\n)+)
-    |(?P<comment>(?<![^\s;&|()])\#[^\n]*)
-    |(?P<redirect>[0-9]*(?:&>>?|>>|>&|>\||<<<|<>|[<>]&?)[ \t]*)
-    |(?P<end>[\n;|()]|&&?)
-    |(?P<piece>
-        '[^']*'
-        |"(?:\\.|[^"\\])*"
-        |\\.
-        |\$\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)
-        |\$\{[^{}]*\}
-        |\$(?:[A-Za-z_]\w*|[0-9@*\#?$!-])
-        |`[^`]*`
-        |[^\s;&|()<>'"\\$`\#]+
-        |.
-    )""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-def _split_script(script: str) -> Iterator[list[list[str]]]:
-    """The simple commands of a script: words, each a list of pieces with their quotes. Targets of
-    redirections and comments are dropped."""
-    if "<<" in script:
-        script = _without_heredocs(script)
-    command: list[list[str]] = []
-    word: list[str] = []
-    is_target = False
-
-    def end_word() -> None:
-        nonlocal word, is_target
-        if word:
-            if not is_target:
-                command.append(word)
-            word, is_target = [], False
-
-    for token in _TOKEN_PATTERN.finditer(script):
-        kind = token.lastgroup
-        if kind == "piece":
-            word.append(token[0])
-            continue
-        if kind == "redirect":
-            if "".join(word).isdigit():
-                word = []
-            end_word()
-            is_target = True
-            continue
-        end_word()
-        if kind == "end":
-            is_target = False
-            if command:
-                yield command
-                command = []
-    end_word()
-    if command:
-        yield command
-
-
-def _without_heredocs(script: str) -> str:
-    """The script without the text between `<<EOF` and EOF, which is input of a program."""
-    lines = script.split("\n")
-    ends: dict[str, list[int]] = {}
-    for index in range(len(lines) - 1, -1, -1):
-        ends.setdefault(lines[index].strip(), []).append(index)
-    kept: list[str] = []
-    index = 0
-    while index < len(lines):
-        line = lines[index]
-        index += 1
-        if found := _HEREDOC_PATTERN.search(line):
-            after = ends.get(found[1], [])
-            while after and after[-1] < index:
-                after.pop()
-            if after:
-                line = line[: found.start()] + line[found.end() :]
-                index = after[-1] + 1
-        kept.append(line)
-    return "\n".join(kept)
 
 
 def expand_variables(

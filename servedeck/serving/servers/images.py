@@ -62,11 +62,16 @@ def names_other_program(name: str, known: str = "") -> bool:
 
 
 _OTHER_IMAGES = frozenset(
-    {"llm-vllm", "llm-tgi", "embedding-tei", "reranking-tei", "llm-ollama", "guardrails-tgi"}
+    {
+        *("llm-vllm", "llm-tgi", "embedding-tei", "reranking-tei", "llm-ollama", "guardrails-tgi"),
+        *("vllm-sr", "distribution-remote-vllm"),
+    }
 )
-"""Clients of a server that have its name (https://github.com/opea-project/GenAIComps)."""
-_OTHER_TAG_WORDS = frozenset({"sdk", "light"})
-"""Words of a tag for an image without the server (Triton's clients, the command of llama.cpp)."""
+"""Clients of a server that have its name (https://github.com/opea-project/GenAIComps,
+https://github.com/vllm-project/semantic-router, https://github.com/llamastack/llama-stack)."""
+_OTHER_TAG_WORDS = frozenset({"sdk", "light", "servicemaker"})
+"""Words of a tag for an image without the server (Triton's clients, the command of llama.cpp, what
+builds Riva's models)."""
 
 
 class _Pattern(NamedTuple):

@@ -43,6 +43,8 @@ class ServerKind(NamedTuple):
     grpc_port: int = 0
     """Where it listens for gRPC; 0 if it does not, or not in a usual deployment."""
     grpc_port_flags: tuple[str, ...] = ()
+    grpc_switches: tuple[str, ...] = ()
+    """Flags, or modules in place of its usual one, with which it accepts gRPC only."""
     is_grpc: bool = False
     """Whether it accepts gRPC only."""
     has_opt_in_http: bool = False

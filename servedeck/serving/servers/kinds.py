@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servedeck.serving.servers.kind import ServerKind
+from servedeck.serving.servers.media_kinds import MEDIA_SERVER_KINDS
 
 _SERVE = (("serve",),)
 _SSL_FLAGS = ("--ssl-keyfile", "--ssl-certfile")
@@ -31,6 +32,7 @@ SERVER_KINDS = (
         positional_model=True,
         served_model_flags=("--served-model-name",),
         model_env=("VLLM_MODEL", "MODEL_NAME", "MODEL_ID", "MODEL"),
+        grpc_switches=("--grpc", "vllm.entrypoints.grpc_server"),
         tls_flags=_SSL_FLAGS,
     ),
     ServerKind(
@@ -54,6 +56,7 @@ SERVER_KINDS = (
         model_flags=("--model-path", "--model"),
         served_model_flags=("--served-model-name",),
         port=30000,
+        grpc_switches=("--grpc-mode",),
         tls_flags=_SSL_FLAGS,
     ),
     ServerKind(
@@ -115,17 +118,29 @@ SERVER_KINDS = (
         images=("tensorrt-llm", "trtllm", "tensorrtllm-runtime"),
         programs=("trtllm-serve",),
         modules=("tensorrt_llm.commands.serve",),
+        grpc_switches=("--grpc",),
         worker_modules=("dynamo.trtllm",),
         positional_model=True,
         model_flags=("--model", "--model-path"),
         served_model_flags=("--served-model-name",),
     ),
     ServerKind(
+        "llama-cpp-python",
+        "https://github.com/abetlen/llama-cpp-python: llama_cpp/server/settings.py, "
+        "docker/simple/Dockerfile",
+        images=("llama-cpp-python",),
+        modules=("llama_cpp.server",),
+        served_model_flags=("--model-alias",),
+        model_env=("MODEL",),
+        served_model_env=("MODEL_ALIAS",),
+        port_env=("PORT",),
+        tls_flags=_SSL_FLAGS,
+    ),
+    ServerKind(
         "llama.cpp",
         "https://github.com/ggml-org/llama.cpp: tools/server/README.md",
         images=("llama.cpp", "llama-cpp", "llama-server", "llamacpp", "llama-box"),
         programs=("llama-server", "llama-box", "llamafile"),
-        modules=("llama_cpp.server",),
         model_flags=("--model", "-m", "--hf-repo", "-hf", "-hfr", "--model-url", "-mu"),
         served_model_flags=("--alias", "-a"),
         model_env=("LLAMA_ARG_MODEL", "LLAMA_ARG_HF_REPO", "MODEL"),
@@ -290,6 +305,7 @@ SERVER_KINDS = (
         "bentoml",
         "https://github.com/bentoml/BentoML: src/bentoml_cli/serve.py, "
         "src/bentoml/_internal/configuration/v2/default_configuration.yaml",
+        images=("openllm",),
         programs=("bentoml", "openllm"),
         subcommands=(("serve",), ("serve-http",), ("start",), ("start-http-server",)),
         modules=("bentoml_cli.worker.http_api_server", "bentoml_cli.worker.service"),
@@ -413,11 +429,30 @@ SERVER_KINDS = (
         port_env=("API_PORT",),
     ),
     ServerKind(
-        "speaches",
-        "https://github.com/speaches-ai/speaches: Dockerfile",
-        images=("speaches", "faster-whisper-server"),
-        model_env=("WHISPER__MODEL",),
-        port_env=("UVICORN_PORT",),
+        "llama-swap",
+        "https://github.com/mostlygeek/llama-swap: llama-swap.go (-listen), docker/*.Containerfile",
+        images=("llama-swap",),
+        programs=("llama-swap",),
+        model_flags=(),
+        port=8080,
+        port_flags=("--listen", "-listen"),
+    ),
+    ServerKind(
+        "tabby",
+        "https://tabby.tabbyml.com/docs/references/cli; crates/tabby/src/serve.rs (8080)",
+        images=("tabbyml/tabby",),
+        programs=("tabby",),
+        subcommands=_SERVE,
+        port=8080,
+    ),
+    ServerKind(
+        "docker-model-runner",
+        "https://github.com/docker/model-runner: main.go (MODEL_RUNNER_PORT), Dockerfile",
+        images=("docker/model-runner",),
+        model_flags=(),
+        port=12434,
+        port_flags=(),
+        port_env=("MODEL_RUNNER_PORT",),
     ),
     ServerKind(
         "jetstream",
@@ -478,6 +513,7 @@ SERVER_KINDS = (
         programs=("llm-d-inference-sim",),
         served_model_flags=("--served-model-name",),
     ),
+    *MEDIA_SERVER_KINDS,
 )
 
 UNKNOWN_SERVER = ServerKind(

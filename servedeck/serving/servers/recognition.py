@@ -115,9 +115,10 @@ def _starts_with_program(args: Sequence[str]) -> bool:
         name in SHELLS
         or name in WRAPPERS
         or name in _OTHER_PROGRAMS
+        or name in PROGRAMS
         or is_python(name)
         or _find_program(tuple(args)) is not None
-        or (args[0].startswith("/") and name.endswith((".sh", ".py")))
+        or ("/" in args[0] and name.endswith((".sh", ".py")))
     )
 
 
@@ -225,6 +226,7 @@ _OTHER_SUBCOMMANDS = frozenset(
         *("bench", "chat", "complete", "collect-env", "run-batch", "pull", "push", "list", "show"),
         *("create", "disaggregated", "disaggregated_mpi_worker", "proxy", "convert", "quantize"),
         *("federated", "explorer", "p2p-worker", "lite", "route", "download-model"),
+        *("download-to-cache", "create-model-store", "list-model-profiles"),
     }
 )
 """Subcommands of inference servers' programs that serve no model."""
@@ -239,7 +241,7 @@ _OTHER_PROGRAMS = frozenset(
         *("ray", "jupyter", "jupyter-lab", "jupyter-notebook", "start-notebook.sh", "code-server"),
         *("lmcache_server", "lmcache", "lmcache_controller", "mooncake_master", "etcd"),
         *("redis-server", "valkey-server", "nginx", "envoy", "haproxy", "caddy", "sshd", "cron"),
-        *("vllm-router", "sglang-router", "sgl-router", "perf_analyzer"),
+        *("vllm-router", "sglang-router", "sgl-router", "smg", "amg", "perf_analyzer"),
         *("text-generation-benchmark", "text-generation-server", "tritonclient"),
         *("genai-perf", "guidellm", "trtllm-bench", "trtllm-build", "llama-cli", "llama-bench"),
         *("llama-quantize", "rpc-server", "tensorboard", "wandb", "dcgm-exporter", "nv-hostengine"),

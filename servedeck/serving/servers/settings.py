@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -32,17 +32,20 @@ def find_model(facts: ContainerFacts, server: RecognizedServer, kind: ServerKind
     env = dict(facts.env)
     has_positional = _has_positional_model(facts, server, kind)
     found = (
-        (_positional_model(words) if has_positional else "")
+        (_positional_model(words, kind) if has_positional else "")
         or flag_value(words, kind.model_flags)
         or next((value for name in kind.model_env if (value := _known(env.get(name, "")))), "")
         or (_model_after_options(words) if has_positional else "")
     )
     if kind.template == "nim":
         found = found or _nim_model(facts)
-    if kind.template == "torchserve":  # name=archive
-        found = found.partition("=")[0]
+    if kind.template == "torchserve":  # name=archive, or all those of the store
+        found = found.partition("=")[0] if found != "all" else ""
+    if kind.template == "infinity":  # a variable may have several
+        found = found.partition(";")[0].strip()
     if kind.template == "ollama" and not found:
-        found = _pulled_model(facts)
+        found = pulled_model((*facts.command, *facts.args), env)
+        found = found or pulled_model(facts.hook_command, env)
     return found
 
 
@@ -72,16 +75,26 @@ def _has_positional_model(
     return kind.positional_model and (server.is_started_directly or not facts.command)
 
 
-def _positional_model(words: Sequence[str]) -> str:
-    if words and words[0] in ("serve", "api_server"):
-        words = words[1:]
-    return _known(words[0]) if words and not words[0].startswith("-") else ""
+def _positional_model(words: Sequence[str], kind: ServerKind) -> str:
+    """The first argument after a subcommand, which arguments of an image's entry point may have."""
+    for subcommand in (*kind.subcommands, ("serve",), ("api_server",)):
+        if subcommand and tuple(words[: len(subcommand)]) == subcommand:
+            words = words[len(subcommand) :]
+            break
+    if not words or words[0].startswith("-") or words[0] in _HERE:
+        return ""
+    return _known(words[0])
+
+
+_HERE = (".", "./")
+"""The directory of the program (`bentoml serve .`), which says nothing about the model."""
 
 
 def _model_after_options(words: Sequence[str]) -> str:
     """`vllm serve --port 80 MODEL`: a word that is no option's value."""
     for before, word in pairwise(words):
-        if before.startswith("-") or word.startswith("-") or "/" not in word:
+        is_value = before.startswith("-") and not before.startswith(_SWITCHES)
+        if is_value or word.startswith("-") or "/" not in word:
             continue
         at = words.index(word)
         option = next((one for one in reversed(words[:at]) if one.startswith("-")), "")
@@ -90,18 +103,17 @@ def _model_after_options(words: Sequence[str]) -> str:
     return ""
 
 
+_SWITCHES = ("--enable-", "--disable-", "--no-", "--trust-remote-code", "--enforce-eager")
+"""Beginnings of options without a value."""
 _LIST_OPTIONS = ("--served-model-name", "--lora-modules", "--allowed-origins", "--api-key")
 
 
-def _pulled_model(facts: ContainerFacts) -> str:
-    """`ollama pull MODEL` beside the server or in its postStart hook."""
-    env = dict(facts.env)
-    argv = ((*facts.command, *facts.args), facts.hook_command)
-    for words in argv:
-        for command in read_commands(words, env):
-            program, *rest = (word for word in command.words if not word.startswith("-"))
-            if base_name(program) == "ollama" and len(rest) > 1 and rest[0] in ("pull", "run"):
-                return _known(rest[1])
+def pulled_model(argv: Sequence[str], env: Mapping[str, str]) -> str:
+    """The model of `ollama pull MODEL` in a command line; "" for none."""
+    for command in read_commands(argv, env):
+        program, *rest = (word for word in command.words if not word.startswith("-"))
+        if base_name(program) == "ollama" and len(rest) > 1 and rest[0] in ("pull", "run"):
+            return _known(rest[1])
     return ""
 
 
@@ -166,6 +178,7 @@ def find_port(facts: ContainerFacts, kind: ServerKind) -> ServerPort:
         if grpc and _is_off(words, kind.http_switch_flags):
             number = grpc
         is_grpc = is_grpc or (bool(grpc) and number == grpc)
+        is_grpc = is_grpc or _is_grpc_only(facts, words, kind)
         is_grpc = is_grpc or (kind.has_grpc_images and "grpc" in image_tag_words(facts.image))
     is_default = not number
     number = number or kind.port
@@ -177,6 +190,14 @@ def find_port(facts: ContainerFacts, kind: ServerKind) -> ServerPort:
         is_grpc or (may_be_grpc and any(n.startswith(_GRPC_PORT_PREFIXES) for n in names)),
         _is_tls(facts, words, kind) or "https" in names,
     )
+
+
+def _is_grpc_only(facts: ContainerFacts, words: Sequence[str], kind: ServerKind) -> bool:
+    """Whether a flag of the server, or its module, says that it accepts gRPC only."""
+    flags = [one for one in kind.grpc_switches if one.startswith("-")]
+    modules = [one for one in kind.grpc_switches if one not in flags]
+    argv = (*facts.command, *facts.args)
+    return has_flag(words, flags) or any(one in word for one in modules for word in argv)
 
 
 def _is_off(words: Sequence[str], flags: Sequence[str]) -> bool:

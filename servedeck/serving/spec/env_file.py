@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from servedeck.serving.spec.names import validate_env_name
+from servedeck.serving.text import MASK
 
 _EXPORT_PATTERN = re.compile(r"export[ \t]+")
 _ESCAPE_SEQUENCES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "`": "`"}
@@ -87,6 +88,9 @@ _SECRET_VALUE_PATTERN = re.compile(
     rf"{_TOKENS}|{PRIVATE_KEY_BEGIN}.*|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@.*", re.DOTALL
 )
 _WORD_END_PATTERN = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
+
+
+_SEPARATOR_PATTERN = re.compile(r"""(?:[\s'",;]|\\\r?\n)+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +194,16 @@ def begins_word(text: str, at: int) -> bool:
 
 def contains_secret(text: str) -> bool:
     """Whether a command line or another text contains something that looks secret: a token of a
-    known service anywhere in it, or a value after --api-key, TOKEN= and similar."""
-    words = [word for word in re.split(r"""[\s'",;]+""", text) if word]
+    known service anywhere in it, or a value after --api-key, TOKEN= and similar that is not
+    masked."""
+    words = [word for word in _SEPARATOR_PATTERN.split(text) if word]
     for word, following in pairwise([*words, ""]):
         name, equals, value = word.partition("=")
         value = value if equals else following
         name = name.lstrip("-").replace("-", "_")
         if looks_secret("", word) or looks_secret("", value):
             return True
-        if (equals or word.startswith("-")) and value and looks_secret(name):
+        if (equals or word.startswith("-")) and value not in ("", MASK) and looks_secret(name):
             return True
     return False
 

@@ -149,7 +149,7 @@ def parse_arguments(raw: object) -> tuple[str, ...]:
         return ()
     if isinstance(raw, str):
         if len(raw) > _MAX_COMMAND_LINE_LENGTH:
-            raise ValueError("This command line is too long; write it as a list of arguments.")
+            raise ValueError("This command line is too long; enter it as a list of arguments.")
         try:
             return tuple(shlex.split(raw))
         except ValueError:

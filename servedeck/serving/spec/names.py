@@ -13,6 +13,7 @@ MAX_IMAGE_LENGTH = 1024
 MAX_ENV_NAME_LENGTH = 256
 
 _ENV_NAME_PATTERN = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+_LABEL_PATTERN = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _CONFIG_KEY_PATTERN = re.compile(r"[-._a-zA-Z0-9]+")
 _IMAGE_REFERENCE_PATTERN = re.compile(
     # registry/path parts, then a tag, a digest, or both: distribution/reference, regexp.go
@@ -150,6 +151,36 @@ def validate_resource_name(key: str, subject: str = "The accelerator") -> str:
         return (
             f"{subject} {key!r} is a resource of Kubernetes itself; "
             "enter a value such as nvidia.com/gpu."
+        )
+    return ""
+
+
+def validate_label_key(key: str, subject: str = "The key") -> str:
+    """Key of a label or a taint (kubernetes apimachinery validation.go, IsQualifiedName): an
+    optional prefix, which is a domain, a slash, and 1 to 63 characters."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and (message := validate_subdomain(prefix, f"{subject}'s prefix {prefix!r}")):
+        return message
+    if not name:
+        return f"{subject} is missing; write it before the value, as in key=value."
+    if len(name) > MAX_LABEL_LENGTH:
+        return f"{subject} {name!r} has {len(name)} characters; shorten it to {MAX_LABEL_LENGTH}."
+    if not _LABEL_PATTERN.fullmatch(name):
+        return (
+            f"{subject} {key!r} may contain letters, digits, -, _ and dots after its prefix, and "
+            "must start and end with a letter or digit."
+        )
+    return ""
+
+
+def validate_label_value(value: str, subject: str = "The value") -> str:
+    """Value of a label or a taint (IsValidLabelValue): empty, or up to 63 characters."""
+    if len(value) > MAX_LABEL_LENGTH:
+        return f"{subject} {value!r} has {len(value)} characters; shorten it to {MAX_LABEL_LENGTH}."
+    if value and not _LABEL_PATTERN.fullmatch(value):
+        return (
+            f"{subject} {value!r} may contain letters, digits, -, _ and dots, and must start and "
+            "end with a letter or digit."
         )
     return ""
 

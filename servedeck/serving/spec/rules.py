@@ -9,15 +9,18 @@ from collections.abc import Iterable, Sequence
 from servedeck.serving.conventions import (
     MAX_STARTUP_SECONDS,
     MODEL_CACHE_PATH,
+    MODEL_CACHE_VOLUME,
     PREDICTOR_URL_ENV,
+    ROOT_MODEL_CACHE_PATH,
     SHARED_MEMORY_PATH,
-    SYSTEM_ENV,
 )
 from servedeck.serving.objectives import parse_objectives
 from servedeck.serving.spec.env_file import looks_secret
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.mapping.ports import known_port
-from servedeck.serving.spec.mapping.volumes import OtherMounts, normalize_path
+from servedeck.serving.spec.mapping.system_volumes import cache_env
+from servedeck.serving.spec.mapping.volumes import OtherMounts
+from servedeck.serving.spec.mount_paths import normalize_path
 from servedeck.serving.spec.names import (
     validate_config_key,
     validate_env_name,
@@ -26,6 +29,7 @@ from servedeck.serving.spec.names import (
     validate_resource_name,
     validate_subdomain,
 )
+from servedeck.serving.spec.pod_setting_rules import validate_mig_profile
 from servedeck.serving.spec.rollouts import read_amounts
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.spec.types import EnvVar, Quantity
@@ -163,6 +167,8 @@ def validate_memory_limit(spec: SpecLike) -> Iterable[Issue]:
 def validate_accelerator(spec: SpecLike) -> Iterable[Issue]:
     if spec.accelerator and (message := validate_resource_name(spec.accelerator)):
         yield error("accelerator", message)
+    else:
+        yield from validate_mig_profile(spec)
 
 
 def validate_accelerator_count(spec: SpecLike) -> Iterable[Issue]:
@@ -398,23 +404,30 @@ def validate_other_mounts(spec: SpecLike, mounts: OtherMounts) -> Iterable[Issue
             f"Memory {memory} is not more than the {shared} of "
             f"{SHARED_MEMORY_PATH} (dshm), which counts against it; enter more.",
         )
+    cache, names = spec.effective_model_cache_path, dict(mounts.names)
+    if mounts.has_model_cache:
+        names.setdefault(cache, MODEL_CACHE_VOLUME)
+    reserved = {SHARED_MEMORY_PATH, cache}
+    if not mounts.has_model_cache:  # a volume there would be taken for the model cache
+        reserved |= {MODEL_CACHE_PATH, ROOT_MODEL_CACHE_PATH}
     for at, volume in enumerate(spec.volumes):
         path = normalize_path(volume.mount_path)
-        if name := one_line(sanitize(mounts.names.get(path, ""))):
+        if name := one_line(sanitize(names.get(path, ""))):
             message = f"{path} is already used by {name}; choose another path."
             yield error(f"volumes.{at}.mount_path", message)
-        elif path in (SHARED_MEMORY_PATH, MODEL_CACHE_PATH):
+        elif path in reserved:
             what = "shared memory" if path == SHARED_MEMORY_PATH else "model cache"
             yield error(
                 f"volumes.{at}.mount_path",
                 f"{path} is the path of the {what}, whose volume is no field; choose another "
                 "path, or change the Deployment.",
             )
+    own = cache_env(cache) if mounts.has_model_cache else {}
     for at, one in enumerate(spec.env):
-        if mounts.has_model_cache and one.name in SYSTEM_ENV:
+        if one.name in own and one.value != own[one.name]:
             yield warning(
                 f"env.{at}.name",
-                f"{one.name} overrides servedeck's {SYSTEM_ENV[one.name]}; "
+                f"{one.name} overrides servedeck's {own[one.name]}; "
                 "remove it unless this is intended.",
             )
 

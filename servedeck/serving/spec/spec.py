@@ -15,18 +15,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic import Field as PydanticField
 from pydantic_core import PydanticCustomError
 
 from servedeck.serving.conventions import (
     DEFAULT_INFERENCE_PORT,
     DESCRIPTION_ANNOTATION,
+    MODEL_CACHE_PATH,
     OBJECTIVES_ANNOTATION,
     REVISION_LABEL,
-    SYSTEM_ENV,
 )
-from servedeck.serving.spec import fields, rules, scaling
+from servedeck.serving.spec import fields, pod_setting_rules, rules, scaling
 from servedeck.serving.spec import load_balancing as balancing
 from servedeck.serving.spec import temperature_policy as cooling
 from servedeck.serving.spec.fields import Field, FieldValue, InputKind
@@ -38,6 +44,16 @@ from servedeck.serving.spec.mapping.json_values import as_int, as_str
 from servedeck.serving.spec.mapping.load_balancing import (
     LOAD_BALANCING,
     LOAD_BALANCING_HEADER,
+)
+from servedeck.serving.spec.mapping.pod_settings import (
+    LIVENESS_TIMES,
+    NODE_SELECTOR,
+    PULL_SECRETS,
+    READINESS_TIMES,
+    RESOURCE_CLAIMS,
+    RUNTIME_CLASS,
+    SERVICE_ACCOUNT,
+    TOLERATIONS,
 )
 from servedeck.serving.spec.mapping.ports import INFERENCE_PORT
 from servedeck.serving.spec.mapping.probes import (
@@ -63,28 +79,48 @@ from servedeck.serving.spec.mapping.serving_objects import (
     deployment_label,
     read_only_field,
 )
+from servedeck.serving.spec.mapping.system_volumes import (
+    FS_GROUP,
+    MODEL_CACHE,
+    SHARED_MEMORY,
+    cache_env,
+)
 from servedeck.serving.spec.mapping.temperature import TEMPERATURE
 from servedeck.serving.spec.mapping.transformer import TRANSFORMER
 from servedeck.serving.spec.mapping.volumes import VOLUMES
+from servedeck.serving.spec.mount_paths import normalize_path
 from servedeck.serving.spec.rollouts import ROLLOUTS, parse_rollout
 from servedeck.serving.spec.templates import TEMPLATES, Template, find_template
-from servedeck.serving.spec.templates.base import SpecLike, to_snake_case
+from servedeck.serving.spec.templates.base import (
+    DEFAULT_SHARED_MEMORY,
+    SpecLike,
+    to_snake_case,
+)
 from servedeck.serving.spec.types import (
     Arguments,
     CpuQuantity,
     EnvVar,
     EnvVars,
     Int,
+    LivenessTimes,
     MemoryQuantity,
+    NodeSelector,
     OptionalInt,
+    PullSecrets,
     Quantity,
+    ReadinessTimes,
+    ResourceClaims,
     SpecModel,
     Str,
+    Tolerations,
     Transformer,
     Volume,
     as_tuple,
     model_fields,
 )
+
+_GIVEN = "given"
+"""Names of the fields that were given, in the context of a validation of all."""
 
 
 class Section(StrEnum):
@@ -439,6 +475,132 @@ class ServingSpec(SpecModel):
     initialDelaySeconds + periodSeconds * failureThreshold. 0 for no start-up probe; None leaves
     that of an existing serving as it is, and is DEFAULT_STARTUP_SECONDS in a new one with an
     endpoint."""
+    readiness_times: Annotated[
+        ReadinessTimes,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Readiness Times",
+            help="Seconds of the readiness probe: delay=0 period=5 timeout=5, and failures=3 in "
+            "a row; empty for these",
+            access=READINESS_TIMES,
+            validate=pod_setting_rules.validate_readiness_times,
+        ),
+    ] = ()
+    """Those that are not the default, see `pod_settings`; not given, those of an existing serving
+    stay, as of all fields of the Pods below."""
+    liveness_times: Annotated[
+        LivenessTimes,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Liveness Times",
+            help="Seconds of the liveness probe: delay=0 period=10 timeout=5, and failures=6 in "
+            "a row; empty for these",
+            access=LIVENESS_TIMES,
+            validate=pod_setting_rules.validate_liveness_times,
+        ),
+    ] = ()
+    shared_memory: Annotated[
+        MemoryQuantity,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Shared Memory",
+            help="Size of /dev/shm, part of Memory: 2Gi; empty for what the template proposes, by "
+            "its number of workers",
+            kind=InputKind.QUANTITY,
+            access=SHARED_MEMORY,
+            validate=pod_setting_rules.validate_shared_memory,
+        ),
+    ] = None
+    """None for the size that the template proposes; see `shared_memory_limit`."""
+    model_cache_path: Annotated[
+        Str,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Model Cache Path",
+            help=f"Where downloaded models and compiled code are kept, also the server's HOME; "
+            f"empty for {MODEL_CACHE_PATH}",
+            access=MODEL_CACHE,
+            validate=pod_setting_rules.validate_model_cache_path,
+        ),
+    ] = ""
+    """Path of the model cache in the container; "" for that of a new serving."""
+    fs_group: Annotated[
+        OptionalInt,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Volume Group",
+            help="Number of the group that may write to the volumes (fsGroup), for an image whose "
+            "user is not root; OpenShift sets one itself",
+            kind=InputKind.INTEGER,
+            default=None,
+            access=FS_GROUP,
+            validate=pod_setting_rules.validate_fs_group,
+        ),
+    ] = None
+    node_selector: Annotated[
+        NodeSelector,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Node Selector",
+            help="Labels that a node must have: zone=eu-1 gpu.example.com/model=h100",
+            access=NODE_SELECTOR,
+            validate=pod_setting_rules.validate_node_selector,
+        ),
+    ] = ()
+    """`key=value` in the order of the keys."""
+    tolerations: Annotated[
+        Tolerations,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Tolerations",
+            help="Taints of nodes that the Pods tolerate, besides the accelerator's: "
+            "team=ml:NoSchedule spot:NoExecute:300s :NoSchedule",
+            access=TOLERATIONS,
+            validate=pod_setting_rules.validate_tolerations,
+        ),
+    ] = ()
+    runtime_class: Annotated[
+        Str,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Runtime Class",
+            help="RuntimeClass of the Pods, such as nvidia; empty for the nodes' default",
+            access=RUNTIME_CLASS,
+            validate=pod_setting_rules.validate_runtime_class,
+        ),
+    ] = ""
+    image_pull_secrets: Annotated[
+        PullSecrets,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Image Pull Secrets",
+            help="Secrets of the namespace with which the nodes pull the images; those of the "
+            "service account count, too",
+            access=PULL_SECRETS,
+            validate=pod_setting_rules.validate_pull_secrets,
+        ),
+    ] = ()
+    service_account: Annotated[
+        Str,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Service Account",
+            help="ServiceAccount of the Pods; empty for the namespace's default",
+            access=SERVICE_ACCOUNT,
+            validate=pod_setting_rules.validate_service_account,
+        ),
+    ] = ""
+    resource_claims: Annotated[
+        ResourceClaims,
+        CommonField(
+            section=Section.ADVANCED,
+            label="Resource Claims",
+            help="Devices of dynamic resource allocation for the inference server: "
+            "gpu=template/h100 for each Pod its own, gpu=claim/shared for one of all",
+            access=RESOURCE_CLAIMS,
+            validate=pod_setting_rules.validate_resource_claims,
+        ),
+    ] = ()
     env: Annotated[
         EnvVars,
         CommonField(
@@ -680,16 +842,6 @@ class ServingSpec(SpecModel):
         template = find_template(info.data.get("template", ""))
         return () if template is not None and command == template.command else command
 
-    @field_validator("env")
-    @classmethod
-    def _drop_system_env(cls, env: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
-        return tuple(
-            one
-            for one in env
-            if one.name not in SYSTEM_ENV
-            or one != EnvVar(name=one.name, value=SYSTEM_ENV[one.name])
-        )
-
     @field_validator("readiness_path", "liveness_path")
     @classmethod
     def _normalize_probe_path(cls, path: str | None, info: ValidationInfo) -> str | None:
@@ -702,6 +854,22 @@ class ServingSpec(SpecModel):
             else template.liveness_path
         )
         return None if path == own else path
+
+    @field_validator("shared_memory")
+    @classmethod
+    def _normalize_shared_memory(
+        cls, size: Quantity | None, info: ValidationInfo
+    ) -> Quantity | None:
+        """None where it is what the template proposes."""
+        proposed = _propose_shared_memory(info.data)
+        return None if size is not None and size == proposed else size
+
+    @field_validator("model_cache_path")
+    @classmethod
+    def _normalize_cache_path(cls, path: str) -> str:
+        if path.startswith("/") and ".." not in path.split("/"):
+            path = normalize_path(path)
+        return "" if path == MODEL_CACHE_PATH else path
 
     @field_validator("startup_path")
     @classmethod
@@ -736,6 +904,28 @@ class ServingSpec(SpecModel):
             return None
         return cooling.DEFAULTS[str(info.field_name)] if value is None else value
 
+    @model_validator(mode="after")
+    def _drop_system_env(self, info: ValidationInfo) -> Self:
+        given = self.model_fields_set if info.context is None else info.context[_GIVEN]
+        if "model_cache_path" in given:
+            self.__dict__["env"] = self._own_env()
+        return self
+
+    def _own_env(self) -> tuple[EnvVar, ...]:
+        own = cache_env(self.effective_model_cache_path)
+        return tuple(
+            one
+            for one in self.env
+            if one.name not in own or one != EnvVar(name=one.name, value=own[one.name])
+        )
+
+    def without_system_env(self) -> Self:
+        """The spec without the variables that servedeck sets, with the same values, for this path
+        of the model cache. It is so by itself where the path was given; elsewhere that of the
+        serving or of the platform must be filled in first."""
+        env = self._own_env()
+        return self if env == self.env else self.model_copy(update={"env": env})
+
     @property
     def template_definition(self) -> Template:
         """The template object."""
@@ -760,17 +950,35 @@ class ServingSpec(SpecModel):
     @property
     def shared_memory_limit(self) -> Quantity:
         """Size limit of /dev/shm; its contents count toward Memory."""
-        return Quantity(self.template_definition.shared_memory_limit(self))
+        proposed = _propose_shared_memory(self._field_values())
+        return self.shared_memory or proposed or Quantity(DEFAULT_SHARED_MEMORY)
+
+    @property
+    def effective_model_cache_path(self) -> str:
+        """Path of the model cache in the container."""
+        return self.model_cache_path or MODEL_CACHE_PATH
 
     def replace(self, **changes: Any) -> Self:
         """A copy of the spec with some fields changed, validated again. Of `model_fields_set`, it
         has the fields that this one has, and the changed ones."""
-        found = type(self).model_validate({**self._field_values(), **changes})
-        found.model_fields_set.intersection_update(self.model_fields_set | changes.keys())
+        given = self.model_fields_set | changes.keys()
+        values = {**self._field_values(), **changes}
+        found = type(self).model_validate(values, context={_GIVEN: given})
+        found.model_fields_set.intersection_update(given)
         return found
 
     def _field_values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def _propose_shared_memory(values: Mapping[str, Any]) -> Quantity | None:
+    """What the template proposes for these values of fields; None if one is missing."""
+    template = find_template(values.get("template", ""))
+    settings, count = values.get("settings"), values.get("accelerator_count")
+    if template is None or settings is None or count is None:
+        return None
+    accelerators = count if values.get("accelerator") else 0
+    return Quantity(template.propose_shared_memory(settings, accelerators))
 
 
 FIELDS: dict[str, CommonField] = {

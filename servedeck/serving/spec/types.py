@@ -17,7 +17,7 @@ from servedeck.serving.conventions import (
     DEFAULT_TRANSFORMER_PORT,
 )
 from servedeck.serving.quantity import parse_quantity
-from servedeck.serving.spec import fields
+from servedeck.serving.spec import fields, pod_settings
 from servedeck.serving.spec.fields import Field, InputKind
 
 
@@ -94,6 +94,16 @@ OptionalInt = Annotated[int | None, BeforeValidator(_parse_optional_int)]
 """None or blank text: not set."""
 Bool = Annotated[bool, BeforeValidator(fields.parse_bool)]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(fields.parse_arguments)]
+PullSecrets = Annotated[tuple[str, ...], BeforeValidator(pod_settings.split_words)]
+NodeSelector = Annotated[tuple[str, ...], BeforeValidator(pod_settings.parse_node_selector)]
+Tolerations = Annotated[tuple[str, ...], BeforeValidator(pod_settings.parse_tolerations)]
+ResourceClaims = Annotated[tuple[str, ...], BeforeValidator(pod_settings.split_words)]
+ReadinessTimes = Annotated[
+    tuple[str, ...], BeforeValidator(pod_settings.parse_probe_times("readiness_times"))
+]
+LivenessTimes = Annotated[
+    tuple[str, ...], BeforeValidator(pod_settings.parse_probe_times("liveness_times"))
+]
 
 
 class SpecModel(BaseModel):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from servedeck.async_queue.errors import AsyncQueueError, TooOldError, UnreachableError
-from servedeck.async_queue.tasks import QueueStatus, StateCounts
-from servedeck.changes.async_queue import closing
+from servedeck.async_queue.errors import TooOldError, UnreachableError
+from servedeck.async_queue.tasks import QueueStatus, StateCounts, TaskState
+from servedeck.changes.async_queue import closing, execution
+from servedeck.changes.async_queue.plan import AsyncQueueAction, AsyncQueueOptions, AsyncQueuePlan
 from servedeck.changes.operations.deletion_plans import plan_serving_deletion
 from servedeck.changes.operations.execution import run_plan
 from servedeck.changes.operations.lost_writes import look_again
@@ -21,7 +24,9 @@ from servedeck.changes.operations.operation import (
     Outcome,
 )
 from servedeck.cluster.apply import ObjectRef
+from servedeck.cluster.http.connection import ApiResponse
 from servedeck.cluster.http.errors import ApiError
+from servedeck.cluster.write_log import WriteLog, track_write
 from tests.changes.operations.factories import PATH, deployment, service
 from tests.changes.operations.fake_cluster import FakeCluster, lose_request, respond
 
@@ -40,7 +45,7 @@ class Gateway:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.errors: dict[str, AsyncQueueError] = {}
+        self.errors: dict[str, BaseException] = {}
         self.backlog = 0
 
     def __call__(self, *_: object) -> Gateway:
@@ -61,6 +66,11 @@ class Gateway:
         self._call("forget")
         return 0
 
+    async def cancel_tasks(self, state: TaskState) -> int:
+        self._call(f"cancel {state}")
+        count, self.backlog = self.backlog, 0
+        return count
+
     async def queue_status(self) -> QueueStatus:
         self._call("count")
         return QueueStatus(
@@ -77,7 +87,8 @@ class Gateway:
 @pytest.fixture
 def gateway(monkeypatch: pytest.MonkeyPatch) -> Gateway:
     made = Gateway()
-    monkeypatch.setattr(closing, "AsyncQueueClient", made)
+    for module in (closing, execution):
+        monkeypatch.setattr(module, "AsyncQueueClient", made)
     return made
 
 
@@ -175,3 +186,144 @@ async def test_a_lost_answer_leaves_it_closed_and_says_so(
     assert CLOSED in result.message
     again = await look_again(cluster.connection, result)
     assert CLOSED in again.message
+
+
+# -- what an interrupted command says ------------------------------------------------------------
+
+NOTHING = "Interrupted; nothing was written."
+OPENS = "so that it accepts no task: servedeck async-queue on chat/llama opens it."
+MAY_BE_CLOSED = f"The async queue of chat/llama may be closed, {OPENS}"
+IS_CLOSED = f"The async queue of chat/llama is closed, {OPENS}"
+
+
+def execute(write: Callable[[], ApiResponse]) -> ApiResponse:
+    return write()
+
+
+async def interrupted(gateway: Gateway, cluster: FakeCluster, *calls: str) -> str:
+    """The summary when the command is canceled during one of these calls, or at its end."""
+    log = WriteLog()
+    log.begin()
+    gateway.errors |= dict.fromkeys(calls, asyncio.CancelledError())
+    try:
+        await run_plan(cluster.connection, deletion())
+    except asyncio.CancelledError:
+        assert calls
+    return log.summary()
+
+
+@pytest.mark.parametrize(
+    ("call", "note"), [("close", MAY_BE_CLOSED), ("count", IS_CLOSED), ("forget", IS_CLOSED)]
+)
+async def test_an_interrupted_deletion_says_that_the_queue_is_closed(
+    gateway: Gateway, cluster: FakeCluster, call: str, note: str
+) -> None:
+    summary = await interrupted(gateway, cluster, call)
+    assert note in summary and "nothing was written" not in summary
+    assert ("may be deleted" in summary) is (call == "forget")
+
+
+async def test_an_interruption_after_it_was_opened_again_says_nothing_of_it(
+    gateway: Gateway, cluster: FakeCluster
+) -> None:
+    gateway.backlog = 1
+    assert await interrupted(gateway, cluster, "open") == f"Interrupted. {IS_CLOSED}"
+    del gateway.errors["open"]
+    assert await interrupted(gateway, cluster) == NOTHING
+    gateway.errors["open"] = AWAY
+    assert IS_CLOSED in await interrupted(gateway, cluster)
+
+
+async def test_a_gateway_that_cannot_be_closed_is_not_said_to_be(
+    gateway: Gateway, cluster: FakeCluster
+) -> None:
+    gateway.errors["close"] = OLD
+    assert await interrupted(gateway, cluster, "count") == NOTHING
+
+
+async def test_a_gateway_that_was_deleted_is_not_said_to_be_closed(
+    gateway: Gateway, cluster: FakeCluster
+) -> None:
+    cluster.faults = [execute, execute, lose_request]  # the last one is that of the serving
+    log = WriteLog()
+    log.begin()
+    await run_plan(cluster.connection, deletion())
+    assert IS_CLOSED in log.summary()
+    with track_write("DELETE", GATEWAY.path, None):
+        pass
+    assert "closed" not in log.summary()
+    assert "What was stored of ended tasks of the async queue of chat/llama is" in log.summary()
+
+
+async def test_after_the_deletion_nothing_is_said_of_the_queue(
+    gateway: Gateway, cluster: FakeCluster
+) -> None:
+    summary = await interrupted(gateway, cluster)
+    assert summary.startswith(f"{NOTHING} Not done: "), "this cluster logs no writes"
+    assert "queue" not in summary
+
+
+def turning_off(backlog: int) -> AsyncQueuePlan:
+    options = AsyncQueueOptions(AsyncQueueAction.OFF, "chat", "llama")
+    gateway = ObjectDeletion(GATEWAY, "Deployment llama-async", "uid-3")
+    return AsyncQueuePlan(options, deletions=(gateway,), unfinished=backlog)
+
+
+async def interrupted_off(gateway: Gateway, cluster: FakeCluster, *calls: str) -> str:
+    log = WriteLog()
+    log.begin()
+    gateway.backlog = 2
+    gateway.errors |= dict.fromkeys(calls, asyncio.CancelledError())
+    try:
+        await execution.run_async_queue(cluster.connection, turning_off(2), may_cancel=True)
+    except asyncio.CancelledError:
+        assert calls
+    return log.summary()
+
+
+CANCELLED = "Cancelled: 2 tasks of the async queue of chat/llama."
+REST = "Not done: Deployment chat/llama-async. Run the command again for the rest."
+
+
+@pytest.mark.parametrize(
+    ("call", "notes"),
+    [
+        ("close", MAY_BE_CLOSED),
+        ("count", IS_CLOSED),
+        ("cancel pending", f"{IS_CLOSED} Tasks of the async queue of chat/llama may be cancelled."),
+        (
+            "cancel processing",
+            f"{IS_CLOSED} Tasks of the async queue of chat/llama may be cancelled.",
+        ),
+        (
+            "forget",
+            f"{IS_CLOSED} {CANCELLED} What was stored of ended tasks of the async queue of"
+            " chat/llama may be deleted.",
+        ),
+    ],
+)
+async def test_an_interrupted_turning_off_says_what_it_did_to_the_queue(
+    gateway: Gateway, cluster: FakeCluster, call: str, notes: str
+) -> None:
+    summary = await interrupted_off(gateway, cluster, call)
+    assert summary == f"Interrupted. {notes} {REST}"
+
+
+async def test_after_turning_off_nothing_is_said_of_the_queue(
+    gateway: Gateway, cluster: FakeCluster
+) -> None:
+    summary = await interrupted_off(gateway, cluster)
+    assert summary == f"{NOTHING} Not done: Deployment chat/llama-async."
+    assert gateway.calls[-1] == "forget"
+
+
+async def test_an_earlier_gateway_that_is_turned_off_is_not_said_to_be_closed(
+    gateway: Gateway, cluster: FakeCluster
+) -> None:
+    gateway.errors |= {"forget": OLD, "close": OLD}
+    gateway.backlog = 0
+    log = WriteLog()
+    log.begin()
+    cluster.faults = [lose_request]
+    await execution.run_async_queue(cluster.connection, turning_off(0))
+    assert log.summary() == f"{NOTHING} Not done: Deployment chat/llama-async."

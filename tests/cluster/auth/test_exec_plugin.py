@@ -51,7 +51,7 @@ async def test_plugin_is_run_again_once_its_token_ran_out(tmp_path: Path) -> Non
     plugin = write_script(
         tmp_path / "plugin", plugin_script(count, token="t-RUN", expirationTimestamp=expiry)
     )
-    file = write_kubeconfig(tmp_path / "config", "http://x", make_exec_user(plugin))
+    file = write_kubeconfig(tmp_path / "config", "https://x", make_exec_user(plugin))
     now = datetime(2029, 12, 31, 14, tzinfo=UTC)
     credentials = CredentialManager(
         load_kubeconfig(ConnectionOptions((file,)), {}).get_context(), now=lambda: now
@@ -283,7 +283,7 @@ async def test_plugin_entries_that_cannot_be_used(
     tmp_path: Path, entry: dict[str, Any], expected: str
 ) -> None:
     with pytest.raises(ConfigError, match=expected):
-        await open_connection(write_kubeconfig(tmp_path / "config", "http://x", {"exec": entry}))
+        await open_connection(write_kubeconfig(tmp_path / "config", "https://x", {"exec": entry}))
 
 
 async def test_megabytes_on_standard_error_do_not_block_a_plugin(
@@ -306,6 +306,6 @@ def test_command_of_a_plugin_is_looked_for_beside_its_kubeconfig(tmp_path: Path)
         ("/abs/plugin", "/abs/plugin"),
         ("plugin", "plugin"),
     ):
-        file = write_kubeconfig(tmp_path / "config", "http://x", make_exec_user(command))
+        file = write_kubeconfig(tmp_path / "config", "https://x", make_exec_user(command))
         here = load_kubeconfig(ConnectionOptions((file,)), {}).get_context()
         assert ExecPlugin.from_user(here.user, here.cluster).command == found

@@ -117,7 +117,8 @@ async def test_oidc_login_is_renewed_and_written_back(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    for logger in (None, "httpx", "httpcore"):  # another test may have set their levels
+        caplog.set_level(logging.DEBUG, logger)
     token_checking_api.accepted_tokens = {renewed}
     file = write_kubeconfig(
         tmp_path / "config", token_checking_api.url, make_expired_user(issuer.url)
@@ -296,7 +297,7 @@ async def test_an_authority_that_cannot_be_read_is_a_one_line_error(
 async def test_other_providers_are_rejected(tmp_path: Path, name: str) -> None:
     user = {"auth-provider": {"name": name, "config": {}}}
     with pytest.raises(ConfigError, match=f"auth-provider '{name}', which kubectl removed"):
-        await open_connection(write_kubeconfig(tmp_path / "config", "http://x", user))
+        await open_connection(write_kubeconfig(tmp_path / "config", "https://x", user))
 
 
 @pytest.mark.parametrize("token", ["", "a.b", "a.b.c", "a.e30.c", "a.bnVsbA.c", "a.W10.c"])

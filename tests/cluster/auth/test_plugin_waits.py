@@ -51,7 +51,7 @@ def make_manager(
     clock: Clock,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> CredentialManager:
-    file = write_kubeconfig(tmp_path / "config", "http://x", make_exec_user(plugin))
+    file = write_kubeconfig(tmp_path / "config", "https://x", make_exec_user(plugin))
     context = load_kubeconfig(ConnectionOptions((file,)), {}).get_context()
     return CredentialManager(context, clock, now)
 

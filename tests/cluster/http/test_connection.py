@@ -25,7 +25,7 @@ from servedeck.cluster.http.errors import (
     ReadOnlyError,
     ReadTimeoutError,
 )
-from servedeck.cluster.http.transport import select_proxy
+from servedeck.cluster.http.proxies import select_proxy
 from servedeck.cluster.resources import POD
 from tests.cluster.certificates import create_authority, issue_certificate, make_server_context
 from tests.cluster.fake_api_server import (
@@ -514,11 +514,11 @@ async def test_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:
         await get_once(file)
 
 
-async def test_socks_proxies_are_rejected(tmp_path: Path) -> None:
+async def test_proxies_of_other_kinds_are_rejected(tmp_path: Path) -> None:
     file = write_kubeconfig(
-        tmp_path / "a", "https://kube", None, **{"proxy-url": "socks5://p:1080"}
+        tmp_path / "a", "https://kube", None, **{"proxy-url": "socks4://p:1080"}
     )
-    with pytest.raises(ConfigError, match=r"socks5:// in proxy-url .*cannot be used"):
+    with pytest.raises(ConfigError, match=r"socks4:// in proxy-url .*cannot be used"):
         await open_connection(file)
 
 

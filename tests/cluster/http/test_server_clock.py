@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from servedeck.cluster.http.server_clock import ServerClock
+from servedeck.cluster.http.server_clock import ServerClock, read_boot_time
 from tests.cluster.fake_api_server import FakeApiServer, open_connection, serve, write_kubeconfig
 
 START = 1_800_000_000.0
@@ -19,13 +19,21 @@ class TwoClocks:
 
     def __init__(self, ahead: float = 0.0) -> None:
         self.local = START
+        self.was_set = 0.0
+        """Seconds that the local clock was set forward by."""
         self.ahead = ahead
         self.changes = 0
-        self.clock = ServerClock(lambda: self.local)
+        self.clock = ServerClock(lambda: self.local, lambda: self.local - self.was_set - START)
         self.clock.on_change = self._count
 
     def _count(self) -> None:
         self.changes += 1
+
+    def set_local(self, seconds: float) -> None:
+        """Set the local clock forward; the server's goes on as before."""
+        self.local += seconds
+        self.was_set += seconds
+        self.ahead -= seconds
 
     def respond(self, round_trip: float = 0.0, **headers: str) -> timedelta:
         """A request that takes `round_trip` seconds; the server writes its date in the middle."""
@@ -69,6 +77,53 @@ def test_a_clock_that_was_set_replaces_what_was_known() -> None:
     clocks.ahead = 1
     assert clocks.respond() == timedelta()
     assert clocks.changes == 2
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0, -90.0, 8 * 3600.0])
+@pytest.mark.parametrize("ahead", [0.0, 600.0])
+def test_a_local_clock_that_was_set_is_known_without_a_response(step: float, ahead: float) -> None:
+    clocks = TwoClocks(ahead)
+    clocks.respond(round_trip=0.2)
+    clocks.set_local(step)
+    assert clocks.clock.offset.total_seconds() == pytest.approx(ahead - step, abs=1)
+    assert clocks.respond(round_trip=0.2).total_seconds() == pytest.approx(ahead - step, abs=1)
+    clocks.set_local(-step)
+    assert clocks.clock.offset.total_seconds() == pytest.approx(ahead, abs=1)
+
+
+def test_a_clock_that_is_set_during_a_request_does_not_spoil_its_response() -> None:
+    clocks = TwoClocks()
+    sent_at = clocks.clock.local_time()
+    clocks.set_local(-3600)
+    date = formatdate(clocks.local + clocks.ahead, usegmt=True)
+    clocks.clock.add_response({"Date": date}, sent_at)
+    assert clocks.clock.offset.total_seconds() == pytest.approx(3600, abs=1)
+
+
+@pytest.mark.parametrize("ahead", [0.0, 600.0])
+def test_the_servers_time_goes_on_where_the_local_clock_is_set(ahead: float) -> None:
+    clocks = TwoClocks(ahead=ahead)
+    assert clocks.clock.server_time() == clocks.local  # not known yet
+    clocks.respond(round_trip=0.2)
+    before = clocks.clock.server_time()
+    assert before == pytest.approx(clocks.local + ahead, abs=1)
+    clocks.set_local(3600)
+    assert clocks.clock.server_time() == pytest.approx(before, abs=2)
+
+
+def test_a_night_of_sleep_is_no_step() -> None:
+    clocks = TwoClocks()
+    clocks.respond(round_trip=0.2)
+    clocks.local += 8 * 3600  # the time since boot goes on with it
+    assert clocks.clock.offset == timedelta()
+    assert clocks.clock.age == pytest.approx(8 * 3600, abs=1)
+    clocks.respond(round_trip=0.2)
+    assert clocks.clock.age == 0
+
+
+def test_the_time_since_boot_does_not_go_back() -> None:
+    first = read_boot_time()
+    assert 0 < first <= read_boot_time()
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Thu, 99 Foo 2026 99:99:99 GMT", "-1", "\0"])

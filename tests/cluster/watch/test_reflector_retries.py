@@ -43,6 +43,19 @@ SKIPPED_READ_TIMEOUT = 900.0
 """A read timeout that a test skips."""
 LONG_MIN_WATCH_DURATION = 3600.0
 """A watch that ends sooner, as all do here, counts as too short."""
+IMPATIENT = replace(
+    FAST_CONFIG,
+    retry_delay=(0.1, 30.0),
+    relist_delay=(0.0, 0.0),
+    min_watch_duration=LONG_MIN_WATCH_DURATION,
+)
+
+
+def encode_next_change(watch: web.Request) -> bytes:
+    """An event of a Pod that was changed after the watch's version."""
+    pod = make_pod("changed")
+    pod["metadata"]["resourceVersion"] = str(int(watch.query["resourceVersion"]) + 1)
+    return encode_event("MODIFIED", pod)
 
 
 def assert_exponential(pauses: list[float], first: float) -> None:
@@ -59,9 +72,8 @@ async def test_server_that_always_answers_410_is_retried_with_backoff(
         return await stream_chunks(request, encode_event("ERROR", make_status(410, "Expired")))
 
     api.faults["watch"] = [expired] * 500
-    async with run_reflector(
-        connection, timings=replace(FAST_CONFIG, retry_delay=(0.1, 30.0))
-    ) as watched:
+    timings = replace(IMPATIENT, relist_delay=FAST_CONFIG.relist_delay)
+    async with run_reflector(connection, timings=timings) as watched:
         await wait_until(lambda: len(pauses) > 6)
         assert pauses[0] <= 0.01, "lists again at once, the first time"
         assert_exponential(pauses[1:], 0.1)
@@ -229,24 +241,175 @@ async def test_watches_that_a_proxy_cuts_off_as_soon_as_they_open_are_retried_wi
         return response
 
     api.faults["watch"] = [cut] * 500
-    timings = replace(FAST_CONFIG, retry_delay=(0.1, 30.0), relist_delay=(0.0, 0.0))
-    async with run_reflector(connection, timings=timings):
+    async with run_reflector(connection, timings=IMPATIENT):
         await wait_until(lambda: len(pauses) > 6)
         assert_exponential(pauses[:7], 0.1)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_watches_that_end_after_a_bookmark_are_retried_with_backoff(
+    api: FakeApiServer, connection: Connection, pauses: list[float], *, in_order: bool
+) -> None:
+    async def end(request: web.Request) -> web.StreamResponse:
+        response = await stream_chunks(request, encode_bookmark(api.version))
+        assert request.transport is not None
+        if not in_order:
+            request.transport.close()
+        return response
+
+    api.faults["watch"] = [end] * 500
+    async with run_reflector(connection, timings=IMPATIENT) as watched:
+        await wait_until(lambda: len(pauses) > 6)
+        assert_exponential(pauses[:7], 0.1)
+        assert watched.replica.syncs == 1, "the version is known: nothing is listed again"
+
+
+async def test_a_reflector_whose_watches_are_cut_off_does_not_wait_for_another_one(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = await stream_chunks(request)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    api.faults["watch"] = [cut]
+    patient = replace(IMPATIENT, retry_delay=(3600.0, 3600.0))
+    async with run_reflector(connection, timings=patient) as watched:
+        await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        watched.reflector.retry_after_contact()
+        assert not watched.reflector._retry_event.is_set()
+        watched.reflector.retry_now()
+        await watched.wait_until_watching(api)
+
+
+@pytest.mark.parametrize(("code", "is_woken"), [(429, False), (500, True)])
+async def test_a_server_that_asked_to_wait_is_not_asked_again_because_another_watch_lasts(
+    api: FakeApiServer, connection: Connection, code: int, *, is_woken: bool
+) -> None:
+    api.faults["list"] = [respond_with_status(code, Retry_After="50")]
+    patient = replace(IMPATIENT, retry_delay=(3600.0, 3600.0))
+    async with run_reflector(connection, timings=patient) as watched:
+        await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        watched.reflector.retry_after_lasting_watch()
+        assert watched.reflector._retry_event.is_set() == is_woken
+
+
+async def test_a_kind_that_fails_for_good_is_woken_once_by_the_watches_of_others(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    api.faults["list"] = [respond_with_status(500)] * 500
+    patient = replace(IMPATIENT, retry_delay=(3600.0, 3600.0))
+    async with run_reflector(connection, timings=patient) as watched:
+        reflector = watched.reflector
+
+        async def wait_for_list(number: int) -> None:
+            await wait_until(
+                lambda: reflector.list_count == number and not reflector._retry_event.is_set()
+            )
+
+        await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        reflector.retry_after_lasting_watch()
+        await wait_for_list(2)
+        for _ in range(3):
+            reflector.retry_after_lasting_watch()
+            assert not reflector._retry_event.is_set()
+        reflector.retry_now()
+        await wait_for_list(3)
+        reflector.retry_after_lasting_watch()
+        await wait_for_list(4)
+
+
+async def test_a_kind_whose_watch_lasted_is_woken_again(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    cut = asyncio.Event()
+
+    async def last(request: web.Request) -> web.StreamResponse:
+        response = await stream_chunks(request)
+        await cut.wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    api.faults["list"] = [respond_with_status(500)]
+    api.faults["watch"] = [last, *[respond_with_status(500)] * 500]
+    timings = replace(IMPATIENT, retry_delay=(3600.0, 3600.0), watch_read_timeout=36_000.0)
+    skip = TimeSkipper(asyncio.get_running_loop())
+    async with run_reflector(connection, timings=timings) as watched:
+        reflector, lasted = watched.reflector, asyncio.Event()
+        await watched.wait_for_phase(ReflectorPhase.RETRYING)
+        reflector.on_lasting_watch = lasted.set
+        reflector.retry_after_lasting_watch()
+        await wait_until(lambda: reflector._watch_open)
+        skip(LONG_MIN_WATCH_DURATION + 1.0)
+        await with_timeout(lasted.wait())
+        cut.set()
+        await wait_until(lambda: reflector.phase is ReflectorPhase.RETRYING)
+        reflector.retry_after_lasting_watch()
+        assert reflector._retry_event.is_set()
+
+
+async def test_another_watch_that_lasts_keeps_the_backoff(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    api.faults["list"] = [respond_with_status(500)] * 3
+    patient = replace(IMPATIENT, retry_delay=(2.0, 3600.0))
+    async with run_reflector(connection, timings=patient) as watched:
+        real_wait = watched.reflector._wait_before_retry
+
+        async def wait(seconds: float) -> None:
+            watched.reflector.retry_after_lasting_watch()
+            await real_wait(seconds)
+
+        watched.reflector._wait_before_retry = wait  # type: ignore[method-assign]
+        await watched.wait_until_watching(api)
+        assert_exponential(pauses[:3], 2.0)
+
+
+async def test_a_reflector_that_had_no_contact_takes_that_of_another_one_but_keeps_its_backoff(
+    api: FakeApiServer, connection: Connection, pauses: list[float]
+) -> None:
+    api.faults["list"] = [respond_with_status(503)] * 3
+    patient = replace(IMPATIENT, retry_delay=(2.0, 3600.0))
+    async with run_reflector(connection, timings=patient) as watched:
+        real_wait = watched.reflector._wait_before_retry
+
+        async def wait(seconds: float) -> None:
+            watched.reflector.retry_after_contact()
+            await real_wait(seconds)
+
+        watched.reflector._wait_before_retry = wait  # type: ignore[method-assign]
+        await watched.wait_until_watching(api)
+        assert_exponential(pauses[:3], 2.0)
+
+
+async def test_a_quiet_kind_whose_version_expires_again_and_again_is_listed_at_once(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    async def expire(request: web.Request) -> web.StreamResponse:
+        return await stream_chunks(request, encode_event("ERROR", make_status(410, "Expired")))
+
+    # Every watch here begins long after its list.
+    timings = replace(FAST_CONFIG, retry_delay=(3600.0, 3600.0))
+    api.faults["watch"] = [expire] * 5
+    async with run_reflector(connection, timings=timings) as watched:
+        await watched.wait_until_watching(api)
+        assert watched.replica.syncs == 6
+        assert ReflectorPhase.RETRYING not in watched.phases
 
 
 async def test_a_watch_that_brought_an_event_is_continued_at_once(
     api: FakeApiServer, connection: Connection, pauses: list[float]
 ) -> None:
     async def cut(request: web.Request) -> web.StreamResponse:
-        version = int(request.query["resourceVersion"]) + 1
-        response = await stream_chunks(request, encode_bookmark(version))
+        response = await stream_chunks(request, encode_next_change(request))
         assert request.transport is not None
         request.transport.close()
         return response
 
     api.faults["watch"] = [cut] * 5
-    timings = replace(FAST_CONFIG, retry_delay=(3600.0, 3600.0), relist_delay=(0.0, 0.0))
+    timings = replace(IMPATIENT, retry_delay=(3600.0, 3600.0))
     async with run_reflector(connection, timings=timings) as watched:
         await wait_until(lambda: not api.faults["watch"])
         await watched.wait_until_watching(api)
@@ -284,7 +447,7 @@ async def test_a_streamed_list_that_ended_as_the_server_fell_silent_is_streamed_
     api.faults["watch"] = [expire, fall_silent]
     async with run_reflector(connection) as watched:
         await wait_until(
-            lambda: watched.reflector.watch_count == 2 and watched.reflector._watch_brought_events
+            lambda: watched.reflector.watch_count == 2 and watched.reflector._watch_open
         )
         watched.reflector.end_watch(ReadTimeoutError("It does not answer."))
         state = await watched.wait_for_phase(ReflectorPhase.RETRYING)
@@ -431,15 +594,13 @@ async def test_a_short_watch_with_events_is_followed_after_a_pause(
     api: FakeApiServer, connection: Connection, pauses: list[float]
 ) -> None:
     async def ends(request: web.Request) -> web.StreamResponse:
-        return await stream_chunks(request, encode_bookmark(api.version))
+        return await stream_chunks(request, encode_next_change(request))
 
     api.faults["watch"] = [ends]
-    async with run_reflector(
-        connection, timings=replace(FAST_CONFIG, min_watch_duration=LONG_MIN_WATCH_DURATION)
-    ) as watched:
+    async with run_reflector(connection, timings=IMPATIENT) as watched:
         await wait_until(lambda: api.count_requests("watch") == 2)
         assert ReflectorPhase.RETRYING not in watched.phases
-        assert len(pauses) == 1 and 0 < pauses[0] <= LONG_MIN_WATCH_DURATION
+        assert pauses == [IMPATIENT.short_watch_delay]
 
 
 async def test_retry_now_ends_the_wait(tmp_path: Path) -> None:
@@ -495,3 +656,33 @@ async def test_a_failure_in_handling_a_failure_ends_no_reflector(
     async with run_reflector(connection) as watched:
         await watched.wait_until_equal(api)
     assert "not iterable" in caplog.text
+
+
+async def test_where_a_proxy_holds_watches_back_the_list_is_read_again(
+    api: FakeApiServer, connection: Connection, skip_time: TimeSkipper
+) -> None:
+    """As nginx buffers responses by default: a list arrives, a watch does not."""
+    held = 0
+
+    async def hold_back(request: web.Request) -> web.StreamResponse:
+        nonlocal held
+        held += 1
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    await add_pods(api)
+    api.faults["watch"] = [hold_back] * 4
+    async with run_reflector(connection) as watched:
+        for number in range(1, 5):
+            await wait_until(lambda n=number: held == n, "a watch that does not begin")
+            await api.put(make_pod(f"new-{number}"))
+            skip_time(31)
+            if number >= 2:  # the first one may be a server that does not answer at all
+                await wait_until(
+                    lambda n=number: f"uid-new-{n}" in watched.reflector.records,
+                    "what the watch has not brought",
+                )
+        assert any("proxy in between that buffers" in state.error for state in watched.states)
+        await watched.wait_until_watching(api)
+        await api.put(make_pod("later"))
+        await watched.wait_until_equal(api)

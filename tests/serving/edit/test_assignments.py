@@ -111,7 +111,7 @@ def test_what_is_not_assigned_stays() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image", "'image' is not FIELD=VALUE; write one such as image=NAME, or env.NAME- to"),
+        ("image", "'image' is not FIELD=VALUE; enter one such as image=NAME, or env.NAME- to"),
         ("=x", "'=x' is not FIELD=VALUE"),
         ("-", "'-' is not FIELD=VALUE"),
         ("imgae=x", "There is no field imgae; use image."),

@@ -64,9 +64,14 @@ def test_an_edit_of_one_field_is_one_of_its_values(objects: list[Json], edit: An
     name, change = edit
     wanted = current.spec.replace(**{name: change(current.spec)})
     found = {one.field for one in find_edited_fields(current, wanted)}
-    # no accelerator has no number, and no start-up probe has no path
-    follows = {"accelerator": "accelerator_count", "startup_seconds": "startup_path"}
-    assert found <= {name, follows.get(name, name)}
+    # no accelerator has no number, another one its own toleration; no probe has a path or times
+    follows = {
+        "accelerator": {"accelerator_count", "tolerations"},
+        "startup_seconds": {"startup_path"},
+        "readiness_path": {"readiness_times"},
+        "liveness_path": {"liveness_times"},
+    }
+    assert found <= {name} | follows.get(name, set())
     # the start-up time of a serving without an endpoint is open, and 0 leaves it so
     resolved = resolve_open_fields(current, wanted)
     assert bool(found) == (split_spec(resolved) != split_spec(current.spec))

@@ -10,7 +10,11 @@ from servedeck.changes.object_writes import plan_writes
 from servedeck.serving.edit.assignments import AssignmentError, assign, parse_assignment
 from servedeck.serving.edit.edited_fields import find_edited_fields
 from servedeck.serving.edit.entries import SWITCH_GROUPS
-from servedeck.serving.objects.change import change_objects
+from servedeck.serving.objects.change import (
+    change_objects,
+    find_dropped_times,
+    resolve_open_fields,
+)
 from servedeck.serving.objects.diff import find_differences, format_path
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.issues import errors
@@ -75,4 +79,7 @@ def check_assignment(
     for path in differences:
         assert any(part in path for part in touched), (text, path)
     created = change.changed[len(change.live) :]
-    assert differences or created or errors(change.issues) or wanted == current.spec, text
+    dropped = find_dropped_times(current.spec, wanted, resolve_open_fields(current, wanted))
+    assert differences or created or errors(change.issues) or dropped or wanted == current.spec, (
+        text
+    )

@@ -270,6 +270,24 @@ def test_accelerators_have_names_for_people() -> None:
     assert accelerator_display_name("acme.com/npu") == "acme.com/npu"
     assert accelerator_display_name("deviceclass.resource.kubernetes.io/gpu.a.com") == "gpu.a.com"
     assert not is_accelerator("deviceclass.resource.kubernetes.io/nic.acme.com")
+    assert accelerator_display_name("huawei.com/Ascend310P-4c.3cpu") == "Huawei Ascend 310P-4c.3cpu"
+    assert accelerator_display_name("rebellions.ai/ATOM") == "Rebellions ATOM"
+    assert (
+        accelerator_display_name("cambricon.com/mlu370.mim-2m.8gb") == "Cambricon mlu370.mim-2m.8gb"
+    )
+    assert not any(
+        is_accelerator(share)
+        for share in (
+            "huawei.com/Ascend910B3-memory",
+            "huawei.com/Ascend910B3-core",
+            "hygon.com/dcumem",
+            "hygon.com/dcucores",
+            "enflame.com/gcu-memory",
+            "cambricon.com/mlu.smlu.vmemory",
+            "amd.com/gpu-memory",
+            "nvidia.com/gpumem",
+        )
+    )
     assert not is_accelerator("cpu")
     assert not is_accelerator("example.kubernetes.io/gpu")
 

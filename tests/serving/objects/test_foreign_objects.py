@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from servedeck.serving import accelerators, client_examples, endpoint
 from servedeck.serving.objects import detection
+from servedeck.serving.objects.gateway_records import Gateway, IstioGateway
 from servedeck.serving.objects.records import (
     ContainerState,
     ContainerStateWaiting,
@@ -51,6 +52,9 @@ WORDS = st.sampled_from(
         "PodScheduled",
         "Initialized",
         "Accepted",
+        "HTTP",
+        "HTTPS",
+        "*",
         "ResolvedRefs",
         "SchedulingGated",
         "Unschedulable",
@@ -212,6 +216,8 @@ def test_any_deployment_is_evaluated(
     record_lists(HTTPRoute),
     record_lists(VirtualService),
     record_lists(Ingress),
+    record_lists(Gateway),
+    record_lists(IstioGateway),
     TEXT,
 )
 def test_any_deployment_is_recognized_and_its_endpoint_looked_for(
@@ -220,6 +226,8 @@ def test_any_deployment_is_recognized_and_its_endpoint_looked_for(
     http_routes: list[HTTPRoute],
     virtual_services: list[VirtualService],
     ingresses: list[Ingress],
+    gateways: list[Gateway],
+    istio_gateways: list[IstioGateway],
     host: str,
 ) -> None:
     assert detection.is_serving(deployment) in (True, False)
@@ -231,7 +239,13 @@ def test_any_deployment_is_recognized_and_its_endpoint_looked_for(
     model = detection.detect_model(deployment)
     assert "\n" not in model
     found = endpoint.resolve_endpoint(
-        deployment, services, http_routes, virtual_services, ingresses, host
+        deployment,
+        services,
+        http_routes,
+        virtual_services,
+        ingresses,
+        host,
+        gateways={one.key: one for one in (*gateways, *istio_gateways)},
     )
     assert found.port_forward_command
     assert found.url or found.issue

@@ -179,8 +179,7 @@ def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
                     "volumeMounts": [{"name": "w", "mountPath": "/w", "subPath": "x"}],
                     "imagePullPolicy": "IfNotPresent",
                 },
-                nodeSelector={"zone": "a"},
-                tolerations=[{"operator": "Exists"}],
+                schedulerName="other",
                 volumes=[{"name": "w", "persistentVolumeClaim": {"claimName": "w"}}],
                 restartPolicy="Always",
             ),
@@ -194,7 +193,7 @@ def test_what_the_spec_cannot_say_is_left_over_and_kept() -> None:
         ("Deployment llm", f"{pod}.containers[server].env[NODE]"),
         ("Deployment llm", f"{pod}.containers[server].envFrom"),
         ("Deployment llm", f"{pod}.containers[server].volumeMounts[/w]"),
-        ("Deployment llm", f"{pod}.nodeSelector"),
+        ("Deployment llm", f"{pod}.schedulerName"),
         ("Deployment llm", f"{pod}.volumes[w]"),
         ("ConfigMap llm", ""),
     }
@@ -216,7 +215,7 @@ def test_a_field_changed_by_another_manager_is_read_as_it_is() -> None:
     server["resources"]["requests"]["cpu"] = "1000m"
     server["livenessProbe"] = {"exec": {"command": ["true"]}}
     got = import_objects.import_objects(objects)
-    assert got.spec == spec.replace(replicas=7)
+    assert got.spec == spec.replace(replicas=7, liveness_times="timeout=1 failures=3")
     assert [one.path for one in got.unmanaged_fields] == [
         "spec.template.spec.containers[inference-server].livenessProbe"
     ]

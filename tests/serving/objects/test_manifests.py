@@ -53,9 +53,9 @@ def test_an_annotation_holds_the_description_and_nothing_else() -> None:
 def test_vllm_gets_shared_memory_a_startup_probe_and_no_service_links() -> None:
     spec = vllm_spec(accelerator_count=2, settings={"tensor_parallel_size": 2})
     assert pod_spec(spec)["enableServiceLinks"] is False
-    assert {"name": "HF_HOME", "value": "/root/.cache/huggingface"} in server_container(spec)["env"]
+    assert {"name": "HF_HOME", "value": "/model-cache"} in server_container(spec)["env"]
     mounts = {one["mountPath"]: one["name"] for one in server_container(spec)["volumeMounts"]}
-    assert mounts == {"/root/.cache/huggingface": "model-cache", "/dev/shm": "dshm"}
+    assert mounts == {"/model-cache": "model-cache", "/dev/shm": "dshm"}
     shared = {one["name"]: one for one in pod_spec(spec)["volumes"]}["dshm"]["emptyDir"]
     assert shared == {"medium": "Memory", "sizeLimit": "2Gi"}
     startup = server_container(spec)["startupProbe"]
@@ -145,7 +145,7 @@ def test_variables_and_volumes() -> None:
             {"pvc": "data", "mount_path": "/b"},
         ],
     )
-    assert server_container(spec)["env"][1:] == [
+    assert server_container(spec)["env"][5:] == [
         {"name": "A", "value": "1"},
         {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
         {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
@@ -165,7 +165,7 @@ def test_the_model_cache_is_the_platform_s_claim_or_an_empty_directory() -> None
     assert pod_spec(vllm_spec())["volumes"][0] == {"name": "model-cache", "emptyDir": {}}
     shown = manifests.system_volumes(vllm_spec(), PlatformSettings(model_cache="models"))
     assert [(one.name, one.mount_path) for one in shown] == [
-        ("model-cache", "/root/.cache/huggingface"),
+        ("model-cache", "/model-cache"),
         ("dshm", "/dev/shm"),
     ]
 

@@ -73,6 +73,46 @@ def container(**fields: Any) -> dict[str, Any]:
             {"args": ["sh", "-c", "echo ${API_TOKEN:-none} ${API_TOKEN:?set it}"]},
             0,
         ),
+        (
+            {"command": ["sh", "-c", "serve --api-key \\\n  S16SECRET --token=\\\nS --port 80"]},
+            {
+                "command": [
+                    "sh",
+                    "-c",
+                    f"serve --api-key \\\n  {MASK} --token=\\\n{MASK} --port 80",
+                ]
+            },
+            2,
+        ),
+        (
+            {"command": ["sh -c \"HF_TOKEN='S s' A='b' serve\" --api-key 'x'y"]},
+            {"command": [f"sh -c \"HF_TOKEN='{MASK}' A='b' serve\" --api-key '{MASK}'"]},
+            2,
+        ),
+        (
+            {"args": ["--config", '{"api_key": "a\\"b c", "n": 1, "password":12, "m": "x"}']},
+            {
+                "args": [
+                    "--config",
+                    f'{{"api_key": "{MASK}", "n": 1, "password":"{MASK}", "m": "x"}}',
+                ]
+            },
+            2,
+        ),
+        (
+            {"args": ['sh -c "x --config={\\"api_keys\\": [\\"S\\"], \\"token\\":\\"T\\"}"']},
+            {
+                "args": [
+                    f'sh -c "x --config={{\\"api_keys\\": \\"{MASK}\\", \\"token\\":\\"{MASK}\\"}}"'
+                ]
+            },
+            2,
+        ),
+        (
+            {"env": [{"name": "VLLM_ARGS", "value": "--port 80 --api-key S"}]},
+            {"env": [{"name": "VLLM_ARGS", "value": MASK}]},
+            1,
+        ),
         ({"args": ["--api-key", 5, None]}, {"args": ["--api-key", 5, None]}, 0),
     ],
 )

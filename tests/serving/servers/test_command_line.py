@@ -76,7 +76,39 @@ def test_an_array_or_a_substitution_does_not_hide_the_server() -> None:
     assert SERVE in programs("bash", "-c", script)
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        'A=(org/m --port 80)\nexec vllm serve "${A[@]}"',
+        "A=(\n  org/m  # the model (small)\n  # --port 1\n  --port 80\n)\nvllm serve ${A[*]}",
+        'local A=("org/m"); [ -n "$X" ] && A+=(--port "80"); vllm serve "${A[@]}" "$@"',
+        'A=(org/m); B=("${A[@]}" --port 80); vllm serve "${B[@]}"',
+        'declare -a A=($M --port "$P")\nvllm serve "${A[@]}"',
+        'A=(vllm serve); A+=( org/m --port=80 ); "${A[@]}"',
+        'set -- org/m; set -- "$@" --port 80; exec vllm serve "$@"',
+        'set -e; set -- --port 80; vllm serve org/m "$@"',
+        "cat > /run.sh <<'EOF'\n#!/bin/sh\nexec vllm serve org/m --port 80\nEOF\nbash /run.sh",
+        "cat <<EOF >run.sh\nvllm serve org/m --port 80\nEOF\nchmod +x run.sh; exec ./run.sh",
+        "tee /a.sh >/dev/null <<E\nvllm serve \\$1 --port 80\nE\nsh -e /a.sh org/m",
+        "cat <<E > a.sh\nexport M=org/m\nE\n. ./a.sh; vllm serve $M --port 80",
+    ],
+)
+def test_arguments_that_a_script_collects_and_scripts_that_it_writes(script: str) -> None:
+    found = [one for one in programs("bash", "-c", script, M="org/m", P="80") if one[0] == "vllm"]
+    assert [[*" ".join(one).replace("=", " ").split()] for one in found] == [
+        [*SERVE, "--port", "80"]
+    ]
+
+
+def test_what_is_written_into_a_file_and_not_run_starts_nothing() -> None:
+    script = "cat > /a.sh <<E\nvllm serve a\nE\ncat 2>/b.sh <<E\nvllm serve b\nE\nsh /b.sh"
+    assert all(one[0] != "vllm" for one in programs("sh", "-c", script))
+
+
 def test_a_script_that_repeats_itself_ends() -> None:
+    doubled = "A=(x); " + 'A=("${A[@]}" "${A[@]}"); ' * 60 + 'vllm serve "${A[@]}"'
+    assert len(programs("bash", "-c", doubled)) <= 500
+    assert len(programs("sh", "-c", "cat > a <<E\n./a; ./a\nE\n./a")) <= 500
     repeated = 'X=\'eval "$X"; eval "$X"\'; ' + 'eval "$X"; ' * 500
     assert len(programs("sh", "-c", repeated)) <= 500
     assert len(programs("sh", "-c", "A=$A$A$A; " * 1000 + "vllm serve $A", A="x" * 99)) <= 500
@@ -96,6 +128,12 @@ SHELL_TEXT = st.lists(
             "$@",
             "${A:-",
             "<<E",
+            ">a",
+            "./a",
+            "A=(",
+            "A+=(",
+            '"${A[@]}"',
+            "set --",
         ]
     )
 ).map("".join)

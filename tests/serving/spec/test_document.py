@@ -165,7 +165,7 @@ def test_a_long_name_of_a_field_does_not_fill_the_terminal() -> None:
 def test_a_command_line_that_takes_too_long_to_split_is_rejected() -> None:
     text = make_document(f"template: custom\ncommand: {'x' * 500_001}")
     assert issue_texts(text) == [
-        "line 6: spec.command: This command line is too long; write it as a list of arguments."
+        "line 6: spec.command: This command line is too long; enter it as a list of arguments."
     ]
 
 

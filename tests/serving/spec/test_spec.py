@@ -140,12 +140,22 @@ def test_values_equal_to_the_default_are_normalized() -> None:
             "accelerator_count": 4,
             "command": ["vllm", "serve"],
             "readiness_path": "/health",
-            "env": [{"name": "HF_HOME", "value": "/root/.cache/huggingface"}],
+            "model_cache_path": "/model-cache",
+            "env": [{"name": "HF_HOME", "value": "/model-cache"}],
         }
     )
     assert spec == ServingSpec(name="a", template="vllm")
     mine = spec.replace(env=[{"name": "HF_HOME", "value": "/models"}])
     assert [one.value for one in mine.env] == ["/models"]
+
+
+def test_a_variable_of_the_model_cache_stays_until_its_path_is_known() -> None:
+    env = [{"name": "HF_HOME", "value": "/model-cache"}]
+    spec = ServingSpec.model_validate({"name": "a", "template": "custom", "env": env})
+    assert len(spec.env) == len(spec.replace(replicas=2).env) == 1
+    assert "model_cache_path" not in spec.replace(replicas=2).model_fields_set
+    assert spec.replace(model_cache_path="/data").env == spec.env
+    assert spec.replace(model_cache_path="").env == spec.without_system_env().env == ()
 
 
 def test_a_spec_is_immutable() -> None:

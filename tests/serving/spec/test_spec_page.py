@@ -12,6 +12,7 @@ from servedeck.serving.spec.document import from_yaml
 from servedeck.serving.spec.spec import ServingSpec
 from servedeck.serving.spec.templates import TEMPLATES
 from servedeck.serving.spec.templates.base import to_camel_case
+from servedeck.serving.spec.types import Quantity
 
 PAGE = (Path(__file__).parents[3] / "docs/spec.md").read_text(encoding="utf-8")
 
@@ -46,3 +47,29 @@ def test_every_setting_is_there_with_its_default(template: str) -> None:
     for field in fields:
         if field.default not in ("", None, ()):
             assert table[to_camel_case(field.name)] == field.format(field.default)
+
+
+@pytest.mark.parametrize(
+    ("template", "settings", "accelerators", "text"),
+    [
+        ("vllm", {}, 1, "vLLM 512Mi for one worker"),
+        ("vllm", {"tensor_parallel_size": 4}, 4, "1Gi for each of several (tensor"),
+        ("furiosa-llm", {}, 1, "Furiosa-LLM 512Mi for one card"),
+        ("furiosa-llm", {}, 4, "1Gi for each of several cards"),
+        ("custom", {}, 1, "custom 256Mi"),
+        ("custom", {}, 4, "1Gi for each of several accelerators"),
+    ],
+)
+def test_the_limit_of_shared_memory_is_that_of_the_page(
+    template: str, settings: dict[str, int], accelerators: int, text: str
+) -> None:
+    accelerator = "furiosa.ai/rngd" if template == "furiosa-llm" else "nvidia.com/gpu"
+    spec = ServingSpec(
+        name="a", template=template, accelerator=accelerator, accelerator_count=accelerators
+    )
+    made = spec.replace(settings={**spec.settings, **settings})
+    limit = made.shared_memory_limit
+    words = " ".join(PAGE.split())
+    assert text in words
+    expected = re.search(r"\d+Mi", text)
+    assert limit == Quantity(expected[0] if expected else f"{accelerators}Gi")

@@ -158,7 +158,11 @@ def test_an_invalid_value_is_an_error_with_its_fix(
             "MIG",
         ),
         ({"env": [{"name": "HF_TOKEN", "value": "x"}]}, "env.0.value", "take it from a Secret"),
-        ({"env": [{"name": "HF_HOME", "value": "x"}]}, "env.0.name", "overrides servedeck's /root"),
+        (
+            {"env": [{"name": "HF_HOME", "value": "x"}]},
+            "env.0.name",
+            "overrides servedeck's /model-cache",
+        ),
     ],
 )
 def test_a_doubtful_value_is_a_warning(change: dict[str, Any], field: str, words: str) -> None:
@@ -217,7 +221,7 @@ def volumes_at(*paths: str) -> dict[str, Any]:
         (volumes_at("/"), "volumes.0.mount_path", "system directory"),
         (volumes_at("/proc/"), "volumes.0.mount_path", "system directory"),
         (volumes_at("/dev/shm/"), "volumes.0.mount_path", "used by dshm"),
-        (volumes_at("//root/.cache//huggingface"), "volumes.0.mount_path", "used by model-cache"),
+        (volumes_at("//model-cache/"), "volumes.0.mount_path", "used by model-cache"),
         (volumes_at("/a", "/b", "/a/"), "volumes.2.mount_path", "/a is already used by data"),
         ({"volumes": [{"pvc": "A_b", "mount_path": "/a"}]}, "volumes.0.pvc", "lowercase"),
     ],

@@ -26,6 +26,11 @@ _ROLLOUT_DETAILS = {
     RECREATE: "all old Pods stop first",
 }
 
+_SETTING_LABELS = {"auto": "Auto"}
+"""How the values of a template's choices are written, where that is not the value itself."""
+
+PROPOSED = "proposed by the template"
+
 ALWAYS_OFFERED_ACCELERATORS = 2
 """Accelerators of the registry that are offered although no node has them."""
 
@@ -70,7 +75,7 @@ def field_choices(path: str, draft: Draft, inventory: Inventory | None) -> list[
         [Choice("", "None", "the model's own setting")] if allows_custom_value(path, draft) else []
     )
     return none + [
-        Choice(one, one, "default" if one == field.default else "")
+        Choice(one, _SETTING_LABELS.get(one, one), "default" if one == field.default else "", one)
         for one in _template_choices(path)
     ]
 
@@ -160,13 +165,32 @@ def display_value(path: str, text: str) -> tuple[str, str]:
         return text or "choose one", ""
     if path in FIELDS:
         return text or "None", choice_detail(path, text)
-    return text or "None", ""
+    return _SETTING_LABELS.get(text, text) or "None", ""
+
+
+def _proposed_value(path: str, draft: Draft) -> str:
+    """What the template proposes for a field of a new serving, "" for nothing."""
+    if draft.base is not None or path not in ("image", "accelerator"):
+        return ""
+    return draft.template.image if path == "image" else draft.template.accelerator
+
+
+def text_note(path: str, draft: Draft) -> Line:
+    """The note below a field that is typed: what the template proposes for it, also once that was
+    replaced, so that the rows below stay where they are."""
+    proposed = _proposed_value(path, draft)
+    if not proposed:
+        return ()
+    is_same = draft.texts[path] == proposed
+    return ((PROPOSED if is_same else f"the template proposes {proposed}", "muted"),)
 
 
 def field_note(path: str, draft: Draft, inventory: Inventory | None) -> Line:
     """What is known about the value in the cluster, shown below the field; () for nothing."""
     if path == "accelerator":
-        return _accelerator_note(draft, inventory)
+        is_proposed = draft.texts[path] == _proposed_value(path, draft) != ""
+        note = _accelerator_note(draft, inventory)
+        return ((f"{PROPOSED}; ", "muted"), *note) if is_proposed else note
     if path == "auto_scaling" and draft.texts.get(path) == RESPONSE_TIME:
         return ((RESPONSE_TIME_ADVICE, "muted"),)
     if inventory is None:

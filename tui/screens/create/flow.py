@@ -102,13 +102,11 @@ class CreateFlow:
 
     async def start_new(self) -> None:
         """Open the form, with a saved draft if the operator chooses one."""
-        from servedeck.changes.draft import Draft  # the first frame does not wait for it
-
         if await self._permission_denied():
             return
         left, problem = await self._load_saved_drafts()
         if not left:
-            self.open_form(Draft(namespace=self.namespace), message=problem)
+            self.open_form(self._new_draft(), message=problem)
             return
         now = time.time()
         described = [_describe_saved_draft(one, now) for one in left]
@@ -130,7 +128,7 @@ class CreateFlow:
 
         def on_answer(answer: str | None) -> None:
             if answer == "n":
-                self.open_form(Draft(namespace=self.namespace))
+                self.open_form(self._new_draft())
             elif answer == "d":
                 self._screen.start_worker(
                     self._discard_drafts(left), "draft", busy_label="Deleting drafts"
@@ -142,6 +140,20 @@ class CreateFlow:
                 )
 
         self._screen.app.push_screen(ConfirmDialog(title, lines, answers), on_answer)
+
+    def _new_draft(self) -> Draft:
+        """The draft of a new serving, with the platform's defaults."""
+        from servedeck.changes.draft import Draft  # the first frame does not wait for it
+
+        draft = Draft(namespace=self.namespace)
+        self.propose_defaults(draft)
+        return draft
+
+    def propose_defaults(self, draft: Draft) -> None:
+        """Fill the empty fields of a new serving with the platform's defaults."""
+        change_service = self._screen.app_context.change_service
+        if change_service is not None:
+            draft.propose(change_service.platform.defaults)
 
     async def _load_saved_drafts(self) -> tuple[list[SavedDraft], str]:
         change_service = self._screen.app_context.change_service
@@ -172,8 +184,6 @@ class CreateFlow:
 
     async def _discard_drafts(self, saved_drafts: Sequence[SavedDraft]) -> None:
         """Delete drafts, except those that another window has opened meanwhile."""
-        from servedeck.changes.draft import Draft
-
         message = ""
         for one in saved_drafts:
             try:
@@ -181,7 +191,7 @@ class CreateFlow:
                     await asyncio.to_thread(one.file.delete)
             except OSError as error:
                 message = f"A draft cannot be deleted: {error.strerror}."
-        self.open_form(Draft(namespace=self.namespace), message=message)
+        self.open_form(self._new_draft(), message=message)
 
     def open_form(
         self,

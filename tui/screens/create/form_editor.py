@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from servedeck.changes.draft import DraftRow
 from servedeck.changes.plan import ChangePlan
 from servedeck.serving.objects.manifests import SystemVolume
 from servedeck.serving.spec.env_file import parse_env
 from tui.ports.change_service import ChangeService
 from tui.screens.base import MESSAGE_SECONDS
 from tui.screens.create import env_rows, steps
-from tui.screens.create.draft_values import get_row
+from tui.screens.create.draft_values import get_row, set_text
 from tui.screens.create.edited_draft import EditedDraft
 from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
@@ -19,6 +20,11 @@ from widgets.review_list import ReviewEntry
 
 NOTE_FIELDS = ("memory", "settings.tensor_parallel_size", "template")
 """Fields whose values appear in the notes of other fields."""
+
+
+def list_words(text: str) -> list[str]:
+    """What was typed into a field that has words."""
+    return text.replace(",", " ").split()
 
 
 class FormEditor:
@@ -131,6 +137,8 @@ class FormEditor:
         self.validate()
         if path in NOTE_FIELDS:
             self.show_inventory()
+        elif path == "image":
+            self._form.update_notes(path)
 
     def undo(self) -> bool:
         """Undo the last change; False for none."""
@@ -176,6 +184,30 @@ class FormEditor:
         editor = "ref" if texts["source"] in ("secret", "config_map") else "value"
         self._rebuild_and_record(f"{row}.{editor}", row)
         self._notify(sentence)
+
+    def focused_variable(self) -> str:
+        """Path of the focused variable, "env.0"; "" where the focus is on something else, or on a
+        line that could not be read."""
+        row, _, _ = self._form.path.rpartition(".")
+        texts = get_row(self._draft, row)
+        is_variable = row.startswith(("env.", "transformer.env.")) and "source" in texts
+        return row if is_variable and texts["source"] != "line" else ""
+
+    def fill_variable(self, row: str, texts: DraftRow, source: str, name: str, key: str) -> None:
+        """Take the variable's value from a key of an object; `texts` is the row as it was when the
+        choice began. What was typed as a value stays in the row."""
+        if get_row(self._draft, row) is not texts:
+            self._notify("The variable has been changed meanwhile; choose again.", "warning")
+            return
+        texts.update(source=source, ref=name, key=key)
+        self._rebuild_and_record(f"{row}.key", row)
+
+    def add_word(self, path: str, word: str) -> None:
+        """Append a chosen word to a field that has words."""
+        words = list_words(self._draft.texts[path])
+        if word not in words:
+            set_text(self._draft, path, " ".join((*words, word)))
+            self._rebuild_and_record(path, path)
 
     # -- pasted lines and env files -------------------------------------------------------------
 

@@ -10,11 +10,13 @@ from textual.getters import query_one
 
 from tui.screens.base import Overlay
 from tui.screens.create.draft_autosave import DraftAutosave
+from tui.screens.create.draft_values import get_row
 from tui.screens.create.edited_draft import EditedDraft
 from tui.screens.create.file_transfer import FileTransfer
-from tui.screens.create.form_editor import FormEditor
+from tui.screens.create.form_editor import FormEditor, list_words
 from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
+from tui.screens.create.key_picker import KeyPicker
 from widgets.field_input import FieldInput
 from widgets.form_rows import ButtonField
 from widgets.styled_line import wrap
@@ -27,6 +29,8 @@ TALL_HEIGHT = 16
 HELP_HEIGHT = 2
 """Lines of the help of a field, so that the form does not move; up to twice as many for a long
 one."""
+PULL_SECRETS = "image_pull_secrets"
+"""The field whose words are chosen from a list."""
 
 Result = TypeVar("Result")
 
@@ -76,9 +80,14 @@ class FormScreen(Overlay[Result]):
             else self._editor.field_help(path)
         )
 
+    @property
+    def help_width(self) -> int:
+        """Cells of a line of the help."""
+        return self.size.width
+
     def show_help_text(self, text: str) -> None:
         """Show a text in place of the help of a field, with more lines where it needs them."""
-        lines = wrap(((" ", ""), (text, "muted")), self.size.width - 1, 1)
+        lines = wrap(((" ", ""), (text, "muted")), self.help_width - 1, 1)
         if self.size.height >= TALL_HEIGHT:
             self.help_bar.styles.height = min(max(len(lines), HELP_HEIGHT), 2 * HELP_HEIGHT)
         self.help_bar.set_lines(*lines)
@@ -135,6 +144,34 @@ class FormScreen(Overlay[Result]):
 
     def do_source(self) -> None:
         self._editor.change_source()
+
+    def do_pick_key(self) -> None:
+        row, change_service = self._editor.focused_variable(), self.app_context.change_service
+        is_pull_secret = self.form.path == PULL_SECRETS
+        if not (row or is_pull_secret) or change_service is None:
+            self.show_message(
+                "Only a variable's value and image pull Secrets are chosen from Secrets."
+            )
+            return
+        draft = self.form.draft
+        texts = get_row(draft, row)
+        picker = KeyPicker(
+            change_service,
+            ask=lambda screen, on_choice: self.app.push_screen(screen, on_choice),
+            start_worker=lambda work, label: self.start_worker(work, "keys", busy_label=label),
+            show_message=self.show_message,
+            fill=lambda source, name, key: self._editor.fill_variable(
+                row, texts, source, name, key
+            ),
+        )
+        namespace = draft.texts["namespace"]
+        if is_pull_secret:
+            present = list_words(draft.texts[PULL_SECRETS])
+            picker.start_pull_secrets(
+                namespace, present, lambda name: self._editor.add_word(PULL_SECRETS, name)
+            )
+            return
+        picker.start(texts, namespace, keys_only=self.form.path.endswith(".key"))
 
     def do_undo(self) -> None:
         if self._editor.undo():

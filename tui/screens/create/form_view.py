@@ -231,8 +231,12 @@ class FormView(Form):
 
     def _note_of(self, row: EditableRow) -> Line:
         note = self.extra_note(row.path)
-        if isinstance(row, FieldRow) and isinstance(row.field, ChoiceField):
-            known = field_options.field_note(row.path, self.draft, self._inventory)
+        if isinstance(row, FieldRow):
+            known = (
+                field_options.field_note(row.path, self.draft, self._inventory)
+                if isinstance(row.field, ChoiceField)
+                else field_options.text_note(row.path, self.draft)
+            )
             return (*note, ("  ", ""), *known) if note and known else (*note, *known)
         return note
 

@@ -33,11 +33,11 @@ def section_entries(
     found: list[ReviewEntry] = []
     by_field = {one.field: one for one in sorted(issues, key=lambda one: one.is_error)}
     for number, section in enumerate(review_sections(draft), 1):
-        rule = "─" * max(0, width - len(section.title) - 13)
+        rule = "─" * max(0, width - len(section.title) - 15)
         head: Line = ((f" {number} ", "key"), (f"{section.title} ", "title"), (rule, "muted"))
         found += [
             ReviewEntry(),
-            ReviewEntry((*head, (f" {number} Edit", "muted")), section=str(number)),
+            ReviewEntry((*head, (" [ Edit ]", "key")), section=str(number)),
         ]
         for path in section.paths:
             if path == "volumes":

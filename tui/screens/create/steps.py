@@ -30,9 +30,10 @@ VOLUME_FIELDS = FIELDS["volumes"].inputs
 VARIABLE_HELP = {
     "name": "Name of the variable; = moves to its value. Several lines can be pasted at once; "
     "ctrl+r removes the row",
-    "value": "Its value. ctrl+t takes it from a Secret's or a ConfigMap's key; ctrl+g shows it",
-    "ref": "Name of the object that holds the value; ctrl+t changes the source",
-    "key": "Key that holds the value",
+    "value": "Its value. f2 takes it from a Secret's key, ctrl+t changes the source, ctrl+g shows "
+    "it",
+    "ref": "Name of the object that holds the value; f2 lists them, ctrl+t changes the source",
+    "key": "Key that holds the value; f2 lists the keys of the object",
     "line": "This line could not be read: fix it, or remove it with ctrl+r",
 }
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.getters import query_one
 
@@ -19,7 +20,7 @@ from tui.action_tables.action import Action
 from tui.actions import ACTIONS_BY_ID
 from tui.plan_view import PlanView
 from tui.ports.change_service import ChangeService
-from tui.screens.create import create_keys, review_text, steps
+from tui.screens.create import create_keys, review_buttons, review_text, steps
 from tui.screens.create.create_deployer import make_create_deployer
 from tui.screens.create.draft_autosave import DraftAutosave
 from tui.screens.create.edited_draft import EditedDraft
@@ -30,6 +31,8 @@ from tui.screens.create.form_screen import INVENTORY_UPDATE_SECONDS, FormScreen
 from tui.screens.create.form_view import FormView
 from tui.screens.create.inventory_watch import InventoryWatch
 from tui.screens.create.step_bar import step_bar_line
+from widgets.button_bar import BarButton, ButtonBar
+from widgets.footer import KeyHint
 from widgets.review_list import ReviewEntry, ReviewList
 from widgets.text_view import StatusLine
 
@@ -41,6 +44,7 @@ class CreateScreen(FormScreen[NamespacedName | None]):
     BINDINGS: ClassVar[list[BindingType]] = create_keys.screen_bindings()
 
     step_bar = query_one("#steps", StatusLine)
+    button_bar = query_one(ButtonBar)
 
     def __init__(
         self,
@@ -103,7 +107,9 @@ class CreateScreen(FormScreen[NamespacedName | None]):
         yield StatusLine(id="steps")
         yield self.form
         yield self.plan_view
-        yield StatusLine(id="field-help")
+        with Horizontal(id="form-bottom"):
+            yield StatusLine(id="field-help")
+            yield ButtonBar(ReviewList.KEY_ACTIONS, id="buttons")
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -149,8 +155,8 @@ class CreateScreen(FormScreen[NamespacedName | None]):
             self.plan_view.cancel_deploy_request()
             self._editor.show_step(step, focus)
         self._update_steps()
-        self.update_field_help(self._focused_path())
         self.update_footer()
+        self.update_field_help(self._focused_path())
 
     async def do_next(self) -> None:
         if self.step == 3:
@@ -179,6 +185,30 @@ class CreateScreen(FormScreen[NamespacedName | None]):
         else:
             self.show_message("Choose a line with the arrows, or a section by its digit.")
 
+    def do_buttons(self, key: str) -> None:
+        """Move the focus from the review to its buttons, over them, and back."""
+        bar, step = self.button_bar, 1 if key == "tab" else -1
+        if not bar.has_focus:
+            bar.choose(0 if step > 0 else -1)
+            bar.focus()
+        elif not bar.choose_next(step):
+            self.plan_view.focus()
+
+    async def on_button_bar_pressed(self, message: ButtonBar.Pressed) -> None:
+        await self.action_do(self._pressed_action(message.action).id)
+
+    def _pressed_action(self, name: str) -> Action:
+        return review_buttons.pressed_action(
+            name, path=self.plan_view.path, shows_yaml=self.shows_yaml
+        )
+
+    def on_button_bar_choice_changed(self) -> None:
+        if self.is_attached:
+            self._update_keys()
+
+    async def on_button_bar_key_passed(self, message: ButtonBar.KeyPassed) -> None:
+        await self.plan_view.press_key(message.key)
+
     def do_section(self, digit: str) -> None:
         if path := self._edited.section_path(int(digit)):
             self.edit_field(path)
@@ -186,8 +216,13 @@ class CreateScreen(FormScreen[NamespacedName | None]):
             count = len(steps.review_sections(self.draft))
             self.show_message(f"The review has {count} sections.", "warning")
 
-    def on_review_list_entry_clicked(self, message: ReviewList.EntryClicked) -> None:
-        self.edit_field(message.path)
+    async def on_review_list_entry_clicked(self, message: ReviewList.EntryClicked) -> None:
+        if message.section:
+            await self.action_do("review.section", message.section)
+        elif reason := self.disabled_reason(ACTIONS_BY_ID["review.edit"]):
+            self.show_message(reason, "warning")
+        else:
+            self.edit_field(message.path)
 
     # -- what it shows --------------------------------------------------------------------------
 
@@ -199,6 +234,7 @@ class CreateScreen(FormScreen[NamespacedName | None]):
     def _update_review(self, *, reset: bool = False) -> None:
         if self.is_attached and self.step == 3:
             self.plan_view.update(reset=reset)
+            self.update_field_help("")  # it may say why a button cannot be pressed
         self._update_steps()
 
     def _build_section_entries(self, reveal: bool) -> Sequence[ReviewEntry]:
@@ -215,15 +251,37 @@ class CreateScreen(FormScreen[NamespacedName | None]):
         wrong = plan.errors if plan is not None else self._edited.errors
         self.step_bar.set_lines(step_bar_line(self.step, len(wrong), self.size.width))
 
+    def update_footer(self) -> None:
+        reviews = self.step == 3
+        buttons = review_buttons.build_buttons(self.disabled_reason) if reviews else ()
+        self.button_bar.set_buttons(buttons)
+        super().update_footer()
+
+    def footer_hints(self) -> list[KeyHint]:
+        return review_buttons.with_chosen_button(super().footer_hints(), *self._chosen_button())
+
+    def _chosen_button(self) -> tuple[BarButton, Action] | tuple[None, None]:
+        """The button that enter presses, and what it does then."""
+        chosen = self.button_bar.chosen
+        return (chosen, self._pressed_action(chosen.action)) if chosen else (None, None)
+
+    def show_help_text(self, text: str) -> None:
+        super().show_help_text(text)
+        height = self.help_bar.styles.height
+        above = int(height.value) - 1 if self.help_bar.display and height is not None else 0
+        self.button_bar.styles.margin = (max(above, 0), 0, 0, 0)  # on the last line of the help
+
+    @property
+    def help_width(self) -> int:
+        return self.size.width - self.button_bar.width_of_buttons
+
     def update_field_help(self, path: str) -> None:
-        if self.shows_yaml:
-            self.show_help_text("Press ctrl+s to deploy. y shows objects, file and review in turn.")
-        elif self.step == 3:
-            self.show_help_text(
-                "Press ctrl+s to deploy. Enter on a line, or a section's digit, edits."
-            )
-        else:
+        if self.step != 3:
             super().update_field_help(path)
+            return
+        _, action = self._chosen_button()
+        text = review_buttons.help_text(action, self.disabled_reason, shows_yaml=self.shows_yaml)
+        self.show_help_text(text)
 
     def handle_draft_change(self, path: str = "") -> None:
         self._update_steps()
@@ -293,10 +351,11 @@ class CreateScreen(FormScreen[NamespacedName | None]):
 
     def do_yaml(self) -> None:
         self.plan_view.show_next_view()
-        self._on_view_changed()
+        self._update_keys()
 
-    def _on_view_changed(self) -> None:
-        self.update_field_help("")
+    def _update_keys(self) -> None:
+        """What the keys do has changed."""
+        self.update_field_help(self._focused_path())
         self.update_footer()
 
     def on_plan_view_notice(self, message: PlanView.Notice) -> None:
@@ -333,7 +392,7 @@ class CreateScreen(FormScreen[NamespacedName | None]):
         created = self.deployer.deploy_state.created
         if self.shows_yaml:
             self.plan_view.show_plan()
-            self._on_view_changed()
+            self._update_keys()
         elif self.draft.to_dict() == self._initial_dump and not created:
             self.dismiss(None)  # nothing was typed that could be lost
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import ClassVar
 
@@ -11,11 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from servedeck.changes import edit_labels
+from servedeck.changes.edit.admitted import find_admitted_values
 from servedeck.changes.edit.edit import Edit, EditPlan, ServingReplacedError
 from servedeck.changes.edit.save import SaveResult, SaveState, resolve_unknown
 from servedeck.changes.live_objects import ServingNotFoundError
 from servedeck.cluster.http.errors import ClusterError, describe_error
+from servedeck.cluster.write_log import WriteLog
 from servedeck.fleet.views import NamespacedName
+from servedeck.serving.edit.merge import MergeConflict
 from servedeck.serving.objects.import_objects import ImportedServing
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping
 from tui.action_tables.action import Action
@@ -24,7 +27,7 @@ from tui.ports.change_service import ChangeService, Inventory
 from tui.ports.serving_source import SourceChanges
 from tui.screens.edit import edit_text
 from tui.screens.edit.related_objects import find_related_changes
-from tui.screens.edit.serving_follower import has_metadata
+from tui.screens.edit.serving_follower import has_metadata, listed_autoscaler, listed_version
 from tui.screens.plan_dialog import WAITING, PlanDialog
 from tui.serving_loads import ServingLoads
 from widgets.styled_line import Line
@@ -64,6 +67,8 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         self._save_label = save_label
         self.edit = edit
         """What is planned; after a save that failed, with what was not written."""
+        self.admitted: Collection[MergeConflict] = ()
+        """What admission makes of the values that are saved, or were."""
         self._change_service = change_service
         self._inventory = inventory
         self._find_obstacle = find_obstacle
@@ -83,6 +88,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         self._result: SaveResult | None = None
         """Of the last attempt."""
         self._is_writing = False
+        self._write_log = WriteLog()
         self._quits = False
         """Whether quitting was requested while it was saved."""
         self._loads = ServingLoads(
@@ -109,8 +115,9 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
 
     async def _make_plan(self) -> None:
         self._latest_read = None
-        self._version_at_start = self._listed_version
-        self._autoscaler_at_start = self._listed_autoscaler
+        fleet = self.app_context.source.fleet
+        self._version_at_start = listed_version(fleet, self._key)
+        self._autoscaler_at_start = listed_autoscaler(fleet, self._key)
         plan_edit = self._change_service.plan_edit
         self._taken_over, self._takes_over = (), False
         try:
@@ -191,7 +198,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         read = self._latest_read
         if read is not None and any(find_related_changes(plan.current, read)):
             return True
-        if self._listed_version == self._version_at_start:
+        if listed_version(self.app_context.source.fleet, self._key) == self._version_at_start:
             return False
         now = self.app_context.source.fleet.deployment(self._key)
         planned = as_mapping(plan.current.objects.deployment, "metadata")
@@ -206,22 +213,11 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
     def _is_autoscaler_outdated(self, plan: EditPlan) -> bool:
         """Whether the serving has another autoscaler than planned. The plan knows it only if it
         changes the replicas, and may know it before the list does."""
-        now, at_start = self._listed_autoscaler, self._autoscaler_at_start
+        now = listed_autoscaler(self.app_context.source.fleet, self._key)
+        at_start = self._autoscaler_at_start
         if now == at_start or all(one.field != "replicas" for one in plan.fields):
             return False
         return bool(at_start) or plan.replicas_owner is None
-
-    @property
-    def _listed_version(self) -> str:
-        """The resourceVersion of the Deployment in the list, "" for none."""
-        now = self.app_context.source.fleet.deployment(self._key)
-        return now.metadata.resource_version if now is not None else ""
-
-    @property
-    def _listed_autoscaler(self) -> str:
-        """The autoscaler of the serving in the list, "" for none."""
-        view = self.app_context.source.fleet.view(self._key)
-        return view.autoscaler if view is not None else ""
 
     def _is_lost_write_decided(self, version: str) -> bool:
         """Whether a write whose answer was lost was executed, or cannot be any more."""
@@ -241,6 +237,12 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
             return False
         is_harmless = not (plan.replaces_pods or plan.stops_serving or plan.allows_zero)
         return is_harmless and not plan.deleted_objects
+
+    @property
+    def _cursor(self) -> bool | None:
+        """Whether what the cursor is on saves; None on the other rollout."""
+        is_on_rollout = self._is_on_third and self._choice is not None and bool(self._way_out)
+        return None if is_on_rollout else self.saves
 
     def _update(self) -> None:
         if not self.is_attached:
@@ -262,10 +264,11 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
     def update_controls(self) -> None:
         chosen = [
             (f"y  {self._save_label}", self.saves),
-            ("n  Back to the form" if self._has_form else "n  Back", not self.saves),
+            ("n  Back to the form" if self._has_form else "n  Back", self._cursor is False),
         ]
         if self._way_out:
-            chosen.append((f"r  Use rollout={self._way_out}: an old Pod stops first", False))
+            text = f"r  Use rollout={self._way_out}: an old Pod stops first"
+            chosen.append((text, self._cursor is None))
         self.query_one("#options", StatusLine).styles.height = len(chosen)
         self.set_options(*chosen)
         self.update_message()
@@ -324,13 +327,18 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         self._start_planning()
 
     def do_confirm(self) -> None:
-        if not self.saves:
+        if self._cursor is False:
             self.do_close()
             return
         if not self.is_for_plan():
             return
+        if self._cursor is None:
+            self.do_replace()
+            return
         assert self.plan is not None
         self._is_writing, self._notice = True, ""
+        edit = self.plan.edit
+        self.admitted = find_admitted_values(edit.base.spec, edit.wanted, self.plan.admitted)
         self._update()
         # Keys are not queued meanwhile: esc would cancel what the API server may already execute.
         self.start_worker(self._save(self.plan), "save")
@@ -339,6 +347,8 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
         earlier, result = self._result, None
         is_lost = earlier is not None and earlier.state is SaveState.UNKNOWN
         unsent: SaveResult | None = None
+        self._write_log = WriteLog("Save it again for the rest.")
+        self._write_log.begin()
         try:
             if self._find_obstacle is not None and (problem := await self._find_obstacle()):
                 result = SaveResult(SaveState.NOT_SAVED, plan, f"{problem} {NOTHING_SAVED}")
@@ -372,8 +382,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
 
     def do_move(self, key: str) -> None:
         if not self.scroll_pages(key) and self.is_for_plan():
-            self._choice = not self.saves
-            self.update_controls()
+            self.move_choice(key, self._cursor, (True, False, None)[: 3 if self._way_out else 2])
 
     def do_close(self) -> None:
         if self._is_writing:
@@ -396,4 +405,7 @@ class EditDialog(PlanDialog[SaveResult | EditPlan | None]):
     def exit_notice(self) -> str:
         if not self._is_writing:
             return ""
-        return f"Whether the change of {self._key} was saved is not known: the answer is missing."
+        return self._write_log.notice(
+            f"The change of {self._key}",
+            f"Whether the change of {self._key} was saved is not known: the answer is missing.",
+        )

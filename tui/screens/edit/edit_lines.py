@@ -89,11 +89,11 @@ def save_bar_lines(
     head: Line = ((f" {format_count(count, 'change')}", "accent"), ("  ", ""))
     if wrong:
         head = (*head, (format_count(wrong, "error"), "error"), ("  ", ""))
-    head = (
-        *head,
-        *((save_key, "key"), (" Save", ""), ("  ", "")),
-        *((close_key, "key"), (" Discard or keep as a draft", "")),
-    )
+    head = (*head, (save_key, "key"), (" Save", ""), ("  ", ""), (close_key, "key"))
+    leave = " Discard or keep as a draft"
+    if line_width((*head, (leave, ""))) >= width:  # a blank before the button
+        leave = " Leave"
+    head = (*head, (leave, ""))
     if not differences:
         return [head]
     for length in CHANGE_LENGTHS:

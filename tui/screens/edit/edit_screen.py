@@ -11,6 +11,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import BindingType
+from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.getters import query_one
 from textual.timer import Timer
@@ -58,6 +59,7 @@ from tui.screens.edit.edit_closing import EditClosing
 from tui.screens.edit.probe_fields import ProbeFields
 from tui.screens.edit.related_objects import find_related_changes
 from tui.screens.edit.serving_follower import ServingFollower, is_replaced
+from widgets.button_bar import BarButton, ButtonBar
 from widgets.status_paragraphs import title_line
 from widgets.styled_line import Line, fit_line, plain_text
 from widgets.text_view import StatusLine
@@ -67,6 +69,9 @@ if TYPE_CHECKING:
 
 MAX_SHOWN_CHANGES = 3
 """Changes of others, and lines of them, that are shown."""
+
+MIN_WIDTH_OF_BUTTON = 60
+"""Cells of a terminal in which the save bar has a button beside its keys."""
 
 MIN_HEIGHT_OF_BANNER = 16
 """Lines of a terminal in which the banner and the save bar may take more than one."""
@@ -98,6 +103,7 @@ class EditScreen(FormScreen[EditResult | None]):
     title_view = query_one("#serving-title", StatusLine)
     banner = query_one("#banner", StatusLine)
     save_bar = query_one("#save-bar", StatusLine)
+    button_bar = query_one(ButtonBar)
 
     def __init__(self, change_service: ChangeService) -> None:
         """It edits nothing until `open` is called."""
@@ -183,6 +189,8 @@ class EditScreen(FormScreen[EditResult | None]):
         """Number of changed fields that cannot be read yet."""
         self._unwritten: Mapping[str, JsonObject] = {}
         """As of an `Edit`: what the last save did not write."""
+        self._admitted: set[MergeConflict] = set()
+        """What admission made of values that were sent."""
         self._follower = ServingFollower(
             key,
             read,
@@ -246,11 +254,14 @@ class EditScreen(FormScreen[EditResult | None]):
         yield StatusLine(id="serving-title")
         yield StatusLine(id="banner")
         yield self.form
-        yield StatusLine(id="save-bar")
+        with Horizontal(id="save-row"):
+            yield StatusLine(id="save-bar")
+            yield ButtonBar(id="buttons")
         yield StatusLine(id="field-help")
 
     def on_mount(self) -> None:
         super().on_mount()
+        self.button_bar.can_focus = False  # a click leaves the focus in its field
         self._inventory_ticker = self.set_interval(
             INVENTORY_UPDATE_SECONDS, lambda: self._editor.update_inventory(), pause=True
         )
@@ -357,7 +368,7 @@ class EditScreen(FormScreen[EditResult | None]):
 
     def adapt_to_size(self, size: Size) -> None:
         super().adapt_to_size(size)
-        self.save_bar.display = size.height >= 8
+        self.query_one("#save-row").display = size.height >= 8
         self.title_view.styles.height = 1
         self.call_after_refresh(self._update_all_lines)
 
@@ -400,7 +411,12 @@ class EditScreen(FormScreen[EditResult | None]):
         return owner.revert_warning if owner is not None else ""
 
     def _update_save_bar(self) -> None:
-        width = self.save_bar.inner_width or self.app.size.width
+        has_changes = bool(self.change_count or self._unwritten)
+        wide = self.app.size.width >= MIN_WIDTH_OF_BUTTON
+        self.button_bar.set_buttons(
+            [BarButton("edit.save", "Save Changes")] if has_changes and wide else []
+        )
+        width = self.app.size.width - self.button_bar.width_of_buttons
         lines = edit_lines.save_bar_lines(
             self.change_count,
             self.differences,
@@ -414,6 +430,9 @@ class EditScreen(FormScreen[EditResult | None]):
             del lines[1:]
         self.save_bar.styles.height = len(lines)
         self.save_bar.set_lines(*(fit_line(one, width) for one in lines))
+
+    async def on_button_bar_pressed(self, message: ButtonBar.Pressed) -> None:
+        await self.action_do(message.action)
 
     def _field_note(self, path: str) -> Line:
         """What a changed field was before, and who else sets it."""
@@ -489,7 +508,9 @@ class EditScreen(FormScreen[EditResult | None]):
         path = self._focused_path()
         self._edited.record_change(path)  # what was typed last is a change of its own
         before, rows = self.edit.base_draft, copy.deepcopy(self.edit.draft.rows)
-        self.edit.rebase(spec)
+        if self._dialog is not None:
+            self._admitted.update(self._dialog.admitted)
+        self.edit.rebase(spec, self._admitted)
         now = self.edit.base_draft
         self._edited.undo_history.rebase(lambda version: rebase_version(version, before, now))
         self.form.show_values(moved_path(path, rows, self.edit.draft.rows))
@@ -602,6 +623,7 @@ class EditScreen(FormScreen[EditResult | None]):
         async def on_closed(result: SaveResult | EditPlan | None) -> None:
             self._dialog = None
             self._unwritten = dialog.edit.unwritten
+            self._admitted.update(dialog.admitted)
             await self._on_dialog_closed(result)
             await dialog.quit_if_requested()
 

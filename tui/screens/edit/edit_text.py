@@ -85,7 +85,12 @@ def _plan_paragraphs(
     if problems:
         yield Paragraph()
     if plan.is_unchanged:
-        yield Paragraph((("  Nothing changes any more: the serving is as wanted.", "strong"),), 2)
+        if plan.admitted is None:
+            text = "Nothing changes any more: the serving is as wanted."
+        else:
+            yield from (_issue(one) for one in plan.issues if not one.is_error)
+            text = "Nothing would change."
+        yield Paragraph(((f"  {text}", "strong"),), 2)
         return
     yield Paragraph((("  ", ""), (restart_sentence(plan), "strong")), 2)
     if load:

@@ -17,6 +17,7 @@ from servedeck.serving.objects.records import Deployment
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str
 from servedeck.serving.text import sanitize
 from tui.ports.change_service import ChangeService
+from tui.ports.serving_source import ServingViews
 from tui.screens.edit.related_objects import RelatedObjectsWatch
 
 
@@ -145,3 +146,15 @@ def _uid(read: ImportedServing) -> object:
 
 def _generation(read: ImportedServing) -> int:
     return as_int(as_mapping(read.objects.deployment, "metadata").get("generation")) or 0
+
+
+def listed_version(fleet: ServingViews, key: NamespacedName) -> str:
+    """The resourceVersion of the Deployment in the list, "" for none."""
+    now = fleet.deployment(key)
+    return now.metadata.resource_version if now is not None else ""
+
+
+def listed_autoscaler(fleet: ServingViews, key: NamespacedName) -> str:
+    """The autoscaler of the serving in the list, "" for none."""
+    view = fleet.view(key)
+    return view.autoscaler if view is not None else ""

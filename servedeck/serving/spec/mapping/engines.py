@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from servedeck.serving.conventions import ALPHA_POOL_GROUP, POOL_GROUP
+from servedeck.serving.conventions import ALPHA_POOL_GROUP, ISTIO_GROUP, POOL_GROUP
 from servedeck.serving.spec.mapping.json_values import JsonObject
 
 KEDA_GROUP = "keda.sh"
-ISTIO_GROUP = "networking.istio.io"
 ENVOY_GATEWAY_GROUP = "gateway.envoyproxy.io"
 
 

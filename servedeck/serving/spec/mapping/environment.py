@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from servedeck.serving.conventions import SYSTEM_ENV
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
     as_list,
@@ -16,6 +15,7 @@ from servedeck.serving.spec.mapping.json_values import (
     set_or_remove,
 )
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
+from servedeck.serving.spec.mapping.system_volumes import cache_env, has_own_cache
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.spec.types import EnvVar, KeyRef
 
@@ -84,17 +84,29 @@ def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) 
     container = objects.writable_container
     named = {one.name for one in wanted.env}
     replaced = {one.name for one in current.env} if current is not None else set()
+    variables = cache_env(wanted.effective_model_cache_path)
+    has_cache = has_own_cache(objects) or _has_others(container, variables, replaced)
     system = [
         EnvVar(name=name, value=value)
-        for name, value in SYSTEM_ENV.items()
-        if name not in named and (current is None or name in replaced)
+        for name, value in variables.items()
+        if has_cache and name not in named and (current is None or name in replaced)
     ]
     own = [
         one.name
         for one in read_env(container)
-        if one.name in SYSTEM_ENV and one.name not in named and one.name not in replaced
+        if one.name in variables and one.name not in named and one.name not in replaced
     ]
     write_env(container, [*system, *wanted.env], own)
+
+
+def _has_others(
+    container: Mapping[str, Any], variables: Mapping[str, str], replaced: Collection[str]
+) -> bool:
+    """Whether the container has the variables of the model cache beside the replaced ones, with
+    servedeck's values."""
+    present = {one.name: one.value for one in read_env(container)}
+    others = [name for name in variables if name not in replaced]
+    return bool(others) and all(present.get(name) == variables[name] for name in others)
 
 
 ENV = FieldAccess(lambda objects: read_env(objects.container), _write)

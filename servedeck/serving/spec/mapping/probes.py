@@ -209,9 +209,9 @@ def _write(
         target["path"] = path  # type: ignore[index]
     else:
         built = build_http_probe(path, server_target(objects, wanted), period, failures)
-        # of a probe of another kind, the delays and limits stay
+        # of a probe of another kind, the times stay, also those that it leaves to the API server
         kept = {key: value for key, value in present.items() if key not in (*HANDLERS, "exec")}
-        container[probe] = {**built, **kept}
+        container[probe] = {"httpGet": built["httpGet"], **kept} if present else built
 
 
 def build_http_probe(path: str, port: str | int, period: int, failures: int) -> JsonObject:

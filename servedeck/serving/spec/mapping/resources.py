@@ -102,7 +102,7 @@ MEMORY_LIMIT = FieldAccess(_read_memory_limit, _write_memory)
 # -- accelerators -------------------------------------------------------------------------------
 
 
-def _read_accelerator(objects: ServingObjects) -> str:
+def read_accelerator(objects: ServingObjects) -> str:
     """Key of the accelerator: of several extended resources a known accelerator; "" for none."""
     resources = as_mapping(objects.container, "resources")
     keys = {
@@ -116,7 +116,7 @@ def _read_accelerator(objects: ServingObjects) -> str:
 
 
 def _read_accelerator_count(objects: ServingObjects) -> int | None:
-    key = _read_accelerator(objects)
+    key = read_accelerator(objects)
     resources = as_mapping(objects.container, "resources")
     amounts = {**as_mapping(resources, "limits"), **as_mapping(resources, "requests")}
     return as_int(amounts.get(key)) if key else None
@@ -162,5 +162,5 @@ def accelerator_toleration(accelerator: str) -> JsonObject:
     return {"key": key, "operator": "Exists", "effect": "NoSchedule"}
 
 
-ACCELERATOR = FieldAccess(_read_accelerator, _write_accelerator)
+ACCELERATOR = FieldAccess(read_accelerator, _write_accelerator)
 ACCELERATOR_COUNT = FieldAccess(_read_accelerator_count, _write_accelerator)

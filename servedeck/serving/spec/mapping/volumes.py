@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from posixpath import normpath
 from typing import Any
 
 from servedeck.serving.conventions import (
-    MODEL_CACHE_PATH,
     MODEL_CACHE_VOLUME,
     SHARED_MEMORY_PATH,
     SHARED_MEMORY_VOLUME,
@@ -25,16 +23,15 @@ from servedeck.serving.spec.mapping.json_values import (
 )
 from servedeck.serving.spec.mapping.resources import as_quantity
 from servedeck.serving.spec.mapping.serving_objects import FieldAccess, ServingObjects
+from servedeck.serving.spec.mapping.system_volumes import (
+    cache_path,
+    find_cache_mount,
+    has_own_cache,
+)
+from servedeck.serving.spec.mount_paths import normalize_path
 from servedeck.serving.spec.names import validate_label
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.spec.types import Volume
-
-_SYSTEM_PATHS = (MODEL_CACHE_PATH, SHARED_MEMORY_PATH)
-
-
-def normalize_path(path: str) -> str:
-    """The path without repeated and trailing slashes."""
-    return normpath("/" + path.strip("/"))
 
 
 def pvc_volume_name(pvc: str) -> str:
@@ -57,24 +54,24 @@ def _pvcs_by_volume(objects: ServingObjects) -> dict[str, str]:
     }
 
 
-def _is_pvc_mount(mount: Any, pvcs: Mapping[str, str]) -> bool:
+def _is_pvc_mount(mount: Any, pvcs: Mapping[str, str], cache: str) -> bool:
     """Whether a mount is a field: a whole PVC (a part of one, subPath, is not), at a path that is
-    no system volume's. The path decides, whatever the volume is called."""
+    no system volume's; `cache` is that of the model cache."""
     return (
         isinstance(mount, Mapping)
         and as_str(mount.get("name")) in pvcs
-        and normalize_path(as_str(mount.get("mountPath"))) not in _SYSTEM_PATHS
+        and normalize_path(as_str(mount.get("mountPath"))) not in (cache, SHARED_MEMORY_PATH)
         and not mount.get("subPath")
         and not mount.get("subPathExpr")
     )
 
 
 def _read(objects: ServingObjects) -> list[Volume]:
-    pvcs = _pvcs_by_volume(objects)
+    pvcs, cache = _pvcs_by_volume(objects), cache_path(objects)
     return [
         _volume(mount, pvcs)
         for mount in as_list(objects.container.get("volumeMounts"))
-        if _is_pvc_mount(mount, pvcs)
+        if _is_pvc_mount(mount, pvcs, cache)
     ]
 
 
@@ -88,9 +85,9 @@ def _volume(mount: Mapping[str, Any], pvcs: Mapping[str, str]) -> Volume:
 
 def _write(objects: ServingObjects, current: SpecLike | None, wanted: SpecLike) -> None:
     container, pod = objects.writable_container, objects.writable_pod_spec
-    pvcs = _pvcs_by_volume(objects)
+    pvcs, cache = _pvcs_by_volume(objects), cache_path(objects)
     mounts = as_list(container.get("volumeMounts"))
-    is_replaced = [_is_pvc_mount(mount, pvcs) for mount in mounts]
+    is_replaced = [_is_pvc_mount(mount, pvcs, cache) for mount in mounts]
     present: dict[str, list[int]] = {}
     for index, mount in enumerate(mounts):
         if is_replaced[index]:
@@ -158,11 +155,8 @@ VOLUMES = FieldAccess(_read, _write)
 
 def read_model_cache(objects: ServingObjects) -> str:
     """PVC that is mounted at the model cache's path; "" for none."""
-    pvcs = _pvcs_by_volume(objects)
-    for mount in mappings(objects.container.get("volumeMounts")):
-        if normalize_path(as_str(mount.get("mountPath"))) == MODEL_CACHE_PATH:
-            return pvcs.get(as_str(mount.get("name")), "")
-    return ""
+    name = as_str(find_cache_mount(objects).get("name"))
+    return _pvcs_by_volume(objects).get(name, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,34 +164,34 @@ class OtherMounts:
     """What the inference server mounts beside the volumes of the form."""
 
     names: Mapping[str, str] = field(
-        default_factory=lambda: {
-            SHARED_MEMORY_PATH: SHARED_MEMORY_VOLUME,
-            MODEL_CACHE_PATH: MODEL_CACHE_VOLUME,
-        }
+        default_factory=lambda: {SHARED_MEMORY_PATH: SHARED_MEMORY_VOLUME}
     )
     """Names of the volumes by their paths. The default is that of a new serving."""
     has_model_cache: bool = True
-    """Whether the volume of the model cache is servedeck's."""
+    """Whether the volume of the model cache is servedeck's; its path is a field."""
     has_shared_memory: bool = True
     """Whether the volume of the shared memory is servedeck's, with the size of the template."""
 
 
 def read_other_mounts(objects: ServingObjects, spec: SpecLike) -> OtherMounts:
     """What an existing serving mounts. A volume that others chose is none of servedeck's."""
-    pvcs = _pvcs_by_volume(objects)
+    pvcs, cache = _pvcs_by_volume(objects), cache_path(objects)
     names = {
         normalize_path(as_str(mount.get("mountPath"))): as_str(mount.get("name"))
         for mount in mappings(objects.container.get("volumeMounts"))
-        if not _is_pvc_mount(mount, pvcs)
+        if not _is_pvc_mount(mount, pvcs, cache)
     }
     sizes = {
         as_str(volume.get("name")): as_quantity(as_mapping(volume, "emptyDir").get("sizeLimit"))
         for volume in mappings(objects.pod_spec.get("volumes"))
     }
     shared = names.get(SHARED_MEMORY_PATH) == SHARED_MEMORY_VOLUME
+    has_model_cache = has_own_cache(objects)
+    if has_model_cache:
+        names.pop(cache, None)
     return OtherMounts(
         names,
-        objects.is_managed and names.get(MODEL_CACHE_PATH) == MODEL_CACHE_VOLUME,
+        has_model_cache,
         objects.is_managed
         and shared
         and sizes.get(SHARED_MEMORY_VOLUME) == spec.shared_memory_limit,

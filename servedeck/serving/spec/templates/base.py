@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from servedeck.serving.spec.fields import Field, FieldValue, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
+from servedeck.serving.spec.spec_like import SpecLike as SpecLike
 from servedeck.serving.spec.templates.arguments import (
     Argument,
     find_flag,
@@ -16,9 +17,6 @@ from servedeck.serving.spec.templates.arguments import (
     set_flag_value,
     split_arguments,
 )
-
-if TYPE_CHECKING:  # imports pydantic, which must not delay the first frame
-    from servedeck.serving.spec.types import EnvVar, Quantity, Transformer, Volume
 
 TemplateSettings = dict[str, FieldValue]
 
@@ -31,101 +29,14 @@ ADDITIONAL_ARGUMENTS = Field(
 )
 
 
+DEFAULT_SHARED_MEMORY = "256Mi"
+"""Of a server about which nothing is known."""
+MAX_WORKERS = 1024
+"""Processes of one server, at most, that count for the shared memory."""
+
 MODEL = "model"
 PORT = "port"
 """What the flag --port sets: no setting, but the spec's inference port."""
-
-
-class SpecLike(Protocol):
-    """A ServingSpec, as the templates, the rules and the mapping to objects read it; ServingSpec
-    itself imports them."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def namespace(self) -> str: ...
-    @property
-    def description(self) -> str: ...
-
-    @property
-    def objectives(self) -> str: ...
-
-    @property
-    def revision_of(self) -> str: ...
-    @property
-    def template(self) -> str: ...
-    @property
-    def image(self) -> str: ...
-    @property
-    def cpu(self) -> Quantity | None: ...
-    @property
-    def cpu_limit(self) -> Quantity | None: ...
-    @property
-    def memory(self) -> Quantity | None: ...
-    @property
-    def memory_limit(self) -> Quantity | None: ...
-    @property
-    def accelerator(self) -> str: ...
-    @property
-    def accelerator_count(self) -> int: ...
-    @property
-    def replicas(self) -> int: ...
-    @property
-    def settings(self) -> dict[str, FieldValue]: ...
-    @property
-    def volumes(self) -> tuple[Volume, ...]: ...
-    @property
-    def inference_port(self) -> int | None: ...
-    @property
-    def command(self) -> tuple[str, ...]: ...
-    @property
-    def rollout(self) -> str: ...
-    @property
-    def env(self) -> tuple[EnvVar, ...]: ...
-    @property
-    def transformer(self) -> Transformer | None: ...
-    @property
-    def readiness_path(self) -> str | None: ...
-    @property
-    def liveness_path(self) -> str | None: ...
-    @property
-    def startup_path(self) -> str: ...
-    @property
-    def startup_seconds(self) -> int | None: ...
-    @property
-    def auto_scaling(self) -> str: ...
-    @property
-    def min_replicas(self) -> int | None: ...
-    @property
-    def max_replicas(self) -> int | None: ...
-    @property
-    def scale_in_delay(self) -> int | None: ...
-    @property
-    def target_response_time(self) -> int | None: ...
-    @property
-    def target_waiting(self) -> int | None: ...
-    @property
-    def load_balancing(self) -> str: ...
-    @property
-    def load_balancing_header(self) -> str: ...
-    @property
-    def temperature_policy(self) -> str: ...
-    @property
-    def temperature_threshold(self) -> int | None: ...
-    @property
-    def temperature_recovery(self) -> int | None: ...
-    @property
-    def temperature_seconds(self) -> int | None: ...
-    @property
-    def template_definition(self) -> Template: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def effective_readiness_path(self) -> str: ...
-    @property
-    def effective_liveness_path(self) -> str: ...
-    @property
-    def shared_memory_limit(self) -> Quantity: ...
 
 
 class SplitCommand(NamedTuple):
@@ -307,9 +218,11 @@ class Template:
         line is in a form that this template can edit."""
         return False
 
-    def shared_memory_limit(self, spec: SpecLike) -> str:
-        """Size limit of /dev/shm, a quantity."""
-        return "256Mi"
+    def propose_shared_memory(self, settings: TemplateSettings, accelerators: int) -> str:
+        """Size limit of /dev/shm, a quantity, for the settings and the number of accelerators of
+        each replica. Processes of one server exchange tensors through it (NCCL), 1Gi for each of
+        several."""
+        return f"{accelerators}Gi" if 1 < accelerators <= MAX_WORKERS else DEFAULT_SHARED_MEMORY
 
     def validate(self, spec: SpecLike) -> list[Issue]:
         """Check this template's fields in combination with the others."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from math import prod
 from typing import Any, ClassVar
 
 from servedeck.serving.servers.recognition import find_editable_program
@@ -17,9 +18,11 @@ from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.templates.arguments import find_flag, is_shell_script
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
+    MAX_WORKERS,
     SpecLike,
     SplitCommand,
     Template,
+    TemplateSettings,
     additional_arguments,
     validate_additional_arguments,
     validate_model,
@@ -127,9 +130,11 @@ class FuriosaLlm(Template):
     def matches(self, image: str, command: Sequence[str], args: Sequence[str]) -> bool:
         return find_editable_program(self.id, image, command, args) is not None
 
-    def shared_memory_limit(self, spec: SpecLike) -> str:
-        cards = spec.accelerator_count if 1 <= spec.accelerator_count <= 1024 else 1
-        return "512Mi" if cards == 1 else f"{cards}Gi"
+    def propose_shared_memory(self, settings: TemplateSettings, accelerators: int) -> str:
+        sizes = (settings[one] for one in ("pipeline_parallel_size", "data_parallel_size"))
+        parts = prod(one for one in sizes if isinstance(one, int) and one > 0)
+        workers = max(parts, accelerators)
+        return "512Mi" if workers <= 1 else f"{min(workers, MAX_WORKERS)}Gi"
 
     def validate(self, spec: SpecLike) -> list[Issue]:
         found = validate_model(spec)
@@ -140,6 +145,8 @@ class FuriosaLlm(Template):
                     error(f"settings.{name}", f"{value} is below 1; enter more, or leave it empty.")
                 )
         found += self._validate_arguments(spec)
+        if spec.resource_claims and not spec.accelerator:
+            return found  # a claim may be for cards
         if not spec.accelerator.startswith("furiosa.ai/"):
             found.append(
                 error(

@@ -16,9 +16,11 @@ from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.templates.arguments import flag_value, is_shell_script
 from servedeck.serving.spec.templates.base import (
     ADDITIONAL_ARGUMENTS,
+    MAX_WORKERS,
     SpecLike,
     SplitCommand,
     Template,
+    TemplateSettings,
     additional_arguments,
     validate_additional_arguments,
     validate_model,
@@ -174,12 +176,15 @@ class Vllm(Template):
     def matches(self, image: str, command: Sequence[str], args: Sequence[str]) -> bool:
         return find_editable_program(self.id, image, command, args) is not None
 
-    def shared_memory_limit(self, spec: SpecLike) -> str:
+    def propose_shared_memory(self, settings: TemplateSettings, accelerators: int) -> str:
         """Several workers of one server exchange tensors and messages through it
         (NCCL, vllm/distributed/device_communicators/shm_broadcast.py)."""
-        size = spec.settings["tensor_parallel_size"]
-        workers = size if isinstance(size, int) and 1 <= size <= 1024 else 1
-        return "512Mi" if workers == 1 else f"{workers}Gi"
+        size = settings["tensor_parallel_size"]
+        tensor = size if isinstance(size, int) and 1 <= size <= MAX_WORKERS else 1
+        additional = settings[ADDITIONAL_ARGUMENTS.name]
+        stages, copies = _parallel_sizes(additional if isinstance(additional, tuple) else ())
+        workers = tensor * stages * copies
+        return "512Mi" if workers == 1 else f"{min(workers, MAX_WORKERS)}Gi"
 
     def validate(self, spec: SpecLike) -> list[Issue]:
         found: list[Issue] = []
@@ -204,7 +209,7 @@ class Vllm(Template):
         found += _validate_gpu_memory_utilization(settings["gpu_memory_utilization"])
         found += validate_additional_arguments(spec, self.parsed_flags)
         found += _validate_parallelism(spec, additional)
-        if not spec.accelerator:
+        if not spec.accelerator and not spec.resource_claims:
             found.append(
                 warning(
                     "accelerator",
@@ -250,8 +255,9 @@ def _validate_parallelism(spec: SpecLike, additional: tuple[str, ...]) -> list[I
     size = spec.settings["tensor_parallel_size"]
     if not isinstance(size, int) or not 1 <= size <= 1024:
         return [error(path, "Tensor Parallel Size must be from 1 to 1024; enter how many GPUs.")]
-    stages = _parse_parallel_size(flag_value(additional, "--pipeline-parallel-size", "-pp"))
-    copies = _parse_parallel_size(flag_value(additional, "--data-parallel-size", "-dp"))
+    stages, copies = _parallel_sizes(additional)
+    if spec.resource_claims and not spec.accelerator:
+        return []  # how many devices a claim has is not known here
     needed = size * stages * copies
     have = spec.accelerator_count if spec.accelerator else 0
     product = (
@@ -284,6 +290,14 @@ def _validate_parallelism(spec: SpecLike, additional: tuple[str, ...]) -> list[I
             )
         ]
     return []
+
+
+def _parallel_sizes(additional: tuple[str, ...]) -> tuple[int, int]:
+    """Pipeline and data parallel size of the additional arguments."""
+    return (
+        _parse_parallel_size(flag_value(additional, "--pipeline-parallel-size", "-pp")),
+        _parse_parallel_size(flag_value(additional, "--data-parallel-size", "-dp")),
+    )
 
 
 def _parse_parallel_size(text: str | None) -> int:

@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from servedeck.cli_parsers.common_flags import add_common_flags
+
 _FILTER_HELP = "only tasks that match, such as 'status:503 age:>10m'"
 
 
-def add_tasks_command(commands: Any, add_common_flags: Callable[..., None]) -> None:
+def add_tasks_command(commands: Any) -> None:
     tasks = commands.add_parser(
         "tasks",
         help="list, watch, cancel, retry and submit asynchronous requests",

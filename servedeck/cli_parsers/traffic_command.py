@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
+
+from servedeck.cli_parsers.common_flags import add_common_flags
 
 _RUN_CHANGE = "servedeck.commands.traffic:run_change"
 
 
-def add_traffic_command(commands: Any, add_common_flags: Callable[..., None]) -> None:
+def add_traffic_command(commands: Any) -> None:
     traffic = commands.add_parser(
         "traffic",
         help="send a share of a serving's requests to another serving",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+from servedeck.cli_parsers.common_flags import add_common_flags
 
-def add_controller_command(commands: Any, add_common_flags: Callable[..., None]) -> None:
+
+def add_controller_command(commands: Any) -> None:
     """Add the command to the commands of the parser."""
     controller = commands.add_parser(
         "controller",

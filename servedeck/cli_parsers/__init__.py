@@ -1,0 +1,1 @@
+"""The parsers of the subcommands, which `servedeck.cli_parser` puts together."""

@@ -1,0 +1,340 @@
+"""Servings of further projects and newer versions of those in the other modules."""
+
+from __future__ import annotations
+
+from tests.serving.corpus.workload import (
+    GPU,
+    NVIDIA,
+    Json,
+    Serving,
+    Workload,
+    container,
+    pod,
+)
+
+_GITHUB = "https://github.com/"
+
+
+def _serving(
+    source: str,
+    template: str,
+    model: str,
+    port: int,
+    main: Json,
+    *,
+    accelerator: tuple[str, int] = NVIDIA,
+    exported: str = "",
+    served: str = "",
+    is_grpc: bool = False,
+) -> Serving:
+    return Serving(
+        Workload(source, pod(main)),
+        template,
+        model,
+        port,
+        main["name"],
+        accelerator,
+        exported,
+        served,
+        is_grpc=is_grpc,
+    )
+
+
+FURTHER_SERVINGS: dict[str, Serving] = {
+    "vLLM: llm-d guide": _serving(
+        _GITHUB + "llm-d/llm-d/tree/main/guides",
+        "vllm",
+        "org/m",
+        8200,
+        container(
+            "vllm",
+            "ghcr.io/llm-d/llm-d-cuda:v0.4.0",
+            ["exec vllm serve \\\n  org/m \\\n  --port 8200 --tensor-parallel-size 2\n"],
+            ["/bin/bash", "-c"],
+            resource=GPU,
+        ),
+        exported="custom",
+    ),
+    "vLLM: Omni": _serving(
+        _GITHUB + "vllm-project/vllm-omni",
+        "vllm",
+        "org/m",
+        8091,
+        container(
+            "omni",
+            "vllm/vllm-omni:v0.12.0",
+            ["vllm", "serve", "org/m", "--omni", "--port", "8091"],
+            resource=GPU,
+        ),
+    ),
+    "vLLM: Ascend": _serving(
+        "https://docs.vllm.ai/projects/ascend/en/latest/",
+        "vllm",
+        "org/m",
+        8000,
+        container(
+            "vllm",
+            "quay.io/ascend/vllm-ascend:v0.11.0",
+            ["-c", "vllm serve org/m --port 8000"],
+            ["/bin/bash"],
+            resource="huawei.com/Ascend910",
+        ),
+        accelerator=("Huawei Ascend 910", 1),
+        exported="custom",
+    ),
+    "vLLM: NVIDIA's image runs its arguments": _serving(
+        "https://catalog.ngc.nvidia.com/orgs/nvidia/containers/vllm",
+        "vllm",
+        "org/m",
+        8000,
+        container(
+            "vllm", "nvcr.io/nvidia/vllm:25.09-py3", ["vllm", "serve", "org/m"], resource=GPU
+        ),
+    ),
+    "TensorRT-LLM: subcommand": _serving(
+        "https://nvidia.github.io/TensorRT-LLM/commands/trtllm-serve/trtllm-serve.html",
+        "tensorrt-llm",
+        "org/m",
+        8001,
+        container(
+            "server",
+            "nvcr.io/nvidia/tensorrt-llm/release:1.1.0",
+            ["trtllm-serve", "serve", "org/m", "--port", "8001"],
+            resource=GPU,
+        ),
+    ),
+    "NIM operator": _serving(
+        _GITHUB + "NVIDIA/k8s-nim-operator/tree/main/config/samples",
+        "nim",
+        "meta/llama-3.1-8b-instruct",
+        8000,
+        container(
+            "llm-ctr",
+            "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.12.0",
+            env={"NIM_CACHE_PATH": "/model-store", "NIM_SERVER_PORT": "8000"},
+            ports=[("api", 8000)],
+            resource=GPU,
+        ),
+    ),
+    "Infinity: several models in a variable": _serving(
+        _GITHUB + "michaelfeil/infinity: libs/infinity_emb/infinity_emb/env.py",
+        "infinity",
+        "BAAI/bge-small-en-v1.5",
+        8081,
+        container(
+            "infinity",
+            "michaelf34/infinity:0.0.77",
+            ["v2"],
+            env={
+                "INFINITY_MODEL_ID": "BAAI/bge-small-en-v1.5;org/reranker;",
+                "INFINITY_PORT": "8081",
+            },
+            resource=GPU,
+        ),
+    ),
+    "LocalAI: model after the subcommand": _serving(
+        "https://localai.io/advanced/",
+        "localai",
+        "llama-3.2-1b-instruct:q4_k_m",
+        9090,
+        container(
+            "local-ai",
+            "quay.io/go-skynet/local-ai:v2.20-cublas-cuda12",
+            ["run", "llama-3.2-1b-instruct:q4_k_m"],
+            env={"LOCALAI_ADDRESS": ":9090"},
+            resource=GPU,
+        ),
+    ),
+    "BentoML: entry point of a Bento": _serving(
+        "https://docs.bentoml.com/en/latest/get-started/packaging-for-deployment.html",
+        "bentoml",
+        "",
+        3000,
+        container(
+            "main",
+            "registry.example.com/bento:iris",
+            ["./env/docker/entrypoint.sh", "bentoml", "serve", "."],
+            ports=[("http", 3000)],
+        ),
+        accelerator=("", 0),
+    ),
+    "OpenLLM": _serving(
+        _GITHUB + "bentoml/OpenLLM",
+        "bentoml",
+        "llama3.2:1b",
+        3000,
+        container(
+            "openllm", "ghcr.io/bentoml/openllm:latest", ["serve", "llama3.2:1b"], resource=GPU
+        ),
+    ),
+    "TorchServe: all models of its store": _serving(
+        _GITHUB + "pytorch/serve/tree/master/kubernetes",
+        "torchserve",
+        "",
+        8080,
+        container(
+            "torchserve",
+            "pytorch/torchserve:0.12-gpu",
+            ["torchserve", "--start", "--model-store", "/m", "--models", "all"],
+            ports=[8080, 8081],
+            resource=GPU,
+        ),
+    ),
+    "Tabby": _serving(
+        "https://tabby.tabbyml.com/docs/quick-start/installation/docker/",
+        "tabby",
+        "StarCoder-1B",
+        8080,
+        container(
+            "tabby",
+            "registry.tabbyml.com/tabbyml/tabby:0.30",
+            ["serve", "--model", "StarCoder-1B", "--device", "cuda"],
+            resource=GPU,
+        ),
+    ),
+    "Tabby: its program, another port": _serving(
+        "https://tabby.tabbyml.com/docs/references/cli/",
+        "tabby",
+        "Qwen2.5-Coder-1.5B",
+        8090,
+        container(
+            "tabby",
+            "acme/code:1",
+            ["serve", "--model", "Qwen2.5-Coder-1.5B", "--port", "8090"],
+            ["/opt/tabby/bin/tabby"],
+        ),
+        accelerator=("", 0),
+    ),
+    "TabbyAPI": _serving(
+        _GITHUB + "theroyallab/tabbyAPI",
+        "tabbyapi",
+        "",
+        5000,
+        container("tabbyapi", "ghcr.io/theroyallab/tabbyapi:latest", resource=GPU),
+    ),
+    "llama-swap": _serving(
+        _GITHUB + "mostlygeek/llama-swap",
+        "llama-swap",
+        "",
+        9292,
+        container(
+            "llama-swap",
+            "ghcr.io/mostlygeek/llama-swap:cuda",
+            ["--config", "/app/config.yaml", "--listen", "0.0.0.0:9292"],
+            ports=[("metrics", 9090)],
+            resource=GPU,
+        ),
+    ),
+    "llama.cpp: the server of the full image": _serving(
+        _GITHUB + "ggml-org/llama.cpp/blob/master/docs/docker.md",
+        "llama.cpp",
+        "/models/x.gguf",
+        8000,
+        container(
+            "llama",
+            "ghcr.io/ggml-org/llama.cpp:full-cuda",
+            ["--server", "-m", "/models/x.gguf", "--port", "8000"],
+            resource=GPU,
+        ),
+    ),
+    "whisper.cpp": _serving(
+        _GITHUB + "ggml-org/whisper.cpp/tree/master/examples/server",
+        "whisper.cpp",
+        "/models/ggml-base.bin",
+        8080,
+        container(
+            "whisper",
+            "ghcr.io/ggml-org/whisper.cpp:main-cuda",
+            ["whisper-server -m /models/ggml-base.bin --host 0.0.0.0"],
+            ["bash", "-c"],
+            resource=GPU,
+        ),
+    ),
+    "Whisper ASR web service": _serving(
+        _GITHUB + "ahmetoner/whisper-asr-webservice",
+        "whisper-asr",
+        "base",
+        9000,
+        container(
+            "asr",
+            "onerahmet/openai-whisper-asr-webservice:latest-gpu",
+            env={"ASR_MODEL": "base"},
+            resource=GPU,
+        ),
+    ),
+    "Docker Model Runner": _serving(
+        _GITHUB + "docker/model-runner",
+        "docker-model-runner",
+        "",
+        12434,
+        container("runner", "docker/model-runner:latest-cuda", resource=GPU),
+    ),
+    "TEI: gRPC at another port": _serving(
+        _GITHUB + "huggingface/text-embeddings-inference",
+        "tei",
+        "BAAI/bge-m3",
+        9000,
+        container(
+            "tei",
+            "ghcr.io/huggingface/text-embeddings-inference:89-1.8-grpc",
+            ["--model-id=BAAI/bge-m3", "--port=9000"],
+            resource=GPU,
+        ),
+        is_grpc=True,
+    ),
+    "MLServer: of Seldon": _serving(
+        "https://docs.seldon.ai/mlserver/",
+        "mlserver",
+        "iris",
+        9000,
+        container(
+            "mlserver",
+            "docker.io/seldonio/mlserver:1.7.0-huggingface",
+            env={"MLSERVER_HTTP_PORT": "9000", "MLSERVER_MODEL_NAME": "iris"},
+            ports=[("http", 9000), ("grpc", 9500)],
+        ),
+        accelerator=("", 0),
+    ),
+    "vLLM: gRPC server": _serving(
+        _GITHUB + "vllm-project/vllm/blob/main/vllm/entrypoints/grpc_server.py",
+        "vllm",
+        "org/m",
+        50051,
+        container(
+            "vllm",
+            "vllm/vllm-openai:v0.14.0",
+            ["exec python3 -m vllm.entrypoints.grpc_server --model org/m --port 50051"],
+            ["bash", "-c"],
+            resource=GPU,
+        ),
+        exported="custom",
+        is_grpc=True,
+    ),
+    "vLLM: flag for gRPC": _serving(
+        _GITHUB + "lightseekorg/smg/tree/main/grpc_servicer",
+        "vllm",
+        "org/m",
+        8000,
+        container(
+            "vllm",
+            "ghcr.io/lightseekorg/smg:1.4.1-vllm-v0.18.0",
+            ["serve", "org/m", "--grpc"],
+            ["vllm"],
+            resource=GPU,
+        ),
+        is_grpc=True,
+    ),
+    "SGLang: gRPC": _serving(
+        _GITHUB + "lightseekorg/smg/tree/main/grpc_servicer",
+        "sglang",
+        "org/m",
+        30000,
+        container(
+            "sglang",
+            "lmsysorg/sglang:v0.5.6",
+            ["sglang", "serve", "--model-path", "org/m", "--grpc-mode"],
+            resource=GPU,
+        ),
+        is_grpc=True,
+    ),
+}
