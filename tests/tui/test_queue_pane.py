@@ -299,6 +299,46 @@ async def test_the_page_before_is_loaded_though_another_was_when_the_cursor_came
         assert driver.cursor_id == first
 
 
+async def test_a_first_line_that_is_not_the_first_task_is_not_the_start_of_the_list(
+    driver, monkeypatch
+):
+    """Pages before it were loaded, and are not shown yet."""
+    ids = fill(driver.queue, 1500)
+    async with driver.open(monkeypatch):
+        pane, live = driver.pane, driver.pane._live
+        for place in range(0, 1300, 20):
+            await driver.wait_for(lambda at=place: ids[at] in driver.ids, f"task {place}")
+            assert pane.table.select(ids[place])
+            await driver.pilot.pause()
+        await driver.wait_for(
+            lambda: not live.is_loading and driver.ids == [one.id for one in live.tasks],
+            "the pages",
+        )
+        first = driver.ids[0]
+        assert first != ids[0]
+        with monkeypatch.context() as held:
+            held.setattr(pane, "_update", lambda: None)
+            assert pane.table.select(driver.ids[1])
+            await driver.pilot.pause()
+            await driver.wait_for(lambda: not live.is_loading, "the page before")
+            for _page in range(len(ids) // 100):
+                live.load_before()
+                await driver.wait_for(lambda: not live.is_loading, "the page before")
+            assert live.tasks[0].id == ids[0]
+            assert driver.ids[0] == first
+            assert pane.table.select(first)
+            await driver.pilot.pause()
+        pane._update()
+        await driver.pilot.pause()
+        assert driver.cursor_id == first
+        assert not live.is_following
+        await driver.press("k")
+        assert driver.cursor_id == ids[ids.index(first) - 1]
+        await driver.press("g")
+        await driver.wait_for(lambda: live.is_following, "the start")
+        assert driver.cursor_id == ids[0]
+
+
 async def test_wide_shows_whole_ids(driver, monkeypatch):
     ids = fill(driver.queue, 2)
     async with driver.open(monkeypatch, size=(80, 24)):

@@ -279,12 +279,20 @@ class QueuePane(TaskActionPane):
         if live is None or not table.rows:
             return
         self._note_cursor()
-        is_start = not self._is_by_age or live.is_paused_at_start or not live.has_before
-        if not live.is_following and table.cursor == 0 and is_start:
+        if not live.is_following and table.cursor == 0 and self._is_start_shown(live):
             live.set_following(True)
         self._load_if_needed(live)
         self._update_texts()
         self._note_possible()
+
+    def _is_start_shown(self, live: LiveQueue) -> bool:
+        """Whether the first line is the start of the list. Pages may be loaded that are not shown
+        yet: the first line is then in the midst of them."""
+        if not self._is_by_age:
+            return True
+        if not live.tasks or live.tasks[0].id != self.table.rows[0].key:
+            return False
+        return live.is_paused_at_start or not live.has_before
 
     def _load_if_needed(self, live: LiveQueue) -> None:
         """Load the next page before the cursor comes to the first or last line, however fast it is
