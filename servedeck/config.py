@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -245,10 +246,14 @@ def _read_file(path: Path) -> dict[str, Any]:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}; fix that line.") from error
-    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+    except RecursionError as error:
+        line = _line_with_most(text, r"[\[{]")
         raise SettingsError(
-            f"{path} has a number that is too long, or lists that are nested too deeply; fix it."
+            f"{path} has lists or tables nested too deeply; fix line {line}."
         ) from error
+    except ValueError as error:
+        line = _line_with_most(text, r"\d")
+        raise SettingsError(f"{path} has a number that is too long; fix line {line}.") from error
     values = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
@@ -257,6 +262,12 @@ def _read_file(path: Path) -> dict[str, Any]:
         return _validate(values, strict=True)
     except _InvalidSettingError as error:
         raise SettingsError(_error_message(str(path), error)) from error
+
+
+def _line_with_most(text: str, pattern: str) -> int:
+    """Number of the line with most matches: where the parser gave up, which does not say it."""
+    counts = [len(re.findall(pattern, line)) for line in text.splitlines()]
+    return 1 + counts.index(max(counts))
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -26,11 +26,12 @@ WORKER_OUTPUT_KEY = "left_behind"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell makes background jobs ignore these signals, and the tests' processes would inherit
-    # that.
+    # A shell makes background jobs ignore the first two, nohup the last, and the tests' processes
+    # would inherit that.
     for number, usual in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)

@@ -245,6 +245,24 @@ def test_what_was_typed_is_shown_without_escapes(run: RunCommand) -> None:
     assert "unrecognized arguments: --bogus" in result.stderr
 
 
+@pytest.mark.parametrize("flags", [("--context", "p\x1b[31mx\x07"), ()])
+def test_a_context_is_shown_without_escapes(
+    run: RunCommand, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """A context that is not there, and one of the kubeconfig whose cluster is not there."""
+    name = "q\\u001b]0;title\\u0007"
+    config = tmp_path / "kubeconfig"
+    config.write_text(
+        "apiVersion: v1\nkind: Config\n"
+        f'current-context: "{name}"\n'
+        f'contexts: [{{name: "{name}", context: {{cluster: "c\\u001b[2J", user: u}}}}]\n'
+    )
+    result = run("get", "servings", "--kubeconfig", str(config), *flags)
+    assert result.returncode == 1
+    assert "\x1b" not in result.stderr and "\x07" not in result.stderr
+    assert ("p" if flags else "q") in result.stderr
+
+
 def test_broken_pipe_has_the_exit_code_of_the_signal(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

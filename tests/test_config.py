@@ -120,8 +120,16 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
             "column_widths.model must be a table of whole numbers, [column_widths] with lines",
         ),
         ("[filters]\nbroken = 1", "filters.broken must be a table of strings, [filters] with"),
-        (f"log_memory_mib = {'9' * 5000}", "has a number that is too long, or lists that are"),
-        (f"favorites = {'[' * 5000}", "lists that are nested too deeply; fix it."),
+        (f"log_memory_mib = {'9' * 5000}", "has a number that is too long; fix line 1."),
+        (
+            f'# 2026-01-01\ntheme = "a"\nlog_memory_mib = {"9_" * 5000}9',
+            "has a number that is too long; fix line 3.",
+        ),
+        (
+            f"favorites = {'[' * 5000}",
+            "has lists or tables that are nested too deeply; fix line 1.",
+        ),
+        (f"\n[filters]\na = {'{b = ' * 5000}", "tables nested too deeply; fix line 3."),
         ("context = ", "is not valid TOML: Invalid value (at end of document); fix that line."),
     ],
 )

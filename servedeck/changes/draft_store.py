@@ -153,16 +153,27 @@ class DraftStore:
     def list_saved(self) -> list[SavedDraft]:
         """The readable drafts that no form has open, the latest first. Raises OSError if the
         directory cannot be read."""
-        found = []
+        found = [
+            SavedDraft(DraftFile(path), draft, written_at)
+            for path, draft, written_at in self._read_unused()
+            if draft is not None
+        ]
+        return sorted(found, key=lambda one: one.written_at, reverse=True)
+
+    def list_damaged(self) -> list[Path]:
+        """The files that no form has open and that hold no draft that can be read. Raises OSError
+        if the directory cannot be read."""
+        return sorted(path for path, draft, _written_at in self._read_unused() if draft is None)
+
+    def _read_unused(self) -> Iterator[tuple[Path, Draft | None, float]]:
+        """The files that no form has open, with their drafts, if they can be read, and when they
+        were written."""
         for path in self._list_files():
             if not path.name.startswith(self._server_hash):
                 continue
             with contextlib.suppress(OSError), path.open(encoding="utf-8") as file:
-                if _try_lock(file, fcntl.LOCK_SH) and (draft := _load_draft(file)) is not None:
-                    found.append(
-                        SavedDraft(DraftFile(path), draft, os.fstat(file.fileno()).st_mtime)
-                    )
-        return sorted(found, key=lambda one: one.written_at, reverse=True)
+                if _try_lock(file, fcntl.LOCK_SH):
+                    yield path, _load_draft(file), os.fstat(file.fileno()).st_mtime
 
     def delete_expired(self, now: float) -> int:
         """Delete the drafts of all clusters, except open ones, that were saved more than

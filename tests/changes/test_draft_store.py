@@ -161,11 +161,21 @@ def test_a_damaged_file_never_keeps_the_form_from_opening(tmp_path: Path, text: 
     whole = store.new_file()
     whole.write(make_draft("llama").to_saved_dict())
     whole.release()
-    store.new_file().path.write_text(text)
+    other = store.new_file().path
+    other.write_text(text)
     assert "llama" in [left.draft.texts["name"] for left in store.list_saved()]
+    readable = {left.file.path for left in store.list_saved()}
+    assert store.list_damaged() == ([] if other in readable else [other])
     for left in store.list_saved():
         if left.draft.texts["name"] != "llama":
             assert left.draft.texts["cpu"] == "0.5"
+
+
+def test_a_damaged_file_of_another_cluster_is_its_own(tmp_path: Path) -> None:
+    other = DraftStore("https://b", tmp_path).new_file().path
+    other.write_text("{")
+    assert DraftStore("https://a", tmp_path).list_damaged() == []
+    assert DraftStore("https://b", tmp_path).list_damaged() == [other]
 
 
 def test_a_disk_that_is_full_keeps_the_last_draft_and_leaves_nothing_else(

@@ -44,6 +44,17 @@ async def test_a_renewed_login_is_used_without_waiting_for_a_retry(
         assert fake_connection(watched).renewed_logins == checks, "it looks while it failed only"
 
 
+async def test_a_retry_that_is_asked_for_reads_the_login_again(cluster: FakeCluster) -> None:
+    cluster.error_code = 401
+    async with recorded_session(cluster, reflector_config=PATIENT) as watched:
+        await watched.wait_until(lambda: watched.session.state.phase is ReflectorPhase.UNAUTHORIZED)
+        before = fake_connection(watched).backoff_resets
+        cluster.error_code = 0
+        watched.session.retry_now()
+        assert fake_connection(watched).backoff_resets == before + 1
+        await watched.wait_until_live()
+
+
 async def test_when_one_kind_is_logged_in_again_the_others_do_not_wait(
     cluster: FakeCluster,
 ) -> None:

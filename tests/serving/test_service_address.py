@@ -80,6 +80,12 @@ def test_a_headless_service_is_reached_at_the_port_of_the_pods() -> None:
     forward = "kubectl port-forward -n team-a deployment/llama 8000:8000"
     assert found.port_forward_command == forward
     assert found.proxy_path == "/api/v1/namespaces/team-a/services/http:llama:80/proxy"
+    named = {**VLLM, "ports": [{"name": "api", "containerPort": 8000}]}
+    by_name = resolve(
+        deployment(named), service({"port": 80, "targetPort": "api"}, clusterIP="None")
+    )
+    assert by_name.cluster_url == found.cluster_url
+    assert by_name.port_forward_command == forward
     same = resolve(deployment(VLLM), service({"port": 8000}, clusterIP="None"))
     assert same.port_forward_command == "kubectl port-forward -n team-a service/llama 8000:8000"
 

@@ -136,9 +136,9 @@ async def test_contexts_and_namespaces_are_chosen_from_a_list():
         await wait_for_text(pilot, "Context", "staging", "lab")
         await pilot.press(*"lab", "enter")
         await wait_for(pilot, lambda: source.switch_calls == [("lab", None)], "the switch")
-        await pilot.press("ctrl+n", *"res", "enter")
+        await pilot.press("N", *"res", "enter")
         await wait_for_text(pilot, "prod-seoul / research")
-        await pilot.press("ctrl+n", *"nothing like it", "enter")
+        await pilot.press("N", *"nothing like it", "enter")
         await wait_for_text(pilot, "Nothing matches what was typed")
         await pilot.press("escape")
         assert app.screen is app.servings
@@ -190,9 +190,9 @@ async def test_a_namespace_that_was_typed_is_offered_where_none_may_be_listed():
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("colon", *"ns typed-one", "enter")
         await wait_for_text(pilot, "prod-seoul / typed-one")
-        await pilot.press("ctrl+n", *"typed")
+        await pilot.press("N", *"typed")
         await wait_for_text(pilot, "Namespace", "typed-one")
         await pilot.press("escape")
         app.source.context = "another"
-        await pilot.press("ctrl+n", *"typed")
+        await pilot.press("N", *"typed")
         await wait_for_text(pilot, "Nothing matches what was typed")

@@ -14,6 +14,7 @@ from servedeck.changes.draft_store import DraftFile, DraftStore
 from tests.tui.create_form import (
     MODEL,
     app_of,
+    flowing_text,
     focus_field,
     form_of,
     go_to_step,
@@ -25,6 +26,7 @@ from tests.tui.create_form import (
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import post_keys, wait_for, wait_for_text
 from tests.waiting import WAIT_SECONDS
+from tui.screens.create.flow import _describe_damaged_drafts
 
 
 async def test_what_was_typed_is_written_at_once_where_the_program_ends(
@@ -202,6 +204,31 @@ async def test_a_draft_that_cannot_be_kept_is_reported(
         await wait_for_text(pilot, "Service Name", "cannot be read")
         await type_text(pilot, "llama")
         await wait_for_text(pilot, "The draft cannot be saved")
+
+
+@pytest.mark.parametrize("saved", [(), ("llama",)])
+async def test_a_damaged_draft_is_named_and_not_offered(
+    change_service: FakeChangeService, saved: tuple[str, ...]
+) -> None:
+    store = change_service.draft_store
+    assert store is not None
+    for name in saved:
+        draft_file = store.new_file()
+        draft_file.write({"texts": {"name": name}})
+        draft_file.release()
+    damaged = store.new_file().path
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_text("[" * 100_000)
+    async with run_app(change_service) as pilot:
+        await pilot.press("n")
+        await wait_for_text(pilot, "A saved draft is damaged")
+        assert ("was not finished" in flowing_text(pilot)) == bool(saved)
+    assert damaged.exists()
+    other = Path("/drafts/b.json")
+    assert _describe_damaged_drafts([Path("/drafts/a.json")]).endswith("; delete /drafts/a.json.")
+    assert _describe_damaged_drafts([Path("/drafts/a.json"), other, other]) == (
+        "3 saved drafts are damaged and cannot be offered; delete a.json and 2 others in /drafts."
+    )
 
 
 async def test_the_draft_of_a_closed_terminal_is_offered_at_the_next_start(

@@ -9,6 +9,7 @@ import pytest
 from servedeck.changes.draft import EMPTY_VARIABLE, Draft
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.objects import manifests
+from servedeck.serving.spec.mapping.json_values import JsonObject
 from servedeck.serving.spec.spec import ServingSpec
 from tests.serving.strategies import platform_with_pool
 from tests.tui import fakes
@@ -39,9 +40,8 @@ async def test_the_key_is_disabled_with_the_reason_where_nothing_may_be_created(
         await wait_for_text(pilot, "runs with --readonly")
 
 
-async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_behind(
-    change_service: FakeChangeService,
-) -> None:
+def add_serving_to_clone(change_service: FakeChangeService) -> JsonObject:
+    """The Pod template of a serving that can be cloned."""
     spec = ServingSpec(
         name="llama-8b",
         namespace="team-a",
@@ -52,13 +52,20 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
     )
     built = manifests.build_manifests(spec, PLATFORM)
     change_service.objects[NamespacedName("team-a", "llama-8b")] = built
+    pod: JsonObject = built[0]["spec"]["template"]["spec"]
+    return pod
+
+
+async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_behind(
+    change_service: FakeChangeService,
+) -> None:
+    pod = add_serving_to_clone(change_service)
     source = fakes.FakeSource().add_views(fakes.serving("llama-8b"))
     async with run_app(change_service, source=source) as pilot:
         await pilot.press("C")
         await wait_for_text(pilot, "llama-8b-copy", "Service Name")
         assert form_of(pilot).draft.texts["settings.model"] == MODEL
         await pilot.press("escape")
-        pod = built[0]["spec"]["template"]["spec"]
         pod["affinity"] = {"\x1b[2Jzone": "a"}
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("C")
@@ -73,6 +80,35 @@ async def test_a_clone_has_the_settings_of_the_serving_and_says_what_it_leaves_b
         await wait_for(pilot, lambda: app_of(pilot).screen is app_of(pilot).servings, "the list")
         await pilot.press("C")
         await wait_for_text(pilot, "cannot be cloned: The API server is away.")
+
+
+async def test_keys_in_the_packet_of_the_clone_key_go_to_its_dialog(
+    change_service: FakeChangeService,
+) -> None:
+    add_serving_to_clone(change_service)["affinity"] = {"zone": "a"}
+    source = fakes.FakeSource().add_views(fakes.serving("llama-8b"))
+    async with run_app(change_service, source=source) as pilot:
+        post_keys(pilot, "C", "l", "c")
+        await wait_for_text(pilot, "llama-8b-copy", "Service Name")
+        stack = [type(one).__name__ for one in app_of(pilot).screen_stack]
+        assert stack[-2:] == ["ServingsScreen", "CreateScreen"]
+
+
+@pytest.mark.parametrize(("namespace", "is_said"), [("", True), ("team-a", False)])
+async def test_the_namespace_of_the_row_under_the_cursor_is_said_to_be_so(
+    change_service: FakeChangeService, namespace: str, is_said: bool
+) -> None:
+    source = fakes.FakeSource().add_views(fakes.serving("llama-8b"))
+    async with run_app(change_service, source=source) as pilot:
+        app_of(pilot).servings.set_namespace(namespace)
+        await pilot.press("n")
+        await wait_for_text(pilot, "Service Name")
+        assert form_of(pilot).draft.texts["namespace"] == "team-a"
+        said = "All namespaces are shown: the namespace team-a is that of llama-8b."
+        if is_said:
+            await wait_for(pilot, lambda: said in flowing_text(pilot), "where it comes from")
+        else:
+            assert "All namespaces" not in flowing_text(pilot)
 
 
 async def test_a_clone_does_not_get_the_pool_of_the_original(

@@ -48,6 +48,36 @@ def test_every_text_of_a_draft_has_a_place_in_the_form_and_in_the_review(templat
         assert steps.step_of(path) == (1 if path in basic_step_paths() else 2)
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments", "server"),
+    [
+        ("sh -c", "'exec vllm serve org/m --port 8080'", "vllm"),
+        ("bash -lc 'python3 -m sglang.launch_server --model-path org/m'", "", "sglang"),
+        ("vllm serve org/m", "--port 8080", ""),
+        ("/start.sh", "", ""),
+        ("sh -c", "'exec my-server'", ""),
+        ("sh -c 'vllm", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_flags_in_a_shell_script_are_said_to_have_no_fields(
+    command: str, arguments: str, server: str
+) -> None:
+    draft = make_draft("custom")
+    usual = {
+        path: steps.field_help(path, draft) for path in ("image", "command", "settings.arguments")
+    }
+    draft.texts |= {
+        "image": "vllm/vllm-openai:v0.11.0",
+        "command": command,
+        "settings.arguments": arguments,
+    }
+    for path in ("command", "settings.arguments"):
+        expected = f"A shell script starts {server}: its flags" if server else usual[path]
+        assert steps.field_help(path, draft).startswith(expected)
+    assert steps.field_help("image", draft) == usual["image"]
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_every_section_of_the_review_has_a_key(template: str) -> None:
     draft = make_draft(template)

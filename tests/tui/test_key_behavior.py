@@ -338,6 +338,16 @@ async def test_keys_are_handled_while_the_app_is_never_idle() -> None:
         going = False
 
 
+async def test_digits_behind_the_key_of_the_filter_are_text_of_the_filter() -> None:
+    """They are in the same packet; on the list a digit changes the namespace."""
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        shown = app.servings.namespace
+        post_keys(pilot, "slash", *"srv29")
+        await wait_for(pilot, lambda: app.servings.filter_line.text == "srv29", "the filter")
+        assert app.servings.namespace == shown
+
+
 # -- undo ---------------------------------------------------------------------------------------
 
 

@@ -37,7 +37,7 @@ KEY_SEQUENCES: tuple[tuple[str, ...], ...] = (
     ("colon", *"help", "enter"),
     ("colon", *"filter", "enter", *"phi"),
     ("colon", "escape"),
-    ("ctrl+n", *"res", "enter"),
+    ("N", *"res", "enter"),
     ("c",),
     ("c", "j", "q"),
     ("l",),

@@ -239,7 +239,7 @@ LIST_ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "servings.namespace",
-        "ctrl+n",
+        "N",
         "namespaces",
         "Choose a namespace from the list; :ns NAME goes there at once, :ns all shows all.",
         command="ns",

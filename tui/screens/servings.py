@@ -118,7 +118,10 @@ class ServingsScreen(ServingActionScreen[None]):
         self._queues = ListQueues(lambda: self.app_context.async_queue_service, self._on_queues)
         self._row_builder = ServingRowBuilder(self._metrics.find, self._queues.find)
         self.create_flow = CreateFlow(
-            self, shown_namespace=self._namespace_for_new, on_created=self.follow_progress
+            self,
+            shown_namespace=self._namespace_for_new,
+            on_created=self.follow_progress,
+            namespace_note=self._namespace_note,
         )
         self.operation_flow = OperationFlow(self, on_done=self._on_operations_done)
         self._log_permission = LogPermission(self, self.update_footer)
@@ -559,6 +562,13 @@ class ServingsScreen(ServingActionScreen[None]):
         if shown := self.namespace or self.app_context.source.namespace:
             return shown
         return self.selected_serving.key.namespace if self.selected_serving is not None else ""
+
+    def _namespace_note(self) -> str:
+        """Where the namespace of a new serving comes from, if nothing on the list shows it."""
+        if self.namespace or self.app_context.source.namespace or self.selected_serving is None:
+            return ""
+        key = self.selected_serving.key
+        return f"All namespaces are shown: the namespace {key.namespace} is that of {key.name}."
 
     def follow_progress(self, key: NamespacedName) -> None:
         """Show the progress of a new serving, with the cursor on it as soon as it is there."""

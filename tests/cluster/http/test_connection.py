@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 import subprocess
@@ -571,6 +572,33 @@ async def test_a_write_that_the_server_refuses_for_its_rate_is_sent_again_when_i
         assert len(api.requests) == 4 + 5 + 1, "a list waits by itself"
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("0.01", 1.0), ("7", 7.0), ("86000", 10.0)])
+async def test_a_write_waits_as_long_as_the_server_asks_within_limits(
+    api: FakeApiServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    waited: float,
+) -> None:
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    api.add_route("/fine", respond_ok)
+    api.faults["other"] = [respond_with_status(429, "TooManyRequests", Retry_After=asked)]
+    connection = await open_connection(write_kubeconfig(tmp_path / "config", api.url))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("asyncio.sleep", note)
+            await connection.request("PATCH", "/fine", body={"a": 1})
+    finally:
+        await connection.close()
+    assert waited in slept
 
 
 @pytest.mark.parametrize("place", ["services/queue:8080", "pods/queue-0:8080"])

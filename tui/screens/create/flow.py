@@ -15,6 +15,8 @@ from servedeck.serving.text import format_count, one_line, sanitize, truncate
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from servedeck.changes.draft import Draft
     from servedeck.changes.draft_store import DraftFile, SavedDraft
     from servedeck.changes.traffic_split.revisions import RevisionStart
@@ -42,11 +44,14 @@ class CreateFlow:
         *,
         shown_namespace: Callable[[], str],
         on_created: Callable[[NamespacedName], None],
+        namespace_note: Callable[[], str] = lambda: "",
     ) -> None:
         """`screen` shows messages and dialogs; `shown_namespace` is the default namespace of a new
-        serving, "" for the change service's own."""
+        serving, "" for the change service's own; `namespace_note` says where that comes from, where
+        the screen does not show it."""
         self._screen = screen
         self._shown_namespace = shown_namespace
+        self._namespace_note = namespace_note
         self._on_created = on_created
         self._permissions_requested_for = ("", "")
 
@@ -105,8 +110,9 @@ class CreateFlow:
         if await self._permission_denied():
             return
         left, problem = await self._load_saved_drafts()
+        note = self._namespace_note()
         if not left:
-            self.open_form(self._new_draft(), message=problem)
+            self.open_form(self._new_draft(), message=f"{problem} {note}".strip())
             return
         now = time.time()
         described = [_describe_saved_draft(one, now) for one in left]
@@ -128,7 +134,7 @@ class CreateFlow:
 
         def on_answer(answer: str | None) -> None:
             if answer == "n":
-                self.open_form(self._new_draft())
+                self.open_form(self._new_draft(), message=note)
             elif answer == "d":
                 self._screen.start_worker(
                     self._discard_drafts(left), "draft", busy_label="Deleting drafts"
@@ -163,10 +169,15 @@ class CreateFlow:
         try:
             dropped = await asyncio.to_thread(store.delete_expired, time.time())
             left = await asyncio.to_thread(store.list_saved)
+            damaged = await asyncio.to_thread(store.list_damaged)
         except OSError as error:
             return [], f"The saved drafts cannot be read: {error.strerror}."
-        message = f"{format_count(dropped, 'draft')} older than 30 days deleted." if dropped else ""
-        return left[:MAX_DRAFTS], message
+        messages = []
+        if damaged:
+            messages.append(_describe_damaged_drafts(damaged))
+        if dropped:
+            messages.append(f"{format_count(dropped, 'draft')} older than 30 days deleted.")
+        return left[:MAX_DRAFTS], " ".join(messages)
 
     async def _resume_draft(self, saved_draft: SavedDraft) -> None:
         """Open the form with a saved draft, unless another window has opened it meanwhile."""
@@ -292,6 +303,16 @@ class CreateFlow:
 
 def _describe_fields(fields: Sequence[UnmanagedField]) -> list[str]:
     return [one.describe(MAX_VALUE_LENGTH) for one in fields[:MAX_UNMANAGED_FIELDS]]
+
+
+def _describe_damaged_drafts(paths: Sequence[Path]) -> str:
+    directory, name = one_line(str(paths[0].parent)), one_line(paths[0].name)
+    if len(paths) == 1:
+        return f"A saved draft is damaged and cannot be offered; delete {directory}/{name}."
+    return (
+        f"{len(paths)} saved drafts are damaged and cannot be offered; delete {name} and "
+        f"{format_count(len(paths) - 1, 'other')} in {directory}."
+    )
 
 
 def _describe_saved_draft(saved_draft: SavedDraft, now: float) -> tuple[str, str]:

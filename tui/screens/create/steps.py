@@ -10,7 +10,8 @@ from servedeck.changes.draft import Draft
 from servedeck.changes.edit_draft import READ_ONLY_FIELDS
 from servedeck.changes.form_fields import COMMON_FIELDS, FIELDS_BY_SECTION, visible_fields
 from servedeck.serving.objects.manifests import SystemVolume
-from servedeck.serving.spec.fields import Field, InputKind
+from servedeck.serving.servers.recognition import ContainerFacts, recognize
+from servedeck.serving.spec.fields import Field, InputKind, parse_arguments
 from servedeck.serving.spec.spec import FIELDS, Section
 from widgets.styled_line import Line
 
@@ -182,6 +183,21 @@ def fields_by_path(draft: Draft) -> dict[str, Field]:
     return found | {f"settings.{field.name}": field for field in draft.template.fields}
 
 
+_COMMAND_FIELDS = ("command", "settings.arguments")
+
+
+def _server_of_script(draft: Draft) -> str:
+    """The inference server that a custom serving starts by a shell script, "" if none is known."""
+    try:
+        words = [parse_arguments(draft.texts.get(path, "")) for path in _COMMAND_FIELDS]
+    except ValueError:
+        return ""
+    server = recognize(ContainerFacts(draft.texts["image"], words[0], words[1], (), ()))
+    if server.kind is None or server.program_end is not None or not server.is_started_directly:
+        return ""
+    return server.kind.template
+
+
 def step_of(path: str) -> int:
     """The step of the field that an issue belongs to."""
     return 1 if path in {field.name for field in FIELDS_BY_SECTION[Section.BASIC]} else 2
@@ -189,6 +205,11 @@ def step_of(path: str) -> int:
 
 def field_help(path: str, draft: Draft) -> str:
     """The help of the focused field, shown at the bottom."""
+    if path in _COMMAND_FIELDS and (server := _server_of_script(draft)):
+        return (
+            f"A shell script starts {server}: its flags are part of this line, and have no fields "
+            "of their own"
+        )
     if found := fields_by_path(draft).get(path):
         hint = " (space lists, left and right choose)" if _is_choice_field(found) else ""
         return f"{found.help}{hint}"
