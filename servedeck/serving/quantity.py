@@ -40,7 +40,7 @@ def parse_quantity(text: str | int | float, examples: str = "2, 500m, 1.5 or 16G
             if len(written) <= _MAX_QUANTITY_LENGTH
             else f"{written[:_MAX_QUANTITY_LENGTH]}…"
         )
-        raise ValueError(f'"{shown}" is not a quantity: enter a number such as {examples}')
+        raise ValueError(f"{shown!r} is not a quantity: enter a number such as {examples}")
     number = Fraction(match["number"])
     if match["exponent"] is not None:
         return number * _power(10, int(match["exponent"]))
