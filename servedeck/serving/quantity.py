@@ -21,7 +21,7 @@ _DECIMAL_SUFFIXES = {
 }
 _QUANTITY_PATTERN = re.compile(
     r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
-    r"(?:[eE](?P<exponent>[+-]?[0-9]{1,2})|(?P<suffix>[numkMGTPE]|[KMGTPE]i)?)"
+    r"(?:[eE](?P<exponent>[+-]?0*[0-9]{1,2})|(?P<suffix>[numkMGTPE]|[KMGTPE]i)?)"
 )
 _MAX_QUANTITY_LENGTH = 64
 
