@@ -66,10 +66,14 @@ class ClusterChangeService:
         connection: Callable[[], Connection | None],
         settings: Callable[[], Settings],
         drafts_dir: Path | None = None,
+        *,
+        has_temporary_drafts: bool = False,
     ) -> None:
         """`connection` and `settings` return the current ones, which change with the context.
-        `drafts_dir` is where drafts are saved, None for the operator's directory."""
+        `drafts_dir` is where drafts are saved, None for the operator's directory;
+        `has_temporary_drafts`: it is deleted when the program ends."""
         self._drafts_dir = drafts_dir
+        self.has_temporary_drafts = has_temporary_drafts
         self._connection = connection
         self._settings = settings
         self._cached_connection: Connection | None = None
@@ -95,10 +99,13 @@ class ClusterChangeService:
 
     @property
     def draft_store(self) -> DraftStore | None:
+        connection = self._connection()
+        return self._make_draft_store(connection.server) if connection is not None else None
+
+    def _make_draft_store(self, name: str) -> DraftStore:
         from servedeck.changes.draft_store import DraftStore
 
-        connection = self._connection()
-        return DraftStore(connection.server, self._drafts_dir) if connection is not None else None
+        return DraftStore(name, self._drafts_dir, is_temporary=self.has_temporary_drafts)
 
     @property
     def namespace(self) -> str:
@@ -288,12 +295,10 @@ class ClusterChangeService:
     # -- edits of existing servings ---------------------------------------------------------------
 
     def edit_draft_store(self, key: NamespacedName) -> DraftStore | None:
-        from servedeck.changes.draft_store import DraftStore
-
         connection = self._connection()
         if connection is None:
             return None
-        return DraftStore(f"{connection.server} edit of {key}", self._drafts_dir)
+        return self._make_draft_store(f"{connection.server} edit of {key}")
 
     async def plan_edit(
         self,

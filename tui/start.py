@@ -75,7 +75,8 @@ def run(
     `default_all_namespaces`: show all namespaces if neither the options nor the context name one.
     `initial_draft`: open the form of a new serving at the start, filled with that draft.
     `initial_page`: open the page of that serving as soon as it is listed.
-    `drafts_dir` is where drafts are saved, None for the operator's directory.
+    `drafts_dir` is where drafts are saved until the program ends, None for the operator's
+    directory, where they are kept.
     """
     validate_settings(settings)
     validate_environment(os.environ)
@@ -100,7 +101,12 @@ def run(
             default_all_namespaces=default_all_namespaces,
             read_last_lines=read_container_end,
         )
-        app.change_service = ClusterChangeService(connection, lambda: made.settings, drafts_dir)
+        app.change_service = ClusterChangeService(
+            connection,
+            lambda: made.settings,
+            drafts_dir,
+            has_temporary_drafts=drafts_dir is not None,
+        )
         import_after_first_list(made, (*PAGE_MODULES, *FORM_MODULES))
         return made
 

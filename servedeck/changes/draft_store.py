@@ -32,8 +32,10 @@ class DraftFile:
     on it, which ends with the process: the draft of a killed terminal is free at once, that of
     another window is not."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_temporary: bool = False) -> None:
+        """`is_temporary`: the file is deleted when the program ends."""
         self.path = path
+        self.is_temporary = is_temporary
         self._locked_file: TextIO | None = None
         # A writing thread may continue, or even start, after its caller gave up: it must not
         # overwrite later writes.
@@ -142,19 +144,23 @@ class SavedDraft(NamedTuple):
 class DraftStore:
     """The drafts of one cluster: one for each form that is open or was closed unfinished."""
 
-    def __init__(self, server: str, drafts_dir: Path | None = None) -> None:
+    def __init__(
+        self, server: str, drafts_dir: Path | None = None, *, is_temporary: bool = False
+    ) -> None:
+        """`is_temporary`: the folder is deleted when the program ends."""
         if drafts_dir is None:
             from platformdirs import user_state_path
 
             drafts_dir = user_state_path("servedeck") / "drafts"
         self._drafts_dir = drafts_dir
+        self._is_temporary = is_temporary
         self._server_hash = hashlib.sha256(server.encode()).hexdigest()[:16]
 
     def list_saved(self) -> list[SavedDraft]:
         """The readable drafts that no form has open, the latest first. Raises OSError if the
         directory cannot be read."""
         found = [
-            SavedDraft(DraftFile(path), draft, written_at)
+            SavedDraft(self._make_file(path), draft, written_at)
             for path, draft, written_at in self._read_unused()
             if draft is not None
         ]
@@ -198,7 +204,11 @@ class DraftStore:
 
     def new_file(self) -> DraftFile:
         """The file of a new draft."""
-        return DraftFile(self._drafts_dir / f"{self._server_hash}-{secrets.token_hex(4)}.json")
+        name = f"{self._server_hash}-{secrets.token_hex(4)}.json"
+        return self._make_file(self._drafts_dir / name)
+
+    def _make_file(self, path: Path) -> DraftFile:
+        return DraftFile(path, is_temporary=self._is_temporary)
 
 
 def _try_lock(file: TextIO, kind: int) -> bool:

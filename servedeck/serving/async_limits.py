@@ -130,7 +130,7 @@ class Limit:
             found = int(text)
         else:
             example = self.format(self.default)
-            raise ValueError(f'"{text[:40]}" is not a whole number: enter one such as {example}')
+            raise ValueError(f"{text[:40]!r} is not a whole number: enter one such as {example}")
         if not self.least <= found <= self.most:
             raise ValueError(self._range_problem(text.strip()[:40]))
         return found

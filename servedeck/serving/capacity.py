@@ -31,6 +31,8 @@ from servedeck.serving.spec.names import validate_resource_name
 from servedeck.serving.text import format_count
 
 _ZERO = Fraction(0)
+_NOT_FREE = "without enough free"
+_NO_PODS_FREE = "at their maximum number of Pods"
 MAX_REASONS = 3
 """Maximum number of reasons in the summary; for the others only the number of nodes is shown."""
 
@@ -94,6 +96,15 @@ class SchedulingResult:
     reasons: tuple[tuple[str, int], ...]
     """Why the other nodes do not fit, with the number of nodes: ("tainted nvidia.com/gpu", 2)."""
     summary: str
+
+    @property
+    def obstacle(self) -> str:
+        """Why no node could run a replica even if nothing else ran on it, "4 excluded by node
+        selector or affinity"; "" if one could."""
+        passing = (_NOT_FREE, _NO_PODS_FREE)
+        if self.candidate_nodes or any(reason.startswith(passing) for reason, _ in self.reasons):
+            return ""
+        return _join_reasons(self.reasons)
 
 
 def node_capacities(nodes: Iterable[Node], used: Mapping[str, ResourceList]) -> list[NodeCapacity]:
@@ -263,9 +274,9 @@ def _rejection_reason(
                 else f"with too little allocatable {resource_label(key)}"
             )
         if requests[key] > node.free.get(key, _ZERO):
-            return f"without enough free {resource_label(key)}"
+            return f"{_NOT_FREE} {resource_label(key)}"
     if node.free.get("pods", _ZERO) < 1:
-        return "at their maximum number of Pods"
+        return _NO_PODS_FREE
     return ""
 
 
@@ -281,6 +292,13 @@ def _is_transformer(container: Mapping[str, Any]) -> bool:
     return container.get("name") == TRANSFORMER_CONTAINER
 
 
+def _join_reasons(reasons: Sequence[tuple[str, int]]) -> str:
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons[:MAX_REASONS])
+    if unsaid := sum(count for _, count in reasons[MAX_REASONS:]):
+        why += f" and {unsaid} more"
+    return why
+
+
 def _scheduling_summary(
     what: str,
     replicas: int,
@@ -291,10 +309,7 @@ def _scheduling_summary(
 ) -> str:
     if not node_count:
         return "The cluster has no nodes, so no replica can start."
-    parts = [f"{count} {reason}" for reason, count in reasons[:MAX_REASONS]]
-    why = ", ".join(parts)
-    if unsaid := sum(count for _, count in reasons[MAX_REASONS:]):
-        why += f" and {unsaid} more"
+    why = _join_reasons(reasons)
     others = f" ({why})" if why else ""
     has = "has" if candidate_count == 1 or node_count == 1 else "have"
     head = (

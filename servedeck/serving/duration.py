@@ -29,7 +29,7 @@ def parse_duration(text: str) -> int:
     if not seconds:
         is_zero = match is not None and any(one.isdigit() for one in text)
         problem = "is zero: enter a duration" if is_zero else "is not a duration: enter one"
-        raise ValueError(f'"{text[:40]}" {problem} such as 90s, 10m or 1h30m')
+        raise ValueError(f"{text[:40]!r} {problem} such as 90s, 10m or 1h30m")
     return seconds
 
 

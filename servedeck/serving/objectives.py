@@ -209,4 +209,4 @@ def _plain(value: Decimal) -> str:
 
 
 def _quote(text: str) -> str:
-    return f'"{truncate(one_line(sanitize(text)), 40)}"'
+    return repr(truncate(one_line(sanitize(text)), 40))

@@ -21,7 +21,7 @@ _DECIMAL_SUFFIXES = {
 }
 _QUANTITY_PATTERN = re.compile(
     r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
-    r"(?:[eE](?P<exponent>[+-]?[0-9]{1,2})|(?P<suffix>[numkMGTPE]|[KMGTPE]i)?)"
+    r"(?:[eE](?P<exponent>[+-]?0*[0-9]{1,2})|(?P<suffix>[numkMGTPE]|[KMGTPE]i)?)"
 )
 _MAX_QUANTITY_LENGTH = 64
 
@@ -40,7 +40,7 @@ def parse_quantity(text: str | int | float, examples: str = "2, 500m, 1.5 or 16G
             if len(written) <= _MAX_QUANTITY_LENGTH
             else f"{written[:_MAX_QUANTITY_LENGTH]}…"
         )
-        raise ValueError(f'"{shown}" is not a quantity: enter a number such as {examples}')
+        raise ValueError(f"{shown!r} is not a quantity: enter a number such as {examples}")
     number = Fraction(match["number"])
     if match["exponent"] is not None:
         return number * _power(10, int(match["exponent"]))

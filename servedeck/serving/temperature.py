@@ -95,7 +95,7 @@ _HOW = f"write {format_policy(TemperaturePolicy())}"
 
 
 def _quote(text: str) -> str:
-    return f'"{truncate(one_line(sanitize(text.strip())), 40)}"'
+    return repr(truncate(one_line(sanitize(text.strip())), 40))
 
 
 # -- the condition of a Pod ---------------------------------------------------------------------

@@ -116,11 +116,11 @@ def test_an_unknown_name_fails_with_one_sentence_and_without_a_file(
     ("args", "code", "message"),
     [
         (["--max-size", "10"], 2, "--max-size 10 is too small; give at least 1Mi."),
-        (["--max-size", "x"], 2, '--max-size: "x" is not a quantity: enter a number such as'),
-        (["--timeout", "soon"], 2, '--timeout: "soon" is not a duration: enter one such as 90s'),
-        (["--since", "-1h"], 2, '--since: "-1h" is not a duration'),
+        (["--max-size", "x"], 2, "--max-size: 'x' is not a quantity: enter a number such as"),
+        (["--timeout", "soon"], 2, "--timeout: 'soon' is not a duration: enter one such as 90s"),
+        (["--since", "-1h"], 2, "--since: '-1h' is not a duration"),
         (["--tail", "0"], 2, "--tail must be at least 1, or -1 for all."),
-        (["--tail", "many"], 2, '--tail: "many" is not a quantity'),
+        (["--tail", "many"], 2, "--tail: 'many' is not a quantity"),
         (["-o", "/no/such/dir/a.tar.gz"], 1, "there is no directory /no/such/dir"),
     ],
 )

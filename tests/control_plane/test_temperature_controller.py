@@ -252,7 +252,7 @@ async def test_without_a_policy_the_gate_is_open(
     await asyncio.to_thread(set_policy, control_plane, namespace, NAME, "hot=70")
     await kubelet.until({a: "Off", b: "Off"})
     assert kubelet.gate(a)["message"] == (
-        'the policy of the Deployment cannot be used: "hot=70" is no temperature policy;'
+        "the policy of the Deployment cannot be used: 'hot=70' is no temperature policy;"
         " write threshold=85,recovery=75,seconds=60."
     )
 

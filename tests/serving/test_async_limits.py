@@ -90,20 +90,20 @@ def test_what_was_typed_is_stored_as_a_whole_number() -> None:
         ("max_attempts", "0", "Max Attempts must be from 1 to 100, not 0"),
         ("max_attempts", "-1", "Max Attempts must be from 1 to 100, not -1"),
         ("max_attempts", "101", "Max Attempts must be from 1 to 100, not 101"),
-        ("max_attempts", "many", '"many" is not a whole number: enter one such as 3'),
-        ("max_attempts", "1.5", '"1.5" is not a whole number: enter one such as 3'),
-        ("max_attempts", "9" * 500, f'"{"9" * 40}" is not a whole number: enter one such as 3'),
-        ("max_depth", "", '"" is not a whole number: enter one such as 1000'),
-        ("pod_concurrency", "٣", '"٣" is not a whole number: enter one such as 4'),
-        ("lifetime", "soon", '"soon" is not a duration: enter one such as 90s, 10m or 1h30m'),
-        ("lifetime", "0h", '"0h" is zero: enter a duration such as 90s, 10m or 1h30m'),
+        ("max_attempts", "many", "'many' is not a whole number: enter one such as 3"),
+        ("max_attempts", "1.5", "'1.5' is not a whole number: enter one such as 3"),
+        ("max_attempts", "9" * 500, f"'{'9' * 40}' is not a whole number: enter one such as 3"),
+        ("max_depth", "", "'' is not a whole number: enter one such as 1000"),
+        ("pod_concurrency", "٣", "'٣' is not a whole number: enter one such as 4"),
+        ("lifetime", "soon", "'soon' is not a duration: enter one such as 90s, 10m or 1h30m"),
+        ("lifetime", "0h", "'0h' is zero: enter a duration such as 90s, 10m or 1h30m"),
         ("lifetime", "367d", "Task Lifetime must be from 1s to 366d, not 367d"),
         ("lifetime", "9" * 9, f"Task Lifetime must be from 1s to 366d, not {'9' * 9}"),
         *(
             (
                 "lifetime",
                 "9" * count,
-                f'"{"9" * 40}" is not a duration: enter one such as 90s, 10m or 1h30m',
+                f"'{'9' * 40}' is not a duration: enter one such as 90s, 10m or 1h30m",
             )
             for count in (500, 5000)
         ),
@@ -112,7 +112,7 @@ def test_what_was_typed_is_stored_as_a_whole_number() -> None:
         (
             "max_result_bytes",
             "big",
-            '"big" is not a quantity: enter a number such as 512Ki, 8Mi or 1Gi',
+            "'big' is not a quantity: enter a number such as 512Ki, 8Mi or 1Gi",
         ),
     ],
 )

@@ -88,7 +88,7 @@ def test_what_is_no_duration(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["0", "0h", "0m0s"])
 def test_no_duration_is_zero(text: str) -> None:
-    with pytest.raises(ValueError, match=f'"{text}" is zero: enter a duration such as 90s'):
+    with pytest.raises(ValueError, match=f"'{text}' is zero: enter a duration such as 90s"):
         parse_duration(text)
 
 

@@ -50,12 +50,12 @@ def test_seconds(text: str, expected: float):
     ("text", "message"),
     [
         ("", "A time is missing; enter one such as 2s, 500ms or 1m30s."),
-        ("fast", '"fast" is not a time; enter one such as 2s, 500ms or 1m30s.'),
-        ("-2s", '"-2s" is not a time; enter one such as 2s, 500ms or 1m30s.'),
-        ("1e3", '"1e3" is not a time; enter one such as 2s, 500ms or 1m30s.'),
-        ("2s1m", '"2s1m" is not a time; enter one such as 2s, 500ms or 1m30s.'),
-        ("nan", '"nan" is not a time; enter one such as 2s, 500ms or 1m30s.'),
-        ("٢s", '"٢s" is not a time; enter one such as 2s, 500ms or 1m30s.'),
+        ("fast", "'fast' is not a time; enter one such as 2s, 500ms or 1m30s."),
+        ("-2s", "'-2s' is not a time; enter one such as 2s, 500ms or 1m30s."),
+        ("1e3", "'1e3' is not a time; enter one such as 2s, 500ms or 1m30s."),
+        ("2s1m", "'2s1m' is not a time; enter one such as 2s, 500ms or 1m30s."),
+        ("nan", "'nan' is not a time; enter one such as 2s, 500ms or 1m30s."),
+        ("٢s", "'٢s' is not a time; enter one such as 2s, 500ms or 1m30s."),
         ("0s", "A time must be more than 0; enter one such as 2s or 500ms."),
         ("0.0001ms", "A time must be at least a microsecond; enter one such as 2s or 500ms."),
         ("25h", "A time of more than a day is no objective; enter less."),
@@ -78,7 +78,7 @@ def test_shares(text: str, expected: float):
     ("text", "message"),
     [
         ("", "A share is missing; enter one such as 1% or 0.01."),
-        ("one", '"one" is not a share; enter one such as 1% or 0.01.'),
+        ("one", "'one' is not a share; enter one such as 1% or 0.01."),
         ("0", "A share of errors must be more than 0; enter one such as 1%."),
         (
             "0.00000001%",
@@ -128,9 +128,9 @@ def test_what_is_wrong_is_said_and_the_rest_counts():
     objectives, problems = parse_objectives("p95=fast itl=20ms errors=1% errors=2%")
     assert objectives == Objectives(None, None, 0.01, ("itl=20ms",))
     assert problems == (
-        'p95: "fast" is not a time; enter one such as 2s, 500ms or 1m30s.',
-        '"itl=20ms" is no objective; write p95=2s, ttft=500ms, errors=1%.',
-        'There are two objectives errors; remove "errors=2%".',
+        "p95: 'fast' is not a time; enter one such as 2s, 500ms or 1m30s.",
+        "'itl=20ms' is no objective; write p95=2s, ttft=500ms, errors=1%.",
+        "There are two objectives errors; remove 'errors=2%'.",
     )
     assert format_objectives(objectives) == "errors=1% itl=20ms"
 

@@ -29,6 +29,8 @@ from servedeck.serving.quantity import format_quantity, parse_quantity
         ("1e3", 1000),
         ("1E3", 1000),
         ("1e-3", Fraction(1, 1000)),
+        ("1e003", 1000),
+        ("1e-0003", Fraction(1, 1000)),
         ("-3", -3),
         ("+3", 3),
     ],

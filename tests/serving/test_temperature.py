@@ -64,10 +64,10 @@ def test_what_is_missing_is_the_default(text: str, policy: TemperaturePolicy | N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("threshold=hot", 'threshold must be a whole number, not "hot".'),
-        ("threshold=-1", 'threshold must be a whole number, not "-1".'),
-        ("threshold=", 'threshold must be a whole number, not "".'),
-        ("threshold=²", 'threshold must be a whole number, not "²".'),
+        ("threshold=hot", "threshold must be a whole number, not 'hot'."),
+        ("threshold=-1", "threshold must be a whole number, not '-1'."),
+        ("threshold=", "threshold must be a whole number, not ''."),
+        ("threshold=²", "threshold must be a whole number, not '²'."),
         ("threshold=0", "threshold must be from 1 to 150 °C."),
         ("threshold=151", "threshold must be from 1 to 150 °C."),
         ("recovery=85", "recovery must be from 0 °C to less than the threshold, 85 °C."),
@@ -75,11 +75,11 @@ def test_what_is_missing_is_the_default(text: str, policy: TemperaturePolicy | N
         ("threshold=80,threshold=90", "The temperature policy has threshold twice; remove one."),
         (
             "limit=80",
-            '"limit=80" is no temperature policy; write threshold=85,recovery=75,seconds=60.',
+            "'limit=80' is no temperature policy; write threshold=85,recovery=75,seconds=60.",
         ),
         (
             "threshold=80,",
-            '"" is no temperature policy; write threshold=85,recovery=75,seconds=60.',
+            "'' is no temperature policy; write threshold=85,recovery=75,seconds=60.",
         ),
         (
             "x" * 201,

@@ -116,6 +116,7 @@ class FakeChangeService:
 
     def __init__(self, drafts_dir: Path) -> None:
         self.drafts_dir = drafts_dir
+        self.has_temporary_drafts = False
         self.inventory = FakeInventory()
         self.is_connected = True
         self.platform = PLATFORM
@@ -180,7 +181,10 @@ class FakeChangeService:
 
     @property
     def draft_store(self) -> DraftStore | None:
-        return DraftStore("https://127.0.0.1:6443", self.drafts_dir)
+        return self._make_draft_store("https://127.0.0.1:6443")
+
+    def _make_draft_store(self, name: str) -> DraftStore:
+        return DraftStore(name, self.drafts_dir, is_temporary=self.has_temporary_drafts)
 
     def disabled_reason(self, namespace: str) -> str:
         return self.create_disabled_reason
@@ -284,7 +288,7 @@ class FakeChangeService:
     # -- edits --------------------------------------------------------------------------------
 
     def edit_draft_store(self, key: NamespacedName) -> DraftStore | None:
-        return DraftStore(f"https://127.0.0.1:6443 edit of {key}", self.drafts_dir)
+        return self._make_draft_store(f"https://127.0.0.1:6443 edit of {key}")
 
     async def plan_edit(
         self,

@@ -157,7 +157,7 @@ async def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost() -> None:
         await enter(driver, form, "max_depth", "5")
         await driver.wait_for_text(
             "Max Attempts must be from 1 to 100, not 0.",
-            '"soon" is not a duration: enter one such as 90s, 10m or 1h30m.',
+            "'soon' is not a duration: enter one such as 90s, 10m or 1h30m.",
         )
         before = texts(form)
         await driver.press("enter")

@@ -27,6 +27,7 @@ from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import post_keys, wait_for, wait_for_text
 from tests.waiting import WAIT_SECONDS
 from tui.screens.create.flow import _describe_damaged_drafts
+from tui.screens.create.wizard import CreateScreen
 
 
 async def test_what_was_typed_is_written_at_once_where_the_program_ends(
@@ -239,6 +240,26 @@ async def test_the_draft_of_a_closed_terminal_is_offered_at_the_next_start(
         await pilot.press("ctrl+q")
     (left,) = DraftStore("https://127.0.0.1:6443", change_service.drafts_dir).list_saved()
     assert left.draft.texts["name"] == "llama"
+
+
+@pytest.mark.parametrize(
+    ("is_demo", "notice"),
+    [
+        (False, "The form is saved as a draft; n in servedeck opens it again."),
+        (True, "The form is not kept: the drafts of the demo are deleted when it ends."),
+    ],
+)
+async def test_the_end_says_whether_the_draft_is_kept(
+    change_service: FakeChangeService, is_demo: bool, notice: str
+) -> None:
+    change_service.has_temporary_drafts = is_demo
+    async with run_form(change_service) as pilot:
+        await type_text(pilot, "llama")
+        form = app_of(pilot).screen
+        assert isinstance(form, CreateScreen)
+        await pilot.press("ctrl+q")
+        await wait_for(pilot, lambda: app_of(pilot).exiting, "the end")
+        assert form.exit_notice() == notice
 
 
 async def test_leaving_for_later_is_not_ended_by_the_save_after_the_last_key(

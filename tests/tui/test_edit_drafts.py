@@ -104,6 +104,18 @@ async def test_quitting_says_that_the_changes_are_kept(driver: EditDriver) -> No
     assert "saved as a draft; e offers it again" in notice()
 
 
+async def test_quitting_the_demo_does_not_say_so(driver: EditDriver) -> None:
+    driver.changes.has_temporary_drafts = True
+    await driver.open()
+    await driver.retype("image", "mine:1")
+    notice = driver.form.exit_notice
+    await driver.press("ctrl+c")
+    await driver.wait_for(lambda: driver.app.exiting, "the end")
+    assert notice() == (
+        f"The changes of {KEY} are not kept: the drafts of the demo are deleted when it ends."
+    )
+
+
 async def test_a_form_without_changes_leaves_no_draft_to_offer(driver: EditDriver) -> None:
     form = await driver.open()
     await driver.focus("image")

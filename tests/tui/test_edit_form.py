@@ -125,7 +125,7 @@ async def test_an_error_is_counted_when_it_is_shown_at_its_field(driver: EditDri
     await driver.retype("cpu", "x")
     await driver.wait_for_text("1 change ctrl+s Save")
     await driver.press("tab")
-    await driver.wait_for_text('"x" is not a quantity', "1 change 1 error ctrl+s Save")
+    await driver.wait_for_text("'x' is not a quantity", "1 change 1 error ctrl+s Save")
 
 
 async def test_an_error_is_counted_at_once_where_saving_shows_it(driver: EditDriver) -> None:

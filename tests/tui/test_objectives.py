@@ -127,7 +127,7 @@ async def test_what_is_wrong_is_said_under_its_field_and_nothing_is_lost(
     dialog = await open_dialog(driver)
     await driver.press(*"2s", "tab", *"fast", "tab", *"5", "enter")
     await driver.wait_for_text(
-        '"fast" is not a time; enter one such as 2s, 500ms or 1m30s.',
+        "'fast' is not a time; enter one such as 2s, 500ms or 1m30s.",
         "A share of errors must be less than 100%; did you mean 5%?",
     )
     assert driver.app.screen is dialog
@@ -212,7 +212,7 @@ async def test_what_is_no_target_is_in_its_field(driver: EditDriver) -> None:
     dialog = await open_dialog(driver)
     assert fields(dialog) == ["[bold]quick", "", ""]
     await driver.press("enter")
-    await driver.wait_for_text('"[bold]quick" is not a time')
+    await driver.wait_for_text("'[bold]quick' is not a time")
     await driver.press("ctrl+u", *"2s")
     await plan(driver)
     await driver.press("y")

@@ -58,6 +58,9 @@ class RestartForecast:
     replacement_fits: bool | None = None
     """Whether a node has room for a new Pod as soon as one old Pod has stopped; None if it is
     unknown."""
+    obstacle: str = ""
+    """Why no node can run a new Pod, whatever stops on it: "4 excluded by node selector or
+    affinity"; "" if one could."""
     way_out: str = REPLACE
     """Value of the field rollout with which an old Pod stops first."""
     continues: bool = False
@@ -95,7 +98,8 @@ class RestartForecast:
         text = f"{restart} ({self.strategy}); {capacity}."
         if self.last_duration is not None:
             text += f" The last rollout took {format_duration(self.last_duration.total_seconds())}."
-        if self.has_room and not self.strategy.surge_pods and self.min_available < self.replicas:
+        loses_pods = not self.strategy.surge_pods and self.min_available < self.replicas
+        if self.has_room and loses_pods and not self.continues:  # else it is no room that it needs
             text += " A node has room for one more Pod: with rollout=surge none stops first."
         return text
 
@@ -109,13 +113,15 @@ class RestartForecast:
             meanwhile = "one Pod fewer serves meanwhile"
             if not self.min_available:
                 meanwhile = f"nothing is served {'meanwhile' if self.has_available else 'now'}"
-            return (
-                warning(
-                    "rollout",
-                    f"No node has room for a new Pod ({self.requests}), not even in place of an "
-                    f"old one: it will wait, and {meanwhile}. Free these resources first.",
-                ),
+            text = (
+                f"No node has room for a new Pod ({self.requests}), not even in place of an old "
+                f"one: it will wait, and {meanwhile}. Free these resources first."
             )
+            if self.obstacle:
+                text = (
+                    f"No node can run a new Pod ({self.obstacle}): it will wait, and {meanwhile}."
+                )
+            return (warning("rollout", text),)
         return ()
 
     @property
@@ -131,6 +137,10 @@ class RestartForecast:
             are = "is" if self.min_available == 1 else "are"
             short = f"only {self.min_available} of {self.replicas} {are} available"
             keeps = f"{short}, so that {limit} lets no old Pod stop"
+        if self.obstacle:
+            return (
+                f"No node can run a new Pod ({self.obstacle}): the rollout will wait, and {keeps}."
+            )
         beside = format_count(self.pods, "old Pod")
         text = f"No node has room for a new Pod ({self.requests}) beside {beside}, and {keeps}"
         text += ": the rollout will wait. Free these resources first"
@@ -171,12 +181,15 @@ def forecast_restart(
     if strategy.unavailable_pods and (own_pods is None or len(own_pods) > available):
         needs_room = False  # unavailable old Pods stop in any case, and make room
     has_room = replacement_fits = None
+    obstacle = ""
     if nodes is not None and is_rolling and (continues or reused < replicas):
-        has_room = _has_room(pod_spec, nodes)
+        found = simulate_scheduling(pod_spec, 1, nodes)
+        has_room, obstacle = found.schedulable_replicas > 0, found.obstacle
         if not has_room and scaled_by < 0:  # Pods that are not wanted any more stop first
             has_room = _fits_in_place(pod_spec, nodes, own_pods, -scaled_by)
         if needs_room or strategy.unavailable_pods == 1:
-            replacement_fits = has_room or _fits_in_place(pod_spec, nodes, own_pods)
+            in_place = False if obstacle else _fits_in_place(pod_spec, nodes, own_pods)
+            replacement_fits = has_room or in_place
     return RestartForecast(
         pods=_old_pods(live) if continues else max(min(before, replicas) - reused, 0),
         replicas=replicas,
@@ -188,6 +201,7 @@ def forecast_restart(
         has_available=available > 0,
         has_room=has_room,
         replacement_fits=replacement_fits,
+        obstacle=obstacle,
         way_out=unblocking_rollout(replicas, max(available, len(own_pods or ()))),
         continues=continues,
         scaled_by=scaled_by if before and replicas else 0,

@@ -25,10 +25,13 @@ from servedeck.serving.spec.pod_settings import (
     read_toleration,
 )
 from servedeck.serving.spec.templates.base import SpecLike
+from servedeck.serving.spec.types import Quantity
 
 MAX_GROUP = 2**31 - 1
 """kubernetes apimachinery validation.go, IsValidGroupID."""
-MAX_PROBE_SECONDS = 2**31 - 1
+MAX_PROBE_TIME = 2**31 - 1
+"""kubernetes core/v1, Probe: each is an int32."""
+MAX_MEMORY_BYTES = 2**60
 MIN_SHARED_MEMORY_BYTES = 2**20
 _RESERVED_PATHS = ("/", "/dev", "/proc", "/sys", "/etc", "/usr", "/bin", "/lib")
 _MIG_PATTERN = re.compile(r"nvidia\.com/mig-(?:\d+c\.)?\d+g\.\d+gb(?:[.+-][a-z]+)*", re.ASCII)
@@ -40,14 +43,22 @@ def validate_shared_memory(spec: SpecLike) -> Iterable[Issue]:
     size = spec.shared_memory
     if size is None:
         return
-    if size.value.denominator != 1:
-        yield error("shared_memory", f"{size} is not a whole number of bytes; round it.")
-    elif size.value < MIN_SHARED_MEMORY_BYTES:
+    if size.value.denominator == 1 and size.value < MIN_SHARED_MEMORY_BYTES:
         yield error(
             "shared_memory",
             f"{size} of shared memory is less than a server can use; enter a value such as 2Gi, or "
             "leave it empty.",
         )
+    else:
+        yield from validate_memory_size("shared_memory", size)
+
+
+def validate_memory_size(path: str, amount: Quantity) -> Iterator[Issue]:
+    """The API server rounds a part of a byte up, which would then differ from the spec for ever."""
+    if amount.value.denominator != 1:
+        yield error(path, f"{amount} is not a whole number of bytes; round it.")
+    elif amount.value > MAX_MEMORY_BYTES:
+        yield error(path, f"{amount} is more memory than any node has; enter less.")
 
 
 def validate_model_cache_path(spec: SpecLike) -> Iterable[Issue]:
@@ -184,6 +195,10 @@ def _validate_times(
         "",
     ):
         yield error(field, f"{zero} must be at least 1; enter a value such as {zero}=5.")
+    elif long := next(
+        (one for one, value in probe_times(field, words).items() if value > MAX_PROBE_TIME), ""
+    ):
+        yield error(field, f"Kubernetes allows at most {MAX_PROBE_TIME} for {long}; enter less.")
     elif not has_probe:
         yield warning(
             field,

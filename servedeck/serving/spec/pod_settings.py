@@ -160,7 +160,7 @@ PROBE_DEFAULTS: Mapping[str, Mapping[str, int]] = {
     "liveness_times": {"delay": 0, "period": 10, "timeout": 5, "failures": 6},
 }
 """Those of a new serving, by the field and the word."""
-_TIME_PATTERN = re.compile(r"(\w+)=0*(\d{1,9})s?", re.ASCII)
+_TIME_PATTERN = re.compile(r"(\w+)=0*(\d{1,10})s?", re.ASCII)
 
 
 def parse_probe_times(field: str) -> Callable[[object], Words]:

@@ -29,7 +29,7 @@ from servedeck.serving.spec.names import (
     validate_resource_name,
     validate_subdomain,
 )
-from servedeck.serving.spec.pod_setting_rules import validate_mig_profile
+from servedeck.serving.spec.pod_setting_rules import validate_memory_size, validate_mig_profile
 from servedeck.serving.spec.rollouts import read_amounts
 from servedeck.serving.spec.templates.base import SpecLike
 from servedeck.serving.spec.types import EnvVar, Quantity
@@ -39,6 +39,7 @@ MAX_DESCRIPTION_LENGTH = 2000
 MAX_ARGUMENT_BYTES = 128 * 1024
 """Linux MAX_ARG_STRLEN: with a longer argument or variable the container cannot start."""
 MIN_MEMORY_BYTES = 16 * 2**20
+MAX_CPU = 10_000
 MAX_REPLICAS = 2**31 - 1
 """kubernetes api/apps/v1, DeploymentSpec.Replicas: an int32."""
 MAX_ACCELERATORS = 1024
@@ -123,14 +124,23 @@ def validate_cpu_limit(spec: SpecLike) -> Iterable[Issue]:
         yield from _validate_cpu_amount("cpu_limit", spec.cpu_limit)
 
 
-def _validate_cpu_amount(path: str, amount: Quantity) -> Iterable[Issue]:
+def _validate_cpu_amount(path: str, amount: Quantity, subject: str = "CPU") -> Iterable[Issue]:
+    """The API server rounds a finer amount up, which would then differ from the spec for ever."""
     cpu = amount.value
     if cpu <= 0:
-        yield error(path, "CPU must be more than 0; enter cores such as 0.5 or 500m.")
+        yield error(path, f"{subject} must be more than 0; enter cores such as 0.5 or 500m.")
     elif (cpu * 1000).denominator != 1:
         yield error(path, f"{amount} is finer than 1m, the smallest step; round it.")
-    elif cpu > 10_000:
+    elif cpu > MAX_CPU:
         yield error(path, f"{amount} is more cores than any node has; enter fewer.")
+
+
+def _validate_memory_amount(path: str, amount: Quantity, example: str) -> Iterable[Issue]:
+    if amount.value < MIN_MEMORY_BYTES:
+        too_little = "less than a container can start with"
+        yield error(path, f"Memory {amount} is {too_little}; enter a value such as {example}.")
+    else:
+        yield from validate_memory_size(path, amount)
 
 
 def validate_memory(spec: SpecLike) -> Iterable[Issue]:
@@ -141,14 +151,7 @@ def validate_memory(spec: SpecLike) -> Iterable[Issue]:
             "such as 16Gi.",
         )
         return
-    memory = spec.memory.value
-    if memory < MIN_MEMORY_BYTES:
-        amount = "less than a container can start with"
-        yield error("memory", f"Memory {spec.memory} is {amount}; enter a value such as 1Gi.")
-    elif memory.denominator != 1:
-        yield error("memory", f"{spec.memory} is not a whole number of bytes; round it.")
-    elif memory > 2**60:
-        yield error("memory", f"{spec.memory} is more memory than any node has; enter less.")
+    yield from _validate_memory_amount("memory", spec.memory, "1Gi")
 
 
 def validate_memory_limit(spec: SpecLike) -> Iterable[Issue]:
@@ -162,6 +165,8 @@ def validate_memory_limit(spec: SpecLike) -> Iterable[Issue]:
         yield error("memory_limit", message)
     elif limit.value and limit.value < memory.value:
         yield error("memory_limit", f"The limit {limit} is below the memory {memory}; raise it.")
+    else:
+        yield from validate_memory_size("memory_limit", limit)
 
 
 def validate_accelerator(spec: SpecLike) -> Iterable[Issue]:
@@ -359,17 +364,10 @@ def validate_transformer(spec: SpecLike) -> Iterable[Issue]:
         )
     elif message := validate_image(transformer.image, "The transformer's image"):
         yield error("transformer.image", message)
-    if transformer.cpu is not None and transformer.cpu.value <= 0:
-        yield error(
-            "transformer.cpu", "The transformer's CPU must be more than 0; enter a value such as 1."
-        )
-    memory = transformer.memory
-    if memory is not None and memory.value < MIN_MEMORY_BYTES:
-        yield error(
-            "transformer.memory",
-            f"Memory {memory} is less than a container can start with; enter a value such as "
-            "256Mi.",
-        )
+    if transformer.cpu is not None:
+        yield from _validate_cpu_amount("transformer.cpu", transformer.cpu, "The transformer's CPU")
+    if transformer.memory is not None:
+        yield from _validate_memory_amount("transformer.memory", transformer.memory, "256Mi")
     yield from _validate_words("transformer.command", transformer.command)
     yield from _validate_variables("transformer.env", transformer.env)
     for at, one in enumerate(transformer.env):

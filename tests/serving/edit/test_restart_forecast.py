@@ -226,6 +226,32 @@ def test_replace_is_proposed_only_if_an_old_pod_makes_enough_room(
     assert ("an old Pod that stops does not make enough room" in issue.message) is not fits
 
 
+@pytest.mark.parametrize(
+    ("strategy", "own", "consequence"),
+    [
+        (rolling(1, 0), OWN, "the rollout will wait, and maxUnavailable 0 keeps each old Pod"),
+        (rolling(1, 0), None, "the rollout will wait, and maxUnavailable 0 keeps each old Pod"),
+        (rolling(0, 1), OWN, "it will wait, and nothing is served meanwhile."),
+        (rolling(0, 1), None, "it will wait, and nothing is served meanwhile."),
+    ],
+)
+def test_where_no_node_may_run_a_new_pod_nothing_needs_to_be_freed(
+    strategy: Json, own: list[PlacedPod] | None, consequence: str
+) -> None:
+    live = deployment(1, strategy=strategy)
+    changed = with_image(live)
+    changed["spec"]["template"]["spec"]["nodeSelector"] = {"zone": "us"}
+    found = forecast_restart(live, changed, [node(8, zone="eu"), node(0)], own_pods=own)
+    assert not found.can_replace
+    [issue] = found.issues
+    assert issue.message.startswith(
+        f"No node can run a new Pod (2 excluded by node selector or affinity): {consequence}"
+    )
+    changed["spec"]["template"]["spec"]["nodeSelector"] = {"zone": "eu"}
+    full = forecast_restart(live, changed, [node(0, zone="eu"), node(8)], own_pods=[])
+    assert "Free these resources first" in full.issues[0].message
+
+
 def test_a_pod_on_an_unknown_node_makes_no_room() -> None:
     own = [PlacedPod("gone", {GPU: Fraction(8)})]
     assert forecast_of(deployment(1, strategy=rolling(1, 0)), own).replacement_fits is False
@@ -333,6 +359,9 @@ def test_what_a_rollout_does_that_goes_on_is_said(replicas: int, capacity: str) 
     assert found.issues == ()
     [issue] = forecast_restart(live, changed, [node(0)], reused=1, own_pods=HALF).issues
     assert "not even in place of an old one" in issue.message
+    # It waited although a node has room, for a quota for example: surge would let it wait again.
+    roomy = forecast_restart(live, changed, [node(8)], reused=1, own_pods=OWN)
+    assert roomy.summary == found.summary
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_text_as_it_is_typed_is_read() -> None:
         ({"name": None}, "", ""),
         ({"template": "tgi"}, "template", "no template 'tgi'; choose vllm, furiosa-llm or custom"),
         ({"template": ""}, "template", "Choose a template"),
-        ({"cpu": "lots"}, "cpu", '"lots" is not a quantity: enter a number such as 0.5, 500m or 8'),
+        ({"cpu": "lots"}, "cpu", "'lots' is not a quantity: enter a number such as 0.5, 500m or 8"),
         ({"memory": "big"}, "memory", "enter a number such as 512Mi, 1Gi or 64Gi"),
         ({"memory": []}, "memory", "must be text"),
         ({"replicas": "1.5"}, "replicas", "'1.5' is not a whole number"),

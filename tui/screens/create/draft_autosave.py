@@ -13,6 +13,9 @@ from servedeck.changes.draft_store import DraftFile, DraftStore
 SAVE_DELAY = 0.4
 """Seconds after a key until the draft is saved; later keys within them are saved together."""
 
+NOT_KEPT = "not kept: the drafts of the demo are deleted when it ends."
+"""What becomes of a temporary draft, as the end of a sentence."""
+
 WRITE_TIMEOUT = 2.0
 """Seconds until a disk that does not respond counts as failed."""
 
@@ -93,6 +96,11 @@ class DraftAutosave:
             and self._draft_file is not None
             and not self._needs_write(self._dump())
         )
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the draft is deleted when the program ends, as those of the demo are."""
+        return self._draft_file is not None and self._draft_file.is_temporary
 
     async def save(self, *, required: bool = False) -> str:
         """Save the draft if it differs from the one on disk; returns why that failed, "" if it did

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from servedeck.cluster.apply import AppliedObject
 from servedeck.fleet.views import NamespacedName
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
-from tui.screens.create.draft_autosave import DraftAutosave
+from tui.screens.create.draft_autosave import NOT_KEPT, DraftAutosave
 
 
 class FormClosing:
@@ -99,12 +99,13 @@ class FormClosing:
         """What the operator must know when the program exits now, "" for nothing."""
         if pending_write:
             known = f"created: {names(created)}" if created else "no object was confirmed"
-            return (
-                f"{pending_write} was not finished: {known}. "
-                "The form is saved as a draft; n opens it again."
-            )
+            draft = "saved as a draft; n opens it again."
+            if self._autosave.is_temporary:
+                draft = NOT_KEPT
+            return f"{pending_write} was not finished: {known}. The form is {draft}"
         if self._autosave.is_saved:
-            return "The form is saved as a draft; n in servedeck opens it again."
+            draft = "saved as a draft; n in servedeck opens it again."
+            return f"The form is {NOT_KEPT if self._autosave.is_temporary else draft}"
         return ""
 
 

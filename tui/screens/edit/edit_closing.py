@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from servedeck.fleet.views import NamespacedName
 from servedeck.serving.text import format_count
 from tui.screens.confirm_dialog import ConfirmDialog, DialogOption
-from tui.screens.create.draft_autosave import DraftAutosave
+from tui.screens.create.draft_autosave import NOT_KEPT, DraftAutosave
 
 
 class EditClosing:
@@ -78,5 +78,8 @@ class EditClosing:
     def exit_notice(self, change_count: int, edit_key: str) -> str:
         """What the operator must know when the program exits now, "" for nothing."""
         if change_count and self._autosave.is_saved:
-            return f"The changes of {self._key} are saved as a draft; {edit_key} offers it again."
+            draft = f"saved as a draft; {edit_key} offers it again."
+            if self._autosave.is_temporary:
+                draft = NOT_KEPT
+            return f"The changes of {self._key} are {draft}"
         return ""
