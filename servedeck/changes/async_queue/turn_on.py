@@ -331,6 +331,13 @@ def _route_warnings(state: AsyncQueueState) -> Iterator[str]:
             )
         if (owner := find_gitops_owner(route)) is not None:
             yield owner.revert_warning
+    for route in state.openshift_routes:
+        yield one_line(
+            sanitize(
+                f"Route {route['metadata']['name']} stays as it is: asynchronous requests through "
+                "it are not stored."
+            )
+        )
 
 
 def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
@@ -366,7 +373,7 @@ def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
                 f"{where} sends requests with X-Async: true, or Prefer: respond-async, and those "
                 "for their results to the gateway, and all others past it."
             )
-    if not state.routes:
+    if not state.routes and not state.openshift_routes:
         yield (
             "No route leads to the serving: in the cluster, asynchronous requests go to "
             f"http://{state.serving}{ASYNC_SUFFIX}.{state.namespace}."

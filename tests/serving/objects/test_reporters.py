@@ -49,6 +49,7 @@ def objects_of(
 
 VIRTUAL_SERVICE: Json = {"kind": "VirtualService", "metadata": {"name": "llama"}}
 INGRESS: Json = {"kind": "Ingress", "metadata": {"name": "llama"}}
+OPENSHIFT_ROUTE: Json = {"kind": "Route", "metadata": {"name": "llama"}}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,9 @@ INGRESS: Json = {"kind": "Ingress", "metadata": {"name": "llama"}}
         ([http_route("")], (ENVOY,), Proxy.ENVOY_GATEWAY),
         ([http_route("example.com/other")], (ISTIO, ENVOY), Proxy.NONE),
         ([INGRESS], (ISTIO,), Proxy.NONE),
+        ([OPENSHIFT_ROUTE], (ISTIO,), Proxy.NONE),
+        ([INGRESS, OPENSHIFT_ROUTE], (ISTIO,), Proxy.NONE),
+        ([VIRTUAL_SERVICE, OPENSHIFT_ROUTE], (ISTIO,), Proxy.ISTIO),
         ([], (ISTIO,), Proxy.NONE),
         ([], (), Proxy.NONE),
     ],
