@@ -282,6 +282,8 @@ def _matching_services(
         service
         for service in services
         if service.metadata.namespace == meta.namespace
+        # Of such a one the selector has no effect (Kubernetes API reference, ServiceSpec).
+        and service.spec.type != "ExternalName"
         and selects_labels(service.spec.selector, labels)
     ]
     found.sort(

@@ -132,7 +132,7 @@ async def plan_turning_on(
         plan,
         writes=tuple(_gateway_writes(plan, state, defaults)),
         route_writes=tuple(_route_writes(state, force=options.force)),
-        warnings=(*plan.warnings, *_route_warnings(state)),
+        warnings=(*plan.warnings, *route_warnings(state)),
     )
     plan = await with_previews(connection, plan)
     if plan.blocked:
@@ -312,7 +312,8 @@ def write_routes(
     return plan_writes(ObjectChange(live, tuple(one for _, one in changed), (), ()), force=force)
 
 
-def _route_warnings(state: AsyncQueueState) -> Iterator[str]:
+def route_warnings(state: AsyncQueueState) -> Iterator[str]:
+    """Which routes do not lead to the gateway, or not wholly, in sentences."""
     service = target_name(find_target(state))
     for route, read in zip(state.routes, state.routes_as_to(service), strict=True):
         name = one_line(sanitize(f"{route['kind']} {route['metadata']['name']}"))
