@@ -20,7 +20,11 @@ from servedeck.serving.objects.async_routes import async_gateway_name
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.import_objects import ImportedServing, import_objects
 from servedeck.serving.objects.missing_objects import RelatedObjects
-from servedeck.serving.objects.owners import find_controller, scales_deployment
+from servedeck.serving.objects.owners import (
+    find_controller,
+    is_made_from_ingress,
+    scales_deployment,
+)
 from servedeck.serving.objects.traffic_policies import is_policy_of, wildcard_rules
 from servedeck.serving.spec.load_balancing import PREFIX_AWARE
 from servedeck.serving.spec.mapping.engines import Engines
@@ -35,6 +39,7 @@ from servedeck.serving.spec.spec import ServingSpec
 _ROUTE_RESOURCES = (
     resources.HTTP_ROUTE,
     resources.VIRTUAL_SERVICE,
+    resources.OPENSHIFT_ROUTE,
     resources.INGRESS,
 )
 _SCALER_RESOURCES = (resources.SCALED_OBJECT, resources.HORIZONTAL_POD_AUTOSCALER)
@@ -205,7 +210,8 @@ def own_objects(
         one
         for resource in _ROUTE_RESOURCES
         for one in listed.get(resource.kind, ())
-        if _routes_to(one, namespace, service_names) or pool_backends([one], pools)
+        if (_routes_to(one, namespace, service_names) or pool_backends([one], pools))
+        and not is_made_from_ingress(one)
     ]
     scalers = [
         one

@@ -10,6 +10,7 @@ from servedeck.serving.conventions import (
     ALPHA_POOL_GROUP,
     GATEWAY_API_GROUP,
     ISTIO_GROUP,
+    OPENSHIFT_ROUTE_GROUP,
     POOL_GROUP,
 )
 
@@ -85,6 +86,7 @@ LISTENER_SET = Resource("ListenerSet", "listenersets", GATEWAY_API_GROUP, "v1")
 """Since 1.5 of the Gateway API."""
 NAMESPACE = Resource("Namespace", "namespaces", "", "v1", namespaced=False)
 NODE = Resource("Node", "nodes", "", "v1", namespaced=False)
+OPENSHIFT_ROUTE = Resource("Route", "routes", OPENSHIFT_ROUTE_GROUP, "v1")
 PERSISTENT_VOLUME_CLAIM = Resource("PersistentVolumeClaim", "persistentvolumeclaims", "", "v1")
 NETWORK_POLICY = Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io", "v1")
 POD = Resource("Pod", "pods", "", "v1")
@@ -142,6 +144,7 @@ RESOURCES_BY_KIND = {
         NAMESPACE,
         NETWORK_POLICY,
         NODE,
+        OPENSHIFT_ROUTE,
         PERSISTENT_VOLUME_CLAIM,
         POD,
         POD_DISRUPTION_BUDGET,

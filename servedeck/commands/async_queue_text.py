@@ -132,7 +132,7 @@ def report_lines(report: StatusReport) -> Iterator[str]:
         yield f"  {describe_ref(ref)} is missing"
     if state.gateway is not None:
         yield f"  gateway: {state.not_available or 'available'}"
-    for route in state.routes:
+    for route in (*state.routes, *state.openshift_routes):
         name = f"{route['kind']} {route['metadata']['name']}"
         leads = "sends" if has_async_rules(route, state.serving) else "does not send"
         yield f"  {name} {leads} asynchronous requests to it"
@@ -173,7 +173,7 @@ def report_json(report: StatusReport) -> dict[str, Any]:
                 "name": one_line(sanitize(one["metadata"]["name"])),
                 "hasRules": has_async_rules(one, state.serving),
             }
-            for one in state.routes
+            for one in (*state.routes, *state.openshift_routes)
         ],
         "missing": [] if state.is_off else [describe_ref(one) for one in state.missing],
         "foreign": [describe_ref(one) for one in state.foreign],

@@ -33,7 +33,12 @@ from servedeck.serving.spec.mapping.json_values import (
 )
 from servedeck.serving.text import format_count
 
-_ROUTES = (resources.HTTP_ROUTE, resources.VIRTUAL_SERVICE, resources.INGRESS)
+_ROUTES = (
+    resources.HTTP_ROUTE,
+    resources.VIRTUAL_SERVICE,
+    resources.OPENSHIFT_ROUTE,
+    resources.INGRESS,
+)
 _AUTOSCALERS = (resources.SCALED_OBJECT, resources.HORIZONTAL_POD_AUTOSCALER)
 
 

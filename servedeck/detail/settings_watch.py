@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _NAMING_SERVICES = (
     resources.HTTP_ROUTE,
     resources.VIRTUAL_SERVICE,
+    resources.OPENSHIFT_ROUTE,
     resources.INGRESS,
     resources.DESTINATION_RULE,
 )

@@ -30,6 +30,7 @@ from servedeck.fleet.index import (
     event_object_uids,
     http_route_backends,
     ingress_backends,
+    openshift_route_backends,
     pool_name,
     record_uid,
     virtual_service_backends,
@@ -49,6 +50,7 @@ from servedeck.serving.objects.gateway_records import (
     IstioGateway,
     ListenerSet,
 )
+from servedeck.serving.objects.openshift_records import Route
 from servedeck.serving.objects.pool_records import AlphaInferencePool, InferencePool, Pool
 from servedeck.serving.objects.records import (
     Deployment,
@@ -114,6 +116,9 @@ class Fleet:
             virtual_service_backends
         )
         self._gateways = GatewayIndex()
+        self._openshift_routes: RecordIndex[Route, NamespacedName] = RecordIndex(
+            openshift_route_backends
+        )
         self._ingresses: RecordIndex[Ingress, NamespacedName] = RecordIndex(ingress_backends)
         self._scaled_objects: RecordIndex[ScaledObject, NamespacedName] = RecordIndex(_scale_target)
         self._autoscalers: RecordIndex[HorizontalPodAutoscaler, NamespacedName] = RecordIndex(
@@ -146,6 +151,7 @@ class Fleet:
             Gateway: self._apply_gateway,
             ListenerSet: self._apply_gateway,
             IstioGateway: self._apply_gateway,
+            Route: self._apply_openshift_route,
             Ingress: self._apply_ingress,
             ScaledObject: self._apply_scaled_object,
             HorizontalPodAutoscaler: self._apply_autoscaler,
@@ -185,6 +191,7 @@ class Fleet:
             *services,
             *_routes_to_services(self._http_routes, [*names, *pool_names]),
             *_routes_to_services(self._virtual_services, names),
+            *_routes_to_services(self._openshift_routes, names),
             *_routes_to_services(self._ingresses, names),
             *self._scaled_objects.lookup(key),
             *self._autoscalers.lookup(key),
@@ -474,6 +481,11 @@ class Fleet:
             self._virtual_services.update(route, deleted=deleted)
         )
 
+    def _apply_openshift_route(self, route: Route, deleted: bool, _: bool) -> None:
+        self._invalidate_endpoints_of_services(
+            self._openshift_routes.update(route, deleted=deleted)
+        )
+
     def _apply_ingress(self, route: Ingress, deleted: bool, _: bool) -> None:
         self._invalidate_endpoints_of_services(self._ingresses.update(route, deleted=deleted))
 
@@ -735,6 +747,7 @@ class Fleet:
                 _routes_to_services(self._virtual_services, names),
                 _routes_to_services(self._ingresses, names),
                 self._default_host,
+                openshift_routes=_routes_to_services(self._openshift_routes, names),
                 kind=key.kind,
                 pools=self._pools.in_namespace(key.namespace),
                 gateways=self._gateways.known,
@@ -744,7 +757,7 @@ class Fleet:
         return found
 
 
-R = TypeVar("R", HTTPRoute, VirtualService, Ingress)
+R = TypeVar("R", HTTPRoute, VirtualService, Route, Ingress)
 
 
 def _routes_to_services(

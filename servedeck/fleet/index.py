@@ -11,6 +11,7 @@ from servedeck.fleet.views import NamespacedName
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.objects.backends import replaced_service
 from servedeck.serving.objects.detection import find_async_serving
+from servedeck.serving.objects.openshift_records import Route
 from servedeck.serving.objects.records import (
     Event,
     HTTPRoute,
@@ -219,6 +220,12 @@ def ingress_backends(route: Ingress) -> Iterator[NamespacedName]:
         yield NamespacedName(route.metadata.namespace, name)
     if service := replaced_service(route.metadata.labels):
         yield NamespacedName(route.metadata.namespace, service[0])
+
+
+def openshift_route_backends(route: Route) -> Iterator[NamespacedName]:
+    """Backend Services of the Route, in its namespace."""
+    for target in route.targets:
+        yield NamespacedName(route.metadata.namespace, target.name)
 
 
 # -- Services and the Pods they select ---------------------------------------------------------

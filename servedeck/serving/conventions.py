@@ -53,3 +53,4 @@ POOL_GROUP, ALPHA_POOL_GROUP = "inference.networking.k8s.io", "inference.network
 """API groups of InferencePools: v1 of the Gateway API Inference Extension, v1alpha2 before it."""
 GATEWAY_API_GROUP, ISTIO_GROUP = "gateway.networking.k8s.io", "networking.istio.io"
 """API groups of the two kinds of Gateway, and of the routes that are attached to each."""
+OPENSHIFT_ROUTE_GROUP = "route.openshift.io"

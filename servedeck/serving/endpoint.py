@@ -13,6 +13,7 @@ from servedeck.serving.gateway_listeners import ANY_HOST, ListenerLookup, RouteL
 from servedeck.serving.label_selector import selects_labels
 from servedeck.serving.objects import detection
 from servedeck.serving.objects.gateway_records import Gateways
+from servedeck.serving.objects.openshift_records import Route
 from servedeck.serving.objects.pool_records import Pool
 from servedeck.serving.objects.records import (
     HTTPRoute,
@@ -21,6 +22,7 @@ from servedeck.serving.objects.records import (
     VirtualService,
     Workload,
 )
+from servedeck.serving.openshift_routes import openshift_route_candidates
 from servedeck.serving.route_candidates import (
     RouteCandidate,
     http_route_candidates,
@@ -90,6 +92,7 @@ def resolve_endpoint(
     ingresses: Iterable[Ingress],
     default_host: str,
     *,
+    openshift_routes: Iterable[Route] = (),
     kind: str = "Deployment",
     pools: Mapping[PoolKey, Pool] | None = None,
     gateways: Gateways | None = None,
@@ -97,8 +100,9 @@ def resolve_endpoint(
 ) -> Endpoint:
     """The serving's endpoint as the cluster's objects define it.
 
-    An HTTPRoute is preferred to a VirtualService, and that to an Ingress; a route without an issue
-    to one with an issue, one for all requests to one that requires headers, and the path
+    An HTTPRoute is preferred to a VirtualService, that to a Route of OpenShift, and that to an
+    Ingress, whose Routes take its place where it has some; a route without an issue to one with an
+    issue, one for all requests to one that requires headers, and the path
     /<namespace>/<name> to others. `default_host` is used if the route has no host, or only a
     wildcard that it matches. Routes may be in other namespaces. `kind` is that of the workload.
     `pools` are the known ones that the HTTPRoutes send to: one that selects the Pods leads to them,
@@ -110,7 +114,11 @@ def resolve_endpoint(
     namespace, name = deployment.metadata.namespace, deployment.metadata.name
     server = detection.detect_deployment(deployment)
     target = _Target(deployment, server, _matching_services(deployment, server, services), kind)
-    given = list(http_routes), list(virtual_services), list(ingresses)
+    given = list(http_routes), list(virtual_services), list(openshift_routes)
+    replaced = {(one.metadata.namespace, one.ingress_name) for one in given[2]}
+    plain_ingresses = [
+        one for one in ingresses if (one.metadata.namespace, one.metadata.name) not in replaced
+    ]
     plain = Endpoint(
         model=server.served_model, pod_port=entry_port(deployment.spec.template, server)
     )
@@ -133,7 +141,8 @@ def resolve_endpoint(
         for found in (
             http_route_candidates(service, given[0], listeners),
             virtual_service_candidates(service, given[1], listeners),
-            ingress_candidates(service, given[2]),
+            openshift_route_candidates(service, template, given[2]),
+            ingress_candidates(service, plain_ingresses),
         )
         for route in found
     ]
@@ -145,7 +154,7 @@ def resolve_endpoint(
     if not routes:
         return _without_route(plain, target, _pool_issue(target, given[0], known))
 
-    order = {"HTTPRoute": 0, "VirtualService": 1, "Ingress": 2}
+    order = {"HTTPRoute": 0, "VirtualService": 1, "Route": 2, "Ingress": 3}
 
     def sort_key(
         candidate: tuple[Service | None, RouteCandidate],
@@ -273,6 +282,8 @@ def _matching_services(
         service
         for service in services
         if service.metadata.namespace == meta.namespace
+        # Of such a one the selector has no effect (Kubernetes API reference, ServiceSpec).
+        and service.spec.type != "ExternalName"
         and selects_labels(service.spec.selector, labels)
     ]
     found.sort(

@@ -67,7 +67,7 @@ def http_route_candidates(
                 and backend.name == meta.name
                 and (backend.namespace or namespace) == meta.namespace
             ):
-                issue = _route_issue(route) or _weight_issue(_source(route), backend.weight == 0)
+                issue = _route_issue(route) or weight_issue(_source(route), backend.weight == 0)
                 yield from _candidates(route, rule, backend.port or 0, issue, listeners)
 
 
@@ -98,7 +98,7 @@ def pool_candidates(
             key = referenced_pool(route, backend)
             pool = pools.get(key) if key is not None else None
             if pool is not None and pool.metadata.namespace == namespace and selects(pool, labels):
-                issue = _route_issue(route) or _weight_issue(_source(route), backend.weight == 0)
+                issue = _route_issue(route) or weight_issue(_source(route), backend.weight == 0)
                 issue = issue or _pool_issue(pool, entry)
                 yield from _candidates(route, rule, 0, issue, listeners)
 
@@ -186,7 +186,8 @@ def _pool_issue(pool: Pool, entry: int) -> str:
     return ""
 
 
-def _weight_issue(source: str, is_zero: bool) -> str:
+def weight_issue(source: str, is_zero: bool) -> str:
+    """That a route sends no requests, "" if its weight is not 0."""
     return f"{source} sends it no requests: its weight is 0" if is_zero else ""
 
 
@@ -216,7 +217,7 @@ def virtual_service_candidates(
                 destination = target.destination
                 if not _targets_service(destination.host, route.metadata.namespace, service):
                     continue
-                weightless = _weight_issue(source, is_split and not target.weight)
+                weightless = weight_issue(source, is_split and not target.weight)
                 for match in rule.match or (IstioMatch(),):
                     found, problem = listeners.of_virtual_service(route, match)
                     path = _istio_path(match)

@@ -81,7 +81,7 @@ def find_service_address(
 ) -> ServiceAddress:
     """How a client reaches the Pods through a Service: at `port` if the Service has it, else at the
     port that leads to the server, or the usual one for HTTP if none does."""
-    usable = [one for one in service.spec.ports if one.port > 0 and one.protocol in ("", "TCP")]
+    usable = tcp_ports(service)
     if not usable:
         return ServiceAddress(0, "https" if server.is_tls else "http", False, 0)
     entry = entry_port(template, server)
@@ -89,14 +89,14 @@ def find_service_address(
     def rank(one: ServicePort) -> tuple[bool, bool, bool, bool, bool]:
         return (
             one.port != port,
-            _resolve_target(one, template) != entry,
+            resolve_target(one, template) != entry,
             one.name in METRICS_PORT_NAMES,
             one.port != 80,
             not one.name.startswith("http"),
         )
 
     chosen = min(usable, key=rank)
-    target = _resolve_target(chosen, template)
+    target = resolve_target(chosen, template)
     leads = target == entry
     number = target if service.spec.cluster_ip == "None" and target else chosen.port
     scheme = _scheme(chosen, leads, server, target)
@@ -110,6 +110,11 @@ def find_service_address(
     return ServiceAddress(number, scheme, leads, chosen.node_port, chosen.port, pod_port)
 
 
+def tcp_ports(service: Service) -> list[ServicePort]:
+    """The ports that requests can go to."""
+    return [one for one in service.spec.ports if one.port > 0 and one.protocol in ("", "TCP")]
+
+
 def _scheme(port: ServicePort, leads: bool, server: DetectedServer, target: int) -> str:
     is_grpc = server.is_grpc and target == server.port
     if is_grpc or port.app_protocol in _GRPC_PROTOCOLS or port.name.startswith(_GRPC_NAMES):
@@ -118,7 +123,7 @@ def _scheme(port: ServicePort, leads: bool, server: DetectedServer, target: int)
     return "https" if is_tls or (leads and server.is_tls) else "http"
 
 
-def _resolve_target(port: ServicePort, template: PodTemplate) -> int:
+def resolve_target(port: ServicePort, template: PodTemplate) -> int:
     """Number of the Pods' port that a Service port leads to; 0 if no container has the name."""
     target = port.target_port or port.port
     if isinstance(target, int):

@@ -111,7 +111,7 @@ async def test_services_and_routes_are_as_new_as_asked_for(
     )
     plurals = ("services", "httproutes", "virtualservices", "ingresses", "scaledobjects")
     plurals += ("horizontalpodautoscalers", "destinationrules", "backendtrafficpolicies")
-    plurals += ("inferencepools",)
+    plurals += ("inferencepools", "routes")
     assert counted.list_versions == dict.fromkeys(plurals, version)
 
 

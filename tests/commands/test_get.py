@@ -16,7 +16,15 @@ from servedeck.commands import get, session
 from servedeck.commands.session import ServingsUnavailableError
 from servedeck.fleet.query import parse_selector_query
 from servedeck.fleet.session import ClusterSession
-from tests.fleet.factories import START, crashing_status, deployment, pod, replicaset
+from tests.fleet.factories import (
+    START,
+    crashing_status,
+    deployment,
+    openshift_route,
+    pod,
+    replicaset,
+    service,
+)
 from tests.fleet.fake_cluster import FakeCluster
 from tests.fleet.session_recorder import FAST_CONFIG
 from tests.waiting import wait_until, with_timeout
@@ -127,6 +135,21 @@ async def test_json_and_names_are_in_the_order_of_names(cluster: FakeCluster) ->
     assert [each["name"] for each in json.loads(made.out)["items"]] == ["bad", "good"]
     _, made = await run_command(cluster, format="name")
     assert made.out.split() == ["deployment.apps/bad", "deployment.apps/good"]
+
+
+async def test_a_route_of_openshift_is_the_endpoint_where_the_cluster_has_routes(
+    cluster: FakeCluster,
+) -> None:
+    cluster.put(service("good"), openshift_route("public", "good"))
+    _, made = await run_command(cluster, format="json", names=("good",))
+    assert json.loads(made.out)["endpoint"]["url"] == ""
+    cluster.absent_kinds.remove("routes")
+    code, made = await run_command(cluster, format="json", names=("good",))
+    assert (code, made.err) == (0, "")
+    found = json.loads(made.out)["endpoint"]
+    assert (found["url"], found["source"]) == ("http://os.example", "Route team-a/public")
+    _, made = await run_command(cluster, format="wide", names=("good",))
+    assert "http://os.example" in made.out
 
 
 async def test_one_name_gives_one_object(cluster: FakeCluster) -> None:

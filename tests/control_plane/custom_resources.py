@@ -242,6 +242,14 @@ def _make_crd(
     }
 
 
+_ROUTE_TARGET: JsonObject = {
+    "kind": {**_choice("Service", ""), "default": "Service"},
+    "name": _STRING_SCHEMA,
+    "weight": {"type": "integer", "default": 100, "minimum": 0, "maximum": 256},
+}
+"""openshift/microshift, assets/crd/route.crd.yaml."""
+
+
 CUSTOM_RESOURCE_DEFINITIONS = (
     _make_crd(
         "gateway.networking.k8s.io",
@@ -358,6 +366,44 @@ CUSTOM_RESOURCE_DEFINITIONS = (
             ),
         ),
         _object_schema(),
+    ),
+    _make_crd(
+        "route.openshift.io",
+        "v1",
+        "Route",
+        {
+            **_closed_schema(
+                "to",
+                host=_STRING_SCHEMA,
+                subdomain=_STRING_SCHEMA,
+                path={"type": "string", "pattern": "^/"},
+                to=_closed_schema("kind", "name", **_ROUTE_TARGET),
+                alternateBackends=_closed_list("kind", "name", **_ROUTE_TARGET),
+                port=_closed_schema("targetPort", targetPort={"x-kubernetes-int-or-string": True}),
+                tls=_closed_schema(
+                    "termination",
+                    termination=_choice("edge", "reencrypt", "passthrough"),
+                    insecureEdgeTerminationPolicy=_choice("", "None", "Allow", "Redirect"),
+                    certificate=_STRING_SCHEMA,
+                    key=_STRING_SCHEMA,
+                ),
+                wildcardPolicy={**_choice("None", "Subdomain", ""), "default": "None"},
+            ),
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!has(self.tls) || self.tls.termination != 'passthrough' || "
+                    "!has(self.path)",
+                    "message": "passthrough termination does not support paths",
+                }
+            ],
+        },
+        _object_schema(
+            ingress=_list_schema(
+                host=_STRING_SCHEMA,
+                routerName=_STRING_SCHEMA,
+                conditions=_CONDITIONS_SCHEMA,
+            )
+        ),
     ),
     _make_crd(
         "keda.sh",

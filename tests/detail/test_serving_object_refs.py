@@ -59,7 +59,7 @@ def test_services_that_select_the_pods_or_have_the_name():
     assert titles(*found) == ["Deployment/llama", "Service/llama"]
 
 
-def test_routes_to_the_services_in_their_three_kinds():
+def test_routes_to_the_services_in_their_four_kinds():
     service = make("Service", "front", {"selector": {"app": "llama"}})
 
     def http_route(name: str, backend: str, **ref: str) -> LiveObject:
@@ -73,6 +73,8 @@ def test_routes_to_the_services_in_their_three_kinds():
         http_route("foreign", "front", namespace="team-b"),
         http_route("to-missing-service", "llama"),
         make("VirtualService", "virtual", {"http": [{"route": [destination]}]}),
+        make("Route", "openshift", {"to": {"name": "x"}, "alternateBackends": [{"name": "front"}]}),
+        make("Route", "other-openshift", {"to": {"name": "front", "kind": "Other"}}),
         make("Ingress", "ingress", {"rules": [{"http": {"paths": [{"backend": backend}]}}]}),
         make("Ingress", "other-ingress", {"defaultBackend": {"service": {"name": "x"}}}),
     )
@@ -80,6 +82,7 @@ def test_routes_to_the_services_in_their_three_kinds():
         "HTTPRoute/own",
         "HTTPRoute/to-missing-service",
         "VirtualService/virtual",
+        "Route/openshift",
         "Ingress/ingress",
     ]
 

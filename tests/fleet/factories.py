@@ -26,6 +26,13 @@ from servedeck.serving.objects.gateway_records import (
     ListenerSetSpec,
     RouteNamespaces,
 )
+from servedeck.serving.objects.openshift_records import (
+    Route,
+    RouteIngress,
+    RouteSpec,
+    RouteStatus,
+    RouteTarget,
+)
 from servedeck.serving.objects.records import (
     BackendRef,
     Condition,
@@ -74,6 +81,7 @@ from servedeck.serving.objects.records import (
     PodTemplatePodSpec,
     Record,
     ReplicaSet,
+    RouteMeta,
     RouteParentStatus,
     ScaledObject,
     ScaledObjectSpec,
@@ -428,6 +436,21 @@ def virtual_service(name: str, host: str, namespace: str = "istio-system") -> Vi
                 ),
             ),
         ),
+    )
+
+
+def openshift_route(name: str, service_name: str, *, ingress_name: str = "") -> Route:
+    """One that is admitted; it is made from an Ingress if that is named."""
+    admitted = RouteIngress("os.example", (Condition(type="Admitted", status="True"),))
+    return Route(
+        metadata=RouteMeta(
+            name=name,
+            namespace="team-a",
+            uid=f"o-{name}",
+            owner_references=owner_references("Ingress", ingress_name),
+        ),
+        spec=RouteSpec(host="os.example", to=RouteTarget(name=service_name)),
+        status=RouteStatus(ingress=(admitted,)),
     )
 
 

@@ -51,6 +51,7 @@ class FakeCluster:
             "scaledobjects",
             "leaderworkersets",
             "listenersets",
+            "routes",
             "inferenceservices",
             "rollouts",
             "rayservices",

@@ -42,6 +42,7 @@ from tests.fleet.factories import (
     event,
     http_route,
     ingress,
+    openshift_route,
     pod,
     ready_status,
     replicaset,
@@ -255,6 +256,12 @@ def test_a_service_and_a_route_reach_the_servings_that_they_lead_to() -> None:
     fleet.apply(change(ingress("in", "llama")))
     assert fleet.flush(NOW) == {LLAMA}, "nothing leads to qwen: it has no Service"
     assert llama_view(fleet).endpoint.url == "http://in.example/llama"
+    fleet.apply(change(openshift_route("in-x2k4p", "llama", ingress_name="in")))
+    assert fleet.flush(NOW) == {LLAMA}
+    assert llama_view(fleet).endpoint.source == "Route team-a/in-x2k4p"
+    fleet.apply(change(openshift_route("in-x2k4p", "qwen", ingress_name="in")))
+    assert fleet.flush(NOW) == {LLAMA}
+    assert llama_view(fleet).endpoint.source == "Ingress team-a/in"
 
 
 def test_a_route_to_an_inference_pool_reaches_the_servings_of_its_namespace() -> None:

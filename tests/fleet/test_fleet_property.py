@@ -141,7 +141,7 @@ class FleetStateMachine(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from(("x", "y")),
         to=st.sampled_from((*NAMES, "api")),
-        kind=st.sampled_from(("http", "istio", "ingress")),
+        kind=st.sampled_from(("http", "istio", "openshift", "ingress")),
         parent=st.sampled_from(("Gateway", "ListenerSet")),
         host=st.sampled_from(("ai.example", "*.example")),
         gateway=st.sampled_from(("main", "other")),
@@ -163,6 +163,9 @@ class FleetStateMachine(RuleBasedStateMachine):
                 )
             case "istio":
                 self.put_record(factories.virtual_service(name, f"{to}.team-a"))
+            case "openshift":
+                made_from = name if host.startswith("*") else ""
+                self.put_record(factories.openshift_route(name, to, ingress_name=made_from))
             case _:
                 self.put_record(factories.ingress(name, to))
 

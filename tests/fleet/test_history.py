@@ -23,6 +23,7 @@ from tests.fleet.factories import (
     event,
     http_route,
     ingress,
+    openshift_route,
     pod,
     replicaset,
     scaled_object,
@@ -50,6 +51,7 @@ def test_services_routes_and_autoscalers_of_a_serving() -> None:
         service("qwen"),
         http_route("llama"),
         virtual_service("vs", "llama.team-a"),
+        openshift_route("os", "llama"),
         ingress("ing", "llama"),
         scaled_object("llama"),
         autoscaler("llama"),
@@ -60,11 +62,12 @@ def test_services_routes_and_autoscalers_of_a_serving() -> None:
         "Service",
         "HTTPRoute",
         "VirtualService",
+        "Route",
         "Ingress",
         "ScaledObject",
         "HorizontalPodAutoscaler",
     ]
-    assert len({one.uid for one in found}) == 6
+    assert len({one.uid for one in found}) == 7
     assert fleet.related_objects(NamespacedName("team-a", "other")) == []
 
 

@@ -72,6 +72,17 @@ def test_another_service_that_leads_to_the_server_comes_first() -> None:
     assert resolve(deployment(VLLM), metrics, api).service_name == "api"
 
 
+def test_a_service_that_is_a_name_of_another_host_leads_to_no_pods() -> None:
+    external = service(
+        {"port": 80, "targetPort": 8000}, type="ExternalName", externalName="llm.example.com"
+    )
+    found = resolve(deployment(VLLM), external)
+    assert (found.cluster_url, found.service_name) == ("", "")
+    assert found.port_forward_command == "kubectl port-forward -n team-a deployment/llama 8000:8000"
+    other = service({"port": 80, "targetPort": 8000}, name="pods")
+    assert resolve(deployment(VLLM), external, other).cluster_url == "http://pods.team-a.svc:80"
+
+
 def test_a_headless_service_is_reached_at_the_port_of_the_pods() -> None:
     """Kubernetes resolves its name to the Pods, so its own port has no effect."""
     found = resolve(deployment(VLLM), service({"port": 80, "targetPort": 8000}, clusterIP="None"))

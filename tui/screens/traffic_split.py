@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _WATCHED = (
     resources.HTTP_ROUTE,
     resources.VIRTUAL_SERVICE,
+    resources.OPENSHIFT_ROUTE,
     resources.INGRESS,
     resources.SERVICE,
 )

@@ -12,7 +12,7 @@ from servedeck.changes.live_objects import LiveObjects, fetch_live_objects
 from servedeck.cluster.apply import ObjectRef
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.resources import DEPLOYMENT, SECRET, SERVICE
+from servedeck.cluster.resources import DEPLOYMENT, OPENSHIFT_ROUTE, SECRET, SERVICE
 from servedeck.serving.async_limits import AsyncQueueSettings
 from servedeck.serving.conventions import ASYNC_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL
 from servedeck.serving.objects.async_gateway import (
@@ -62,8 +62,13 @@ class AsyncQueueState:
 
     @property
     def routes(self) -> list[JsonObject]:
-        """The routes that lead to the serving."""
+        """The routes that lead to the serving, and can lead to the gateway."""
         return [one for one in self.live.objects if one.get("kind") in tuple(RouteKind)]
+
+    @property
+    def openshift_routes(self) -> list[JsonObject]:
+        """Those that lead to the serving: servedeck changes none, so they lead past the gateway."""
+        return [one for one in self.live.objects if one.get("kind") == OPENSHIFT_ROUTE.kind]
 
     @property
     def pools(self) -> list[Mapping[str, Any]]:

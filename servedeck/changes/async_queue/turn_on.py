@@ -132,7 +132,7 @@ async def plan_turning_on(
         plan,
         writes=tuple(_gateway_writes(plan, state, defaults)),
         route_writes=tuple(_route_writes(state, force=options.force)),
-        warnings=(*plan.warnings, *_route_warnings(state)),
+        warnings=(*plan.warnings, *route_warnings(state)),
     )
     plan = await with_previews(connection, plan)
     if plan.blocked:
@@ -312,7 +312,8 @@ def write_routes(
     return plan_writes(ObjectChange(live, tuple(one for _, one in changed), (), ()), force=force)
 
 
-def _route_warnings(state: AsyncQueueState) -> Iterator[str]:
+def route_warnings(state: AsyncQueueState) -> Iterator[str]:
+    """Which routes do not lead to the gateway, or not wholly, in sentences."""
     service = target_name(find_target(state))
     for route, read in zip(state.routes, state.routes_as_to(service), strict=True):
         name = one_line(sanitize(f"{route['kind']} {route['metadata']['name']}"))
@@ -331,6 +332,13 @@ def _route_warnings(state: AsyncQueueState) -> Iterator[str]:
             )
         if (owner := find_gitops_owner(route)) is not None:
             yield owner.revert_warning
+    for route in state.openshift_routes:
+        yield one_line(
+            sanitize(
+                f"Route {route['metadata']['name']} stays as it is: asynchronous requests through "
+                "it are not stored."
+            )
+        )
 
 
 def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
@@ -366,7 +374,7 @@ def _effects(plan: AsyncQueuePlan, state: AsyncQueueState) -> Iterator[str]:
                 f"{where} sends requests with X-Async: true, or Prefer: respond-async, and those "
                 "for their results to the gateway, and all others past it."
             )
-    if not state.routes:
+    if not state.routes and not state.openshift_routes:
         yield (
             "No route leads to the serving: in the cluster, asynchronous requests go to "
             f"http://{state.serving}{ASYNC_SUFFIX}.{state.namespace}."

@@ -14,7 +14,7 @@ from servedeck.changes.operations.operation import (
     OperationPlan,
 )
 from servedeck.cluster.apply import ObjectRef
-from servedeck.cluster.resources import SERVICE
+from servedeck.cluster.resources import OPENSHIFT_ROUTE, SERVICE
 from servedeck.serving.conventions import FIELD_MANAGER, MANAGED_BY_LABEL, SERVING_LABEL
 from servedeck.serving.objects.backends import route_backends
 from servedeck.serving.objects.owners import find_controller
@@ -45,7 +45,8 @@ def plan_serving_deletion(
     pools: Iterable[Mapping[str, Any]] = (),
 ) -> OperationPlan:
     """Delete the Deployment, the first of `objects`, and those of its Services, routes,
-    autoscalers and policies that servedeck made for it alone; all others stay. `gateway` is the
+    autoscalers and policies that servedeck made for it alone; all others stay, among them every
+    Route of OpenShift, whatever its labels. `gateway` is the
     Service of its async gateway, if it has one, `pools` are the InferencePools of its namespace."""
     deployment, others = objects[0], objects[1:]
     plan = OperationPlan(operation, replicas=desired_replicas(deployment))
@@ -157,6 +158,8 @@ def _deletion(obj: Mapping[str, Any]) -> ObjectDeletion:
 
 
 def _is_of_serving(obj: Mapping[str, Any], name: str) -> bool:
+    if obj.get("kind") == OPENSHIFT_ROUTE.kind:  # servedeck makes none
+        return False
     labels = as_mapping(obj, "metadata", "labels")
     return labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER and labels.get(SERVING_LABEL) == name
 

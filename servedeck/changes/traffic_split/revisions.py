@@ -231,7 +231,7 @@ async def start_takeover(
         edit,
         revision.side.label,
         revision.differences,
-        state.has_async_queue or state.has_ingress or bool(state.kept),
+        state.has_async_queue or state.has_ingress or state.has_openshift_route or bool(state.kept),
         forced,
         has_base=revision.base is not None,
     )

@@ -105,6 +105,11 @@ def list_warnings(plan: TrafficPlan, other: Side) -> Iterator[str]:
         )
     if state.has_ingress:
         yield f"An Ingress leads to {state.main.name}, too: its requests are not divided."
+    if state.has_openshift_route:
+        yield (
+            f"A Route of OpenShift leads to {state.main.name}, too: how it divides its requests is "
+            "not changed."
+        )
 
 
 def model_warnings(name: str, model: str, main: str, main_model: str) -> Iterator[str]:

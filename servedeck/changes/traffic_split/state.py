@@ -12,7 +12,7 @@ from servedeck.changes.traffic_split.pool_routes import pool_problem, pool_route
 from servedeck.changes.traffic_split.rule_problem import rule_problem
 from servedeck.changes.traffic_split.side import Side, find_target, list_revisions, read_side
 from servedeck.cluster.http.connection import Connection
-from servedeck.cluster.resources import SERVICE
+from servedeck.cluster.resources import OPENSHIFT_ROUTE, SERVICE
 from servedeck.serving.conventions import SERVING_LABEL
 from servedeck.serving.edit.differences import FieldDifference, find_field_differences
 from servedeck.serving.edit.merge import Side as MergeSide
@@ -88,6 +88,7 @@ class TrafficState:
     else the newest one. None for none, and where the other one is no revision of it."""
     is_asked_missing: bool = False
     """Whether there is neither a serving nor a Service of the name that was asked for."""
+    has_openshift_route: bool = False
 
     @property
     def services(self) -> frozenset[str]:
@@ -167,6 +168,12 @@ class TrafficState:
     @property
     def _no_route(self) -> str:
         name = self.main.label
+        if self.has_openshift_route:
+            return (
+                f"Only a Route of OpenShift leads to {name}, whose weights servedeck does not "
+                "change; change its alternateBackends, or create an HTTPRoute or a VirtualService "
+                "to split its traffic."
+            )
         if self.has_ingress:
             return (
                 f"Only an Ingress leads to {name}, and the Ingress API has no weights; create an "
@@ -308,6 +315,7 @@ def find_rules(namespace: str, serving: str, live: LiveObjects, other: Side | No
         tuple(received),
         any(one.get("kind") == "Ingress" for one in live.objects),
         pool_problem(live),
+        has_openshift_route=any(one.get("kind") == OPENSHIFT_ROUTE.kind for one in live.objects),
     )
 
 

@@ -10,6 +10,7 @@ from servedeck.cluster.resources import Resource
 from servedeck.serving.objects import (
     detection,
     gateway_records,
+    openshift_records,
     pool_records,
     records,
     reported_records,
@@ -136,6 +137,7 @@ ISTIO_GATEWAYS = ResourceKind(
     optional=True,
     fallback_versions=("v1beta1", "v1alpha3"),
 )
+OPENSHIFT_ROUTES = ResourceKind(resources.OPENSHIFT_ROUTE, openshift_records.Route, optional=True)
 INGRESSES = ResourceKind(resources.INGRESS, records.Ingress)
 SCALED_OBJECTS = ResourceKind(resources.SCALED_OBJECT, records.ScaledObject, optional=True)
 HORIZONTAL_POD_AUTOSCALERS = ResourceKind(

@@ -1,4 +1,4 @@
-"""The backends of a route, in its three kinds."""
+"""The backends of a route, in its four kinds."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Backend(NamedTuple):
 
 
 def route_backends(route: Mapping[str, Any]) -> Iterator[Backend]:
-    """The Services that an HTTPRoute, a VirtualService or an Ingress routes to; none for another
-    kind. The route is decoded JSON of any shape."""
+    """The Services that an HTTPRoute, a VirtualService, a Route of OpenShift or an Ingress routes
+    to; none for another kind. The route is decoded JSON of any shape."""
     namespace = as_str(as_mapping(route, "metadata").get("namespace"))
     spec = as_mapping(route, "spec")
     kind = route.get("kind")
@@ -29,6 +29,8 @@ def route_backends(route: Mapping[str, Any]) -> Iterator[Backend]:
         yield from _http_route_backends(spec, namespace)
     elif kind == "VirtualService":
         yield from _virtual_service_backends(spec, namespace)
+    elif kind == "Route":
+        yield from _openshift_backends(spec, namespace)
     elif kind == "Ingress":
         yield from _ingress_backends(spec, namespace)
         if service := replaced_service(as_mapping(route, "metadata", "labels")):
@@ -61,6 +63,14 @@ def _virtual_service_backends(spec: Mapping[str, Any], namespace: str) -> Iterat
                 port = as_int(as_mapping(destination, "port").get("number"))
                 if name:
                     yield Backend(where, name, port)
+
+
+def _openshift_backends(spec: Mapping[str, Any], namespace: str) -> Iterator[Backend]:
+    """Its port is one of the Pods, or the name of one of the Service."""
+    for target in (as_mapping(spec, "to"), *mappings(spec.get("alternateBackends"))):
+        name = as_str(target.get("name"))
+        if name and (as_str(target.get("kind")) or "Service") == "Service":
+            yield Backend(namespace, name, None)
 
 
 def _ingress_backends(spec: Mapping[str, Any], namespace: str) -> Iterator[Backend]:

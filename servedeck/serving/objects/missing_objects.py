@@ -150,6 +150,10 @@ def _skip(missing: MissingObjects, message: str) -> None:
     missing.issues.append(warning("", message))
 
 
+_ROUTE_KINDS = (*RouteKind, "Route")
+"""Those that may lead to a serving; a Route is OpenShift's."""
+
+
 def _build_missing_route(
     objects: ServingObjects,
     spec: ServingSpec,
@@ -163,7 +167,7 @@ def _build_missing_route(
     route = build_route(spec, platform, service=name, port=port or SERVICE_PORT)
     if route is None:
         return None
-    if unlisted := [kind for kind in RouteKind if kind in related.unlisted_kinds]:
+    if unlisted := [kind for kind in _ROUTE_KINDS if kind in related.unlisted_kinds]:
         missing.unchecked.append(
             f"Routes of kind {unlisted[0]} may not be listed, so it is not known whether one is "
             "missing."

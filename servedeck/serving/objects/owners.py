@@ -187,6 +187,15 @@ def find_controller(obj: Mapping[str, Any]) -> Owner | None:
     return Owner(OwnerKind.CONTROLLER, name, target) if service else None
 
 
+def is_made_from_ingress(route: Mapping[str, Any]) -> bool:
+    """Whether it is a Route that OpenShift made from an Ingress, which it owns, changes and deletes
+    with it (openshift/route-controller-manager, README): the Ingress stands for it."""
+    return route.get("kind") == "Route" and any(
+        one.get("controller") is True and one.get("kind") == "Ingress"
+        for one in mappings(as_mapping(route, "metadata").get("ownerReferences"))
+    )
+
+
 def _group_and_kind(obj: Mapping[str, Any]) -> tuple[str, str]:
     kind = _text(obj.get("kind"))
     if not kind:

@@ -27,6 +27,9 @@ MODEL_URI_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri
 """Where KServe's init container loads the model from (KServe 0.16, pkg/constants/constants.go)."""
 REWRITE_TARGET_ANNOTATION = "nginx.ingress.kubernetes.io/rewrite-target"
 """The path that the NGINX Ingress controller sends (its documentation, Rewrite)."""
+ROUTE_REWRITE_ANNOTATION = "haproxy.router.openshift.io/rewrite-target"
+"""What a router of OpenShift sends in place of the path of a Route (its documentation,
+Route-specific annotations)."""
 
 
 # Records with equal texts share one string, and those with equal parts one record: 5,000 Pods have
@@ -655,6 +658,16 @@ class IngressAnnotations(Record):
 
 class IngressMeta(LabeledMeta):
     annotations: IngressAnnotations = IngressAnnotations()
+
+
+class RouteAnnotations(Record):
+    rewrite_target: str | None = msgspec.field(default=None, name=ROUTE_REWRITE_ANNOTATION)
+
+
+class RouteMeta(LabeledMeta):
+    """Of a Route of OpenShift."""
+
+    annotations: RouteAnnotations = RouteAnnotations()
 
 
 class Ingress(Record):

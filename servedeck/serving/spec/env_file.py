@@ -85,7 +85,10 @@ pattern, that takes four times as long."""
 
 _WORD_BEGIN = re.compile(r"(?:^|[^A-Za-z0-9]|\\[nrt]|%[0-9A-Fa-f][0-9A-Fa-f])\Z")
 _SECRET_VALUE_PATTERN = re.compile(
-    rf"{_TOKENS}|{PRIVATE_KEY_BEGIN}.*|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@.*", re.DOTALL
+    # A certificate may stand before its key.
+    rf"{_TOKENS}|(?:-----BEGIN CERTIFICATE.*)?{PRIVATE_KEY_BEGIN}.*"
+    r"|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@.*",
+    re.DOTALL,
 )
 _WORD_END_PATTERN = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z])(?=[A-Z])")
 

@@ -18,11 +18,10 @@ from servedeck.changes.async_queue.secrets import (
 )
 from servedeck.changes.async_queue.state import AsyncQueueState, gateway_refs, why_not_available
 from servedeck.changes.async_queue.turn_off import list_deletions, tasks_sentences
-from servedeck.changes.async_queue.turn_on import (
-    AsyncQueueDefaults,
-)
+from servedeck.changes.async_queue.turn_on import AsyncQueueDefaults, route_warnings
 from servedeck.changes.live_objects import LiveObjects
 from servedeck.cluster.apply import ObjectRef
+from servedeck.commands.async_queue_text import StatusReport, report_json
 from servedeck.config import Settings
 from servedeck.gateway.settings import GatewaySettings
 from servedeck.serving.async_limits import LIMITS, AsyncQueueSettings
@@ -73,6 +72,22 @@ def test_where_the_password_is() -> None:
     assert PasswordSource.parse("a/b") == PasswordSource("a", "b", "password")
     assert PasswordSource.parse("a/b/c") == PasswordSource("a", "b", "c")
     assert PasswordSource.parse("") is None
+
+
+def test_a_route_of_openshift_leads_past_the_gateway() -> None:
+    deployment = {"kind": "Deployment", "metadata": {"name": "llama", "namespace": "chat"}}
+    route = {
+        "kind": "Route",
+        "metadata": {"name": "pub\x1b[31mlic", "namespace": "chat"},
+        "spec": {"to": {"kind": "Service", "name": "llama"}},
+    }
+    state = AsyncQueueState("chat", "llama", LiveObjects([deployment, route]), {}, {})
+    assert (state.routes, state.openshift_routes) == ([], [route])
+    [warning] = route_warnings(state)
+    assert warning.endswith("stays as it is: asynchronous requests through it are not stored.")
+    assert warning.startswith("Route pub") and "\x1b" not in warning
+    report = StatusReport(state, None, "")
+    assert report_json(report)["routes"][0]["hasRules"] is False
 
 
 def bounds(name: str) -> tuple[float, float]:

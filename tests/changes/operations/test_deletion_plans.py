@@ -53,6 +53,16 @@ def test_what_others_made_stays() -> None:
     assert found.kept == ("Service llama", "HTTPRoute llama")
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_route_of_openshift_stays_whatever_its_labels(own: bool) -> None:
+    route = {**http_route("llama", own=own), "apiVersion": "route.openshift.io/v1", "kind": "Route"}
+    route["spec"] = {"to": {"kind": "Service", "name": "llama"}}
+    found = plan(service(), route)
+    assert targets(found) == ["Service llama", "Deployment llama"]
+    assert found.kept == ("Route llama",)
+    assert "route" not in found.command
+
+
 def test_an_object_of_another_serving_stays() -> None:
     other = service()
     other["metadata"]["labels"] = {**other["metadata"]["labels"], "servedeck.dev/serving": "bert"}

@@ -175,6 +175,9 @@ def test_why_there_is_no_endpoint() -> None:
     assert "No HTTPRoute or VirtualService of namespace chat" in read().problem
     ingress = {"kind": "Ingress", "metadata": {"name": "llama", "namespace": "chat"}}
     assert "the Ingress API has no weights" in read(ingress).problem
+    openshift = {**ingress, "kind": "Route"}
+    assert "servedeck does not change; change its alternateBackends" in read(openshift).problem
+    assert read(openshift, route(("llama", 1))).problem == ""
     related = RelatedObjects(frozenset({"HTTPRoute"}))
     live = LiveObjects([deployment(), service()], related)
     state = find_rules("chat", "llama", live, None)

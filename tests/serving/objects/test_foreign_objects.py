@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from servedeck.serving import accelerators, client_examples, endpoint
 from servedeck.serving.objects import detection
 from servedeck.serving.objects.gateway_records import Gateway, IstioGateway
+from servedeck.serving.objects.openshift_records import Route
 from servedeck.serving.objects.records import (
     ContainerState,
     ContainerStateWaiting,
@@ -216,6 +217,7 @@ def test_any_deployment_is_evaluated(
     record_lists(HTTPRoute),
     record_lists(VirtualService),
     record_lists(Ingress),
+    record_lists(Route),
     record_lists(Gateway),
     record_lists(IstioGateway),
     TEXT,
@@ -226,6 +228,7 @@ def test_any_deployment_is_recognized_and_its_endpoint_looked_for(
     http_routes: list[HTTPRoute],
     virtual_services: list[VirtualService],
     ingresses: list[Ingress],
+    openshift_routes: list[Route],
     gateways: list[Gateway],
     istio_gateways: list[IstioGateway],
     host: str,
@@ -245,6 +248,7 @@ def test_any_deployment_is_recognized_and_its_endpoint_looked_for(
         virtual_services,
         ingresses,
         host,
+        openshift_routes=openshift_routes,
         gateways={one.key: one for one in (*gateways, *istio_gateways)},
     )
     assert found.port_forward_command

@@ -227,9 +227,24 @@ def test_what_may_not_be_listed_is_not_created_and_that_is_said() -> None:
     change = change_unchanged(objects[:1], RelatedObjects(frozenset({"Service"})))
     assert (len(change.changed), change.issues) == (1, ())
     assert "Services may not be listed" in change.unchecked[0]
-    change = change_unchanged(objects[:2], RelatedObjects(frozenset({"Ingress"})))
-    assert (len(change.changed), change.issues) == (2, ())
-    assert "Routes of kind Ingress may not be listed" in change.unchecked[0]
+    for kind in ("Ingress", "Route"):
+        change = change_unchanged(objects[:2], RelatedObjects(frozenset({kind})))
+        assert (len(change.changed), change.issues) == (2, ())
+        assert f"Routes of kind {kind} may not be listed" in change.unchecked[0]
+
+
+def test_a_route_of_openshift_takes_the_place_of_a_missing_route() -> None:
+    objects = manifests.build_manifests(vllm_spec(), PLATFORM)
+    assert [one["kind"] for one in change_unchanged(objects[:2]).changed][2:] == ["HTTPRoute"]
+    route = {
+        "apiVersion": "route.openshift.io/v1",
+        "kind": "Route",
+        "metadata": {"name": "public", "namespace": "team-a"},
+        "spec": {"to": {"kind": "Service", "name": "llm"}},
+    }
+    change = change_unchanged([*objects[:2], route])
+    assert [one["kind"] for one in change.changed][2:] == ["Route"]
+    assert change.changed[2] == route
 
 
 @pytest.mark.parametrize("kind", RouteKind)
@@ -249,6 +264,8 @@ def test_the_service_of_each_kind_of_route_is_known(kind: RouteKind) -> None:
         {"kind": "VirtualService", "spec": {"http": [{"route": [{"destination": None}]}, 5]}},
         {"kind": "Ingress", "spec": {"defaultBackend": {"resource": {"name": "x"}}, "rules": [{}]}},
         {"kind": "Ingress"},
+        {"kind": "Route", "spec": {"to": {"kind": "Other", "name": "x"}}},
+        {"kind": "Route", "spec": {"to": "x", "alternateBackends": [5, {}, {"name": 3}]}},
         {"kind": "Service", "spec": {}},
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.spec.mapping.engines import Engines
+from servedeck.serving.spec.mapping.load_balancing import DESTINATION_RULE_KIND, policy_kind
 from servedeck.serving.spec.mapping.reporters import Proxy, find_reporter, is_in_mesh
 from servedeck.serving.spec.mapping.serving_objects import ServingObjects
 from tests.serving.objects.setting_objects import Json, make_serving
@@ -49,6 +50,7 @@ def objects_of(
 
 VIRTUAL_SERVICE: Json = {"kind": "VirtualService", "metadata": {"name": "llama"}}
 INGRESS: Json = {"kind": "Ingress", "metadata": {"name": "llama"}}
+OPENSHIFT_ROUTE: Json = {"kind": "Route", "metadata": {"name": "llama"}}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,9 @@ INGRESS: Json = {"kind": "Ingress", "metadata": {"name": "llama"}}
         ([http_route("")], (ENVOY,), Proxy.ENVOY_GATEWAY),
         ([http_route("example.com/other")], (ISTIO, ENVOY), Proxy.NONE),
         ([INGRESS], (ISTIO,), Proxy.NONE),
+        ([OPENSHIFT_ROUTE], (ISTIO,), Proxy.NONE),
+        ([INGRESS, OPENSHIFT_ROUTE], (ISTIO,), Proxy.NONE),
+        ([VIRTUAL_SERVICE, OPENSHIFT_ROUTE], (ISTIO,), Proxy.ISTIO),
         ([], (ISTIO,), Proxy.NONE),
         ([], (), Proxy.NONE),
     ],
@@ -72,6 +77,20 @@ def test_the_gateway_of_the_route_reports(
     found = find_reporter(objects_of(*routes, groups=groups, namespace={}), "llama")
     assert found.proxy is proxy
     assert found.service == ("llama" if proxy else "")
+
+
+@pytest.mark.parametrize(
+    ("routes", "kind"),
+    [
+        ([], DESTINATION_RULE_KIND),
+        ([VIRTUAL_SERVICE, OPENSHIFT_ROUTE], DESTINATION_RULE_KIND),
+        ([INGRESS], ""),
+        ([OPENSHIFT_ROUTE], ""),
+        ([INGRESS, OPENSHIFT_ROUTE], ""),
+    ],
+)
+def test_istio_does_not_spread_the_requests_of_another_proxy(routes: list[Json], kind: str) -> None:
+    assert policy_kind(objects_of(*routes)) == kind
 
 
 @pytest.mark.parametrize("route", [INGRESS, http_route("example.com/other")])

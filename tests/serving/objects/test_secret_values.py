@@ -135,6 +135,18 @@ def test_a_config_map_and_a_trigger() -> None:
     assert count == sum(one == MASK for one in found["spec"]["triggers"][0]["metadata"].values())
 
 
+def test_the_key_of_a_route_of_openshift() -> None:
+    """Its router takes a key from the text of the certificate, too."""
+    certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    key = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"
+    tls = {"termination": "edge", "certificate": certificate, "key": key}
+    found, count = mask_secret_values({"kind": "Route", "spec": {"tls": tls}})
+    assert (found["spec"]["tls"], count) == ({**tls, "key": MASK}, 1)
+    for text in (certificate + key, certificate + certificate + key, f"\n{certificate}{key}"):
+        found, count = mask_secret_values({"kind": "Route", "spec": {"tls": {"certificate": text}}})
+        assert (found["spec"]["tls"]["certificate"], count) == (MASK, 1)
+
+
 def test_every_value_of_a_secret() -> None:
     value = {"kind": "Secret", "metadata": {"name": "a"}, "data": {"a": "YQ==", "b": ""}}
     found, count = mask_secret_values(value)

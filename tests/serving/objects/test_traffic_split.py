@@ -149,7 +149,7 @@ def test_conditions_of_a_gateway_are_told_only_if_false() -> None:
         assert list(rejected_conditions(route)) == []
 
 
-@pytest.mark.parametrize("kind", ["HTTPRoute", "VirtualService", "Ingress", "Other"])
+@pytest.mark.parametrize("kind", ["HTTPRoute", "VirtualService", "Ingress", "Route", "Other"])
 @pytest.mark.parametrize(
     "spec",
     [

@@ -84,8 +84,9 @@ def policy_kind(objects: ServingObjects) -> str:
         )
     if has_envoy and "HTTPRoute" in routes:
         return BACKEND_TRAFFIC_POLICY_KIND
-    # An Ingress is another proxy's.
-    return DESTINATION_RULE_KIND if has_istio and routes != {"Ingress"} else ""
+    # An Ingress and a Route of OpenShift are another proxy's.
+    has_other_proxy = bool(routes) and routes <= {"Ingress", "Route"}
+    return DESTINATION_RULE_KIND if has_istio and not has_other_proxy else ""
 
 
 def find_policy(objects: ServingObjects) -> JsonObject | None:
