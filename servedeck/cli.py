@@ -5,7 +5,9 @@ loads nothing and the first frame is drawn before the connection's modules are l
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import resource
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +29,7 @@ BROKEN_PIPE = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     prepare_standard_streams()
+    _disable_core_dumps()
     try:
         args = _parse_arguments(argv)
         _prepare_process(args.log_file)
@@ -88,6 +91,14 @@ def _parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 # -- setup ------------------------------------------------------------------------------------
+
+
+def _disable_core_dumps() -> None:
+    """A core file would have the credentials and Secrets in memory. Programs that are started here
+    inherit it; whoever needs a core file can raise the soft limit again (prlimit)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _prepare_process(log_file: Path | None) -> None:

@@ -263,6 +263,24 @@ def test_a_context_is_shown_without_escapes(
     assert ("p" if flags else "q") in result.stderr
 
 
+def test_a_crash_leaves_no_core_file() -> None:
+    code = (
+        "import resource, sys; from servedeck import cli;"
+        "hard = resource.getrlimit(resource.RLIMIT_CORE)[1];"
+        "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard));"
+        "cli.main(['get', 'servings', '--kubeconfig', '/nowhere']);"
+        "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, hard), 'core files'"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_broken_pipe_has_the_exit_code_of_the_signal(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

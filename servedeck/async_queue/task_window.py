@@ -25,13 +25,16 @@ fast."""
 _LAST, _FIRST = "z", "0"
 """With them appended to it, a bound is just above an id: ids are hexadecimal and of one length."""
 
+_MAX_CURSOR = 100
+"""Characters of a cursor of the feed; int() refuses numbers of thousands of digits."""
+
 Order = tuple[int, ...]
 """Place in the feed."""
 
 
 def feed_order(cursor: str) -> Order:
     """Cursors of the feed are numbers, joined by "-", that grow."""
-    return tuple(int(one) for one in cursor.split("-") if one.isdecimal())
+    return tuple(int(one) for one in cursor[:_MAX_CURSOR].split("-") if one.isdecimal())
 
 
 class PageRequest(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from servedeck.changes.form_fields import (
     COMMON_FIELDS,
@@ -38,6 +38,7 @@ VALUE_UNCHANGED = "as it was read"
 
 EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
 _TEMPLATE_DEFAULTS = ("image", "accelerator")
+_MAX_PATH_LENGTH = 1000
 """Common fields for which a template has a default."""
 TRANSFORMER_TEXTS = tuple(one.name for one in FIELDS["transformer"].inputs)
 """Parts of the transformer that are single texts."""
@@ -274,7 +275,8 @@ class Draft:
         if isinstance(data.get("base"), Mapping):
             draft.base = cls.from_saved_dict(data["base"], is_base=True)
         if data.get("step") in (1, 2, 3, 4) and isinstance(data.get("field", ""), str):
-            draft.step, draft.focused_field = int(data["step"]), data.get("field", "")
+            draft.step = int(data["step"])
+            draft.focused_field = field if _is_path(field := data.get("field", "")) else ""
         if isinstance(data.get("revisionBase"), str):
             draft.revision_base = data["revisionBase"]
         if isinstance(texts, Mapping):
@@ -304,7 +306,13 @@ class Draft:
 
 def _read_paths(saved: object) -> frozenset[str]:
     found = saved if isinstance(saved, list) else []
-    return frozenset(path for path in found if isinstance(path, str))
+    return frozenset(path for path in found if _is_path(path))
+
+
+def _is_path(saved: object) -> TypeGuard[str]:
+    """Whether it may be the path of a field, as far as reading the index of a row in it goes: not a
+    digit that int() does not know ("²"), nor more digits than it reads."""
+    return isinstance(saved, str) and saved.isascii() and len(saved) <= _MAX_PATH_LENGTH
 
 
 def env_var_document(row: DraftRow) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from servedeck.cli_parsers.common_flags import add_common_flags
 
 def _line_count(text: str) -> int:
     """A number of lines. Raises argparse.ArgumentTypeError."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of lines; write 0, 100, ...")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is not a number of lines; write 0, 100, ..."
+        )
     return int(text)
 
 

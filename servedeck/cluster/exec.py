@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _OUTPUT, _ERRORS, _STATUS = 1, 2, 3
 _MAX_STATUS_BYTES = 1 << 16
 _MAX_LINE_LENGTH = 4096
 """Characters of a line; the rest is cut. A program may write without any newline."""
+_SLICE_BYTES = 16 << 10
+"""Bytes of output that are read between two yields to the event loop."""
+_EXIT_CODE = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 _SHELL_SYNTAX = frozenset("|&;<>()$`*?[]{}~#!\n")
 """Characters that mean something to a shell."""
 
@@ -96,9 +100,10 @@ async def run_command(
         while (message := await websocket.receive()) is not None:
             channel, payload = (message[0], message[1:]) if message else (0, b"")
             if channel in lines:
-                if found := lines[channel].feed(payload):
-                    on_lines(found)
-                await asyncio.sleep(0)  # keys are handled between two messages
+                for at in range(0, len(payload), _SLICE_BYTES):
+                    if found := lines[channel].feed(payload[at : at + _SLICE_BYTES]):
+                        on_lines(found)
+                    await asyncio.sleep(0)  # keys are handled between two parts
             elif channel == _STATUS:
                 status = (status + payload)[:_MAX_STATUS_BYTES]
     for one in lines.values():
@@ -158,7 +163,7 @@ def _exit_code(raw: bytes) -> int:
     if status.status == "Success":
         return 0
     for cause in (status.details.causes if status.details is not None else None) or ():
-        if cause.reason == "ExitCode" and cause.message.lstrip("-").isdecimal():
+        if cause.reason == "ExitCode" and _EXIT_CODE.fullmatch(cause.message):
             return int(cause.message)
     reason = clean_message(status.message or status.reason).rstrip(".") or "no reason given"
     raise CommandFailedError(f"The command could not be run: {reason}.")

@@ -277,4 +277,7 @@ def _is_older(lease: Lease, than: Lease) -> bool:
 def is_older_version(version: str, than: str) -> bool:
     """Whether a resourceVersion is before another one of the same object. They are numbers that
     grow (kubernetes documentation, API concepts, Resource versions); others are not compared."""
-    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
+    if not (version.isdecimal() and than.isdecimal()):
+        return False
+    one, other = version.lstrip("0"), than.lstrip("0")
+    return (len(one), one) < (len(other), other)  # int() refuses numbers of thousands of digits

@@ -7,9 +7,9 @@ import socket
 from typing import NamedTuple
 
 from servedeck.cluster.http.errors import ClusterError
+from servedeck.serving.port_number import MAX_PORT, parse_port_number
 
 DEFAULT_ADDRESS = "127.0.0.1"
-_MAX_PORT = 65535
 _FIRST_UNPRIVILEGED_PORT = 1024
 _PRIVILEGED_SUBSTITUTE = 8080
 """Local port for a privileged port of the Pods, as in Connect's command of kubectl."""
@@ -37,7 +37,7 @@ def parse_ports(text: str, server_port: int) -> ForwardPorts:
         local_text = remote_text
     remote = _parse_port(remote_text, text) if remote_text else server_port
     if remote == 0 and remote_text:
-        raise PortError(f"{text!r}: the port of the Pods is between 1 and {_MAX_PORT}.")
+        raise PortError(f"{text!r}: the port of the Pods is between 1 and {MAX_PORT}.")
     if remote == 0:
         raise PortError(
             "The port of the server is not known; name the local and the remote port, as 8000:8000."
@@ -48,8 +48,8 @@ def parse_ports(text: str, server_port: int) -> ForwardPorts:
 
 
 def _parse_port(written: str, text: str) -> int:
-    if written.isascii() and written.isdecimal() and int(written[:6]) <= _MAX_PORT:
-        return int(written[:6])
+    if (number := parse_port_number(written)) is not None:
+        return number
     raise PortError(f"{text!r} is not a port; write [[LOCAL:]REMOTE], as 8000 or 8080:8000.")
 
 
@@ -58,7 +58,7 @@ def open_sockets(address: str, ports: ForwardPorts) -> list[socket.socket]:
     if ports.local is not None:
         return _open_at(address, ports.local)
     first = ports.remote if ports.remote >= _FIRST_UNPRIVILEGED_PORT else _PRIVILEGED_SUBSTITUTE
-    last = min(first + _TRIED_PORTS, _MAX_PORT)
+    last = min(first + _TRIED_PORTS, MAX_PORT)
     for port in range(first, last):
         try:
             return _open_at(address, port)

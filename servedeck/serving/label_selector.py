@@ -30,7 +30,7 @@ _OPERATORS = {
     "<": "<",
     ">": ">",
 }
-_INTEGER_PATTERN = re.compile(r"[+-]?0*[0-9]{1,19}", re.ASCII)
+_INTEGER_PATTERN = re.compile(r"([+-]?)0*([0-9]{1,19})", re.ASCII)
 
 
 class LabelSelectorError(ValueError):
@@ -276,7 +276,8 @@ def _quote(text: str) -> str:
 
 
 def _parse_int64(text: str) -> int | None:
-    if not _INTEGER_PATTERN.fullmatch(text):
+    match = _INTEGER_PATTERN.fullmatch(text)
+    if match is None:
         return None
-    number = int(text)
+    number = int(match[1] + match[2])
     return number if -(2**63) <= number < 2**63 else None

@@ -19,6 +19,7 @@ from servedeck.serving.objects.records import (
     Service,
     ServicePort,
 )
+from servedeck.serving.port_number import parse_port_number
 from servedeck.serving.servers.settings import METRICS_PORT_NAMES, flag_value
 from servedeck.serving.text import one_line
 
@@ -70,8 +71,8 @@ def entry_port(template: PodTemplate, server: DetectedServer) -> int:
         words = (*one.command, *one.args)
         if one is not server.container and flag_value(words, _SERVER_PORT_FLAGS):
             written = flag_value(words, ("--port",))
-            if written.isascii() and written.isdigit() and 0 < int(written[:6]) < 65536:
-                return int(written)
+            if number := parse_port_number(written):
+                return number
             return one.ports[0].container_port if one.ports else _ROUTING_SIDECAR_PORT
     return server.port
 
@@ -129,7 +130,7 @@ def resolve_target(port: ServicePort, template: PodTemplate) -> int:
     if isinstance(target, int):
         return target
     if target.isascii() and target.isdigit():
-        return int(target[:6])
+        return parse_port_number(target) or 0
     for container in _long_running_containers(template):
         for declared in container.ports:
             if declared.name == target:

@@ -121,3 +121,11 @@ def test_a_line_that_is_no_variable_is_kept_and_keeps_the_others_checked() -> No
 def test_a_transformer_without_an_image_is_reported_and_not_left_out() -> None:
     draft = make_draft(**{"transformer.command": "serve --fast"})
     assert {problem.field for problem in errors(draft.validate()[1])} == {"transformer.image"}
+
+
+@pytest.mark.parametrize("path", ["env.²", "env.².name", f"env.{'9' * 5000}.name"])
+def test_a_path_of_a_damaged_file_that_names_no_row_is_forgotten(path: str) -> None:
+    saved = Draft("vllm", "team-a").to_saved_dict()
+    draft = Draft.from_saved_dict({**saved, "step": 2, "field": path, "lost": [path, "env.0"]})
+    assert (draft.step, draft.focused_field) == (2, "")
+    assert draft.omitted_secrets == {"env.0"}

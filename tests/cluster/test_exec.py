@@ -63,6 +63,40 @@ async def test_the_exit_code_is_that_of_the_status(
     assert await run(connection) == (127, [])
 
 
+@pytest.mark.parametrize("message", ["9" * 5000, "--5", "1_0", "", "٣"])
+async def test_an_exit_code_that_is_no_number_is_none(
+    api: FakeApiServer, connection: Connection, message: str
+) -> None:
+    causes = [{"reason": "ExitCode", "message": message}]
+    serve_messages(api, failure(reason="NonZeroExitCode", details={"causes": causes}))
+    with pytest.raises(CommandFailedError, match="could not be run: NonZeroExitCode"):
+        await run(connection)
+
+
+async def test_a_flood_is_read_in_parts_between_which_others_run(
+    api: FakeApiServer, connection: Connection
+) -> None:
+    serve_messages(api, b"\x01" + b"\n" * (1 << 18), SUCCESS)
+    turns, seen = 0, []
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    try:
+        code = await with_timeout(
+            run_command(connection, TARGET, ["yes"], lambda lines: seen.append((turns, len(lines))))
+        )
+    finally:
+        other.cancel()
+    assert code == 0 and sum(count for _, count in seen) == 1 << 18
+    assert max(count for _, count in seen) <= 1 << 14
+    assert len({turn for turn, _ in seen}) == len(seen), "others had a turn between two parts"
+
+
 async def test_a_command_that_did_not_run_says_why(
     api: FakeApiServer, connection: Connection
 ) -> None:

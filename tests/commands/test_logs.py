@@ -79,6 +79,7 @@ def test_the_log_of_a_crashed_container_and_how_it_ended(kubeconfig: Path) -> No
         ((READY, "--grep", "(a"), 2, "--grep: The regular expression is not valid"),
         ((READY, "--since", "soon"), 2, "--since: "),
         ((READY, "--tail", "-1"), 2, "--tail"),
+        ((READY, "--tail", "9" * 5000), 2, f"'{'9' * 40}' is not a number of lines"),
         ((READY, "--pod", "nothing"), 1, "has no Pod nothing; it has llama-31-8b-"),
         ((READY, "-c", "nothing"), 1, "has no container nothing; it has inference-server"),
         (("chat/nothing",), 1, "nothing"),

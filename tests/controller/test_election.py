@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from servedeck.cluster.http.errors import ApiError, ConnectionFailedError
-from servedeck.controller.election import LeaderElection
+from servedeck.controller.election import LeaderElection, is_older_version
 from servedeck.controller.settings import ControllerSettings
 from tests.controller.fake_api import FakeApi
 from tests.waiting import TimeSkipper, wait_until
@@ -195,3 +195,22 @@ async def test_what_the_work_raises_ends_the_candidacy(api: FakeApi) -> None:
         await wait_until(task.done)
         assert isinstance(task.exception(), ValueError)
         assert holder(api) == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "than", "is_older"),
+    [
+        ("9", "10", True),
+        ("10", "9", False),
+        ("10", "10", False),
+        ("010", "11", True),
+        ("9" * 5000, "1" + "0" * 5000, True),
+        ("1" + "0" * 5000, "9" * 5000, False),
+        ("", "10", False),
+        ("abc", "abd", False),
+    ],
+)
+def test_versions_of_an_object_are_numbers_of_any_length(
+    version: str, than: str, is_older: bool
+) -> None:
+    assert is_older_version(version, than) is is_older

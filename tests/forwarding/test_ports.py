@@ -26,6 +26,7 @@ from servedeck.forwarding.ports import (
         ("0:9000", 0, 9000),
         ("8080:", 8080, 8000),
         (" 8080:9000 ", 8080, 9000),
+        ("0008080:0009000", 8080, 9000),
     ],
 )
 def test_ports_as_kubectl_reads_them(text: str, local: int | None, remote: int) -> None:

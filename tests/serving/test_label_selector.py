@@ -214,3 +214,9 @@ def test_the_labels_that_a_service_selects(
     selector: dict[str, str] | None, is_selected: bool
 ) -> None:
     assert selects_labels(selector, {"app": "a", "team": "b"}) is is_selected
+
+
+def test_a_number_of_more_digits_than_int_reads_is_an_error_like_any_other() -> None:
+    for number in ("0" * 5000 + "1", "9" * 5000):
+        with pytest.raises(LabelSelectorError):
+            parse_label_selector(f"app>{number}")

@@ -15,6 +15,7 @@ from servedeck.demo.api.spdy import port_forward, upgrade
 from servedeck.demo.resources import PODS
 from servedeck.demo.store.objects import Json
 from servedeck.demo.store.store import ObjectStore
+from servedeck.serving.port_number import parse_port_number
 
 _DATA, _ERROR = 0, 1
 _CHUNK_BYTES = 32 << 10
@@ -111,9 +112,9 @@ def _parse_port(given: list[str]) -> int:
         raise status.bad_request('query parameter "port" is required')
     if len(written) > 1:
         raise status.bad_request("the demo cluster forwards one port for each request")
-    if not written[0].isdecimal() or not 0 < int(written[0][:6]) < 65536:
-        raise status.bad_request(f'unable to parse "{written[0]}" as a port')
-    return int(written[0])
+    if port := parse_port_number(written[0]):
+        return port
+    raise status.bad_request(f'unable to parse "{written[0]}" as a port')
 
 
 def _refused(pod: str, port: int) -> str:

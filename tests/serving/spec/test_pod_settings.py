@@ -352,6 +352,7 @@ def test_a_file_without_the_probe_and_with_its_times_changes_nothing_a_second_ti
         ("vllm", {"tensor_parallel_size": 4}, 4, "4Gi"),
         ("vllm", {"additional_arguments": "--pipeline-parallel-size 8"}, 8, "8Gi"),
         ("vllm", {"additional_arguments": "-dp=8"}, 8, "8Gi"),
+        ("vllm", {"additional_arguments": f"-dp={'9' * 5000}"}, 1, "512Mi"),
         ("vllm", {"tensor_parallel_size": 2, "additional_arguments": "-pp 2 -dp 2"}, 8, "8Gi"),
         ("furiosa-llm", {}, 1, "512Mi"),
         ("furiosa-llm", {}, 4, "4Gi"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
+from servedeck.serving.port_number import parse_port_number
 from servedeck.serving.servers.settings import METRICS_PORT_NAMES
 from servedeck.serving.spec.mapping.json_values import (
     JsonObject,
@@ -84,8 +85,7 @@ def read_port_flag(container: Any) -> int | None:
         },
     )
     written = flag_value(tuple(words), "--port") or ""
-    is_port = written.isascii() and written.isdigit() and 0 < int(written[:6]) <= 65535
-    return int(written) if is_port else None
+    return parse_port_number(written) or None
 
 
 def declare_port(objects: ServingObjects, container: JsonObject, number: int, name: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, ClassVar, NamedTuple
 
+from servedeck.serving.port_number import parse_port_number
 from servedeck.serving.spec.fields import Field, FieldValue, InputKind
 from servedeck.serving.spec.issues import Issue, error, warning
 from servedeck.serving.spec.spec_like import SpecLike as SpecLike
@@ -96,7 +97,7 @@ class Template:
         port: int | None = None
         for one in arguments:
             if one.field == PORT:
-                port = int(one.value)
+                port = parse_port_number(one.value)
             elif field := self.get_field(one.field):
                 settings[one.field] = field.parse(one.value)
         settings[ADDITIONAL_ARGUMENTS.name] = tuple(
@@ -189,7 +190,7 @@ class Template:
         if not argument.field:
             return True
         if argument.field == PORT:
-            return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65535
+            return bool(parse_port_number(text))
         field = self.get_field(argument.field)
         try:
             return field is not None and field.parse(text) is not None

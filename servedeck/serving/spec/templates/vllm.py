@@ -301,7 +301,9 @@ def _parallel_sizes(additional: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _parse_parallel_size(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and 0 < int(text) <= 1024 else 1
+    if not text or not text.isascii() or not text.isdigit() or len(text) > 9:
+        return 1
+    return int(text) if 0 < int(text) <= 1024 else 1
 
 
 TEMPLATE = Vllm()
