@@ -172,6 +172,21 @@ class Connection:
         if none does."""
         return self._login.notice
 
+    @property
+    def login_problem(self) -> str:
+        """Why the kubeconfig, which has changed, cannot be used, one sentence; "" if it can, or may
+        be half written. It is read again where a login or the connection failed."""
+        return self._login.lasting_problem
+
+    @property
+    def context_names(self) -> tuple[str, ...]:
+        """Names of all contexts of the kubeconfig, as it was read last."""
+        return self._login.context_names
+
+    async def read_context_names(self) -> tuple[str, ...]:
+        """`context_names`, read again."""
+        return await self._login.read_context_names()
+
     def _forget_server(self) -> None:
         """What the last server could do says nothing of another one."""
         self.supports_watch_list, self._server_version = True, None
