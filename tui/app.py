@@ -550,7 +550,8 @@ class ServedeckApp(TerminalApp):
 
     async def show_context(self, name: str) -> None:
         """Switch to another context of the kubeconfig."""
-        if self.source.contexts and name not in self.source.contexts:
+        known = self.source.contexts
+        if known and name not in known and name not in await self.source.read_contexts():
             lists = self.key_display_for("servings.context")
             self.show_message(f"There is no context {name}; {lists} lists the contexts.", "warning")
             return
@@ -594,9 +595,16 @@ class ServedeckApp(TerminalApp):
             Choice(name, name, "current" if name == self.source.context else "")
             for name in self.source.contexts
         ]
-        self._push_picker(
-            PickScreen("Context", choices, selected_key=self.source.context), self.show_context
-        )
+        screen: PickScreen = PickScreen("Context", choices, selected_key=self.source.context)
+        self._push_picker(screen, self.show_context)
+        self._start_worker(self._add_new_contexts(screen), "contexts")
+
+    async def _add_new_contexts(self, screen: PickScreen) -> None:
+        """Add the contexts that the kubeconfig has since it was read."""
+        from tui.screens.pick import Choice
+
+        names = await self.source.read_contexts()
+        screen.add_choices([Choice(name, name, "") for name in names])
 
     def _push_picker(
         self, screen: PickScreen, on_picked: Callable[[str], Coroutine[None, None, None]]

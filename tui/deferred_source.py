@@ -78,6 +78,9 @@ class DeferredSource:
     def contexts(self) -> tuple[str, ...]:
         return self._source.contexts if self._source else ()
 
+    async def read_contexts(self) -> tuple[str, ...]:
+        return await self._source.read_contexts() if self._source else ()
+
     @property
     def namespace(self) -> str:
         return self._source.namespace if self._source else ""

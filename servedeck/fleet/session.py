@@ -17,6 +17,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions
+from servedeck.cluster.auth.kubeconfig_loader import load_kubeconfig
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ClusterError, describe_error
 from servedeck.cluster.watch.debounce import Debouncer
@@ -246,8 +247,19 @@ class ClusterSession:
     def contexts(self) -> tuple[str, ...]:
         """Names of all available contexts."""
         if self.connection is not None:  # it may have read the kubeconfig again
-            self._contexts = self.connection.kubeconfig.context_names
+            self._contexts = self.connection.context_names
         return self._contexts
+
+    async def read_contexts(self) -> tuple[str, ...]:
+        """`contexts`, after the kubeconfig has been read again: others may have added some. Those
+        from before while it cannot be used."""
+        if self.connection is not None:
+            self._contexts = await self.connection.read_context_names()
+        else:
+            with contextlib.suppress(ClusterError):
+                found = await asyncio.to_thread(load_kubeconfig, self.connection_options)
+                self._contexts = found.context_names
+        return self.contexts
 
     @property
     def state(self) -> SessionState:
@@ -279,8 +291,15 @@ class ClusterSession:
             monotonic=monotonic(),
             now=self.server_now(),
         )
-        notice = self.connection.login_notice if self.connection is not None else ""
-        return replace(state, message=notice) if notice else state
+        if self.connection is not None and (notice := self.connection.login_notice):
+            return replace(state, message=notice)
+        return replace(state, message=self._explain_failure(state))
+
+    def _explain_failure(self, state: SessionState) -> str:
+        """The message of the state, with why a kubeconfig that has changed since does not help."""
+        problem = self.connection.login_problem if self.connection is not None else ""
+        is_login_needed = state.phase in (ReflectorPhase.UNAUTHORIZED, ReflectorPhase.RETRYING)
+        return f"{problem} {state.message}" if problem and is_login_needed else state.message
 
     def server_now(self) -> datetime:
         """The API server's time, to which all times in objects refer; the local time before the
@@ -342,7 +361,9 @@ class ClusterSession:
         return any(reflector.phase in failed for reflector in self._reflectors.values())
 
     async def _try_login_again(self) -> bool:
-        return self.connection is not None and await self.connection.try_login_again()
+        may_be_good = self.connection is not None and await self.connection.try_login_again()
+        self._request_flush()  # the state says why a kubeconfig that has changed does not help
+        return may_be_good
 
     def prioritize(self, key: NamespacedName | None) -> None:
         """Report changes of this serving sooner, as it is read closely: they do not wait for those
@@ -431,7 +452,7 @@ class ClusterSession:
         self.connection.is_held = lambda: self._is_held()
         self.connection.clock.on_change = self._apply_clock_change
         self.connection.on_login_notice(self._report_login)
-        self._contexts = self.connection.kubeconfig.context_names
+        self._contexts = self.connection.context_names
         self._start_reflectors(self._select_namespace(self.connection))
         self._run_in_background(watch_clocks(self.connection, self._apply_clock_change))
 

@@ -163,7 +163,7 @@ class FakeConnection:
         self.server = f"https://{self.context_name}"
         self.server_revision = 1
         self.supports_watch_list = False
-        self.login_notice = ""
+        self.login_notice = self.login_problem = ""
         self.probes = self.backoff_resets = 0
         self.renewed_logins = 0
         """How often `try_login_again` finds another login."""
@@ -184,6 +184,10 @@ class FakeConnection:
             },
         )
         self.namespace = self.kubeconfig.context_namespaces[self.context_name]
+
+    @property
+    def context_names(self) -> tuple[str, ...]:
+        return self.kubeconfig.context_names
 
     def on_login_notice(self, callback: Callable[[str], None]) -> None:
         self._on_login_notice = callback

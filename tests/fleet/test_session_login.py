@@ -82,6 +82,26 @@ async def test_contexts_are_those_of_the_kubeconfig_that_was_read_last(
         assert watched.session.contexts == ("a", "b")
 
 
+async def test_why_a_changed_kubeconfig_does_not_help_is_said_first(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login_watch, "LOGIN_CHECK_SECONDS", 0.01)
+    problem = "The kubeconfig config has no context 'main'; it has renamed."
+    cluster.error_code = 401
+    async with recorded_session(cluster, reflector_config=PATIENT) as watched:
+        await watched.wait_until(lambda: watched.session.state.phase is ReflectorPhase.UNAUTHORIZED)
+        message = watched.session.state.message
+        fake_connection(watched).login_problem = problem
+        await watched.wait_until(lambda: watched.session.state.message == f"{problem} {message}")
+        fake_connection(watched).login_problem = ""
+        await watched.wait_until(lambda: watched.session.state.message == message)
+        cluster.error_code = 0
+        fake_connection(watched).renewed_logins = 1
+        await watched.wait_until_live()
+        fake_connection(watched).login_problem = problem
+        assert not watched.session.state.message, "it is not needed"
+
+
 async def test_the_same_context_again_retries_at_once(cluster: FakeCluster) -> None:
     cluster.error_code = 401
     async with recorded_session(cluster, reflector_config=PATIENT) as watched:

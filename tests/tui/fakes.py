@@ -85,6 +85,8 @@ class FakeSource:
     state: FakeState = field(default_factory=FakeState)
     context: str = "prod-seoul"
     contexts: tuple[str, ...] = ("prod-seoul", "staging", "lab")
+    new_contexts: tuple[str, ...] = ()
+    """Contexts that the kubeconfig has when it is read again."""
     namespace: str = ""
     fleet: FakeViews = field(default_factory=FakeViews)
     callbacks: list[Callable[[Any], None]] = field(default_factory=list)
@@ -117,6 +119,10 @@ class FakeSource:
     def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
         self.callbacks.append(callback)
         return lambda: self.callbacks.remove(callback)
+
+    async def read_contexts(self) -> tuple[str, ...]:
+        self.contexts += tuple(name for name in self.new_contexts if name not in self.contexts)
+        return self.contexts
 
     async def start(self) -> None:
         self.started = True

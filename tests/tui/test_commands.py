@@ -144,6 +144,20 @@ async def test_contexts_and_namespaces_are_chosen_from_a_list():
         assert app.screen is app.servings
 
 
+async def test_a_context_that_the_kubeconfig_has_since_can_be_chosen():
+    source = fakes.FakeSource(new_contexts=("lab", "new", "newer"))
+    app = make_app(source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("colon", *"ctx newer", "enter")
+        await wait_for(pilot, lambda: source.switch_calls == [("newer", None)], "the switch")
+        source.contexts = ("prod-seoul", "staging", "lab")
+        await pilot.press("ctrl+k")
+        text = await wait_for_text(pilot, "Context", "new")
+        assert [line.strip() for line in text.splitlines()].count("lab") == 1
+        await pilot.press(*"new", "enter")
+        await wait_for(pilot, lambda: source.switch_calls[1:] == [("new", None)], "the switch")
+
+
 def test_what_begins_with_the_typed_word_stands_first():
     choices = [Choice("1", "logs of namespaces"), Choice("2", "namespaces", keyword="ns")]
     assert [choice.key for choice in rank_choices(choices, "ns")] == ["2"]

@@ -90,7 +90,10 @@ class ServingSource(Protocol):
 
     @property
     def contexts(self) -> tuple[str, ...]:
-        """Names of all contexts of the kubeconfig."""
+        """Names of all contexts of the kubeconfig, as it was read last."""
+
+    async def read_contexts(self) -> tuple[str, ...]:
+        """`contexts`, read again."""
 
     @property
     def namespace(self) -> str:

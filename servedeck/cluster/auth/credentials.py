@@ -70,6 +70,8 @@ class CredentialManager:
         self._last_failure: CredentialsError | None = None
         self._failed_at = 0.0
         self._rejected: tuple[Credential, float] | None = None
+        self._is_replacement = False
+        """Whether the newest one was asked for because the server rejected the one before."""
         self._waits_for_operator = False
 
     @property
@@ -119,6 +121,10 @@ class CredentialManager:
             # It came from a login that the server does not accept: another one would not help.
             self._rejected, self._waits_for_operator = (used, self._clock()), True
             return None
+        if self._is_replacement and self._is_paused(self._fetched_at):
+            # Some plugins give another token each time; the server accepts none of them.
+            self._rejected = (used, self._fetched_at)
+            return None
         credential = await self._fetch(used)
         return None if credential == used else credential
 
@@ -145,7 +151,7 @@ class CredentialManager:
     def accept(self, credential: Credential) -> None:
         """The server accepted this credential."""
         if self._attempts and credential == self._credential:
-            self._attempts, self._rejected = 0, None
+            self._attempts, self._rejected, self._is_replacement = 0, None, False
             if self._last_failure is None:
                 self._waits_for_operator = False
 
@@ -153,7 +159,7 @@ class CredentialManager:
         """Retry immediately after a failure: the operator may have logged in again. A plugin that
         has waited for a person long enough to be reported is started again."""
         self._last_failure = self._rejected = None
-        self._waits_for_operator = False
+        self._waits_for_operator = self._is_replacement = False
         self._attempts = 0
         if self.notice:
             self._source.restart()
@@ -185,7 +191,8 @@ class CredentialManager:
     def _is_paused(self, since: float) -> bool:
         """Whether to wait before another attempt; the last one ended at `since`."""
         pause = _FAILURE_BACKOFF
-        if isinstance(self._source, _ExecPluginSource):
+        is_plugin = isinstance(self._source, _ExecPluginSource)
+        if is_plugin or (self._last_failure is None and isinstance(self._source, _OidcSource)):
             most = _MAX_PLUGIN_BACKOFF if self._last_failure else _MAX_REJECTED_BACKOFF
             pause = min(pause * 2 ** min(max(self._attempts - 1, 0), 8), most)
         return self._waits_for_operator or self._clock() - since < pause
@@ -245,8 +252,9 @@ class CredentialManager:
         if expires is not None and expires - _EXPIRY_MARGIN <= self._now():
             # The clock here is wrong, or the source's: it counts until the server rejects it.
             credential = replace(credential, expires_at=None)
-        if credential == rejected:
-            self._rejected = (credential, self._clock())
+        if rejected is not None:
+            self._is_replacement = True
+        self._rejected = (credential, self._clock()) if credential == rejected else None
         self._credential = credential
         return credential
 

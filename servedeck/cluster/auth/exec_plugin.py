@@ -22,6 +22,7 @@ import yaml
 from servedeck.cluster.auth.kubeconfig import KubeconfigCluster, KubeconfigUser, get_bool
 from servedeck.cluster.auth.kubeconfig_yaml import load_first_document, to_builtins
 from servedeck.cluster.auth.subprocess_runner import MAX_OUTPUT_BYTES, run_subprocess
+from servedeck.cluster.http.client_certificate import find_pair_problem
 from servedeck.cluster.http.errors import ConfigError, CredentialsError, clean_message
 from servedeck.logging_setup import redact
 from servedeck.serving.text import one_line, sanitize, truncate
@@ -124,7 +125,8 @@ class ExecPlugin:
         if mode == "Always":
             raise ConfigError(
                 f"The plugin {command!r} of user {user.name!r} needs a terminal (interactiveMode: "
-                f"Always), and none is available; log in another way, or set it to IfAvailable."
+                f"Always), and servedeck runs plugins without one; log in another way, or set it to"
+                " IfAvailable."
             )
         if os.sep in command:  # relative to the kubeconfig; a bare name is searched in PATH
             command = str(user.file.absolute().parent / command)
@@ -171,7 +173,19 @@ class ExecPlugin:
                 f"{_format_stderr(errors)}; run it by hand to see more.",
                 errors,
             )
-        return self._parse_credential(output, name)
+        credential = self._parse_credential(output, name)
+        if credential.certificate:
+            # As in client-go, what cannot be used is no credential: the plugin is run again.
+            problem = await asyncio.to_thread(
+                find_pair_problem, credential.certificate, credential.private_key
+            )
+            if problem:
+                raise CredentialsError(
+                    f"The credential plugin {name!r} returned a client certificate and a key that"
+                    f" cannot be used ({problem}); log in again, or run it by hand to see its"
+                    " output."
+                )
+        return credential
 
     def _parse_credential(self, output: bytes, name: str) -> Credential:
         label = f"The credential plugin {name!r}"

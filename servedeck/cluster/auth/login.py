@@ -9,11 +9,13 @@ kubelet rewrite. What was read counts until it fails.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 from servedeck.cluster.auth.credentials import CredentialManager
@@ -25,6 +27,10 @@ from servedeck.cluster.http.proxies import select_proxy
 from servedeck.cluster.http.request_headers import make_headers
 
 _log = logging.getLogger(__name__)
+
+_LASTING_PROBLEM_SECONDS = 1.0
+"""Seconds between two checks that find files unusable in the same way, after which that is
+reported: until then they may be half written."""
 
 
 class _Loaded(NamedTuple):
@@ -42,7 +48,11 @@ class Login:
     """
 
     def __init__(
-        self, options: ConnectionOptions, environ: Mapping[str, str], loaded: _Loaded
+        self,
+        options: ConnectionOptions,
+        environ: Mapping[str, str],
+        loaded: _Loaded,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.revision = 1
         """Counts the changes of the cluster or the user."""
@@ -52,13 +62,19 @@ class Login:
         """Called when `notice` changes."""
         self.on_other_server: Callable[[], None] = lambda: None
         """Called when `server_revision` changed."""
+        self.context_names = loaded.kubeconfig.context_names
+        """Names of all contexts, as they were read last."""
+        self.lasting_problem = ""
+        """Why the files, which have changed, cannot be used, one sentence; "" if they can, or may
+        be half written. What was read before is used on."""
         self._options = options
         self._environ = environ
         self._loaded = loaded
+        self._clock = clock
         self._lock = asyncio.Lock()
         self._begun_checks = self._ended_check = 0
         """Number of checks of the files, and the last that was not canceled."""
-        self._last_problem = ""
+        self._last_problem, self._problem_since = "", 0.0
         loaded.credentials.on_notice = self._pass_on
 
     @classmethod
@@ -135,15 +151,33 @@ class Login:
                 found = await asyncio.to_thread(self._load_if_changed)
             except ConfigError as error:
                 self._ended_check = self._begun_checks
-                if str(error) != self._last_problem:
-                    _log.warning("the kubeconfig changed and cannot be used: %s", error)
-                self._last_problem = str(error)
+                self._note_problem(str(error))
                 return False
             self._ended_check = self._begun_checks
+            self._note_problem("")
             return found is not None and await self._replace(found)
+
+    async def read_context_names(self) -> tuple[str, ...]:
+        """Read the names of all contexts again; those read before while the files cannot be
+        used."""
+        with contextlib.suppress(ConfigError):
+            found = await asyncio.to_thread(load_kubeconfig, self._options, self._environ)
+            if found.service_account_dir == self.kubeconfig.service_account_dir:
+                self.context_names = found.context_names
+        return self.context_names
+
+    def _note_problem(self, problem: str) -> None:
+        if problem != self._last_problem:
+            self._last_problem, self._problem_since = problem, self._clock()
+            self.lasting_problem = ""
+            if problem:
+                _log.warning("the kubeconfig changed and cannot be used: %s", problem)
+        elif self._clock() - self._problem_since >= _LASTING_PROBLEM_SECONDS:
+            self.lasting_problem = problem
 
     async def _replace(self, found: _Loaded) -> bool:
         before = self._loaded
+        self.context_names = found.kubeconfig.context_names
         same_login = found.credentials.is_same_login(before.credentials)
         same_cluster = found.context.cluster == before.context.cluster
         if same_login:

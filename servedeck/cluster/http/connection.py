@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,8 +18,10 @@ import msgspec
 from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import ConnectionOptions, Kubeconfig, KubeconfigCluster
 from servedeck.cluster.auth.login import Login
+from servedeck.cluster.http.client_certificate import find_expiry
 from servedeck.cluster.http.errors import (
     ApiError,
+    CertificateRefusedError,
     ClusterError,
     ConfigError,
     ConnectionFailedError,
@@ -168,6 +171,21 @@ class Connection:
         """What a credential plugin that runs for long does and says, one sentence, sanitized; ""
         if none does."""
         return self._login.notice
+
+    @property
+    def login_problem(self) -> str:
+        """Why the kubeconfig, which has changed, cannot be used, one sentence; "" if it can, or may
+        be half written. It is read again where a login or the connection failed."""
+        return self._login.lasting_problem
+
+    @property
+    def context_names(self) -> tuple[str, ...]:
+        """Names of all contexts of the kubeconfig, as it was read last."""
+        return self._login.context_names
+
+    async def read_context_names(self) -> tuple[str, ...]:
+        """`context_names`, read again."""
+        return await self._login.read_context_names()
 
     def _forget_server(self) -> None:
         """What the last server could do says nothing of another one."""
@@ -532,7 +550,7 @@ class Connection:
             raise error
         if attempt.is_last:
             raise error
-        if isinstance(error, ApiError) and error.code == 401:
+        if self._is_login_rejected(attempt.credential, error):
             renewed = await self._login.renew(attempt.credential, attempt.revision)
             if renewed is not None:
                 return await self._make_attempt(renewed, is_last=True)
@@ -541,6 +559,14 @@ class Connection:
         ) and await self._login.reload(attempt.revision):
             return await self._make_attempt(is_last=True)
         raise error
+
+    def _is_login_rejected(self, credential: Credential, error: ClusterError) -> bool:
+        """Whether the credential is not accepted, so that its source is asked for another one. A
+        certificate of the kubeconfig has none but its file."""
+        if isinstance(error, CertificateRefusedError):
+            own = self._login.credentials.client_certificate.certificate
+            return credential.certificate not in (b"", own)
+        return isinstance(error, ApiError) and error.code == 401
 
     async def _send(
         self,
@@ -738,6 +764,12 @@ class Connection:
                 f" another machine; use https:// in the server of context {self.context_name!r} in"
                 " the kubeconfig."
             )
+        elif error.code == 401 and (expiry := self._find_expired_certificate()):
+            sentence = (
+                f"The client certificate of user {self.user_name!r} expired on"
+                f" {expiry:%Y-%m-%d at %H:%M} UTC, so that {self.display_address} does not accept"
+                f" it; log in again, or renew it for this user of context {self.context_name!r}."
+            )
         elif error.code == 401:
             sentence = (
                 f"{self.display_address} does not accept the credentials of user"
@@ -754,6 +786,17 @@ class Connection:
         else:
             return error
         return error.with_message(sentence)
+
+    def _find_expired_certificate(self) -> datetime | None:
+        """When the client certificate expired that requests are sent with; None if it did not, or a
+        token is sent, which may be what is not accepted."""
+        credentials = self._login.credentials
+        credential = credentials.latest or credentials.client_certificate
+        if credential.authorization or not credential.certificate:
+            return None
+        expiry = find_expiry(credential.certificate)
+        is_over = expiry is not None and expiry <= datetime.now(UTC) + self.clock.offset
+        return expiry if is_over else None
 
 
 class _TransportIdentity(NamedTuple):

@@ -35,6 +35,11 @@ class ConnectionFailedError(ClusterError):
     """The server is unreachable: unknown host, connection refused, untrusted certificate."""
 
 
+class CertificateRefusedError(ConnectionFailedError):
+    """The server, or a proxy in front of it, does not accept the client certificate, and ended the
+    TLS connection for that; an API server itself answers with 401."""
+
+
 class ConnectionLostError(ClusterError):
     """An established connection was lost during a response."""
 

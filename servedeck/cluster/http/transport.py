@@ -12,9 +12,7 @@ import base64
 import contextlib
 import re
 import ssl
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,6 +21,7 @@ from multidict import CIMultiDict
 
 from servedeck.cluster.auth.exec_plugin import Credential
 from servedeck.cluster.auth.kubeconfig import KubeconfigCluster, without_user
+from servedeck.cluster.http.client_certificate import load_client_certificate
 from servedeck.cluster.http.errors import ConfigError
 from servedeck.cluster.http.proxies import is_socks, select_proxy
 
@@ -206,7 +205,7 @@ def make_ssl_context(cluster: KubeconfigCluster, credential: Credential) -> ssl.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if credential.certificate:
-        _load_client_certificate(context, credential)
+        load_client_certificate(context, credential.certificate, credential.private_key)
     return context
 
 
@@ -219,22 +218,3 @@ def _read_certificates(pem: bytes) -> Iterator[bytes]:
             certificate = base64.b64decode(b"".join(block.split()), validate=True)
             scratch.load_verify_locations(cadata=certificate)
             yield certificate
-
-
-def _load_client_certificate(context: ssl.SSLContext, credential: Credential) -> None:
-    """Load the client certificate through temporary files with mode 0600, since the ssl module
-    reads keys from files only."""
-    with tempfile.TemporaryDirectory(prefix="servedeck-") as folder:
-        certificate, key = Path(folder, "certificate"), Path(folder, "key")
-        for path, content in ((certificate, credential.certificate), (key, credential.private_key)):
-            path.touch(mode=0o600)
-            path.write_bytes(content)
-        try:
-            # without a password function, OpenSSL would prompt on the terminal
-            context.load_cert_chain(certificate, key, password=lambda: "")
-        except (ssl.SSLError, ValueError) as error:
-            raise ConfigError(
-                "The client certificate and its key cannot be used"
-                f" ({getattr(error, 'reason', None) or error}); check that they belong together"
-                " and that the key has no passphrase."
-            ) from error

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from servedeck.cluster.http.errors import (
+    CertificateRefusedError,
     ClusterError,
     ConnectionFailedError,
     ConnectionLostError,
@@ -41,6 +42,13 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
         return ConnectionFailedError(
             f"The certificate of {where} is not trusted ({reason.rstrip('.')});"
             f" {_certificate_remedy(error.certificate_error, context)}."
+        )
+    if alert := _TLS_ALERT_PATTERN.search(str(error)):
+        # With TLS 1.3, a client certificate is refused only after the handshake, and the request
+        # unread.
+        return CertificateRefusedError(
+            f"{where} refused the TLS connection ({alert[1]}); check the client certificate of"
+            f" context {context!r} in the kubeconfig."
         )
     if isinstance(error, aiohttp.ClientSSLError):
         return ConnectionFailedError(
@@ -84,12 +92,6 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
         return ConnectionLostError(
             f"{where} {problem or 'does not answer in HTTP'}; {check}, and whether there is a proxy"
             " in between."
-        )
-    if alert := _TLS_ALERT_PATTERN.search(str(error)):
-        # TLS 1.3: a client certificate is refused only after the handshake, and the request unread.
-        return ConnectionFailedError(
-            f"{where} refused the TLS connection ({alert[1]}); check the client certificate of"
-            f" context {context!r} in the kubeconfig."
         )
     reason = str(error) or type(error).__name__
     return ConnectionLostError(f"The connection to {where} was lost ({reason}).")

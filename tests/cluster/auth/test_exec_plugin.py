@@ -94,18 +94,6 @@ async def test_plugin_is_run_again_once_after_a_401(
             await connection.get("/fine")
 
 
-async def test_plugin_that_gives_the_same_again_is_not_run_for_each_request(
-    token_checking_api: TokenCheckingServer, tmp_path: Path
-) -> None:
-    count = tmp_path / "count"
-    plugin = write_script(tmp_path / "plugin", plugin_script(count, token="same"))
-    async with connected_as(token_checking_api, tmp_path, make_exec_user(plugin)) as connection:
-        for _ in range(5):
-            with pytest.raises(ApiError):
-                await connection.get("/fine")
-    assert count_runs(count) == 2
-
-
 async def test_a_login_made_since_counts_at_once_where_the_operator_asks(
     token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:

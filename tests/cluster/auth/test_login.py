@@ -108,6 +108,44 @@ async def test_a_half_written_kubeconfig_changes_nothing_and_the_whole_one_count
         await connection.get("/fine")
 
 
+async def test_why_a_kubeconfig_cannot_be_used_is_said_once_it_is_not_half_written(
+    token_checking_api: TokenCheckingServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "config"
+    async with connected_as(token_checking_api, tmp_path, {"token": "one"}) as connection:
+        now = [0.0]
+        connection._login._clock = lambda: now[0]
+        whole = file.read_text()
+        for content in (whole[:50], whole.replace("here", "there")):
+            file.write_text(content)
+            assert not await connection.try_login_again()
+            assert not connection.login_problem, "it may be half written"
+            now[0] += 2.0
+        assert not await connection.try_login_again()
+        expected = f"The kubeconfig {file} has no context 'here'; it has there."
+        assert connection.login_problem == expected
+        assert await connection.read_context_names() == ("there",)
+        assert connection.context_name == "here"
+        file.write_text(whole)
+        assert not await connection.try_login_again()
+        assert not connection.login_problem
+
+
+async def test_contexts_that_were_added_are_read(
+    token_checking_api: TokenCheckingServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "config"
+    async with connected_as(token_checking_api, tmp_path, {"token": "one"}) as connection:
+        assert connection.context_names == ("here",)
+        document = read(file)
+        document["contexts"].append({"name": "new", "context": document["contexts"][0]["context"]})
+        file.write_text(yaml.safe_dump(document))
+        assert await connection.read_context_names() == ("here", "new")
+        assert connection.context_names == ("here", "new")
+        file.write_text("contexts: [")
+        assert await connection.read_context_names() == ("here", "new"), "half written"
+
+
 async def test_a_user_that_would_act_as_nobody_in_groups_changes_nothing(
     token_checking_api: TokenCheckingServer, tmp_path: Path
 ) -> None:
