@@ -38,8 +38,8 @@ VALUE_UNCHANGED = "as it was read"
 
 EMPTY_VARIABLE = {"name": "", "value": "", "source": "", "ref": "", "key": "", "optional": ""}
 _TEMPLATE_DEFAULTS = ("image", "accelerator")
-_MAX_PATH_LENGTH = 1000
 """Common fields for which a template has a default."""
+_MAX_PATH_LENGTH = 1000
 TRANSFORMER_TEXTS = tuple(one.name for one in FIELDS["transformer"].inputs)
 """Parts of the transformer that are single texts."""
 LIST_FIELDS = {"volumes": EMPTY_VOLUME, "env": EMPTY_VARIABLE, "transformer.env": EMPTY_VARIABLE}
