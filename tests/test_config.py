@@ -127,7 +127,7 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
         ),
         (
             f"favorites = {'[' * 5000}",
-            "has lists or tables that are nested too deeply; fix line 1.",
+            "has lists or tables nested too deeply; fix line 1.",
         ),
         (f"\n[filters]\na = {'{b = ' * 5000}", "tables nested too deeply; fix line 3."),
         ("context = ", "is not valid TOML: Invalid value (at end of document); fix that line."),

@@ -24,7 +24,7 @@ SCREENS = (
     ),
     *(("l", "h since"), ("q", LIST_TEXT), ("/", "enter apply"), ("\x1b", LIST_TEXT)),
     *((":", "Commands"), ("\x1b", LIST_TEXT), ("\x0b", "Context"), ("\x1b", LIST_TEXT)),
-    *(("\x0e", "Namespace"), ("\x1b", LIST_TEXT), ("?", "Serving list"), ("q", LIST_TEXT)),
+    *(("N", "Namespace"), ("\x1b", LIST_TEXT), ("?", "Serving list"), ("q", LIST_TEXT)),
     *(("n", FORM_TEXT), ("xyzzy", "xyzzy"), ("\x1b", "Close the form"), ("d", LIST_TEXT)),
 )
 """Keys, and what the screen shows then: list, status, overlays, log, inputs, lists, help,

@@ -122,7 +122,7 @@ KEY_SEQUENCE = (
     *(("w", ALL), ("\x1b[C", ""), ("\x1b[C", ""), ("w", LIST)),
     *(("/", "enter apply"), ("red", "/ red"), ("\r", LIST), ("o", ""), (">", ""), (">", "")),
     *((":", "Commands"), ("\x1b", LIST)),
-    *(("\x0b", "Context"), ("\x1b", LIST), ("\x0e", "Namespace"), ("\x1b", LIST)),
+    *(("\x0b", "Context"), ("\x1b", LIST), ("N", "Namespace"), ("\x1b", LIST)),
     *(("?", "Serving list"), ("q", LIST), ("1", LIST)),
 )
 """Keys, and what the screen shows afterwards."""

@@ -51,7 +51,7 @@ def test_the_size_falls_back_to_the_next_descriptor() -> None:
 
 SCREENS = (
     *((" ", "esc close"), ("c", "Connect to"), ("l", "h since"), ("/", "enter apply")),
-    *((":", "Commands"), ("\x0e", "Namespace"), ("?", "Serving list")),
+    *((":", "Commands"), ("N", "Namespace"), ("?", "Serving list")),
 )
 """Keys of the list that escape closes again, and what is shown then."""
 

@@ -375,7 +375,7 @@ def test_a_file_without_the_requests_leaves_them() -> None:
 @pytest.mark.parametrize(
     ("part", "value", "expected"),
     [
-        ("cpu", "0", "The transformer's CPU must be more than 0; enter a value such as 1."),
+        ("cpu", "0", "The transformer's CPU must be more than 0; enter cores such as 0.5 or 500m."),
         ("memory", "1Mi", "Memory 1Mi is less than a container can start with; enter a value "),
     ],
 )
