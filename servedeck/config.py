@@ -233,6 +233,9 @@ def load_settings(
     return Settings(**values, explicit_keys=frozenset(values))
 
 
+_MANY_MATCHES = 100
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         require_regular_file(path)
@@ -247,13 +250,13 @@ def _read_file(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}; fix that line.") from error
     except RecursionError as error:
-        line = _line_with_most(text, r"[\[{]")
+        where = _line_with_most(text, r"[\[{]")
         raise SettingsError(
-            f"{path} has lists or tables nested too deeply; fix line {line}."
+            f"{path} has lists or tables nested too deeply; fix {where}."
         ) from error
     except ValueError as error:
-        line = _line_with_most(text, r"\d")
-        raise SettingsError(f"{path} has a number that is too long; fix line {line}.") from error
+        where = _line_with_most(text, r"\d")
+        raise SettingsError(f"{path} has a number that is too long; fix {where}.") from error
     values = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
@@ -264,10 +267,12 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SettingsError(_error_message(str(path), error)) from error
 
 
-def _line_with_most(text: str, pattern: str) -> int:
-    """Number of the line with most matches: where the parser gave up, which does not say it."""
+def _line_with_most(text: str, pattern: str) -> str:
+    """ "line 3", the one with most matches, where it alone has so many that the parser gives up,
+    which does not say where; else "it"."""
     counts = [len(re.findall(pattern, line)) for line in text.splitlines()]
-    return 1 + counts.index(max(counts))
+    most = max(counts)
+    return f"line {1 + counts.index(most)}" if most > _MANY_MATCHES else "it"
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -263,6 +264,9 @@ def test_a_context_is_shown_without_escapes(
     assert ("p" if flags else "q") in result.stderr
 
 
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_CORE)[1] == 0, reason="core files are off here already"
+)
 def test_a_crash_leaves_no_core_file() -> None:
     code = (
         "import resource, sys; from servedeck import cli;"

@@ -130,6 +130,7 @@ def test_the_file_gives_every_type(tmp_path: Path) -> None:
             "has lists or tables nested too deeply; fix line 1.",
         ),
         (f"\n[filters]\na = {'{b = ' * 5000}", "tables nested too deeply; fix line 3."),
+        ("[filters]\na = " + "[\n" * 5000, "tables nested too deeply; fix it."),
         ("context = ", "is not valid TOML: Invalid value (at end of document); fix that line."),
     ],
 )

@@ -261,6 +261,8 @@ async def find_other_kind(connection: Connection, namespace: str, name: str) -> 
 
 
 def _selects_pods(service: JsonObject, deployment: JsonObject) -> bool:
+    if as_mapping(service, "spec").get("type") == "ExternalName":
+        return False  # its selector has no effect
     selector = as_mapping(service, "spec", "selector")
     labels = as_mapping(deployment, "spec", "template", "metadata", "labels")
     return selects_labels(selector, labels)

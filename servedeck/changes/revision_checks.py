@@ -10,7 +10,7 @@ from servedeck.changes.traffic_split.side import Side
 from servedeck.changes.traffic_split.state import find_rules
 from servedeck.cluster.http.connection import Connection
 from servedeck.cluster.http.errors import ApiError
-from servedeck.cluster.resources import DEPLOYMENT
+from servedeck.cluster.resources import DEPLOYMENT, OPENSHIFT_ROUTE
 from servedeck.serving.conventions import REVISION_BASE_ANNOTATION
 from servedeck.serving.edit.revision_base import decode_revision_base
 from servedeck.serving.edit.takeover import make_revision_base
@@ -68,7 +68,7 @@ def _check_endpoint(existing: ImportedServing) -> Iterator[Issue]:
     routes = [
         *(one.route for one in state.rules),
         *pool_routes(live),
-        *(one for one in live.objects if one.get("kind") == "Ingress"),
+        *(one for one in live.objects if one.get("kind") in ("Ingress", OPENSHIFT_ROUTE.kind)),
     ]
     if routes:
         names = dict.fromkeys(f"{one['kind']} {one['metadata']['name']}" for one in routes)

@@ -106,6 +106,7 @@ async def run_command(
                     await asyncio.sleep(0)  # keys are handled between two parts
             elif channel == _STATUS:
                 status = (status + payload)[:_MAX_STATUS_BYTES]
+            await asyncio.sleep(0)
     for one in lines.values():
         if rest := one.finish():
             on_lines(rest)

@@ -178,6 +178,7 @@ def _name(obj: Mapping[str, Any]) -> str:
 
 class _ServiceSpec(msgspec.Struct):
     selector: dict[str, str] | None = None
+    type: str | None = None
 
 
 class _Service(msgspec.Struct):
@@ -192,7 +193,9 @@ def _selects_pods(service: LiveObject, labels: Mapping[str, Any]) -> bool:
         spec = _SERVICES.decode(service.json_text).spec
     except (msgspec.DecodeError, UnicodeError):
         return False
-    return selects_labels(spec.selector if spec is not None else None, labels)
+    if spec is None or spec.type == "ExternalName":  # its selector has no effect
+        return False
+    return selects_labels(spec.selector, labels)
 
 
 def _may_name(one: LiveObject, names: Iterable[str]) -> bool:

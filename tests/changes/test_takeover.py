@@ -13,6 +13,7 @@ from servedeck.changes.edit.edit import EditPlan, begin_edit, plan_edit
 from servedeck.changes.inventory import ClusterInventory
 from servedeck.changes.object_writes import apply_writes
 from servedeck.changes.plan import ChangePlan, make_plan
+from servedeck.changes.revision_checks import _check_endpoint
 from servedeck.changes.traffic_split.revisions import (
     find_takeover_obstacle,
     start_revision,
@@ -21,6 +22,8 @@ from servedeck.changes.traffic_split.revisions import (
 from servedeck.changes.traffic_split.state import read_state
 from servedeck.cluster.http.connection import Connection
 from servedeck.serving.conventions import REVISION_BASE_ANNOTATION
+from servedeck.serving.objects import manifests
+from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.routes import PlatformSettings
 from servedeck.serving.spec.spec import ServingSpec
 from tests.changes.setting_rig import (
@@ -214,6 +217,20 @@ async def test_a_serving_with_an_endpoint_is_no_revision(
     edit = await begin(connection, revision_of="llama-31-8b")
     [text] = of_revision(await plan_edit(connection, edit, inventory))
     assert text.startswith(f"error: It has an endpoint of its own (HTTPRoute {NAME}), which a")
+
+
+def test_an_endpoint_of_its_own_may_be_a_route_of_openshift() -> None:
+    spec = ServingSpec(name="a", namespace="chat", template="custom", image="i")
+    built = manifests.build_manifests(spec, PlatformSettings())
+    route = {
+        "apiVersion": "route.openshift.io/v1",
+        "kind": "Route",
+        "metadata": {"name": "public", "namespace": "chat"},
+        "spec": {"to": {"kind": "Service", "name": "a"}},
+    }
+    assert list(_check_endpoint(import_objects(built))) == []
+    [issue] = _check_endpoint(import_objects([*built, route]))
+    assert issue.message.startswith("It has an endpoint of its own (Route public), which a")
 
 
 async def test_the_serving_that_it_is_a_revision_of_is_missing(

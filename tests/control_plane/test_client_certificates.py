@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from servedeck.cluster.auth import exec_plugin
 from servedeck.cluster.watch.reflector import ReflectorConfig
 from tests.cluster.certificates import create_authority
 from tests.control_plane.assertions import started_session
@@ -37,6 +38,12 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlan
         yield plane
     finally:
         plane.stop()
+
+
+@pytest.fixture(autouse=True)
+def never_waits_for_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a busy machine takes to run the plugins of these tests."""
+    monkeypatch.setattr(exec_plugin, "NOTICE_SECONDS", 3600.0)
 
 
 def issue(plane: ControlPlane, lifetime: timedelta) -> tuple[str, str]:

@@ -49,6 +49,7 @@ def test_services_that_select_the_pods_or_have_the_name():
         make("Service", "by-label", {"selector": {"tier": "gpu"}}),
         make("Service", "other", {"selector": {"tier": "cpu"}}),
         make("Service", "no-selector", {}),
+        make("Service", "external", {"selector": {"tier": "gpu"}, "type": "ExternalName"}),
         make("Service", "llama", {"type": "ClusterIP"}),
     )
     assert titles(*found, deployment=make_deployment()) == [

@@ -76,7 +76,11 @@ OWN = (
     destination_rule("long", f"{NAME}.{NAMESPACE}.svc"),
     policy("policy", "of-the-other-service"),
 )
+EXTERNAL = service("external", LABELS)
+EXTERNAL["spec"] |= {"type": "ExternalName", "externalName": "llm.example.com"}
 OTHERS = (
+    EXTERNAL,
+    http_route("of-the-external-service", "external"),
     service("other", {"servedeck.dev/serving": "chat-2"}),
     service("more", {**LABELS, "track": "canary"}),
     service("without", {}),

@@ -26,7 +26,7 @@ from tests.tui.create_form import (
 from tests.tui.fake_change_service import FakeChangeService
 from tests.tui.helpers import post_keys, wait_for, wait_for_text
 from tests.waiting import WAIT_SECONDS
-from tui.screens.create.flow import _describe_damaged_drafts
+from tui.screens.create.flow import describe_damaged_drafts
 from tui.screens.create.wizard import CreateScreen
 
 
@@ -226,8 +226,8 @@ async def test_a_damaged_draft_is_named_and_not_offered(
         assert ("was not finished" in flowing_text(pilot)) == bool(saved)
     assert damaged.exists()
     other = Path("/drafts/b.json")
-    assert _describe_damaged_drafts([Path("/drafts/a.json")]).endswith("; delete /drafts/a.json.")
-    assert _describe_damaged_drafts([Path("/drafts/a.json"), other, other]) == (
+    assert describe_damaged_drafts([Path("/drafts/a.json")]).endswith("; delete /drafts/a.json.")
+    assert describe_damaged_drafts([Path("/drafts/a.json"), other, other]) == (
         "3 saved drafts are damaged and cannot be offered; delete a.json and 2 others in /drafts."
     )
 

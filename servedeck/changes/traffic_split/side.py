@@ -159,7 +159,7 @@ async def _find_deployment(
     """The Deployment whose Pods a Service selects, that of its name first; {} for none, and where
     Deployments may not be listed."""
     selector = as_mapping(service, "spec", "selector")
-    if not selector:
+    if not selector or as_mapping(service, "spec").get("type") == "ExternalName":
         return {}
     try:
         response = await connection.get_json(DEPLOYMENT.collection_path(namespace))

@@ -170,7 +170,7 @@ class TrafficState:
         name = self.main.label
         if self.has_openshift_route:
             return (
-                f"Only a Route of OpenShift leads to {name}, whose weights servedeck does not "
+                f"A Route of OpenShift leads to {name}, whose weights servedeck does not "
                 "change; change its alternateBackends, or create an HTTPRoute or a VirtualService "
                 "to split its traffic."
             )

@@ -31,7 +31,7 @@ _FAILURE_BACKOFF = 5.0
 """Seconds before a failed renewal is retried: all watches fail at the same time."""
 _MAX_PLUGIN_BACKOFF, _MAX_REJECTED_BACKOFF = 30.0, 600.0
 """The same at most for a plugin, whose pause doubles with each failure, and where the server
-rejects what it gives: a plugin may open a page in a browser at once."""
+rejects what a plugin or an OIDC provider gives: a plugin may open a page in a browser at once."""
 
 
 class CredentialManager:

@@ -23,7 +23,12 @@ from servedeck.cluster.auth.kubeconfig import KubeconfigCluster, KubeconfigUser,
 from servedeck.cluster.auth.kubeconfig_yaml import load_first_document, to_builtins
 from servedeck.cluster.auth.subprocess_runner import MAX_OUTPUT_BYTES, run_subprocess
 from servedeck.cluster.http.client_certificate import find_pair_problem
-from servedeck.cluster.http.errors import ConfigError, CredentialsError, clean_message
+from servedeck.cluster.http.errors import (
+    ConfigError,
+    CredentialsError,
+    clean_message,
+    describe_error,
+)
 from servedeck.logging_setup import redact
 from servedeck.serving.text import one_line, sanitize, truncate
 
@@ -176,9 +181,15 @@ class ExecPlugin:
         credential = self._parse_credential(output, name)
         if credential.certificate:
             # As in client-go, what cannot be used is no credential: the plugin is run again.
-            problem = await asyncio.to_thread(
-                find_pair_problem, credential.certificate, credential.private_key
-            )
+            try:
+                problem = await asyncio.to_thread(
+                    find_pair_problem, credential.certificate, credential.private_key
+                )
+            except OSError as error:
+                raise CredentialsError(
+                    f"The client certificate of the credential plugin {name!r} cannot be loaded"
+                    f" through a temporary file: {describe_error(error)}"
+                ) from error
             if problem:
                 raise CredentialsError(
                     f"The credential plugin {name!r} returned a client certificate and a key that"

@@ -47,8 +47,8 @@ def to_cluster_error(error: Exception, server: str, context: str) -> ClusterErro
         # With TLS 1.3, a client certificate is refused only after the handshake, and the request
         # unread.
         return CertificateRefusedError(
-            f"{where} refused the TLS connection ({alert[1]}); check the client certificate of"
-            f" context {context!r} in the kubeconfig."
+            f"{where} refused the TLS connection ({alert[1]}); log in again, or check the client"
+            f" certificate of the user of context {context!r}."
         )
     if isinstance(error, aiohttp.ClientSSLError):
         return ConnectionFailedError(

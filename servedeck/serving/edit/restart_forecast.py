@@ -99,7 +99,9 @@ class RestartForecast:
         if self.last_duration is not None:
             text += f" The last rollout took {format_duration(self.last_duration.total_seconds())}."
         loses_pods = not self.strategy.surge_pods and self.min_available < self.replicas
-        if self.has_room and loses_pods and not self.continues:  # else it is no room that it needs
+        if (
+            self.has_room and loses_pods and not self.continues
+        ):  # one that goes on did not wait for room
             text += " A node has room for one more Pod: with rollout=surge none stops first."
         return text
 

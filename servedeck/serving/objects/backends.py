@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from servedeck.serving.conventions import ASYNC_SERVICE_LABEL
 from servedeck.serving.objects.routes import parse_istio_host
+from servedeck.serving.port_number import parse_port_number
 from servedeck.serving.spec.mapping.json_values import as_int, as_mapping, as_str, mappings
 
 
@@ -43,7 +44,8 @@ def replaced_service(labels: Mapping[str, Any]) -> tuple[str, int | str] | None:
     name, dot, port = as_str(labels.get(ASYNC_SERVICE_LABEL)).partition(".")
     if not (name and dot and port):
         return None
-    return name, int(port) if port.isascii() and port.isdigit() else port
+    number = parse_port_number(port)
+    return name, port if number is None else number
 
 
 def _http_route_backends(spec: Mapping[str, Any], namespace: str) -> Iterator[Backend]:
@@ -66,7 +68,7 @@ def _virtual_service_backends(spec: Mapping[str, Any], namespace: str) -> Iterat
 
 
 def _openshift_backends(spec: Mapping[str, Any], namespace: str) -> Iterator[Backend]:
-    """Its port is one of the Pods, or the name of one of the Service."""
+    """Without a port: that of a Route is one of the Pods, or the name of one of the Service."""
     for target in (as_mapping(spec, "to"), *mappings(spec.get("alternateBackends"))):
         name = as_str(target.get("name"))
         if name and (as_str(target.get("kind")) or "Service") == "Service":

@@ -168,9 +168,9 @@ def _build_missing_route(
     if route is None:
         return None
     if unlisted := [kind for kind in _ROUTE_KINDS if kind in related.unlisted_kinds]:
+        source = "OpenShift" if unlisted[0] == "Route" else f"kind {unlisted[0]}"
         missing.unchecked.append(
-            f"Routes of kind {unlisted[0]} may not be listed, so it is not known whether one is "
-            "missing."
+            f"Routes of {source} may not be listed, so it is not known whether one is missing."
         )
         return None
     if related.find_other(route["kind"]):

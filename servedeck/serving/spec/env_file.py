@@ -85,8 +85,8 @@ pattern, that takes four times as long."""
 
 _WORD_BEGIN = re.compile(r"(?:^|[^A-Za-z0-9]|\\[nrt]|%[0-9A-Fa-f][0-9A-Fa-f])\Z")
 _SECRET_VALUE_PATTERN = re.compile(
-    # A certificate may stand before its key.
-    rf"{_TOKENS}|(?:-----BEGIN CERTIFICATE.*)?{PRIVATE_KEY_BEGIN}.*"
+    # Certificates, parameters and comments may stand before a key.
+    rf"{_TOKENS}|(?:.*\n[ \t]*)?{PRIVATE_KEY_BEGIN}.*"
     r"|[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@.*",
     re.DOTALL,
 )

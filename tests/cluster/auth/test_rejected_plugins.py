@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -145,6 +146,24 @@ async def test_a_certificate_and_a_key_that_cannot_be_used_are_asked_for_again(
         give(answer, certificates / "client.crt", certificates / "client.key")
         clock.now += 6.0
         await connection.get("/version")
+
+
+async def test_a_certificate_that_no_temporary_file_takes_is_an_error_of_the_login(
+    certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, runs = tmp_path / "answer", tmp_path / "runs"
+    give(answer, certificates / "client.crt", certificates / "client.key")
+    plugin = write_script(tmp_path / "plugin", f"echo run >> {runs}\ncat {answer}")
+    manager = make_manager(tmp_path, plugin, Clock())
+
+    def fail(certificate: bytes, private_key: bytes) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exec_plugin, "find_pair_problem", fail)
+    for _request in range(3):
+        with pytest.raises(CredentialsError, match=r"temporary file: .*No space left on device"):
+            await manager.current()
+    assert runs.read_text().split() == ["run"]
 
 
 @asynccontextmanager

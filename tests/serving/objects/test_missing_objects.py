@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from servedeck.serving.conventions import ASYNC_SERVICE_LABEL
 from servedeck.serving.objects import manifests
-from servedeck.serving.objects.backends import Backend, route_backends
+from servedeck.serving.objects.backends import Backend, replaced_service, route_backends
 from servedeck.serving.objects.change import ObjectChange, change_objects
 from servedeck.serving.objects.import_objects import import_objects
 from servedeck.serving.objects.missing_objects import RelatedObjects
@@ -227,10 +228,10 @@ def test_what_may_not_be_listed_is_not_created_and_that_is_said() -> None:
     change = change_unchanged(objects[:1], RelatedObjects(frozenset({"Service"})))
     assert (len(change.changed), change.issues) == (1, ())
     assert "Services may not be listed" in change.unchecked[0]
-    for kind in ("Ingress", "Route"):
+    for kind, source in (("Ingress", "kind Ingress"), ("Route", "OpenShift")):
         change = change_unchanged(objects[:2], RelatedObjects(frozenset({kind})))
         assert (len(change.changed), change.issues) == (2, ())
-        assert f"Routes of kind {kind} may not be listed" in change.unchecked[0]
+        assert f"Routes of {source} may not be listed" in change.unchecked[0]
 
 
 def test_a_route_of_openshift_takes_the_place_of_a_missing_route() -> None:
@@ -245,6 +246,11 @@ def test_a_route_of_openshift_takes_the_place_of_a_missing_route() -> None:
     change = change_unchanged([*objects[:2], route])
     assert [one["kind"] for one in change.changed][2:] == ["Route"]
     assert change.changed[2] == route
+
+
+def test_the_port_of_the_service_that_a_gateway_replaces_is_any_text() -> None:
+    for port, expected in (("80", 80), ("http", "http"), ("9" * 5000, "9" * 5000)):
+        assert replaced_service({ASYNC_SERVICE_LABEL: f"llama.{port}"}) == ("llama", expected)
 
 
 @pytest.mark.parametrize("kind", RouteKind)

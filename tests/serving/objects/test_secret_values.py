@@ -142,7 +142,16 @@ def test_the_key_of_a_route_of_openshift() -> None:
     tls = {"termination": "edge", "certificate": certificate, "key": key}
     found, count = mask_secret_values({"kind": "Route", "spec": {"tls": tls}})
     assert (found["spec"]["tls"], count) == ({**tls, "key": MASK}, 1)
-    for text in (certificate + key, certificate + certificate + key, f"\n{certificate}{key}"):
+    parameters = "-----BEGIN EC PARAMETERS-----\nBggq\n-----END EC PARAMETERS-----\n"
+    before = (
+        certificate,
+        certificate + certificate,
+        f"\n{certificate}",
+        parameters,
+        f"Bag Attributes\n    friendlyName: a\n{certificate}",
+        "# the key\n  ",
+    )
+    for text in (f"{one}{key}" for one in before):
         found, count = mask_secret_values({"kind": "Route", "spec": {"tls": {"certificate": text}}})
         assert (found["spec"]["tls"]["certificate"], count) == (MASK, 1)
 

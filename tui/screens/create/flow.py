@@ -174,7 +174,7 @@ class CreateFlow:
             return [], f"The saved drafts cannot be read: {error.strerror}."
         messages = []
         if damaged:
-            messages.append(_describe_damaged_drafts(damaged))
+            messages.append(describe_damaged_drafts(damaged))
         if dropped:
             messages.append(f"{format_count(dropped, 'draft')} older than 30 days deleted.")
         return left[:MAX_DRAFTS], " ".join(messages)
@@ -202,7 +202,8 @@ class CreateFlow:
                     await asyncio.to_thread(one.file.delete)
             except OSError as error:
                 message = f"A draft cannot be deleted: {error.strerror}."
-        self.open_form(self._new_draft(), message=message)
+        note = self._namespace_note()
+        self.open_form(self._new_draft(), message=f"{message} {note}".strip())
 
     def open_form(
         self,
@@ -305,7 +306,8 @@ def _describe_fields(fields: Sequence[UnmanagedField]) -> list[str]:
     return [one.describe(MAX_VALUE_LENGTH) for one in fields[:MAX_UNMANAGED_FIELDS]]
 
 
-def _describe_damaged_drafts(paths: Sequence[Path]) -> str:
+def describe_damaged_drafts(paths: Sequence[Path]) -> str:
+    """Files of drafts that cannot be read, and what to do about them."""
     directory, name = one_line(str(paths[0].parent)), one_line(paths[0].name)
     if len(paths) == 1:
         return f"A saved draft is damaged and cannot be offered; delete {directory}/{name}."

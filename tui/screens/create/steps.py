@@ -184,15 +184,22 @@ def fields_by_path(draft: Draft) -> dict[str, Field]:
 
 
 _COMMAND_FIELDS = ("command", "settings.arguments")
+_MAX_SCRIPT_LENGTH = 8192
+"""Characters of a script that is read while its field has the focus: longer ones take too long."""
 
 
 def _server_of_script(draft: Draft) -> str:
     """The inference server that a custom serving starts by a shell script, "" if none is known."""
+    texts = [draft.texts.get(path, "") for path in _COMMAND_FIELDS]
+    if sum(map(len, texts)) > _MAX_SCRIPT_LENGTH:
+        return ""
     try:
-        words = [parse_arguments(draft.texts.get(path, "")) for path in _COMMAND_FIELDS]
+        words = [parse_arguments(text) for text in texts]
     except ValueError:
         return ""
-    server = recognize(ContainerFacts(draft.texts["image"], words[0], words[1], (), ()))
+    # Not through the cache: what is typed may have a token in it.
+    facts = ContainerFacts(draft.texts["image"], words[0], words[1], (), ())
+    server = recognize.__wrapped__(facts)
     if server.kind is None or server.program_end is not None or not server.is_started_directly:
         return ""
     return server.kind.template
