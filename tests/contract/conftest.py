@@ -30,7 +30,7 @@ def demo_backend() -> Iterator[DemoBackend]:
     backend.close()
 
 
-@pytest.fixture(scope="session", params=TARGETS)
+@pytest.fixture(scope="package", params=TARGETS)
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     if request.param == "demo":
         found = Target(request.getfixturevalue("demo_backend"))
@@ -39,6 +39,7 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
         found = Target(RealBackend(request.getfixturevalue("control_plane")))
     found.backend.grant_view()
     yield found
+    found.backend.revoke_view()
     found.close()
 
 

@@ -64,6 +64,8 @@ class Backend(Protocol):
 
     def grant_view(self) -> None: ...
 
+    def revoke_view(self) -> None: ...
+
     def kubeconfig(self, user: str) -> Json: ...
 
 
@@ -174,6 +176,10 @@ class RealBackend:
         }
         self.plane.create(f"/apis/{group}/v1/clusterrolebindings", binding)
 
+    def revoke_view(self) -> None:
+        """Other tests count on what this user may not do."""
+        self.plane.revoke("contract", name="viewer")
+
     def kubeconfig(self, user: str) -> Json:
         found: Json = json.loads(self.plane.write_kubeconfig(user).read_text())
         return found
@@ -228,6 +234,9 @@ class DemoBackend:
 
     def grant_view(self) -> None:
         pass  # access.viewer() already has this permission
+
+    def revoke_view(self) -> None:
+        pass
 
     def kubeconfig(self, user: str) -> Json:
         config = self._server.kubeconfig()
