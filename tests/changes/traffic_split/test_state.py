@@ -4,14 +4,15 @@ cluster."""
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from servedeck.changes.live_objects import LiveObjects
 from servedeck.changes.traffic_split.plan import first_weight_problem, weight_problem
-from servedeck.changes.traffic_split.side import Side, find_target
+from servedeck.changes.traffic_split.side import Side, find_target, read_side
 from servedeck.changes.traffic_split.state import TrafficState, find_rules
+from servedeck.cluster.http.connection import Connection
 from servedeck.serving.conventions import POOL_GROUP, SERVING_LABEL
 from servedeck.serving.objects.missing_objects import RelatedObjects
 from servedeck.serving.objects.traffic_split import SplitTarget
@@ -191,6 +192,25 @@ def test_weights() -> None:
 
 
 # -- the sides ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "serving"),
+    [({}, "llama"), ({"type": "ClusterIP"}, "llama"), ({"type": "ExternalName"}, "front")],
+)
+async def test_a_service_that_selects_pods_stands_for_their_serving(
+    fields: dict[str, str], serving: str
+) -> None:
+    """The selector of one of type ExternalName has no effect."""
+    front = service("front", "llama")
+    front["spec"] |= fields
+
+    class Server:
+        async def get_json(self, path: str) -> dict[str, Any]:
+            return front if path.endswith("/services/front") else {"items": [deployment()]}
+
+    side = await read_side(cast(Connection, Server()), "chat", "front", is_service=True)
+    assert side is not None and side.name == serving
 
 
 def test_the_port_for_requests_is_that_of_a_service_that_leads_to_the_server() -> None:
