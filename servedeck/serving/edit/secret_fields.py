@@ -96,7 +96,7 @@ def _redact_variables(variables: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
 
 def _redact_words(words: tuple[str, ...]) -> tuple[str, ...]:
     masked = _mask_words(words)
-    # What cannot be told apart from the secret is not printed either.
+    # A word that may be part of the secret is not printed either.
     return (MASK,) if _has_secret_words(masked) else masked
 
 

@@ -13,7 +13,7 @@ from servedeck.demo.api.spdy.connection import SpdyConnection, SpdyStream, Trans
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[int], Awaitable[Connection]]
-"""A connection to a port of the Pod; raises ConnectionRefusedError with what the client is told."""
+"""Connects to a port of the Pod. Raises ConnectionRefusedError, whose text the client gets."""
 
 PROTOCOL = "portforward.k8s.io"
 _DATA, _ERROR = "data", "error"
